@@ -1,0 +1,199 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRules changes one variable (or what belongs together) of a right
+// environment. wrong is the variable that the only mistake names, with what its
+// line has to say; nothing is a right environment.
+func TestRules(t *testing.T) {
+	long := strings.Repeat("a", 254)
+	for _, tt := range []struct {
+		env         []string
+		wrong, says string
+	}{
+		{[]string{"POD_NAMESPACE="}, "POD_NAMESPACE", "is not set"},
+		{[]string{"POD_NAMESPACE=a.b"}, "POD_NAMESPACE", `"a.b"`},
+		{[]string{"POD_NAMESPACE=a-1"}, "", ""},
+		{[]string{"POD_NAME=A"}, "POD_NAME", `"A"`},
+		{[]string{"POD_NAME=web.0"}, "", ""},
+		{[]string{"POD_SERVICE_ACCOUNT=a/b"}, "POD_SERVICE_ACCOUNT", `"a/b"`},
+		{[]string{"POD_SERVICE_ACCOUNT=default"}, "", ""},
+
+		{[]string{"SECRETSYNC_SECRETS"}, "SECRETSYNC_SECRETS", "at least one of the three"},
+		{[]string{"SECRETSYNC_SECRETS= "}, "SECRETSYNC_SECRETS", "at least one of the three"},
+		{[]string{"SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS=a"}, "", ""},
+		{[]string{"SECRETSYNC_SECRETS", "SECRETSYNC_SELECTOR=a"}, "", ""},
+		{[]string{"SECRETSYNC_SECRETS=a.b-c,a.b-c"}, "", ""},
+		{[]string{"SECRETSYNC_SECRETS=a,"}, "", ""},
+		{[]string{"SECRETSYNC_SECRETS=,"}, "SECRETSYNC_SECRETS", "an entry is empty"},
+		{[]string{"SECRETSYNC_SECRETS=a,,b"}, "SECRETSYNC_SECRETS", "an entry is empty"},
+		{[]string{"SECRETSYNC_SECRETS=a b"}, "SECRETSYNC_SECRETS", `"a b"`},
+		{[]string{"SECRETSYNC_SECRETS=-a"}, "SECRETSYNC_SECRETS", `"-a"`},
+		{[]string{"SECRETSYNC_SECRETS=../a"}, "SECRETSYNC_SECRETS", `"../a"`},
+		{[]string{"SECRETSYNC_SECRETS=" + long[:253]}, "", ""},
+		{[]string{"SECRETSYNC_SECRETS=" + long}, "SECRETSYNC_SECRETS", `aaa"...`},
+		{[]string{"SECRETSYNC_OPTIONAL_SECRETS=x,tls"}, "SECRETSYNC_OPTIONAL_SECRETS", `holds "tls": it is in SECRETSYNC_SECRETS too`},
+
+		{[]string{"SECRETSYNC_SELECTOR=app in (a,b),!old,x!=y"}, "", ""},
+		{[]string{"SECRETSYNC_SELECTOR=app in (a"}, "SECRETSYNC_SELECTOR", "unable to parse"},
+		{[]string{"SECRETSYNC_SELECTOR=a=b=c"}, "SECRETSYNC_SELECTOR", `"a=b=c"`},
+		{[]string{"SECRETSYNC_SELECTOR=a in\n(\x1bb"}, "SECRETSYNC_SELECTOR", "unable to parse"},
+		{[]string{"SECRETSYNC_SELECTOR=,"}, "SECRETSYNC_SELECTOR", `","`},
+		{[]string{"SECRETSYNC_SELECTOR=a=b c"}, "SECRETSYNC_SELECTOR", `"a=b c"`},
+
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=y/z,tls/c=x"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/a=x"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a=.../x"}, "SECRETSYNC_ITEMS", "begins with .."},
+		{[]string{"SECRETSYNC_ITEMS=db/a=.x/y..z"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db"}, "SECRETSYNC_ITEMS", "no ="},
+		{[]string{"SECRETSYNC_ITEMS=db=x"}, "SECRETSYNC_ITEMS", "no /"},
+		{[]string{"SECRETSYNC_ITEMS=Db/a=x"}, "SECRETSYNC_ITEMS", `"Db" is not a name`},
+		{[]string{"SECRETSYNC_ITEMS=/a=x"}, "SECRETSYNC_ITEMS", `"" is not a name`},
+		{[]string{"SECRETSYNC_ITEMS=db/=x"}, "SECRETSYNC_ITEMS", `"" is not a key`},
+		{[]string{"SECRETSYNC_ITEMS=db/a b=x"}, "SECRETSYNC_ITEMS", `"a b" is not a key`},
+		{[]string{"SECRETSYNC_ITEMS=db/a/b=x"}, "SECRETSYNC_ITEMS", `"a/b" is not a key`},
+		{[]string{"SECRETSYNC_ITEMS=db/..a=x"}, "SECRETSYNC_ITEMS", `"..a" is not a key`},
+		{[]string{"SECRETSYNC_ITEMS=db/" + long + "=x"}, "SECRETSYNC_ITEMS", "is not a key"},
+		{[]string{"SECRETSYNC_ITEMS=db/a="}, "SECRETSYNC_ITEMS", "the path is empty"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=/x"}, "SECRETSYNC_ITEMS", "not relative"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=."}, "SECRETSYNC_ITEMS", "needless"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=./x"}, "SECRETSYNC_ITEMS", "needless"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x/"}, "SECRETSYNC_ITEMS", "needless"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x//y"}, "SECRETSYNC_ITEMS", "needless"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x/../y"}, "SECRETSYNC_ITEMS", "needless"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=../y"}, "SECRETSYNC_ITEMS", "begins with .."},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x/..y"}, "SECRETSYNC_ITEMS", "begins with .."},
+		{[]string{"SECRETSYNC_ITEMS=db/a=\xff"}, "SECRETSYNC_ITEMS", "UTF-8"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x", 255)}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x", 256)}, "SECRETSYNC_ITEMS", "longer than 255"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x/", 2048) + "x"}, "SECRETSYNC_ITEMS", "longer than 4096"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/a=y"}, "SECRETSYNC_ITEMS", `the key is at "x" already`},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x"}, "SECRETSYNC_ITEMS", "same path"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x/y"}, "SECRETSYNC_ITEMS", "directory of the other"},
+		{[]string{"SECRETSYNC_ITEMS=db/b=x/y/z,db/a=x/y"}, "SECRETSYNC_ITEMS", "directory of the other"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=xy"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=bd/a=x"}, "SECRETSYNC_ITEMS", `holds "bd": no such Secret`},
+		{[]string{"SECRETSYNC_ITEMS=bd/a=x", "SECRETSYNC_SELECTOR=a"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=o/a=x", "SECRETSYNC_OPTIONAL_SECRETS=o"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x", "SECRETSYNC_SECRETS=DB"}, "SECRETSYNC_SECRETS", `"DB"`}, // and no more
+
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/a,db/a,tls/b"}, "", ""},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/b", "SECRETSYNC_ITEMS=db/a=x"}, "", ""},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=db"}, "SECRETSYNC_REQUIRED_KEYS", "no /"},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/..x"}, "SECRETSYNC_REQUIRED_KEYS", "is not a key"},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"}, "SECRETSYNC_REQUIRED_KEYS", `holds "bd": no such Secret`},
+
+		{[]string{"SECRETSYNC_DIR=secrets"}, "SECRETSYNC_DIR", `"secrets"`},
+		{[]string{"SECRETSYNC_DIR=/"}, "SECRETSYNC_DIR", `"/"`},
+		{[]string{"SECRETSYNC_DIR=//"}, "SECRETSYNC_DIR", `"//"`},
+		{[]string{"SECRETSYNC_DIR=/a/../b"}, "SECRETSYNC_DIR", `"/a/../b"`},
+		{[]string{"SECRETSYNC_DIR=/a//"}, "", ""},
+		{[]string{"SECRETSYNC_LAYOUT=Flat"}, "SECRETSYNC_LAYOUT", "nested or flat"},
+		{[]string{"SECRETSYNC_FILE_MODE=0"}, "", ""},
+		{[]string{"SECRETSYNC_FILE_MODE=0o600"}, "", ""},
+		{[]string{"SECRETSYNC_FILE_MODE=0777"}, "", ""},
+		{[]string{"SECRETSYNC_FILE_MODE=01777"}, "SECRETSYNC_FILE_MODE", `"01777"`},
+		{[]string{"SECRETSYNC_FILE_MODE=0x1f"}, "SECRETSYNC_FILE_MODE", "octal"},
+		{[]string{"SECRETSYNC_FILE_MODE=688"}, "SECRETSYNC_FILE_MODE", "octal"},
+		{[]string{"SECRETSYNC_FILE_MODE=-1"}, "SECRETSYNC_FILE_MODE", "octal"},
+		{[]string{"SECRETSYNC_FILE_MODE=rw-r--r--"}, "SECRETSYNC_FILE_MODE", "octal"},
+		{[]string{"SECRETSYNC_ON_DELETE=delete"}, "SECRETSYNC_ON_DELETE", "keep or remove"},
+		{[]string{"SECRETSYNC_SETTLE=0"}, "", ""},
+		{[]string{"SECRETSYNC_SETTLE=5"}, "SECRETSYNC_SETTLE", "with its unit"},
+		{[]string{"SECRETSYNC_SETTLE=8761h"}, "SECRETSYNC_SETTLE", "at most 8760h"},
+		{[]string{"SECRETSYNC_SPLAY=-1ns"}, "SECRETSYNC_SPLAY", "not negative"},
+		{[]string{"SECRETSYNC_PROCESS_MIN_AGE=x"}, "SECRETSYNC_PROCESS_MIN_AGE", `"x"`},
+		{[]string{"SECRETSYNC_SYNC_TIMEOUT=-1m"}, "SECRETSYNC_SYNC_TIMEOUT", "not negative"},
+		{[]string{"SECRETSYNC_WEBHOOK_TIMEOUT=0s"}, "SECRETSYNC_WEBHOOK_TIMEOUT", "more than 0s"},
+		{[]string{"SECRETSYNC_EXEC_TIMEOUT=0s"}, "SECRETSYNC_EXEC_TIMEOUT", "more than 0s"},
+		{[]string{"SECRETSYNC_NOTIFY_FIRST=yes"}, "SECRETSYNC_NOTIFY_FIRST", "true or false"},
+		{[]string{"SECRETSYNC_SIGNAL_CHECK=2"}, "SECRETSYNC_SIGNAL_CHECK", "true or false"},
+
+		{[]string{"SECRETSYNC_HTTP_ADDR=29808"}, "SECRETSYNC_HTTP_ADDR", ":29808"},
+		{[]string{"SECRETSYNC_HTTP_ADDR=:http"}, "SECRETSYNC_HTTP_ADDR", ":port"},
+		{[]string{"SECRETSYNC_HTTP_ADDR=:65536"}, "SECRETSYNC_HTTP_ADDR", ":port"},
+		{[]string{"SECRETSYNC_HTTP_ADDR=a b:1"}, "SECRETSYNC_HTTP_ADDR", ":port"},
+		{[]string{"SECRETSYNC_HTTP_ADDR=[::]:1"}, "", ""},
+		{[]string{"SECRETSYNC_HTTP_ADDR=0.0.0.0:1"}, "", ""},
+		{[]string{"SECRETSYNC_PPROF_ADDR=127.8.8.8:1"}, "", ""},
+		{[]string{"SECRETSYNC_PPROF_ADDR=localhost:1"}, "", ""},
+		{[]string{"SECRETSYNC_PPROF_ADDR=:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
+		{[]string{"SECRETSYNC_PPROF_ADDR=0.0.0.0:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
+		{[]string{"SECRETSYNC_PPROF_ADDR=[::]:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
+		{[]string{"SECRETSYNC_PPROF_ADDR=localhost.example.com:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
+		{[]string{"SECRETSYNC_PPROF_ADDR=localhost"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
+		{[]string{"SECRETSYNC_LOG_LEVEL=trace"}, "SECRETSYNC_LOG_LEVEL", "debug, info, warn or error"},
+		{[]string{"SECRETSYNC_LOG_FORMAT=logfmt"}, "SECRETSYNC_LOG_FORMAT", "json or text"},
+		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a"}, "POD_UID", "SECRETSYNC_EVENTS is true"},
+		{[]string{"SECRETSYNC_EVENTS=true", "POD_UID=a"}, "POD_NAME", "SECRETSYNC_EVENTS is true"},
+		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a", "POD_UID=b"}, "", ""},
+	} {
+		t.Run(strings.Join(tt.env, " ")[:min(60, len(strings.Join(tt.env, " ")))], func(t *testing.T) {
+			oneMistake(t, tt.env, tt.wrong, tt.says)
+		})
+	}
+}
+
+// oneMistake checks that the only mistake names a variable and says a thing, in
+// one line; or, without a variable, that there is none.
+func oneMistake(t *testing.T, env []string, wrong, says string) {
+	t.Helper()
+	environ(t, env...)
+	got := mistakesOf(t)
+	if wrong == "" {
+		if len(got) > 0 {
+			t.Errorf("got %v, want no mistake", got)
+		}
+		return
+	}
+	if len(got) != 1 || got[0].Variable != wrong {
+		t.Fatalf("got %v, want one mistake in %s", got, wrong)
+	}
+	line := got[0].Error()
+	if !strings.Contains(line, says) || strings.ContainsAny(line, "\n\x1b") || !strings.HasPrefix(line, wrong+" ") {
+		t.Errorf("got %q, want one line on %s with %q", line, wrong, says)
+	}
+}
+
+func TestOwnerMayAlwaysRead(t *testing.T) {
+	for value, want := range map[string]uint32{"0": 0o400, "0077": 0o477, "640": 0o640, "0o755": 0o755} {
+		environ(t, "SECRETSYNC_FILE_MODE="+value)
+		if got, err := Load(); err != nil || uint32(got.FileMode) != want {
+			t.Errorf("%s: got %o, %v, want %o", value, got.FileMode, err, want)
+		}
+	}
+}
+
+// FuzzItems holds that what is accepted can be laid out.
+func FuzzItems(f *testing.F) {
+	for _, seed := range []string{"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		r := &reader{values: map[string]string{"ITEMS": strings.TrimSpace(value)}}
+		items := r.items("ITEMS")
+		for secret, files := range items {
+			if !isSubdomain(secret) || len(files) == 0 {
+				t.Errorf("%q: Secret %q with %d items", value, secret, len(files))
+			}
+			for key, file := range files {
+				if err := checkPath(file); err != nil || strings.ContainsAny(key, "/=,") {
+					t.Errorf("%q: %q at %q: %v", value, key, file, err)
+				}
+				for other, second := range files {
+					if other != key && strings.HasPrefix(second+"/", file+"/") {
+						t.Errorf("%q: %q and %q are in each other's way", value, file, second)
+					}
+				}
+			}
+		}
+		for _, m := range r.mistakes {
+			if strings.ContainsAny(m.Error(), "\n\r") {
+				t.Errorf("%q: more than one line: %q", value, m.Error())
+			}
+		}
+	})
+}

@@ -1,0 +1,155 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTargets(t *testing.T) {
+	const app = "SECRETSYNC_PROCESS=app"
+	for _, tt := range []struct {
+		env         []string
+		wrong, says string
+	}{
+		{[]string{app}, "", ""},
+		{[]string{"SECRETSYNC_PROCESS=/bin/app"}, "SECRETSYNC_PROCESS", "without a path"},
+		{[]string{"SECRETSYNC_PID_FILE=/run/pid"}, "", ""},
+		{[]string{"SECRETSYNC_PID_FILE=pid"}, "SECRETSYNC_PID_FILE", "absolute"},
+		{[]string{"SECRETSYNC_PID_FILE=/run/"}, "SECRETSYNC_PID_FILE", "absolute"},
+		{[]string{app, "SECRETSYNC_PID_FILE=/run/pid"}, "SECRETSYNC_PID_FILE", "SECRETSYNC_PROCESS is set too"},
+		{[]string{"SECRETSYNC_SIGNAL=64"}, "", ""},
+		{[]string{"SECRETSYNC_SIGNAL=SIGTERM"}, "", ""},
+		{[]string{"SECRETSYNC_SIGNAL=hup"}, "", ""},
+		{[]string{"SECRETSYNC_SIGNAL=RTMIN+1"}, "", ""},
+		{[]string{"SECRETSYNC_SIGNAL=0"}, "SECRETSYNC_SIGNAL", `"0"`},
+		{[]string{"SECRETSYNC_SIGNAL=65"}, "SECRETSYNC_SIGNAL", "1 to 64"},
+		{[]string{"SECRETSYNC_SIGNAL=RELOAD"}, "SECRETSYNC_SIGNAL", `"RELOAD"`},
+
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://localhost:8080"}, "", ""},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=https://[::1]:8443/-/reload"}, "", ""},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=unix:///run/app.sock:/reload"}, "", ""},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=unix://run/app.sock:/reload"}, "SECRETSYNC_WEBHOOK_URL", "unix://"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=unix:///" + strings.Repeat("a", 107) + ":/x"}, "SECRETSYNC_WEBHOOK_URL", "107"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=localhost:8080/reload"}, "SECRETSYNC_WEBHOOK_URL", "scheme"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=ftp://a/b"}, "SECRETSYNC_WEBHOOK_URL", "scheme"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http:///reload"}, "SECRETSYNC_WEBHOOK_URL", "no host"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a:65536/"}, "SECRETSYNC_WEBHOOK_URL", "port"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a:0/"}, "SECRETSYNC_WEBHOOK_URL", "port"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a/%zz"}, "SECRETSYNC_WEBHOOK_URL", "http://..."},
+		{[]string{"SECRETSYNC_WEBHOOK_METHOD=PATCH"}, "", ""},
+		{[]string{"SECRETSYNC_WEBHOOK_METHOD=PO ST"}, "SECRETSYNC_WEBHOOK_METHOD", `"PO ST"`},
+		{[]string{"SECRETSYNC_WEBHOOK_METHOD=PÖST"}, "SECRETSYNC_WEBHOOK_METHOD", `"PÖST"`},
+		{[]string{"SECRETSYNC_WEBHOOK_TIMEOUT=1s"}, "", ""}, // without a URL
+		{[]string{"SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "SECRETSYNC_WEBHOOK_URL is not set"},
+		{[]string{"SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_WEBHOOK_URL is not set"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "absolute"},
+
+		{[]string{`SECRETSYNC_EXEC=["/bin/true"]`}, "", ""},
+		{[]string{`SECRETSYNC_EXEC=[]`}, "SECRETSYNC_EXEC", "no program"},
+		{[]string{`SECRETSYNC_EXEC=null`}, "SECRETSYNC_EXEC", "no program"},
+		{[]string{`SECRETSYNC_EXEC=[""]`}, "SECRETSYNC_EXEC", "no program"},
+		{[]string{`SECRETSYNC_EXEC=["a",null]`}, "SECRETSYNC_EXEC", "element 1 is null"},
+		{[]string{`SECRETSYNC_EXEC=["a","\u0000"]`}, "SECRETSYNC_EXEC", "element 1 has a zero byte"},
+		{[]string{`SECRETSYNC_EXEC=["a",1]`}, "SECRETSYNC_EXEC", "not an array of strings, at byte 6"},
+		{[]string{`SECRETSYNC_EXEC="a"`}, "SECRETSYNC_EXEC", "not an array of strings"},
+		{[]string{`SECRETSYNC_EXEC=a -b`}, "SECRETSYNC_EXEC", "not JSON, at byte 1"},
+		{[]string{`SECRETSYNC_EXEC=["a"`}, "SECRETSYNC_EXEC", "not JSON"},
+		{[]string{`SECRETSYNC_EXEC=["a"] x`}, "SECRETSYNC_EXEC", "not JSON"},
+
+		{[]string{"SECRETSYNC_ONE_SHOT=true"}, "", ""},
+		{[]string{"SECRETSYNC_ONE_SHOT=false", app}, "", ""},
+		{[]string{"SECRETSYNC_ONE_SHOT=true", app}, "SECRETSYNC_ONE_SHOT", "there is SECRETSYNC_PROCESS"},
+		{[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_PID_FILE=/p"}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PID_FILE"},
+		{[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_WEBHOOK_URL=http://a"}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_WEBHOOK_URL"},
+		{[]string{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["a"]`, app}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PROCESS and SECRETSYNC_EXEC"},
+	} {
+		t.Run(strings.Join(tt.env, " "), func(t *testing.T) { oneMistake(t, tt.env, tt.wrong, tt.says) })
+	}
+}
+
+// What may be secret is not in a mistake, whatever the mistake is.
+func TestMistakesDoNotLeak(t *testing.T) {
+	const canary = "hunter2"
+	for _, env := range [][]string{
+		{"SECRETSYNC_WEBHOOK_URL=http://u:hunter2@host:99999/"},
+		{"SECRETSYNC_WEBHOOK_URL=http://u:hunter2@/x"},
+		{"SECRETSYNC_WEBHOOK_URL=http://hunter2:x@a b/"},
+		{"SECRETSYNC_WEBHOOK_URL=http://host:0/?token=hunter2"},
+		{"SECRETSYNC_WEBHOOK_URL=http://host/services/hunter2/%zz"},
+		{"SECRETSYNC_WEBHOOK_URL=http://host/#hunter2"},
+		{"SECRETSYNC_WEBHOOK_URL=hunter2:x@host/y"},
+		{"SECRETSYNC_WEBHOOK_URL=hunter2"},
+		{"SECRETSYNC_WEBHOOK_URL=unix://hunter2"},
+		{`SECRETSYNC_EXEC=mysql -phunter2`},
+		{`SECRETSYNC_EXEC={"hunter2":1}`},
+		{`SECRETSYNC_EXEC=["a",{"hunter2":1}]`},
+		{`SECRETSYNC_EXEC=["","hunter2"]`},
+		{`SECRETSYNC_EXEC=["x","hunter2\u0000"]`},
+		{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=hunter2"},
+		{"SECRETSYNC_WEBHOOK_TOKEN_FILE=hunter2"},
+		{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=-----BEGIN hunter2"},
+		{"SECRETSYNC_WEBHOOK_TOKEN=hunter2"},
+		{"SECRETSYNC_PASSWORD=hunter2"},
+		{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["hunter2"]`, "SECRETSYNC_WEBHOOK_URL=http://hunter2@a"},
+	} {
+		environ(t, env...)
+		got := mistakesOf(t)
+		if len(got) == 0 {
+			t.Errorf("%q: no mistake", env)
+		}
+		if strings.Contains(got.Error(), canary) {
+			t.Errorf("%q: got %v, want nothing of the value", env, got)
+		}
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	for _, tt := range []struct{ name, says string }{
+		{"SECRETSYNC_SECRTES", "did you mean SECRETSYNC_SECRETS?"},
+		{"SECRETSYNC_REQUIRED_KEY", "did you mean SECRETSYNC_REQUIRED_KEYS?"},
+		{"SECRETSYNC_WEBHOOK", "did you mean SECRETSYNC_WEBHOOK_URL?"},
+		{"SECRETSYNC_NAMESPACE", "did you mean POD_NAMESPACE?"},
+		{"SECRETSYNC_dir", "did you mean SECRETSYNC_DIR?"},
+		{"SECRETSYNC_TOKEN_FILE", "did you mean SECRETSYNC_WEBHOOK_TOKEN_FILE?"},
+		{"SECRETSYNC_", "help lists them"},
+		{"SECRETSYNC_KUBECONFIG_CONTEXT", "help lists them"},
+		{"SECRETSYNC_PORT_80_SCTP_X", "is not a variable"},
+		{"SECRETSYNC_PORT_X_TCP", "is not a variable"},
+		{"SECRETSYNC_GENERATIONS", "is not a variable"},
+	} {
+		oneMistake(t, []string{tt.name + "=x"}, tt.name, tt.says)
+	}
+}
+
+// The kubelet sets these for a Service whose name begins as our variables do.
+func TestServiceLinksAreNoMistake(t *testing.T) {
+	for _, service := range []string{"SECRETSYNC", "SECRETSYNC_METRICS", "SECRETSYNC_DIR_2"} {
+		environ(t)
+		for _, suffix := range []string{"SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP_METRICS", "PORT",
+			"PORT_80_TCP", "PORT_80_TCP_PROTO", "PORT_80_TCP_PORT", "PORT_80_TCP_ADDR", "PORT_53_UDP", "PORT_53_UDP_ADDR", "PORT_9_SCTP_PORT"} {
+			t.Setenv(service+"_"+suffix, "tcp://10.0.0.1:80")
+		}
+		if got := mistakesOf(t); len(got) > 0 {
+			t.Errorf("%s: got %v, want none", service, got)
+		}
+	}
+}
+
+func TestGenerationIsReserved(t *testing.T) {
+	oneMistake(t, []string{"SECRETSYNC_GENERATION=7"}, "", "")
+	if slices.ContainsFunc(Variables(), func(v Variable) bool { return v.Name == reserved }) {
+		t.Error("it is in the table")
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"ab", "ab", 0}, {"ab", "ba", 2}, {"kitten", "sitting", 3}, {"abc", "ac", 1}} {
+		if got := distance(tt.a, tt.b); got != tt.want {
+			t.Errorf("%q, %q: got %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
