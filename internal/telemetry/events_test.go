@@ -1,0 +1,245 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// creator keeps what is created; answer says what the server does.
+type creator struct {
+	mu     sync.Mutex
+	events []*corev1.Event
+	answer func(ctx context.Context, n int) error // n counts from 1
+}
+
+func (c *creator) Create(ctx context.Context, event *corev1.Event) error {
+	c.mu.Lock()
+	c.events = append(c.events, event)
+	n := len(c.events)
+	c.mu.Unlock()
+	if c.answer == nil {
+		return nil
+	}
+	return c.answer(ctx, n)
+}
+
+func (c *creator) messages() (all []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.events {
+		all = append(all, e.Type+" "+e.Reason+": "+e.Message)
+	}
+	return all
+}
+
+// running starts Events in a synctest bubble; stop ends them and waits.
+func running(t *testing.T, c *creator, log *logged) (events *Events, stop func()) {
+	t.Helper()
+	events = NewEvents(Pod{Namespace: "prod", Name: "app-0", UID: "1-2-3"}, c, log.logger())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- events.Run(ctx) }()
+	return events, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: got %v", err)
+		}
+	}
+}
+
+func TestEventsAreOnThePod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(creator)
+		events, stop := running(t, c, new(logged))
+		events.Published(3, []string{"db", "tls"})
+		events.Refused("tls", "the required key tls.key is missing")
+		events.NotifyFailing("webhook", "connection refused")
+		synctest.Wait()
+		stop()
+		want := []string{
+			"Normal SecretsPublished: published generation 3: db, tls",
+			"Warning SecretRefused: Secret tls is not published: the required key tls.key is missing",
+			"Warning NotifyFailing: notifying by webhook fails: connection refused",
+		}
+		if got := c.messages(); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		e := c.events[0]
+		if o := e.InvolvedObject; o.Kind != "Pod" || o.APIVersion != "v1" || o.Namespace != "prod" || o.Name != "app-0" || o.UID != "1-2-3" {
+			t.Errorf("involved object: got %+v", o)
+		}
+		if e.Namespace != "prod" || e.Source.Component != "secret-sync" || e.Count != 1 || !e.FirstTimestamp.Time.Equal(time.Now()) {
+			t.Errorf("got %+v", e)
+		}
+	})
+}
+
+func TestNilEventsDoNothing(t *testing.T) {
+	var events *Events
+	events.Published(1, []string{"a"})
+	events.Refused("a", "b")
+	events.NotifyFailing("a", "b")
+	if err := events.Run(t.Context()); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The pipeline does not wait while the API server does not answer.
+func TestEventsNeverBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &creator{answer: func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }}
+		log := new(logged)
+		events, stop := running(t, c, log)
+		start := time.Now()
+		for i := range 100 {
+			events.Published(uint64(i), nil)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("took %s", took)
+		}
+		synctest.Wait()
+		if got := log.count("event dropped"); got < 100-eventQueue-1 {
+			t.Errorf("got %d dropped, want all that the queue does not hold", got)
+		}
+		start = time.Now()
+		stop()
+		if took := time.Since(start); took > eventLastCall {
+			t.Errorf("the end took %s, want at most %s", took, eventLastCall)
+		}
+	})
+}
+
+func TestEventsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(creator)
+		events, stop := running(t, c, new(logged))
+		for i := range 20 {
+			events.Published(uint64(i), nil)
+		}
+		synctest.Wait()
+		if got := len(c.messages()); got != eventBurst {
+			t.Errorf("got %d at once, want %d", got, eventBurst)
+		}
+		time.Sleep(2*eventInterval + time.Second) // the bubble's clock
+		synctest.Wait()
+		if got := len(c.messages()); got != eventBurst+2 {
+			t.Errorf("got %d after two intervals, want %d", got, eventBurst+2)
+		}
+		stop()
+		if got := len(c.messages()); got != eventBurst+2 {
+			t.Errorf("got %d after the end, want %d", got, eventBurst+2)
+		}
+	})
+}
+
+func TestRepeatedWarningIsWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(creator)
+		events, stop := running(t, c, new(logged))
+		defer stop()
+		expect := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if got := len(c.messages()); got != want {
+				t.Errorf("%s: got %q, want %d", when, c.messages(), want)
+			}
+		}
+		events.Refused("a", "x")
+		events.Refused("a", "x")
+		expect("the same", 1)
+		events.Refused("b", "x")
+		events.Refused("a", "y")
+		events.NotifyFailing("a", "y")
+		expect("another Secret, another reason, another kind", 4)
+		events.Published(1, []string{"a"})
+		events.Refused("a", "y")
+		events.Refused("b", "x")
+		expect("a was published in between", 6)
+		time.Sleep(eventRepeat)
+		events.Refused("b", "x")
+		expect("much later", 7)
+		if len(events.recent) != 1 {
+			t.Errorf("got %d remembered, want 1", len(events.recent))
+		}
+	})
+}
+
+// An init container ends right after its only publish.
+func TestEventsAtTheEndAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &creator{answer: func(ctx context.Context, _ int) error {
+			select {
+			case <-time.After(50 * time.Millisecond):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}
+		log := new(logged)
+		events, stop := running(t, c, log)
+		events.Published(1, []string{"a"})
+		events.Published(2, []string{"a"})
+		stop()
+		if got := len(c.messages()); got != 2 || log.count("not written") > 0 {
+			t.Errorf("got %d, want 2; log:\n%s", got, log)
+		}
+	})
+}
+
+func TestFailureIsLoggedOncePerState(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no rule"))
+	answers := []error{forbidden, forbidden, errors.New("dial 1"), errors.New("dial 2"), nil, forbidden}
+	synctest.Test(t, func(t *testing.T) {
+		c := &creator{answer: func(_ context.Context, n int) error { return answers[n-1] }}
+		log := new(logged)
+		events, stop := running(t, c, log)
+		for i := range answers {
+			events.Published(uint64(i), nil)
+			synctest.Wait()
+		}
+		stop()
+		if got := log.count("event not written"); got != 3 {
+			t.Errorf("got %d warnings, want 3: forbidden, unreachable, forbidden again:\n%s", got, log)
+		}
+		if got := log.count("written again"); got != 1 {
+			t.Errorf("got %d recoveries, want 1", got)
+		}
+	})
+}
+
+func TestEventNameIsValid(t *testing.T) {
+	at := time.Unix(1700000000, 1)
+	for _, pod := range []string{"app-0", strings.Repeat("a", 253), strings.Repeat("a", 235) + "." + strings.Repeat("b", 17), strings.Repeat("a-", 126)} {
+		got := eventName(pod, at)
+		if problems := validation.IsDNS1123Subdomain(got); len(problems) > 0 {
+			t.Errorf("%s: %v", got, problems)
+		}
+	}
+}
+
+func TestMessageIsNotTooLong(t *testing.T) {
+	names := make([]string, 30)
+	for i := range names {
+		names[i] = fmt.Sprintf("s%d", i)
+	}
+	if got := list(names); !strings.HasSuffix(got, "s19 and 10 more") {
+		t.Errorf("got %q", got)
+	}
+	for _, text := range []string{strings.Repeat("x", 2000), strings.Repeat("ä", 1000), "a\xff"} {
+		got := truncate(text, 1024)
+		if len(got) > 1024 || strings.ToValidUTF8(got, "?") != got {
+			t.Errorf("got %d bytes: %q", len(got), got)
+		}
+	}
+}

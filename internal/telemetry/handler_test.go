@@ -1,0 +1,224 @@
+package telemetry
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestHandler(t *testing.T) {
+	var ready error
+	h := Handler(new(Metrics), Sources{Ready: func() error { return ready }})
+	notReady := errors.New("no complete generation: db is missing")
+	for _, tt := range []struct {
+		method, path string
+		ready        error
+		status       int
+		body         string
+	}{
+		{"GET", "/livez", nil, 200, "ok\n"},
+		{"GET", "/livez", notReady, 200, "ok\n"},
+		{"GET", "/readyz", nil, 200, "ok\n"},
+		{"GET", "/readyz", notReady, 503, "no complete generation: db is missing\n"},
+		{"HEAD", "/readyz", nil, 200, "ok\n"}, // net/http drops the body, the recorder does not
+		{"POST", "/readyz", nil, 405, "Method Not Allowed\n"},
+		{"DELETE", "/metrics", nil, 405, "Method Not Allowed\n"},
+		{"GET", "/", nil, 404, "404 page not found\n"},
+		{"GET", "/livez/x", nil, 404, "404 page not found\n"},
+		{"GET", "/debug/pprof/", nil, 404, "404 page not found\n"},
+	} {
+		ready = tt.ready
+		recorder := httptest.NewRecorder()
+		h.ServeHTTP(recorder, httptest.NewRequest(tt.method, tt.path, nil))
+		if recorder.Code != tt.status || recorder.Body.String() != tt.body {
+			t.Errorf("%s %s: got %d %q, want %d %q", tt.method, tt.path, recorder.Code, recorder.Body, tt.status, tt.body)
+		}
+	}
+}
+
+// logged collects what is logged.
+type logged struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.Write(p)
+}
+
+func (l *logged) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.String(), text)
+}
+
+func (l *logged) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func TestTakenPortIsServedOnceItIsFree(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log logged
+	listening := make(chan struct{})
+	tries := 0
+	s := server{
+		addr: taken.Addr().String(), handler: Handler(new(Metrics), Sources{}), log: log.logger(),
+		retry: time.Millisecond, retryMax: 2 * time.Millisecond,
+		listen: func(ctx context.Context, network, address string) (net.Listener, error) {
+			if tries++; tries == 4 {
+				_ = taken.Close()
+			}
+			l, err := new(net.ListenConfig).Listen(ctx, network, address)
+			switch {
+			case tries < 4 && !errors.Is(err, syscall.EADDRINUSE):
+				t.Errorf("try %d: got %v, want %v", tries, err, syscall.EADDRINUSE)
+			case err == nil:
+				close(listening)
+			}
+			return l, err
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.run(ctx) }()
+	<-listening
+	if got := get(t, "http://"+s.addr+"/livez"); got != "ok\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := log.count("level=ERROR"); got != 1 {
+		t.Errorf("got %d errors in the log, want 1:\n%s", got, &log)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("got %v", err)
+	}
+	if _, err := net.Dial("tcp", s.addr); err == nil {
+		t.Error("it still listens")
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestServeEndsWhileThePortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	log := slog.New(slog.NewTextHandler(cancelOnWrite(cancel), nil)) // the error was logged
+	if err := Serve(ctx, taken.Addr().String(), http.NotFoundHandler(), log); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+type cancelOnWrite func()
+
+func (c cancelOnWrite) Write(p []byte) (int, error) { c(); return len(p), nil }
+
+// A request that does not end must not keep the program from its end.
+func TestServeEndsWithinASecond(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	s := server{log: slog.New(slog.DiscardHandler), handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(entered)
+		<-release
+	})}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.serve(ctx, listener) }()
+	go func() { _, _ = http.Get("http://" + listener.Addr().String()) }()
+	<-entered
+	cancel()
+	start := time.Now()
+	if err := <-done; err != nil {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestPprof(t *testing.T) {
+	h := PprofHandler()
+	for _, tt := range []struct {
+		path   string
+		status int
+		binary bool
+		has    string
+	}{
+		{"/debug/pprof/", 200, false, "heap?debug=1"},
+		{"/debug/pprof/heap", 200, true, ""},
+		{"/debug/pprof/heap?gc=1&debug=1", 200, false, "heap profile"},
+		{"/debug/pprof/goroutine?debug=2", 200, false, "goroutine "},
+		{"/debug/pprof/nonsense", 404, false, "not found"},
+		{"/debug/pprof/profile?seconds=0", 400, false, "from 1 to 60"},
+		{"/debug/pprof/profile?seconds=61", 400, false, "from 1 to 60"},
+		{"/debug/pprof/profile?seconds=x", 400, false, "from 1 to 60"},
+	} {
+		recorder := httptest.NewRecorder()
+		h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, tt.path, nil))
+		if recorder.Code != tt.status || !tt.binary && !strings.Contains(recorder.Body.String(), tt.has) {
+			t.Errorf("%s: got %d %q", tt.path, recorder.Code, recorder.Body)
+		}
+		if _, err := gzip.NewReader(recorder.Body); tt.binary && err != nil {
+			t.Errorf("%s: not a profile: %v", tt.path, err)
+		}
+	}
+}
+
+// The CPU profile ends with its request, and there is one at a time.
+func TestCPUProfile(t *testing.T) {
+	h := PprofHandler()
+	profile := func(ctx context.Context) *httptest.ResponseRecorder {
+		recorder := httptest.NewRecorder()
+		h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/debug/pprof/profile", nil).WithContext(ctx))
+		return recorder
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := pprof.StartCPUProfile(io.Discard); err != nil {
+		t.Skip("the tests themselves are profiled: ", err)
+	}
+	if got := profile(ended); got.Code != http.StatusConflict {
+		t.Errorf("a second one: got %d", got.Code)
+	}
+	pprof.StopCPUProfile()
+	got := profile(ended)
+	if _, err := gzip.NewReader(got.Body); got.Code != http.StatusOK || err != nil {
+		t.Errorf("got %d, %v", got.Code, err)
+	}
+}

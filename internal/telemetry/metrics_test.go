@@ -1,0 +1,236 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func scrape(t *testing.T, h http.Handler) string {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if recorder.Code != http.StatusOK {
+		t.Fatalf("got status %d", recorder.Code)
+	}
+	if got := recorder.Header().Get("Content-Type"); got != contentType {
+		t.Errorf("content type: got %q, want %q", got, contentType)
+	}
+	return recorder.Body.String()
+}
+
+func filled() (*Metrics, Sources) {
+	m := new(Metrics)
+	at := time.Unix(1700000000, 500_000_000)
+	m.Published(6, 250*time.Microsecond, at)
+	m.Published(7, 3*time.Millisecond, at)
+	m.Published(8, 8*time.Second, at)
+	m.PublishFailed("space")
+	m.PublishFailed("io")
+	m.PublishFailed("space")
+	m.Repaired()
+	m.SetRefused(map[string]string{"tls": `key "a\b" is` + "\nempty"})
+	m.SetPresent(map[string]bool{"tls": true, "db": false})
+	return m, Sources{
+		Watches: func() []Watch {
+			return []Watch{{Name: "selector"}, {Name: "secret/db", Up: true, LastContact: at}}
+		},
+		Notifications: func() []Notification {
+			return []Notification{{Target: "webhook", Pending: true, Failed: 3}, {Target: "exec", Succeeded: 2}}
+		},
+		Version: "v1.2.3",
+	}
+}
+
+func TestExposition(t *testing.T) {
+	m, sources := filled()
+	got := scrape(t, Handler(m, sources))
+	parse(t, got)
+	var samples []string
+	for line := range strings.Lines(got) {
+		if !strings.HasPrefix(line, "#") && !strings.Contains(line, "_bucket") {
+			samples = append(samples, strings.TrimPrefix(line, "secretsync_"))
+		}
+	}
+	want := `build_info{version="v1.2.3",goversion="` + runtime.Version() + `"} 1
+generation 8
+publishes_total 3
+publish_failures_total{reason="io"} 1
+publish_failures_total{reason="space"} 2
+last_publish_timestamp_seconds 1.7000000005e+09
+publish_duration_seconds_sum 8.00325
+publish_duration_seconds_count 3
+repairs_total 1
+secret_present{secret="db"} 0
+secret_present{secret="tls"} 1
+secret_refused{secret="tls",reason="key \"a\\b\" is\nempty"} 1
+notifications_total{target="exec",result="success"} 2
+notifications_total{target="exec",result="failure"} 0
+notifications_total{target="webhook",result="success"} 0
+notifications_total{target="webhook",result="failure"} 3
+notify_pending{target="exec"} 0
+notify_pending{target="webhook"} 1
+watch_up{watch="secret/db"} 1
+watch_up{watch="selector"} 0
+last_contact_timestamp_seconds{watch="secret/db"} 1.7000000005e+09
+last_contact_timestamp_seconds{watch="selector"} 0
+`
+	if strings.Join(samples, "") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(samples, ""), want)
+	}
+	if again := scrape(t, Handler(m, sources)); again != got {
+		t.Error("the order of a second scrape differs")
+	}
+}
+
+// Every metric of the contract is there before anything has happened, and the
+// counters are at 0 and not absent.
+func TestFreshExpositionHasEveryMetric(t *testing.T) {
+	got := scrape(t, Handler(new(Metrics), Sources{}))
+	families := parse(t, got)
+	for _, name := range []string{
+		"generation", "publishes_total", "publish_failures_total", "secret_refused", "last_publish_timestamp_seconds",
+		"publish_duration_seconds", "notifications_total", "notify_pending", "watch_up", "last_contact_timestamp_seconds",
+		"secret_present", "repairs_total", "build_info",
+	} {
+		if families["secretsync_"+name] == "" {
+			t.Errorf("secretsync_%s is missing", name)
+		}
+	}
+	if len(families) != 13 {
+		t.Errorf("got %d metrics, want the 13 of the contract", len(families))
+	}
+	for _, line := range []string{"secretsync_publishes_total 0\n", "secretsync_repairs_total 0\n", "secretsync_last_publish_timestamp_seconds 0\n"} {
+		if !strings.Contains(got, line) {
+			t.Errorf("got no %q", line)
+		}
+	}
+}
+
+func TestHistogramIsCumulative(t *testing.T) {
+	m, sources := filled()
+	got := scrape(t, Handler(m, sources))
+	for _, want := range []string{`le="0.00025"} 1`, `le="0.0025"} 1`, `le="0.005"} 2`, `le="5"} 2`, `le="+Inf"} 3`} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("got no bucket %s in\n%s", want, got)
+		}
+	}
+	if !slices.IsSorted(buckets[:]) {
+		t.Errorf("buckets: got %v, want them sorted", buckets)
+	}
+}
+
+func TestWhatIsGoneTakesItsSeriesWithIt(t *testing.T) {
+	m := new(Metrics)
+	refused := map[string]string{"a": "why", "b": "why"}
+	m.SetRefused(refused)
+	m.SetPresent(map[string]bool{"a": true, "b": true})
+	refused["c"] = "changed by the caller later"
+	m.SetPresent(map[string]bool{"b": true})
+	got := scrape(t, Handler(m, Sources{}))
+	if strings.Contains(got, `present{secret="a"`) || strings.Contains(got, `secret="c"`) {
+		t.Errorf("got a series of a Secret that is gone:\n%s", got)
+	}
+	m.SetRefused(nil)
+	if got := scrape(t, Handler(m, Sources{})); strings.Contains(got, "secretsync_secret_refused{") {
+		t.Errorf("got a refused Secret:\n%s", got)
+	}
+}
+
+func TestMetricsTakeConcurrentUpdates(t *testing.T) {
+	m := new(Metrics)
+	h := Handler(m, Sources{})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 50 {
+				m.Published(uint64(j), time.Millisecond, time.Now())
+				m.PublishFailed(strconv.Itoa(i))
+				m.Repaired()
+				m.SetGeneration(uint64(j))
+				m.SetRefused(map[string]string{"a": "b"})
+				m.SetPresent(map[string]bool{"a": true})
+				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
+			}
+		})
+	}
+	wg.Wait()
+	if got := scrape(t, h); !strings.Contains(got, "secretsync_publishes_total 400\n") || !strings.Contains(got, "_count 400\n") {
+		t.Errorf("got\n%s\nwant 400 publishes", got)
+	}
+}
+
+func TestLabelsAreUTF8(t *testing.T) {
+	m := new(Metrics)
+	m.PublishFailed("a\xffb")
+	if got := scrape(t, Handler(m, Sources{})); !strings.Contains(got, "reason=\"a\uFFFDb\"") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+var (
+	help       = regexp.MustCompile(`^# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) [^\n]+$`)
+	kind       = regexp.MustCompile(`^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge|histogram)$`)
+	sampleLine = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{([^}]|\\.)*\})? (\S+)$`)
+	labelPairs = regexp.MustCompile(`^\{[a-z]+="([^"\\\n]|\\[\\"n])*"(,[a-z]+="([^"\\\n]|\\[\\"n])*")*\}$`)
+)
+
+// parse is a strict reader of the text format: each family once, HELP, TYPE and
+// then its samples, each series once. It gives the families' types.
+func parse(t *testing.T, text string) map[string]string {
+	t.Helper()
+	families, series := map[string]string{}, map[string]bool{}
+	var name string
+	if !strings.HasSuffix(text, "\n") {
+		t.Error("the last line does not end")
+	}
+	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if err := parseLine(line, &name, families, series); err != nil {
+			t.Errorf("line %d, %q: %v", i+1, line, err)
+		}
+	}
+	return families
+}
+
+func parseLine(line string, name *string, families map[string]string, series map[string]bool) error {
+	if m := help.FindStringSubmatch(line); m != nil {
+		if *name = m[1]; families[*name] != "" {
+			return errors.New("the family is there twice")
+		}
+		return nil
+	}
+	if m := kind.FindStringSubmatch(line); m != nil {
+		if m[1] != *name || families[*name] != "" {
+			return errors.New("TYPE does not follow its HELP")
+		}
+		if families[*name] = m[2]; (m[2] == "counter") != strings.HasSuffix(*name, "_total") {
+			return errors.New("a counter ends in _total, nothing else does")
+		}
+		return nil
+	}
+	m := sampleLine.FindStringSubmatch(line)
+	if m == nil || m[2] != "" && !labelPairs.MatchString(m[2]) {
+		return errors.New("not a sample")
+	}
+	base := m[1]
+	if families[*name] == "histogram" {
+		base = regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(base, "")
+	}
+	if base != *name {
+		return fmt.Errorf("a sample of another family than %s", *name)
+	}
+	if _, err := strconv.ParseFloat(m[4], 64); err != nil || series[m[1]+m[2]] {
+		return fmt.Errorf("no value, or the series twice: %w", err)
+	}
+	series[m[1]+m[2]] = true
+	return nil
+}
