@@ -1,0 +1,318 @@
+package pipeline_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/pipeline"
+	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/watcher"
+	"github.com/secret-sync/secret-sync/writer"
+)
+
+// world is the API, the volume and the app around a pipeline, in memory: what
+// takes time here is only the pipeline's own.
+type world struct {
+	mu       sync.Mutex
+	snapshot watcher.Snapshot
+	changed  chan struct{}
+
+	number   uint64
+	set      writer.Set
+	fail     error
+	tries    int
+	notified int
+	refused  []layout.Refusal
+	log      bytes.Buffer
+}
+
+func newWorld() *world {
+	return &world{changed: make(chan struct{}, 1), snapshot: watcher.Snapshot{
+		Secrets: map[string]watcher.Secret{}, Unanswered: map[string]bool{"secret/db": true},
+	}}
+}
+
+// answer makes a Secret what the API has: a value for its one key, "" for gone.
+func (w *world) answer(name, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unanswered: map[string]bool{}}
+	for n, s := range w.snapshot.Secrets {
+		next.Secrets[n] = s
+	}
+	for n := range w.snapshot.Unanswered {
+		next.Unanswered[n] = true
+	}
+	delete(next.Unanswered, watcher.WatchName(name))
+	delete(next.Secrets, name)
+	if value != "" {
+		next.Secrets[name] = watcher.Secret{Data: map[string]secret.Value{"key": secret.Value(value)}}
+	}
+	w.snapshot = next
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (w *world) Changed() <-chan struct{} { return w.changed }
+func (w *world) Snapshot() watcher.Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.snapshot
+}
+func (w *world) Current() (uint64, writer.Set) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.number, w.set
+}
+func (w *world) Publish(set writer.Set) (uint64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tries++
+	if w.fail != nil {
+		return 0, w.fail
+	}
+	if w.number == 0 || fmt.Sprint(content(set)) != fmt.Sprint(content(w.set)) {
+		w.number++
+	}
+	set.Complete = set.Complete || w.set.Complete
+	w.set = set
+	return w.number, nil
+}
+
+func content(set writer.Set) map[string]string {
+	out := map[string]string{}
+	for name, files := range set.Secrets {
+		out[name] = string(files.Content["key"])
+	}
+	return out
+}
+
+func (w *world) ChangesSince(uint64) writer.Changes        { return writer.Changes{} }
+func (w *world) Published(uint64, []string, time.Duration) {}
+func (w *world) PublishFailed(string)                      {}
+func (w *world) Refused(all []layout.Refusal)              { w.refused = all }
+func (w *world) Present(map[string]bool)                   {}
+func (w *world) options(o pipeline.Options) pipeline.Options {
+	if o.Layout.Required == nil && o.Layout.Optional == nil {
+		o.Layout.Required = []string{"db"}
+	}
+	o.Source, o.Volume, o.Observer = w, w, w
+	o.Notify = func() { w.notified++ }
+	o.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
+	return o
+}
+
+// start runs a pipeline in a bubble of fake time; result has what Run gave.
+func (w *world) start(t *testing.T, o pipeline.Options) (result chan error) {
+	ctx, cancel := context.WithCancel(t.Context())
+	result = make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result <- pipeline.New(w.options(o)).Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	synctest.Wait()
+	return result
+}
+
+func (w *world) want(t *testing.T, number uint64, files string) {
+	t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if got := fmt.Sprint(content(w.set)); w.number != number || got != files {
+		t.Errorf("got generation %d of %s, want %d of %s", w.number, got, number, files)
+	}
+}
+
+func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{})
+		time.Sleep(time.Hour)
+		w.want(t, 0, "map[]")
+		if got := strings.Count(w.log.String(), "nothing is published yet"); got != 1 {
+			t.Errorf("said %d times what it waits for, want once:\n%s", got, w.log.String())
+		}
+		w.answer("db", "a")
+		w.want(t, 1, "map[db:a]")
+		w.answer("db", "b")
+		w.want(t, 2, "map[db:b]")
+		w.answer("db", "b")
+		w.want(t, 2, "map[db:b]")
+		if w.notified != 2 {
+			t.Errorf("notified %d times, want 2", w.notified)
+		}
+	})
+}
+
+func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.number, w.set = 7, writer.Set{Secrets: map[string]writer.Files{
+			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
+		}}
+		w.snapshot.Unanswered["secret/tls"] = true
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
+		w.answer("db", "new")
+		w.want(t, 7, "map[db:old tls:old]")
+		w.answer("tls", "new")
+		w.want(t, 8, "map[db:new tls:new]")
+	})
+}
+
+func TestARestartDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.number, w.set = 7, writer.Set{Secrets: map[string]writer.Files{
+			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
+		}}
+		w.snapshot.Unanswered["secret/tls"] = true
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
+		w.answer("db", "new")
+		time.Sleep(5 * time.Second)
+		w.want(t, 8, "map[db:new tls:old]")
+	})
+}
+
+func TestRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{Remove: true})
+		w.answer("db", "a")
+		w.want(t, 1, "map[db:a]")
+		w.answer("db", "")
+		time.Sleep(4900 * time.Millisecond)
+		w.answer("db", "a") // back in time
+		time.Sleep(time.Minute)
+		w.want(t, 1, "map[db:a]")
+		w.answer("db", "")
+		time.Sleep(4900 * time.Millisecond)
+		w.want(t, 1, "map[db:a]")
+		time.Sleep(200 * time.Millisecond)
+		w.want(t, 2, "map[]")
+	})
+}
+
+func TestKeepIsTheDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{})
+		w.answer("db", "a")
+		w.want(t, 1, "map[db:a]")
+		w.answer("db", "")
+		time.Sleep(time.Hour)
+		w.want(t, 1, "map[db:a]")
+	})
+}
+
+func TestAFailedPublishIsTriedAgainWithBackoffAndSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.fail = errors.New("disk full")
+		w.start(t, pipeline.Options{})
+		w.answer("db", "a")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if w.tries < 15 || w.tries > 30 {
+			t.Errorf("tried %d times in ten minutes, want a backoff up to 30 s", w.tries)
+		}
+		if got := strings.Count(w.log.String(), "could not publish"); got != 1 {
+			t.Errorf("said %d times, want once:\n%s", got, w.log.String())
+		}
+		w.mu.Lock()
+		w.fail = nil
+		w.mu.Unlock()
+		time.Sleep(30 * time.Second)
+		w.want(t, 1, "map[db:a]")
+		if w.notified != 1 {
+			t.Errorf("notified %d times, want once", w.notified)
+		}
+	})
+}
+
+func TestAVolumeThatCannotBeUsedEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.fail = fmt.Errorf("%w: taken", writer.ErrUnusable)
+		result := w.start(t, pipeline.Options{})
+		w.answer("db", "a")
+		if err := <-result; !errors.Is(err, writer.ErrUnusable) {
+			t.Errorf("got %v, want ErrUnusable", err)
+		}
+	})
+}
+
+func TestSyncTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		began := time.Now()
+		err := <-w.start(t, pipeline.Options{SyncTimeout: 300 * time.Millisecond})
+		if !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "secret/db") {
+			t.Errorf("got %v, want ErrTimeout that names secret/db", err)
+		}
+		if took := time.Since(began); took != 300*time.Millisecond {
+			t.Errorf("after %s, want 300ms", took)
+		}
+	})
+}
+
+func TestSyncTimeoutIsForTheFirstGenerationOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
+		w.answer("db", "a")
+		time.Sleep(time.Hour)
+		select {
+		case err := <-result:
+			t.Errorf("it ended: %v", err)
+		default:
+		}
+	})
+}
+
+func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
+		result := w.start(t, pipeline.Options{OneShot: true})
+		time.Sleep(time.Minute) // what is in the volume was not confirmed by this process
+		select {
+		case err := <-result:
+			t.Fatalf("it ended: %v", err)
+		default:
+		}
+		w.answer("db", "old")
+		if err := <-result; err != nil {
+			t.Errorf("got %v, want nil", err)
+		}
+		w.want(t, 7, "map[db:old]")
+	})
+}
+
+func TestRefusalsAreSaidOncePerChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}}}})
+		for range 5 {
+			w.answer("db", "a")
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if got := strings.Count(w.log.String(), "a Secret is refused"); got != 1 || len(w.refused) != 1 {
+			t.Errorf("said %d times and %d are refused, want 1 and 1:\n%s", got, len(w.refused), w.log.String())
+		}
+	})
+}
