@@ -1,0 +1,246 @@
+package watcher
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+)
+
+// canary is in each value; no log may have it.
+const canary = "CANARY-"
+
+// api is an API server that has nothing but Secrets, and says what it is told
+// to say. It speaks JSON over HTTP/2 and TLS.
+type api struct {
+	*httptest.Server
+	mu       sync.Mutex
+	version  int
+	secrets  map[string]*corev1.Secret
+	history  []change
+	more     chan struct{} // closed and made anew when history grows
+	kick     chan struct{} // closed and made anew to end all watches
+	answer   func(w http.ResponseWriter, r *http.Request) bool
+	requests []string // "list" and "watch", each with its query
+}
+
+// change is an event, with what is needed to see it through a selector.
+type change struct {
+	kind    string
+	secret  *corev1.Secret
+	was     labels.Set // before; nil: there was none
+	version int
+}
+
+func newAPI(t *testing.T) *api {
+	a := &api{version: 100, secrets: map[string]*corev1.Secret{}, more: make(chan struct{}), kick: make(chan struct{})}
+	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
+	a.EnableHTTP2 = true
+	a.Config.ErrorLog = log.New(io.Discard, "", 0)
+	a.StartTLS()
+	t.Cleanup(func() {
+		a.endWatches()
+		a.CloseClientConnections()
+		a.Close()
+	})
+	return a
+}
+
+func (a *api) config(address string) *rest.Config {
+	if address == "" {
+		address = a.Listener.Addr().String()
+	}
+	return &rest.Config{Host: "https://" + address, BearerToken: "t", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+}
+
+// put creates or changes a Secret; a uid of "" keeps the one it has.
+func (a *api) put(name, value, uid string, set labels.Set) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.version++
+	kind, old := "ADDED", a.secrets[name]
+	s := &corev1.Secret{Data: map[string][]byte{"password": []byte(canary + value)}}
+	s.APIVersion, s.Kind = "v1", "Secret"
+	s.ObjectMeta = metav1.ObjectMeta{Name: name, Namespace: "ns", UID: "uid-" + types.UID(name), ResourceVersion: strconv.Itoa(a.version), Labels: set}
+	c := change{secret: s, version: a.version}
+	if old != nil {
+		kind, c.was, s.UID = "MODIFIED", labels.Set(old.Labels), old.UID
+		if c.was == nil {
+			c.was = labels.Set{}
+		}
+	}
+	if uid != "" {
+		s.UID = types.UID(uid)
+	}
+	c.kind = kind
+	a.secrets[name] = s
+	a.record(c)
+}
+
+func (a *api) remove(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.version++
+	s := a.secrets[name].DeepCopy()
+	s.ResourceVersion = strconv.Itoa(a.version)
+	delete(a.secrets, name)
+	a.record(change{kind: "DELETED", secret: s, was: labels.Set(s.Labels), version: a.version})
+}
+
+func (a *api) record(c change) {
+	a.history = append(a.history, c)
+	close(a.more)
+	a.more = make(chan struct{})
+}
+
+// fault sets what answers instead of the API; nil: nothing does.
+func (a *api) fault(answer func(w http.ResponseWriter, r *http.Request) bool) {
+	a.mu.Lock()
+	a.answer = answer
+	a.mu.Unlock()
+}
+
+// endWatches ends all watches as a server does that is stopped.
+func (a *api) endWatches() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.kick)
+	a.kick = make(chan struct{})
+}
+
+// asked are the requests so far.
+func (a *api) asked(verb string) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(a.requests), func(r string) bool { return !strings.HasPrefix(r, verb) })
+}
+
+func isWatch(r *http.Request) bool {
+	q := r.URL.Query().Get("watch")
+	return q == "true" || q == "1"
+}
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request) {
+	verb := map[bool]string{false: "list", true: "watch"}[isWatch(r)]
+	a.mu.Lock()
+	a.requests = append(a.requests, verb+"?"+r.URL.RawQuery)
+	answer := a.answer
+	a.mu.Unlock()
+	switch {
+	case answer != nil && answer(w, r):
+	case verb == "watch":
+		a.stream(w, r)
+	default:
+		a.list(w, r)
+	}
+}
+
+// selects is whether a request asks for a Secret that has this name and these
+// labels.
+func selects(r *http.Request, name string, set labels.Set) bool {
+	q := r.URL.Query()
+	if f := q.Get("fieldSelector"); f != "" && f != "metadata.name="+name {
+		return false
+	}
+	l, err := labels.Parse(q.Get("labelSelector"))
+	return err == nil && l.Matches(set)
+}
+
+func (a *api) list(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	list := corev1.SecretList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "SecretList"}}
+	list.ResourceVersion = strconv.Itoa(a.version)
+	for _, s := range a.secrets {
+		if selects(r, s.Name, labels.Set(s.Labels)) {
+			list.Items = append(list.Items, *s)
+		}
+	}
+	a.mu.Unlock()
+	reply(w, http.StatusOK, list)
+}
+
+func (a *api) stream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	since, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
+	a.mu.Lock()
+	kick := a.kick
+	a.mu.Unlock()
+	w.(http.Flusher).Flush()
+	for i := 0; ; {
+		a.mu.Lock()
+		news, more := a.history[i:], a.more
+		i = len(a.history)
+		a.mu.Unlock()
+		for _, c := range news {
+			if kind := seenAs(r, c); kind != "" && c.version > since {
+				event(w, kind, c.secret)
+			}
+		}
+		select {
+		case <-more:
+		case <-kick:
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// seenAs is what an event is to a watch: a Secret that leaves the selector is
+// deleted for it.
+func seenAs(r *http.Request, c change) string {
+	if c.kind == "BOOKMARK" {
+		return c.kind
+	}
+	was := c.was != nil && selects(r, c.secret.Name, c.was)
+	is := c.kind != "DELETED" && selects(r, c.secret.Name, labels.Set(c.secret.Labels))
+	switch {
+	case was && is:
+		return "MODIFIED"
+	case was:
+		return "DELETED"
+	case is:
+		return "ADDED"
+	}
+	return ""
+}
+
+func event(w http.ResponseWriter, kind string, object any) {
+	raw, _ := json.Marshal(object)
+	_, _ = fmt.Fprintf(w, `{"type":%q,"object":%s}`+"\n", kind, raw)
+	w.(http.Flusher).Flush()
+}
+
+func reply(w http.ResponseWriter, code int, object any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(object)
+}
+
+// status answers with an error as the API server words it.
+func status(code int, reason metav1.StatusReason, message string) func(w http.ResponseWriter, r *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		reply(w, code, statusObject(code, reason, message))
+		return true
+	}
+}
+
+func statusObject(code int, reason metav1.StatusReason, message string) metav1.Status {
+	return metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
+	}
+}

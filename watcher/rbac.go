@@ -1,0 +1,74 @@
+package watcher
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// RBAC is what a Role has to allow.
+type RBAC struct {
+	Namespace      string
+	ServiceAccount string   // in that namespace
+	Names          []string // as in Options
+	Selector       string   // as in Options
+	Events         bool     // Events are written
+}
+
+// YAML gives the least Role and its RoleBinding, both named secret-sync.
+//
+// A name is allowed by a rule with resourceNames: the API server takes a list
+// or watch with the field selector metadata.name=NAME for that. It never does
+// so for a label selector, so that one needs the whole namespace, and then
+// makes rules for names superfluous. A get is never made.
+func (r RBAC) YAML() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role")
+	line("metadata: {name: secret-sync, namespace: %s}", quote(r.Namespace))
+	line("rules:")
+	for _, rule := range r.rules() {
+		line("%s", rule)
+	}
+	line("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding")
+	line("metadata: {name: secret-sync, namespace: %s}", quote(r.Namespace))
+	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: secret-sync}")
+	line("subjects:\n- {kind: ServiceAccount, name: %s, namespace: %s}", quote(r.ServiceAccount), quote(r.Namespace))
+	return b.String()
+}
+
+func (r RBAC) rules() []string {
+	var rules []string
+	add := func(comment string, fields []string) {
+		rules = append(rules, "# "+comment+"\n- "+strings.Join(fields, "\n  "))
+	}
+	verbs := []string{verbList, verbWatch}
+	switch names := slices.Compact(slices.Sorted(slices.Values(r.Names))); {
+	case r.Selector != "":
+		add(fmt.Sprintf("Gives away EVERY Secret of the namespace, not only those that match %s:\n"+
+			"# RBAC knows no label selectors. Name the Secrets instead if that is too much.", quote(r.Selector)),
+			rule("secrets", nil, verbs))
+	case len(names) > 0:
+		add("These Secrets and no other, list and watch by name alone.", rule("secrets", names, verbs))
+	}
+	if r.Events {
+		add("Events on the Pod.", rule("events", nil, []string{"create"}))
+	}
+	return rules
+}
+
+// rule gives the fields of a rule of the core API group, as lines of YAML.
+func rule(resource string, names, verbs []string) []string {
+	fields := []string{`apiGroups: [""]`, "resources: [" + resource + "]"}
+	if len(names) > 0 {
+		quoted := make([]string, len(names))
+		for i, name := range names {
+			quoted[i] = quote(name)
+		}
+		fields = append(fields, "resourceNames: ["+strings.Join(quoted, ", ")+"]")
+	}
+	return append(fields, "verbs: ["+strings.Join(verbs, ", ")+"]")
+}
+
+// quote makes a YAML string: a name may look like a number or a truth value.
+func quote(s string) string { return fmt.Sprintf("%q", s) }

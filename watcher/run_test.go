@@ -1,0 +1,159 @@
+package watcher
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"flag"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestMain finds what is left of any test: each of them ends its Watchers in
+// another state.
+//
+// The tests wait most of their time, so that more of them run at once than
+// there are processors.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "16")
+	code := m.Run()
+	var left string
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		stacks := make([]byte, 1<<20)
+		left = string(stacks[:runtime.Stack(stacks, true)])
+		_, left, _ = strings.Cut(left, "\n\n") // this goroutine
+		if !strings.Contains(left, "client-go") && !strings.Contains(left, "http2") && !strings.Contains(left, "secret-sync") {
+			os.Exit(code)
+		}
+	}
+	println("goroutines are left:\n" + left)
+	os.Exit(1)
+}
+
+// running is a Watcher that runs.
+type running struct {
+	*Watcher
+	t    *testing.T
+	logs *journal
+	stop func()
+}
+
+// start runs a Watcher at debug level. At the end of the test it is stopped, if
+// it was not before: within a second, whatever the state, and with no value in
+// its log.
+func start(t *testing.T, o Options) *running {
+	t.Helper()
+	logs := &journal{}
+	o.Namespace = "ns"
+	o.Logger = slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	r := &running{Watcher: w, t: t, logs: logs}
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Run: got %v, want nil", err)
+			}
+		case <-time.After(time.Second):
+			stacks := make([]byte, 1<<20)
+			stacks = stacks[:runtime.Stack(stacks, true)]
+			began := time.Now()
+			<-done
+			t.Errorf("Run did not return within 1 s, but %v later\n%s", time.Since(began), stacks)
+		}
+		value := base64.StdEncoding.EncodeToString([]byte(canary))[:8]
+		if text := logs.String(); strings.Contains(text, canary) || strings.Contains(text, value) {
+			t.Errorf("a value is in the log:\n%s", text)
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// value is what a Secret has for its password, without the canary.
+func (r *running) value(name string) string {
+	return strings.TrimPrefix(string([]byte(r.Snapshot().Secrets[name].Data["password"])), canary)
+}
+
+// wait waits until ok is true, and fails the test if that takes longer.
+func (r *running) wait(what string, longest time.Duration, ok func() bool) {
+	r.t.Helper()
+	eventually(r.t, what, longest, ok, func() string { return r.logs.String() })
+}
+
+func eventually(t *testing.T, what string, longest time.Duration, ok func() bool, detail func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(longest); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v still not: %s\n%s", longest, what, detail())
+		}
+	}
+}
+
+// has waits until a Secret has a value; "" is none.
+func (r *running) has(name, value string, longest time.Duration) {
+	r.t.Helper()
+	r.wait(name+" has "+value, longest, func() bool { return r.value(name) == value && len(r.Snapshot().Unanswered) == 0 })
+}
+
+func (r *running) up(watch string) bool {
+	for _, s := range r.Status() {
+		if s.Watch == watch {
+			return s.Up
+		}
+	}
+	r.t.Fatalf("no status of %s", watch)
+	return false
+}
+
+// pokes empties Changed, and tells whether there was a poke.
+func (r *running) poked() bool {
+	select {
+	case <-r.Changed():
+		return true
+	default:
+		return false
+	}
+}
+
+// journal collects log lines.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
+// level gives the lines of one level.
+func (j *journal) level(level string) []string {
+	var lines []string
+	for line := range strings.Lines(j.String()) {
+		if strings.Contains(line, `"level":"`+level+`"`) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
