@@ -1,0 +1,139 @@
+package notifier
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// commLength is where the kernel cuts a process's name.
+const commLength = 15
+
+// is reports whether a process goes by this name: its comm, the base of its
+// argv[0], or of the script that it interprets.
+func (p process) is(name string) bool {
+	names := p.names()
+	if p.comm == name || slices.Contains(names, name) {
+		return true
+	}
+	if len(name) <= commLength || p.comm != name[:commLength] {
+		return false
+	}
+	// comm is the beginning of a longer name, perhaps of another one: an argument
+	// that begins alike and is not the name tells that.
+	return !slices.ContainsFunc(names, func(other string) bool {
+		return strings.HasPrefix(other, name[:commLength])
+	})
+}
+
+// names are those that the arguments tell.
+func (p process) names() []string {
+	var names []string
+	argv := p.argv
+	for len(argv) > 0 {
+		first := argv[0]
+		// "php-fpm: master process (/etc/php/fpm.conf)", whose comm is php-fpm8.2
+		if title, _, ok := strings.Cut(first, ": "); ok {
+			return append(names, path.Base(title))
+		}
+		name := path.Base(strings.TrimPrefix(first, "-")) // "-bash": a login shell
+		names = append(names, name)
+		if name == "busybox" { // busybox httpd, busybox sh script
+			argv = argv[1:]
+			continue
+		}
+		family := strings.TrimRight(name, "0123456789.") // python3.12, php8.2
+		if lang, ok := interpreters[family]; ok {
+			names = append(names, lang.scripts(argv[1:])...)
+		}
+		break
+	}
+	return names
+}
+
+// interpreter is how a program that runs another finds it in its arguments.
+// Only known ones are looked into: in "vi app.py" the name means nothing.
+type interpreter struct {
+	skip    string // options with a value that says nothing
+	script  string // options whose value is the program
+	none    string // options behind which there is no program's name
+	verbs   string // first arguments that say nothing
+	cluster bool   // -ec is -e -c
+	class   bool   // com.example.Main is Main as well
+}
+
+var (
+	python = interpreter{skip: "-W -X", script: "-m", none: "-c", cluster: true}
+	shell  = interpreter{skip: "-o -O +o +O --rcfile --init-file", none: "-c -s", cluster: true}
+	node   = interpreter{
+		skip: "-r --require --import --loader --experimental-loader -C --conditions --title --stack-trace-limit",
+		none: "-e --eval -p --print -pe",
+	}
+)
+
+var interpreters = map[string]interpreter{
+	"python": python, "pypy": python,
+	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "ksh": shell, "zsh": shell,
+	"node": node, "nodejs": node,
+	"java": {
+		skip: "-cp -classpath --class-path -p --module-path --upgrade-module-path --add-modules " +
+			"--limit-modules --add-opens --add-exports --add-reads --patch-module",
+		script: "-jar -m --module", class: true,
+	},
+	"ruby":   {skip: "-r -I -C -E", none: "-e", cluster: true},
+	"perl":   {skip: "-I -M -m", none: "-e -E", cluster: true},
+	"php":    {skip: "-d -c -z -S -t", script: "-f --file", none: "-r"},
+	"lua":    {skip: "-l", none: "-e"},
+	"dotnet": {skip: "--depsfile --runtimeconfig --additionalprobingpath --roll-forward", verbs: "exec run"},
+	"deno":   {skip: "-c --config", verbs: "run serve", none: "eval"},
+	"bun":    {skip: "-r --preload", verbs: "run", none: "-e --eval"},
+}
+
+// scripts returns what the program in these arguments is called; nothing when
+// that is not known.
+func (lang interpreter) scripts(args []string) []string {
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return lang.called(args[i+1:])
+		}
+		option := lang.option(arg)
+		switch {
+		case has(lang.none, option):
+			return nil
+		case has(lang.script, option):
+			return lang.called(args[i+1:])
+		case has(lang.skip, option):
+			i++
+		case strings.HasPrefix(arg, "-"), has(lang.verbs, arg):
+		default:
+			return lang.called(args[i:])
+		}
+	}
+	return nil
+}
+
+// option is the one in arg that may take a value: the last of a cluster, unless
+// the first has its value attached (-Wignore).
+func (lang interpreter) option(arg string) string {
+	if !lang.cluster || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || has(lang.skip, arg[:2]) {
+		return arg
+	}
+	return "-" + arg[len(arg)-1:]
+}
+
+func (lang interpreter) called(args []string) []string {
+	if len(args) == 0 {
+		return nil
+	}
+	name := path.Base(args[0])
+	if i := strings.LastIndexByte(name, '.'); lang.class && i > 0 && !strings.HasSuffix(name, ".jar") {
+		return []string{name, name[i+1:]}
+	}
+	return []string{name}
+}
+
+// has reports whether a list, separated by spaces, has the word.
+func has(list, word string) bool {
+	return word != "" && slices.Contains(strings.Fields(list), word)
+}

@@ -1,0 +1,111 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Waiting is not failing, and lasts as long as the target says.
+func TestWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		began := time.Now()
+		volume, app := settled(1), &fakeApp{name: "app"}
+		app.limit = func(uint64) error {
+			if left := 5*time.Second - time.Since(began); left > 0 {
+				return fmt.Errorf("wrapped: %w", &failure{reason: "too young", waiting: true, after: left, err: errors.New("too young")})
+			}
+			return nil
+		}
+		volume.publish()
+		n, stop := start(t, Options{
+			Targets: []Target{app}, Volume: volume, Logger: log.logger(slog.LevelInfo),
+			Report: func(_ string, err error) { t.Errorf("reported: %v", err) },
+		})
+		defer stop()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got, want := n.Status()[0], (Status{Target: "app", Succeeded: 1}); got != want {
+			t.Errorf("status = %+v, want %+v", got, want)
+		}
+		if got := app.tried(); got != 2 {
+			t.Errorf("%d tries, want 2: one too early, one in time", got)
+		}
+		if log.count("level=WARN") != 0 {
+			t.Errorf("a warning for a wait:\n%s", &log)
+		}
+	})
+}
+
+// Retry-After: the wait is the longer one of it and the backoff.
+func TestAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(1), &fakeApp{name: "app"}
+		app.err = &failure{reason: "503", after: 2 * time.Minute, err: errors.New("503")}
+		volume.publish()
+		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		defer stop()
+		time.Sleep(2*time.Minute - 1)
+		synctest.Wait()
+		if got := app.tried(); got != 1 {
+			t.Errorf("%d tries before the time, want 1", got)
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if got := app.tried(); got != 2 {
+			t.Errorf("%d tries at the time, want 2", got)
+		}
+	})
+}
+
+// waker is an app that is woken by a channel.
+type waker struct {
+	fakeApp
+	wake chan struct{}
+}
+
+func (w *waker) Wake(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-w.wake:
+		return true
+	}
+}
+
+func TestWakeShortensTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(1), &waker{fakeApp: fakeApp{name: "app", err: errors.New("no PID file")}, wake: make(chan struct{})}
+		volume.publish()
+		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		defer stop()
+		time.Sleep(10 * time.Minute) // deep in the backoff
+		app.set(func(a *fakeApp) { a.err = nil })
+		began := time.Now()
+		app.wake <- struct{}{}
+		synctest.Wait()
+		if got := app.told(); len(got) != 1 || time.Since(began) > wakePause {
+			t.Errorf("told = %v after %v, want one within %v", got, time.Since(began), wakePause)
+		}
+	})
+}
+
+// A file that changes all the time does not make tries all the time.
+func TestWakeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(1), &waker{fakeApp: fakeApp{name: "app", err: errors.New("no PID file")}, wake: make(chan struct{})}
+		close(app.wake)
+		volume.publish()
+		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		time.Sleep(time.Minute)
+		stop()
+		if got, most := app.tried(), int(time.Minute/wakePause)+1; got > most {
+			t.Errorf("%d tries in a minute, want at most %d", got, most)
+		}
+	})
+}

@@ -1,0 +1,252 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// settled is a disk on which "app" has been told of generation n.
+func settled(n uint64) *life {
+	d := newDisk(n)
+	d.told["app"] = n
+	return &life{disk: d}
+}
+
+func TestChangesWhileTellingBecomeOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(1), &fakeApp{name: "app", block: make(chan struct{})}
+		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		defer stop()
+		for range 5 {
+			volume.publish()
+			n.Poke()
+			synctest.Wait()
+		}
+		if !n.Status()[0].Pending {
+			t.Error("not pending while it is told")
+		}
+		close(app.block)
+		synctest.Wait()
+		if got, want := app.told(), []uint64{2, 6}; !slices.Equal(got, want) {
+			t.Errorf("told = %v, want %v", got, want)
+		}
+	})
+}
+
+func TestSplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const splay = time.Minute
+		volume, app := settled(1), &fakeApp{name: "app"}
+		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume, Splay: splay})
+		defer stop()
+		var waits []time.Duration
+		for range 20 {
+			began := time.Now()
+			app.set(func(a *fakeApp) { a.each = func(error) { waits = append(waits, time.Since(began)) } })
+			volume.publish()
+			n.Poke()
+			time.Sleep(splay)
+			synctest.Wait()
+		}
+		if len(waits) != 20 || slices.Max(waits) > splay {
+			t.Fatalf("waits = %v, want 20 of at most %v", waits, splay)
+		}
+		if spread := slices.Max(waits) - slices.Min(waits); spread < splay/4 {
+			t.Errorf("waits spread over %v of %v: not random", spread, splay)
+		}
+	})
+}
+
+// The generation that is told is the newest at the end of the splay.
+func TestSplayTakesTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(1), &fakeApp{name: "app"}
+		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume, Splay: time.Hour})
+		defer stop()
+		for range 3 {
+			volume.publish()
+			n.Poke()
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got, want := app.told(), []uint64{4}; !slices.Equal(got, want) {
+			t.Errorf("told = %v, want %v", got, want)
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	for tries := range 100 {
+		d := backoff(tries)
+		most := backoffMost
+		if tries < 6 {
+			most = min(backoffFirst<<tries, backoffMost)
+		}
+		if d > most || d < most*3/4 {
+			t.Errorf("backoff(%d) = %v, want within a quarter below %v", tries, d, most)
+		}
+	}
+}
+
+// A target that is down: the tries follow the backoff whatever is published, the
+// log has one line, Report is called once; and it hears of the newest, once,
+// within one step of its return.
+func TestDownForHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		var reports []error
+		volume, app := settled(1), &fakeApp{name: "app", err: errors.New("connection refused")}
+		n, stop := start(t, Options{
+			Targets: []Target{app}, Volume: volume, Logger: log.logger(slog.LevelInfo),
+			Report: func(_ string, err error) { reports = append(reports, err) },
+		})
+		defer stop()
+		const hours = 5
+		for range hours * 3600 {
+			volume.publish()
+			n.Poke()
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if got, most := app.tried(), hours*3600/22+10; got > most || got < hours*3600/30 {
+			t.Errorf("%d tries in %d hours, want at most %d", got, hours, most)
+		}
+		if log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
+			t.Errorf("%d warnings, reports %v: want one each", log.count("level=WARN"), reports)
+		}
+		app.set(func(a *fakeApp) { a.err = nil })
+		time.Sleep(backoffMost)
+		synctest.Wait()
+		if got, want := app.told(), []uint64{1 + hours*3600}; !slices.Equal(got, want) {
+			t.Errorf("told = %v, want %v", got, want)
+		}
+		if len(reports) != 2 || reports[1] != nil {
+			t.Errorf("reports = %v, want a nil at the end", reports)
+		}
+		got, want := n.Status()[0], Status{Target: "app", Succeeded: 1, Failed: uint64(app.tried() - 1)}
+		if got != want {
+			t.Errorf("status = %+v, want %+v", got, want)
+		}
+	})
+}
+
+// The backoff begins anew after a success.
+func TestBackoffIsOfOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(1), &fakeApp{name: "app", err: errors.New("down")}
+		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		defer stop()
+		for range 3 {
+			app.set(func(a *fakeApp) { a.err = errors.New("down") })
+			volume.publish()
+			n.Poke()
+			time.Sleep(10 * time.Minute)
+			app.set(func(a *fakeApp) { a.err = nil })
+			time.Sleep(backoffMost)
+			synctest.Wait()
+			before := app.tried()
+			app.set(func(a *fakeApp) { a.err = errors.New("down") })
+			volume.publish()
+			n.Poke()
+			time.Sleep(backoffFirst)
+			synctest.Wait()
+			if got := app.tried() - before; got != 2 {
+				t.Fatalf("%d tries in the first %v, want 2", got, backoffFirst)
+			}
+			app.set(func(a *fakeApp) { a.err = nil })
+			time.Sleep(backoffMost)
+		}
+	})
+}
+
+func TestOneDoesNotHoldBackAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume := &life{disk: newDisk(1)}
+		down, stuck, fine := &fakeApp{name: "down", err: errors.New("down")}, &fakeApp{name: "stuck", block: make(chan struct{})}, &fakeApp{name: "fine"}
+		n, stop := start(t, Options{Targets: []Target{down, stuck, fine}, Volume: volume})
+		defer stop()
+		for range 3 {
+			volume.publish()
+			n.Poke()
+			synctest.Wait()
+		}
+		if got, want := fine.told(), []uint64{2, 3, 4}; !slices.Equal(got, want) {
+			t.Errorf("told = %v, want %v", got, want)
+		}
+		if got := volume.record("stuck"); got != 1 {
+			t.Errorf("the record of another target = %d, want 1", got)
+		}
+	})
+}
+
+// Nothing changed: nothing is told, written, or even looked at.
+func TestQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(3), &fakeApp{name: "app"}
+		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		defer stop()
+		for range 100 {
+			n.Poke()
+			time.Sleep(time.Minute)
+		}
+		if app.tried() != 0 || volume.writes != 0 {
+			t.Errorf("%d tries, %d writes, want none", app.tried(), volume.writes)
+		}
+	})
+}
+
+// Run ends at once wherever it is, and what is owed stays owed.
+func TestRunEnds(t *testing.T) {
+	for name, prepare := range map[string]func(*fakeApp, *Options){
+		"idle":    func(_ *fakeApp, o *Options) { o.Volume.(*life).newest = 1 },
+		"splay":   func(_ *fakeApp, o *Options) { o.Splay = 1000 * time.Hour },
+		"tell":    func(a *fakeApp, _ *Options) { a.block = make(chan struct{}) },
+		"backoff": func(a *fakeApp, _ *Options) { a.err = errors.New("down") },
+		"record":  func(_ *fakeApp, o *Options) { o.Volume.(*life).full = true },
+		"none":    func(_ *fakeApp, o *Options) { o.Targets = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				volume, app := settled(1), &fakeApp{name: "app"}
+				volume.publish()
+				opts := Options{Targets: []Target{app}, Volume: volume}
+				prepare(app, &opts)
+				n, stop := start(t, opts)
+				time.Sleep(time.Minute)
+				began := time.Now()
+				stop()
+				if took := time.Since(began); took > 0 {
+					t.Errorf("Run ended after %v", took)
+				}
+				for _, s := range n.Status() {
+					if name == "tell" && s.Failed != 0 {
+						t.Errorf("status = %+v: the end of the sidecar is no failure of the target", s)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The app was told in the moment in which the sidecar ends: the record is kept,
+// or the next start would tell it again.
+func TestToldAtTheEndIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := settled(1), &fakeApp{name: "app"}
+		n, err := New(Options{Targets: []Target{app}, Volume: volume})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		app.each = func(error) { cancel() }
+		volume.publish()
+		if err := n.Run(ctx); err != nil || volume.record("app") != 2 {
+			t.Errorf("record = %d, %v, want 2", volume.record("app"), err)
+		}
+	})
+}
