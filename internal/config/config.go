@@ -6,7 +6,7 @@ package config
 import (
 	"io/fs"
 	"log/slog"
-	"slices"
+	"sort"
 	"strings"
 	"syscall"
 	"time"
@@ -75,7 +75,7 @@ func Load() (Config, error) {
 	for i, v := range variables {
 		position[v.Name] = i
 	}
-	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int { return position[a.Variable] - position[b.Variable] })
+	sort.SliceStable(r.mistakes, func(i, j int) bool { return position[r.mistakes[i].Variable] < position[r.mistakes[j].Variable] })
 	if all := append(r.mistakes, unknown(variables)...); len(all) > 0 {
 		return Config{}, MistakesError(all)
 	}

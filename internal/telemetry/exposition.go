@@ -5,6 +5,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ func (e *exposition) secrets(s state) {
 }
 
 func (e *exposition) notifications(all []Notification) {
-	all = slices.SortedFunc(slices.Values(all), func(a, b Notification) int { return strings.Compare(a.Target, b.Target) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Target < all[j].Target })
 	e.family("secretsync_notifications_total", "counter", "Attempts to tell the app, by target and result.")
 	for _, n := range all {
 		e.sample("secretsync_notifications_total", float64(n.Succeeded), "target", n.Target, "result", "success")
@@ -88,7 +89,7 @@ func (e *exposition) notifications(all []Notification) {
 }
 
 func (e *exposition) watches(all []Watch) {
-	all = slices.SortedFunc(slices.Values(all), func(a, b Watch) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	e.family("secretsync_watch_up", "gauge", "Whether the watch is connected.")
 	for _, w := range all {
 		e.sample("secretsync_watch_up", boolean(w.Up), "watch", w.Name)
