@@ -1,0 +1,261 @@
+package writer
+
+import (
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+)
+
+// The seven defects of the kubelet's AtomicWriter, one test each.
+
+func TestDefect1LeftOverTemporaryLinkBlocksNoWrite(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, fewer)
+	for _, name := range []string{"..data_tmp", "db/..data_tmp", "..notified.json_tmp"} {
+		must(os.Symlink("x", filepath.Join(dir, name)))
+	}
+	must(os.MkdirAll(filepath.Join(dir, "..link_tmp/x"), 0o755))
+	publish(t, w, changes)
+	if err := w.SetTold("x", 2); err != nil {
+		t.Error(err)
+	}
+	equal(t, "visible", visible(t, dir), shown(false, changes))
+}
+
+func TestDefect2CrashedWritesDoNotStay(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	before := tree(t, dir)
+	shut(t, w)
+	old := filepath.Join(dir, "..2020_01_01_00_00_00.123", "db")
+	must(os.MkdirAll(old, 0o755))
+	must(os.WriteFile(filepath.Join(old, "password"), []byte("old credentials"), 0o644))
+	open(t, testOptions(t, dir))
+	equal(t, "after the next start", tree(t, dir), before)
+}
+
+func TestDefect3ModeAloneIsApplied(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		dir := memoryDir(t)
+		opts := testOptions(t, dir)
+		opts.Flat = flat
+		w := open(t, opts)
+		first := publish(t, w, mixed)
+		shut(t, w)
+		opts.FileMode = 0o440
+		w = open(t, opts)
+		if second := publish(t, w, mixed); second != first+1 {
+			t.Errorf("a change of a mode alone: got generation %d after %d", second, first)
+		}
+		for p := range shown(flat, mixed) {
+			if info, err := os.Stat(filepath.Join(dir, p)); err != nil || info.Mode() != 0o440 {
+				t.Errorf("%s: got %v %v, want 0440", p, info, err)
+			}
+		}
+		if info, _ := os.Stat(filepath.Join(dir, "db")); !flat && info.Mode().Perm() != 0o750 {
+			t.Errorf("db: got %v, want 0750", info.Mode())
+		}
+	}
+}
+
+func TestDefect4NoDanglingLinksAfterACrash(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, fewer)
+	shut(t, w)
+	for _, name := range []string{"gone", "db/gone"} { // a crash before step 11
+		must(os.Symlink("..data/gone", filepath.Join(dir, name)))
+	}
+	open(t, testOptions(t, dir))
+	for _, name := range []string{"gone", "db/gone"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
+func TestDefect5ReservedPathsAreRefused(t *testing.T) {
+	for _, p := range []string{
+		"./..data/x", "..data/x", "../x", "x/../../y", "/etc/passwd", "", ".", "x/", "x//y", "..", "..x", "x/..y", "x/./y",
+		strings.Repeat("n", 256), strings.Repeat("p/", 2000) + "p", "nul\x00", "\xff",
+	} {
+		for _, flat := range []bool{false, true} {
+			dir := memoryDir(t)
+			opts := quiet(testOptions(t, dir))
+			opts.Flat = flat
+			w := open(t, opts)
+			publish(t, w, fewer)
+			before := tree(t, dir)
+			if _, err := w.Publish(one("db", files("2", p, "v", "password", "new"))); err == nil {
+				t.Errorf("%.20q: published", p)
+			}
+			if _, err := w.Publish(one(p, files("2", "k", "v"))); err == nil && p != "p" {
+				t.Errorf("%.20q as a Secret's name: published", p)
+			}
+			equal(t, "after a refused path", tree(t, dir), before)
+			publish(t, w, changes)
+		}
+	}
+}
+
+func TestDefect6UmaskTakesNothing(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	for _, flat := range []bool{false, true} {
+		dir := memoryDir(t)
+		opts := testOptions(t, dir)
+		opts.Flat = flat
+		w := open(t, opts)
+		publish(t, w, mixed)
+		must(filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+			info, _ := d.Info()
+			if p != dir && (d.IsDir() && info.Mode().Perm() != 0o755 || d.Type().IsRegular() && info.Mode().Perm() != 0o644) {
+				t.Errorf("%s: got %v", p, info.Mode())
+			}
+			return err
+		}))
+	}
+}
+
+func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
+	dir, c := memoryDir(t), newClock()
+	opts, seam := withSeam(testOptions(t, dir))
+	opts.now = c.Now
+	w := open(t, opts)
+	publish(t, w, mixed)
+	held, err := os.Open(filepath.Join(dir, dataLink))
+	must(err)
+	defer held.Close()
+	seam.reset(nil)
+	publish(t, w, changes)
+	synced, made := map[string]bool{}, map[string]bool{}
+	for _, call := range seam.recorded() {
+		switch call.op {
+		case "Create", "Mkdir":
+			made[call.name] = true
+		case "SyncDir", "file.Sync":
+			synced[call.name] = true
+		case "Rename":
+			if call.to == dataLink {
+				for name := range made {
+					if !synced[name] {
+						t.Errorf("%s was not synced before the swap", name)
+					}
+				}
+				if !synced["."] {
+					t.Error("the volume was not synced before the swap")
+				}
+				synced = map[string]bool{}
+			}
+		}
+	}
+	if !synced["."] {
+		t.Error("the volume was not synced after the swap")
+	}
+	old := filepath.Join("/proc/self/fd", itoa(int(held.Fd())), "db", "password")
+	if data, err := os.ReadFile(old); err != nil || string(data) != "old" {
+		t.Errorf("through a handle from before: got %q, %v", data, err)
+	}
+	c.Add(grace + time.Second)
+	w.endGrace()
+	if _, err := os.ReadFile(old); err == nil {
+		t.Error("the old generation is there after its grace")
+	}
+}
+
+// The cases of AtomicWriter's own tests, as rows of ours: each payload is
+// published into an empty volume, and each step of an update after the last one.
+func TestPayloads(t *testing.T) {
+	type payload = []string
+	big := strings.Repeat("v", 900_000)
+	for name, steps := range map[string][]payload{
+		"one file":                     {{"foo", "foo"}},
+		"two files":                    {{"foo", "foo", "bar", "bar"}},
+		"binary and empty":             {{"b", "\x00\x01\xff", "empty", ""}},
+		"dot files":                    {{".foo", "x", ".bar", "y", ".dir/.z", "z"}},
+		"names that begin with dashes": {{"-", "x", "--help", "y"}},
+		"one dot and more":             {{"a..b", "x", "a..", "y", ".a", "z"}},
+		"directories":                  {{"foo/bar", "a", "foo/baz", "b", "foo/zib/zab", "c"}},
+		"deep":                         {{"a/b/c/d/e/f/g/h", "x"}},
+		"kitchen sink":                 {{"foo.txt", "f", "bar.txt", "b", ".foo", "x", "dir/a", "1", "dir/sub/b", "2", "other/c", "3"}},
+		"long name":                    {{strings.Repeat("n", 255), "x"}},
+		"large":                        {{"big", big}, {"big", big[:1]}},
+		"update":                       {{"foo", "1", "bar", "1"}, {"foo", "2", "bar", "2"}},
+		"no update":                    {{"foo", "1", "bar", "1"}, {"foo", "1", "bar", "1"}},
+		"add a file":                   {{"foo", "1"}, {"foo", "1", "bar", "1"}},
+		"add a directory":              {{"foo", "1"}, {"foo", "1", "d/bar", "1"}, {"foo", "1", "d/bar", "1", "d/e/baz", "1"}},
+		"delete a file":                {{"foo", "1", "bar", "1"}, {"foo", "1"}},
+		"delete in a directory":        {{"d/foo", "1", "d/bar", "1"}, {"d/foo", "1"}},
+		"delete a directory":           {{"foo", "1", "d/e/bar", "1"}, {"foo", "1"}},
+		"delete all but one":           {{"a", "1", "b", "1", "c/d", "1"}, {"z", "1"}},
+		"delete all":                   {{"a", "1", "c/d", "1"}, {}},
+		"add and delete":               {{"foo", "1", "d/bar", "1"}, {"baz", "1", "e/bar", "1"}, {"foo", "1", "d/bar", "1"}},
+		"a file becomes a directory":   {{"foo", "1"}, {"foo/bar", "1"}},
+		"a directory becomes a file":   {{"foo/bar", "1"}, {"foo", "1"}},
+		"clear and fill":               {{"foo", "1"}, {"foo", ""}, {"foo", "2"}},
+		"paths swap":                   {{"a", "1", "b", "2"}, {"a", "2", "b", "1"}},
+	} {
+		for _, flat := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				dir, c := memoryDir(t), newClock()
+				opts := quiet(testOptions(t, dir))
+				opts.Flat, opts.now = flat, c.Now
+				w := open(t, opts)
+				var last uint64
+				for i, p := range steps {
+					set := one("db", files(itoa(i), p...))
+					n := publish(t, w, set)
+					if want := i > 0 && !maps.EqualFunc(set.Secrets["db"].Content, one("db", files("", steps[i-1]...)).Secrets["db"].Content, secret.Value.Equal); i > 0 && (n != last) != want {
+						t.Errorf("step %d: generation %d after %d, want a new one: %v", i, n, last, want)
+					}
+					last = n
+					equal(t, "visible", visible(t, dir), shown(flat, set))
+				}
+				settle(w, c)
+				entries, err := os.ReadDir(dir)
+				must(err)
+				generations := 0
+				for _, e := range entries {
+					if generationName.MatchString(e.Name()) {
+						generations++
+					}
+				}
+				if generations != 1 {
+					t.Errorf("got %d generations in the end, want 1", generations)
+				}
+			})
+		}
+	}
+}
+
+// Two that cannot both be there are refused, and change nothing.
+func TestConflictsAreRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		flat bool
+		set  Set
+	}{
+		"file and directory":           {false, one("db", files("1", "a", "x", "a/b", "y"))},
+		"the same path of two":         {true, two("a", files("1", "k", "x"), "b", files("1", "k", "y"))},
+		"file and directory of two":    {true, two("a", files("1", "k/x", "x"), "b", files("1", "k", "y"))},
+		"file and directory, reversed": {true, two("a", files("1", "k", "x"), "b", files("1", "k/x", "y"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := memoryDir(t)
+			opts := testOptions(t, dir)
+			opts.Flat = tt.flat
+			w := open(t, opts)
+			if _, err := w.Publish(tt.set); err == nil {
+				t.Error("published")
+			}
+			equal(t, "in the volume", tree(t, dir), map[string]string{})
+		})
+	}
+}

@@ -1,0 +1,227 @@
+package writer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// inNamespace runs a role in a child with its own user and mount namespace, in
+// which it may mount what it wants, whoever we are.
+func inNamespace(t *testing.T, role string) {
+	t.Helper()
+	cmd := child(role, t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func seenBy(dir string) map[string]string {
+	out := map[string]string{}
+	see(dir, "", out)
+	return out
+}
+
+// expect gives an error unless apps see exactly set.
+func expect(dir string, set Set) error {
+	if got := seenBy(dir); !maps.Equal(got, shown(false, set)) {
+		return fmt.Errorf("apps see %d files, want %d as published", len(got), len(shown(false, set)))
+	}
+	return nil
+}
+
+func large(n, size int) Set { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
+
+// A full volume: the last good generation stays, the error says what is free and
+// nothing of what was needed, nothing is left behind, and it goes through once
+// there is room. Old generations within their grace make room first.
+func TestFullVolume(t *testing.T)      { inNamespace(t, "full") }
+func TestOutOfInodes(t *testing.T)     { inNamespace(t, "inodes") }
+func TestReadOnlyRemount(t *testing.T) { inNamespace(t, "readonly") }
+
+func fullChild(args []string) error {
+	dir := args[0]
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		return err
+	}
+	w, err := Open(childOptions(dir))
+	if err != nil {
+		return err
+	}
+	for n := range 8 { // each takes more than a third: the grace yields
+		if _, err := w.Publish(large(n, 400<<10)); err != nil {
+			return fmt.Errorf("publish %d while old ones can go: %w", n, err)
+		}
+		if err := expect(dir, large(n, 400<<10)); err != nil {
+			return err
+		}
+	}
+	return refused(w, dir, large(7, 400<<10), large(8, 800<<10), syscall.ENOSPC, "no_space", func() error {
+		_, err := w.Publish(large(9, 100))
+		return err
+	}, large(9, 100))
+}
+
+// refused publishes next, which must fail and change nothing, and again after
+// mend, when it goes through.
+func refused(w *Writer, dir string, good, next Set, want error, reason string, mend func() error, then Set) error {
+	before := names(dir)
+	_, err := w.Publish(next)
+	if !errors.Is(err, want) || Reason(err) != reason {
+		return fmt.Errorf("got %v, want %v", err, want)
+	}
+	if reason == "no_space" && (!strings.Contains(err.Error(), "KiB and") || strings.Contains(err.Error(), "800")) {
+		return fmt.Errorf("the error: %w", err)
+	}
+	if err := expect(dir, good); err != nil {
+		return err
+	}
+	for name := range names(dir) {
+		if !before[name] {
+			return fmt.Errorf("%s is left behind", name)
+		}
+	}
+	if err := mend(); err != nil {
+		return fmt.Errorf("mend: %w", err)
+	}
+	if _, err := w.Publish(then); err != nil {
+		return fmt.Errorf("again: %w", err)
+	}
+	return expect(dir, then)
+}
+
+func names(dir string) map[string]bool {
+	out := map[string]bool{}
+	must(filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error { out[p] = true; return err }))
+	return out
+}
+
+func inodesChild(args []string) error {
+	dir := args[0]
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m,nr_inodes=40"); err != nil {
+		return err
+	}
+	w, err := Open(childOptions(dir))
+	if err != nil {
+		return err
+	}
+	if _, err := w.Publish(mixed); err != nil {
+		return err
+	}
+	many := files("9")
+	for i := range 40 {
+		many.Content[itoa(i)] = []byte("x")
+	}
+	return refused(w, dir, mixed, one("db", many), syscall.ENOSPC, "no_space", func() error {
+		return unix.Mount("", dir, "", unix.MS_REMOUNT, "size=4m,nr_inodes=4000")
+	}, one("db", many))
+}
+
+func readOnlyChild(args []string) error {
+	dir := args[0]
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		return err
+	}
+	w, err := Open(childOptions(dir))
+	if err != nil {
+		return err
+	}
+	if _, err := w.Publish(mixed); err != nil {
+		return err
+	}
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	if err := w.SetTold("x", 1); !errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("SetTold: %v", err)
+	}
+	if err := refused(w, dir, mixed, changes, syscall.EROFS, "read_only", func() error {
+		return unix.Mount("", dir, "", unix.MS_REMOUNT, "")
+	}, changes); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return err
+	}
+	if _, err := Open(childOptions(dir)); !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "readOnly") {
+		return fmt.Errorf("open: %v", err)
+	}
+	return nil
+}
+
+// EIO on any sync, through the seam: before the swap nothing changes, after it
+// the new generation is there and the old one is kept until a sync went through.
+func TestFailedSync(t *testing.T) {
+	dir, c := memoryDir(t), newClock()
+	opts, seam := withSeam(testOptions(t, dir))
+	opts.now = c.Now
+	w := open(t, opts)
+	publish(t, w, mixed)
+	swapped := false
+	seam.reset(func(_ int, call call, do func() error) error {
+		swapped = swapped || call.op == "Rename" && call.to == dataLink
+		if strings.Contains(call.op, "Sync") && swapped {
+			return syscall.EIO
+		}
+		return do()
+	})
+	publish(t, w, changes)
+	c.Add(grace * 2)
+	w.endGrace()
+	if got := len(w.old); got != 1 {
+		t.Errorf("while the swap is not on disk: got %d old generations, want 1", got)
+	}
+	if wait, ok := w.nextExpiry(); !ok || wait < healAgain {
+		t.Errorf("the next try: got %v %v, want %v", wait, ok, healAgain)
+	}
+	seam.reset(func(_ int, call call, do func() error) error {
+		if call.op == "file.Sync" {
+			return syscall.EIO
+		}
+		return do()
+	})
+	if _, err := w.Publish(mixed); Reason(err) != "io" {
+		t.Errorf("got %v, want an I/O error", err)
+	}
+	equal(t, "visible", visible(t, dir), shown(false, changes))
+	seam.reset(nil)
+	w.endGrace()
+	if got := len(w.old); got != 0 {
+		t.Errorf("after a sync: got %d old generations, want 0", got)
+	}
+	publish(t, w, mixed)
+}
+
+// Nothing secret is in an error or in the log, at any level: no value, and no
+// length of one.
+func TestNoValueIsLogged(t *testing.T) {
+	const canary = "hunter2-canary"
+	h := newHealer(t, false, newInotify, nil)
+	set := one("db", files("1", "password", canary, "long", strings.Repeat(canary, 12345)))
+	publish(t, h.Writer, set)
+	put(current(h.dir), "db/password", canary+"evil")
+	until(t, "healed", h.intact)
+	_, err := h.Publish(one("db", files("1", "password", canary, "..x", canary)))
+	_, _ = fmt.Fprintln(&h.log, err, set, set.Secrets)
+	for _, leak := range []string{canary, fmt.Sprint(12345 * len(canary))} {
+		if n := h.log.count(leak); n > 0 {
+			t.Errorf("%q is in the log %d times", leak, n)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package writer
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+)
+
+// randomSet gives a set of up to three Secrets, from few names, so that two of
+// them have much in common.
+func randomSet(r *rand.Rand) Set {
+	paths := []string{"a", "b", "c.d", ".hidden", "x/y", "x/z", "x/w/v", "deep/er/still", "...", "-", "_tmp", "data", "long-" + fmt.Sprint(r.IntN(2))}
+	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "..." })
+	set := Set{Complete: true, Secrets: map[string]Files{}}
+	for _, name := range []string{"db", "tls", "a"} {
+		if r.IntN(3) == 0 {
+			continue
+		}
+		f := Files{UID: "uid-" + name, ResourceVersion: fmt.Sprint(r.IntN(1000)), Content: map[string]secret.Value{}}
+		for _, p := range paths {
+			if r.IntN(2) == 0 {
+				f.Content[p] = secret.Value(fmt.Sprintf("%s %d", p, r.IntN(3)))
+				if r.IntN(8) == 0 {
+					f.Content[p] = nil
+				}
+			}
+		}
+		set.Secrets[name] = f
+	}
+	return set
+}
+
+// flattened leaves each path to the first Secret that has it.
+func flattened(set Set) Set {
+	taken := map[string]bool{}
+	out := Set{Complete: set.Complete, Secrets: map[string]Files{}}
+	for _, name := range slices.Sorted(maps.Keys(set.Secrets)) {
+		f := set.Secrets[name]
+		f.Content = maps.Clone(f.Content)
+		maps.DeleteFunc(f.Content, func(p string, _ secret.Value) bool { return taken[p] })
+		for p := range f.Content {
+			taken[p] = true
+		}
+		out.Secrets[name] = f
+	}
+	return out
+}
+
+// Publish A then B equals publish B into an empty volume; and what ChangesSince
+// tells of the way is what differs.
+func TestPublishAThenBEqualsPublishB(t *testing.T) {
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 7))
+			flat := seed%2 == 1
+			sets := []Set{{}}
+			for range 2 + r.IntN(4) {
+				set := randomSet(r)
+				if flat {
+					set = flattened(set)
+				}
+				sets = append(sets, set)
+			}
+			last := sets[len(sets)-1]
+			way, got := publishAll(t, flat, sets[1:]...)
+			_, want := publishAll(t, flat, last)
+			delete(got, "TIME1.json")
+			delete(want, "TIME1.json")
+			equal(t, "after the others", got, want)
+			checkChanges(t, way, flat, sets)
+		})
+	}
+}
+
+// publishAll gives the writer and the tree after the graces.
+func publishAll(t *testing.T, flat bool, sets ...Set) (*Writer, map[string]string) {
+	t.Helper()
+	dir, c := memoryDir(t), newClock()
+	opts := quiet(testOptions(t, dir))
+	opts.Flat, opts.now = flat, c.Now
+	w := open(t, opts)
+	for _, set := range sets {
+		publish(t, w, set)
+		if !equal(t, "visible", visible(t, dir), shown(flat, set)) {
+			t.FailNow()
+		}
+	}
+	c.Add(grace + time.Second)
+	w.endGrace()
+	return w, tree(t, dir)
+}
+
+// checkChanges compares ChangesSince each generation with the sets themselves.
+func checkChanges(t *testing.T, w *Writer, flat bool, sets []Set) {
+	t.Helper()
+	now := shown(flat, sets[len(sets)-1])
+	generation, i := uint64(0), 0
+	for i = range sets {
+		if i > 0 && (i == 1 || !slices.Equal(secretsOf(sets[i]), secretsOf(sets[i-1])) || !maps.Equal(shown(flat, sets[i]), shown(flat, sets[i-1]))) {
+			generation++
+		}
+		then, c := shown(flat, sets[i]), w.ChangesSince(generation)
+		for p := range now {
+			was, there := then[p]
+			switch {
+			case !there && !slices.Contains(c.Added, p):
+				t.Errorf("since %d: %s was added, got %+v", generation, p, c)
+			case there && was != now[p] && !slices.Contains(c.Changed, p):
+				t.Errorf("since %d: %s was changed, got %+v", generation, p, c)
+			}
+		}
+		for p := range then {
+			if _, there := now[p]; !there && !slices.Contains(c.Removed, p) {
+				t.Errorf("since %d: %s was removed, got %+v", generation, p, c)
+			}
+		}
+		for _, p := range c.Removed {
+			if _, there := now[p]; there {
+				t.Errorf("since %d: %s is there, and counted as removed", generation, p)
+			}
+		}
+	}
+	if got := w.Newest(); got != generation {
+		t.Errorf("newest generation: got %d, want %d", got, generation)
+	}
+}
+
+func secretsOf(set Set) []string { return slices.Sorted(maps.Keys(set.Secrets)) }
+
+// A path that went, came back and went again is still told as removed to one
+// who knew it from the first time.
+func TestAPathThatWentTwiceIsToldAsRemoved(t *testing.T) {
+	w := open(t, testOptions(t, memoryDir(t)))
+	with, without := one("db", files("1", "a", "1", "b", "1")), one("db", files("2", "a", "1"))
+	for _, set := range []Set{with, without, with, without} {
+		publish(t, w, set)
+	}
+	for told, want := range map[uint64][]string{1: {"db/b"}, 3: {"db/b"}, 4: {}} {
+		if got := w.ChangesSince(told).Removed; !slices.Equal(got, want) {
+			t.Errorf("removed since %d: got %v, want %v", told, got, want)
+		}
+	}
+}

@@ -1,0 +1,267 @@
+package writer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path"
+	"slices"
+	"syscall"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+)
+
+// replace puts a new directory with what gen holds in the place of cur (nil for
+// none). The numbers are those of the package comment. An error is always from
+// before the rename of 7: cur is still what apps see, and what was made is
+// removed.
+func (w *Writer) replace(cur *generation, gen generation) error {
+	want := links(gen.record.Flat, gen.set.Secrets)
+	if cur == nil {
+		if err := w.refuseTaken(want); err != nil {
+			return err
+		}
+	}
+	for {
+		gen := gen
+		gen.dir = w.freshName()
+		err := w.tryReplace(cur, &gen, want)
+		if err == nil {
+			w.current.Store(&gen)
+			w.last = max(w.last, gen.record.Generation)
+			w.afterSwap(cur, &gen, want)
+			return nil
+		}
+		w.undo(cur, &gen)
+		// A full volume: the oldest generation within its grace makes room.
+		if !noSpace(err) || !w.dropOldest() {
+			return w.explain(fmt.Errorf("publish generation %d in %q: %w", gen.record.Generation, w.opts.Dir, err))
+		}
+	}
+}
+
+// tryReplace is steps 1 to 7.
+func (w *Writer) tryReplace(cur, gen *generation, want map[string]string) error {
+	if err := w.build(gen); err != nil { // 1, 2, 3
+		return err
+	}
+	if err := w.writeRecord(gen.dir, gen.record); err != nil { // 4
+		return err
+	}
+	w.inotify.follow(gen) // before anyone is led there: nothing that is done to it then goes unseen
+	have := cur.links()
+	if w.unlinked { // some are missing that could not be put back
+		maps.DeleteFunc(have, func(name, target string) bool { return !w.leads(name, target) })
+	}
+	if err := w.addLinks(want, have, gen.record.FileMode); err != nil { // 5
+		return err
+	}
+	if err := w.vol.SyncDir("."); err != nil { // 6
+		return fmt.Errorf("sync the volume: %w", err)
+	}
+	return w.lead(dataLink, gen.dir) // 7
+}
+
+// undo removes what a publish that failed has made.
+func (w *Writer) undo(cur, gen *generation) {
+	w.inotify.forget(gen)
+	w.tidy()
+	if cur != nil && cur.record.Flat != gen.record.Flat {
+		w.warn("could not put back links, will try again", ".", w.putLinks(cur)) // a name may be in both layouts
+	}
+}
+
+// links has all the links that lead to it; of nil, none.
+func (g *generation) links() map[string]string {
+	if g == nil {
+		return nil
+	}
+	return links(g.record.Flat, g.record.asFiles())
+}
+
+// freshName gives a name that nothing has: the clock may stand still or go back.
+func (w *Writer) freshName() string {
+	for now := w.opts.now(); ; now = now.Add(1) {
+		name := newName(now)
+		if _, err := w.vol.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			if _, err := w.vol.Lstat(recordName(name)); errors.Is(err, fs.ErrNotExist) {
+				return name
+			}
+		} else if err != nil {
+			return name // let mkdir say it
+		}
+	}
+}
+
+// build makes the generation's directory, whole and on disk.
+func (w *Writer) build(gen *generation) error {
+	dirs, files := contents(gen.dir, gen.record.Flat, gen.set)
+	for _, d := range dirs { // outer first
+		if err := w.mkdir(d, gen.record.FileMode); err != nil {
+			return fmt.Errorf("make a directory: %w", err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := w.writeFile(name, files[name], gen.record.FileMode); err != nil {
+			return err
+		}
+	}
+	for _, d := range slices.Backward(dirs) { // inner first
+		if err := w.vol.SyncDir(d); err != nil {
+			return fmt.Errorf("sync a directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// contents lists what a generation's directory is made of: its directories,
+// outer first, and its files.
+func contents(root string, flat bool, set Set) (dirs []string, files map[string]secret.Value) {
+	files = map[string]secret.Value{}
+	all := map[string]bool{root: true}
+	for name, f := range set.Secrets {
+		for file, value := range f.Content {
+			p := path.Join(root, inGeneration(flat, name, file))
+			files[p] = value
+			for d := path.Dir(p); !all[d]; d = path.Dir(d) {
+				all[d] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(all)), files
+}
+
+// mkdir makes a directory with the mode that the files' mode asks for, past any
+// umask, and with the setgid bit if it inherited one (fsGroup).
+func (w *Writer) mkdir(name string, fileMode fs.FileMode) error {
+	if err := w.vol.Mkdir(name, dirMode(fileMode)); err != nil {
+		return err
+	}
+	return w.setDirMode(name, fileMode)
+}
+
+// setDirMode leaves a right mode alone: the kernel takes the setgid bit from a
+// directory when one who is not in its group sets any mode.
+func (w *Writer) setDirMode(name string, fileMode fs.FileMode) error {
+	info, err := w.vol.Lstat(name)
+	if err != nil || info.Mode().Perm() == dirMode(fileMode) {
+		return err
+	}
+	return w.vol.Chmod(name, dirMode(fileMode)|info.Mode()&fs.ModeSetgid)
+}
+
+// writeFile makes a new file, whole and on disk.
+func (w *Writer) writeFile(name string, data []byte, mode fs.FileMode) (err error) {
+	f, err := w.vol.Create(name)
+	if err != nil {
+		return fmt.Errorf("make a file: %w", err)
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("close a file: %w", cerr)
+		}
+	}()
+	if _, err := f.Write(data); err != nil {
+		return fmt.Errorf("write a file: %w", err)
+	}
+	if err := f.Chmod(mode); err != nil {
+		return fmt.Errorf("set a file's mode: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync a file: %w", err)
+	}
+	return nil
+}
+
+func (w *Writer) writeRecord(dir string, rec record) error {
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("make the record: %w", err)
+	}
+	return w.writeFile(recordName(dir), data, rec.FileMode)
+}
+
+// replaceFile puts a file in the place of another one, or of none, in one step:
+// written and synced under a temporary name, renamed, synced.
+func (w *Writer) replaceFile(name string, data []byte) error {
+	for {
+		err := w.tryReplaceFile(name, data)
+		if err == nil || !noSpace(err) || !w.dropOldest() {
+			return err
+		}
+	}
+}
+
+func (w *Writer) tryReplaceFile(name string, data []byte) error {
+	tmp := name + temporary
+	if err := w.removeAll(tmp); err != nil {
+		return err
+	}
+	err := w.writeFile(tmp, data, w.opts.FileMode)
+	if err == nil {
+		if err = w.vol.Rename(tmp, name); err != nil && w.isDir(name) { // planted by someone
+			if err = w.removeAll(name); err == nil {
+				err = w.vol.Rename(tmp, name)
+			}
+		}
+	}
+	if err != nil {
+		w.warn("could not remove a leftover, will try again", tmp, w.removeAll(tmp))
+		return err
+	}
+	return w.vol.SyncDir(".")
+}
+
+// markComplete keeps on disk that the files, which stay, are all there are.
+func (w *Writer) markComplete(cur *generation) error {
+	complete := *cur
+	complete.record.Complete = true
+	data, err := json.Marshal(complete.record)
+	if err == nil {
+		err = w.replaceFile(recordName(cur.dir), data)
+	}
+	if err != nil {
+		return w.explain(fmt.Errorf("write the record of generation %d in %q: %w", cur.record.Generation, w.opts.Dir, err))
+	}
+	w.current.Store(&complete)
+	return nil
+}
+
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// page is what a file system hands out: a small file takes one.
+const page = 4096
+
+func pages(bytes int64) int64 { return (bytes + page - 1) / page * page }
+
+// size is what the files of set take on a volume, in bytes, in whole pages.
+func size(set Set) (bytes int64) {
+	for _, f := range set.Secrets {
+		for _, v := range f.Content {
+			bytes += pages(int64(len(v)))
+		}
+	}
+	return max(bytes, page)
+}
+
+// warn says, with what in constant words, that something failed that takes
+// nothing from the app, and has it tried again. It says so once, until all could
+// be tidied.
+func (w *Writer) warn(what, path string, err error) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.untidy = true
+		w.wakeRun()
+		level := slog.LevelWarn
+		if w.said[what+path] || len(w.said) >= maxForeign {
+			level = slog.LevelDebug
+		}
+		w.said[what+path] = true
+		w.log.Log(context.Background(), level, what, "path", path, "err", err)
+	}
+}

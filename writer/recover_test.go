@@ -1,0 +1,220 @@
+package writer
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// identity has what changes when an entry is made anew or touched.
+func identity(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	must(filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if p != dir && err == nil {
+			info, _ := os.Lstat(p)
+			st := info.Sys().(*syscall.Stat_t)
+			out[p] = strconv.FormatUint(st.Ino, 10) + " " + strconv.FormatInt(st.Ctim.Nano(), 10)
+		}
+		return err
+	}))
+	return out
+}
+
+func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		dir := memoryDir(t)
+		opts := testOptions(t, dir)
+		opts.Flat = flat
+		w := open(t, opts)
+		publish(t, w, mixed)
+		must(w.SetTold("webhook", 1))
+		shut(t, w)
+		before := identity(t, dir)
+		opts, seam := withSeam(opts)
+		w = open(t, opts)
+		again := mixed
+		again.Secrets = maps.Clone(mixed.Secrets)
+		f := again.Secrets["db"]
+		f.ResourceVersion = "77" // a label was changed meanwhile
+		again.Secrets["db"] = f
+		if n := publish(t, w, again); n != 1 {
+			t.Errorf("got generation %d, want 1", n)
+		}
+		equal(t, "inode and ctime", identity(t, dir), before)
+		if calls := seam.recorded(); len(calls) > 0 {
+			t.Errorf("changed something: %v", calls)
+		}
+		if told, known := w.Told("webhook"); told != 1 || !known {
+			t.Errorf("told: got %d %v, want 1 true", told, known)
+		}
+	}
+}
+
+// The no-change publish makes no call at all, of any kind.
+func TestNoChangeMakesNoCall(t *testing.T) {
+	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	w := open(t, opts)
+	publish(t, w, mixed)
+	seam.reset(nil)
+	for range 10 {
+		publish(t, w, mixed)
+	}
+	if n := len(seam.recorded()) + seam.looks; n != 0 {
+		t.Errorf("got %d calls, want 0", n)
+	}
+}
+
+// What an earlier process may have left: each row is done to a volume in which
+// generations 1 (fewer) and 2 (mixed) were published, and told was 2.
+func TestRecovery(t *testing.T) {
+	rows := map[string]struct {
+		do      func(dir, gen string)
+		number  uint64 // after publishing mixed again
+		owed    bool   // the target is to be told of it
+		removes string // a path that has to be gone
+	}{
+		"nothing":                    {func(string, string) {}, 2, false, ""},
+		"stale temporaries":          {func(dir, _ string) { litter(dir) }, 2, false, "..data_tmp"},
+		"orphan of a higher number":  {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2, false, "..2031_01_01_00_00_00.1"},
+		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false, "..2031_01_01_00_00_00.1.json"},
+		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, dataLink))) }, 2, false, ""},
+		"..data dangling":            {func(dir, _ string) { relink(dir, "..2001_01_01_00_00_00.1") }, 2, false, ""},
+		"..data leads outside":       {func(dir, _ string) { relink(dir, "/etc") }, 2, false, ""},
+		"..data is a directory":      {func(dir, _ string) { relink(dir, ""); put(dir, "..data/db/password", "evil") }, 2, false, ""},
+		"..data is a file":           {func(dir, _ string) { relink(dir, ""); put(dir, "..data", "evil") }, 2, false, ""},
+		"..data is a FIFO":           {func(dir, _ string) { relink(dir, ""); must(syscall.Mkfifo(filepath.Join(dir, dataLink), 0o600)) }, 2, false, ""},
+		"links missing":              {func(dir, _ string) { must(os.RemoveAll(filepath.Join(dir, "db"))) }, 2, false, ""},
+		"links foreign": {func(dir, _ string) {
+			must(os.RemoveAll(filepath.Join(dir, "db")))
+			must(os.Symlink("/etc", filepath.Join(dir, "db")))
+		}, 2, false, ""},
+		"a Secret's place is a file": {func(dir, _ string) { must(os.RemoveAll(filepath.Join(dir, "db"))); put(dir, "db", "x") }, 2, false, ""},
+		"a link's place is a FIFO": {func(dir, _ string) {
+			must(os.Remove(filepath.Join(dir, "db/user")))
+			must(syscall.Mkfifo(filepath.Join(dir, "db/user"), 0o600))
+		}, 2, false, ""},
+		"a file truncated":       {func(_, gen string) { must(os.Truncate(gen+"/db/password", 1)) }, 2, false, ""},
+		"a file empty":           {func(_, gen string) { must(os.Truncate(gen+"/db/password", 0)) }, 2, false, ""},
+		"a file missing":         {func(_, gen string) { must(os.Remove(gen + "/db/password")) }, 2, false, ""},
+		"a file of another mode": {func(_, gen string) { must(os.Chmod(gen+"/db/password", 0o600)) }, 2, false, ""},
+		"a file too many":        {func(_, gen string) { put(gen, "db/more", "x") }, 2, false, ""},
+		"a file is a FIFO": {func(_, gen string) {
+			must(os.Remove(gen + "/db/password"))
+			must(syscall.Mkfifo(gen+"/db/password", 0o644))
+		}, 2, false, ""},
+		"a file is a link": {func(_, gen string) {
+			must(os.Remove(gen + "/db/password"))
+			must(os.Symlink("/etc/passwd", gen+"/db/password"))
+		}, 2, false, ""},
+		"a file is a hard link":    {func(dir, gen string) { must(os.Link(gen+"/db/password", dir+"/foreign")); put(dir, "foreign", "evil") }, 2, false, ""},
+		"all files missing":        {func(_, gen string) { must(os.RemoveAll(gen)); must(os.Mkdir(gen, 0o755)) }, 2, false, ""},
+		"the generation missing":   {func(_, gen string) { must(os.RemoveAll(gen)) }, 3, true, ""}, // back to 1, then 3
+		"record missing":           {func(_, gen string) { must(os.Remove(gen + ".json")) }, 3, true, ""},
+		"record truncated":         {func(_, gen string) { must(os.Truncate(gen+".json", 20)) }, 3, true, ""},
+		"record of another format": {func(_, gen string) { must(os.WriteFile(gen+".json", []byte(`{"format":2,"generation":2}`), 0o644)) }, 3, true, ""},
+		"record of a forged number": {func(_, gen string) {
+			must(os.WriteFile(gen+".json", []byte(`{"format":1,"generation":18446744073709551615,"fileMode":420}`), 0o644))
+		}, 3, true, ""},
+		"record is a directory":   {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
+		"told unreadable":         {func(dir, _ string) { put(dir, notifyFile, "{") }, 2, true, ""},
+		"told of another format":  {func(dir, _ string) { put(dir, notifyFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
+		"told of a forged number": {func(dir, _ string) { put(dir, notifyFile, `{"format":1,"told":{"webhook":18446744073709551615}}`) }, 2, true, ""},
+		"told is a directory":     {func(dir, _ string) { must(os.Remove(filepath.Join(dir, notifyFile))); put(dir, notifyFile+"/x", "") }, 2, true, ""},
+		"told more than is there": {func(dir, _ string) { put(dir, notifyFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
+		"Secret of before left": {func(dir, _ string) {
+			must(os.Mkdir(dir+"/was", 0o755))
+			must(os.Symlink("../..data/was", dir+"/was/..data"))
+		}, 2, false, "was"},
+		"half a Secret's directory":   {func(dir, _ string) { must(os.MkdirAll(dir+"/..link_tmp", 0o755)) }, 2, false, "..link_tmp"},
+		"modes of directories closed": {func(dir, gen string) { must(os.Chmod(gen, 0o700)); must(os.Chmod(dir+"/db", 0o700)) }, 2, false, ""},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, c := memoryDir(t), newClock()
+			opts := testOptions(t, dir)
+			opts.now = c.Now
+			w := open(t, opts)
+			publish(t, w, fewer)
+			publish(t, w, mixed)
+			want := tree(t, dir)
+			must(w.SetTold("webhook", 2))
+			shut(t, w)
+			foreign := filepath.Join(dir, "foreign")
+			must(os.WriteFile(foreign, nil, 0o600))
+			must(os.Remove(foreign))
+			row.do(dir, current(dir))
+
+			w = open(t, opts)
+			number := publish(t, w, mixed)
+			if number != row.number {
+				t.Errorf("generation: got %d, want %d", number, row.number)
+			}
+			told, _ := w.Told("webhook")
+			if owed := told < number; owed != row.owed {
+				t.Errorf("told %d of %d: owed is %v, want %v", told, number, owed, row.owed)
+			}
+			equal(t, "visible", withoutForeign(visible(t, dir)), shown(false, mixed))
+			if _, err := os.Lstat(filepath.Join(dir, row.removes)); row.removes != "" && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s is there: %v", row.removes, err)
+			}
+			if err := Ready(dir); err != nil {
+				t.Error(err)
+			}
+			settle(w, c)
+			got := tree(t, dir)
+			for _, tr := range []map[string]string{got, want} {
+				maps.DeleteFunc(tr, func(p, _ string) bool {
+					return strings.HasSuffix(p, ".json") || p == "foreign" || strings.HasPrefix(p, "TIME")
+				})
+				delete(tr, dataLink)
+			}
+			equal(t, "links in the end", got, want)
+			if next := publish(t, w, changes); next <= number || name == "told more than is there" && next != 41 {
+				t.Errorf("the next generation: got %d after %d", next, number)
+			}
+		})
+	}
+}
+
+func withoutForeign(seen map[string]string) map[string]string {
+	delete(seen, "foreign")
+	return seen
+}
+
+func put(dir, name, content string) {
+	p := filepath.Join(dir, name)
+	must(os.MkdirAll(filepath.Dir(p), 0o755))
+	must(os.WriteFile(p, []byte(content), 0o644))
+}
+
+// relink makes ..data lead to target, "" for not being there.
+func relink(dir, target string) {
+	must(os.Remove(filepath.Join(dir, dataLink)))
+	if target != "" {
+		must(os.Symlink(target, filepath.Join(dir, dataLink)))
+	}
+}
+
+// orphan makes a whole generation that was never led to.
+func orphan(dir, from, name string, number uint64) {
+	must(os.CopyFS(filepath.Join(dir, name), os.DirFS(from)))
+	data, err := os.ReadFile(from + ".json")
+	must(err)
+	var r record
+	must(json.Unmarshal(data, &r))
+	r.Generation = number
+	data, err = json.Marshal(r)
+	must(err)
+	put(dir, name+".json", string(data))
+}

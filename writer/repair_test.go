@@ -1,0 +1,213 @@
+package writer
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// healer is a writer whose Run runs.
+type healer struct {
+	*Writer
+	dir     string
+	repairs atomic.Int64
+	sweep   chan time.Time
+	log     lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) count(what string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.buf.String(), what)
+}
+
+func newHealer(t *testing.T, flat bool, notify func() (*inotify, error), limit *rate.Limiter) *healer {
+	t.Helper()
+	h := &healer{dir: memoryDir(t), sweep: make(chan time.Time)}
+	opts := Options{
+		Dir: h.dir, Flat: flat, FileMode: 0o644, Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
+		Repaired: func() { h.repairs.Add(1) }, notify: notify,
+		sweep: func() (<-chan time.Time, func()) { return h.sweep, func() {} },
+	}
+	if limit != nil {
+		opts.limit = func() *rate.Limiter { return limit }
+	}
+	w, err := Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Writer = w
+	publish(t, w, mixed)
+	must(w.SetTold("webhook", 1))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = w.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done; _ = w.Close() })
+	return h
+}
+
+// intact tells whether all of ours is as it should be.
+func (h *healer) intact() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.inspect(h.current.Load())) == 0
+}
+
+// until polls: what it waits for is a file system that another goroutine mends.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// targets are the kinds of entries, by layout: the path below DIR.
+func targets(flat bool, dir string) map[string]string {
+	gen := filepath.Base(current(dir))
+	all := map[string]string{
+		"..data": dataLink, "generation": gen, "record": gen + ".json", "told": notifyFile,
+	}
+	if flat {
+		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password", "directory in it": gen + "/conf"})
+	} else {
+		maps.Copy(all, map[string]string{
+			"Secret": "db", "Secret's ..data": "db/..data", "link": "db/password",
+			"file": gen + "/db/password", "Secret in the generation": gen + "/db", "directory in it": gen + "/db/conf",
+		})
+	}
+	return all
+}
+
+// changesTo are what someone does to an entry at p; false for what cannot be.
+var changesTo = map[string]func(p string, info os.FileInfo) bool{
+	"delete": func(p string, _ os.FileInfo) bool { must(os.RemoveAll(p)); return true },
+	"overwrite": func(p string, info os.FileInfo) bool {
+		if !info.Mode().IsRegular() {
+			return false
+		}
+		must(os.WriteFile(p, []byte("evil"), 0o644))
+		return true
+	},
+	"chmod": func(p string, info os.FileInfo) bool {
+		if info.Mode()&os.ModeSymlink != 0 || strings.HasSuffix(p, notifyFile) {
+			return false
+		}
+		must(os.Chmod(p, 0o700))
+		return true
+	},
+	"rename": func(p string, _ os.FileInfo) bool { must(os.Rename(p, p+".away")); return true },
+	"by a directory": func(p string, _ os.FileInfo) bool {
+		must(os.RemoveAll(p))
+		must(os.MkdirAll(p+"/x/y", 0o755))
+		return true
+	},
+	"by a link out": func(p string, _ os.FileInfo) bool { must(os.RemoveAll(p)); must(os.Symlink("/etc", p)); return true },
+	"by a FIFO":     func(p string, _ os.FileInfo) bool { must(os.RemoveAll(p)); must(syscall.Mkfifo(p, 0o644)); return true },
+	"by a file renamed over it": func(p string, info os.FileInfo) bool {
+		if info.IsDir() {
+			return false
+		}
+		must(os.WriteFile(p+".new", []byte("evil"), 0o644))
+		must(os.Rename(p+".new", p))
+		return true
+	},
+	"an extra entry in it": func(p string, info os.FileInfo) bool {
+		if !info.IsDir() || filepath.Base(p) == "db" && !strings.Contains(p, "..") {
+			return false // others may have entries in a Secret's directory
+		}
+		must(os.WriteFile(p+"/more", nil, 0o644))
+		return true
+	},
+	"moved away, changed and moved back": func(p string, info os.FileInfo) bool {
+		if !info.IsDir() {
+			return false
+		}
+		must(os.Rename(p, p+".away"))
+		must(os.RemoveAll(p + ".away/password"))
+		must(os.Rename(p+".away", p))
+		return !strings.HasSuffix(p, "conf")
+	},
+}
+
+// Each change of each kind of entry is put back at once, or by the sweep where
+// there is no inotify; the number stays.
+func TestRepair(t *testing.T) {
+	cases := 0
+	for _, flat := range []bool{false, true} {
+		for _, way := range []string{"inotify", "sweep"} {
+			notify := newInotify
+			if way == "sweep" {
+				notify = noInotify
+			}
+			h := newHealer(t, flat, notify, rate.NewLimiter(rate.Inf, 1000))
+			for kind := range targets(flat, h.dir) {
+				for what, do := range changesTo {
+					name := fmt.Sprintf("%s, %s, %s, flat=%v", way, kind, what, flat)
+					p := filepath.Join(h.dir, targets(flat, h.dir)[kind])
+					info, err := os.Lstat(p)
+					must(err)
+					h.mu.Lock() // no repair between the steps of a change
+					done := do(p, info)
+					h.mu.Unlock()
+					if !done {
+						continue
+					}
+					cases++
+					if way == "sweep" {
+						h.sweep <- time.Time{}
+					}
+					until(t, name, h.intact)
+					equal(t, name, withoutAway(visible(t, h.dir)), shown(flat, mixed))
+					if n := h.Newest(); n != 1 {
+						t.Fatalf("%s: got generation %d, want 1", name, n)
+					}
+					for _, e := range must2(os.ReadDir(h.dir)) {
+						if strings.HasSuffix(e.Name(), ".away") || strings.HasSuffix(e.Name(), ".new") {
+							must(os.RemoveAll(filepath.Join(h.dir, e.Name())))
+						}
+					}
+					until(t, name+" and cleaned", h.intact)
+				}
+			}
+			if h.repairs.Load() == 0 {
+				t.Error("no repair was counted")
+			}
+		}
+	}
+	t.Logf("%d changes", cases)
+}
+
+func must2[T any](v T, err error) T { must(err); return v }
+
+// withoutAway leaves out what the test itself moved aside.
+func withoutAway(seen map[string]string) map[string]string {
+	maps.DeleteFunc(seen, func(p, _ string) bool { return strings.Contains(p, ".away") })
+	return seen
+}

@@ -1,0 +1,176 @@
+package writer
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// In a volume that holds nothing of ours, a name that is taken stays, nothing is
+// written, and the error is one that ends the program.
+func TestTakenNamesInAFreshVolume(t *testing.T) {
+	for _, plant := range []func(dir string){
+		func(dir string) { put(dir, "db", "mine") },
+		func(dir string) { put(dir, "db/x", "mine") },
+		func(dir string) { must(os.Symlink("/etc", filepath.Join(dir, "db"))) },
+		func(dir string) { must(syscall.Mkfifo(filepath.Join(dir, "db"), 0o600)) },
+	} {
+		dir := memoryDir(t)
+		put(dir, "lost+found/x", "other")
+		plant(dir)
+		before := identity(t, dir)
+		w := open(t, testOptions(t, dir))
+		_, err := w.Publish(mixed)
+		if !errors.Is(err, ErrUnusable) || Reason(err) != "volume" || !strings.Contains(err.Error(), dir+"/db") {
+			t.Errorf("got %v", err)
+		}
+		equal(t, "volume", identity(t, dir), before)
+		must(os.RemoveAll(filepath.Join(dir, "db")))
+		publish(t, w, mixed)
+		shut(t, w)
+		// Now it is ours, and a name that we need is taken back.
+		must(os.RemoveAll(filepath.Join(dir, "db")))
+		plant(dir)
+		w = open(t, testOptions(t, dir))
+		publish(t, w, mixed)
+		if got := visible(t, dir)["db/password"]; got != "old" {
+			t.Errorf("db/password: got %q", got)
+		}
+		if got := visible(t, dir)["lost+found/x"]; got != "other" {
+			t.Errorf("an entry of others: got %q", got)
+		}
+	}
+}
+
+// In the flat layout a lost record leaves files whose Secrets nobody knows: they
+// stay as they are until the API has told, whatever is asked.
+func TestFlatFilesWithoutARecordStay(t *testing.T) {
+	dir := memoryDir(t)
+	opts := testOptions(t, dir)
+	opts.Flat = true
+	w := open(t, opts)
+	publish(t, w, mixed)
+	shut(t, w)
+	must(os.Remove(current(dir) + ".json"))
+	w = open(t, opts)
+	if n, set := w.Current(); n != 0 || len(set.Secrets) != 0 {
+		t.Errorf("current: got %d, %v", n, set)
+	}
+	equal(t, "visible", visible(t, dir), shown(true, mixed))
+	if n := publish(t, w, mixed); n != 2 {
+		t.Errorf("got generation %d, want 2", n)
+	}
+	equal(t, "visible", visible(t, dir), shown(true, mixed))
+}
+
+// A number is never used twice, whatever was lost, as long as a target was told.
+func TestNumbersAreNotUsedAgain(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, fewer)
+	n := publish(t, w, mixed)
+	must(w.SetTold("x", n))
+	shut(t, w)
+	entries, err := os.ReadDir(dir)
+	must(err)
+	for _, e := range entries {
+		if e.Name() != notifyFile {
+			must(os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	w = open(t, testOptions(t, dir))
+	if got := publish(t, w, mixed); got != n+1 {
+		t.Errorf("got generation %d, want %d", got, n+1)
+	}
+	if c := w.ChangesSince(n); len(c.Changed) != len(shown(false, mixed)) {
+		t.Errorf("what is owed since %d: got %+v", n, c)
+	}
+}
+
+func TestALostToldRecordOwesAllTargetsAcrossRestarts(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	n := publish(t, w, mixed)
+	must(w.SetTold("a", n))
+	must(w.SetTold("b", n))
+	shut(t, w)
+	put(dir, notifyFile, "garbage")
+	w = open(t, testOptions(t, dir))
+	must(w.SetTold("a", n)) // and a crash before b was told
+	shut(t, w)
+	w = open(t, testOptions(t, dir))
+	if told, known := w.Told("b"); told != 0 || !known {
+		t.Errorf("b: got %d %v, want 0 true", told, known)
+	}
+	if told, known := w.Told("a"); told != n || !known {
+		t.Errorf("a: got %d %v, want %d true", told, known, n)
+	}
+}
+
+func TestSecondWriterIsRefused(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	if _, err := Open(testOptions(t, dir)); !errors.Is(err, ErrUnusable) {
+		t.Errorf("got %v, want ErrUnusable", err)
+	}
+	shut(t, w)
+	open(t, testOptions(t, dir))
+}
+
+// The bounds of the grace: 10 s, 16 generations, four times the newest one's
+// size or 1 MiB; the one that was just replaced always stays.
+func TestGraceBounds(t *testing.T) {
+	sized := func(n, size int) Set { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
+	for _, tt := range []struct {
+		name  string
+		sizes []int
+		wait  time.Duration
+		want  int // old ones that stay
+	}{
+		{"time", []int{1, 2, 3}, 11 * time.Second, 0},
+		{"within the time", []int{1, 2, 3}, 9 * time.Second, 2},
+		{"count", slices.Repeat([]int{10}, 40), 0, 16},
+		{"size", slices.Repeat([]int{512 << 10}, 12), 0, 4},
+		{"small ones by count", slices.Repeat([]int{8 << 10}, 40), 0, 16},
+		{"just replaced and large", []int{900 << 10, 900 << 10, 900 << 10, 3 << 20, 1}, 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, c := memoryDir(t), newClock()
+			opts := testOptions(t, dir)
+			opts.now = c.Now
+			w := open(t, opts)
+			for i, size := range tt.sizes {
+				publish(t, w, sized(i, size))
+			}
+			c.Add(tt.wait)
+			w.endGrace()
+			if got := len(w.old); got != tt.want {
+				t.Errorf("old generations: got %d, want %d", got, tt.want)
+			}
+			shut(t, w)
+			w = open(t, opts) // the next process keeps to them, too
+			if got := len(w.old); got != tt.want {
+				t.Errorf("after a restart: got %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+// The notifier counts generation 1 as told in advance, so that the first one in
+// an empty volume is not announced. A start that published nothing (the API was
+// away) must leave that number to the next one.
+func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	must(w.SetTold("process", 1))
+	shut(t, w)
+	w = open(t, testOptions(t, dir))
+	if got := publish(t, w, mixed); got != 1 {
+		t.Errorf("got generation %d, want 1", got)
+	}
+}

@@ -1,0 +1,189 @@
+package writer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// call is one call through the seam that changes something.
+type call struct {
+	op, name, to string // to: of a rename; the target of a symlink
+	mode         fs.FileMode
+	data         []byte
+}
+
+func (c call) String() string { return fmt.Sprintf("%s %s %s", c.op, c.name, c.to) }
+
+// seam stands before a volume. It has each method by hand, and embeds none: one
+// that is new in the interface does not compile until it is sorted here into
+// those that change something and those that look.
+type seam struct {
+	under volume
+	mu    sync.Mutex
+	looks int
+	calls []call
+	// step, if set, is called in the place of each call that changes something,
+	// with its number from 0, and does it or not.
+	step func(n int, c call, do func() error) error
+}
+
+// The classification, checked against the interfaces.
+var (
+	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Close"}
+)
+
+func (s *seam) change(c call, do func() error) error {
+	s.mu.Lock()
+	n, step := len(s.calls), s.step
+	s.calls = append(s.calls, c)
+	s.mu.Unlock()
+	if step == nil {
+		return do()
+	}
+	return step(n, c, do)
+}
+
+func (s *seam) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks++
+}
+
+func (s *seam) reset(step func(int, call, func() error) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls, s.looks, s.step = nil, 0, step
+}
+
+func (s *seam) recorded() []call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
+func (s *seam) Mkdir(name string, mode fs.FileMode) error {
+	return s.change(call{op: "Mkdir", name: name, mode: mode}, func() error { return s.under.Mkdir(name, mode) })
+}
+
+func (s *seam) Create(name string) (file, error) {
+	var f file
+	err := s.change(call{op: "Create", name: name}, func() (err error) { f, err = s.under.Create(name); return err })
+	if err != nil {
+		if f != nil { // it failed but did happen: the caller has no handle
+			_ = f.Close()
+		}
+		return nil, err
+	}
+	return &seamFile{s, name, f}, nil
+}
+
+func (s *seam) Chmod(name string, mode fs.FileMode) error {
+	return s.change(call{op: "Chmod", name: name, mode: mode}, func() error { return s.under.Chmod(name, mode) })
+}
+
+func (s *seam) Symlink(target, name string) error {
+	return s.change(call{op: "Symlink", name: name, to: target}, func() error { return s.under.Symlink(target, name) })
+}
+
+func (s *seam) Rename(from, to string) error {
+	return s.change(call{op: "Rename", name: from, to: to}, func() error { return s.under.Rename(from, to) })
+}
+
+func (s *seam) Remove(name string) error {
+	return s.change(call{op: "Remove", name: name}, func() error { return s.under.Remove(name) })
+}
+
+func (s *seam) SyncDir(name string) error {
+	return s.change(call{op: "SyncDir", name: name}, func() error { return s.under.SyncDir(name) })
+}
+
+func (s *seam) Lstat(name string) (fs.FileInfo, error)     { s.look(); return s.under.Lstat(name) }
+func (s *seam) Readlink(name string) (string, error)       { s.look(); return s.under.Readlink(name) }
+func (s *seam) ReadDir(name string) ([]fs.DirEntry, error) { s.look(); return s.under.ReadDir(name) }
+func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.under.ReadFile(name) }
+func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
+func (s *seam) Close() error                               { return s.under.Close() }
+
+type seamFile struct {
+	s     *seam
+	name  string
+	under file
+}
+
+func (f *seamFile) Write(p []byte) (n int, err error) {
+	err = f.s.change(call{op: "file.Write", name: f.name, data: slices.Clone(p)}, func() (err error) { n, err = f.under.Write(p); return err })
+	return n, err
+}
+
+func (f *seamFile) Chmod(mode fs.FileMode) error {
+	return f.s.change(call{op: "file.Chmod", name: f.name, mode: mode}, func() error { return f.under.Chmod(mode) })
+}
+
+func (f *seamFile) Sync() error {
+	return f.s.change(call{op: "file.Sync", name: f.name}, f.under.Sync)
+}
+
+func (f *seamFile) Close() error {
+	closed := false
+	err := f.s.change(call{op: "file.Close", name: f.name}, func() error { closed = true; return f.under.Close() })
+	if !closed {
+		_ = f.under.Close() // a close that failed has closed all the same
+	}
+	return err
+}
+
+// withSeam puts a seam before the volume of opts.
+func withSeam(opts Options) (Options, *seam) {
+	s := &seam{}
+	opts.volume = func(v volume) volume { s.under = v; return s }
+	return opts, s
+}
+
+func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
+	var got []string
+	for m := range reflect.TypeFor[volume]().Methods() {
+		got = append(got, m.Name)
+	}
+	for m := range reflect.TypeFor[file]().Methods() {
+		got = append(got, "file."+m.Name)
+	}
+	want := slices.Concat(changing, looking)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("methods of the seam:\n got %v\nwant %v", got, want)
+	}
+	// Those that change are the ones that the seam counts as such.
+	s := &seam{step: func(int, call, func() error) error { return errInjected }}
+	_, _ = s.Mkdir("x", 0), s.Chmod("x", 0)
+	_, _ = s.Create("x")
+	_, _, _, _ = s.Symlink("x", "x"), s.Rename("x", "x"), s.Remove("x"), s.SyncDir("x")
+	f := &seamFile{s: s, under: rejectAll{}}
+	_, _ = f.Write(nil)
+	_, _, _ = f.Chmod(0), f.Sync(), f.Close()
+	var counted []string
+	for _, c := range s.recorded() {
+		counted = append(counted, c.op)
+	}
+	slices.Sort(counted)
+	want = slices.Sorted(slices.Values(changing))
+	if !slices.Equal(counted, want) {
+		t.Errorf("counted as changing:\n got %v\nwant %v", counted, want)
+	}
+}
+
+var errInjected = errors.New("injected")
+
+// rejectAll is a file with which nothing works.
+type rejectAll struct{}
+
+func (rejectAll) Write([]byte) (int, error) { return 0, errInjected }
+func (rejectAll) Chmod(fs.FileMode) error   { return errInjected }
+func (rejectAll) Sync() error               { return errInjected }
+func (rejectAll) Close() error              { return errInjected }

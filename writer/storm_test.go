@@ -1,0 +1,100 @@
+package writer
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Its own writes repair nothing: publishes of all kinds, and a last change by
+// somebody else, after which all events of before have been looked at.
+func TestOwnWritesCauseNoRepair(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		h := newHealer(t, flat, newInotify, nil)
+		for i := range 60 {
+			publish(t, h.Writer, []Set{mixed, changes, fewer}[i%3])
+			must(h.SetTold("webhook", h.Newest()))
+		}
+		must(os.WriteFile(filepath.Join(h.dir, "foreign"), nil, 0o644))
+		until(t, "the last event", func() bool { return h.log.count("not of secret-sync") > 0 })
+		if n := h.repairs.Load(); n != 0 {
+			t.Errorf("got %d repairs, want 0", n)
+		}
+	}
+}
+
+// Something that fights back gets a bounded number of repairs and one warning,
+// and all is right once it stops.
+func TestStorm(t *testing.T) {
+	const burst = 5
+	h := newHealer(t, false, newInotify, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
+	began := time.Now()
+	for h.log.count("something keeps changing") == 0 || time.Since(began) < time.Second {
+		_ = os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644)
+		_ = os.Remove(filepath.Join(h.dir, "db/user"))
+	}
+	most := burst + int64(time.Since(began)/(100*time.Millisecond)) + 2
+	if n := h.repairs.Load(); n > most {
+		t.Errorf("got %d repairs, want %d at most", n, most)
+	}
+	until(t, "healed after the storm", h.intact)
+	if n := h.log.count("something keeps changing"); n != 1 {
+		t.Errorf("got %d warnings, want 1", n)
+	}
+	equal(t, "visible", visible(t, h.dir), shown(false, mixed))
+	t.Logf("%d repairs in %v", h.repairs.Load(), time.Since(began))
+}
+
+// A directory that is moved away and deleted makes fsnotify report an error with
+// its lock held: nobody may wait for that lock to take it.
+func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
+	h := newHealer(t, false, newInotify, rate.NewLimiter(rate.Inf, 1000))
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			away := filepath.Join(h.dir, fmt.Sprintf("away%d", i%3))
+			_ = os.Rename(filepath.Join(h.dir, "db"), away)
+			_ = os.RemoveAll(away)
+		}
+	})
+	for i := range 150 {
+		_, _ = h.Publish([]Set{mixed, changes}[i%2])
+	}
+	close(stop)
+	group.Wait()
+	publish(t, h.Writer, fewer)
+	until(t, "healed", h.intact)
+	equal(t, "visible", visible(t, h.dir), shown(false, fewer))
+}
+
+// A repair that fails is tried again, and so is what could not be tidied.
+func TestFailedRepairIsTriedAgain(t *testing.T) {
+	dir, c := memoryDir(t), newClock()
+	opts, seam := withSeam(testOptions(t, dir))
+	opts.now = c.Now
+	w := open(t, opts)
+	publish(t, w, mixed)
+	before := tree(t, dir)
+	put(current(dir), "db/password", "evil")
+	seam.reset(func(int, call, func() error) error { return syscall.EIO })
+	if again := w.heal(); !again.After(c.Now()) {
+		t.Error("a repair that failed is not tried again")
+	}
+	seam.reset(nil)
+	w.heal()
+	equal(t, "visible", visible(t, dir), shown(false, mixed))
+	settle(w, c)
+	equal(t, "in the end", tree(t, dir), before)
+}

@@ -1,0 +1,88 @@
+package writer
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchOnce watches what a path leads to now, as a program does that re-adds its
+// watch after each event.
+type watchOnce struct {
+	fd   int
+	path string
+}
+
+func newWatch(t *testing.T, path string) *watchOnce {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	must(err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	w := &watchOnce{fd, path}
+	w.add()
+	return w
+}
+
+func (w *watchOnce) add() {
+	_, err := unix.InotifyAddWatch(w.fd, w.path, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_MODIFY|unix.IN_ATTRIB|unix.IN_DELETE_SELF)
+	must(err)
+}
+
+// woken waits for an event, and takes all there are.
+func (w *watchOnce) woken(within time.Duration) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, int(within.Milliseconds()))
+	for err == unix.EINTR {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, int(within.Milliseconds()))
+	}
+	var buf [64 << 10]byte
+	for {
+		if n, err := unix.Read(w.fd, buf[:]); n <= 0 || err != nil {
+			break
+		}
+	}
+	return n > 0
+}
+
+// A watch on DIR, on DIR/SECRET and on the inode of a file (set once a rotation,
+// through the path) each see an event on every one of 20 rotations. A watch on
+// the directory of a Secret that did not change sleeps.
+func TestWatchersWakeOnEveryRotation(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		dir := memoryDir(t)
+		opts := quiet(testOptions(t, dir))
+		opts.Flat = flat
+		w := open(t, opts)
+		set := func(n int) Set {
+			return two("db", files(itoa(n), "password", fmt.Sprint(n), "user", "always the same"), "tls", files("1", "crt", "x"))
+		}
+		publish(t, w, set(0))
+		paths := []string{".", inGeneration(flat, "db", "password"), inGeneration(flat, "db", "user"), inGeneration(flat, "tls", "crt")}
+		if !flat {
+			paths = append(paths, "db")
+		}
+		watches := map[string]*watchOnce{}
+		for _, p := range paths {
+			watches[p] = newWatch(t, filepath.Join(dir, p))
+		}
+		var asleep *watchOnce
+		if !flat {
+			asleep = newWatch(t, filepath.Join(dir, "tls"))
+		}
+		for n := 1; n <= 20; n++ {
+			publish(t, w, set(n))
+			for p, watch := range watches {
+				if !watch.woken(time.Second) {
+					t.Fatalf("rotation %d, flat=%v: a watch on %s saw nothing", n, flat, p)
+				}
+				watch.add()
+				watch.woken(0)
+			}
+		}
+		if asleep != nil && asleep.woken(0) {
+			t.Error("a watch on the directory of a Secret that did not change was woken")
+		}
+	}
+}
