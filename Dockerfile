@@ -1,0 +1,28 @@
+# The image holds the binary and nothing else: no shell, no user database, no CA
+# certificates (SECRETSYNC_WEBHOOK_CA_FILE is for those).
+#
+#   docker build -t secret-sync .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t secret-sync .
+#
+# GO_IMAGE compiles; BASE_IMAGE is what the binary is put on: give one with a
+# shell and tools for SECRETSYNC_EXEC.
+ARG GO_IMAGE=golang:1.26
+ARG BASE_IMAGE=scratch
+
+# On the machine's own architecture, for the wanted one: nothing is emulated.
+FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG TARGETOS=linux
+ARG TARGETARCH
+ARG VERSION=
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o /secret-sync .
+
+FROM ${BASE_IMAGE}
+COPY --from=build /secret-sync /secret-sync
+# A number, for runAsNonRoot; the same as the app's lets it be signalled.
+USER 65532:65532
+ENTRYPOINT ["/secret-sync"]

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/config"
+)
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// variablesTable is the README's table, made from what help prints.
+func variablesTable() string {
+	var b strings.Builder
+	b.WriteString("| variable | type | default | meaning |\n| --- | --- | --- | --- |\n")
+	for _, v := range config.Variables() {
+		fallback := v.Default
+		if fallback != "" && fallback != "required" {
+			fallback = "`" + fallback + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", v.Name, v.Type, fallback, strings.ReplaceAll(v.Meaning, "|", `\|`))
+	}
+	return b.String()
+}
+
+func TestREADMEHasTheVariablesOfHelp(t *testing.T) {
+	readme, want := readFile(t, "README.md"), variablesTable()
+	if os.Getenv("UPDATE_README") != "" {
+		start := strings.Index(readme, "| variable | type |")
+		end := start + strings.Index(readme[start:], "\n\n") + 1
+		if err := os.WriteFile("README.md", []byte(readme[:start]+want+readme[end:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !strings.Contains(readme, want) {
+		t.Errorf("the README's table of variables is not that of help; UPDATE_README=1 go test . mends it. Want:\n%s", want)
+	}
+	var help strings.Builder
+	if err := config.Help(&help); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range config.Variables() {
+		if !strings.Contains(help.String(), v.Name) {
+			t.Errorf("help lacks %s", v.Name)
+		}
+	}
+}
+
+// The commands that the README promises are the ones that CI runs.
+func TestCIRunsTheREADMEsCommands(t *testing.T) {
+	readme, ci := readFile(t, "README.md"), readFile(t, ".ci/run")
+	for _, command := range []string{
+		"go run -C examples ./quickstart",
+		"go test ./... && go test -C examples ./...",
+	} {
+		if !strings.Contains(readme, "```sh\n"+command+"\n```") {
+			t.Errorf("the README lacks %q", command)
+		}
+		if !strings.Contains(ci, "\n"+command) {
+			t.Errorf(".ci/run lacks %q", command)
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", "shop")
+	t.Setenv("SECRETSYNC_SECRETS", "db")
+	for _, c := range []struct {
+		args []string
+		env  map[string]string
+		want string // a part of the output
+		err  string // a part of the error
+		code int
+	}{
+		{args: []string{"version"}, want: "secret-sync "},
+		{args: []string{"help"}, want: "SECRETSYNC_SECRETS"},
+		{args: []string{"rbac"}, want: `name: "secret-sync"`},
+		{args: []string{"rbac", "app"}, want: `name: "app"`},
+		{args: []string{"rbac"}, env: map[string]string{"POD_SERVICE_ACCOUNT": "own"}, want: `name: "own"`},
+		{args: []string{"rbac"}, env: map[string]string{"POD_SERVICE_ACCOUNT": "default"}, want: `name: "secret-sync"`},
+		{args: []string{"rbac", "default"}, err: "only this Pod uses", code: 2},
+		{args: []string{"rbac", "No Name"}, err: "only this Pod uses", code: 2},
+		{args: []string{"rbac"}, env: map[string]string{"SECRETSYNC_SECRETS": ""}, err: "SECRETSYNC_SELECTOR", code: 2},
+		{args: []string{"rbac"}, env: map[string]string{"SECRETSYNC_SECRTS": "x"}, err: "did you mean SECRETSYNC_SECRETS", code: 2},
+		{args: []string{"ready"}, env: map[string]string{"SECRETSYNC_DIR": "/nowhere", "SECRETSYNC_SECRTS": "x"}, err: "/nowhere", code: 1},
+		{args: []string{"bogus"}, err: "there is no command", code: 2},
+		{args: []string{"version", "now"}, err: "there is no command", code: 2},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			for name, value := range c.env {
+				t.Setenv(name, value)
+			}
+			var out strings.Builder
+			err := command(c.args, &out)
+			if got := exitCode(err); got != c.code {
+				t.Errorf("exit code: got %d, want %d (%v)", got, c.code, err)
+			}
+			if !strings.Contains(out.String(), c.want) {
+				t.Errorf("output: got %q, want %q in it", out.String(), c.want)
+			}
+			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("error: got %v, want %q in it", err, c.err)
+			}
+		})
+	}
+}
