@@ -93,7 +93,7 @@ func (d *disk) record(at int, c call) {
 				e.durable = at
 			}
 		}
-	case "file.Close":
+	case "file.Close", "Wake":
 	default:
 		panic("a call that the model does not know: " + c.op)
 	}

@@ -157,6 +157,9 @@ func (w *Writer) concerns(e fsnotify.Event) bool {
 	if cur == nil || name == "." {
 		return false
 	}
+	if path.Base(name) == dataLink+temporary {
+		return false // a step of ours, or of no use to anyone
+	}
 	want := cur.links()
 	switch top := topOf(name); {
 	case name == dataLink:

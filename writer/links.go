@@ -229,21 +229,20 @@ func (w *Writer) removeAll(name string) error {
 		return err
 	}
 	if info.IsDir() {
-		return w.removeDir(name)
+		return w.removeDir(name, info)
 	}
 	return w.remove(name)
 }
 
 // removeDir removes a directory and what is below it. One whose mode keeps us
 // out (planted: ours always let us in) is opened up first.
-func (w *Writer) removeDir(name string) error {
-	info, err := w.vol.Lstat(name)
-	if err == nil && info.Mode().Perm()&0o700 != 0o700 {
-		err = w.vol.Chmod(name, 0o700)
+func (w *Writer) removeDir(name string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o700 != 0o700 {
+		if err := w.vol.Chmod(name, 0o700); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
+	defer w.vol.Hold(name)()
 	entries, err := w.vol.ReadDir(name)
 	if err != nil {
 		return err
@@ -251,7 +250,7 @@ func (w *Writer) removeDir(name string) error {
 	for _, e := range entries {
 		remove := w.remove
 		if e.IsDir() {
-			remove = w.removeDir
+			remove = w.removeAll
 		}
 		if err := remove(path.Join(name, e.Name())); err != nil {
 			return err

@@ -20,7 +20,7 @@ import (
 // before the rename of 7: cur is still what apps see, and what was made is
 // removed.
 func (w *Writer) replace(cur *generation, gen generation) error {
-	want := links(gen.record.Flat, gen.set.Secrets)
+	want := gen.links()
 	if cur == nil {
 		if err := w.refuseTaken(want); err != nil {
 			return err
@@ -55,6 +55,7 @@ func (w *Writer) tryReplace(cur, gen *generation, want map[string]string) error 
 	w.inotify.follow(gen) // before anyone is led there: nothing that is done to it then goes unseen
 	have := cur.links()
 	if w.unlinked { // some are missing that could not be put back
+		have = maps.Clone(have)
 		maps.DeleteFunc(have, func(name, target string) bool { return !w.leads(name, target) })
 	}
 	if err := w.addLinks(want, have, gen.record.FileMode); err != nil { // 5
@@ -75,12 +76,16 @@ func (w *Writer) undo(cur, gen *generation) {
 	}
 }
 
-// links has all the links that lead to it; of nil, none.
+// links has all the links that lead to it; of nil, none. They are made once, by
+// whoever holds the Writer's lock, and not to be changed.
 func (g *generation) links() map[string]string {
 	if g == nil {
 		return nil
 	}
-	return links(g.record.Flat, g.record.asFiles())
+	if g.leading == nil {
+		g.leading = links(g.record.Flat, g.record.asFiles())
+	}
+	return g.leading
 }
 
 // freshName gives a name that nothing has: the clock may stand still or go back.
@@ -105,6 +110,8 @@ func (w *Writer) build(gen *generation) error {
 			return fmt.Errorf("make a directory: %w", err)
 		}
 	}
+	release := w.hold(dirs)
+	defer release()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if err := w.writeFile(name, files[name], gen.record.FileMode); err != nil {
 			return err
@@ -116,6 +123,19 @@ func (w *Writer) build(gen *generation) error {
 		}
 	}
 	return nil
+}
+
+// hold opens directories until release.
+func (w *Writer) hold(dirs []string) (release func()) {
+	var all []func()
+	for _, d := range dirs {
+		all = append(all, w.vol.Hold(d))
+	}
+	return func() {
+		for _, release := range all {
+			release()
+		}
+	}
 }
 
 // contents lists what a generation's directory is made of: its directories,

@@ -34,8 +34,8 @@ type seam struct {
 
 // The classification, checked against the interfaces.
 var (
-	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Close"}
+	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "Wake", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -103,11 +103,16 @@ func (s *seam) SyncDir(name string) error {
 	return s.change(call{op: "SyncDir", name: name}, func() error { return s.under.SyncDir(name) })
 }
 
+func (s *seam) Wake(name string) error {
+	return s.change(call{op: "Wake", name: name}, func() error { return s.under.Wake(name) })
+}
+
 func (s *seam) Lstat(name string) (fs.FileInfo, error)     { s.look(); return s.under.Lstat(name) }
 func (s *seam) Readlink(name string) (string, error)       { s.look(); return s.under.Readlink(name) }
 func (s *seam) ReadDir(name string) ([]fs.DirEntry, error) { s.look(); return s.under.ReadDir(name) }
 func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.under.ReadFile(name) }
 func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
+func (s *seam) Hold(name string) func()                    { s.look(); return s.under.Hold(name) }
 func (s *seam) Close() error                               { return s.under.Close() }
 
 type seamFile struct {
@@ -164,6 +169,7 @@ func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	_, _ = s.Mkdir("x", 0), s.Chmod("x", 0)
 	_, _ = s.Create("x")
 	_, _, _, _ = s.Symlink("x", "x"), s.Rename("x", "x"), s.Remove("x"), s.SyncDir("x")
+	_ = s.Wake("x")
 	f := &seamFile{s: s, under: rejectAll{}}
 	_, _ = f.Write(nil)
 	_, _, _ = f.Chmod(0), f.Sync(), f.Close()

@@ -13,13 +13,17 @@ import (
 // one that happened.
 func (w *Writer) lead(name, target string) error {
 	tmp := path.Join(path.Dir(name), dataLink+temporary)
-	if err := w.removeAll(tmp); err != nil {
-		return fmt.Errorf("remove a stale link: %w", err)
+	err := w.vol.Symlink(target, tmp)
+	if errors.Is(err, fs.ErrExist) { // of a crash, or planted
+		if err := w.removeAll(tmp); err != nil {
+			return fmt.Errorf("remove a stale link: %w", err)
+		}
+		err = w.vol.Symlink(target, tmp)
 	}
-	if err := w.vol.Symlink(target, tmp); err != nil {
+	if err != nil {
 		return fmt.Errorf("make a link: %w", err)
 	}
-	err := w.vol.Rename(tmp, name)
+	err = w.vol.Rename(tmp, name)
 	if err != nil && w.isDir(name) { // planted by someone
 		if err := w.removeAll(name); err != nil {
 			return fmt.Errorf("remove a directory in the place of %s: %w", name, err)
@@ -72,7 +76,9 @@ func (w *Writer) syncSwap() bool {
 // OLD's directory stays for the grace, so nothing else would tell them.
 func (w *Writer) wake(old, gen *generation) {
 	if !gen.record.Flat {
-		for _, name := range changedSecrets(old, gen) {
+		changed := changedSecrets(old, gen)
+		defer w.hold(changed)()
+		for _, name := range changed {
 			link := path.Join(name, dataLink)
 			w.warn("could not wake the watchers of a directory", name, w.lead(link, ownTarget(link)))
 			if old != nil && old.record.FileMode != gen.record.FileMode {
@@ -84,13 +90,10 @@ func (w *Writer) wake(old, gen *generation) {
 		return
 	}
 	w.inotify.forget(old)
-	_, files := contents(old.dir, old.record.Flat, Set{Secrets: old.record.asFiles()})
+	dirs, files := contents(old.dir, old.record.Flat, Set{Secrets: old.record.asFiles()})
+	defer w.hold(dirs)()
 	for name := range files {
-		info, err := w.vol.Lstat(name)
-		if err != nil || !info.Mode().IsRegular() {
-			continue // someone's work: there is no inode of ours to wake
-		}
-		if err := w.vol.Chmod(name, info.Mode()); err != nil {
+		if err := w.vol.Wake(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.log.Debug("could not wake the watchers of a replaced file", "path", name, "err", err)
 		}
 	}

@@ -23,8 +23,11 @@ type volume interface {
 	Rename(from, to string) error
 	Remove(name string) error // a file, a link, an empty directory
 	SyncDir(name string) error
+	Wake(name string) error // chmod of a file to the mode it has, for who watches it
 
-	// These look.
+	// These look. Hold opens a directory until release: what lies directly in it
+	// is then reached through its handle, without a walk from DIR for each call.
+	Hold(name string) (release func())
 	Lstat(name string) (fs.FileInfo, error)
 	Readlink(name string) (string, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
@@ -49,10 +52,13 @@ const maxFile = 4 << 20
 // rootVolume is the volume on the kernel's file system. os.Root resolves each
 // name below the volume's mount and refuses every way out of it, whatever links
 // an app plants there; links that stay inside are followed by it, which is why
-// callers look with Lstat before they trust a directory.
+// callers look with Lstat before they trust a directory. What lies directly in
+// an open directory is reached by one name without a slash, following no link
+// (held.go).
 type rootVolume struct {
 	root *os.Root
 	dir  *os.File // DIR itself: it carries the lock
+	held []held
 }
 
 // openVolume opens and locks the volume that is mounted at dir.
@@ -106,20 +112,7 @@ func (v *rootVolume) owner() string {
 
 func (v *rootVolume) Mkdir(name string, mode fs.FileMode) error { return v.root.Mkdir(name, mode) }
 
-func (v *rootVolume) Create(name string) (file, error) {
-	// O_EXCL never follows a link and never opens what is there already. 0600
-	// until the mode is set: umask can only have weakened that.
-	f, err := v.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
 func (v *rootVolume) Chmod(name string, mode fs.FileMode) error { return v.root.Chmod(name, mode) }
-func (v *rootVolume) Symlink(target, name string) error         { return v.root.Symlink(target, name) }
-func (v *rootVolume) Rename(from, to string) error              { return v.root.Rename(from, to) }
-func (v *rootVolume) Remove(name string) error                  { return v.root.Remove(name) }
 func (v *rootVolume) Lstat(name string) (fs.FileInfo, error)    { return v.root.Lstat(name) }
 func (v *rootVolume) Readlink(name string) (string, error)      { return v.root.Readlink(name) }
 
@@ -146,28 +139,6 @@ func (v *rootVolume) open(name string, want fs.FileMode) (*os.File, error) {
 
 // errType says that a name is taken by something of another kind.
 var errType = errors.New("not of the expected type")
-
-func (v *rootVolume) SyncDir(name string) error {
-	f, err := v.open(name, fs.ModeDir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	// A file system that cannot sync a directory says EINVAL: nothing to wait for.
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return err
-	}
-	return nil
-}
-
-func (v *rootVolume) ReadDir(name string) ([]fs.DirEntry, error) {
-	f, err := v.open(name, fs.ModeDir)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.ReadDir(-1)
-}
 
 func (v *rootVolume) ReadFile(name string) ([]byte, error) {
 	f, err := v.open(name, 0)

@@ -121,7 +121,8 @@ type generation struct {
 	// restored is set while the content is what was found on disk at start, and
 	// no caller has confirmed all of it.
 	restored bool
-	damaged  int64 // what it takes, of one whose set is left out because someone changed it
+	leading  map[string]string // links, when they were asked for
+	damaged  int64             // what it takes, of one whose set is left out because someone changed it
 }
 
 // nameless tells of files without a readable record, in the flat layout, that
