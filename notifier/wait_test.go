@@ -55,7 +55,7 @@ func TestAfter(t *testing.T) {
 		if got := app.tried(); got != 1 {
 			t.Errorf("%d tries before the time, want 1", got)
 		}
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		synctest.Wait()
 		if got := app.tried(); got != 2 {
 			t.Errorf("%d tries at the time, want 2", got)

@@ -142,7 +142,7 @@ func checkPath(file string) error {
 	}
 	for element := range strings.SplitSeq(file, "/") {
 		if strings.HasPrefix(element, "..") {
-			return fmt.Errorf("an element of the path begins with ..")
+			return fmt.Errorf("an element of the path begins with two dots")
 		}
 		if len(element) > longestElement {
 			return fmt.Errorf("an element of the path is longer than %d bytes", longestElement)
