@@ -1,0 +1,56 @@
+// Package build builds this repository's programs for the examples and tests.
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+const examples = "github.com/secret-sync/secret-sync/examples"
+
+// ExamplesDir is the folder of the examples' module, wherever in it one is.
+func ExamplesDir(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-json", examples).Output()
+	if err != nil {
+		return "", fmt.Errorf("find the examples (run this inside their folder): %w", err)
+	}
+	var m struct{ Dir string }
+	if err := json.Unmarshal(out, &m); err != nil || m.Dir == "" {
+		return "", fmt.Errorf("find the examples: no folder in %q", out)
+	}
+	return m.Dir, nil
+}
+
+// Sidecar builds secret-sync as it is shipped, with the root module's versions
+// and not those of the examples, and gives the binary's path in dir.
+func Sidecar(ctx context.Context, dir string) (string, error) {
+	source, err := ExamplesDir(ctx)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "secret-sync")
+	return path, run(ctx, filepath.Dir(source), path, ".")
+}
+
+// App builds the example app, under the name that path ends in.
+func App(ctx context.Context, path string) error {
+	source, err := ExamplesDir(ctx)
+	if err != nil {
+		return err
+	}
+	return run(ctx, source, path, "./app")
+}
+
+func run(ctx context.Context, source, out, pkg string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd.Dir = source
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s in %s: %w\n%s", pkg, source, err, text)
+	}
+	return nil
+}

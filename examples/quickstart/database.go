@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/secret-sync/secret-sync/examples/app/pool"
+	"github.com/secret-sync/secret-sync/examples/child"
+	"github.com/secret-sync/secret-sync/examples/mysqlserver"
+)
+
+// databaseCommand makes this binary the embedded database server.
+const databaseCommand = "embedded-database"
+
+const adminPasswordVariable = "QUICKSTART_ADMIN_PASSWORD"
+
+// databaseMain serves on the socket that was handed over as descriptor 3.
+func databaseMain() int {
+	l, err := net.FileListener(os.NewFile(3, "listener"))
+	if err == nil {
+		err = mysqlserver.Serve(context.Background(), l, "root", os.Getenv(adminPasswordVariable))
+	}
+	fmt.Fprintln(os.Stderr, "database:", err)
+	return 1
+}
+
+// startDatabase runs the embedded server as a process of its own and gives the
+// administrator's URL.
+func startDatabase(log *child.Log) (*child.Process, string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	defer l.Close()
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	password := rand.Text()
+	cmd := exec.Command(self, databaseCommand)
+	cmd.Env = append(os.Environ(), adminPasswordVariable+"="+password)
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := child.Start(cmd)
+	return p, fmt.Sprintf("mysql://root:%s@%s/%s", password, l.Addr(), mysqlserver.Database), err
+}
+
+// database is what the quickstart does to a database as its administrator.
+type database struct {
+	url      string // without a user, for the app
+	postgres bool
+	admin    *sql.DB
+	users    [2]string // used in turn
+	created  []string  // statements that undo what was made
+}
+
+// openDatabase connects, and makes the table and the two users.
+func openDatabase(ctx context.Context, adminURL, suffix string) (*database, error) {
+	u, err := url.Parse(adminURL)
+	if err != nil || u.User == nil {
+		return nil, errors.New("the database's URL must be as mysql://USER:PASSWORD@HOST:3306/NAME")
+	}
+	password, _ := u.User.Password()
+	admin := pool.Credentials{Username: u.User.Username(), Password: password}
+	u.User = nil
+	d := &database{url: u.String(), postgres: strings.HasPrefix(u.Scheme, "postgres"), users: [2]string{"app_a" + suffix, "app_b" + suffix}}
+	connector, err := pool.Connector(d.url, admin)
+	if err != nil {
+		return nil, err
+	}
+	d.admin = sql.OpenDB(connector)
+	if err := d.admin.PingContext(ctx); err != nil {
+		d.admin.Close()
+		return nil, fmt.Errorf("connect to %s as %s: %w", u.Host, admin, err)
+	}
+	return d, d.create(ctx)
+}
+
+func (d *database) create(ctx context.Context) error {
+	if err := d.make(ctx, "CREATE TABLE secretsync_items (id INT PRIMARY KEY)", "DROP TABLE secretsync_items"); err != nil {
+		return err
+	}
+	if err := d.exec(ctx, "INSERT INTO secretsync_items VALUES (1), (2), (3)"); err != nil {
+		return err
+	}
+	for _, user := range d.users {
+		create, drop := "CREATE USER "+d.name(user)+" IDENTIFIED BY ", "DROP USER "+d.name(user)
+		if d.postgres {
+			create, drop = "CREATE ROLE "+d.name(user)+" LOGIN PASSWORD ", "DROP OWNED BY "+d.name(user)+"; DROP ROLE "+d.name(user)
+		}
+		if err := d.make(ctx, create+"'"+rand.Text()+"'", drop); err != nil {
+			return err
+		}
+		if err := d.exec(ctx, "GRANT SELECT ON secretsync_items TO "+d.name(user)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *database) name(user string) string {
+	if d.postgres {
+		return user
+	}
+	return "'" + user + "'@'%'"
+}
+
+// setPassword gives a user a new password; connections that are open stay open.
+func (d *database) setPassword(ctx context.Context, user, password string) error {
+	if d.postgres {
+		return d.exec(ctx, "ALTER ROLE "+user+" PASSWORD '"+password+"'")
+	}
+	return d.exec(ctx, "ALTER USER "+d.name(user)+" IDENTIFIED BY '"+password+"'")
+}
+
+// refused checks that credentials do not open a connection any more.
+func (d *database) refused(ctx context.Context, c pool.Credentials) error {
+	connector, err := pool.Connector(d.url, c)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	if db.PingContext(ctx) == nil {
+		return fmt.Errorf("the old password of %s still works", c)
+	}
+	return ctx.Err()
+}
+
+func (d *database) make(ctx context.Context, statement, undo string) error {
+	if err := d.exec(ctx, statement); err != nil {
+		return err
+	}
+	d.created = append(d.created, undo)
+	return nil
+}
+
+// exec runs a statement; the error has its first words only, since the rest may
+// be a password.
+func (d *database) exec(ctx context.Context, statement string) error {
+	if _, err := d.admin.ExecContext(ctx, statement); err != nil {
+		words := strings.Fields(statement)
+		return fmt.Errorf("%s …: %w", strings.Join(words[:min(3, len(words))], " "), err)
+	}
+	return nil
+}
+
+// close removes what was made, which matters in a real database only.
+func (d *database) close() error {
+	var errs error
+	for i := len(d.created) - 1; i >= 0; i-- {
+		errs = errors.Join(errs, d.exec(context.Background(), d.created[i]))
+	}
+	return errors.Join(errs, d.admin.Close())
+}

@@ -1,0 +1,106 @@
+// Command quickstart shows secret-sync at work, with nothing installed but Go:
+//
+//	go run -C examples ./quickstart
+//
+// It starts a real etcd and kube-apiserver, a database, the sidecar with a
+// service account that may do just what `secret-sync rbac` asks for, an app, and
+// a load of queries. Then it rotates the database password, as real rotations do
+// with two users in turn, and shows what happens when. At the end every old
+// password is refused by the database and no query may have failed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// options are the flags.
+type options struct {
+	once       bool
+	rotations  int
+	interval   time.Duration
+	workers    int
+	kubeconfig string
+	dsn        string
+	verbose    bool
+}
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == databaseCommand {
+		os.Exit(databaseMain())
+	}
+	var o options
+	flag.BoolVar(&o.once, "once", false, "end after the rotations: exit 0, or 1 if a query failed")
+	flag.IntVar(&o.rotations, "rotations", 6, "how many `times` to rotate")
+	flag.DurationVar(&o.interval, "interval", time.Second, "how long to load the app between two rotations")
+	flag.IntVar(&o.workers, "workers", 8, "how many clients the app has at once")
+	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "use the cluster of this `file`, in a namespace of its own, which is removed at the end")
+	flag.StringVar(&o.dsn, "dsn", "", "use this database: a `URL` with a user that may create users,\nmysql://root:PASSWORD@HOST:3306/NAME or postgres://postgres:PASSWORD@HOST/NAME?sslmode=…")
+	flag.BoolVar(&o.verbose, "v", false, "show the logs of the sidecar, the app and the database")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "quickstart: %q is not understood; -h lists the flags\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	endWithGoRun()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go endOnSignal(cancel)
+	err := run(ctx, o)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "\nquickstart:", err)
+		os.Exit(1)
+	}
+	if ctx.Err() != nil && o.once {
+		os.Exit(1) // broken off: not a success
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	d := &demo{options: o}
+	defer func() { err = errors.Join(err, d.cleanUp()) }()
+	if err := d.setUp(ctx); err != nil {
+		return err
+	}
+	if err := d.rotateAll(ctx); err != nil {
+		return err
+	}
+	d.printSummary()
+	if err := d.verdict(); err != nil || o.once {
+		return err
+	}
+	return d.stayUp(ctx)
+}
+
+// endOnSignal cleans up at the first signal, and does not wait for that after a
+// second Ctrl-C. A second SIGTERM is nothing: the kernel sends one for each
+// thread of `go run` when that is killed.
+func endOnSignal(cancel context.CancelFunc) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	<-signals
+	cancel()
+	for sig := range signals {
+		if sig == syscall.SIGINT {
+			os.Exit(1) // the kernel kills the children
+		}
+	}
+}
+
+// endWithGoRun has the kernel tell this program when `go run` was killed, which
+// does not hand a kill on.
+func endWithGoRun() {
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getppid()))
+	if strings.TrimSpace(string(comm)) == "go" {
+		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0)
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// event is something that was seen from outside the sidecar.
+type event struct {
+	kind string // swapped, told or pool
+	user string // of a new pool
+	at   time.Time
+}
+
+// observer collects events: from the directory by inotify, from the app by the
+// times in its own log.
+type observer struct {
+	watcher *fsnotify.Watcher
+	mu      sync.Mutex
+	events  []event
+	changed chan struct{} // closed, and another in its place, at each event
+}
+
+// newObserver watches dir, where the sidecar will put ..data.
+func newObserver(dir string) (*observer, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Add(dir); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("watch %s: %w", dir, err)
+	}
+	o := &observer{watcher: w, changed: make(chan struct{})}
+	go o.watch()
+	return o, nil
+}
+
+func (o *observer) watch() {
+	for e := range o.watcher.Events {
+		if filepath.Base(e.Name) == "..data" && e.Has(fsnotify.Create) {
+			o.add(event{kind: "swapped", at: time.Now()})
+		}
+	}
+}
+
+// appLine takes a line of the app's log.
+func (o *observer) appLine(line string) {
+	var l struct {
+		Time      time.Time
+		Msg, User string
+	}
+	if json.Unmarshal([]byte(line), &l) != nil {
+		return
+	}
+	switch l.Msg {
+	case "told to reload":
+		o.add(event{kind: "told", at: l.Time})
+	case "new pool":
+		o.add(event{kind: "pool", user: l.User, at: l.Time})
+	}
+}
+
+func (o *observer) add(e event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.events = append(o.events, e)
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+// since gives the events from at on, and a channel that closes when there is one
+// more. Clocks of one machine are compared, so the times fit.
+func (o *observer) since(at time.Time) ([]event, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var events []event
+	for _, e := range o.events {
+		if !e.at.Before(at) {
+			events = append(events, e)
+		}
+	}
+	return events, o.changed
+}
