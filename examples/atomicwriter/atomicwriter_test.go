@@ -1,0 +1,160 @@
+// Package atomicwriter measures the writer beside the kubelet's AtomicWriter: the
+// same payload, on the same file system, in the same run.
+//
+// It is a module of its own, because k8s.io/kubernetes needs its k8s.io modules at
+// one version, by replacements, and those of the product are others.
+package atomicwriter
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"testing"
+
+	"k8s.io/kubernetes/pkg/volume/util"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer"
+)
+
+// shapes are Secrets: how many keys, of what size.
+var shapes = []struct {
+	name        string
+	files, size int
+}{
+	{"1x100B", 1, 100},
+	{"10x1KB", 10, 1 << 10},
+	{"1x900KB", 1, 900 << 10},
+}
+
+// warmUp is more than the old generations that are kept: from then on each
+// publish also removes one, as each of AtomicWriter's does.
+const warmUp = 20
+
+// writers publish one of two payloads. AtomicWriter has no nested layout.
+var writers = []struct {
+	name string
+	open func(b *testing.B, dir string, files, size int) (publish func(i int) error)
+}{
+	{"AtomicWriter", openAtomicWriter},
+	{"flat", func(b *testing.B, dir string, files, size int) func(int) error {
+		return openWriter(b, dir, true, files, size)
+	}},
+	{"nested", func(b *testing.B, dir string, files, size int) func(int) error {
+		return openWriter(b, dir, false, files, size)
+	}},
+}
+
+var places = []struct {
+	name string
+	dir  func(b *testing.B) string
+}{
+	{"tmpfs", memoryDir},
+	{"disk", func(b *testing.B) string { return b.TempDir() }},
+}
+
+// BenchmarkPublish alternates two payloads.
+func BenchmarkPublish(b *testing.B) { each(b, func(i int) int { return i % 2 }) }
+
+// BenchmarkNoChange publishes what is there.
+func BenchmarkNoChange(b *testing.B) { each(b, func(int) int { return 0 }) }
+
+func each(b *testing.B, payload func(i int) int) {
+	for _, place := range places {
+		for _, shape := range shapes {
+			for _, w := range writers {
+				b.Run(place.name+"/"+shape.name+"/"+w.name, func(b *testing.B) {
+					publish := w.open(b, place.dir(b), shape.files, shape.size)
+					for i := range warmUp {
+						if err := publish(i % 2); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if err := publish(0); err != nil {
+						b.Fatal(err)
+					}
+					b.ReportAllocs()
+					for i := 1; b.Loop(); i++ {
+						if err := publish(payload(i)); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func openAtomicWriter(b *testing.B, dir string, files, size int) func(int) error {
+	w, err := util.NewAtomicWriter(dir, "benchmark")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var payloads [2]map[string]util.FileProjection
+	for i := range payloads {
+		payloads[i] = map[string]util.FileProjection{}
+		for key, value := range content(i, files, size) {
+			payloads[i][key] = util.FileProjection{Data: value, Mode: 0o644}
+		}
+	}
+	return func(i int) error { return w.Write(payloads[i], nil) }
+}
+
+// openWriter opens ours as secret-sync does, with Run beside it, which looks at
+// what inotify reports of the writer's own work.
+func openWriter(b *testing.B, dir string, flat bool, files, size int) func(int) error {
+	w, err := writer.Open(writer.Options{Dir: dir, Flat: flat, FileMode: 0o644, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	b.Cleanup(func() {
+		cancel()
+		<-done
+		if err := w.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	var sets [2]writer.Set
+	for i := range sets {
+		values := map[string]secret.Value{}
+		for key, value := range content(i, files, size) {
+			values[key] = value
+		}
+		sets[i] = writer.Set{Complete: true, Secrets: map[string]writer.Files{
+			"db": {UID: "uid", ResourceVersion: strconv.Itoa(i), Content: values},
+		}}
+	}
+	return func(i int) error {
+		_, err := w.Publish(sets[i])
+		return err
+	}
+}
+
+// content differs between the payloads from the first byte on.
+func content(payload, files, size int) map[string][]byte {
+	all := map[string][]byte{}
+	for i := range files {
+		all[fmt.Sprintf("key-%d", i)] = bytes.Repeat([]byte{'a' + byte(payload)}, size)
+	}
+	return all
+}
+
+func memoryDir(b *testing.B) string {
+	b.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "secret-sync-benchmark-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			b.Error(err)
+		}
+	})
+	return dir
+}
