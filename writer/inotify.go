@@ -88,7 +88,7 @@ func (n *inotify) forget(g *generation) {
 }
 
 func (g *generation) dirs() []string {
-	dirs, _ := contents(g.dir, g.record.Flat, Set{Secrets: g.record.asFiles()})
+	dirs, _ := g.names()
 	return dirs
 }
 

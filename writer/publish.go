@@ -26,7 +26,7 @@ func (w *Writer) replace(cur *generation, gen generation) error {
 			return err
 		}
 	}
-	for {
+	for tries := 0; ; tries++ {
 		gen := gen
 		gen.dir = w.freshName()
 		err := w.tryReplace(cur, &gen, want)
@@ -37,6 +37,9 @@ func (w *Writer) replace(cur *generation, gen generation) error {
 			return nil
 		}
 		w.undo(cur, &gen)
+		if errors.Is(err, fs.ErrExist) && tries < maxNames {
+			continue
+		}
 		// A full volume: the oldest generation within its grace makes room.
 		if !noSpace(err) || !w.dropOldest() {
 			return w.explain(fmt.Errorf("publish generation %d in %q: %w", gen.record.Generation, w.opts.Dir, err))
@@ -88,18 +91,19 @@ func (g *generation) links() map[string]string {
 	return g.leading
 }
 
-// freshName gives a name that nothing has: the clock may stand still or go back.
+// maxNames is how many names are tried: one that is taken was planted.
+const maxNames = 3
+
+// freshName gives a name that no generation of this process had: the clock may
+// stand still or go back. One that is taken all the same makes mkdir fail, and
+// the next try has another name.
 func (w *Writer) freshName() string {
-	for now := w.opts.now(); ; now = now.Add(1) {
-		name := newName(now)
-		if _, err := w.vol.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-			if _, err := w.vol.Lstat(recordName(name)); errors.Is(err, fs.ErrNotExist) {
-				return name
-			}
-		} else if err != nil {
-			return name // let mkdir say it
-		}
+	now := w.opts.now()
+	if !now.After(w.named) {
+		now = w.named.Add(1)
 	}
+	w.named = now
+	return newName(now)
 }
 
 // build makes the generation's directory, whole and on disk.
@@ -136,6 +140,16 @@ func (w *Writer) hold(dirs []string) (release func()) {
 			release()
 		}
 	}
+}
+
+// names has the directories, outer first, and the files that the record says
+// there are. They are made once, by whoever holds the Writer's lock.
+func (g *generation) names() (dirs, files []string) {
+	if g.dirNames == nil {
+		dirs, files := contents(g.dir, g.record.Flat, Set{Secrets: g.record.asFiles()})
+		g.dirNames, g.files = dirs, slices.Collect(maps.Keys(files))
+	}
+	return g.dirNames, g.files
 }
 
 // contents lists what a generation's directory is made of: its directories,

@@ -54,8 +54,8 @@ func (w *Writer) recover() error {
 
 // sizeOf is what the files of a generation take on the volume, in bytes.
 func (w *Writer) sizeOf(g *generation) (bytes int64) {
-	_, files := contents(g.dir, g.record.Flat, Set{Secrets: g.record.asFiles()})
-	for name := range files {
+	_, files := g.names()
+	for _, name := range files {
 		if info, err := w.vol.Lstat(name); err == nil && info.Mode().IsRegular() {
 			bytes += pages(info.Size())
 		}

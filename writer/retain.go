@@ -88,7 +88,10 @@ func (w *Writer) removeGeneration(dir string) error {
 	if err := w.removeAll(dir); err != nil {
 		return err
 	}
-	return w.removeAll(recordName(dir))
+	if err := w.remove(recordName(dir)); err != nil { // a directory, planted there
+		return w.removeAll(recordName(dir))
+	}
+	return nil
 }
 
 // nextExpiry tells how long it is until the next grace ends.

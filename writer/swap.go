@@ -90,9 +90,9 @@ func (w *Writer) wake(old, gen *generation) {
 		return
 	}
 	w.inotify.forget(old)
-	dirs, files := contents(old.dir, old.record.Flat, Set{Secrets: old.record.asFiles()})
+	dirs, files := old.names()
 	defer w.hold(dirs)()
-	for name := range files {
+	for _, name := range files {
 		if err := w.vol.Wake(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.log.Debug("could not wake the watchers of a replaced file", "path", name, "err", err)
 		}

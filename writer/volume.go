@@ -59,6 +59,8 @@ type rootVolume struct {
 	root *os.Root
 	dir  *os.File // DIR itself: it carries the lock
 	held []held
+	// memory: on tmpfs, where the kernel's fsync does nothing, none is called.
+	memory bool
 }
 
 // openVolume opens and locks the volume that is mounted at dir.
@@ -77,7 +79,8 @@ func openVolume(dir string) (*rootVolume, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
 	}
-	v := &rootVolume{root: root, dir: f}
+	var st unix.Statfs_t
+	v := &rootVolume{root: root, dir: f, memory: unix.Fstatfs(int(f.Fd()), &st) == nil && st.Type == unix.TMPFS_MAGIC}
 	if err := v.claim(dir); err != nil {
 		_ = v.Close()
 		return nil, err

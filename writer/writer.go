@@ -122,7 +122,9 @@ type generation struct {
 	// no caller has confirmed all of it.
 	restored bool
 	leading  map[string]string // links, when they were asked for
-	damaged  int64             // what it takes, of one whose set is left out because someone changed it
+	dirNames []string          // names, when they were asked for
+	files    []string
+	damaged  int64 // what it takes, of one whose set is left out because someone changed it
 }
 
 // nameless tells of files without a readable record, in the flat layout, that
@@ -148,6 +150,7 @@ type Writer struct {
 
 	mu       sync.Mutex // held by all that writes
 	vol      volume
+	named    time.Time         // of the newest name that was given out
 	last     uint64            // the highest number that was ever used, as far as the volume tells
 	old      []retired         // generations within their grace, oldest first
 	told     map[string]uint64 // target → generation
