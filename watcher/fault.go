@@ -19,7 +19,7 @@ const verbList, verbWatch = "list", "watch"
 
 // Kinds of faults that something is done about; of an answer with an error the
 // kind is its code.
-const kindTLS, kindUnauthorized, kindForbidden = "tls", "401", "403"
+const kindTLS, kindGarbage, kindUnauthorized, kindForbidden = "tls", "garbage", "401", "403"
 
 // fault is why a watch does not work, in words that are safe to log: nothing of
 // a body that could not be understood is in it, as it may hold a Secret.
@@ -48,7 +48,7 @@ var errEndsAtOnce = &fault{
 
 // fault describes an error of a request or of a connection.
 func (x *exchange) fault(verb string, err error) error {
-	seen, _, retryAfter := x.seen()
+	_, retryAfter, seen := x.seen()
 	if seen != nil {
 		return connectionFault(verb, seen)
 	}
@@ -68,7 +68,7 @@ func (x *exchange) fault(verb string, err error) error {
 
 // undecoded describes an error that may come from reading a body.
 func (x *exchange) undecoded(verb string, err error) error {
-	seen, _, _ := x.seen()
+	_, _, seen := x.seen()
 	status := apierrors.APIStatus(nil)
 	if seen != nil || errors.As(err, &status) || isConnection(err) {
 		return x.fault(verb, err)
@@ -79,12 +79,12 @@ func (x *exchange) undecoded(verb string, err error) error {
 // garbage describes an answer that is no list or no event of Secrets. The
 // decoder's error is left out: it may quote what it read.
 func (x *exchange) garbage(verb string) error {
-	_, contentType, _ := x.seen()
+	contentType, _, _ := x.seen()
 	if contentType == "" {
 		contentType = "no content type"
 	}
 	return &fault{
-		kind: "garbage", verb: verb,
+		kind: kindGarbage, verb: verb,
 		text: fmt.Sprintf("the answer (%.80q) is not what a Kubernetes API server gives", contentType),
 		do:   "look at what is between this Pod and the API server: a proxy or a login page seems to answer for it",
 	}

@@ -118,7 +118,7 @@ func (c *connection) open(ctx context.Context, q query, o metav1.ListOptions) (w
 		return nil, nil, x.undecoded(verbWatch, err)
 	}
 	ended := func() error {
-		if err, _, _ := x.seen(); err != nil {
+		if _, _, err := x.seen(); err != nil {
 			return x.fault(verbWatch, err)
 		}
 		return nil

@@ -37,10 +37,10 @@ func (x *exchange) fail(err error) {
 }
 
 // seen is what was recorded so far.
-func (x *exchange) seen() (err error, contentType string, retryAfter time.Duration) {
+func (x *exchange) seen() (contentType string, retryAfter time.Duration, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.err, x.contentType, x.retryAfter
+	return x.contentType, x.retryAfter, x.err
 }
 
 // recorder writes down the exchange that is in a request's context, if any.

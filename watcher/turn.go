@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,7 +159,7 @@ func (t *turn) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watc
 	s := &stream{Interface: events, out: make(chan watch.Event), stopped: make(chan struct{})}
 	go func() {
 		defer t.running.Done()
-		t.forward(s)
+		t.forward(ctx, s, ended)
 		if err := ended(); err != nil && ctx.Err() == nil {
 			t.fail(err)
 		}
@@ -183,11 +184,17 @@ func (s *stream) Stop() {
 }
 
 // forward passes the events on until they end. It empties the watch below to
-// its end, so that nothing of that stays.
-func (t *turn) forward(s *stream) {
+// its end, so that nothing of that stays. Of a connection that died client-go
+// says that an event could not be read: what broke it is told instead.
+func (t *turn) forward(ctx context.Context, s *stream, ended func() error) {
 	for event := range s.Interface.ResultChan() {
 		if err := t.look(event); err != nil {
-			t.fail(err)
+			if f, ok := err.(*fault); ok && f.kind == kindGarbage {
+				err = cmp.Or(ended(), err)
+			}
+			if ctx.Err() == nil { // else it was we who gave up
+				t.fail(err)
+			}
 			s.Stop()
 			continue
 		}
@@ -209,7 +216,7 @@ func (t *turn) look(event watch.Event) error {
 	}
 	item, ok := event.Object.(*corev1.Secret)
 	if !ok || event.Type == watch.Error {
-		return &fault{kind: "garbage", verb: verbWatch, text: fmt.Sprintf("an event %.20q has a %T in it", event.Type, event.Object),
+		return &fault{kind: kindGarbage, verb: verbWatch, text: fmt.Sprintf("an event %.20q has a %T in it", event.Type, event.Object),
 			do: "see what is between this Pod and the API server"}
 	}
 	strip(item)
