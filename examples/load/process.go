@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// usage is what the kernel says of a process, in bytes.
+type usage struct {
+	rss, anonymous int64
+	pss            int64 // -1: only root may know
+	threads        int
+}
+
+func usageOf(pid int) (u usage, err error) {
+	status, err := fields(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return u, err
+	}
+	u = usage{rss: status["VmRSS"] << 10, anonymous: status["RssAnon"] << 10, threads: int(status["Threads"]), pss: -1}
+	if rollup, err := fields(fmt.Sprintf("/proc/%d/smaps_rollup", pid)); err == nil {
+		u.pss = rollup["Pss"] << 10
+	}
+	return u, nil
+}
+
+// fields reads the numbers of a file of lines "Name: 12 kB".
+func fields(path string) (map[string]int64, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]int64{}
+	for line := range strings.Lines(string(b)) {
+		name, rest, _ := strings.Cut(line, ":")
+		if words := strings.Fields(rest); len(words) > 0 {
+			if n, err := strconv.ParseInt(words[0], 10, 64); err == nil {
+				all[name] = n
+			}
+		}
+	}
+	return all, nil
+}
+
+// activity is what a process has done since it began.
+type activity struct {
+	switches int64 // voluntary: its threads slept and were woken
+	cpu      time.Duration
+}
+
+// tick is the unit of /proc/PID/stat: USER_HZ, 100 on every Linux.
+const tick = 10 * time.Millisecond
+
+func activityOf(pid int) (a activity, err error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		return a, err
+	}
+	for _, t := range tasks {
+		status, err := fields(t)
+		if err != nil {
+			return a, err
+		}
+		a.switches += status["voluntary_ctxt_switches"]
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return a, err
+	}
+	_, after, _ := strings.Cut(string(b), ") ")
+	words := strings.Fields(after)
+	if len(words) < 13 {
+		return a, fmt.Errorf("read /proc/%d/stat: %q", pid, b)
+	}
+	for _, w := range words[11:13] { // utime, stime
+		n, err := strconv.ParseInt(w, 10, 64)
+		if err != nil {
+			return a, err
+		}
+		a.cpu += time.Duration(n) * tick
+	}
+	return a, nil
+}
+
+// childNamed finds our child of this name.
+func childNamed(name string) (pid int, err error) {
+	all, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range all {
+		b, _ := os.ReadFile(path) // it may have ended
+		before, after, _ := strings.Cut(string(b), ") ")
+		words := strings.Fields(after)
+		number, comm, _ := strings.Cut(before, " (")
+		if len(words) > 1 && comm == name && words[1] == strconv.Itoa(os.Getpid()) {
+			return strconv.Atoi(number)
+		}
+	}
+	return 0, fmt.Errorf("no child process %s", name)
+}
