@@ -122,6 +122,15 @@ func TestSecondWriterIsRefused(t *testing.T) {
 	open(t, testOptions(t, dir))
 }
 
+// A command that was being started when the last process was killed holds the
+// lock until it runs its program.
+func TestALockThatIsGivenUpSoonIsWaitedFor(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	time.AfterFunc(lockPatience/5, func() { _ = w.Close() })
+	open(t, testOptions(t, dir))
+}
+
 // The bounds of the grace: 10 s, 16 generations, four times the newest one's
 // size or 1 MiB; the one that was just replaced always stays.
 func TestGraceBounds(t *testing.T) {

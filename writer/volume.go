@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -94,7 +95,7 @@ func (v *rootVolume) claim(dir string) error {
 	if err := unix.Faccessat(int(v.dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, dir, os.Geteuid(), os.Getegid(), err, v.owner())
 	}
-	err := unix.Flock(int(v.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err := v.lock()
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("%w: another process has locked %q: a volume has one secret-sync that writes it", ErrUnusable, dir)
 	}
@@ -103,6 +104,19 @@ func (v *rootVolume) claim(dir string) error {
 	}
 	return nil
 }
+
+// lock waits for a moment: a command that was being started when the process
+// before us was killed has the descriptor until it runs its program.
+func (v *rootVolume) lock() (err error) {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
+		err = unix.Flock(int(v.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+const lockPatience = time.Second
 
 func (v *rootVolume) owner() string {
 	info, err := v.dir.Stat()

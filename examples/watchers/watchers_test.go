@@ -21,20 +21,22 @@ const (
 
 // consumers are who follows the volume. They begin before they return, and call
 // seen, from any goroutine, for what they have read each time they have read it.
-var consumers = []struct {
-	name   string
-	follow func(t *testing.T, v volume, seen func(value string))
-	nested bool // only there
-}{
+// With the build tag programs, watchdog is one more: it needs Debian's package.
+var consumers = []consumer{
 	{name: "certwatcher", follow: certwatcherFollow},
 	{name: "viper", follow: viperFollow},
 	{name: "inotify on the file", follow: inotifyFile},
 	{name: "inotify on DIR", follow: inotifyVolume},
 	{name: "inotify on DIR/SECRET", follow: inotifySecret, nested: true},
-	{name: "watchdog", follow: watchdogFollow},
 	{name: "mtime and inode polled, as by nginx", follow: pollSeconds},
 	{name: "mtime polled", follow: pollModified},
 	{name: "examples/app/pool", follow: poolFollow},
+}
+
+type consumer struct {
+	name   string
+	follow func(t *testing.T, v volume, seen func(value string))
+	nested bool // only there
 }
 
 func TestWatchersFollowEveryRotation(t *testing.T) {

@@ -1,0 +1,128 @@
+// Command receiver is told by the sidecar, in one of three ways, and appends to
+// the file OUT what it sees in the volume DIR at that moment.
+//
+//	receiver hup OUT DIR         a process that handles HUP; prints "fence" at USR1
+//	receiver serve OUT DIR ADDR  a webhook
+//	receiver exec OUT DIR        the command that the sidecar runs
+//	receiver value FILE PIDFILE DELAY
+//	                             prints "told N" at HUP, which it asks for after
+//	                             DELAY ms, N being what FILE holds
+//	receiver orphans             leaves two processes behind that end after it
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// event is a line of OUT.
+type event struct {
+	Told       uint64 // the generation that it was told of; 0: a signal, which tells none
+	Generation uint64 // what is in the volume
+	Value      string
+}
+
+func main() {
+	hup := make(chan os.Signal, 64)
+	if os.Args[1] != "value" { // before anything else, as the README says
+		signal.Notify(hup, syscall.SIGHUP)
+	}
+	switch os.Args[1] {
+	case "hup":
+		signal.Notify(hup, syscall.SIGUSR1)
+		fmt.Println("ready")
+		for sig := range hup {
+			if sig == syscall.SIGUSR1 {
+				fmt.Println("fence") // all that came before it has been seen
+				continue
+			}
+			see(0)
+		}
+	case "serve":
+		http.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+			see(generation(r.Body))
+			w.WriteHeader(http.StatusNoContent)
+		})
+		log.Fatal(http.ListenAndServe(os.Args[4], nil))
+	case "exec":
+		told := generation(os.Stdin)
+		if os.Getenv("SECRETSYNC_GENERATION") != strconv.FormatUint(told, 10) {
+			log.Fatal("the environment and the input differ")
+		}
+		see(told)
+	case "value":
+		value(hup)
+	case "orphans":
+		orphans()
+	}
+}
+
+func generation(in io.Reader) uint64 {
+	var n struct{ Generation uint64 }
+	must(json.NewDecoder(in).Decode(&n))
+	return n.Generation
+}
+
+// see reads the generation that ..data leads to, and its record.
+func see(told uint64) {
+	out, dir := os.Args[2], os.Args[3]
+	e := event{Told: told}
+	link, err := os.Readlink(filepath.Join(dir, "..data"))
+	must(err)
+	record, err := os.ReadFile(filepath.Join(dir, link+".json"))
+	must(err)
+	must(json.Unmarshal(record, &e))
+	value, err := os.ReadFile(filepath.Join(dir, link, "db", "n"))
+	must(err)
+	e.Value = string(value)
+	line, err := json.Marshal(e)
+	must(err)
+	f, err := os.OpenFile(out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+	must(err)
+	_, err = f.Write(append(line, '\n'))
+	must(err)
+	must(f.Close())
+}
+
+func value(hup chan os.Signal) {
+	delay, err := strconv.Atoi(os.Args[4])
+	must(err)
+	if delay == 0 {
+		signal.Notify(hup, syscall.SIGHUP)
+	}
+	must(os.WriteFile(os.Args[3], fmt.Appendln(nil, os.Getpid()), 0o666))
+	time.Sleep(time.Duration(delay) * time.Millisecond)
+	signal.Notify(hup, syscall.SIGHUP)
+	fmt.Println("ready")
+	for range hup {
+		b, err := os.ReadFile(os.Args[2])
+		must(err)
+		fmt.Printf("told %s\n", b)
+	}
+}
+
+func orphans() {
+	if len(os.Args) > 2 {
+		time.Sleep(100 * time.Millisecond)
+		return
+	}
+	for range 2 {
+		must(exec.Command(os.Args[0], "orphans", "ends later").Start())
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
