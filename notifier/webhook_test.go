@@ -119,7 +119,9 @@ func TestWebhookStatus(t *testing.T) {
 
 // A redirect to the same server would be seen as a second request.
 func TestWebhookFollowsNothing(t *testing.T) {
-	server, got := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusTemporaryRedirect) })
+	server, got := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
+	})
 	server.Start()
 	wantError(t, newWebhook(t, WebhookOptions{URL: server.URL}).Tell(t.Context(), someChanges), "307", "/other")
 	if len(got) != 1 {
