@@ -1,9 +1,7 @@
 package notifier
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -53,7 +51,13 @@ func (t *Process) choose(seen []process) (process, error) {
 	case len(old) > 0:
 		return t.root(all, old)
 	case len(young) > 0:
-		return slices.MaxFunc(young, func(a, b process) int { return cmp.Compare(t.age(a), t.age(b)) }), nil
+		oldest := young[0]
+		for _, p := range young[1:] {
+			if t.age(p) > t.age(oldest) {
+				oldest = p
+			}
+		}
+		return oldest, nil
 	}
 	return process{}, t.noMatch(all)
 }
@@ -72,11 +76,16 @@ func (t *Process) allowed(all family, p process) bool {
 // root returns the match from which all others descend, also through processes
 // that do not match: a parent and its workers.
 func (t *Process) root(all family, matches []process) (process, error) {
-	roots := slices.DeleteFunc(slices.Clone(matches), func(p process) bool {
-		return all.below(p, func(parent process) bool {
-			return slices.ContainsFunc(matches, func(m process) bool { return m.pid == parent.pid })
-		})
-	})
+	matched := map[int]bool{}
+	for _, p := range matches {
+		matched[p.pid] = true
+	}
+	var roots []process
+	for _, p := range matches {
+		if !all.below(p, func(parent process) bool { return matched[parent.pid] }) {
+			roots = append(roots, p)
+		}
+	}
 	if len(roots) == 1 {
 		return roots[0], nil
 	}

@@ -43,8 +43,10 @@ func (p process) names() []string {
 			continue
 		}
 		family := strings.TrimRight(name, "0123456789.") // python3.12, php8.2
-		if lang, ok := interpreters[family]; ok {
-			names = append(names, lang.scripts(argv[1:])...)
+		for _, lang := range interpreters {
+			if has(lang.names, family) {
+				names = append(names, lang.scripts(argv[1:])...)
+			}
 		}
 		break
 	}
@@ -54,6 +56,7 @@ func (p process) names() []string {
 // interpreter is how a program that runs another finds it in its arguments.
 // Only known ones are looked into: in "vi app.py" the name means nothing.
 type interpreter struct {
+	names   string // its own
 	skip    string // options with a value that says nothing
 	script  string // options whose value is the program
 	none    string // options behind which there is no program's name
@@ -62,31 +65,27 @@ type interpreter struct {
 	class   bool   // com.example.Main is Main as well
 }
 
-var (
-	python = interpreter{skip: "-W -X", script: "-m", none: "-c", cluster: true}
-	shell  = interpreter{skip: "-o -O +o +O --rcfile --init-file", none: "-c -s", cluster: true}
-	node   = interpreter{
+// interpreters is a list and no map: it is data then, and no code that fills one
+// at each start.
+var interpreters = [...]interpreter{
+	{names: "python pypy", skip: "-W -X", script: "-m", none: "-c", cluster: true},
+	{names: "sh bash dash ash ksh zsh", skip: "-o -O +o +O --rcfile --init-file", none: "-c -s", cluster: true},
+	{
+		names: "node nodejs", none: "-e --eval -p --print -pe",
 		skip: "-r --require --import --loader --experimental-loader -C --conditions --title --stack-trace-limit",
-		none: "-e --eval -p --print -pe",
-	}
-)
-
-var interpreters = map[string]interpreter{
-	"python": python, "pypy": python,
-	"sh": shell, "bash": shell, "dash": shell, "ash": shell, "ksh": shell, "zsh": shell,
-	"node": node, "nodejs": node,
-	"java": {
+	},
+	{
+		names: "java", script: "-jar -m --module", class: true,
 		skip: "-cp -classpath --class-path -p --module-path --upgrade-module-path --add-modules " +
 			"--limit-modules --add-opens --add-exports --add-reads --patch-module",
-		script: "-jar -m --module", class: true,
 	},
-	"ruby":   {skip: "-r -I -C -E", none: "-e", cluster: true},
-	"perl":   {skip: "-I -M -m", none: "-e -E", cluster: true},
-	"php":    {skip: "-d -c -z -S -t", script: "-f --file", none: "-r"},
-	"lua":    {skip: "-l", none: "-e"},
-	"dotnet": {skip: "--depsfile --runtimeconfig --additionalprobingpath --roll-forward", verbs: "exec run"},
-	"deno":   {skip: "-c --config", verbs: "run serve", none: "eval"},
-	"bun":    {skip: "-r --preload", verbs: "run", none: "-e --eval"},
+	{names: "ruby", skip: "-r -I -C -E", none: "-e", cluster: true},
+	{names: "perl", skip: "-I -M -m", none: "-e -E", cluster: true},
+	{names: "php", skip: "-d -c -z -S -t", script: "-f --file", none: "-r"},
+	{names: "lua", skip: "-l", none: "-e"},
+	{names: "dotnet", skip: "--depsfile --runtimeconfig --additionalprobingpath --roll-forward", verbs: "exec run"},
+	{names: "deno", skip: "-c --config", verbs: "run serve", none: "eval"},
+	{names: "bun", skip: "-r --preload", verbs: "run", none: "-e --eval"},
 }
 
 // scripts returns what the program in these arguments is called; nothing when

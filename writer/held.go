@@ -18,7 +18,8 @@ type held struct {
 	f    *os.File
 }
 
-// Hold opens a directory. One that cannot be opened is reached name by name.
+// Hold opens a directory. One that cannot be opened is reached name by name. The
+// last one that was held is the first to be released.
 func (v *rootVolume) Hold(name string) (release func()) {
 	f, err := v.openDir(name)
 	if err != nil {
@@ -26,7 +27,7 @@ func (v *rootVolume) Hold(name string) (release func()) {
 	}
 	v.held = append(v.held, held{name, f})
 	return func() {
-		v.held = slices.DeleteFunc(v.held, func(h held) bool { return h.f == f })
+		v.held = v.held[:len(v.held)-1]
 		_ = f.Close()
 	}
 }

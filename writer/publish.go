@@ -136,7 +136,7 @@ func (w *Writer) hold(dirs []string) (release func()) {
 		all = append(all, w.vol.Hold(d))
 	}
 	return func() {
-		for _, release := range all {
+		for _, release := range slices.Backward(all) {
 			release()
 		}
 	}

@@ -1,12 +1,12 @@
 package writer
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 	"syscall"
 
@@ -80,8 +80,9 @@ func (w *Writer) findGenerations(entries []fs.DirEntry) []*generation {
 		}
 		found = append(found, g)
 	}
-	slices.SortFunc(found, func(a, b *generation) int {
-		return cmp.Or(cmp.Compare(a.record.Generation, b.record.Generation), cmp.Compare(a.dir, b.dir))
+	sort.Slice(found, func(i, j int) bool {
+		a, b := found[i], found[j]
+		return a.record.Generation < b.record.Generation || a.record.Generation == b.record.Generation && a.dir < b.dir
 	})
 	return found
 }
