@@ -64,6 +64,26 @@ func TestPodManifests(t *testing.T) {
 	}
 }
 
+// So is the Pod that the README shows.
+func TestREADMEsPod(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(readme), "```yaml\n")
+	manifest, _, _ := strings.Cut(after, "```")
+	var pod corev1.Pod
+	if err := yaml.UnmarshalStrict([]byte(manifest), &pod); err != nil {
+		t.Fatal(err)
+	}
+	namespace := restricted(t)
+	if err := dryRunPod(t, namespace, corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}); err != nil {
+		t.Error(err)
+	}
+	checkPod(t, pod.Spec)
+}
+
 func read(t *testing.T, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("..", "pod", name))
