@@ -68,7 +68,7 @@ func (r reference) finish(t *testing.T, w *Writer, dir string, c *clock) {
 func (r reference) reopen(t *testing.T, dir string, c *clock) {
 	t.Helper()
 	opts := r.options(t, dir, c.Now)
-	w, err := openFree(opts)
+	w, err := Open(opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,24 +90,12 @@ func memoryDir(t testing.TB) string {
 
 func open(t testing.TB, opts Options) *Writer {
 	t.Helper()
-	w, err := openFree(opts)
+	w, err := Open(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Close() })
 	return w
-}
-
-// openFree opens a volume that nobody has. A child that another test forks at
-// this moment has our descriptors, and with them the lock, until it executes.
-func openFree(opts Options) (w *Writer, err error) {
-	for began := time.Now(); time.Since(began) < 10*time.Second; {
-		w, err = Open(opts)
-		if err == nil || !strings.Contains(err.Error(), "another process has locked") {
-			break
-		}
-	}
-	return w, err
 }
 
 func shut(t testing.TB, w *Writer) {

@@ -127,7 +127,7 @@ func TestSecondWriterIsRefused(t *testing.T) {
 func TestALockThatIsGivenUpSoonIsWaitedFor(t *testing.T) {
 	dir := memoryDir(t)
 	w := open(t, testOptions(t, dir))
-	time.AfterFunc(lockPatience/5, func() { _ = w.Close() })
+	time.AfterFunc(200*time.Millisecond, func() { _ = w.Close() })
 	open(t, testOptions(t, dir))
 }
 

@@ -156,7 +156,7 @@ func (s scenario) play(opts Options, c *clock, step func(int, call, func() error
 	if s.openToo {
 		seam.reset(step)
 	}
-	w, err := openFree(opts)
+	w, err := Open(opts)
 	if err != nil {
 		return nil, seam, err
 	}

@@ -80,8 +80,7 @@ func openVolume(dir string) (*rootVolume, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
 	}
-	var st unix.Statfs_t
-	v := &rootVolume{root: root, dir: f, memory: unix.Fstatfs(int(f.Fd()), &st) == nil && st.Type == unix.TMPFS_MAGIC}
+	v := &rootVolume{root: root, dir: f, memory: onMemory(int(f.Fd()))}
 	if err := v.claim(dir); err != nil {
 		_ = v.Close()
 		return nil, err
@@ -103,6 +102,12 @@ func (v *rootVolume) claim(dir string) error {
 		return fmt.Errorf("%w: lock %q: %w", ErrUnusable, dir, err)
 	}
 	return nil
+}
+
+// onMemory tells whether an open directory is on tmpfs.
+func onMemory(dir int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC
 }
 
 // lock waits for a moment: a command that was being started when the process

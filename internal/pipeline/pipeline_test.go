@@ -206,6 +206,21 @@ func TestRemove(t *testing.T) {
 	})
 }
 
+// An outage is no absence: the 5 s begin with the answer that it is gone.
+func TestRemoveCountsFromTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
+		w.start(t, pipeline.Options{Remove: true})
+		time.Sleep(time.Hour)
+		w.answer("db", "")
+		time.Sleep(4900 * time.Millisecond)
+		w.want(t, 7, "map[db:old]")
+		time.Sleep(200 * time.Millisecond)
+		w.want(t, 8, "map[]")
+	})
+}
+
 func TestKeepIsTheDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
