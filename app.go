@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/secret-sync/secret-sync/internal/config"
@@ -147,8 +148,13 @@ func (v volume) ChangesSince(told uint64) notifier.Changes {
 // eventCreator is the API, as Events see it.
 type eventCreator struct{ client rest.Interface }
 
-func (c eventCreator) Create(ctx context.Context, event *corev1.Event) error {
-	return c.client.Post().Namespace(event.Namespace).Resource("events").Body(event).Do(ctx).Error()
+func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error {
+	body, err := json.Marshal(event)
+	if err != nil {
+		return err
+	}
+	return c.client.Post().Namespace(event.Metadata.Namespace).Resource("events").
+		SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body).Do(ctx).Error()
 }
 
 // observer is metrics and Events, as the pipeline sees them.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -180,7 +179,7 @@ func brief(message string) string {
 // strip drops what is not kept, before the object is passed on: annotations and
 // managed fields can be larger than the data, and an event is held until the
 // next one comes.
-func strip(s *corev1.Secret) {
+func strip(s *apiSecret) {
 	s.ObjectMeta = metav1.ObjectMeta{
 		Name: s.Name, Namespace: s.Namespace, UID: s.UID, ResourceVersion: s.ResourceVersion, Labels: s.Labels,
 	}

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/watch"
@@ -27,14 +26,14 @@ type script struct {
 
 func (s *script) renew() { s.renewed++ }
 
-func (s *script) list(context.Context, query, metav1.ListOptions) (*corev1.SecretList, error) {
+func (s *script) list(context.Context, query, metav1.ListOptions) (*apiSecretList, error) {
 	s.lists = append(s.lists, time.Now())
 	if s.onList != nil {
 		if err := s.onList(); err != nil {
 			return nil, err
 		}
 	}
-	return &corev1.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}, nil
+	return &apiSecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}, nil
 }
 
 func (s *script) open(ctx context.Context, _ query, _ metav1.ListOptions) (watch.Interface, func() error, error) {
@@ -89,7 +88,7 @@ func bookmarks(step int) func(context.Context, *watch.RaceFreeFakeWatcher) error
 				case <-ctx.Done():
 					return
 				}
-				w.Action(watch.Bookmark, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: strconv.Itoa(version)}})
+				w.Action(watch.Bookmark, &apiSecret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: strconv.Itoa(version)}})
 			}
 		}()
 		return nil

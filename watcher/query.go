@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -48,7 +47,7 @@ func (q query) narrow(options metav1.ListOptions) metav1.ListOptions {
 }
 
 // match is whether a Secret is one that was asked for.
-func (q query) match(s *corev1.Secret) bool {
+func (q query) match(s *apiSecret) bool {
 	if s.Namespace != q.namespace {
 		return false
 	}
@@ -74,13 +73,13 @@ func (q query) timeout() time.Duration {
 // source is where lists and watches come from: a connection, or a test's.
 // Their errors are faults.
 type source interface {
-	list(ctx context.Context, q query, o metav1.ListOptions) (*corev1.SecretList, error)
+	list(ctx context.Context, q query, o metav1.ListOptions) (*apiSecretList, error)
 	// open opens a watch. ended tells, after the events ended, what broke it.
 	open(ctx context.Context, q query, o metav1.ListOptions) (events watch.Interface, ended func() error, err error)
 	renew()
 }
 
-func (c *connection) list(ctx context.Context, q query, o metav1.ListOptions) (*corev1.SecretList, error) {
+func (c *connection) list(ctx context.Context, q query, o metav1.ListOptions) (*apiSecretList, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.timeout())
 	defer cancel()
 	ctx, x := withExchange(ctx)
@@ -100,8 +99,8 @@ func (c *connection) list(ctx context.Context, q query, o metav1.ListOptions) (*
 }
 
 // asList takes only what can be a consistent answer: a list with a version.
-func asList(object runtime.Object, x *exchange) (*corev1.SecretList, error) {
-	list, ok := object.(*corev1.SecretList)
+func asList(object runtime.Object, x *exchange) (*apiSecretList, error) {
+	list, ok := object.(*apiSecretList)
 	if !ok || list.ResourceVersion == "" {
 		return nil, x.garbage(verbList)
 	}

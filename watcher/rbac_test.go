@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
@@ -62,7 +61,7 @@ func TestRBAC(t *testing.T) {
 
 // TestStrip: what is not needed is not carried along.
 func TestStrip(t *testing.T) {
-	s := &corev1.Secret{Data: map[string][]byte{"a": nil}}
+	s := &apiSecret{Data: map[string][]byte{"a": nil}}
 	s.Name, s.Annotations = "db", map[string]string{"last-applied": strings.Repeat("x", 1000)}
 	strip(s)
 	if s.Annotations != nil || s.Name != "db" || len(s.Data) != 1 {

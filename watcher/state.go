@@ -4,8 +4,6 @@ import (
 	"maps"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
@@ -41,7 +39,7 @@ func (s *state) snapshot() Snapshot {
 }
 
 // replace takes what a list answered: what it does not have does not exist.
-func (s *state) replace(watch string, items []*corev1.Secret) {
+func (s *state) replace(watch string, items []*apiSecret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.watches[watch]
@@ -61,7 +59,7 @@ func (s *state) replace(watch string, items []*corev1.Secret) {
 }
 
 // put takes one Secret from an event.
-func (s *state) put(watch string, item *corev1.Secret) {
+func (s *state) put(watch string, item *apiSecret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was, existed := s.watches[watch][item.Name]
@@ -86,7 +84,7 @@ func (s *state) remove(watch, name string) {
 // keep makes what is kept of a Secret, and tells whether more than its version
 // differs from what it was. When nothing does, the old data stays, so that the
 // copy that came with a resync or a change of labels is garbage.
-func keep(was Secret, item *corev1.Secret) (Secret, bool) {
+func keep(was Secret, item *apiSecret) (Secret, bool) {
 	is := Secret{UID: string(item.UID), ResourceVersion: item.ResourceVersion}
 	if is.UID == was.UID && same(was.Data, item.Data) {
 		is.Data = was.Data

@@ -3,8 +3,6 @@ package watcher
 import (
 	"fmt"
 	"log/slog"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // store is what one Reflector writes to. It keeps nothing itself. Its methods
@@ -17,8 +15,8 @@ type store struct {
 }
 
 // wanted is the Secret in an event or list, nil if it is not to be kept.
-func (s *store) wanted(object any) *corev1.Secret {
-	item, ok := object.(*corev1.Secret)
+func (s *store) wanted(object any) *apiSecret {
+	item, ok := object.(*apiSecret)
 	if ok && s.query.match(item) {
 		if s.query.elsewhere(item.Name) {
 			return nil
@@ -36,7 +34,7 @@ func (s *store) stranger(object any) {
 	}
 	s.warned = true
 	what := fmt.Sprintf("%T", object)
-	if item, ok := object.(*corev1.Secret); ok {
+	if item, ok := object.(*apiSecret); ok {
 		what = fmt.Sprintf("Secret %.300q of namespace %.80q", item.Name, item.Namespace)
 	}
 	s.logger.Warn("ignored an object that was not asked for", "object", what)
@@ -44,7 +42,7 @@ func (s *store) stranger(object any) {
 
 // Replace takes the answer of a list.
 func (s *store) Replace(objects []any, _ string) error {
-	items := make([]*corev1.Secret, 0, len(objects))
+	items := make([]*apiSecret, 0, len(objects))
 	for _, object := range objects {
 		if item := s.wanted(object); item != nil {
 			items = append(items, item)
@@ -68,7 +66,7 @@ func (s *store) Update(object any) error {
 // Delete takes a Secret that is gone, or does not match any more: its labels
 // are those that do not match.
 func (s *store) Delete(object any) error {
-	item, ok := object.(*corev1.Secret)
+	item, ok := object.(*apiSecret)
 	if !ok || item.Namespace != s.query.namespace || (s.query.name != "" && item.Name != s.query.name) {
 		s.stranger(object)
 		return nil

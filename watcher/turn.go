@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -53,7 +52,7 @@ type turn struct {
 // run goes through one turn, and returns when nothing of it runs any more.
 func (t *turn) run(ctx context.Context) {
 	ctx, t.cancel = context.WithCancel(ctx)
-	r := cache.NewReflectorWithOptions(t, &corev1.Secret{}, t.store, cache.ReflectorOptions{Name: t.query.watch()})
+	r := cache.NewReflectorWithOptions(t, &apiSecret{}, t.store, cache.ReflectorOptions{Name: t.query.watch()})
 	_ = r.ListAndWatchWithContext(ctx)
 	t.cancel()
 	t.mu.Lock()
@@ -214,7 +213,7 @@ func (t *turn) look(event watch.Event) error {
 			return statusFault(verbWatch, status.Status(), 0)
 		}
 	}
-	item, ok := event.Object.(*corev1.Secret)
+	item, ok := event.Object.(*apiSecret)
 	if !ok || event.Type == watch.Error {
 		return &fault{kind: kindGarbage, verb: verbWatch, text: fmt.Sprintf("an event %.20q has a %T in it", event.Type, event.Object),
 			do: "see what is between this Pod and the API server"}

@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // The reasons of the Events.
@@ -34,9 +32,49 @@ const (
 	eventComponent = "secret-sync"
 )
 
+// The types of Events.
+const eventNormal, eventWarning = "Normal", "Warning"
+
 // EventCreator creates an Event in the API server.
 type EventCreator interface {
-	Create(ctx context.Context, event *corev1.Event) error
+	Create(ctx context.Context, event *Event) error
+}
+
+// Event is the JSON of a core/v1 Event, with the fields that are written. The
+// type of k8s.io/api would bring all others of its package into the binary.
+type Event struct {
+	APIVersion          string          `json:"apiVersion"`
+	Kind                string          `json:"kind"`
+	Metadata            EventMetadata   `json:"metadata"`
+	InvolvedObject      ObjectReference `json:"involvedObject"`
+	Type                string          `json:"type"`
+	Reason              string          `json:"reason"`
+	Message             string          `json:"message"`
+	Source              EventSource     `json:"source"`
+	ReportingController string          `json:"reportingComponent"`
+	FirstTimestamp      metav1.Time     `json:"firstTimestamp"`
+	LastTimestamp       metav1.Time     `json:"lastTimestamp"`
+	Count               int             `json:"count"`
+}
+
+// EventMetadata names an Event.
+type EventMetadata struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// ObjectReference names what an Event is about.
+type ObjectReference struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace"`
+	Name       string `json:"name"`
+	UID        string `json:"uid,omitempty"`
+}
+
+// EventSource names who writes an Event.
+type EventSource struct {
+	Component string `json:"component"`
 }
 
 // Pod is the object that Events are about.
@@ -50,7 +88,7 @@ type Events struct {
 	creator EventCreator
 	log     *slog.Logger
 	limit   *rate.Limiter
-	queue   chan *corev1.Event
+	queue   chan *Event
 
 	mu     sync.Mutex
 	recent map[subject]saying // what was said last, for not saying it again
@@ -71,7 +109,7 @@ func NewEvents(pod Pod, creator EventCreator, log *slog.Logger) *Events {
 		creator: creator,
 		log:     log,
 		limit:   rate.NewLimiter(rate.Every(eventInterval), eventBurst),
-		queue:   make(chan *corev1.Event, eventQueue),
+		queue:   make(chan *Event, eventQueue),
 		recent:  make(map[subject]saying),
 	}
 }
@@ -87,7 +125,7 @@ func (e *Events) Published(generation uint64, secrets []string) {
 		delete(e.recent, subject{ReasonRefused, name})
 	}
 	e.mu.Unlock()
-	e.put(corev1.EventTypeNormal, ReasonPublished, fmt.Sprintf("published generation %d: %s", generation, list(secrets)))
+	e.put(eventNormal, ReasonPublished, fmt.Sprintf("published generation %d: %s", generation, list(secrets)))
 }
 
 // Refused says that the newest state of a Secret is not published, and why:
@@ -122,7 +160,7 @@ func (e *Events) warn(reason, name, message string) {
 	}
 	e.mu.Unlock()
 	if !repeated {
-		e.put(corev1.EventTypeWarning, reason, message)
+		e.put(eventWarning, reason, message)
 	}
 }
 
@@ -134,16 +172,17 @@ func (e *Events) put(kind, reason, message string) {
 	}
 }
 
-func (e *Events) event(kind, reason, message string, at time.Time) *corev1.Event {
+func (e *Events) event(kind, reason, message string, at time.Time) *Event {
 	stamp := metav1.NewTime(at)
-	return &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.pod.Namespace, Name: eventName(e.pod.Name, at)},
-		InvolvedObject: corev1.ObjectReference{
+	return &Event{
+		APIVersion: "v1", Kind: "Event",
+		Metadata: EventMetadata{Namespace: e.pod.Namespace, Name: eventName(e.pod.Name, at)},
+		InvolvedObject: ObjectReference{
 			APIVersion: "v1", Kind: "Pod",
-			Namespace: e.pod.Namespace, Name: e.pod.Name, UID: types.UID(e.pod.UID),
+			Namespace: e.pod.Namespace, Name: e.pod.Name, UID: e.pod.UID,
 		},
 		Type: kind, Reason: reason, Message: truncate(message, eventMessage),
-		Source: corev1.EventSource{Component: eventComponent}, ReportingController: eventComponent,
+		Source: EventSource{Component: eventComponent}, ReportingController: eventComponent,
 		FirstTimestamp: stamp, LastTimestamp: stamp, Count: 1,
 	}
 }
@@ -197,7 +236,7 @@ func (e *Events) Run(ctx context.Context) error {
 
 // next waits for an Event and for its turn. After the end of the context it
 // waits for neither, and gives nil where it would have to.
-func (e *Events) next(ctx context.Context) (event *corev1.Event) {
+func (e *Events) next(ctx context.Context) (event *Event) {
 	select {
 	case event = <-e.queue:
 	case <-ctx.Done():
@@ -215,7 +254,7 @@ func (e *Events) next(ctx context.Context) (event *corev1.Event) {
 
 // create logs a failure when it begins and when its kind changes, and gives the
 // kind.
-func (e *Events) create(ctx context.Context, event *corev1.Event, before string) string {
+func (e *Events) create(ctx context.Context, event *Event, before string) string {
 	request, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
 	err := e.creator.Create(request, event)

@@ -1,7 +1,9 @@
 package telemetry
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,11 +21,11 @@ import (
 // creator keeps what is created; answer says what the server does.
 type creator struct {
 	mu     sync.Mutex
-	events []*corev1.Event
+	events []*Event
 	answer func(ctx context.Context, n int) error // n counts from 1
 }
 
-func (c *creator) Create(ctx context.Context, event *corev1.Event) error {
+func (c *creator) Create(ctx context.Context, event *Event) error {
 	c.mu.Lock()
 	c.events = append(c.events, event)
 	n := len(c.events)
@@ -75,14 +77,34 @@ func TestEventsAreOnThePod(t *testing.T) {
 		if got := c.messages(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		e := c.events[0]
+		e := inAPI(t, c.events[0])
 		if o := e.InvolvedObject; o.Kind != "Pod" || o.APIVersion != "v1" || o.Namespace != "prod" || o.Name != "app-0" || o.UID != "1-2-3" {
 			t.Errorf("involved object: got %+v", o)
 		}
-		if e.Namespace != "prod" || e.Source.Component != "secret-sync" || e.Count != 1 || !e.FirstTimestamp.Time.Equal(time.Now()) {
+		if e.Namespace != "prod" || !strings.HasPrefix(e.Name, "app-0.") || e.Count != 1 || e.Type != "Normal" ||
+			e.Reason != ReasonPublished || e.Message != "published generation 3: db, tls" ||
+			e.Source.Component != "secret-sync" || e.ReportingController != "secret-sync" {
 			t.Errorf("got %+v", e)
 		}
+		if now := time.Now(); !e.FirstTimestamp.Time.Equal(now) || !e.LastTimestamp.Time.Equal(now) {
+			t.Errorf("got %v and %v, want %v", e.FirstTimestamp, e.LastTimestamp, now)
+		}
 	})
+}
+
+// inAPI is the Event as an API server reads it, which knows all of its fields.
+func inAPI(t *testing.T, event *Event) (read corev1.Event) {
+	t.Helper()
+	text, err := json.Marshal(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&read); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return read
 }
 
 func TestNilEventsDoNothing(t *testing.T) {
