@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -112,5 +113,22 @@ func TestCommands(t *testing.T) {
 				t.Errorf("error: got %v, want %q in it", err, c.err)
 			}
 		})
+	}
+}
+
+// TestLimitProcessors: many cores cost no memory, but for who wants that.
+func TestLimitProcessors(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	for _, c := range []struct {
+		cores, want int
+		variable    string
+	}{{64, 2, ""}, {2, 2, ""}, {1, 1, ""}, {64, 64, "64"}} {
+		t.Setenv("GOMAXPROCS", c.variable)
+		runtime.GOMAXPROCS(c.cores)
+		limitProcessors()
+		if got := runtime.GOMAXPROCS(0); got != c.want {
+			t.Errorf("%d cores, GOMAXPROCS=%q: got %d, want %d", c.cores, c.variable, got, c.want)
+		}
 	}
 }
