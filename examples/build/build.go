@@ -8,9 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 const examples = "github.com/secret-sync/secret-sync/examples"
+
+// The Dockerfile has the same, and says why.
+var sidecarFlags = []string{"-trimpath", "-buildvcs=false", "-gcflags", "all=-l"}
+
+const linkerFlags = "-s -w"
 
 // ExamplesDir is the folder of the examples' module, wherever in it one is.
 func ExamplesDir(ctx context.Context) (string, error) {
@@ -25,7 +31,7 @@ func ExamplesDir(ctx context.Context) (string, error) {
 	return m.Dir, nil
 }
 
-// Sidecar builds secret-sync as it is shipped, with the root module's versions
+// Sidecar builds secret-sync as the Dockerfile does, with the root module's versions
 // and not those of the examples, and gives the binary's path in dir.
 func Sidecar(ctx context.Context, dir string) (string, error) {
 	source, err := ExamplesDir(ctx)
@@ -33,7 +39,7 @@ func Sidecar(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "secret-sync")
-	return path, run(ctx, filepath.Dir(source), path, ".")
+	return path, run(ctx, filepath.Dir(source), path, ".", sidecarFlags)
 }
 
 // App builds the example app, under the name that path ends in.
@@ -42,11 +48,11 @@ func App(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, source, path, "./app")
+	return run(ctx, source, path, "./app", []string{"-trimpath", "-buildvcs=false"})
 }
 
-func run(ctx context.Context, source, out, pkg string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+func run(ctx context.Context, source, out, pkg string, flags []string) error {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-ldflags", linkerFlags, "-o", out, pkg})...)
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if text, err := cmd.CombinedOutput(); err != nil {
