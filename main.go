@@ -120,13 +120,13 @@ func rbac(args []string, out io.Writer) error {
 
 func names(cfg config.Config) []string { return slices.Concat(cfg.Secrets, cfg.OptionalSecrets) }
 
-// limitProcessors keeps the memory the same on a machine of any size: Go keeps
-// caches and threads for each core, which for 64 are 2.3 MB, and an event of a
-// watch never has work for more than two. What the user sets, GOMAXPROCS, stays.
-func limitProcessors() {
-	const enough = 2
-	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > enough {
-		runtime.GOMAXPROCS(enough)
+// oneProcessor lets one goroutine run at a time, which is enough for all there
+// is to do. On a second core others would only wake up beside it: of what it
+// writes inotify tells at once. And Go keeps caches and threads for each core,
+// which for 64 are 2.3 MB. What the user sets, GOMAXPROCS, stays.
+func oneProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
 	}
 }
 
@@ -137,7 +137,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	limitProcessors()
+	oneProcessor()
 	cfg, err := config.Load()
 	if err != nil {
 		return err
