@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"encoding/binary"
 	"io/fs"
 	"maps"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
@@ -109,8 +112,31 @@ func TestDefect5ReservedPathsAreRefused(t *testing.T) {
 
 func TestDefect6UmaskTakesNothing(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
+	modesAreRight(t, func(string) {})
+}
+
+// The kernel takes a default ACL in the place of the umask.
+func TestDefaultACLTakesNothing(t *testing.T) {
+	modesAreRight(t, func(dir string) {
+		const version, user, group, other = 2, 0x01, 0x04, 0x20 // linux/posix_acl_xattr.h
+		acl := binary.LittleEndian.AppendUint32(nil, version)
+		for _, entry := range [][2]uint16{{user, 7}, {group, 0}, {other, 0}} {
+			acl = binary.LittleEndian.AppendUint16(acl, entry[0])
+			acl = binary.LittleEndian.AppendUint16(acl, entry[1])
+			acl = binary.LittleEndian.AppendUint32(acl, ^uint32(0)) // of the owner
+		}
+		if err := unix.Setxattr(dir, "system.posix_acl_default", acl, 0); err != nil {
+			t.Skipf("no default ACL on %s: %v", dir, err)
+		}
+	})
+}
+
+// modesAreRight publishes into a directory that was prepared.
+func modesAreRight(t *testing.T, prepare func(dir string)) {
+	t.Helper()
 	for _, flat := range []bool{false, true} {
 		dir := memoryDir(t)
+		prepare(dir)
 		opts := testOptions(t, dir)
 		opts.Flat = flat
 		w := open(t, opts)

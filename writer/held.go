@@ -2,64 +2,64 @@ package writer
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// held is a directory that was opened through os.Root and is open.
-type held struct {
+// heldDir is a directory that is open.
+type heldDir struct {
 	name string
-	f    *os.File
+	fd   int
 }
 
-// Hold opens a directory. One that cannot be opened is reached name by name. The
-// last one that was held is the first to be released.
-func (v *rootVolume) Hold(name string) (release func()) {
-	f, err := v.openDir(name)
+// Hold opens a directory. One that cannot be opened is reached name by name, by
+// who does not mind that the walk follows links inside the volume. The last one
+// that was held is the first to be released.
+func (v *rootVolume) Hold(name string) (release func(), held bool) {
+	fd, err := v.openDir(name)
 	if err != nil {
-		return func() {}
+		return func() {}, false
 	}
-	v.held = append(v.held, held{name, f})
+	v.held = append(v.held, heldDir{name, fd})
 	return func() {
 		v.held = v.held[:len(v.held)-1]
-		_ = f.Close()
-	}
+		_ = unix.Close(fd)
+	}, true
 }
 
 // openDir opens a directory, and no link to one.
-func (v *rootVolume) openDir(name string) (*os.File, error) {
-	dir, base, ok := v.in(name)
-	if !ok {
-		return v.open(name, fs.ModeDir)
+func (v *rootVolume) openDir(name string) (fd int, err error) {
+	if dir, base, ok := v.in(name); ok {
+		return openat(dir, base, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	}
-	fd, err := retry(func() (int, error) {
-		return unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	})
+	f, err := v.open(name, fs.ModeDir)
 	if err != nil {
-		return nil, pathError("openat", name, err)
+		return -1, err
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	defer func() { _ = f.Close() }()
+	return openat(int(f.Fd()), ".", name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 }
 
-// directory gives a directory that is open already, or opens it; done closes it
-// only then.
-func (v *rootVolume) directory(name string) (f *os.File, done func(), err error) {
-	if name == "." {
-		return v.dir, func() {}, nil
-	}
+// openat opens base in an open directory, and no link; name is for the error.
+func openat(dir int, base, name string, flags int, mode uint32) (fd int, err error) {
+	fd, err = retry(func() (int, error) {
+		return unix.Openat(dir, base, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	})
+	return fd, pathError("openat", name, err)
+}
+
+// openHeld gives the descriptor of a directory that is open.
+func (v *rootVolume) openHeld(name string) (fd int, ok bool) {
 	for _, h := range slices.Backward(v.held) {
 		if h.name == name {
-			return h.f, func() {}, nil
+			return h.fd, true
 		}
 	}
-	f, err = v.openDir(name)
-	return f, func() { _ = f.Close() }, err
+	return -1, false
 }
 
 // SyncDir syncs the entries of a directory.
@@ -67,29 +67,53 @@ func (v *rootVolume) SyncDir(name string) error {
 	if v.memory {
 		return nil
 	}
-	f, done, err := v.directory(name)
-	if err != nil {
-		return err
+	fd, open := v.openHeld(name)
+	if name == "." {
+		fd, open = int(v.dir.Fd()), true
 	}
-	defer done()
-	// A file system that cannot sync a directory says EINVAL: nothing to wait for.
-	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return err
+	if !open {
+		var err error
+		if fd, err = v.openDir(name); err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(fd) }()
 	}
-	return nil
+	_, err := retry(func() (int, error) { return 0, unix.Fsync(fd) })
+	if errors.Is(err, unix.EINVAL) { // a file system that cannot sync a directory: nothing to wait for
+		return nil
+	}
+	return pathError("fsync", name, err)
 }
 
 // ReadDir lists a directory.
 func (v *rootVolume) ReadDir(name string) ([]fs.DirEntry, error) {
-	f, done, err := v.directory(name)
+	fd, err := v.openAgain(name)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
+	f := os.NewFile(uintptr(fd), name)
+	defer func() { _ = f.Close() }()
 	return f.ReadDir(-1)
+}
+
+// openAgain opens a directory for a listing from its beginning.
+func (v *rootVolume) openAgain(name string) (fd int, err error) {
+	if name == "." {
+		return openat(int(v.dir.Fd()), ".", name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	}
+	if fd, ok := v.openHeld(name); ok {
+		return openat(fd, ".", name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	}
+	return v.openDir(name)
+}
+
+// Mkdir makes a directory.
+func (v *rootVolume) Mkdir(name string, mode fs.FileMode) error {
+	dir, base, ok := v.in(name)
+	if !ok {
+		return v.root.Mkdir(name, mode)
+	}
+	return pathError("mkdirat", name, unix.Mkdirat(dir, base, uint32(mode.Perm())))
 }
 
 // Symlink makes a link.
@@ -130,16 +154,15 @@ func (v *rootVolume) in(name string) (dir int, base string, ok bool) {
 	}
 	for _, h := range slices.Backward(v.held) {
 		if h.name+"/" == parent {
-			return int(h.f.Fd()), base, true
+			return h.fd, base, true
 		}
 	}
 	return 0, "", false
 }
 
 // Create makes a file. O_EXCL never follows a link and never opens what is there
-// already. Its mode is 0600 until it is set: umask can only have weakened that.
-func (v *rootVolume) Create(name string) (file, error) {
-	const mode = 0o600
+// already.
+func (v *rootVolume) Create(name string, mode fs.FileMode) (file, error) {
 	dir, base, ok := v.in(name)
 	if !ok {
 		f, err := v.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
@@ -148,11 +171,9 @@ func (v *rootVolume) Create(name string) (file, error) {
 		}
 		return f, nil
 	}
-	fd, err := retry(func() (int, error) {
-		return unix.Openat(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
-	})
+	fd, err := openat(dir, base, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, uint32(mode.Perm()))
 	if err != nil {
-		return nil, pathError("openat", name, err)
+		return nil, err
 	}
 	return &rawFile{fd, name, v.memory}, nil
 }
@@ -190,15 +211,25 @@ func (f *rawFile) Sync() error {
 
 func (f *rawFile) Close() error { return pathError("close", f.name, unix.Close(f.fd)) }
 
-// Remove removes a file, a link or an empty directory, and follows no link.
+// Remove removes a file, a link or an empty directory, and follows no link. One
+// that is held is a directory.
 func (v *rootVolume) Remove(name string) error {
 	dir, base, ok := v.in(name)
 	if !ok {
 		return v.root.Remove(name)
 	}
-	_, err := retry(func() (int, error) { return 0, unix.Unlinkat(dir, base, 0) })
+	unlink := func(flags int) error {
+		_, err := retry(func() (int, error) { return 0, unix.Unlinkat(dir, base, flags) })
+		return err
+	}
+	if _, open := v.openHeld(name); open {
+		if err := unlink(unix.AT_REMOVEDIR); err != unix.ENOTDIR {
+			return pathError("unlinkat", name, err)
+		}
+	}
+	err := unlink(0)
 	if err == unix.EISDIR || err == unix.EPERM { // Linux says the first, POSIX the second
-		if _, e := retry(func() (int, error) { return 0, unix.Unlinkat(dir, base, unix.AT_REMOVEDIR) }); e != unix.ENOTDIR {
+		if e := unlink(unix.AT_REMOVEDIR); e != unix.ENOTDIR {
 			err = e
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/fsnotify/fsnotify"
@@ -55,7 +56,7 @@ func (w *Writer) startWatching() {
 		w.log.Warn("inotify is not to be had: the volume is compared every minute only", "err", err)
 		return
 	}
-	n.dir, n.log = w.opts.Dir, w.log
+	n.dir, n.log = filepath.Clean(w.opts.Dir), w.log
 	w.inotify = n
 	w.inotify.followAll(w.current.Load())
 }
@@ -67,16 +68,18 @@ func (n *inotify) followAll(g *generation) {
 	if g == nil {
 		return
 	}
-	n.follow(g)
+	for _, d := range g.dirs() {
+		n.followDir(d)
+	}
 	for _, name := range g.secretDirs() {
 		n.followDir(name)
 	}
 }
 
-// follow watches the directories of a generation.
+// follow watches the directories of a generation that was just made.
 func (n *inotify) follow(g *generation) {
 	for _, d := range g.dirs() {
-		n.followDir(d)
+		n.add(d)
 	}
 }
 
@@ -98,11 +101,17 @@ func (n *inotify) followDir(name string) {
 	if n == nil {
 		return
 	}
-	p := filepath.Join(n.dir, name)
-	if info, err := os.Lstat(p); err != nil || name != "." && !info.IsDir() {
+	if info, err := os.Lstat(filepath.Join(n.dir, name)); err == nil && (name == "." || info.IsDir()) {
+		n.add(name)
+	}
+}
+
+// add watches the directory at name.
+func (n *inotify) add(name string) {
+	if n == nil {
 		return
 	}
-	if err := n.w.Add(p); err != nil && !n.limited && !errors.Is(err, syscall.ENOENT) {
+	if err := n.w.Add(filepath.Join(n.dir, name)); err != nil && !n.limited && !errors.Is(err, syscall.ENOENT) {
 		n.limited = true
 		n.log.Warn("inotify is used up: some changes are seen by the comparison of every minute only", "path", name, "err", err)
 	}
@@ -132,6 +141,9 @@ func (n *inotify) eventsLost() <-chan struct{} {
 
 // relative gives an event's name below DIR.
 func (n *inotify) relative(name string) string {
+	if below, ok := strings.CutPrefix(name, n.dir+"/"); ok {
+		return below
+	}
 	rel, err := filepath.Rel(n.dir, name)
 	if err != nil {
 		return "."
@@ -151,14 +163,15 @@ func (n *inotify) Close() error {
 // should be: one look at the entry it names. Our own writes leave all as it
 // should be, so that they wake nothing.
 func (w *Writer) concerns(e fsnotify.Event) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	cur, name := w.current.Load(), w.inotify.relative(e.Name)
-	if cur == nil || name == "." {
-		return false
-	}
+	name := w.inotify.relative(e.Name)
 	if path.Base(name) == dataLink+temporary {
 		return false // a step of ours, or of no use to anyone
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	cur := w.current.Load()
+	if cur == nil || name == "." {
+		return false
 	}
 	want := cur.links()
 	switch top := topOf(name); {

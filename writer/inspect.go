@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
-	"maps"
 	"path"
-	"slices"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
@@ -34,7 +32,7 @@ func (w *Writer) inspect(cur *generation) (wounds []wound) {
 	for _, name := range cur.secretDirs() {
 		suspects[name] = w.modeIntact(name, cur.record.FileMode)
 	}
-	for _, p := range slices.Sorted(maps.Keys(suspects)) {
+	for _, p := range sortedKeys(suspects) {
 		if intact := suspects[p]; !intact {
 			wounds = append(wounds, wound{p, false})
 		}

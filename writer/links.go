@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 )
@@ -14,7 +13,7 @@ import (
 func (w *Writer) refuseTaken(want map[string]string) error {
 	var taken []error
 	seen := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(want)) {
+	for _, name := range sortedKeys(want) {
 		top := topOf(name)
 		if seen[top] {
 			continue
@@ -69,11 +68,15 @@ func kind(m fs.FileMode) string {
 // it on to the same files as the directory will.
 func (w *Writer) addLinks(want, have map[string]string, fileMode fs.FileMode) error {
 	fresh, grown := map[string]map[string]string{}, map[string]bool{} // by the Secret's directory
-	for _, name := range slices.Sorted(maps.Keys(want)) {
-		dir := path.Dir(name)
-		if have[name] == want[name] || have[dir] != "" {
-			continue
+	var missing []string
+	for name, target := range want {
+		if have[name] != target && have[path.Dir(name)] == "" {
+			missing = append(missing, name)
 		}
+	}
+	slices.Sort(missing)
+	for _, name := range missing {
+		dir := path.Dir(name)
 		if dir != "." {
 			if fresh[dir] == nil && !w.isDir(dir) {
 				fresh[dir] = map[string]string{}
@@ -88,12 +91,12 @@ func (w *Writer) addLinks(want, have map[string]string, fileMode fs.FileMode) er
 			return err
 		}
 	}
-	for _, dir := range slices.Sorted(maps.Keys(grown)) {
+	for _, dir := range sortedKeys(grown) {
 		if err := w.finishSecretDir(dir, fileMode); err != nil {
 			return err
 		}
 	}
-	for _, dir := range slices.Sorted(maps.Keys(fresh)) {
+	for _, dir := range sortedKeys(fresh) {
 		if err := w.makeSecretDir(dir, fresh[dir], fileMode); err != nil {
 			return err
 		}
@@ -131,7 +134,7 @@ func (w *Writer) makeSecretDir(dir string, links map[string]string, fileMode fs.
 	if err := w.mkdir(linkTemp, fileMode); err != nil {
 		return fmt.Errorf("make the directory of a Secret: %w", err)
 	}
-	for _, base := range slices.Sorted(maps.Keys(links)) {
+	for _, base := range sortedKeys(links) {
 		if err := w.vol.Symlink(links[base], path.Join(linkTemp, base)); err != nil {
 			return fmt.Errorf("make a link: %w", err)
 		}
@@ -170,7 +173,7 @@ func (w *Writer) dropLinks(old, want map[string]string) {
 	for name := range want {
 		kept[topOf(name)] = true
 	}
-	for _, name := range slices.Sorted(maps.Keys(old)) {
+	for _, name := range sortedKeys(old) {
 		top := topOf(name)
 		if _, ok := want[name]; ok || top == name && kept[top] { // the latter is in the place of a directory to come
 			continue
@@ -242,7 +245,8 @@ func (w *Writer) removeDir(name string, info fs.FileInfo) error {
 			return err
 		}
 	}
-	defer w.vol.Hold(name)()
+	release, _ := w.vol.Hold(name)
+	defer release()
 	entries, err := w.vol.ReadDir(name)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,6 +74,17 @@ func ownTarget(name string) string {
 		return path.Join("..", dataLink, secret)
 	}
 	return path.Join(dataLink, path.Base(name))
+}
+
+// sortedKeys is slices.Sorted(maps.Keys(m)) with one allocation: it is called
+// often in each publish.
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // dirMode gives a directory x where its files have r, no w but the owner's,

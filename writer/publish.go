@@ -109,14 +109,15 @@ func (w *Writer) freshName() string {
 // build makes the generation's directory, whole and on disk.
 func (w *Writer) build(gen *generation) error {
 	dirs, files := contents(gen.dir, gen.record.Flat, gen.set)
+	gen.dirNames, gen.files = dirs, sortedKeys(files)
 	for _, d := range dirs { // outer first
 		if err := w.mkdir(d, gen.record.FileMode); err != nil {
 			return fmt.Errorf("make a directory: %w", err)
 		}
 	}
-	release := w.hold(dirs)
+	release, _ := w.hold(dirs)
 	defer release()
-	for _, name := range slices.Sorted(maps.Keys(files)) {
+	for _, name := range gen.files {
 		if err := w.writeFile(name, files[name], gen.record.FileMode); err != nil {
 			return err
 		}
@@ -129,17 +130,21 @@ func (w *Writer) build(gen *generation) error {
 	return nil
 }
 
-// hold opens directories until release.
-func (w *Writer) hold(dirs []string) (release func()) {
-	var all []func()
-	for _, d := range dirs {
-		all = append(all, w.vol.Hold(d))
+// hold opens directories, the outer ones first, until release, and tells whether
+// all could be opened.
+func (w *Writer) hold(dirs []string) (release func(), held bool) {
+	releases := make([]func(), len(dirs))
+	held = true
+	for i, d := range dirs {
+		var one bool
+		releases[i], one = w.vol.Hold(d)
+		held = held && one
 	}
 	return func() {
-		for _, release := range slices.Backward(all) {
+		for _, release := range slices.Backward(releases) {
 			release()
 		}
-	}
+	}, held
 }
 
 // names has the directories, outer first, and the files that the record says
@@ -147,7 +152,7 @@ func (w *Writer) hold(dirs []string) (release func()) {
 func (g *generation) names() (dirs, files []string) {
 	if g.dirNames == nil {
 		dirs, files := contents(g.dir, g.record.Flat, Set{Secrets: g.record.asFiles()})
-		g.dirNames, g.files = dirs, slices.Collect(maps.Keys(files))
+		g.dirNames, g.files = dirs, sortedKeys(files)
 	}
 	return g.dirNames, g.files
 }
@@ -166,13 +171,13 @@ func contents(root string, flat bool, set Set) (dirs []string, files map[string]
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(all)), files
+	return sortedKeys(all), files
 }
 
 // mkdir makes a directory with the mode that the files' mode asks for, past any
 // umask, and with the setgid bit if it inherited one (fsGroup).
 func (w *Writer) mkdir(name string, fileMode fs.FileMode) error {
-	if err := w.vol.Mkdir(name, dirMode(fileMode)); err != nil {
+	if err := w.vol.Mkdir(name, dirMode(fileMode)); err != nil || w.vol.Exact(dirMode(fileMode)) {
 		return err
 	}
 	return w.setDirMode(name, fileMode)
@@ -190,7 +195,7 @@ func (w *Writer) setDirMode(name string, fileMode fs.FileMode) error {
 
 // writeFile makes a new file, whole and on disk.
 func (w *Writer) writeFile(name string, data []byte, mode fs.FileMode) (err error) {
-	f, err := w.vol.Create(name)
+	f, err := w.vol.Create(name, mode)
 	if err != nil {
 		return fmt.Errorf("make a file: %w", err)
 	}
@@ -202,8 +207,10 @@ func (w *Writer) writeFile(name string, data []byte, mode fs.FileMode) (err erro
 	if _, err := f.Write(data); err != nil {
 		return fmt.Errorf("write a file: %w", err)
 	}
-	if err := f.Chmod(mode); err != nil {
-		return fmt.Errorf("set a file's mode: %w", err)
+	if !w.vol.Exact(mode) {
+		if err := f.Chmod(mode); err != nil {
+			return fmt.Errorf("set a file's mode: %w", err)
+		}
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync a file: %w", err)

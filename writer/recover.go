@@ -40,7 +40,7 @@ func (w *Writer) recover() error {
 	if cur != nil {
 		for _, g := range found { // 3
 			if n := g.record.Generation; g.dir != cur.dir && n != 0 && n <= cur.record.Generation {
-				w.retire(g.dir, w.sizeOf(g))
+				w.retire(g, w.sizeOf(g))
 			}
 		}
 		if err := w.putLinks(cur); err != nil { // 4

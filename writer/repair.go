@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -144,7 +143,7 @@ func (g *generation) secretDirs() []string {
 	if g.record.Flat {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(g.record.Secrets))
+	return sortedKeys(g.record.Secrets)
 }
 
 // mend puts everything right, from the inside out.

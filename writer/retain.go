@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"slices"
 	"time"
 )
 
@@ -22,11 +23,21 @@ type retired struct {
 	dir  string
 	at   time.Time // when it was replaced
 	size int64     // bytes that its files take
+
+	dirs, files []string // what it has, the outer directories first; nil if not known
 }
 
+// knownMost is how many names are kept of an old generation, to remove it
+// without a listing.
+const knownMost = 64
+
 // retire begins the grace of a generation that was replaced.
-func (w *Writer) retire(dir string, size int64) {
-	w.old = append(w.old, retired{dir: dir, at: w.opts.now(), size: size})
+func (w *Writer) retire(g *generation, size int64) {
+	r := retired{dir: g.dir, at: w.opts.now(), size: size}
+	if dirs, files := g.names(); len(dirs)+len(files) <= knownMost {
+		r.dirs, r.files = dirs, files
+	}
+	w.old = append(w.old, r)
 	w.wakeRun()
 }
 
@@ -78,20 +89,44 @@ func (w *Writer) dropOldest() bool {
 	}
 	r := w.old[0]
 	w.old = w.old[1:]
-	w.warn("could not remove an old generation, will try again", r.dir, w.removeGeneration(r.dir))
+	w.warn("could not remove an old generation, will try again", r.dir, w.removeGeneration(r))
 	return true
 }
 
 // removeGeneration removes the record last: a directory without one would not
 // tell a later start that it is older.
-func (w *Writer) removeGeneration(dir string) error {
-	if err := w.removeAll(dir); err != nil {
-		return err
+func (w *Writer) removeGeneration(r retired) error {
+	if !w.removeKnown(r) {
+		if err := w.removeAll(r.dir); err != nil {
+			return err
+		}
 	}
-	if err := w.remove(recordName(dir)); err != nil { // a directory, planted there
-		return w.removeAll(recordName(dir))
+	if err := w.remove(recordName(r.dir)); err != nil { // a directory, planted there
+		return w.removeAll(recordName(r.dir))
 	}
 	return nil
+}
+
+// removeKnown removes what is known to be there, and tells whether that was all.
+// It touches nothing where someone put a link in the place of a directory: that
+// may lead into the generation that apps see.
+func (w *Writer) removeKnown(r retired) bool {
+	release, held := w.hold(r.dirs)
+	defer release()
+	if !held || len(r.dirs) == 0 {
+		return false
+	}
+	for _, name := range r.files {
+		if w.remove(name) != nil {
+			return false
+		}
+	}
+	for _, name := range slices.Backward(r.dirs) {
+		if w.remove(name) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // nextExpiry tells how long it is until the next grace ends.

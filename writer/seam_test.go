@@ -35,7 +35,7 @@ type seam struct {
 // The classification, checked against the interfaces.
 var (
 	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "Wake", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Exact", "Close"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -71,9 +71,9 @@ func (s *seam) Mkdir(name string, mode fs.FileMode) error {
 	return s.change(call{op: "Mkdir", name: name, mode: mode}, func() error { return s.under.Mkdir(name, mode) })
 }
 
-func (s *seam) Create(name string) (file, error) {
+func (s *seam) Create(name string, mode fs.FileMode) (file, error) {
 	var f file
-	err := s.change(call{op: "Create", name: name}, func() (err error) { f, err = s.under.Create(name); return err })
+	err := s.change(call{op: "Create", name: name, mode: mode}, func() (err error) { f, err = s.under.Create(name, mode); return err })
 	if err != nil {
 		if f != nil { // it failed but did happen: the caller has no handle
 			_ = f.Close()
@@ -112,8 +112,11 @@ func (s *seam) Readlink(name string) (string, error)       { s.look(); return s.
 func (s *seam) ReadDir(name string) ([]fs.DirEntry, error) { s.look(); return s.under.ReadDir(name) }
 func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.under.ReadFile(name) }
 func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
-func (s *seam) Hold(name string) func()                    { s.look(); return s.under.Hold(name) }
+func (s *seam) Hold(name string) (func(), bool)            { s.look(); return s.under.Hold(name) }
 func (s *seam) Close() error                               { return s.under.Close() }
+
+// Exact is never: what sets modes is then called, too.
+func (s *seam) Exact(fs.FileMode) bool { s.look(); return false }
 
 type seamFile struct {
 	s     *seam
@@ -167,7 +170,7 @@ func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	// Those that change are the ones that the seam counts as such.
 	s := &seam{step: func(int, call, func() error) error { return errInjected }}
 	_, _ = s.Mkdir("x", 0), s.Chmod("x", 0)
-	_, _ = s.Create("x")
+	_, _ = s.Create("x", 0)
 	_, _, _, _ = s.Symlink("x", "x"), s.Rename("x", "x"), s.Remove("x"), s.SyncDir("x")
 	_ = s.Wake("x")
 	f := &seamFile{s: s, under: rejectAll{}}

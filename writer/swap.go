@@ -52,7 +52,7 @@ func (w *Writer) afterSwap(cur, gen *generation, want map[string]string) {
 			w.warn("could not put back links, will try again", ".", w.putLinks(gen))
 		}
 		w.dropLinks(cur.links(), want) // 11
-		w.retire(cur.dir, max(size(cur.set), cur.damaged))
+		w.retire(cur, max(size(cur.set), cur.damaged))
 	}
 	if w.untidy {
 		w.tidy()
@@ -77,7 +77,8 @@ func (w *Writer) syncSwap() bool {
 func (w *Writer) wake(old, gen *generation) {
 	if !gen.record.Flat {
 		changed := changedSecrets(old, gen)
-		defer w.hold(changed)()
+		release, _ := w.hold(changed)
+		defer release()
 		for _, name := range changed {
 			link := path.Join(name, dataLink)
 			w.warn("could not wake the watchers of a directory", name, w.lead(link, ownTarget(link)))
@@ -91,7 +92,8 @@ func (w *Writer) wake(old, gen *generation) {
 	}
 	w.inotify.forget(old)
 	dirs, files := old.names()
-	defer w.hold(dirs)()
+	release, _ := w.hold(dirs)
+	defer release()
 	for _, name := range files {
 		if err := w.vol.Wake(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.log.Debug("could not wake the watchers of a replaced file", "path", name, "err", err)

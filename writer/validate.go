@@ -3,9 +3,7 @@ package writer
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -20,11 +18,11 @@ const (
 // the one at a record that somebody may have forged.
 func validate(flat bool, secrets map[string]Files) error {
 	kinds := map[string]string{} // path → "file" or "directory"
-	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+	for _, name := range sortedKeys(secrets) {
 		if !validPath(name) || strings.Contains(name, "/") {
 			return fmt.Errorf("%q cannot be the name of a Secret's directory", name)
 		}
-		for _, file := range slices.Sorted(maps.Keys(secrets[name].Content)) {
+		for _, file := range sortedKeys(secrets[name].Content) {
 			p := inGeneration(flat, name, file)
 			if !validPath(file) || len(p) > maxPath {
 				return fmt.Errorf("%q of Secret %q cannot be a path in the volume", file, name)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,8 +19,8 @@ import (
 // each of them. Names are relative to the volume's mount.
 type volume interface {
 	// These change something.
-	Mkdir(name string, mode fs.FileMode) error // less what the umask takes
-	Create(name string) (file, error)          // a new file, only ever a new one
+	Mkdir(name string, mode fs.FileMode) error          // less what the umask takes
+	Create(name string, mode fs.FileMode) (file, error) // a new file, only ever a new one; less the umask, too
 	Chmod(name string, mode fs.FileMode) error
 	Symlink(target, name string) error
 	Rename(from, to string) error
@@ -28,7 +30,8 @@ type volume interface {
 
 	// These look. Hold opens a directory until release: what lies directly in it
 	// is then reached through its handle, without a walk from DIR for each call.
-	Hold(name string) (release func())
+	Hold(name string) (release func(), held bool)
+	Exact(mode fs.FileMode) bool // the umask takes nothing of it
 	Lstat(name string) (fs.FileInfo, error)
 	Readlink(name string) (string, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
@@ -59,9 +62,10 @@ const maxFile = 4 << 20
 type rootVolume struct {
 	root *os.Root
 	dir  *os.File // DIR itself: it carries the lock
-	held []held
+	held []heldDir
 	// memory: on tmpfs, where the kernel's fsync does nothing, none is called.
 	memory bool
+	umask  fs.FileMode // what is taken of a mode, at most
 }
 
 // openVolume opens and locks the volume that is mounted at dir.
@@ -80,7 +84,7 @@ func openVolume(dir string) (*rootVolume, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
 	}
-	v := &rootVolume{root: root, dir: f, memory: onMemory(int(f.Fd()))}
+	v := &rootVolume{root: root, dir: f, memory: onMemory(int(f.Fd())), umask: umask(int(f.Fd()))}
 	if err := v.claim(dir); err != nil {
 		_ = v.Close()
 		return nil, err
@@ -110,6 +114,29 @@ func onMemory(dir int) bool {
 	return unix.Fstatfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC
 }
 
+// umask gives what the kernel takes of the mode of what is made below an open
+// directory: this process's umask, which can only be read from /proc; or all,
+// where that is not to be had, or a default ACL comes in the place of it.
+func umask(dir int) fs.FileMode {
+	const all = 0o777
+	if _, err := unix.Fgetxattr(dir, "system.posix_acl_default", nil); err != unix.ENODATA && err != unix.EOPNOTSUPP {
+		return all
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return all
+	}
+	_, after, _ := strings.Cut(string(status), "\nUmask:")
+	line, _, _ := strings.Cut(after, "\n")
+	mask, err := strconv.ParseUint(strings.TrimSpace(line), 8, 32)
+	if err != nil {
+		return all
+	}
+	return fs.FileMode(mask)
+}
+
+func (v *rootVolume) Exact(mode fs.FileMode) bool { return mode&v.umask == 0 }
+
 // lock waits for a moment: a command that was being started when the process
 // before us was killed has the descriptor until it runs its program.
 func (v *rootVolume) lock() (err error) {
@@ -131,8 +158,6 @@ func (v *rootVolume) owner() string {
 	st := info.Sys().(*syscall.Stat_t)
 	return fmt.Sprintf("it belongs to UID %d, GID %d with mode %04o; mount it without readOnly here, and set fsGroup or runAsUser", st.Uid, st.Gid, st.Mode&0o7777)
 }
-
-func (v *rootVolume) Mkdir(name string, mode fs.FileMode) error { return v.root.Mkdir(name, mode) }
 
 func (v *rootVolume) Chmod(name string, mode fs.FileMode) error { return v.root.Chmod(name, mode) }
 func (v *rootVolume) Lstat(name string) (fs.FileInfo, error)    { return v.root.Lstat(name) }

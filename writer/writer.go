@@ -19,12 +19,12 @@
 //     Readers: a directory to which nothing leads.
 //     A crash leaves: TIME without a record. The next start removes it.
 //  2. In TIME, outer first, mkdir and, where umask or fsGroup want it, chmod of
-//     each directory; of each file open(O_CREAT|O_EXCL), write, fchmod, fsync,
-//     close.
+//     each directory; of each file open(O_CREAT|O_EXCL), write, fchmod where umask
+//     wants it, fsync, close.
 //     Readers: as in 1. A crash leaves: as in 1, with files, maybe cut short.
 //  3. fsync of each directory in TIME, inner first, and of TIME.
 //     Readers: as in 1. A crash leaves: as in 1.
-//  4. The record TIME.json beside it: open, write, fchmod, fsync, close.
+//  4. The record TIME.json beside it, by the calls of 2.
 //     Readers: a file that they do not look for.
 //     A crash leaves: a generation that nothing leads to, of a number above
 //     OLD's. The next start removes both.

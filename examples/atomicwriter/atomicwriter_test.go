@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"k8s.io/kubernetes/pkg/volume/util"
 
@@ -29,10 +30,6 @@ var shapes = []struct {
 	{"10x1KB", 10, 1 << 10},
 	{"1x900KB", 1, 900 << 10},
 }
-
-// warmUp is more than the old generations that are kept: from then on each
-// publish also removes one, as each of AtomicWriter's does.
-const warmUp = 20
 
 // writers publish one of two payloads. AtomicWriter has no nested layout.
 var writers = []struct {
@@ -56,35 +53,70 @@ var places = []struct {
 	{"disk", func(b *testing.B) string { return b.TempDir() }},
 }
 
-// BenchmarkPublish alternates two payloads.
-func BenchmarkPublish(b *testing.B) { each(b, func(i int) int { return i % 2 }) }
+// BenchmarkPublish is a publish as it is in use, where Secrets change now and
+// then: what it replaces is removed 10 s later, in the background. AtomicWriter
+// removes it before it returns.
+func BenchmarkPublish(b *testing.B) {
+	const kept = 4 // old generations, of any size, are not removed before
+	each(b, func(b *testing.B, open func() func(int) error) {
+		var publish func(int) error
+		for i := 0; b.Loop(); i++ {
+			b.StopTimer()
+			if i%kept == 0 {
+				publish = open()
+				must(b, publish(i))
+			}
+			time.Sleep(time.Millisecond) // for what else there is to do
+			b.StartTimer()
+			must(b, publish(i+1))
+		}
+	})
+}
+
+// BenchmarkFullSpeed publishes again and again: each one also removes an old
+// generation.
+func BenchmarkFullSpeed(b *testing.B) {
+	const more = 20 // than are kept
+	each(b, func(b *testing.B, open func() func(int) error) {
+		publish := open()
+		for i := range more {
+			must(b, publish(i))
+		}
+		for i := 0; b.Loop(); i++ {
+			must(b, publish(i))
+		}
+	})
+}
 
 // BenchmarkNoChange publishes what is there.
-func BenchmarkNoChange(b *testing.B) { each(b, func(int) int { return 0 }) }
+func BenchmarkNoChange(b *testing.B) {
+	each(b, func(b *testing.B, open func() func(int) error) {
+		publish := open()
+		for b.Loop() {
+			must(b, publish(0))
+		}
+	})
+}
 
-func each(b *testing.B, payload func(i int) int) {
+// each runs a benchmark of all writers; publish takes the number of one of two
+// payloads, the odd or the even one.
+func each(b *testing.B, run func(b *testing.B, open func() (publish func(i int) error))) {
 	for _, place := range places {
 		for _, shape := range shapes {
 			for _, w := range writers {
 				b.Run(place.name+"/"+shape.name+"/"+w.name, func(b *testing.B) {
-					publish := w.open(b, place.dir(b), shape.files, shape.size)
-					for i := range warmUp {
-						if err := publish(i % 2); err != nil {
-							b.Fatal(err)
-						}
-					}
-					if err := publish(0); err != nil {
-						b.Fatal(err)
-					}
 					b.ReportAllocs()
-					for i := 1; b.Loop(); i++ {
-						if err := publish(payload(i)); err != nil {
-							b.Fatal(err)
-						}
-					}
+					run(b, func() func(int) error { return w.open(b, place.dir(b), shape.files, shape.size) })
 				})
 			}
 		}
+	}
+}
+
+func must(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
 	}
 }
 
@@ -100,7 +132,7 @@ func openAtomicWriter(b *testing.B, dir string, files, size int) func(int) error
 			payloads[i][key] = util.FileProjection{Data: value, Mode: 0o644}
 		}
 	}
-	return func(i int) error { return w.Write(payloads[i], nil) }
+	return func(i int) error { return w.Write(payloads[i%2], nil) }
 }
 
 // openWriter opens ours as secret-sync does, with Run beside it, which looks at
@@ -131,7 +163,7 @@ func openWriter(b *testing.B, dir string, flat bool, files, size int) func(int) 
 		}}
 	}
 	return func(i int) error {
-		_, err := w.Publish(sets[i])
+		_, err := w.Publish(sets[i%2])
 		return err
 	}
 }
