@@ -139,7 +139,7 @@ func (f *fleet) launch(env []string) error {
 		return err
 	}
 	f.startedIn = time.Since(began)
-	if _, err := f.after(5*time.Second, f.all[0]); err != nil { // what starting leaves to do
+	if _, err := f.watch(f.all[0], 5*time.Second); err != nil { // what starting leaves to do
 		return err
 	}
 	nowMemory, nowCPU, err := f.serverUse()

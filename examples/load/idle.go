@@ -7,7 +7,7 @@ import (
 
 // idle is table (d): what a sidecar does when nothing happens.
 func (b *bench) idle() error {
-	rows := [][]string{{"", "wake-ups a minute", "CPU, ms a minute", "over"}}
+	rows := [][]string{{"", "moments of work a minute", "threads woken", "CPU, ms a minute", "over"}}
 	for _, n := range []int{1, 10} {
 		row, err := b.idleOf(n)
 		if err != nil {
@@ -32,30 +32,51 @@ func (b *bench) idleOf(n int) ([]string, error) {
 	if err := c.has(b.ctx, n); err != nil {
 		return nil, err
 	}
-	before, err := b.after(15*time.Second, c) // the first minute's work is not idle: the grace of generations, say
+	if _, err := b.watch(c, 15*time.Second); err != nil { // not idle yet: the grace of generations, say
+		return nil, err
+	}
+	before, err := activityOf(c.PID())
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	now, err := b.after(b.options.idle, c)
+	moments, err := b.watch(c, b.options.idle)
+	if err != nil {
+		return nil, err
+	}
+	now, err := activityOf(c.PID())
 	if err != nil {
 		return nil, err
 	}
 	minutes := time.Since(began).Minutes()
 	return []string{
 		fmt.Sprintf("%d Secrets", n),
+		fmt.Sprintf("%.0f", float64(moments)/minutes),
 		fmt.Sprintf("%.0f", float64(now.switches-before.switches)/minutes),
 		fmt.Sprintf("%.0f", float64((now.cpu-before.cpu).Milliseconds())/minutes),
 		b.options.idle.String(),
 	}, nil
 }
 
-// after looks at the process after some time.
-func (b *bench) after(d time.Duration, c *sidecar) (activity, error) {
-	select {
-	case <-time.After(d):
-		return activityOf(c.PID())
-	case <-b.ctx.Done():
-		return activity{}, b.ctx.Err()
+// watch counts the moments in which the process did something: what lies within
+// some ticks of each other is one.
+func (b *bench) watch(c *sidecar, d time.Duration) (moments int, err error) {
+	ticker, end := time.NewTicker(50*time.Millisecond), time.After(d)
+	defer ticker.Stop()
+	last, err := activityOf(c.PID())
+	for working := false; err == nil; {
+		select {
+		case <-ticker.C:
+			var now activity
+			if now, err = activityOf(c.PID()); now.switches != last.switches && !working {
+				moments++
+			}
+			working, last = now.switches != last.switches, now
+		case <-end:
+			return moments, nil
+		case <-b.ctx.Done():
+			return 0, b.ctx.Err()
+		}
 	}
+	return 0, err
 }
