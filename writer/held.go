@@ -5,28 +5,23 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// heldDir is a directory that is open.
-type heldDir struct {
-	name string
-	fd   int
-}
-
 // Hold opens a directory. One that cannot be opened is reached name by name, by
-// who does not mind that the walk follows links inside the volume. The last one
-// that was held is the first to be released.
+// who does not mind that the walk follows links inside the volume.
 func (v *rootVolume) Hold(name string) (release func(), held bool) {
+	if _, held := v.held[name]; held {
+		return func() {}, true
+	}
 	fd, err := v.openDir(name)
 	if err != nil {
 		return func() {}, false
 	}
-	v.held = append(v.held, heldDir{name, fd})
+	v.held[name] = fd
 	return func() {
-		v.held = v.held[:len(v.held)-1]
+		delete(v.held, name)
 		_ = unix.Close(fd)
 	}, true
 }
@@ -52,26 +47,16 @@ func openat(dir int, base, name string, flags int, mode uint32) (fd int, err err
 	return fd, pathError("openat", name, err)
 }
 
-// openHeld gives the descriptor of a directory that is open.
-func (v *rootVolume) openHeld(name string) (fd int, ok bool) {
-	for _, h := range slices.Backward(v.held) {
-		if h.name == name {
-			return h.fd, true
-		}
-	}
-	return -1, false
-}
-
 // SyncDir syncs the entries of a directory.
 func (v *rootVolume) SyncDir(name string) error {
 	if v.memory {
 		return nil
 	}
-	fd, open := v.openHeld(name)
+	fd, held := v.held[name]
 	if name == "." {
-		fd, open = int(v.dir.Fd()), true
+		fd, held = int(v.dir.Fd()), true
 	}
-	if !open {
+	if !held {
 		var err error
 		if fd, err = v.openDir(name); err != nil {
 			return err
@@ -101,7 +86,7 @@ func (v *rootVolume) openAgain(name string) (fd int, err error) {
 	if name == "." {
 		return openat(int(v.dir.Fd()), ".", name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	}
-	if fd, ok := v.openHeld(name); ok {
+	if fd, held := v.held[name]; held {
 		return openat(fd, ".", name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	}
 	return v.openDir(name)
@@ -152,12 +137,8 @@ func (v *rootVolume) in(name string) (dir int, base string, ok bool) {
 	if parent == "" {
 		return int(v.dir.Fd()), base, true
 	}
-	for _, h := range slices.Backward(v.held) {
-		if h.name+"/" == parent {
-			return h.fd, base, true
-		}
-	}
-	return 0, "", false
+	dir, ok = v.held[parent[:len(parent)-1]]
+	return dir, base, ok
 }
 
 // Create makes a file. O_EXCL never follows a link and never opens what is there
@@ -222,7 +203,7 @@ func (v *rootVolume) Remove(name string) error {
 		_, err := retry(func() (int, error) { return 0, unix.Unlinkat(dir, base, flags) })
 		return err
 	}
-	if _, open := v.openHeld(name); open {
+	if _, held := v.held[name]; held {
 		if err := unlink(unix.AT_REMOVEDIR); err != unix.ENOTDIR {
 			return pathError("unlinkat", name, err)
 		}

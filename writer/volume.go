@@ -61,8 +61,8 @@ const maxFile = 4 << 20
 // (held.go).
 type rootVolume struct {
 	root *os.Root
-	dir  *os.File // DIR itself: it carries the lock
-	held []heldDir
+	dir  *os.File       // DIR itself: it carries the lock
+	held map[string]int // descriptors of open directories
 	// memory: on tmpfs, where the kernel's fsync does nothing, none is called.
 	memory bool
 	umask  fs.FileMode // what is taken of a mode, at most
@@ -84,7 +84,7 @@ func openVolume(dir string) (*rootVolume, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
 	}
-	v := &rootVolume{root: root, dir: f, memory: onMemory(int(f.Fd())), umask: umask(int(f.Fd()))}
+	v := &rootVolume{root: root, dir: f, memory: onMemory(int(f.Fd())), umask: umask(int(f.Fd())), held: map[string]int{}}
 	if err := v.claim(dir); err != nil {
 		_ = v.Close()
 		return nil, err
