@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,6 +50,7 @@ func newAPI(t *testing.T) *api {
 	a := &api{version: 100, secrets: map[string]*corev1.Secret{}, more: make(chan struct{}), kick: make(chan struct{})}
 	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
 	a.EnableHTTP2 = true
+	a.TLS = &tls.Config{ClientAuth: tls.RequestClientCert} // as kube-apiserver does
 	a.Config.ErrorLog = log.New(io.Discard, "", 0)
 	a.StartTLS()
 	t.Cleanup(func() {

@@ -13,18 +13,28 @@ import (
 
 // otherAuthority makes a CA certificate that has signed nothing.
 func otherAuthority(t *testing.T) []byte {
+	der, _ := selfSigned(t, "another CA")
+	return der
+}
+
+// selfSigned makes a certificate, and its key, both in DER.
+func selfSigned(t *testing.T, name string) (certificate, private []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "another CA"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return der
+	private, err = x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der, private
 }

@@ -23,7 +23,7 @@ func everything() corev1.Secret {
 			Labels: map[string]string{"a": "b", "c": ""}, Annotations: map[string]string{"d": "e"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "p", UID: "3"}},
 			Finalizers:      []string{"f"},
-			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:data":{}}`)}}},
+			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: metav1.NewFieldsV1(`{"f:data":{}}`)}},
 		},
 		Immutable:  &immutable,
 		Data:       map[string][]byte{"password": []byte("p"), "binary": {0, 255, '\n'}, "empty": {}, "large": bytes.Repeat([]byte("x"), 1<<20)},
