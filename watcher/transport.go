@@ -14,11 +14,11 @@ import (
 	clienttransport "k8s.io/client-go/transport"
 )
 
-// Without a sign of life for silence, the other end of an HTTP/2 connection is
-// pinged; without an answer for patience, the connection is dead.
+// An HTTP/2 connection on which nothing came for pingAfter is pinged; without an
+// answer for pingWait it is dead.
 const (
-	silent   = 10 * time.Second
-	patience = 5 * time.Second
+	pingAfter = 10 * time.Second
+	pingWait  = 5 * time.Second
 )
 
 // transport is HTTP with what a cluster's configuration says of TLS and
@@ -32,7 +32,8 @@ type transport struct {
 // newTransport does what rest.HTTPClientFor does, but for this: connections can
 // be broken; dead ones are found in 15 s, not 45; they are nobody else's (client-go
 // shares and keeps transports by their configuration); and HTTP/2 is that of
-// net/http, as a second one, of golang.org/x/net, costs 0.4 MB.
+// net/http, as a second one, of golang.org/x/net, costs 0.5 MB. cfg.Transport is
+// not used.
 func newTransport(cfg *rest.Config) (*transport, error) {
 	dialer := newDialer(cfg.Dial)
 	cfg = rest.CopyConfig(cfg)
@@ -52,7 +53,7 @@ func newTransport(cfg *rest.Config) (*transport, error) {
 		TLSHandshakeTimeout: 10 * time.Second,
 		DisableCompression:  cfg.DisableCompression,
 		ForceAttemptHTTP2:   true,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: silent, PingTimeout: patience},
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
 	}
 	if detail.Proxy != nil {
 		t.Proxy = detail.Proxy
