@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/secret-sync/secret-sync/internal/config"
@@ -65,7 +64,7 @@ func (a *app) join(cluster *rest.Config) (err error) {
 		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
 	if cfg.Events {
-		client, err := watcher.Client(cluster)
+		client, err := watcher.NewClient(cluster)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errEnvironment, err)
 		}
@@ -146,15 +145,14 @@ func (v volume) ChangesSince(told uint64) notifier.Changes {
 }
 
 // eventCreator is the API, as Events see it.
-type eventCreator struct{ client rest.Interface }
+type eventCreator struct{ *watcher.Client }
 
 func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error {
-	body, err := json.Marshal(event)
+	object, err := json.Marshal(event)
 	if err != nil {
 		return err
 	}
-	return c.client.Post().Namespace(event.Metadata.Namespace).Resource("events").
-		SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body).Do(ctx).Error()
+	return c.Client.Create(ctx, event.Metadata.Namespace, "events", object)
 }
 
 // observer is metrics and Events, as the pipeline sees them.

@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
+	"os"
 	"testing"
 	"time"
 )
@@ -15,6 +17,14 @@ import (
 func otherAuthority(t *testing.T) []byte {
 	der, _ := selfSigned(t, "another CA")
 	return der
+}
+
+// writePEM puts DER into a file.
+func writePEM(t *testing.T, path, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // selfSigned makes a certificate, and its key, both in DER.

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -16,18 +17,33 @@ import (
 
 const asProtobuf, asJSON = runtime.ContentTypeProtobuf, runtime.ContentTypeJSON
 
-// Client makes a REST client of the core API that can read Secrets only: the
-// clientset has every API group in it, which doubles the binary and its memory.
-// It throttles nothing. cfg is not modified.
-func Client(cfg *rest.Config) (rest.Interface, error) {
+// Client creates objects of the core API.
+type Client struct{ connection *connection }
+
+// NewClient makes a Client. It throttles nothing. cfg is not modified.
+func NewClient(cfg *rest.Config) (*Client, error) {
 	c, err := connect(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return c.client(), nil
+	return &Client{c}, nil
 }
 
-// connection is a REST client with the TCP connections below it.
+// Create creates an object, given as JSON. After an error that says so, the next
+// call reads the token and the certificates again.
+func (c *Client) Create(ctx context.Context, namespace, resource string, object []byte) error {
+	ctx, x := withExchange(ctx)
+	err := c.connection.client().Post().Namespace(namespace).Resource(resource).
+		SetHeader("Content-Type", asJSON).MaxRetries(0).Body(object).Do(ctx).Error()
+	if err != nil && outdated(x.fault("create", err)) {
+		c.connection.renew()
+	}
+	return err
+}
+
+// connection is a REST client with the TCP connections below it. It knows the
+// types of Secrets only: the clientset has every API group in it, which doubles
+// the binary and its memory.
 type connection struct {
 	config *rest.Config
 
@@ -48,7 +64,6 @@ func connect(in *rest.Config) (*connection, error) {
 	cfg.GroupVersion = &coreV1
 	cfg.NegotiatedSerializer = codecs()
 	cfg.AcceptContentTypes = asProtobuf + "," + asJSON
-	cfg.ContentType = asJSON
 	cfg.QPS = -1                  // a hundred watches start at once; the default is 5 a second
 	cfg.Timeout = 0               // it would end watches, too
 	cfg.DisableCompression = true // in the cluster's network it costs more than it saves

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 
 // TestSilence: what client-go logs, objects with values among it, goes nowhere.
 func TestSilence(t *testing.T) {
-	if _, err := Client(&rest.Config{Host: "https://example.test"}); err != nil {
+	if _, err := NewClient(&rest.Config{Host: "https://example.test"}); err != nil {
 		t.Fatal(err)
 	}
 	r, w, err := os.Pipe()
@@ -41,32 +42,56 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// TestClientWritesEvents: the client can do what else is needed of it, and the
-// configuration it was made from stays what it was.
-func TestClientWritesEvents(t *testing.T) {
+// TestCreate: the object arrives as it is, and the configuration that the client
+// was made from stays what it was.
+func TestCreate(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	var body, method string
+	const object = `{"reason": "Published"}`
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		content, _ := io.ReadAll(r.Body)
-		body, method = string(content), r.Method+" "+r.URL.Path
+		got := r.Method + " " + r.URL.Path + " " + r.Header.Get("Content-Type") + " " + string(content)
+		if want := "POST /api/v1/namespaces/ns/events application/json " + object; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 		reply(w, http.StatusCreated, corev1.Event{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Event"}})
 		return true
 	})
 	cfg := a.config("")
-	client, err := Client(cfg)
+	client, err := NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	event := []byte(`{"reason": "Published"}`)
-	if err := client.Post().Namespace("ns").Resource("events").Body(event).Do(t.Context()).Error(); err != nil {
+	if err := client.Create(t.Context(), "ns", "events", []byte(object)); err != nil {
 		t.Fatal(err)
-	}
-	if method != "POST /api/v1/namespaces/ns/events" || !strings.Contains(body, "Published") {
-		t.Errorf("got %s with %q", method, body)
 	}
 	if cfg.APIPath != "" || cfg.WrapTransport != nil || cfg.Dial != nil || cfg.QPS != 0 {
 		t.Error("the configuration was modified")
+	}
+}
+
+// TestCreateWithNewAuthority: the file of the CA is read again when it was
+// replaced.
+func TestCreateWithNewAuthority(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.fault(func(w http.ResponseWriter, _ *http.Request) bool {
+		reply(w, http.StatusCreated, corev1.Event{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Event"}})
+		return true
+	})
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	writePEM(t, file, "CERTIFICATE", otherAuthority(t))
+	client, err := NewClient(&rest.Config{Host: "https://" + a.Listener.Addr().String(), TLSClientConfig: rest.TLSClientConfig{CAFile: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Create(t.Context(), "ns", "events", []byte("{}")); err == nil {
+		t.Fatal("a server of another CA was trusted")
+	}
+	writePEM(t, file, "CERTIFICATE", a.Certificate().Raw)
+	_ = client.Create(t.Context(), "ns", "events", []byte("{}")) // which finds out
+	if err := client.Create(t.Context(), "ns", "events", []byte("{}")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -38,6 +38,13 @@ func (f *fault) same(was *fault) bool {
 	return f.kind == was.kind && (f.kind != kindForbidden || f.verb == was.verb)
 }
 
+// outdated tells whether it may be what the client was made from: a certificate,
+// a token.
+func outdated(err error) bool {
+	f, ok := err.(*fault)
+	return ok && (f.kind == kindTLS || f.kind == kindUnauthorized)
+}
+
 // errEndsAtOnce is what no turn can tell by itself, only two of them.
 var errEndsAtOnce = &fault{
 	kind: "ends at once", verb: verbWatch,

@@ -82,7 +82,7 @@ func (l *loop) judge(t *turn, pause *backoff) time.Duration {
 	if f, ok := t.err.(*fault); ok {
 		wait = max(wait, min(f.retryAfter, backoffCap))
 		l.health.down(f)
-		if f.kind == kindTLS || f.kind == kindUnauthorized {
+		if outdated(f) {
 			l.source.renew()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -31,9 +32,10 @@ type transport struct {
 
 // newTransport does what rest.HTTPClientFor does, but for this: connections can
 // be broken; dead ones are found in 15 s, not 45; they are nobody else's (client-go
-// shares and keeps transports by their configuration); and HTTP/2 is that of
-// net/http, as a second one, of golang.org/x/net, costs 0.5 MB. cfg.Transport is
-// not used.
+// shares and keeps transports by their configuration); files that changed are
+// read again when the server refuses what was in them (renew), not on a timer;
+// and HTTP/2 is that of net/http, as a second one, of golang.org/x/net, costs
+// 0.5 MB. cfg.Transport is not used.
 func newTransport(cfg *rest.Config) (*transport, error) {
 	dialer := newDialer(cfg.Dial)
 	cfg = rest.CopyConfig(cfg)
@@ -48,11 +50,13 @@ func newTransport(cfg *rest.Config) (*transport, error) {
 	}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         detail.DialHolder.Dial, // of an exec plugin, which calls ours
+		DialContext:         detail.DialHolder.Dial, // ours, or an exec plugin's around it
 		TLSClientConfig:     tls,
 		TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		MaxIdleConnsPerHost: 25, // for HTTP/1.1, where each watch has a connection
 		DisableCompression:  cfg.DisableCompression,
-		ForceAttemptHTTP2:   true,
+		ForceAttemptHTTP2:   os.Getenv("DISABLE_HTTP2") == "", // as client-go has it
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
 	}
 	if detail.Proxy != nil {

@@ -131,15 +131,16 @@ func TestDefaultACLTakesNothing(t *testing.T) {
 	})
 }
 
-// modesAreRight publishes into a directory that was prepared.
-func modesAreRight(t *testing.T, prepare func(dir string)) {
+// modesAreRight publishes before and after a change of the directory.
+func modesAreRight(t *testing.T, change func(dir string)) {
 	t.Helper()
 	for _, flat := range []bool{false, true} {
 		dir := memoryDir(t)
-		prepare(dir)
 		opts := testOptions(t, dir)
 		opts.Flat = flat
 		w := open(t, opts)
+		publish(t, w, fewer)
+		change(dir)
 		publish(t, w, mixed)
 		must(filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 			info, _ := d.Info()

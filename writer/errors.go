@@ -1,8 +1,11 @@
 package writer
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"syscall"
 )
@@ -44,4 +47,24 @@ func (w *Writer) explain(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w (%s)", err, hint)
+}
+
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// warn says, with what in constant words, that something failed that takes
+// nothing from the app, and has it tried again. It says so once, until all could
+// be tidied.
+func (w *Writer) warn(what, path string, err error) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.untidy = true
+		w.wakeRun()
+		level := slog.LevelWarn
+		if w.said[what+path] || len(w.said) >= maxForeign {
+			level = slog.LevelDebug
+		}
+		w.said[what+path] = true
+		w.log.Log(context.Background(), level, what, "path", path, "err", err)
+	}
 }

@@ -98,7 +98,8 @@ func (v *rootVolume) Mkdir(name string, mode fs.FileMode) error {
 	if !ok {
 		return v.root.Mkdir(name, mode)
 	}
-	return pathError("mkdirat", name, unix.Mkdirat(dir, base, uint32(mode.Perm())))
+	_, err := retry(func() (int, error) { return 0, unix.Mkdirat(dir, base, uint32(mode.Perm())) })
+	return pathError("mkdirat", name, err)
 }
 
 // Symlink makes a link.
@@ -107,7 +108,8 @@ func (v *rootVolume) Symlink(target, name string) error {
 	if !ok {
 		return v.root.Symlink(target, name)
 	}
-	return pathError("symlinkat", name, unix.Symlinkat(target, dir, base))
+	_, err := retry(func() (int, error) { return 0, unix.Symlinkat(target, dir, base) })
+	return pathError("symlinkat", name, err)
 }
 
 // Rename renames an entry over another one.
@@ -178,7 +180,12 @@ func (f *rawFile) Write(data []byte) (written int, err error) {
 	return written, nil
 }
 
+// Chmod looks first: a mode that is set is an event for every watch, also ours.
 func (f *rawFile) Chmod(mode fs.FileMode) error {
+	var st unix.Stat_t
+	if unix.Fstat(f.fd, &st) == nil && st.Mode&0o7777 == uint32(mode.Perm()) {
+		return nil
+	}
 	return pathError("fchmod", f.name, unix.Fchmod(f.fd, uint32(mode.Perm())))
 }
 

@@ -1,16 +1,13 @@
 package writer
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"path"
 	"slices"
-	"syscall"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
@@ -177,7 +174,7 @@ func contents(root string, flat bool, set Set) (dirs []string, files map[string]
 // mkdir makes a directory with the mode that the files' mode asks for, past any
 // umask, and with the setgid bit if it inherited one (fsGroup).
 func (w *Writer) mkdir(name string, fileMode fs.FileMode) error {
-	if err := w.vol.Mkdir(name, dirMode(fileMode)); err != nil || w.vol.Exact(dirMode(fileMode)) {
+	if err := w.vol.Mkdir(name, dirMode(fileMode)); err != nil {
 		return err
 	}
 	return w.setDirMode(name, fileMode)
@@ -207,10 +204,8 @@ func (w *Writer) writeFile(name string, data []byte, mode fs.FileMode) (err erro
 	if _, err := f.Write(data); err != nil {
 		return fmt.Errorf("write a file: %w", err)
 	}
-	if !w.vol.Exact(mode) {
-		if err := f.Chmod(mode); err != nil {
-			return fmt.Errorf("set a file's mode: %w", err)
-		}
+	if err := f.Chmod(mode); err != nil {
+		return fmt.Errorf("set a file's mode: %w", err)
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync a file: %w", err)
@@ -272,10 +267,6 @@ func (w *Writer) markComplete(cur *generation) error {
 	return nil
 }
 
-func noSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
 // page is what a file system hands out: a small file takes one.
 const page = 4096
 
@@ -289,20 +280,4 @@ func size(set Set) (bytes int64) {
 		}
 	}
 	return max(bytes, page)
-}
-
-// warn says, with what in constant words, that something failed that takes
-// nothing from the app, and has it tried again. It says so once, until all could
-// be tidied.
-func (w *Writer) warn(what, path string, err error) {
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.untidy = true
-		w.wakeRun()
-		level := slog.LevelWarn
-		if w.said[what+path] || len(w.said) >= maxForeign {
-			level = slog.LevelDebug
-		}
-		w.said[what+path] = true
-		w.log.Log(context.Background(), level, what, "path", path, "err", err)
-	}
 }

@@ -35,7 +35,7 @@ type seam struct {
 // The classification, checked against the interfaces.
 var (
 	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "Wake", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Exact", "Close"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -114,9 +114,6 @@ func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.
 func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
 func (s *seam) Hold(name string) (func(), bool)            { s.look(); return s.under.Hold(name) }
 func (s *seam) Close() error                               { return s.under.Close() }
-
-// Exact is never: what sets modes is then called, too.
-func (s *seam) Exact(fs.FileMode) bool { s.look(); return false }
 
 type seamFile struct {
 	s     *seam

@@ -6,8 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -31,7 +29,6 @@ type volume interface {
 	// These look. Hold opens a directory until release: what lies directly in it
 	// is then reached through its handle, without a walk from DIR for each call.
 	Hold(name string) (release func(), held bool)
-	Exact(mode fs.FileMode) bool // the umask takes nothing of it
 	Lstat(name string) (fs.FileInfo, error)
 	Readlink(name string) (string, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
@@ -44,7 +41,7 @@ type volume interface {
 // file is a file that is being made.
 type file interface {
 	Write([]byte) (int, error)
-	Chmod(fs.FileMode) error
+	Chmod(fs.FileMode) error // or nothing, if that is its mode
 	Sync() error
 	Close() error
 }
@@ -65,7 +62,6 @@ type rootVolume struct {
 	held map[string]int // descriptors of open directories
 	// memory: on tmpfs, where the kernel's fsync does nothing, none is called.
 	memory bool
-	umask  fs.FileMode // what is taken of a mode, at most
 }
 
 // openVolume opens and locks the volume that is mounted at dir.
@@ -84,7 +80,7 @@ func openVolume(dir string) (*rootVolume, error) {
 		_ = root.Close()
 		return nil, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
 	}
-	v := &rootVolume{root: root, dir: f, memory: onMemory(int(f.Fd())), umask: umask(int(f.Fd())), held: map[string]int{}}
+	v := &rootVolume{root: root, dir: f, memory: onMemory(int(f.Fd())), held: map[string]int{}}
 	if err := v.claim(dir); err != nil {
 		_ = v.Close()
 		return nil, err
@@ -113,29 +109,6 @@ func onMemory(dir int) bool {
 	var st unix.Statfs_t
 	return unix.Fstatfs(dir, &st) == nil && st.Type == unix.TMPFS_MAGIC
 }
-
-// umask gives what the kernel takes of the mode of what is made below an open
-// directory: this process's umask, which can only be read from /proc; or all,
-// where that is not to be had, or a default ACL comes in the place of it.
-func umask(dir int) fs.FileMode {
-	const all = 0o777
-	if _, err := unix.Fgetxattr(dir, "system.posix_acl_default", nil); err != unix.ENODATA && err != unix.EOPNOTSUPP {
-		return all
-	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return all
-	}
-	_, after, _ := strings.Cut(string(status), "\nUmask:")
-	line, _, _ := strings.Cut(after, "\n")
-	mask, err := strconv.ParseUint(strings.TrimSpace(line), 8, 32)
-	if err != nil {
-		return all
-	}
-	return fs.FileMode(mask)
-}
-
-func (v *rootVolume) Exact(mode fs.FileMode) bool { return mode&v.umask == 0 }
 
 // lock waits for a moment: a command that was being started when the process
 // before us was killed has the descriptor until it runs its program.

@@ -58,20 +58,25 @@ func (b *bench) idleOf(n int) ([]string, error) {
 	}, nil
 }
 
-// watch counts the moments in which the process did something: what lies within
-// some ticks of each other is one.
+// watch counts the moments in which the process did something. One ends with a
+// second in which it did nothing.
 func (b *bench) watch(c *sidecar, d time.Duration) (moments int, err error) {
-	ticker, end := time.NewTicker(50*time.Millisecond), time.After(d)
+	const tick, pause = 50 * time.Millisecond, 20
+	ticker, end := time.NewTicker(tick), time.After(d)
 	defer ticker.Stop()
 	last, err := activityOf(c.PID())
-	for working := false; err == nil; {
+	for quiet := pause; err == nil; {
 		select {
 		case <-ticker.C:
 			var now activity
-			if now, err = activityOf(c.PID()); now.switches != last.switches && !working {
-				moments++
+			now, err = activityOf(c.PID())
+			if quiet++; now.switches != last.switches {
+				if quiet > pause {
+					moments++
+				}
+				quiet = 0
 			}
-			working, last = now.switches != last.switches, now
+			last = now
 		case <-end:
 			return moments, nil
 		case <-b.ctx.Done():
