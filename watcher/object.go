@@ -54,12 +54,10 @@ const (
 	fieldLast     = 2 // of all these
 )
 
-// Reset and Unmarshal are what the protobuf serializer asks of an object.
-
-// Reset empties it.
+// Reset empties a Secret, for the protobuf serializer.
 func (s *apiSecret) Reset() { *s = apiSecret{} }
 
-// Unmarshal decodes a Secret. It copies what it keeps.
+// Unmarshal decodes a Secret from protobuf. It copies what it keeps.
 func (s *apiSecret) Unmarshal(message []byte) error {
 	return eachField(message, func(number protowire.Number, content []byte) error {
 		switch number {
@@ -95,10 +93,10 @@ func (s *apiSecret) unmarshalEntry(message []byte) error {
 	return nil
 }
 
-// Reset empties it.
+// Reset empties a list, for the protobuf serializer.
 func (l *apiSecretList) Reset() { *l = apiSecretList{} }
 
-// Unmarshal decodes a list. It copies what it keeps.
+// Unmarshal decodes a list from protobuf. It copies what it keeps.
 func (l *apiSecretList) Unmarshal(message []byte) error {
 	return eachField(message, func(number protowire.Number, content []byte) error {
 		switch number {
