@@ -56,6 +56,39 @@ func TestTokenIsReadAgain(t *testing.T) {
 	r.has("db", "1", 11*time.Second)
 }
 
+// TestNewTokenForAll: what one watch finds out all of them get, those too that
+// the server had not refused.
+func TestNewTokenForAll(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.put("calm", "1", "", nil)
+	a.put("refused", "1", "", nil)
+	var anew atomic.Bool
+	unauthorized := status(401, "Unauthorized", "Unauthorized")
+	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
+		fresh := r.Header.Get("Authorization") == "Bearer new"
+		if strings.Contains(r.URL.RawQuery, "calm") {
+			anew.Store(anew.Load() || fresh && isWatch(r))
+			return false
+		}
+		return !fresh && unauthorized(w, r)
+	})
+	file := filepath.Join(t.TempDir(), "token")
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("old")
+	cfg := a.config("")
+	cfg.BearerToken, cfg.BearerTokenFile = "old", file
+	r := start(t, Options{Config: cfg, Names: []string{"calm", "refused"}})
+	r.wait("one is up, one is down", 5*time.Second, func() bool { return r.up("secret/calm") && len(r.logs.level("WARN")) == 1 })
+	write("new")
+	r.has("refused", "1", 11*time.Second)
+	r.wait("the calm one began anew", 5*time.Second, anew.Load)
+}
+
 // TestClientCertificateIsReadAgain: the same of a kubeconfig's certificate.
 func TestClientCertificateIsReadAgain(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,6 @@ func read(t *testing.T, mediaType string, theirs runtime.Object) runtime.Object 
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear(text) // it is a buffer that is used again
 	return ours
 }
 
@@ -108,6 +107,21 @@ func TestCopyIsItsOwn(t *testing.T) {
 	sameSecret(t, "the original", ours, everything())
 }
 
+// TestUnmarshalKeepsNothingOfTheMessage: it is a buffer that is used again.
+func TestUnmarshalKeepsNothingOfTheMessage(t *testing.T) {
+	want := everything()
+	message, err := want.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got apiSecret
+	if err := got.Unmarshal(message); err != nil {
+		t.Fatal(err)
+	}
+	clear(message)
+	sameSecret(t, "after the message was overwritten", got, want)
+}
+
 // TestBrokenProtobuf: what is no Secret is an error, not a Secret with less in
 // it.
 func TestBrokenProtobuf(t *testing.T) {
@@ -148,6 +162,7 @@ func FuzzProtobuf(f *testing.F) {
 	}
 	f.Add(message)
 	f.Add([]byte("\x12\x05\x0a\x01a\x12\x00\x12\x03\x0a\x01a\x98\x06\x01")) // a key twice, and a field of the future
+	f.Add([]byte("\x12\x00\x12\x03\x12\x01v"))                              // entries without a key, and without a value
 	f.Fuzz(func(t *testing.T, message []byte) {
 		var ours apiSecret
 		var theirs corev1.Secret

@@ -211,9 +211,7 @@ func (v *rootVolume) Remove(name string) error {
 		return err
 	}
 	if _, held := v.held[name]; held {
-		if err := unlink(unix.AT_REMOVEDIR); err != unix.ENOTDIR {
-			return pathError("unlinkat", name, err)
-		}
+		return pathError("unlinkat", name, unlink(unix.AT_REMOVEDIR))
 	}
 	err := unlink(0)
 	if err == unix.EISDIR || err == unix.EPERM { // Linux says the first, POSIX the second
