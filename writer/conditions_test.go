@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // inNamespace runs a role in a child with its own user and mount namespace, in
@@ -175,7 +178,7 @@ func TestFailedSync(t *testing.T) {
 	publish(t, w, mixed)
 	swapped := false
 	seam.reset(func(_ int, call call, do func() error) error {
-		swapped = swapped || call.op == "Rename" && call.to == dataLink
+		swapped = swapped || call.op == "Rename" && call.to == plan.DataLink
 		if strings.Contains(call.op, "Sync") && swapped {
 			return syscall.EIO
 		}
@@ -212,7 +215,7 @@ func TestFailedSync(t *testing.T) {
 // length of one.
 func TestNoValueIsLogged(t *testing.T) {
 	const canary = "hunter2-canary"
-	h := newHealer(t, false, newInotify, nil)
+	h := newHealer(t, false, inotify.New, nil)
 	set := one("db", files("1", "password", canary, "long", strings.Repeat(canary, 12345)))
 	publish(t, h.Writer, set)
 	put(current(h.dir), "db/password", canary+"evil")

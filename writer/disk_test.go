@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // node is an inode of the model: what it is never changes, what it holds does.
@@ -93,7 +95,7 @@ func (d *disk) record(at int, c call) {
 				e.durable = at
 			}
 		}
-	case "file.Close", "Wake":
+	case "file.Close":
 	default:
 		panic("a call that the model does not know: " + c.op)
 	}
@@ -156,7 +158,7 @@ func (d *disk) open(k int) (out []*effect) {
 // and whether all are readable for apps.
 func (s state) published() map[string]string {
 	top := s.entries[s.root]
-	data := top[dataLink]
+	data := top[plan.DataLink]
 	if data == nil {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Reason puts an error of Publish in one of a few words, for a metric.
+// Reason gives an error of Publish as one of a few words, for a metric.
 func Reason(err error) string {
 	switch {
 	case errors.Is(err, ErrUnusable):
@@ -29,8 +29,8 @@ func Reason(err error) string {
 }
 
 // explain adds to an error of the volume what to do about it. For a full one it
-// says what is left and not what was needed: that would tell how long the
-// values are.
+// tells what is free and not what was needed: that would tell how long the values
+// are.
 func (w *Writer) explain(err error) error {
 	var hint string
 	switch Reason(err) {
@@ -53,18 +53,37 @@ func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// warn says, with what in constant words, that something failed that takes
-// nothing from the app, and has it tried again. It says so once, until all could
-// be tidied.
-func (w *Writer) warn(what, path string, err error) {
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.untidy = true
-		w.wakeRun()
-		level := slog.LevelWarn
-		if w.said[what+path] || len(w.said) >= maxForeign {
-			level = slog.LevelDebug
-		}
-		w.said[what+path] = true
-		w.log.Log(context.Background(), level, what, "path", path, "err", err)
+// retryLater logs a failure that takes nothing from the app, with what in
+// constant words, and has it tried again. It warns once, until all went through.
+func (w *Writer) retryLater(what, path string, err error) {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return
 	}
+	w.pending = true
+	poke(w.poke)
+	level := slog.LevelWarn
+	if !noteOnce(w.warned, what+path) {
+		level = slog.LevelDebug
+	}
+	w.log.Log(context.Background(), level, what, "path", path, "err", err)
+}
+
+// noteForeign warns once of an entry that is not ours.
+func (w *Writer) noteForeign(name string) {
+	if noteOnce(w.foreign, name) {
+		w.log.Warn("an entry in the volume is not of secret-sync: it stays", "path", name)
+	}
+}
+
+// maxNoted bounds how many warnings are remembered.
+const maxNoted = 64
+
+// noteOnce tells whether a warning is to be logged: one that is not noted yet,
+// while there is room for it.
+func noteOnce(noted map[string]bool, what string) bool {
+	if noted[what] || len(noted) >= maxNoted {
+		return false
+	}
+	noted[what] = true
+	return true
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // plant makes an arbitrary tree: the bytes choose from names that mean something
@@ -106,7 +108,7 @@ func FuzzRecovery(f *testing.F) {
 			}
 			settle(w, c)
 			check(t, dir, flat, mixed)
-			if n, err := w.Publish(changes); err != nil || n == 0 || n > maxGeneration {
+			if n, err := w.Publish(changes); err != nil || n == 0 || n > plan.MaxGeneration {
 				t.Fatalf("generation %d, %v", n, err)
 			}
 			settle(w, c)
@@ -131,10 +133,10 @@ func check(t *testing.T, dir string, flat bool, set Set) {
 	generations := 0
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if generationName.MatchString(e.Name()) {
+		if plan.GenerationName.MatchString(e.Name()) {
 			generations++
 		}
-		if strings.HasSuffix(e.Name(), temporary) {
+		if strings.HasSuffix(e.Name(), plan.Temporary) {
 			t.Errorf("%s is left", e.Name())
 		}
 	}
@@ -158,20 +160,21 @@ func FuzzParseRecord(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := parseRecord(data)
+		r, err := plan.ParseRecord(data)
 		if err != nil {
 			return
 		}
-		_ = r.changesSince(0)
-		_ = r.changesSince(r.Generation)
-		for name := range links(r.Flat, r.asFiles()) {
-			if !fs.ValidPath(name) || name == "." || strings.HasPrefix(topOf(name), "..") {
+		_ = r.ChangesSince(0)
+		_ = r.ChangesSince(r.Generation)
+		for _, e := range plan.New("dir", r, Set{}).Outside {
+			name := e.Path
+			if !fs.ValidPath(name) || name == "." || strings.HasPrefix(plan.Top(name), "..") {
 				t.Errorf("a link at %q", name)
 			}
 		}
 		again, err := json.Marshal(r)
 		must(err)
-		if _, err := parseRecord(again); err != nil {
+		if _, err := plan.ParseRecord(again); err != nil {
 			t.Errorf("not read again: %v", err)
 		}
 	})

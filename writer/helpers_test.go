@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // files makes the Files of a Secret: key, value, key, value, …
@@ -58,7 +60,9 @@ func (c *clock) Add(d time.Duration) {
 }
 
 // noInotify keeps tests that have nothing to do with it from using it up.
-func noInotify() (*inotify, error) { return nil, fmt.Errorf("off in this test: %w", syscall.ENOSYS) }
+func noInotify(string, *slog.Logger) (*inotify.Watcher, error) {
+	return nil, fmt.Errorf("off in this test: %w", syscall.ENOSYS)
+}
 
 func testOptions(t testing.TB, dir string) Options {
 	return Options{
@@ -149,7 +153,7 @@ func shown(flat bool, set Set) map[string]string {
 	out := map[string]string{}
 	for name, f := range set.Secrets {
 		for file, value := range f.Content {
-			out[inGeneration(flat, name, file)] = string(value)
+			out[plan.Path(flat, name, file)] = string(value)
 		}
 	}
 	return out
@@ -166,7 +170,7 @@ func tree(t testing.TB, dir string) map[string]string {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if generationName.MatchString(e.Name()) {
+		if plan.GenerationName.MatchString(e.Name()) {
 			times[e.Name()] = fmt.Sprintf("TIME%d", len(times)+1)
 		}
 	}

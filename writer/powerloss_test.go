@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // choices gives what may have happened, in every combination while those are
@@ -185,7 +187,7 @@ func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
 			renamed, synced = true, false
 		case c.op == "SyncDir" && c.name == ".":
 			synced = true
-		case c.op == "Remove" && strings.HasPrefix(c.name, linkTemp):
+		case c.op == "Remove" && strings.HasPrefix(c.name, plan.LinkTemp):
 			removed++
 			if !renamed || !synced {
 				t.Errorf("%v before the renaming was on disk", c)

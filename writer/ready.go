@@ -2,33 +2,33 @@ package writer
 
 import (
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
+
+	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // Ready tells whether a complete generation is in the volume at dir, nil if so.
 // It only looks, needs no lock, and works beside the Writer, in its process or
 // in another one.
 func Ready(dir string) error {
-	root, err := os.OpenRoot(dir)
+	vol, err := mount.Look(dir)
 	if err != nil {
 		return fmt.Errorf("open the volume: %w", err)
 	}
-	defer root.Close()
-	vol := &rootVolume{root: root}
-	target, err := vol.Readlink(dataLink)
+	defer func() { _ = vol.Close() }()
+	target, err := vol.Readlink(plan.DataLink)
 	if err != nil {
 		return fmt.Errorf("no generation is in %q yet", dir)
 	}
-	if !generationName.MatchString(target) {
-		return fmt.Errorf("%s in %q leads to %q, which is no generation", dataLink, dir, target)
+	if !plan.GenerationName.MatchString(target) {
+		return fmt.Errorf("%s in %q leads to %q, which is no generation", plan.DataLink, dir, target)
 	}
-	data, err := vol.ReadFile(recordName(target))
+	data, err := vol.ReadFile(plan.RecordName(target))
 	if err != nil {
 		return fmt.Errorf("read the record of %q: %w", target, err)
 	}
-	rec, err := parseRecord(data)
+	rec, err := plan.ParseRecord(data)
 	if err != nil {
 		return err
 	}
@@ -37,8 +37,8 @@ func Ready(dir string) error {
 	}
 	for secret, s := range rec.Secrets {
 		for file := range s.Files {
-			p := path.Join(target, inGeneration(rec.Flat, secret, file))
-			if info, err := vol.Lstat(p); err != nil || info.Mode().Type() != fs.FileMode(0) {
+			p := path.Join(target, plan.Path(rec.Flat, secret, file))
+			if info, err := vol.Lstat(p); err != nil || !info.Mode.IsRegular() {
 				return fmt.Errorf("generation %d in %q lacks %q", rec.Generation, dir, p)
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -87,12 +89,12 @@ func TestRecovery(t *testing.T) {
 		"stale temporaries":          {func(dir, _ string) { litter(dir) }, 2, false, "..data_tmp"},
 		"orphan of a higher number":  {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2, false, "..2031_01_01_00_00_00.1"},
 		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false, "..2031_01_01_00_00_00.1.json"},
-		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, dataLink))) }, 2, false, ""},
+		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, plan.DataLink))) }, 2, false, ""},
 		"..data dangling":            {func(dir, _ string) { relink(dir, "..2001_01_01_00_00_00.1") }, 2, false, ""},
 		"..data leads outside":       {func(dir, _ string) { relink(dir, "/etc") }, 2, false, ""},
 		"..data is a directory":      {func(dir, _ string) { relink(dir, ""); put(dir, "..data/db/password", "evil") }, 2, false, ""},
 		"..data is a file":           {func(dir, _ string) { relink(dir, ""); put(dir, "..data", "evil") }, 2, false, ""},
-		"..data is a FIFO":           {func(dir, _ string) { relink(dir, ""); must(syscall.Mkfifo(filepath.Join(dir, dataLink), 0o600)) }, 2, false, ""},
+		"..data is a FIFO":           {func(dir, _ string) { relink(dir, ""); must(syscall.Mkfifo(filepath.Join(dir, plan.DataLink), 0o600)) }, 2, false, ""},
 		"links missing":              {func(dir, _ string) { must(os.RemoveAll(filepath.Join(dir, "db"))) }, 2, false, ""},
 		"links foreign": {func(dir, _ string) {
 			must(os.RemoveAll(filepath.Join(dir, "db")))
@@ -125,12 +127,17 @@ func TestRecovery(t *testing.T) {
 		"record of a forged number": {func(_, gen string) {
 			must(os.WriteFile(gen+".json", []byte(`{"format":1,"generation":18446744073709551615,"fileMode":420}`), 0o644))
 		}, 3, true, ""},
-		"record is a directory":   {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
-		"told unreadable":         {func(dir, _ string) { put(dir, notifyFile, "{") }, 2, true, ""},
-		"told of another format":  {func(dir, _ string) { put(dir, notifyFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
-		"told of a forged number": {func(dir, _ string) { put(dir, notifyFile, `{"format":1,"told":{"webhook":18446744073709551615}}`) }, 2, true, ""},
-		"told is a directory":     {func(dir, _ string) { must(os.Remove(filepath.Join(dir, notifyFile))); put(dir, notifyFile+"/x", "") }, 2, true, ""},
-		"told more than is there": {func(dir, _ string) { put(dir, notifyFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
+		"record is a directory":  {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
+		"told unreadable":        {func(dir, _ string) { put(dir, plan.NotifiedFile, "{") }, 2, true, ""},
+		"told of another format": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
+		"told of a forged number": {func(dir, _ string) {
+			put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":18446744073709551615}}`)
+		}, 2, true, ""},
+		"told is a directory": {func(dir, _ string) {
+			must(os.Remove(filepath.Join(dir, plan.NotifiedFile)))
+			put(dir, plan.NotifiedFile+"/x", "")
+		}, 2, true, ""},
+		"told more than is there": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
 		"Secret of before left": {func(dir, _ string) {
 			must(os.Mkdir(dir+"/was", 0o755))
 			must(os.Symlink("../..data/was", dir+"/was/..data"))
@@ -177,7 +184,7 @@ func TestRecovery(t *testing.T) {
 				maps.DeleteFunc(tr, func(p, _ string) bool {
 					return strings.HasSuffix(p, ".json") || p == "foreign" || strings.HasPrefix(p, "TIME")
 				})
-				delete(tr, dataLink)
+				delete(tr, plan.DataLink)
 			}
 			equal(t, "links in the end", got, want)
 			if next := publish(t, w, changes); next <= number || name == "told more than is there" && next != 41 {
@@ -200,9 +207,9 @@ func put(dir, name, content string) {
 
 // relink makes ..data lead to target, "" for not being there.
 func relink(dir, target string) {
-	must(os.Remove(filepath.Join(dir, dataLink)))
+	must(os.Remove(filepath.Join(dir, plan.DataLink)))
 	if target != "" {
-		must(os.Symlink(target, filepath.Join(dir, dataLink)))
+		must(os.Symlink(target, filepath.Join(dir, plan.DataLink)))
 	}
 }
 
@@ -211,7 +218,7 @@ func orphan(dir, from, name string, number uint64) {
 	must(os.CopyFS(filepath.Join(dir, name), os.DirFS(from)))
 	data, err := os.ReadFile(from + ".json")
 	must(err)
-	var r record
+	var r plan.Record
 	must(json.Unmarshal(data, &r))
 	r.Generation = number
 	data, err = json.Marshal(r)

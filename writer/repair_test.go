@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // healer is a writer whose Run runs.
@@ -44,7 +47,7 @@ func (b *lockedBuffer) count(what string) int {
 	return strings.Count(b.buf.String(), what)
 }
 
-func newHealer(t *testing.T, flat bool, notify func() (*inotify, error), limit *rate.Limiter) *healer {
+func newHealer(t *testing.T, flat bool, notify func(string, *slog.Logger) (*inotify.Watcher, error), limit *rate.Limiter) *healer {
 	t.Helper()
 	h := &healer{dir: memoryDir(t), sweep: make(chan time.Time)}
 	opts := Options{
@@ -73,7 +76,7 @@ func newHealer(t *testing.T, flat bool, notify func() (*inotify, error), limit *
 func (h *healer) intact() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.inspect(h.current.Load())) == 0
+	return len(h.mismatches(h.current.Load())) == 0
 }
 
 // until polls: what it waits for is a file system that another goroutine mends.
@@ -92,7 +95,7 @@ func until(t *testing.T, what string, ok func() bool) {
 func targets(flat bool, dir string) map[string]string {
 	gen := filepath.Base(current(dir))
 	all := map[string]string{
-		"..data": dataLink, "generation": gen, "record": gen + ".json", "told": notifyFile,
+		"..data": plan.DataLink, "generation": gen, "record": gen + ".json", "told": plan.NotifiedFile,
 	}
 	if flat {
 		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password", "directory in it": gen + "/conf"})
@@ -116,7 +119,7 @@ var changesTo = map[string]func(p string, info os.FileInfo) bool{
 		return true
 	},
 	"chmod": func(p string, info os.FileInfo) bool {
-		if info.Mode()&os.ModeSymlink != 0 || strings.HasSuffix(p, notifyFile) {
+		if info.Mode()&os.ModeSymlink != 0 || strings.HasSuffix(p, plan.NotifiedFile) {
 			return false
 		}
 		must(os.Chmod(p, 0o700))
@@ -162,7 +165,7 @@ func TestRepair(t *testing.T) {
 	cases := 0
 	for _, flat := range []bool{false, true} {
 		for _, way := range []string{"inotify", "sweep"} {
-			notify := newInotify
+			notify := inotify.New
 			if way == "sweep" {
 				notify = noInotify
 			}

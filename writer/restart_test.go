@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // In a volume that holds nothing of ours, a name that is taken stays, nothing is
@@ -79,7 +81,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	must(err)
 	for _, e := range entries {
-		if e.Name() != notifyFile {
+		if e.Name() != plan.NotifiedFile {
 			must(os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
@@ -99,7 +101,7 @@ func TestALostToldRecordOwesAllTargetsAcrossRestarts(t *testing.T) {
 	must(w.SetTold("a", n))
 	must(w.SetTold("b", n))
 	shut(t, w)
-	put(dir, notifyFile, "garbage")
+	put(dir, plan.NotifiedFile, "garbage")
 	w = open(t, testOptions(t, dir))
 	must(w.SetTold("a", n)) // and a crash before b was told
 	shut(t, w)

@@ -1,8 +1,9 @@
 package writer
 
 import (
-	"slices"
 	"time"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // Old generations stay for readers who hold a directory or a file of them. The
@@ -11,7 +12,7 @@ import (
 const (
 	grace     = 10 * time.Second
 	graceMost = 16 // generations
-	graceSize = 4  // times the newest one's size, together
+	graceSize = 4  // times the newest one's size, all of them
 	// graceFree is what small ones may take however small the newest is: by size
 	// alone there would be four, which is 13 ms at 300 publishes a second, and a
 	// reader can be off the processor for that long.
@@ -23,37 +24,33 @@ type retired struct {
 	dir  string
 	at   time.Time // when it was replaced
 	size int64     // bytes that its files take
-
-	dirs, files []string // what it has, the outer directories first; nil if not known
 }
-
-// knownMost is how many names are kept of an old generation, to remove it
-// without a listing.
-const knownMost = 64
 
 // retire begins the grace of a generation that was replaced.
-func (w *Writer) retire(g *generation, size int64) {
-	r := retired{dir: g.dir, at: w.opts.now(), size: size}
-	if dirs, files := g.names(); len(dirs)+len(files) <= knownMost {
-		r.dirs, r.files = dirs, files
-	}
-	w.old = append(w.old, r)
-	w.wakeRun()
+func (w *Writer) retire(dir string, size int64) {
+	w.old = append(w.old, retired{dir: dir, at: w.opts.now(), size: size})
+	poke(w.poke)
 }
 
-// wakeRun has Run look what there is to time.
-func (w *Writer) wakeRun() {
-	select {
-	case w.poke <- struct{}{}:
-	default:
+// page is what a file system hands out: a small file takes one.
+const page = 4096
+
+func pages(bytes int64) int64 { return (bytes + page - 1) / page * page }
+
+// size is what the files of set take on a volume, in bytes, in whole pages.
+func size(set Set) (bytes int64) {
+	for _, f := range set.Secrets {
+		for _, v := range f.Content {
+			bytes += pages(int64(len(v)))
+		}
 	}
+	return max(bytes, page)
 }
 
-// unfinished tells whether something did not go through after a swap or at start.
-func (w *Writer) unfinished() bool {
+func (w *Writer) endGrace() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.untidy || w.unlinked
+	w.collect()
 }
 
 // collect removes the generations whose grace is over, and the oldest of those
@@ -87,45 +84,13 @@ func (w *Writer) dropOldest() bool {
 	if len(w.old) == 0 || !w.syncSwap() {
 		return false
 	}
-	r := w.old[0]
+	dir := w.old[0].dir
 	w.old = w.old[1:]
-	w.warn("could not remove an old generation, will try again", r.dir, w.removeGeneration(r))
-	return true
-}
-
-// removeGeneration removes the record last: a directory without one would not
-// tell a later start that it is older.
-func (w *Writer) removeGeneration(r retired) error {
-	if !w.removeKnown(r) {
-		if err := w.removeAll(r.dir); err != nil {
-			return err
-		}
+	err := w.removeAll(dir)
+	if err == nil { // last: a directory without a record would not tell a later start that it is older
+		err = w.removeAll(plan.RecordName(dir))
 	}
-	if err := w.remove(recordName(r.dir)); err != nil { // a directory, planted there
-		return w.removeAll(recordName(r.dir))
-	}
-	return nil
-}
-
-// removeKnown removes what is known to be there, and tells whether that was all.
-// It touches nothing where someone put a link in the place of a directory: that
-// may lead into the generation that apps see.
-func (w *Writer) removeKnown(r retired) bool {
-	release, held := w.hold(r.dirs)
-	defer release()
-	if !held || len(r.dirs) == 0 {
-		return false
-	}
-	for _, name := range r.files {
-		if w.remove(name) != nil {
-			return false
-		}
-	}
-	for _, name := range slices.Backward(r.dirs) {
-		if w.remove(name) != nil {
-			return false
-		}
-	}
+	w.retryLater("could not remove an old generation, will try again", dir, err)
 	return true
 }
 

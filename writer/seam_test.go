@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
 // call is one call through the seam that changes something.
@@ -23,7 +25,7 @@ func (c call) String() string { return fmt.Sprintf("%s %s %s", c.op, c.name, c.t
 // that is new in the interface does not compile until it is sorted here into
 // those that change something and those that look.
 type seam struct {
-	under volume
+	under mount.Volume
 	mu    sync.Mutex
 	looks int
 	calls []call
@@ -34,8 +36,8 @@ type seam struct {
 
 // The classification, checked against the interfaces.
 var (
-	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "Wake", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close"}
+	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close", "file.Stat"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -71,8 +73,8 @@ func (s *seam) Mkdir(name string, mode fs.FileMode) error {
 	return s.change(call{op: "Mkdir", name: name, mode: mode}, func() error { return s.under.Mkdir(name, mode) })
 }
 
-func (s *seam) Create(name string, mode fs.FileMode) (file, error) {
-	var f file
+func (s *seam) Create(name string, mode fs.FileMode) (mount.File, error) {
+	var f mount.File
 	err := s.change(call{op: "Create", name: name, mode: mode}, func() (err error) { f, err = s.under.Create(name, mode); return err })
 	if err != nil {
 		if f != nil { // it failed but did happen: the caller has no handle
@@ -103,28 +105,26 @@ func (s *seam) SyncDir(name string) error {
 	return s.change(call{op: "SyncDir", name: name}, func() error { return s.under.SyncDir(name) })
 }
 
-func (s *seam) Wake(name string) error {
-	return s.change(call{op: "Wake", name: name}, func() error { return s.under.Wake(name) })
-}
-
-func (s *seam) Lstat(name string) (fs.FileInfo, error)     { s.look(); return s.under.Lstat(name) }
+func (s *seam) Lstat(name string) (mount.Info, error)      { s.look(); return s.under.Lstat(name) }
 func (s *seam) Readlink(name string) (string, error)       { s.look(); return s.under.Readlink(name) }
 func (s *seam) ReadDir(name string) ([]fs.DirEntry, error) { s.look(); return s.under.ReadDir(name) }
 func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.under.ReadFile(name) }
 func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
-func (s *seam) Hold(name string) (func(), bool)            { s.look(); return s.under.Hold(name) }
+func (s *seam) Hold(name string) (func(), error)           { s.look(); return s.under.Hold(name) }
 func (s *seam) Close() error                               { return s.under.Close() }
 
 type seamFile struct {
 	s     *seam
 	name  string
-	under file
+	under mount.File
 }
 
 func (f *seamFile) Write(p []byte) (n int, err error) {
 	err = f.s.change(call{op: "file.Write", name: f.name, data: slices.Clone(p)}, func() (err error) { n, err = f.under.Write(p); return err })
 	return n, err
 }
+
+func (f *seamFile) Stat() (fs.FileInfo, error) { f.s.look(); return f.under.Stat() }
 
 func (f *seamFile) Chmod(mode fs.FileMode) error {
 	return f.s.change(call{op: "file.Chmod", name: f.name, mode: mode}, func() error { return f.under.Chmod(mode) })
@@ -146,16 +146,16 @@ func (f *seamFile) Close() error {
 // withSeam puts a seam before the volume of opts.
 func withSeam(opts Options) (Options, *seam) {
 	s := &seam{}
-	opts.volume = func(v volume) volume { s.under = v; return s }
+	opts.volume = func(v mount.Volume) mount.Volume { s.under = v; return s }
 	return opts, s
 }
 
 func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	var got []string
-	for m := range reflect.TypeFor[volume]().Methods() {
+	for m := range reflect.TypeFor[mount.Volume]().Methods() {
 		got = append(got, m.Name)
 	}
-	for m := range reflect.TypeFor[file]().Methods() {
+	for m := range reflect.TypeFor[mount.File]().Methods() {
 		got = append(got, "file."+m.Name)
 	}
 	want := slices.Concat(changing, looking)
@@ -169,7 +169,6 @@ func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	_, _ = s.Mkdir("x", 0), s.Chmod("x", 0)
 	_, _ = s.Create("x", 0)
 	_, _, _, _ = s.Symlink("x", "x"), s.Rename("x", "x"), s.Remove("x"), s.SyncDir("x")
-	_ = s.Wake("x")
 	f := &seamFile{s: s, under: rejectAll{}}
 	_, _ = f.Write(nil)
 	_, _, _ = f.Chmod(0), f.Sync(), f.Close()
@@ -189,7 +188,8 @@ var errInjected = errors.New("injected")
 // rejectAll is a file with which nothing works.
 type rejectAll struct{}
 
-func (rejectAll) Write([]byte) (int, error) { return 0, errInjected }
-func (rejectAll) Chmod(fs.FileMode) error   { return errInjected }
-func (rejectAll) Sync() error               { return errInjected }
-func (rejectAll) Close() error              { return errInjected }
+func (rejectAll) Write([]byte) (int, error)  { return 0, errInjected }
+func (rejectAll) Stat() (fs.FileInfo, error) { return nil, errInjected }
+func (rejectAll) Chmod(fs.FileMode) error    { return errInjected }
+func (rejectAll) Sync() error                { return errInjected }
+func (rejectAll) Close() error               { return errInjected }

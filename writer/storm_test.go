@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/secret-sync/secret-sync/writer/inotify"
 )
 
 // Its own writes repair nothing: publishes of all kinds, and a last change by
 // somebody else, after which all events of before have been looked at.
 func TestOwnWritesCauseNoRepair(t *testing.T) {
 	for _, flat := range []bool{false, true} {
-		h := newHealer(t, flat, newInotify, nil)
+		h := newHealer(t, flat, inotify.New, nil)
 		for i := range 60 {
 			publish(t, h.Writer, []Set{mixed, changes, fewer}[i%3])
 			must(h.SetTold("webhook", h.Newest()))
@@ -33,7 +35,7 @@ func TestOwnWritesCauseNoRepair(t *testing.T) {
 // and all is right once it stops.
 func TestStorm(t *testing.T) {
 	const burst = 5
-	h := newHealer(t, false, newInotify, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
+	h := newHealer(t, false, inotify.New, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
 	began := time.Now()
 	for h.log.count("something keeps changing") == 0 || time.Since(began) < time.Second {
 		_ = os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644)
@@ -54,7 +56,7 @@ func TestStorm(t *testing.T) {
 // A directory that is moved away and deleted makes fsnotify report an error with
 // its lock held: nobody may wait for that lock to take it.
 func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
-	h := newHealer(t, false, newInotify, rate.NewLimiter(rate.Inf, 1000))
+	h := newHealer(t, false, inotify.New, rate.NewLimiter(rate.Inf, 1000))
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {

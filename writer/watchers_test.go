@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // watchOnce watches what a path leads to now, as a program does that re-adds its
@@ -59,7 +61,7 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 			return two("db", files(itoa(n), "password", fmt.Sprint(n), "user", "always the same"), "tls", files("1", "crt", "x"))
 		}
 		publish(t, w, set(0))
-		paths := []string{".", inGeneration(flat, "db", "password"), inGeneration(flat, "db", "user"), inGeneration(flat, "tls", "crt")}
+		paths := []string{".", plan.Path(flat, "db", "password"), plan.Path(flat, "db", "user"), plan.Path(flat, "tls", "crt")}
 		if !flat {
 			paths = append(paths, "db")
 		}

@@ -78,20 +78,21 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// Files is what one Secret has in a generation.
-type Files struct {
-	UID, ResourceVersion string                  // go into the record, nothing is derived from them
-	Content              map[string]secret.Value // by clean relative path; no element begins with ".."
-}
+// What a generation is made of is the plan's.
+type (
+	Files   = plan.Files
+	Set     = plan.Set
+	Changes = plan.Changes
+)
 
-// Set is what a generation holds, by the name of the Secret.
-type Set struct {
-	Complete bool
-	Secrets  map[string]Files
-}
+// ErrUnusable is in the errors that only a change from outside can end: of the
+// volume, or of the Pod's spec. The caller cannot go on.
+var ErrUnusable = mount.ErrUnusable
 
 // Options are a Writer's. Dir and Logger are required.
 type Options struct {
@@ -101,88 +102,81 @@ type Options struct {
 	Logger   *slog.Logger
 	Repaired func() // called after each repair; may be nil
 
-	now    func() time.Time                  // tests
-	volume func(volume) volume               // tests: what stands before the real one
-	limit  func() *rate.Limiter              // tests: how often to repair
-	notify func() (*inotify, error)          // tests: no inotify
-	sweep  func() (<-chan time.Time, func()) // tests: when to compare all
+	now    func() time.Time                                     // tests
+	volume func(mount.Volume) mount.Volume                      // tests: what stands before the real one
+	limit  func() *rate.Limiter                                 // tests: how often to repair
+	notify func(string, *slog.Logger) (*inotify.Watcher, error) // tests: no inotify
+	sweep  func() (<-chan time.Time, func())                    // tests: when to compare all
 }
 
-// ErrUnusable is in the errors that only a change from outside can mend: of the
-// volume, of the Pod's spec. The caller cannot go on.
-var ErrUnusable = errors.New("the volume cannot be used")
-
-// generation is one that is, or was, published. It is not changed once others
-// can see it.
+// generation is one that is, or was, published. Nothing in it changes once it is
+// the current one.
 type generation struct {
-	dir    string
-	record record
+	*plan.Plan
+	record plan.Record
 	set    Set
 	// restored is set while the content is what was found on disk at start, and
 	// no caller has confirmed all of it.
 	restored bool
-	leading  map[string]string // links, when they were asked for
-	dirNames []string          // names, when they were asked for
-	files    []string
-	damaged  int64 // what it takes, of one whose set is left out because someone changed it
 }
 
-// nameless tells of files without a readable record, in the flat layout, that
-// nobody knows whose they are. They stay until the first Publish, but are no set
-// to go on from.
-func (g *generation) nameless() bool {
+func newGeneration(dir string, rec plan.Record, set Set, restored bool) *generation {
+	return &generation{plan.New(dir, rec, set), rec, set, restored}
+}
+
+// anonymous tells of files without a readable record, in the flat layout: which
+// Secrets they are from is not known. They stay until the first Publish, but are
+// no set to go on from.
+func (g *generation) anonymous() bool {
 	_, ok := g.record.Secrets[""]
 	return ok
-}
-
-func (g *generation) holds(secret, file string, value secret.Value) bool {
-	v, ok := g.set.Secrets[secret].Content[file]
-	return ok && v.Equal(value)
 }
 
 // Writer owns a volume, from Open to Close. Its methods may be called from
 // several goroutines.
 type Writer struct {
-	opts Options
-	log  *slog.Logger
+	opts    Options
+	log     *slog.Logger
+	limit   *rate.Limiter
+	inotify *inotify.Watcher
+	poke    chan struct{} // wakes Run: there is something to time
+	recheck chan struct{} // wakes Run: compare now
 
 	current atomic.Pointer[generation] // what ..data leads to; nil for nothing
 
-	mu       sync.Mutex // held by all that writes
-	vol      volume
-	named    time.Time         // of the newest name that was given out
-	last     uint64            // the highest number that was ever used, as far as the volume tells
-	old      []retired         // generations within their grace, oldest first
-	told     map[string]uint64 // target → generation
-	toldLost bool              // what was told is not known: a target without a record is owed
-	untidy   bool              // something could not be removed, and is tried again
-	unlinked bool              // some links could not be made, and are tried again
-	unsynced bool              // the last swap may not be on disk: what it replaced is not removed
-	foreign  map[string]bool   // names that were warned of
-	said     map[string]bool   // warnings of what is tried again
-	inotify  *inotify
-	limit    *rate.Limiter
-	fought   bool          // it was said that something fights back
-	poke     chan struct{} // wakes Run: there is something to time
+	mu        sync.Mutex // guards all that follows, and every write to the volume
+	vol       mount.Volume
+	newest    time.Time       // of the newest name that was given out
+	last      uint64          // the highest number that was ever used, as far as the volume tells
+	old       []retired       // generations within their grace, oldest first
+	notified  notifiedRecord  // which target was notified of which generation
+	pending   bool            // something did not go through, and is tried again
+	unsynced  bool            // the last swap may not be on disk: what it replaced is not removed
+	contended bool            // the log says that something undoes the repairs
+	foreign   map[string]bool // entries of others that were warned of
+	warned    map[string]bool // of what is tried again
 }
 
 // Open takes the volume: it checks and locks it, and recovers what an earlier
-// process left (see recover.go). Errors are of the volume and wrap ErrUnusable.
+// process left (see recover.go). Its errors wrap ErrUnusable.
 func Open(opts Options) (*Writer, error) {
-	w := &Writer{
-		opts: opts.withDefaults(), log: opts.Logger,
-		told: map[string]uint64{}, foreign: map[string]bool{}, said: map[string]bool{}, poke: make(chan struct{}, 1),
-	}
-	w.limit = w.opts.limit()
-	vol, err := openVolume(opts.Dir)
+	opts = opts.withDefaults()
+	vol, err := mount.Open(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
-	w.vol = w.opts.volume(vol)
+	w := &Writer{
+		opts: opts, log: opts.Logger, limit: opts.limit(), vol: opts.volume(vol),
+		poke: make(chan struct{}, 1), recheck: make(chan struct{}, 1), warned: map[string]bool{}, foreign: map[string]bool{},
+	}
 	if err := w.recover(); err != nil {
 		return nil, errors.Join(err, w.vol.Close())
 	}
-	w.startWatching()
+	w.inotify, err = opts.notify(opts.Dir, w.log)
+	if err != nil { // inotify is used up on many nodes: no reason to stop
+		w.log.Warn("no inotify: the volume is compared every minute only", "err", err)
+	}
+	w.watch()
 	return w, nil
 }
 
@@ -191,13 +185,13 @@ func (o Options) withDefaults() Options {
 		o.now = time.Now
 	}
 	if o.volume == nil {
-		o.volume = func(v volume) volume { return v }
+		o.volume = func(v mount.Volume) mount.Volume { return v }
 	}
 	if o.limit == nil {
-		o.limit = newLimit
+		o.limit = func() *rate.Limiter { return rate.NewLimiter(rate.Every(repairEvery), repairBurst) }
 	}
 	if o.notify == nil {
-		o.notify = newInotify
+		o.notify = inotify.New
 	}
 	if o.sweep == nil {
 		o.sweep = func() (<-chan time.Time, func()) { t := time.NewTicker(sweepEvery); return t.C, t.Stop }
@@ -219,7 +213,7 @@ func (w *Writer) Close() error {
 // generation. The maps are not to be changed.
 func (w *Writer) Current() (number uint64, set Set) {
 	g := w.current.Load()
-	if g == nil || g.nameless() {
+	if g == nil || g.anonymous() {
 		return 0, Set{}
 	}
 	set = g.set
@@ -233,55 +227,100 @@ func (w *Writer) Newest() uint64 {
 	return number
 }
 
-// ChangesSince tells what differs from generation told to the newest one.
-func (w *Writer) ChangesSince(told uint64) Changes {
-	g := w.current.Load()
-	if g == nil {
-		return Changes{Secrets: []string{}, Added: []string{}, Changed: []string{}, Removed: []string{}}
+// ChangesSince tells what differs from a generation to the newest one.
+func (w *Writer) ChangesSince(generation uint64) Changes {
+	if g := w.current.Load(); g != nil {
+		return g.record.ChangesSince(generation)
 	}
-	return g.record.changesSince(told)
+	return (*plan.Record)(nil).ChangesSince(generation)
 }
 
 // Publish makes set what apps see, and returns the number of the generation
-// that holds it. It writes nothing when nothing changed. On an error apps see
+// that contains it. It writes nothing when nothing changed. On an error apps see
 // what they saw before, and the same call may be tried again.
 func (w *Writer) Publish(set Set) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	set.Secrets = maps.Clone(set.Secrets)
 	cur := w.current.Load()
-	if !w.differs(cur, set) {
+	if cur != nil && !w.differs(cur, set) {
 		return cur.record.Generation, w.confirm(cur, set)
 	}
-	if err := validate(w.opts.Flat, set.Secrets); err != nil {
+	rec := w.nextRecord(cur, set)
+	if err := rec.Validate(); err != nil {
 		return 0, fmt.Errorf("publish in %q: %w", w.opts.Dir, err)
 	}
-	number = w.last + 1
-	rec := next(cur, number, set, w.opts.Flat, w.opts.FileMode)
-	if err := w.replace(cur, generation{record: rec, set: set}); err != nil {
+	if err := w.replace(cur, rec, set, false); err != nil {
 		return 0, err
 	}
-	return number, nil
+	return rec.Generation, nil
 }
 
-// confirm takes set for what the current generation is to hold. What was found
-// at start is believed only now: it is compared with set, and what someone
+func (w *Writer) nextRecord(cur *generation, set Set) plan.Record {
+	if cur == nil {
+		return plan.Next(nil, Set{}, w.last+1, set, w.opts.Flat, w.opts.FileMode)
+	}
+	return plan.Next(&cur.record, cur.set, w.last+1, set, w.opts.Flat, w.opts.FileMode)
+}
+
+// differs tells whether set needs a new generation.
+func (w *Writer) differs(cur *generation, set Set) bool {
+	if cur.record.FileMode != w.opts.FileMode || cur.record.Flat != w.opts.Flat || len(cur.record.Secrets) != len(set.Secrets) {
+		return true
+	}
+	for name, files := range set.Secrets {
+		if cur.differs(name, files) {
+			return true
+		}
+	}
+	return false
+}
+
+// differs tells whether files, of the Secret of this name, are others than the
+// generation's. The same version of a Secret with other content than was found
+// on disk at start is no difference: somebody changed or lost a file while
+// nobody looked, and apps are not notified of its repair.
+func (g *generation) differs(name string, files Files) bool {
+	rec, ok := g.record.Secrets[name]
+	if !ok || len(rec.Files) != len(files.Content) {
+		return true
+	}
+	for file := range files.Content {
+		if _, ok := rec.Files[file]; !ok {
+			return true
+		}
+	}
+	sameVersion := g.restored && rec.UID != "" && rec.UID == files.UID && rec.ResourceVersion == files.ResourceVersion
+	return !sameVersion && !g.set.Equal(name, files)
+}
+
+// confirm takes set for what the current generation has to contain. What was
+// found at start is believed only now: it is compared with set, and what someone
 // changed while nobody looked is put back.
 func (w *Writer) confirm(cur *generation, set Set) error {
 	if cur.restored {
-		believed := *cur
-		believed.set = set
-		w.current.Store(&believed)
-		if _, err := w.repair(&believed); err != nil {
+		w.current.Store(newGeneration(cur.Dir, cur.record, set, true))
+		if _, err := w.repair(); err != nil {
 			return err
 		}
-		believed = *w.current.Load()
-		believed.restored = !set.Complete
-		w.current.Store(&believed)
-		cur = &believed
+		confirmed := *w.current.Load()
+		confirmed.restored = !set.Complete
+		w.current.Store(&confirmed)
 	}
 	if set.Complete && !cur.record.Complete {
-		return w.markComplete(cur)
+		return w.markComplete(w.current.Load())
 	}
+	return nil
+}
+
+// markComplete keeps on disk that the files, which stay, are all there are.
+func (w *Writer) markComplete(cur *generation) error {
+	rec := cur.record
+	rec.Complete = true
+	complete := newGeneration(cur.Dir, rec, cur.set, cur.restored)
+	if err := w.replaceFile(complete.Record); err != nil {
+		return w.explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
+	}
+	w.current.Store(complete)
 	return nil
 }

@@ -1,0 +1,86 @@
+package mount
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T, dir string) *Mount {
+	t.Helper()
+	m, err := Open(dir)
+	must(t, err)
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// The seam's tests see that a sync is asked for; this one that the kernel is: it
+// tells of descriptors that cannot be synced.
+func TestSyncReachesTheKernel(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "")
+	must(t, err)
+	fd := int(f.Fd())
+	must(t, f.Close())
+	m := &Mount{held: map[string]int{".": fd}}
+	if err := m.SyncDir("."); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a directory that is closed: got %v, want EBADF", err)
+	}
+	m = open(t, t.TempDir())
+	file, err := m.Create("file", 0o600)
+	must(t, err)
+	must(t, file.Sync())
+	must(t, file.Close())
+	if err := file.Sync(); err == nil {
+		t.Error("a file that is closed was synced")
+	}
+}
+
+// Through an open directory no link is followed, at the end of a name or as the
+// directory itself.
+func TestHeldDirectoriesFollowNoLink(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	m := open(t, dir)
+	theirs := filepath.Join(outside, "file")
+	must(t, os.WriteFile(theirs, []byte("theirs"), 0o644))
+	must(t, os.Mkdir(filepath.Join(dir, "held"), 0o755))
+	must(t, os.Symlink(outside, filepath.Join(dir, "link")))
+	must(t, os.Symlink("held", filepath.Join(dir, "inner")))
+	must(t, os.Symlink(filepath.Join(outside, "new"), filepath.Join(dir, "held", "new")))
+	must(t, os.Symlink(theirs, filepath.Join(dir, "held", "file")))
+	before, err := os.Stat(theirs)
+	must(t, err)
+	for _, link := range []string{"link", "inner"} {
+		if _, err := m.Hold(link); !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ELOOP) {
+			t.Errorf("a link %s in the place of a directory: got %v, want it refused", link, err)
+		}
+		if f, err := m.Create(link+"/x", 0o600); err == nil {
+			_ = f.Close()
+			t.Errorf("made a file through the link %s", link)
+		}
+	}
+	release, err := m.Hold("held")
+	must(t, err)
+	defer release()
+	if _, err := m.Create("held/new", 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a link in the place of a new file: got %v, want that it exists", err)
+	}
+	_ = m.Chmod("held/file", 0o600)
+	must(t, m.Remove("held/file"))
+	after, err := os.Stat(theirs)
+	must(t, err)
+	if before.Sys().(*syscall.Stat_t).Ctim != after.Sys().(*syscall.Stat_t).Ctim {
+		t.Error("the file that a link leads to was touched")
+	}
+}

@@ -1,0 +1,48 @@
+package writer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestOldGenerationIsALink: what someone put in the place of an old generation's
+// directory is removed, and nothing that it leads to.
+func TestOldGenerationIsALink(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		for _, place := range []string{"the generation", "a Secret's directory in it"} {
+			if flat && place != "the generation" {
+				continue
+			}
+			t.Run(fmt.Sprint(place, ", flat: ", flat), func(t *testing.T) {
+				dir := memoryDir(t)
+				opts := testOptions(t, dir)
+				opts.Flat = flat
+				opts.notify = noInotify
+				w := open(t, opts)
+				publish(t, w, payloadOf(1, 1, 100))
+				old := w.current.Load().Dir
+				publish(t, w, payloadOf(2, 1, 100))
+				from, to := filepath.Join(dir, old), w.current.Load().Dir
+				if place != "the generation" {
+					from, to = filepath.Join(from, "db"), filepath.Join("..", to, "db")
+				}
+				must(os.RemoveAll(from))
+				must(os.Symlink(to, from))
+				if w.mu.Lock(); !w.dropOldest() {
+					t.Error("nothing was dropped")
+				}
+				w.mu.Unlock()
+				if wounds := w.mismatches(w.current.Load()); len(wounds) > 0 {
+					t.Errorf("the generation that apps see: got %v, want it whole", wounds)
+				}
+				if _, err := os.Lstat(filepath.Join(dir, old)); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("the old one: got %v, want it gone", err)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+)
+
+const (
+	// Format is the number of the records' layout. A record of another number is
+	// not understood, which costs one notification too many and nothing else.
+	Format = 1
+	// MaxGeneration bounds what a forged record can do to the numbers: JSON
+	// readers take these.
+	MaxGeneration = 1 << 53
+	maxRemoved    = 1024 // removed paths that are remembered
+)
+
+// Record is the JSON beside a generation. It says which generation of which
+// Secrets the directory contains, and for each path since when: never a value, nor
+// the length or a hash of one.
+type Record struct {
+	Format     int                     `json:"format"`
+	Generation uint64                  `json:"generation"`
+	Complete   bool                    `json:"complete"`
+	Flat       bool                    `json:"flat"`
+	FileMode   fs.FileMode             `json:"fileMode"`
+	Secrets    map[string]SecretRecord `json:"secrets"`
+	// Removed has the paths that went, by path as an app sees it, also those that
+	// came back later: once for each time.
+	Removed map[string][]PathRecord `json:"removed,omitempty"`
+	// Since is the oldest generation from which Secrets and Removed tell all
+	// that changed.
+	Since uint64 `json:"since"`
+}
+
+// SecretRecord is what a Record has of one Secret.
+type SecretRecord struct {
+	UID             string                `json:"uid,omitempty"`
+	ResourceVersion string                `json:"resourceVersion,omitempty"`
+	Files           map[string]PathRecord `json:"files"` // by path inside the Secret
+}
+
+// PathRecord has generations: since when the path is there, and since when it
+// is as it is (for one that was removed: since when it is gone).
+type PathRecord struct {
+	Secret  string `json:"secret,omitempty"` // only of a removed path
+	Added   uint64 `json:"added"`
+	Changed uint64 `json:"changed"`
+}
+
+// JSON is what the record's file contains.
+func (r *Record) JSON() []byte {
+	data, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // maps of strings and numbers: there is nothing that can fail
+	}
+	return data
+}
+
+// ParseRecord reads what JSON made.
+func ParseRecord(data []byte) (Record, error) {
+	var r Record
+	err := json.Unmarshal(data, &r)
+	switch {
+	case err != nil:
+	case r.Format != Format || r.Generation == 0 || r.Generation > MaxGeneration:
+		err = fmt.Errorf("format %d, generation %d: not written by this version", r.Format, r.Generation)
+	case r.FileMode&^0o777 != 0 || r.FileMode&0o400 == 0:
+		err = fmt.Errorf("mode %o is not one of files", uint32(r.FileMode))
+	default:
+		err = r.Validate()
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("parse the record: %w", err)
+	}
+	return r, nil
+}
+
+// Next gives the record of the generation that holds set and follows old, whose
+// files are was. old is nil for the first one.
+func Next(old *Record, was Set, number uint64, set Set, flat bool, mode fs.FileMode) Record {
+	r := Record{
+		Format: Format, Generation: number, Complete: set.Complete, Flat: flat, FileMode: mode,
+		Secrets: map[string]SecretRecord{}, Removed: map[string][]PathRecord{}, Since: number,
+	}
+	before := map[string]PathRecord{}
+	if old != nil {
+		r.Complete = r.Complete || old.Complete
+		r.Since = old.Since
+		maps.Copy(r.Removed, old.Removed)
+		before = old.paths()
+	} else if number == 1 {
+		r.Since = 0 // an empty volume: all that there is was added
+	}
+	for name, files := range set.Secrets {
+		same := func(file string) bool { // as in old
+			return old.FileMode == mode && was.has(name, file, files.Content[file])
+		}
+		r.Secrets[name] = r.secret(name, files, before, same)
+	}
+	r.remove(before)
+	return r
+}
+
+// secret gives the record of one Secret, and takes its paths out of before.
+func (r *Record) secret(name string, files Files, before map[string]PathRecord, same func(file string) bool) SecretRecord {
+	s := SecretRecord{UID: files.UID, ResourceVersion: files.ResourceVersion, Files: map[string]PathRecord{}}
+	for file := range files.Content {
+		p := Path(r.Flat, name, file)
+		at := PathRecord{Added: r.Generation, Changed: r.Generation}
+		if was, ok := before[p]; ok {
+			at.Added = was.Added
+			if was.Secret == name && same(file) {
+				at.Changed = was.Changed
+			}
+		}
+		s.Files[file] = at
+		delete(before, p)
+	}
+	return s
+}
+
+// remove notes that paths went with this generation, and forgets all such when
+// there are too many.
+func (r *Record) remove(paths map[string]PathRecord) {
+	for p, was := range paths {
+		gone := PathRecord{Secret: was.Secret, Added: was.Added, Changed: r.Generation}
+		r.Removed[p] = append(slices.Clip(r.Removed[p]), gone) // the old record's stays as it is
+	}
+	count := 0
+	for _, times := range r.Removed {
+		count += len(times)
+	}
+	if count > maxRemoved {
+		r.Removed, r.Since = nil, r.Generation
+	}
+}
+
+// paths has every path as an app sees it, with the Secret it is from.
+func (r *Record) paths() map[string]PathRecord {
+	out := map[string]PathRecord{}
+	for name, s := range r.Secrets {
+		for file, at := range s.Files {
+			at.Secret = name
+			out[Path(r.Flat, name, file)] = at
+		}
+	}
+	return out
+}

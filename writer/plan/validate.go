@@ -1,0 +1,67 @@
+package plan
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+const (
+	maxElement = 255  // bytes of one name on Linux (NAME_MAX)
+	maxPath    = 3840 // of a path in a generation: PATH_MAX less DIR and TIME
+)
+
+// Validate refuses what does not belong below a generation: a path that leads
+// out of it or to a name of this program, and two paths that cannot both be there.
+// It is the last look before the disk, and the one at a record that somebody may
+// have forged.
+func (r *Record) Validate() error {
+	kinds := map[string]string{} // path → "file" or "directory"
+	for _, name := range slices.Sorted(maps.Keys(r.Secrets)) {
+		if !ValidPath(name) || strings.Contains(name, "/") {
+			return fmt.Errorf("%q cannot be the name of a Secret's directory", name)
+		}
+		for _, file := range slices.Sorted(maps.Keys(r.Secrets[name].Files)) {
+			p := Path(r.Flat, name, file)
+			if !ValidPath(file) || len(p) > maxPath {
+				return fmt.Errorf("%q of Secret %q cannot be a path in the volume", file, name)
+			}
+			if err := claim(kinds, p); err != nil {
+				return fmt.Errorf("%q of Secret %q: %w", file, name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// claim takes p for a file, and its parents for directories.
+func claim(kinds map[string]string, p string) error {
+	if kinds[p] != "" {
+		return fmt.Errorf("there is a %s of this name already", kinds[p])
+	}
+	kinds[p] = "file"
+	for d := path.Dir(p); d != "."; d = path.Dir(d) {
+		if kinds[d] == "file" {
+			return fmt.Errorf("there is a file where %q has to be a directory", d)
+		}
+		kinds[d] = "directory"
+	}
+	return nil
+}
+
+// ValidPath tells whether p is relative and clean, and no element of it begins
+// with "..", as only this program's names do.
+func ValidPath(p string) bool {
+	if !fs.ValidPath(p) || p == "." || strings.ContainsRune(p, 0) {
+		return false
+	}
+	for element := range strings.SplitSeq(p, "/") {
+		if len(element) > maxElement || strings.HasPrefix(element, "..") {
+			return false
+		}
+	}
+	return true
+}
