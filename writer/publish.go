@@ -211,9 +211,12 @@ func (w *Writer) wakeFiles(old *generation) {
 	w.unwatch(old)
 	defer w.hold(plan.Dirs(old.Inside))()
 	for _, e := range old.Inside {
+		if e.Mode.IsDir() {
+			continue
+		}
 		info, err := w.vol.Lstat(e.Path)
 		if err != nil || !info.Mode.IsRegular() {
-			continue // a directory, or not there any more
+			continue // somebody else's work: there is no inode of ours to wake
 		}
 		if err := w.vol.Chmod(e.Path, info.Mode); err != nil {
 			w.log.Debug("could not wake the watchers of a replaced file", "path", e.Path, "err", err)

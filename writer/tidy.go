@@ -132,20 +132,21 @@ func (w *Writer) removeSecretDir(name string) error {
 func (w *Writer) removeAll(name string) error {
 	info, err := w.vol.Lstat(name)
 	if err == nil && info.Mode.IsDir() {
-		err = w.empty(name, info.Mode)
+		return w.removeDir(name, info.Mode)
 	}
-	if err == nil {
-		err = w.vol.Remove(name)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return w.remove(name)
 }
 
-// empty removes what is in a directory. One whose mode keeps us out (planted:
-// ours always let us in) is opened up first.
-func (w *Writer) empty(name string, mode fs.FileMode) error {
+func (w *Writer) remove(name string) error {
+	if err := w.vol.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// removeDir removes a directory and what is in it. One whose mode keeps us out
+// (planted: ours always let us in) is opened up first.
+func (w *Writer) removeDir(name string, mode fs.FileMode) error {
 	if mode.Perm()&0o700 != 0o700 {
 		if err := w.vol.Chmod(name, 0o700); err != nil {
 			return err
@@ -157,9 +158,13 @@ func (w *Writer) empty(name string, mode fs.FileMode) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := w.removeAll(path.Join(name, e.Name())); err != nil {
+		remove := w.remove
+		if e.IsDir() {
+			remove = w.removeAll
+		}
+		if err := remove(path.Join(name, e.Name())); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.remove(name)
 }

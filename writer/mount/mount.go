@@ -72,11 +72,7 @@ func (m *Mount) Hold(name string) (release func(), err error) {
 	if _, ok := m.held[name]; ok {
 		return func() {}, nil
 	}
-	fd := -1
-	err = m.at("openat", name, func(dir int, base string) (err error) {
-		fd, err = openDir(dir, base)
-		return err
-	})
+	fd, err := m.openDir(name)
 	if err != nil {
 		return nil, err
 	}
@@ -87,17 +83,22 @@ func (m *Mount) Hold(name string) (release func(), err error) {
 	}, nil
 }
 
-func openDir(dir int, base string) (fd int, err error) {
-	return unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+// openDir opens a directory anew, and no link to one.
+func (m *Mount) openDir(name string) (fd int, err error) {
+	err = m.at("openat", name, func(dir int, base string) (err error) {
+		fd, err = unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
 }
 
 // at makes a call in the directory that name lies in, again if a signal
 // interrupts it.
 func (m *Mount) at(op, name string, call func(dir int, base string) error) error {
-	dir, base := path.Split(name)
-	fd, held := m.held[path.Clean(dir)]
+	dir, base := path.Dir(name), path.Base(name)
+	fd, held := m.held[dir]
 	if !held {
-		f, err := m.open(path.Clean(dir), fs.ModeDir)
+		f, err := m.open(dir, fs.ModeDir)
 		if err != nil {
 			return err
 		}
@@ -161,11 +162,16 @@ func (m *Mount) Rename(from, to string) error {
 	})
 }
 
-// Remove removes a file, a link or an empty directory, and follows no link.
+// Remove removes a file, a link or an empty directory, and follows no link. What
+// is held is a directory: that saves a call.
 func (m *Mount) Remove(name string) error {
+	_, isDir := m.held[name]
 	return m.at("unlinkat", name, func(dir int, base string) error {
+		if isDir {
+			return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
+		}
 		err := unix.Unlinkat(dir, base, 0)
-		if err == unix.EISDIR || err == unix.EPERM { // Linux says the first, POSIX the second
+		if err == unix.EISDIR || err == unix.EPERM { // of Linux, of POSIX
 			if e := unix.Unlinkat(dir, base, unix.AT_REMOVEDIR); e != unix.ENOTDIR {
 				err = e
 			}
@@ -213,10 +219,11 @@ func (m *Mount) Readlink(name string) (string, error) {
 
 // ReadDir lists a directory.
 func (m *Mount) ReadDir(name string) ([]fs.DirEntry, error) {
-	f, err := m.open(name, fs.ModeDir)
+	fd, err := m.openDir(name)
 	if err != nil {
 		return nil, err
 	}
+	f := os.NewFile(uintptr(fd), name)
 	defer func() { _ = f.Close() }()
 	return f.ReadDir(-1)
 }
