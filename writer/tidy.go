@@ -131,7 +131,12 @@ func (w *Writer) removeSecretDir(name string) error {
 // error. It follows no link.
 func (w *Writer) removeAll(name string) error {
 	info, err := w.vol.Lstat(name)
-	if err == nil && info.Mode.IsDir() {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode.IsDir():
 		return w.removeDir(name, info.Mode)
 	}
 	return w.remove(name)
