@@ -19,7 +19,10 @@ func readFile(t *testing.T, name string) string {
 	return string(data)
 }
 
-// variablesTable is the README's table, made from what help prints.
+// variablesFile has the table of the variables.
+const variablesFile = "README.md"
+
+// variablesTable is that table, made from what help prints.
 func variablesTable() string {
 	var b strings.Builder
 	b.WriteString("| variable | type | default | meaning |\n| --- | --- | --- | --- |\n")
@@ -33,18 +36,18 @@ func variablesTable() string {
 	return b.String()
 }
 
-func TestREADMEHasTheVariablesOfHelp(t *testing.T) {
-	readme, want := readFile(t, "README.md"), variablesTable()
-	if os.Getenv("UPDATE_README") != "" {
-		start := strings.Index(readme, "| variable | type |")
-		end := start + strings.Index(readme[start:], "\n\n") + 1
-		if err := os.WriteFile("README.md", []byte(readme[:start]+want+readme[end:]), 0o644); err != nil {
+func TestDocumentationHasTheVariablesOfHelp(t *testing.T) {
+	text, want := readFile(t, variablesFile), variablesTable()
+	if os.Getenv("UPDATE_DOCS") != "" {
+		start := strings.Index(text, "| variable | type |")
+		end := start + strings.Index(text[start:], "\n\n") + 1
+		if err := os.WriteFile(variablesFile, []byte(text[:start]+want+text[end:]), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if !strings.Contains(readme, want) {
-		t.Errorf("the README's table of variables is not that of help; UPDATE_README=1 go test . mends it. Want:\n%s", want)
+	if !strings.Contains(text, want) {
+		t.Errorf("%s has another table of variables than help; UPDATE_DOCS=1 go test . corrects it. Want:\n%s", variablesFile, want)
 	}
 	var help strings.Builder
 	if err := config.Help(&help); err != nil {
@@ -126,7 +129,7 @@ func TestOneProcessor(t *testing.T) {
 	}{{64, 1, ""}, {1, 1, ""}, {64, 64, "64"}} {
 		t.Setenv("GOMAXPROCS", c.variable)
 		runtime.GOMAXPROCS(c.cores)
-		oneProcessor()
+		useOneProcessor()
 		if got := runtime.GOMAXPROCS(0); got != c.want {
 			t.Errorf("%d cores, GOMAXPROCS=%q: got %d, want %d", c.cores, c.variable, got, c.want)
 		}
