@@ -17,12 +17,12 @@ func (c *Config) check(all []*variable) {
 
 // checkPod wants what the downward API gives.
 func (c *Config) checkPod() {
-	if !c.Namespace.isSet() {
+	if c.Namespace.text == "" {
 		c.Namespace.missing("is not set", "the Pod's namespace")
 	}
 	for _, v := range []*variable{c.PodName.common(), c.PodUID.common()} {
-		if c.Events.Value && !v.isSet() {
-			v.missing("is not set, and "+c.Events.name()+" is true", "the Pod's "+v.tag.Get("downward"))
+		if c.Events.Value && v.text == "" {
+			v.missing("is not set, and "+c.Events.name+" is true", "the Pod's "+v.tag.Get("downward"))
 		}
 	}
 }
@@ -30,13 +30,13 @@ func (c *Config) checkPod() {
 // checkSources wants at least one Secret, and every name in one list only.
 func (c *Config) checkSources() {
 	required, optional := &c.Secrets, &c.OptionalSecrets
-	if !required.isSet() && !optional.isSet() && !c.Selector.isSet() {
-		required.missing("is not set, nor is "+optional.name()+" or "+c.Selector.name(),
+	if required.text == "" && optional.text == "" && c.Selector.text == "" {
+		required.missing("is not set, nor is "+optional.name+" or "+c.Selector.name,
 			allowedNames+"; at least one of the three is needed")
 	}
 	for _, secret := range optional.Value {
 		if slices.Contains(required.Value, secret) {
-			optional.reject(secret, "it is in "+required.name()+" too", allowedNames+", that are not in "+required.name())
+			optional.reject(secret, "it is in "+required.name+" too", allowedNames+", that are not in "+required.name)
 		}
 	}
 }
@@ -45,10 +45,10 @@ func (c *Config) checkSources() {
 // watched: another name is a typo, unless the selector may bring the Secret.
 func (c *Config) checkReferences() {
 	required, optional := &c.Secrets, &c.OptionalSecrets
-	if c.Selector.isSet() || len(required.mistakes)+len(optional.mistakes) > 0 {
+	if c.Selector.text != "" || len(required.mistakes)+len(optional.mistakes) > 0 {
 		return
 	}
-	problem := "no such Secret in " + required.name() + " or " + optional.name() + ", and there is no selector"
+	problem := "no such Secret in " + required.name + " or " + optional.name + ", and there is no selector"
 	unwatched := func(secret string) bool {
 		return !slices.Contains(required.Value, secret) && !slices.Contains(optional.Value, secret)
 	}
@@ -65,12 +65,12 @@ func (c *Config) checkReferences() {
 }
 
 func (c *Config) checkTargets() {
-	if c.Process.isSet() && c.PIDFile.isSet() {
-		c.PIDFile.reject(c.PIDFile.text, c.Process.name()+" is set too", "nothing beside "+c.Process.name())
+	if c.Process.text != "" && c.PIDFile.text != "" {
+		c.PIDFile.reject(c.PIDFile.text, c.Process.name+" is set too", "nothing beside "+c.Process.name)
 	}
 	for _, v := range []*variable{c.WebhookCAFile.common(), c.WebhookTokenFile.common()} {
-		if v.isSet() && !c.WebhookURL.isSet() && len(v.mistakes) == 0 {
-			v.reject(v.text, c.WebhookURL.name()+" is not set", "nothing without "+c.WebhookURL.name())
+		if v.text != "" && c.WebhookURL.text == "" && len(v.mistakes) == 0 {
+			v.reject(v.text, c.WebhookURL.name+" is not set", "nothing without "+c.WebhookURL.name)
 		}
 	}
 }
@@ -79,8 +79,8 @@ func (c *Config) checkTargets() {
 func (c *Config) checkOneShot(all []*variable) {
 	var targets []string
 	for _, v := range all {
-		if v.has("target") && v.isSet() {
-			targets = append(targets, v.name())
+		if v.has("target") && v.text != "" {
+			targets = append(targets, v.name)
 		}
 	}
 	if c.OneShot.Value && len(targets) > 0 {

@@ -118,6 +118,7 @@ func (c *Config) variables() []*variable {
 		field := fields.Field(i).Addr().Interface().(field)
 		all[i] = field.common()
 		all[i].field, all[i].tag = field, fields.Type().Field(i).Tag
+		all[i].name = all[i].tag.Get("envconfig")
 	}
 	return all
 }
@@ -138,7 +139,8 @@ type value[T any] struct {
 
 // variable is what all fields have in common.
 type variable struct {
-	field    field             // the field that embeds this
+	field    field // the field that embeds this
+	name     string
 	tag      reflect.StructTag // its line of the table
 	text     string            // what it holds, without white space around it
 	mistakes []Mistake
@@ -161,6 +163,4 @@ func (v *variable) Decode(s string) error {
 	return nil
 }
 
-func (v *variable) name() string        { return v.tag.Get("envconfig") }
 func (v *variable) has(tag string) bool { return v.tag.Get(tag) != "" }
-func (v *variable) isSet() bool         { return v.text != "" }

@@ -54,7 +54,7 @@ func (v *variable) reject(value, problem, allowed string) {
 	if problem != "" {
 		line += ": " + problem
 	}
-	v.mistakes = append(v.mistakes, Mistake{Variable: v.name(), problem: line + "; it may hold " + allowed})
+	v.mistakes = append(v.mistakes, Mistake{Variable: v.name, problem: line + "; it may hold " + allowed})
 }
 
 // require rejects what v holds unless it is valid.
@@ -66,7 +66,7 @@ func (v *variable) require(valid bool, allowed string) {
 
 // missing records that v is not set.
 func (v *variable) missing(problem, allowed string) {
-	v.mistakes = append(v.mistakes, Mistake{v.name(), problem + "; it may hold " + allowed, v.tag.Get("downward")})
+	v.mistakes = append(v.mistakes, Mistake{v.name, problem + "; it may hold " + allowed, v.tag.Get("downward")})
 }
 
 // mask stands for a value that may be secret. Of a URL it shows the scheme:

@@ -26,7 +26,7 @@ func unknown(known []*variable) []Mistake {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
 		if !strings.HasPrefix(name, prefix) || name == reserved || serviceLink.MatchString(name) ||
-			slices.ContainsFunc(known, func(v *variable) bool { return v.name() == name }) {
+			slices.ContainsFunc(known, func(v *variable) bool { return v.name == name }) {
 			continue
 		}
 		hint := "secret-sync help lists them"
@@ -50,13 +50,13 @@ func nearest(name string, known []*variable) string {
 	_, name, _ = strings.Cut(strings.ToUpper(name), "_")
 	best, least := "", max(2, len(name)/3)+1
 	for _, v := range known {
-		_, candidate, _ := strings.Cut(v.name(), "_")
+		_, candidate, _ := strings.Cut(v.name, "_")
 		d := distance(name, candidate)
 		if strings.HasPrefix(candidate, name+"_") || strings.HasSuffix(candidate, "_"+name) {
 			d = min(d, 1)
 		}
 		if d < least {
-			best, least = v.name(), d
+			best, least = v.name, d
 		}
 	}
 	return best
