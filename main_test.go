@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -133,5 +135,44 @@ func TestOneProcessor(t *testing.T) {
 		if got := runtime.GOMAXPROCS(0); got != c.want {
 			t.Errorf("%d cores, GOMAXPROCS=%q: got %d, want %d", c.cores, c.variable, got, c.want)
 		}
+	}
+}
+
+// TestMemoryLimit: 3/8 of what the container may use, unless the user decides.
+func TestMemoryLimit(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, first, second, variable string
+		want                          int64
+	}{
+		{name: "v2", first: "67108864\n", want: 24 << 20},
+		{name: "v2 without a limit", first: "max\n", want: before},
+		{name: "v1", second: "134217728\n", want: 48 << 20},
+		{name: "v1 without a limit", second: "9223372036854771712\n", want: 9223372036854771712 / 8 * 3},
+		{name: "no files", want: before},
+		{name: "GOMEMLIMIT", first: "67108864\n", variable: "1GiB", want: before},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			debug.SetMemoryLimit(before)
+			t.Setenv("GOMEMLIMIT", c.variable)
+			files := []string{filepath.Join(dir, c.name, "max"), filepath.Join(dir, c.name, "limit")}
+			if err := os.Mkdir(filepath.Join(dir, c.name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for i, content := range []string{c.first, c.second} {
+				if content == "" {
+					continue
+				}
+				if err := os.WriteFile(files[i], []byte(content), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			limitMemory(files...)
+			if got := debug.SetMemoryLimit(-1); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
 	}
 }
