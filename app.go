@@ -22,7 +22,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// app is the rooms, wired together. They exchange plain values and do not import
+// app is the parts, wired to one another. They exchange plain values and do not import
 // one another.
 type app struct {
 	cfg      *config.Config

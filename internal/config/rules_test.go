@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestRules changes one variable (or what belongs together) of a right
+// TestRules changes one variable (or several that belong to one rule) of a right
 // environment. wrong is the variable that the only mistake names, with what its
 // line has to say; nothing is a right environment.
 func TestRules(t *testing.T) {
