@@ -18,6 +18,9 @@ import (
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/notifier"
+	"github.com/secret-sync/secret-sync/notifier/exec"
+	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/webhook"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
 )
@@ -93,15 +96,19 @@ func (a *app) join(cluster *rest.Config) (err error) {
 }
 
 func targets(cfg config.Config, log *slog.Logger) (all []notifier.Target, err error) {
-	if cfg.Process != "" || cfg.PIDFile != "" {
-		all = append(all, notifier.NewProcess(notifier.ProcessOptions{
-			Name: cfg.Process, PIDFile: cfg.PIDFile, Signal: cfg.Signal, Check: cfg.SignalCheck, MinAge: cfg.ProcessMinAge, Logger: log,
-		}))
+	signal := process.Options{
+		Target: "process", Signal: cfg.Signal, Check: cfg.SignalCheck, MinAge: cfg.ProcessMinAge, Logger: log,
+	}
+	if cfg.Process != "" {
+		all = append(all, process.NewByName(cfg.Process, signal))
+	}
+	if cfg.PIDFile != "" {
+		all = append(all, process.NewByPIDFile(cfg.PIDFile, signal))
 	}
 	if cfg.WebhookURL != "" {
-		hook, err := notifier.NewWebhook(notifier.WebhookOptions{
-			URL: cfg.WebhookURL, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
-			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log,
+		hook, err := webhook.New(webhook.Options{
+			Target: "webhook", URL: cfg.WebhookURL, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
+			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile,
 		})
 		if err != nil {
 			return nil, err
@@ -109,7 +116,7 @@ func targets(cfg config.Config, log *slog.Logger) (all []notifier.Target, err er
 		all = append(all, hook)
 	}
 	if len(cfg.Exec) > 0 {
-		all = append(all, notifier.NewExec(notifier.ExecOptions{Command: cfg.Exec, Timeout: cfg.ExecTimeout, Logger: log}))
+		all = append(all, exec.New(exec.Options{Target: "exec", Command: cfg.Exec, Timeout: cfg.ExecTimeout, Logger: log}))
 	}
 	return all, nil
 }
@@ -120,7 +127,7 @@ func (a *app) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if os.Getpid() == 1 {
-		go notifier.Reap(ctx) // an exec's grandchildren become ours
+		go process.Reap(ctx) // an exec's grandchildren become ours
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { defer cancel(); return a.pipeline.Run(ctx) })
@@ -140,9 +147,12 @@ func (a *app) run(ctx context.Context) error {
 // volume is the writer, as the notifier sees it.
 type volume struct{ *writer.Writer }
 
-func (v volume) ChangesSince(told uint64) notifier.Changes {
-	return notifier.Changes(v.Writer.ChangesSince(told))
+func (v volume) ChangesSince(generation uint64) notifier.Changes {
+	return notifier.Changes(v.Writer.ChangesSince(generation))
 }
+
+func (v volume) Notified(target string) (uint64, bool)       { return v.Writer.Told(target) }
+func (v volume) SetNotified(target string, gen uint64) error { return v.Writer.SetTold(target, gen) }
 
 // eventCreator is the API, as Events see it.
 type eventCreator struct{ *watcher.Client }
@@ -192,7 +202,9 @@ func (a *app) handler() http.Handler {
 		},
 		Notifications: func() (all []telemetry.Notification) {
 			for _, s := range a.notifier.Status() {
-				all = append(all, telemetry.Notification(s))
+				all = append(all, telemetry.Notification{
+					Target: s.Target, Pending: s.Pending, Succeeded: s.Succeeded, Failed: s.Failed,
+				})
 			}
 			return all
 		},

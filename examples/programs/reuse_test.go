@@ -76,7 +76,7 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 	p.signal(s, syscall.SIGCONT)
 	var log string
 	st.UntilIn(p.t, told, "the sidecar goes on", func() error {
-		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "told the app") {
+		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "notified the app") {
 			return nil
 		}
 		return fmt.Errorf("neither told nor not: %s", log)
@@ -88,7 +88,7 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 	if err := <-rotated; err != nil {
 		p.t.Error(err)
 	}
-	if strings.Contains(log, "told the app") {
+	if strings.Contains(log, "notified the app") {
 		return "after the signal"
 	}
 	app = p.startTarget("reused", "handler")

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/secret-sync/secret-sync/notifier"
+	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
 func (r *reader) signal(variable string) syscall.Signal {
-	signal, err := notifier.ParseSignal(r.get(variable))
+	signal, err := process.ParseSignal(r.get(variable))
 	if err != nil {
 		r.wrong(variable, r.get(variable), "", "a signal's name such as HUP, SIGUSR1 or RTMIN+1, or its number from 1 to 64, but 32 and 33")
 	}
@@ -44,9 +45,9 @@ func maskURL(value string) string {
 }
 
 // checkURL says what is wrong with a webhook's URL, without repeating any of
-// it: the errors of net/url do, so that only the notifier's are passed on.
+// it: the errors of net/url do, so that only the webhook's are passed on.
 func checkURL(value string) error {
-	if _, err := notifier.ParseWebhookURL(value); err != nil {
+	if _, err := webhook.ParseURL(value); err != nil {
 		return err
 	}
 	if parsed, err := neturl.Parse(value); err == nil && parsed.Port() != "" {

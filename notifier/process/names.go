@@ -1,4 +1,4 @@
-package notifier
+package process
 
 import (
 	"path"
@@ -20,13 +20,13 @@ func (p process) is(name string) bool {
 		return false
 	}
 	// comm is the beginning of a longer name, perhaps of another one: an argument
-	// that begins alike and is not the name tells that.
+	// that begins alike shows that.
 	return !slices.ContainsFunc(names, func(other string) bool {
 		return strings.HasPrefix(other, name[:commLength])
 	})
 }
 
-// names are those that the arguments tell.
+// names are those in the arguments.
 func (p process) names() []string {
 	var names []string
 	argv := p.argv
@@ -42,9 +42,9 @@ func (p process) names() []string {
 			argv = argv[1:]
 			continue
 		}
-		family := strings.TrimRight(name, "0123456789.") // python3.12, php8.2
+		base := strings.TrimRight(name, "0123456789.") // python3.12, php8.2
 		for _, lang := range interpreters {
-			if has(lang.names, family) {
+			if has(lang.names, base) {
 				names = append(names, lang.scripts(argv[1:])...)
 			}
 		}
@@ -112,8 +112,8 @@ func (lang interpreter) scripts(args []string) []string {
 	return nil
 }
 
-// option is the one in arg that may take a value: the last of a cluster, unless
-// the first has its value attached (-Wignore).
+// option returns the option in arg that may take a value: the last of a cluster,
+// unless the first has its value attached (-Wignore).
 func (lang interpreter) option(arg string) string {
 	if !lang.cluster || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || has(lang.skip, arg[:2]) {
 		return arg
