@@ -1,7 +1,5 @@
 package notifier
 
-import "time"
-
 // firstGeneration is the number of the first generation in a volume.
 const firstGeneration = 1
 
@@ -32,21 +30,21 @@ func (w *worker) settle(notifyFirst bool) {
 	w.save()
 }
 
-// save writes the record if it is not on disk and a retry is due. It never gives
-// up: a volume that is full has room again some day.
+// saveInterval is how often a record that is not on disk is written again.
+const saveInterval = backoffMax
+
+// save writes the record if it is not on disk. It never gives up: a volume that is
+// full has room again some day.
 func (w *worker) save() {
-	if !w.unsaved || time.Now().Before(w.saveAt) {
+	if !w.unsaved {
 		return
 	}
-	if err := w.volume.SetNotified(w.target.Name(), w.notified); err != nil {
-		if !w.saveFailing {
-			w.logger.Warn("cannot record the notification; a restart may repeat it", "generation", w.notified, "err", err)
-		}
-		w.saveFailing, w.saveAt = true, time.Now().Add(w.saveBackoff.Step())
-		return
-	}
-	if w.saveFailing {
+	err := w.volume.SetNotified(w.target.Name(), w.notified)
+	w.unsaved = err != nil
+	if err != nil && !w.saveFailing {
+		w.logger.Warn("cannot record the notification; a restart may repeat it", "generation", w.notified, "err", err)
+	} else if err == nil && w.saveFailing {
 		w.logger.Info("recorded the notification", "generation", w.notified)
 	}
-	w.unsaved, w.saveFailing, w.saveBackoff = false, false, newBackoff()
+	w.saveFailing = err != nil
 }

@@ -42,8 +42,6 @@ type worker struct {
 	backoff     wait.Backoff
 	unsaved     bool // notified is not on disk
 	saveFailing bool // and the log says so
-	saveBackoff wait.Backoff
-	saveAt      time.Time // not before
 }
 
 // wakePause is the least time between two tries when a Waker asks for more: a
@@ -53,8 +51,7 @@ const wakePause = 100 * time.Millisecond
 func newWorker(target Target, opts Options) *worker {
 	w := &worker{
 		target: target, volume: opts.Volume, splay: opts.Splay, report: opts.Report,
-		logger: opts.Logger.With("target", target.Name()), poke: make(chan struct{}, 1),
-		backoff: newBackoff(), saveBackoff: newBackoff(),
+		logger: opts.Logger.With("target", target.Name()), poke: make(chan struct{}, 1), backoff: newBackoff(),
 	}
 	w.settle(opts.NotifyFirst)
 	return w
@@ -96,7 +93,7 @@ func (w *worker) run(ctx context.Context) {
 func (w *worker) idle(ctx context.Context) {
 	var save <-chan time.Time
 	if w.unsaved {
-		save = time.After(time.Until(w.saveAt))
+		save = time.After(saveInterval)
 	}
 	select {
 	case <-ctx.Done():
@@ -125,7 +122,7 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	w.mu.Unlock()
 	w.logger.Info("notified the app", "generation", generation, "dur", took.String())
 	w.splayed, w.backoff = false, newBackoff()
-	w.unsaved, w.saveAt = true, time.Time{}
+	w.unsaved = true
 	w.save()
 	if w.failing {
 		w.failing = false

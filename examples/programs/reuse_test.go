@@ -94,7 +94,7 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 	app = p.startTarget("reused", "handler")
 	app.waitTold(n)
 	app.Kill()
-	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "became another one") {
+	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "was replaced while") {
 		return "between look and signal"
 	}
 	return "before the look"

@@ -90,24 +90,15 @@ func (t *Exec) command(ctx context.Context, input []byte, generation uint64) *ex
 	return cmd
 }
 
-// result returns the error for the command's end. It shows the program's name
-// alone: arguments may be secret.
+// result returns the error for the command's end. It shows the program alone:
+// arguments may be secret.
 func (t *Exec) result(ctx context.Context, err error) error {
 	name := filepath.Base(t.opts.Command[0])
-	var exit *exec.ExitError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
+		return nil // it exited with 0, maybe leaving behind what has its output open
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return notifier.Failf("timeout", "exec %q: killed after %v: %w", name, t.opts.Timeout, ctx.Err())
-	case errors.Is(err, exec.ErrWaitDelay):
-		return nil // it exited with 0; what it left behind has its output open
-	case errors.As(err, &exit):
-		return notifier.Failf(exit.Error(), "exec %q: %s", name, exit.Error())
-	}
-	var path *os.PathError // "fork/exec /path: no such file or directory"
-	if errors.As(err, &path) {
-		err = path.Err
 	}
 	return fmt.Errorf("exec %q: %w", name, err)
 }

@@ -26,17 +26,15 @@ func reap(ctx context.Context, grace time.Duration) {
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
 	for ctx.Err() == nil {
-		zombies := zombieChildren()
-		if len(zombies) == 0 {
-			select {
-			case <-ctx.Done():
-			case <-ended:
-			}
-			continue
+		zombies, wake := zombieChildren(), ended
+		var overdue <-chan time.Time // never
+		if len(zombies) > 0 {
+			overdue, wake = time.After(grace), nil
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(grace):
+		case <-wake:
+		case <-overdue:
 			for _, zombie := range zombies {
 				zombie.Wait() // does not block: the pidfd is of one that has ended, reaped or not
 			}

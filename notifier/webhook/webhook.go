@@ -52,8 +52,6 @@ const (
 	// retryAfterMax bounds what a server may ask for: a typing error in its
 	// configuration must not keep the app on an old password for a year.
 	retryAfterMax = 5 * time.Minute
-	tokenMax      = 64 << 10
-	caMax         = 4 << 20
 )
 
 // New returns an error when no server could make the options work.
@@ -135,17 +133,14 @@ func (t *Webhook) request(ctx context.Context, changes notifier.Changes) (*http.
 }
 
 func readToken(path string) (string, error) {
-	data, err := readSome(path, tokenMax)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("token file: %w", err)
 	}
 	token := bytes.TrimSpace(data)
-	if len(token) == 0 {
-		return "", fmt.Errorf("token file %q is empty", path)
-	}
 	// net/http would refuse it too; this says which file, and none of the token.
-	if bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", fmt.Errorf("token file %q has characters that no token has", path)
+	if len(token) == 0 || bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", fmt.Errorf("token file %q is empty or has characters that no token has", path)
 	}
 	return string(token), nil
 }
@@ -165,7 +160,7 @@ func (t *Webhook) transport() (*http.Transport, error) {
 		}
 	}
 	if t.opts.CAFile != "" {
-		pem, err := readSome(t.opts.CAFile, caMax)
+		pem, err := os.ReadFile(t.opts.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("CA file: %w", err)
 		}
@@ -245,14 +240,4 @@ func drain(body io.ReadCloser) {
 	defer stop.Stop()
 	io.CopyN(io.Discard, body, drainMax)
 	body.Close()
-}
-
-// readSome reads at most so many bytes of a file.
-func readSome(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most))
 }
