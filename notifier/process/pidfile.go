@@ -116,7 +116,7 @@ func (t *ByPIDFile) readFile() (int, error) {
 // text: the path may be wrong and lead to any file.
 func (t *ByPIDFile) parse(data []byte) (int, error) {
 	if len(data) > pidFileMax {
-		return 0, t.fail("too long", "more than %d bytes: this is no PID file", pidFileMax)
+		return 0, t.fail("too long", "more than %d bytes: it is no PID file", pidFileMax)
 	}
 	line, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n"))
 	if len(line) == 0 {

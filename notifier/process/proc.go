@@ -129,7 +129,7 @@ func (p *process) parseStatus(data []byte) error {
 		case "Tgid":
 			p.tgid, err = strconv.Atoi(value)
 		case "Uid":
-			_, err = fmt.Sscan(value, &p.uids[0], &p.uids[1], &p.uids[2], &p.uids[3])
+			err = p.parseUIDs(strings.Fields(value))
 		case "SigIgn":
 			p.ignored, err = strconv.ParseUint(value, 16, 64)
 		case "SigCgt":
@@ -138,6 +138,18 @@ func (p *process) parseStatus(data []byte) error {
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+func (p *process) parseUIDs(fields []string) (err error) {
+	if len(fields) != len(p.uids) {
+		return errFormat
+	}
+	for i, field := range fields {
+		if p.uids[i], err = strconv.Atoi(field); err != nil {
+			return err
 		}
 	}
 	return nil
