@@ -77,7 +77,6 @@ func (t *ByName) noteNames(seen []process) {
 // Young ones do not count beside old ones because the kubelet's probes and
 // people with a shell run the app's own program for moments.
 func (t *ByName) choose(seen []process) (process, error) {
-	slices.SortFunc(seen, func(a, b process) int { return a.pid - b.pid })
 	all := newTable(seen)
 	var old, young []process
 	for _, p := range seen {

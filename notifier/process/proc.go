@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,19 +51,22 @@ func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.comm) 
 
 func (fs procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.renamed) }
 
-// all returns the processes that can be seen. One that ends meanwhile is left
+// all returns the processes that can be seen, by number. One that ends meanwhile is left
 // out.
 func (fs procfs) all() ([]process, error) {
 	entries, err := os.ReadDir(fs.root)
 	if err != nil {
 		return nil, err
 	}
-	var out []process
+	var pids []int
 	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			pids = append(pids, pid)
 		}
+	}
+	slices.Sort(pids)
+	var out []process
+	for _, pid := range pids {
 		if p, err := fs.read(pid); err == nil {
 			out = append(out, p)
 		}
