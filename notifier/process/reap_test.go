@@ -36,7 +36,7 @@ func reaperMain() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { reap(ctx, 100*time.Millisecond); close(ended) }()
+	go func() { reap(ctx, time.Second); close(ended) }()
 
 	for range 50 {
 		// Each leaves an orphan, and has its exit code: ECHILD would be an error.
@@ -53,10 +53,14 @@ func reaperMain() {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	// A child that somebody waits for while the reaper looks.
+	// Children that are zombies for a moment, before somebody waits for them.
 	for range 20 {
 		child := osexec.Command("/bin/sh", "-c", "exit 3")
-		if child.Run(); child.ProcessState == nil || child.ProcessState.ExitCode() != 3 {
+		child.Start()
+		var info unix.Siginfo
+		unix.Waitid(unix.P_PID, child.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		zombieChildren() // which takes as long as the reaper's own look
+		if child.Wait(); child.ProcessState == nil || child.ProcessState.ExitCode() != 3 {
 			fmt.Println("the child of os/exec was taken from it")
 		}
 	}
