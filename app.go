@@ -151,8 +151,7 @@ func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	group.Go(func() error { return a.writer.Run(ctx) })
 	group.Go(func() error { return a.notifier.Run(ctx) })
 	group.Go(func() error { return a.events.Run(ctx) })
-	// TODO(merge): append a.watcher.Reread, a.writer.Recheck to the next line.
-	group.Go(func() error { return lookAgain(ctx, hup, a.log) })
+	group.Go(func() error { return lookAgain(ctx, hup, a.log, a.watcher.Reread, a.writer.Recheck) })
 	if addr := a.cfg.HTTPAddr.Value; addr != "" {
 		group.Go(func() error { return telemetry.Serve(ctx, addr, a.handler(), a.log) })
 	}
