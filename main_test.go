@@ -22,7 +22,7 @@ func readFile(t *testing.T, name string) string {
 }
 
 // variablesFile has the table of the variables.
-const variablesFile = "README.md"
+const variablesFile = "docs/configuration.md"
 
 // variablesTable is that table, made from what help prints.
 func variablesTable() string {

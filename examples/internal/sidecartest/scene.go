@@ -72,9 +72,12 @@ func NewWithoutRole(t testing.TB, env Env) *Scene {
 }
 
 // RBAC is what `secret-sync rbac` prints in this environment.
-func (s *Scene) RBAC() []byte {
+func (s *Scene) RBAC() []byte { return s.RBACOf(Account) }
+
+// RBACOf is what `secret-sync rbac` prints for a service account.
+func (s *Scene) RBACOf(account string) []byte {
 	s.T.Helper()
-	cmd := exec.Command(binary, "rbac", Account)
+	cmd := exec.Command(binary, "rbac", account)
 	cmd.Env = s.Env.list(nil)
 	out, err := cmd.Output()
 	if err != nil {

@@ -2,13 +2,18 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
@@ -108,4 +113,43 @@ func TestRoleNamesOnlyItsSecrets(t *testing.T) {
 			t.Errorf("rule %v, want db only", rule)
 		}
 	}
+}
+
+// TestTwoAccountsInOneNamespace: the Role of one account took away what the Role
+// of the other allowed, because both had one name.
+func TestTwoAccountsInOneNamespace(t *testing.T) {
+	t.Parallel()
+	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
+	secrets := map[string]string{"app": "db", "web": "tls"}
+	for account, secret := range secrets {
+		s.Env["SECRETSYNC_SECRETS"] = secret
+		s.Apply(s.RBACOf(account))
+	}
+	for account, own := range secrets {
+		for _, secret := range secrets {
+			st.UntilIn(t, 20e9, fmt.Sprintf("%s lists %s: %v", account, secret, secret == own), func() error {
+				err := listAs(t, s.Namespace, account, secret)
+				if secret == own || err != nil && !apierrors.IsForbidden(err) {
+					return err
+				}
+				if err == nil {
+					return fmt.Errorf("%s may list %s", account, secret)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// listAs lists one Secret by its name as a service account.
+func listAs(t *testing.T, namespace, account, secret string) error {
+	t.Helper()
+	config := rest.CopyConfig(st.ControlPlane().Config)
+	config.Impersonate.UserName = fmt.Sprintf("system:serviceaccount:%s:%s", namespace, account)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.CoreV1().Secrets(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + secret})
+	return err
 }
