@@ -31,7 +31,7 @@ func TestRoleTakenAway(t *testing.T) {
 	s, r := newRoad(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	p := newPair(t, s)
 	roles := st.ControlPlane().Client.RbacV1()
-	if err := roles.RoleBindings(s.Namespace).Delete(t.Context(), "secret-sync", metav1.DeleteOptions{}); err != nil {
+	if err := roles.RoleBindings(s.Namespace).Delete(t.Context(), "secret-sync-"+st.Account, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	st.Until(t, "the API server knows", func() error { return p.allowed(t, false) })
