@@ -33,10 +33,11 @@ type loop struct {
 	logger *slog.Logger
 	spread time.Duration
 	asked  chan struct{} // closed when the first list was answered, or failed
+	reread chan struct{} // of capacity one: list anew at once
 }
 
 func newLoop(q query, s source, all *state, logger *slog.Logger) *loop {
-	l := &loop{query: q, source: s, logger: logger, asked: make(chan struct{})}
+	l := &loop{query: q, source: s, logger: logger, asked: make(chan struct{}), reread: make(chan struct{}, 1)}
 	l.store = &store{query: q, state: all, logger: logger}
 	l.health = newHealth(q, logger, sync.OnceFunc(func() { close(l.asked) }))
 	return l
@@ -48,7 +49,10 @@ func (l *loop) run(ctx context.Context) {
 	var pause backoff
 	for {
 		t := &turn{query: l.query, source: l.source, store: l.store, health: l.health}
-		t.run(ctx)
+		if reread := l.runUntilReread(ctx, t); reread && ctx.Err() == nil {
+			l.logger.Debug("watch ended to list anew")
+			continue
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -57,11 +61,32 @@ func (l *loop) run(ctx context.Context) {
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
+		case <-l.reread:
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		}
 	}
+}
+
+// runUntilReread runs t, ends it when a new list is wanted, and tells whether
+// that was the reason.
+func (l *loop) runUntilReread(ctx context.Context, t *turn) (reread bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	waited := make(chan bool)
+	go func() {
+		select {
+		case <-l.reread:
+			cancel()
+			waited <- true
+		case <-ctx.Done():
+			waited <- false
+		}
+	}()
+	t.run(ctx)
+	cancel()
+	return <-waited
 }
 
 // judge says how the turn went, and how long to wait before the next one. A

@@ -15,7 +15,16 @@ type RBAC struct {
 	Events         bool     // Events are written
 }
 
-// YAML gives the least Role and its RoleBinding, both named secret-sync.
+// name is that of both objects: two apps in one namespace have accounts of their
+// own, and the Role of one must not replace the Role of the other.
+func (r RBAC) name() string {
+	if r.ServiceAccount == "secret-sync" {
+		return "secret-sync"
+	}
+	return "secret-sync-" + r.ServiceAccount
+}
+
+// YAML gives the least Role and its RoleBinding.
 //
 // A name is allowed by a rule with resourceNames: the API server takes a list
 // or watch with the field selector metadata.name=NAME for that. It never does
@@ -25,14 +34,14 @@ func (r RBAC) YAML() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role")
-	line("metadata: {name: secret-sync, namespace: %s}", quote(r.Namespace))
+	line("metadata: {name: %s, namespace: %s}", quote(r.name()), quote(r.Namespace))
 	line("rules:")
 	for _, rule := range r.rules() {
 		line("%s", rule)
 	}
 	line("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding")
-	line("metadata: {name: secret-sync, namespace: %s}", quote(r.Namespace))
-	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: secret-sync}")
+	line("metadata: {name: %s, namespace: %s}", quote(r.name()), quote(r.Namespace))
+	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %s}", quote(r.name()))
 	line("subjects:\n- {kind: ServiceAccount, name: %s, namespace: %s}", quote(r.ServiceAccount), quote(r.Namespace))
 	return b.String()
 }

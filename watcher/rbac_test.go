@@ -49,13 +49,21 @@ func TestRBAC(t *testing.T) {
 			if binding.RoleRef != wantRef || !reflect.DeepEqual(binding.Subjects, wantSubjects) {
 				t.Errorf("binding: got %v %v", binding.RoleRef, binding.Subjects)
 			}
-			if role.Namespace != "007" || binding.Namespace != "007" || role.Name != "secret-sync" || binding.Name != "secret-sync" {
+			if role.Namespace != "007" || binding.Namespace != "007" || role.Name != "secret-sync-app" || binding.Name != "secret-sync-app" {
 				t.Errorf("got %s/%s and %s/%s", role.Namespace, role.Name, binding.Namespace, binding.Name)
 			}
 			if got := strings.Contains(text, "EVERY Secret"); got != (c.in.Selector != "") {
 				t.Errorf("says what it gives away: got %v:\n%s", got, text)
 			}
 		})
+	}
+}
+
+// TestRBACOfTheAccountSecretSync: the account's name is not repeated.
+func TestRBACOfTheAccountSecretSync(t *testing.T) {
+	text := RBAC{Namespace: "shop", ServiceAccount: "secret-sync", Names: []string{"db"}}.YAML()
+	if got := strings.Count(text, `name: "secret-sync", namespace: "shop"`); got != 3 {
+		t.Errorf("got %d times secret-sync, want the Role, the RoleBinding and the account:\n%s", got, text)
 	}
 }
 

@@ -117,6 +117,17 @@ func (w *Watcher) head(ctx context.Context, first *loop) {
 	}
 }
 
+// Reread has every watch begin anew at once with a consistent list, also one that
+// waits before its next try. It does not block.
+func (w *Watcher) Reread() {
+	for _, l := range w.loops {
+		select {
+		case l.reread <- struct{}{}:
+		default: // one is due already
+		}
+	}
+}
+
 // Changed is poked when something in the Snapshot changed: data, uid, which
 // Secrets there are, or that a watch has its first answer. It has room for one
 // poke and does not queue: who is poked looks at the whole Snapshot.

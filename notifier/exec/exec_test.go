@@ -1,0 +1,209 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+var someChanges = notifier.Changes{
+	Generation: 7, Secrets: []string{"db"}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
+}
+
+func sh(script string, timeout time.Duration, log *journal) *Exec {
+	return New(Options{
+		Target:  "exec",
+		Command: []string{"/bin/sh", "-c", script}, Timeout: timeout, Logger: log.logger(slog.LevelInfo),
+	})
+}
+
+func TestExecInput(t *testing.T) {
+	var log journal
+	out := filepath.Join(t.TempDir(), "out")
+	t.Setenv("SECRETSYNC_GENERATION", "999") // what the sidecar has of it does not count
+	err := sh(`{ cat; echo; echo "$SECRETSYNC_GENERATION"; } > `+out, 0, &log).Notify(t.Context(), someChanges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(out)
+	want := `{"generation":7,"secrets":["db"],"added":[],"changed":["db/password"],"removed":["db/old"]}` + "\n7\n"
+	if err != nil || string(got) != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+// A command that does not read a long input has told the app all the same.
+func TestExecInputUnread(t *testing.T) {
+	var log journal
+	changes := notifier.Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}
+	if err := sh("exit 0", 0, &log).Notify(t.Context(), changes); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nothing is interpreted by a shell of ours.
+func TestExecHasNoShell(t *testing.T) {
+	var log journal
+	e := New(Options{Target: "exec", Command: []string{"/bin/echo", "$HOME;", "*"}, Logger: log.logger(slog.LevelInfo)})
+	if err := e.Notify(t.Context(), someChanges); err != nil || log.count(`line="$HOME; *"`) != 1 {
+		t.Errorf("error %v, log:\n%s", err, &log)
+	}
+}
+
+func TestExecFails(t *testing.T) {
+	for script, want := range map[string]string{
+		"exit 3":        "exit status 3",
+		"kill -KILL $$": "signal: killed",
+	} {
+		var log journal
+		wantError(t, sh(script, 0, &log).Notify(t.Context(), someChanges), `"sh"`, want)
+	}
+	for _, command := range [][]string{{"/no/such/program", "hunter2"}, {"no-such-program", "hunter2"}, {t.TempDir(), "hunter2"}, nil} {
+		err := New(Options{Target: "exec", Command: command}).Notify(t.Context(), someChanges)
+		wantError(t, err, "exec")
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("an argument is in %v", err)
+		}
+	}
+}
+
+func TestExecOutput(t *testing.T) {
+	var log journal
+	script := `echo one; printf 'two\r\n' >&2; printf '\377\n'; printf last`
+	if err := sh(script, 0, &log).Notify(t.Context(), someChanges); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"target=exec stream=stdout line=one", "stream=stderr line=two\n", `line="�"`, "line=last"} {
+		if log.count(want) != 1 {
+			t.Errorf("no %q in:\n%s", want, &log)
+		}
+	}
+}
+
+func TestExecOutputIsBounded(t *testing.T) {
+	var log journal
+	e := sh("", 0, &log)
+	out := e.lines("stdout")
+	for range 1000 {
+		fmt.Fprint(out, strings.Repeat("x", 1500))
+		fmt.Fprint(out, strings.Repeat("y", 500)+"\n")
+	}
+	out.end()
+	if got := log.count("bytes_cut=976"); got != linesMax {
+		t.Errorf("%d lines, want %d", got, linesMax)
+	}
+	if log.count("lines_cut=900") != 1 || log.count("y") != log.count("bytes_cut=976") {
+		t.Errorf("want one line of how many more; %d bytes of log", len(log.String()))
+	}
+}
+
+// At the timeout the whole group ends: a shell's children too, and those that
+// hold its output.
+func TestExecTimeoutKillsTheGroup(t *testing.T) {
+	var log journal
+	pids := filepath.Join(t.TempDir(), "pids")
+	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; wait`, pids)
+	wantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms")
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := strings.Fields(string(text))
+	if len(numbers) != 3 {
+		t.Fatalf("pids = %q, want three", numbers)
+	}
+	for _, number := range numbers {
+		pid, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waitGone(t, pid)
+	}
+}
+
+// waitGone waits until a process that was killed has ended.
+func waitGone(t *testing.T, pid int) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %s lives", stat)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A command that exits and leaves a process with its output behind has ended,
+// and the process is left alone.
+func TestExecLeftBehind(t *testing.T) {
+	var log journal
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	began := time.Now()
+	if err := sh(`sleep 1000 & echo $! > `+pidFile, time.Minute, &log).Notify(t.Context(), someChanges); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	pid := readNumber(t, pidFile)
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Errorf("the process was not left alone: %v", err)
+	}
+}
+
+// The end of the sidecar ends the command, within a second also when one that
+// left the group holds its output.
+func TestExecEndsWithItsContext(t *testing.T) {
+	var log journal
+	dir := t.TempDir()
+	fifo, pidFile := dir+"/fifo", dir+"/pid"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, script := range []string{"", "setsid sleep 1000 & echo $! > " + pidFile + ";"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- sh(script+": > "+fifo+"; sleep 1000", time.Hour, &log).Notify(ctx, someChanges) }()
+		os.ReadFile(fifo) // until it runs
+		cancel()
+		began := time.Now()
+		if err := <-ended; err == nil {
+			t.Error("no error for a command that was killed")
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("%q ended after %v", script, took)
+		}
+	}
+	if pid := readNumber(t, pidFile); unix.Kill(pid, unix.SIGKILL) != nil {
+		t.Log("setsid did not leave the group in time") // then it was killed with it
+	}
+}
+
+// readNumber returns a process's number; a test that took 0 for one would kill
+// its own group.
+func readNumber(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 2 {
+		t.Fatalf("%q is no process's number", text)
+	}
+	return pid
+}

@@ -1,0 +1,163 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+// fakeProc is a /proc in which numbers are reused when a test says so.
+type fakeProc struct {
+	t    *testing.T
+	root string
+	sent []int // numbers that got a signal
+}
+
+func newFakeProc(t *testing.T) *fakeProc { return &fakeProc{t: t, root: t.TempDir()} }
+
+// put makes a process, or another one in its place.
+func (f *fakeProc) put(p process) {
+	f.t.Helper()
+	dir := filepath.Join(f.root, strconv.Itoa(p.pid))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		f.t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"stat": fmt.Sprintf("%d (%s) S %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %d 0", p.pid, p.comm, p.ppid, p.start*hertz/time.Second),
+		"status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nSigIgn:\t%016[4]x\nSigCgt:\t%016[5]x\n",
+			p.comm, p.pid, p.uids[0], p.ignored, p.caught),
+		"cmdline": p.comm + "\x00",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+func (f *fakeProc) remove(pid int) { os.RemoveAll(filepath.Join(f.root, strconv.Itoa(pid))) }
+
+// fakeHandle is what sender.open returns: a process that is held by a pidfd, or
+// by its number.
+type fakeHandle struct {
+	pidfd  bool
+	signal func() error
+}
+
+func (h fakeHandle) WithHandle(func(uintptr)) error {
+	if !h.pidfd {
+		return os.ErrNoHandle
+	}
+	return nil
+}
+func (h fakeHandle) Signal(os.Signal) error { return h.signal() }
+func (h fakeHandle) Release() error         { return nil }
+
+// fake puts a target on this /proc; atOpen runs when it opens a process.
+func (f *fakeProc) fake(s *sender, pidfd bool, atOpen func()) {
+	s.self = sidecar
+	s.proc = procfs{root: f.root, uptime: func() time.Duration { return time.Hour }}
+	s.open = func(pid int) (handle, error) {
+		atOpen()
+		return fakeHandle{pidfd, func() error { f.sent = append(f.sent, pid); return nil }}, nil
+	}
+}
+
+func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
+	p := NewByName(name, opts)
+	f.fake(&p.sender, true, atOpen)
+	return p
+}
+
+// The number of the chosen process is given to another one before the pidfd is
+// opened: whatever differs, the other one is not signalled.
+func TestReusedNumber(t *testing.T) {
+	app := process{pid: 7, comm: "app", start: time.Minute, uids: [4]int{1000}, caught: 1}
+	change := func(f func(*process)) process { p := app; f(&p); return p }
+	for name, other := range map[string]process{
+		"start time": change(func(p *process) { p.start += time.Second / hertz }),
+		"name":       change(func(p *process) { p.comm = "db" }),
+		"user":       change(func(p *process) { p.uids[0] = 0 }),
+		"handler":    change(func(p *process) { p.caught = 0 }), // an exec in the same process
+	} {
+		for _, pidfd := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, pidfd), func(t *testing.T) {
+				proc := newFakeProc(t)
+				proc.put(app)
+				p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.put(other) })
+				proc.fake(&p.sender, pidfd, func() { proc.put(other) })
+				if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
+					t.Errorf("signalled %v, error %v", proc.sent, err)
+				}
+			})
+		}
+	}
+	proc := newFakeProc(t)
+	proc.put(app)
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 7 {
+		t.Errorf("unchanged: signalled %v, error %v", proc.sent, err)
+	}
+}
+
+// A /proc/PID/status without masks (gVisor's) is no proof of a missing handler,
+// nor of one.
+func TestNoMasks(t *testing.T) {
+	proc := newFakeProc(t)
+	proc.put(process{pid: 7, comm: "app"})
+	write(t, proc.root+"/7/status", "Name:\tapp\nTgid:\t7\n")
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot see", "SECRETSYNC_SIGNAL_CHECK=false")
+	p.opts.Check = false
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 {
+		t.Errorf("signalled %v, error %v", proc.sent, err)
+	}
+}
+
+func TestEndedMeanwhile(t *testing.T) {
+	app := process{pid: 7, comm: "app", caught: 1}
+	proc := newFakeProc(t)
+	proc.put(app)
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.remove(7) })
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	proc.put(app)
+	p.open = func(int) (handle, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	p.open = func(int) (handle, error) { // the number is another's by now
+		return fakeHandle{true, func() error { return os.ErrProcessDone }}, nil
+	}
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	if len(proc.sent) > 0 {
+		t.Errorf("signalled %v", proc.sent)
+	}
+}
+
+// The PID file is replaced between the look and the signal.
+func TestPIDFileReplacedMeanwhile(t *testing.T) {
+	proc, path := newFakeProc(t), t.TempDir()+"/pid"
+	for _, pid := range []int{7, 8} {
+		proc.put(process{pid: pid, comm: "app", caught: 1})
+	}
+	write(t, path, "7")
+	p := NewByPIDFile(path, Options{Signal: unix.SIGHUP, Check: true})
+	proc.fake(&p.sender, true, func() { write(t, path, "8\n") })
+	if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
+		t.Fatalf("signalled %v, error %v", proc.sent, err)
+	}
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 8 {
+		t.Errorf("signalled %v, error %v", proc.sent, err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,203 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+func byFile(path string) *ByPIDFile {
+	p := NewByPIDFile(path, Options{Target: "process", Signal: unix.SIGHUP, Check: true})
+	p.self = nobody
+	return p
+}
+
+func TestPIDFile(t *testing.T) {
+	path := t.TempDir() + "/pid"
+	for _, text := range []string{"%d", "%d\n", " \n\t%d \r\n", "%d\n/var/lib/postgresql\n1700000000\n5432\n"} {
+		h := startHelper(t, unique(), "handle")
+		write(t, path, fmt.Sprintf(text, h.pid))
+		if err := byFile(path).Notify(t.Context(), notifier.Changes{}); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		h.expect("got SIGHUP")
+	}
+}
+
+func TestPIDFileRefused(t *testing.T) {
+	dir := t.TempDir()
+	gone := startHelper(t, unique(), "handle")
+	gone.end()
+	for name, text := range map[string]string{
+		"is empty":              "",
+		"is empty ":             " \n ",
+		"begin with a number":   "app",
+		"begin with a number ":  "0x10",
+		"begin with a number  ": "12 34",
+		"above 1":               "1\n",
+		"above 1 ":              "0",
+		"above 1  ":             "-1",
+		"above 1   ":            "-123\n",
+		"number":                "99999999999999999999",
+		"more than 4096":        strings.Repeat("7", 5000),
+		"there is no process":   strconv.Itoa(gone.pid),
+		"is this process":       strconv.Itoa(os.Getpid()),
+	} {
+		path := filepath.Join(dir, "pid")
+		write(t, path, text)
+		p := byFile(path)
+		p.self = os.Getpid()
+		wantError(t, p.Notify(t.Context(), notifier.Changes{}), strings.TrimSpace(name), path)
+	}
+	wantError(t, byFile(dir+"/none").Notify(t.Context(), notifier.Changes{}), "no such file")
+	wantError(t, byFile(dir).Notify(t.Context(), notifier.Changes{}), "no regular file")
+	wantError(t, byFile("/dev/zero").Notify(t.Context(), notifier.Changes{}), "no regular file")
+}
+
+// A FIFO that nobody writes to: an open that waits would wait for ever.
+func TestPIDFileIsFIFO(t *testing.T) {
+	path := t.TempDir() + "/pid"
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "no regular file")
+}
+
+// The number of one that is gone, given to a process that started long after the
+// file was written.
+func TestPIDFileReused(t *testing.T) {
+	path := t.TempDir() + "/pid"
+	h := startHelper(t, unique(), "handle")
+	write(t, path, strconv.Itoa(h.pid))
+	past := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, past, past); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "number was reused")
+	h.alive()
+}
+
+func TestPIDFileOfAThread(t *testing.T) {
+	path := t.TempDir() + "/pid"
+	h := startHelper(t, unique(), "handle")
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", h.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		if task.Name() != strconv.Itoa(h.pid) {
+			write(t, path, task.Name())
+			wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "is a thread")
+			break
+		}
+	}
+	h.alive()
+}
+
+// The file appears while the notification waits in a long backoff: a wake, in
+// whatever way it appears.
+func TestPIDFileWakes(t *testing.T) {
+	for name, appear := range map[string]func(t *testing.T, path, text string){
+		"written": write,
+		"renamed": func(t *testing.T, path, text string) {
+			write(t, path+".new", text)
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := t.TempDir() + "/pid"
+			p := byFile(path)
+			wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no such file")
+			woken := make(chan bool, 1)
+			go func() { woken <- p.Wake(t.Context()) }()
+			appear(t, path, "x") // before or after the first look: both have to do
+			if !<-woken {
+				t.Error("not woken")
+			}
+		})
+	}
+}
+
+// The file appeared between Notify and Wake.
+func TestPIDFileBeforeWake(t *testing.T) {
+	path := t.TempDir() + "/pid"
+	p := byFile(path)
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no such file")
+	write(t, path, "x")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if !p.Wake(ctx) {
+		t.Error("not woken")
+	}
+	p.Notify(t.Context(), notifier.Changes{}) // which reads it: the same file does not wake again
+	ctx, cancel = context.WithTimeout(t.Context(), 3*wakeInterval)
+	defer cancel()
+	if p.Wake(ctx) {
+		t.Error("woken by a file that was read")
+	}
+}
+
+// Its directory appears first.
+func TestPIDFileWakesThroughDirectories(t *testing.T) {
+	root := t.TempDir()
+	path := root + "/run/app/pid"
+	h := startHelper(t, unique(), "handle")
+	n, err := notifier.New(notifier.Options{Targets: []notifier.Target{byFile(path)}, Volume: pending{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	for n.Status()[0].Failed < 2 { // it waits
+		time.Sleep(time.Millisecond)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, strconv.Itoa(h.pid))
+	h.expect("got SIGHUP")
+}
+
+// pending is a volume whose newest generation no target was notified of.
+type pending struct{}
+
+func (pending) Newest() uint64                       { return 2 }
+func (pending) ChangesSince(uint64) notifier.Changes { return notifier.Changes{Generation: 2} }
+func (pending) Notified(string) (uint64, bool)       { return 1, true }
+func (pending) SetNotified(string, uint64) error     { return nil }
+
+func TestWakeEndsWithItsContext(t *testing.T) {
+	p := byFile(t.TempDir() + "/pid")
+	ctx, cancel := context.WithCancel(t.Context())
+	woken := make(chan bool, 1)
+	go func() { woken <- p.Wake(ctx) }()
+	cancel()
+	if <-woken {
+		t.Error("woken by nothing")
+	}
+}
+
+func FuzzParsePID(f *testing.F) {
+	for _, s := range []string{"1", "2", "7\n", " 7 \nx", "-2", "99999999999", "\x00", "+7"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if pid, err := (&ByPIDFile{path: "pid"}).parse(data); err == nil && pid <= 1 {
+			t.Errorf("%q = %d", data, pid)
+		}
+	})
+}

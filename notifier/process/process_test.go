@@ -1,0 +1,213 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+func TestSignalReachesTheProcess(t *testing.T) {
+	for _, signal := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1, 40} {
+		name := unique()
+		h := startHelper(t, name, "handle")
+		p := newByName(name, Options{Signal: signal, Check: true})
+		if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
+			t.Fatal(err)
+		}
+		h.expect("got " + signalName(signal))
+	}
+}
+
+// A process that the signal would kill, or that would lose it, does not get it.
+func TestUnsafeSignals(t *testing.T) {
+	for _, test := range []struct {
+		mode   string
+		signal syscall.Signal
+		want   string
+	}{
+		{"none", unix.SIGHUP, "has no handler for SIGHUP"},
+		{"none", unix.SIGUSR1, "has no handler for SIGUSR1"},
+		{"none", unix.SIGWINCH, "has no handler for SIGWINCH"}, // would be lost, and not told
+		{"ignore", unix.SIGHUP, "ignores SIGHUP"},
+	} {
+		t.Run(test.mode+signalName(test.signal), func(t *testing.T) {
+			name := unique()
+			h := startHelper(t, name, test.mode)
+			p := newByName(name, Options{Signal: test.signal, Check: true})
+			wantError(t, p.Notify(t.Context(), notifier.Changes{}), test.want, name)
+			h.alive()
+		})
+	}
+}
+
+// With the check off, and for the signals that are meant to end a process, only
+// the age is looked at.
+func TestSignalsThatEnd(t *testing.T) {
+	for _, opts := range []Options{
+		{Signal: unix.SIGTERM, Check: true},
+		{Signal: unix.SIGINT, Check: true},
+		{Signal: unix.SIGQUIT, Check: true},
+		{Signal: unix.SIGKILL, Check: true},
+		{Signal: unix.SIGHUP, Check: false},
+	} {
+		name := unique()
+		h := startHelper(t, name, "none")
+		young := opts
+		young.MinAge = time.Hour
+		if err := newByName(name, young).Notify(t.Context(), notifier.Changes{}); err == nil {
+			t.Errorf("%v: a young process was signalled", opts.Signal)
+		}
+		if err := newByName(name, opts).Notify(t.Context(), notifier.Changes{}); err != nil {
+			t.Fatal(err)
+		}
+		for range h.lines { // until it ends
+		}
+		if err := h.cmd.Wait(); err == nil {
+			t.Errorf("%v: the process ended by itself", opts.Signal)
+		}
+	}
+}
+
+func TestTooYoungWaitsExactly(t *testing.T) {
+	name := unique()
+	h := startHelper(t, name, "handle")
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: time.Minute})
+	err := p.Notify(t.Context(), notifier.Changes{})
+	var f *notifier.Failure
+	if !errors.As(err, &f) || !f.Waiting || f.RetryAfter <= 0 || f.RetryAfter > time.Minute+time.Second {
+		t.Fatalf("error = %#v, want a wait of up to a minute", err)
+	}
+	ahead := f.RetryAfter
+	p.proc.uptime = func() time.Duration { return uptime() + ahead } // then it is old enough
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
+		t.Fatal(err)
+	}
+	h.expect("got SIGHUP")
+}
+
+func TestParentWithWorkers(t *testing.T) {
+	name := unique()
+	h := startHelper(t, name, "workers")
+	h.expect("worker ready")
+	h.expect("worker ready")
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
+		t.Fatal(err)
+	}
+	h.expect("got SIGHUP") // and not "worker got"
+	h.alive()
+}
+
+func TestSeveralUnrelated(t *testing.T) {
+	name := unique()
+	a, b := startHelper(t, name, "handle"), startHelper(t, name, "handle")
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid), fmt.Sprint("pid ", b.pid),
+		fmt.Sprint("parent ", os.Getpid()), "age 0s")
+	a.alive()
+	b.alive()
+}
+
+// A second, young one (a kubelet's probe) does not count beside the old one.
+func TestYoungDoesNotCountBesideOld(t *testing.T) {
+	name := unique()
+	old := startHelper(t, name, "handle")
+	first, err := procfs{root: "/proc", uptime: uptime}.read(old.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var young *helper
+	for { // start times have a grain of 10 ms
+		young = startHelper(t, name, "handle")
+		second, err := procfs{root: "/proc", uptime: uptime}.read(young.pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if second.start > first.start {
+			break
+		}
+		young.end()
+	}
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: time.Hour})
+	p.proc.uptime = func() time.Duration { return first.start + time.Hour } // one is old enough
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
+		t.Fatal(err)
+	}
+	old.expect("got SIGHUP")
+	young.alive()
+}
+
+func TestNeverItselfNorItsChildren(t *testing.T) {
+	name := unique()
+	h := startHelper(t, name, "handle") // a child of this process
+	p := NewByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
+	h.alive()
+
+	seen, err := p.proc.all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, each := range seen {
+		if each.pid == os.Getpid() && p.allowed(table{each.pid: each}, each) {
+			t.Error("it may signal itself")
+		}
+	}
+}
+
+// A zombie has a name, and takes every signal without an error.
+func TestZombieDoesNotCount(t *testing.T) {
+	name := unique()
+	h := startHelper(t, name, "handle")
+	h.stop.Close()
+	for range h.lines { // its output is closed: it has ended, or does so now
+	}
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, h.pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
+}
+
+// The script's name, of an interpreter that is there everywhere.
+func TestScriptByName(t *testing.T) {
+	name := t.TempDir() + "/" + unique() + ".sh"
+	script := "trap 'echo got it' HUP\necho ready\nwhile read -r line || [ $? -gt 128 ]; do :; done\n"
+	if err := os.WriteFile(name, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := runHelper(t, exec.Command("/bin/sh", name))
+	p := newByName(filepath.Base(name), Options{Signal: unix.SIGHUP, Check: true})
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
+		t.Fatal(err)
+	}
+	h.stop.Write([]byte("\n"))
+	h.expect("got it")
+}
+
+func TestPermissionIsExplained(t *testing.T) {
+	name := unique()
+	h := startHelper(t, name, "handle")
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	p.euid = 65532
+	tries := 0
+	p.open = func(int) (handle, error) {
+		return fakeHandle{true, func() error { tries++; return unix.EPERM }}, nil
+	}
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
+		fmt.Sprint("runAsUser: ", os.Getuid()), "SECRETSYNC_WEBHOOK_URL")
+	if tries != 1 {
+		t.Errorf("%d tries, want 1", tries)
+	}
+	h.alive()
+}

@@ -1,0 +1,70 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+	"github.com/secret-sync/secret-sync/notifier/exec"
+)
+
+// A process that inherits orphans, as PID 1 of a container does: they are
+// reaped, and os/exec's own children are not taken from it.
+func TestReap(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := osexec.Command(self)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", helperMode+"=reaper")
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "fine" {
+		t.Errorf("the reaper says: %v\n%s", err, out)
+	}
+}
+
+func reaperMain() {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { reap(ctx, time.Second); close(ended) }()
+
+	for range 50 {
+		// Each leaves an orphan, and has its exit code: ECHILD would be an error.
+		command := exec.New(exec.Options{Command: []string{"/bin/sh", "-c", "/bin/true & exit 0"}})
+		if err := command.Notify(ctx, notifier.Changes{}); err != nil {
+			fmt.Println("exec:", err)
+		}
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for len(zombieChildren()) > 0 {
+		if time.Now().After(deadline) {
+			fmt.Println("zombies:", len(zombieChildren()))
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// Children that are zombies for a moment, before somebody waits for them.
+	for range 20 {
+		child := osexec.Command("/bin/sh", "-c", "exit 3")
+		child.Start()
+		var info unix.Siginfo
+		unix.Waitid(unix.P_PID, child.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		zombieChildren() // which takes as long as the reaper's own look
+		if child.Wait(); child.ProcessState == nil || child.ProcessState.ExitCode() != 3 {
+			fmt.Println("the child of os/exec was taken from it")
+		}
+	}
+	cancel()
+	<-ended
+	fmt.Println("fine")
+}

@@ -1,0 +1,76 @@
+package webhook
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestNewWebhookRefuses(t *testing.T) {
+	for want, opts := range map[string]Options{
+		"method":        {URL: "http://localhost/", Method: "NOT A METHOD"},
+		"CA file":       {URL: "http://localhost/", CAFile: "/ca"},
+		"authorization": {URL: "http://user:hunter2@localhost/", TokenFile: "/token"},
+		"scheme":        {URL: "ftp://localhost/"},
+	} {
+		_, err := New(opts)
+		wantError(t, err, want)
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("a secret is in %v", err)
+		}
+	}
+}
+
+func TestParseURL(t *testing.T) {
+	for s, want := range map[string]string{
+		"http://localhost:8080/reload":               "http://localhost:8080/reload",
+		"HTTPS://user:hunter2@app/x?token=hunter2":   "https://app/x",
+		"http://[::1]:80":                            "http://[::1]:80",
+		"unix:///run/app.sock:/reload?token=hunter2": "unix:///run/app.sock:/reload",
+		"unix:///run/app.sock":                       "unix:///run/app.sock:/",
+		"Unix:///run/app.sock:/":                     "unix:///run/app.sock:/",
+	} {
+		u, err := ParseURL(s)
+		if err != nil {
+			t.Errorf("%q: %v", s, err)
+			continue
+		}
+		for _, got := range []string{u.String(), fmt.Sprint(u), fmt.Sprintf("%#v", u), u.LogValue().String()} {
+			if got != want {
+				t.Errorf("%q is shown as %q, want %q", s, got, want)
+			}
+		}
+	}
+	for _, s := range []string{
+		"", "hunter2", "localhost:80", "user:hunter2@host", "http://", "http:///path", "http://:80/", "http://user:hunter2@/x",
+		"http://host:hunter2/", "http://user:hun%zzter2@host/", "http://ho st/?hunter2", "http://host/#hunter2", "ftp://hunter2",
+		"unix://", "unix://relative.sock:/x", "unix:///", "unix:///dir/:/x", "unix:/hunter2", "http://host/\x7fhunter2",
+		"unix:///" + strings.Repeat("x", 200) + ":/hunter2",
+	} {
+		u, err := ParseURL(s)
+		if err == nil {
+			t.Errorf("%q is %v, want an error", s, u)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: a secret is in %v", s, err)
+		}
+	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{"http://u:p@h/x?q", "unix:///s:/p?q", "https://[::1]:1/%2f", "http://h/\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := ParseURL(s)
+		if err != nil {
+			return
+		}
+		if strings.ContainsAny(u.String(), "@?#") && !strings.ContainsAny(u.url.EscapedPath()+u.socket, "@?#") {
+			t.Errorf("%q is shown as %q", s, u)
+		}
+		if _, err := url.Parse(u.url.String()); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	})
+}

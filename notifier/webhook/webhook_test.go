@@ -1,0 +1,213 @@
+package webhook
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+var someChanges = notifier.Changes{
+	Generation: 7, Secrets: []string{"db"}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
+}
+
+func newWebhook(t *testing.T, opts Options) *Webhook {
+	t.Helper()
+	if opts.Timeout == 0 {
+		opts.Timeout = 20 * time.Second
+	}
+	w, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// seen is what a server got.
+type seen struct {
+	method, path, query, auth, kind, body string
+}
+
+// serve answers with answer, and gives what it got.
+func serve(t *testing.T, answer http.HandlerFunc) (*httptest.Server, chan seen) {
+	got := make(chan seen, 100)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- seen{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Authorization"), r.Header.Get("Content-Type"), string(body)}
+		if answer != nil {
+			answer(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server, got
+}
+
+func TestWebhookCall(t *testing.T) {
+	server, got := serve(t, nil)
+	server.Start()
+	w := newWebhook(t, Options{URL: server.URL + "/reload?now=1"})
+	if err := w.Notify(t.Context(), someChanges); err != nil {
+		t.Fatal(err)
+	}
+	request := <-got
+	body := request.body
+	request.body = ""
+	if want := (seen{"POST", "/reload", "now=1", "", "application/json", ""}); request != want {
+		t.Errorf("got %+v, want %+v", request, want)
+	}
+	var changes map[string]any
+	if err := json.Unmarshal([]byte(body), &changes); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"generation": 7.0, "secrets": []any{"db"}, "added": []any{}, "changed": []any{"db/password"}, "removed": []any{"db/old"},
+	}
+	if !reflect.DeepEqual(changes, want) {
+		t.Errorf("body = %v, want %v", changes, want)
+	}
+}
+
+func TestWebhookMethods(t *testing.T) {
+	server, got := serve(t, nil)
+	server.Start()
+	for _, method := range []string{"PUT", "PATCH", "GET", "HEAD"} {
+		if err := newWebhook(t, Options{URL: server.URL, Method: method}).Notify(t.Context(), someChanges); err != nil {
+			t.Fatal(err)
+		}
+		request := <-got
+		if hasBody := method == "PUT" || method == "PATCH"; request.method != method || (request.body != "") != hasBody {
+			t.Errorf("%s: got %+v", method, request)
+		}
+	}
+}
+
+func TestWebhookStatus(t *testing.T) {
+	for status, want := range map[int]string{
+		200: "", 201: "", 202: "", 204: "", 299: "",
+		300: "300", 301: "301", 302: "302", 304: "304", 307: "307", 308: "308",
+		400: "400 Bad Request", 401: "401", 404: "404", 429: "429", 500: "500", 502: "502", 503: "503", 599: "599",
+	} {
+		server, got := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://user:hunter2@elsewhere.example/there?token=hunter2")
+			w.WriteHeader(status)
+		})
+		server.Start()
+		err := newWebhook(t, Options{URL: server.URL + "/x?token=hunter2"}).Notify(t.Context(), someChanges)
+		switch {
+		case (err == nil) != (want == ""):
+			t.Errorf("%d: error %v", status, err)
+		case err != nil:
+			wantError(t, err, want, server.URL+"/x")
+			if status/100 == 3 {
+				wantError(t, err, "https://elsewhere.example/there")
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%d: a secret is in %v", status, err)
+			}
+		}
+		if len(got) != 1 {
+			t.Errorf("%d: %d requests, want 1", status, len(got))
+		}
+	}
+}
+
+// A redirect to the same server would be seen as a second request.
+func TestWebhookFollowsNothing(t *testing.T) {
+	server, got := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
+	})
+	server.Start()
+	wantError(t, newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges), "307", "/other")
+	if len(got) != 1 {
+		t.Errorf("%d requests, want 1", len(got))
+	}
+}
+
+func TestWebhookUsesNoProxy(t *testing.T) {
+	proxy, asked := serve(t, nil)
+	proxy.Start()
+	t.Setenv("HTTP_PROXY", proxy.URL)
+	t.Setenv("http_proxy", proxy.URL)
+	newWebhook(t, Options{URL: "http://secret-sync.invalid/"}).Notify(t.Context(), someChanges)
+	if len(asked) > 0 {
+		t.Error("the proxy was asked")
+	}
+	transport, err := newWebhook(t, Options{URL: "http://localhost/"}).transport()
+	if err != nil || transport.Proxy != nil { // the environment is read once per process
+		t.Errorf("the transport has a proxy; %v", err)
+	}
+}
+
+func TestWebhookUnixSocket(t *testing.T) {
+	server, got := serve(t, nil)
+	path := t.TempDir() + "/app.sock"
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Listener.Close()
+	server.Listener = listener
+	server.Start()
+	w := newWebhook(t, Options{URL: "unix://" + path + ":/a/b?c=d"})
+	if err := w.Notify(t.Context(), someChanges); err != nil {
+		t.Fatal(err)
+	}
+	if request := <-got; request.path != "/a/b" || request.query != "c=d" {
+		t.Errorf("got %+v", request)
+	}
+	server.Close()
+	wantError(t, w.Notify(t.Context(), someChanges), path+":/a/b", "no such file")
+}
+
+func TestWebhookTLS(t *testing.T) {
+	server, got := serve(t, nil)
+	server.StartTLS()
+	ca := t.TempDir() + "/ca.crt"
+	w := newWebhook(t, Options{URL: server.URL, CAFile: ca})
+	wantError(t, w.Notify(t.Context(), someChanges), "CA file", "no such file")
+	write(t, ca, "not a certificate")
+	wantError(t, w.Notify(t.Context(), someChanges), "no certificate", ca)
+	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	if err := w.Notify(t.Context(), someChanges); err != nil { // re-read: no new Webhook
+		t.Fatal(err)
+	}
+	<-got
+	err := newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges)
+	wantError(t, err, "certificate")
+	if got := notifier.AsFailure(err).Kind; got != "certificate" {
+		t.Errorf("reason = %q: the time of the day is in the text", got)
+	}
+}
+
+func TestWebhookToken(t *testing.T) {
+	server, got := serve(t, nil)
+	server.Start()
+	path := t.TempDir() + "/token"
+	w := newWebhook(t, Options{URL: server.URL, TokenFile: path})
+	wantError(t, w.Notify(t.Context(), someChanges), "token file")
+	for _, token := range []string{"first", "second\n"} { // renewed in between
+		write(t, path, token)
+		if err := w.Notify(t.Context(), someChanges); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := (<-got).auth, "Bearer "+strings.TrimSpace(token); got != want {
+			t.Errorf("Authorization = %q, want %q", got, want)
+		}
+	}
+	for _, bad := range []string{"", "\n", "hunter2\nX-Evil: 1", "hunter2\x00"} {
+		write(t, path, bad)
+		err := w.Notify(t.Context(), someChanges)
+		wantError(t, err, "token file", path)
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the token is in %v", err)
+		}
+	}
+}
