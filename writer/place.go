@@ -184,7 +184,7 @@ func (w *Writer) writeFile(e plan.Entry) (err error) {
 	if _, err := f.Write(e.Data); err != nil {
 		return err
 	}
-	if info, err := f.Stat(); err != nil || info.Mode() != e.Mode {
+	if mode, err := f.Mode(); err != nil || mode != e.Mode {
 		if err := f.Chmod(e.Mode); err != nil {
 			return err
 		}

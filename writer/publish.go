@@ -161,7 +161,7 @@ func (w *Writer) afterSwap(cur, gen *generation) {
 		if !gen.Covers(cur.Plan) {
 			w.pending = true
 		}
-		w.retire(cur.Dir, size(cur.set))
+		w.retire(cur.Dir, size(cur.set), cur.Inside)
 	}
 	if w.pending {
 		w.tidy() // 11

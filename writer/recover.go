@@ -40,7 +40,7 @@ func (w *Writer) recover() error {
 	if cur != nil {
 		for _, f := range found { // 3
 			if n := f.record.Generation; f.dir != cur.Dir && n != 0 && n <= cur.record.Generation {
-				w.retire(f.dir, w.sizeOf(f))
+				w.retire(f.dir, w.sizeOf(f), nil)
 			}
 		}
 		w.putBack(cur.Plan) // 4

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/secret-sync/secret-sync/writer/plan"
@@ -21,14 +22,23 @@ const (
 
 // retired is a generation that was replaced.
 type retired struct {
-	dir  string
-	at   time.Time // when it was replaced
-	size int64     // bytes that its files take
+	dir   string
+	at    time.Time // when it was replaced
+	size  int64     // bytes that its files take
+	dirs  []string  // that directory and those in it, parents first
+	files []string  // names alone: the values are not kept
 }
 
-// retire begins the grace of a generation that was replaced.
-func (w *Writer) retire(dir string, size int64) {
-	w.old = append(w.old, retired{dir: dir, at: w.opts.now(), size: size})
+// retire begins the grace of a generation that was replaced. What a process from
+// before left is a directory of unknown entries.
+func (w *Writer) retire(dir string, size int64, inside []plan.Entry) {
+	r := retired{dir: dir, at: w.opts.now(), size: size, dirs: plan.Dirs(inside)}
+	for _, e := range inside {
+		if !e.Mode.IsDir() {
+			r.files = append(r.files, e.Path)
+		}
+	}
+	w.old = append(w.old, r)
 	poke(w.poke)
 }
 
@@ -84,14 +94,44 @@ func (w *Writer) dropOldest() bool {
 	if len(w.old) == 0 || !w.syncSwap() {
 		return false
 	}
-	dir := w.old[0].dir
+	r := w.old[0]
 	w.old = w.old[1:]
-	err := w.removeAll(dir)
-	if err == nil { // last: a directory without a record would not tell a later start that it is older
-		err = w.removeAll(plan.RecordName(dir))
+	var err error
+	if !w.removePlanned(r) {
+		err = w.removeAll(r.dir)
 	}
-	w.retryLater("could not remove an old generation, will try again", dir, err)
+	if err == nil { // last: a directory without a record would not tell a later start that it is older
+		err = w.removeAll(plan.RecordName(r.dir))
+	}
+	w.retryLater("could not remove an old generation, will try again", r.dir, err)
 	return true
+}
+
+// removePlanned removes what the generation was made of, and tells whether that
+// was all there is. It lists no directory, which saves a tenth of a publish. Where
+// someone put a link in the place of a directory it touches nothing: the link may
+// lead into the generation that apps read.
+func (w *Writer) removePlanned(r retired) bool {
+	var releases []func()
+	defer func() {
+		for _, release := range releases {
+			release()
+		}
+	}()
+	for _, dir := range r.dirs {
+		release, err := w.vol.Hold(dir)
+		if err != nil {
+			return false
+		}
+		releases = append(releases, release)
+	}
+	names := slices.Concat(r.dirs, r.files)
+	for _, name := range slices.Backward(names) {
+		if w.remove(name) != nil {
+			return false
+		}
+	}
+	return len(names) > 0
 }
 
 // nextExpiry tells how long it is until the next grace ends.

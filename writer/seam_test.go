@@ -37,7 +37,7 @@ type seam struct {
 // The classification, checked against the interfaces.
 var (
 	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close", "file.Stat"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close", "file.Mode"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -124,7 +124,7 @@ func (f *seamFile) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-func (f *seamFile) Stat() (fs.FileInfo, error) { f.s.look(); return f.under.Stat() }
+func (f *seamFile) Mode() (fs.FileMode, error) { f.s.look(); return f.under.Mode() }
 
 func (f *seamFile) Chmod(mode fs.FileMode) error {
 	return f.s.change(call{op: "file.Chmod", name: f.name, mode: mode}, func() error { return f.under.Chmod(mode) })
@@ -189,7 +189,7 @@ var errInjected = errors.New("injected")
 type rejectAll struct{}
 
 func (rejectAll) Write([]byte) (int, error)  { return 0, errInjected }
-func (rejectAll) Stat() (fs.FileInfo, error) { return nil, errInjected }
+func (rejectAll) Mode() (fs.FileMode, error) { return 0, errInjected }
 func (rejectAll) Chmod(fs.FileMode) error    { return errInjected }
 func (rejectAll) Sync() error                { return errInjected }
 func (rejectAll) Close() error               { return errInjected }

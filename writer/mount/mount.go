@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,7 +45,7 @@ type Volume interface {
 // File is a file that is being made.
 type File interface {
 	Write([]byte) (int, error)
-	Stat() (fs.FileInfo, error)
+	Mode() (fs.FileMode, error)
 	Chmod(fs.FileMode) error
 	Sync() error
 	Close() error
@@ -95,7 +96,7 @@ func (m *Mount) openDir(name string) (fd int, err error) {
 // at makes a call in the directory that name lies in, again if a signal
 // interrupts it.
 func (m *Mount) at(op, name string, call func(dir int, base string) error) error {
-	dir, base := path.Dir(name), path.Base(name)
+	dir, base := split(name)
 	fd, held := m.held[dir]
 	if !held {
 		f, err := m.open(dir, fs.ModeDir)
@@ -116,6 +117,15 @@ func (m *Mount) at(op, name string, call func(dir int, base string) error) error
 	}
 }
 
+// split is path.Dir and path.Base of a clean name, without making it clean again.
+func split(name string) (dir, base string) {
+	i := strings.LastIndexByte(name, '/')
+	if i < 0 {
+		return ".", name
+	}
+	return name[:i], name[i+1:]
+}
+
 // Mkdir makes a directory.
 func (m *Mount) Mkdir(name string, mode fs.FileMode) error {
 	return m.at("mkdirat", name, func(dir int, base string) error {
@@ -133,7 +143,7 @@ func (m *Mount) Create(name string, mode fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return &file{fd, name}, nil
 }
 
 // Chmod sets the mode of a file or a directory. A kernel before 6.6 cannot do
