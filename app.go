@@ -19,6 +19,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/watcher"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 	"github.com/secret-sync/secret-sync/writer"
 )
 
@@ -38,7 +39,7 @@ type app struct {
 // with the volume and the cluster's configuration is told at once.
 func assemble(cfg config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: &telemetry.Metrics{}}
-	cluster, clusterErr := watcher.ClusterConfig()
+	cluster, clusterErr := kubeapi.ClusterConfig()
 	if clusterErr != nil {
 		clusterErr = fmt.Errorf("%w: %w", errEnvironment, clusterErr)
 	}
@@ -64,7 +65,7 @@ func (a *app) join(cluster *rest.Config) (err error) {
 		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
 	if cfg.Events {
-		client, err := watcher.NewClient(cluster)
+		client, err := kubeapi.NewClient(cluster)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errEnvironment, err)
 		}
@@ -145,7 +146,7 @@ func (v volume) ChangesSince(told uint64) notifier.Changes {
 }
 
 // eventCreator is the API, as Events see it.
-type eventCreator struct{ *watcher.Client }
+type eventCreator struct{ *kubeapi.Client }
 
 func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error {
 	object, err := json.Marshal(event)

@@ -49,7 +49,7 @@ func TestRBAC(t *testing.T) {
 			if binding.RoleRef != wantRef || !reflect.DeepEqual(binding.Subjects, wantSubjects) {
 				t.Errorf("binding: got %v %v", binding.RoleRef, binding.Subjects)
 			}
-			if role.Namespace != "007" || binding.Namespace != "007" || role.Name != "secret-sync" || binding.Name != "secret-sync" {
+			if role.Namespace != "007" || binding.Namespace != "007" || role.Name != "secret-sync-app" || binding.Name != "secret-sync-app" {
 				t.Errorf("got %s/%s and %s/%s", role.Namespace, role.Name, binding.Namespace, binding.Name)
 			}
 			if got := strings.Contains(text, "EVERY Secret"); got != (c.in.Selector != "") {
@@ -59,12 +59,12 @@ func TestRBAC(t *testing.T) {
 	}
 }
 
-// TestStrip: what is not needed is not carried along.
-func TestStrip(t *testing.T) {
-	s := &apiSecret{Data: map[string][]byte{"a": nil}}
-	s.Name, s.Annotations = "db", map[string]string{"last-applied": strings.Repeat("x", 1000)}
-	strip(s)
-	if s.Annotations != nil || s.Name != "db" || len(s.Data) != 1 {
-		t.Errorf("got %d annotations, name %q, %d keys", len(s.Annotations), s.Name, len(s.Data))
+// TestRBACNames: the objects of two accounts are not the same.
+func TestRBACNames(t *testing.T) {
+	for account, want := range map[string]string{"secret-sync": "secret-sync", "app": "secret-sync-app", "web": "secret-sync-web"} {
+		text := RBAC{Namespace: "ns", ServiceAccount: account, Names: []string{"db"}}.YAML()
+		if got := strings.Count(text, `name: "`+want+`", namespace`) + strings.Count(text, `kind: Role, name: "`+want+`"}`); got < 3 {
+			t.Errorf("%s: got %d names %q, want that of both objects and of the reference:\n%s", account, got, want, text)
+		}
 	}
 }
