@@ -23,9 +23,10 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// app is the parts, joined.
+// app is the parts, wired to one another. They exchange plain values and do not import
+// one another.
 type app struct {
-	cfg      config.Config
+	cfg      *config.Config
 	log      *slog.Logger
 	metrics  *telemetry.Metrics
 	events   *telemetry.Events // nil: off
@@ -35,20 +36,20 @@ type app struct {
 	pipeline *pipeline.Pipeline
 }
 
-// assemble makes the parts. Nothing is asked of the API yet. All that is wrong
-// with the volume and the cluster's configuration is told at once.
-func assemble(cfg config.Config, log *slog.Logger) (_ *app, err error) {
+// assemble makes the parts. It asks the API for nothing. What is wrong with the
+// volume and with the cluster's configuration is reported at once.
+func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: &telemetry.Metrics{}}
 	cluster, clusterErr := kubeapi.ClusterConfig()
 	if clusterErr != nil {
 		clusterErr = fmt.Errorf("%w: %w", errEnvironment, clusterErr)
 	}
 	a.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir, Flat: cfg.Flat, FileMode: cfg.FileMode, Logger: log, Repaired: a.metrics.Repaired,
+		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.metrics.Repaired,
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
 		cluster.UserAgent = "secret-sync/" + buildVersion()
-		err = a.join(cluster)
+		err = a.wire(cluster)
 	}
 	if err != nil && a.writer != nil {
 		err = errors.Join(err, a.writer.Close())
@@ -56,27 +57,28 @@ func assemble(cfg config.Config, log *slog.Logger) (_ *app, err error) {
 	return a, err
 }
 
-func (a *app) join(cluster *rest.Config) (err error) {
+func (a *app) flat() bool { return a.cfg.Layout.Value == "flat" }
+
+// wire makes what follows the writer.
+func (a *app) wire(cluster *rest.Config) (err error) {
 	cfg := a.cfg
 	a.watcher, err = watcher.New(watcher.Options{
-		Config: cluster, Namespace: cfg.Namespace, Names: names(cfg), Selector: cfg.Selector, Settle: cfg.Settle, Logger: a.log,
+		Config: cluster, Namespace: cfg.Namespace.Value, Names: names(cfg), Selector: cfg.Selector.Value,
+		Settle: cfg.Settle.Value, Logger: a.log,
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
-	if cfg.Events {
-		client, err := kubeapi.NewClient(cluster)
-		if err != nil {
-			return fmt.Errorf("%w: %w", errEnvironment, err)
-		}
-		a.events = telemetry.NewEvents(telemetry.Pod{Namespace: cfg.Namespace, Name: cfg.PodName, UID: cfg.PodUID}, eventCreator{client}, a.log)
+	if a.events, err = newEvents(cfg, cluster, a.log); err != nil {
+		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
-	targets, err := targets(cfg, a.log)
+	targets, err := newTargets(cfg, a.log)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
 	a.notifier, err = notifier.New(notifier.Options{
-		Targets: targets, Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay, Logger: a.log, Report: a.reportNotify,
+		Targets: targets, Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,
+		Logger: a.log, Report: a.reportNotify,
 	})
 	if err != nil {
 		return err
@@ -84,40 +86,55 @@ func (a *app) join(cluster *rest.Config) (err error) {
 	a.metrics.SetGeneration(a.writer.Newest())
 	a.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{
-			Flat: cfg.Flat, Required: cfg.Secrets, Optional: cfg.OptionalSecrets, Selector: cfg.Selector != "",
-			Items: cfg.Items, RequiredKeys: cfg.RequiredKeys,
+			Flat: a.flat(), Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
+			Items: cfg.Items.Value, RequiredKeys: cfg.RequiredKeys.Value,
 		},
-		Remove: cfg.RemoveOnDelete, OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
+		Remove: cfg.OnDelete.Value == "remove", OneShot: cfg.OneShot.Value, SyncTimeout: cfg.SyncTimeout.Value,
 		Source: a.watcher, Volume: a.writer, Notify: a.notifier.Poke, Observer: observer{a}, Logger: a.log,
 	})
 	return nil
 }
 
-func targets(cfg config.Config, log *slog.Logger) (all []notifier.Target, err error) {
-	if cfg.Process != "" || cfg.PIDFile != "" {
-		all = append(all, notifier.NewProcess(notifier.ProcessOptions{
-			Name: cfg.Process, PIDFile: cfg.PIDFile, Signal: cfg.Signal, Check: cfg.SignalCheck, MinAge: cfg.ProcessMinAge, Logger: log,
-		}))
+// newEvents returns nil when Events are off.
+func newEvents(cfg *config.Config, cluster *rest.Config, log *slog.Logger) (*telemetry.Events, error) {
+	if !cfg.Events.Value {
+		return nil, nil
 	}
-	if cfg.WebhookURL != "" {
-		hook, err := notifier.NewWebhook(notifier.WebhookOptions{
-			URL: cfg.WebhookURL, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
-			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, hook)
+	client, err := kubeapi.NewClient(cluster)
+	if err != nil {
+		return nil, err
 	}
-	if len(cfg.Exec) > 0 {
-		all = append(all, notifier.NewExec(notifier.ExecOptions{Command: cfg.Exec, Timeout: cfg.ExecTimeout, Logger: log}))
-	}
-	return all, nil
+	pod := telemetry.Pod{Namespace: cfg.Namespace.Value, Name: cfg.PodName.Value, UID: cfg.PodUID.Value}
+	return telemetry.NewEvents(pod, eventCreator{client}, log), nil
 }
 
-// run runs all parts until the pipeline has ended: it does with ctx, or earlier
-// with its job done or given up. It returns when all have.
-func (a *app) run(ctx context.Context) error {
+// newTargets makes what the configuration wants to be notified. A new kind of
+// target is a folder below notifier and one case here.
+func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target, err error) {
+	add := func(target notifier.Target, targetErr error) {
+		all, err = append(all, target), errors.Join(err, targetErr)
+	}
+	if cfg.Process.Value != "" || cfg.PIDFile.Value != "" {
+		add(notifier.NewProcess(notifier.ProcessOptions{
+			Name: cfg.Process.Value, PIDFile: cfg.PIDFile.Value, Signal: cfg.Signal.Value, Check: cfg.SignalCheck.Value,
+			MinAge: cfg.ProcessMinAge.Value, Logger: log,
+		}), nil)
+	}
+	if cfg.WebhookURL.Value != "" {
+		add(notifier.NewWebhook(notifier.WebhookOptions{
+			URL: cfg.WebhookURL.Value, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
+			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value, Logger: log,
+		}))
+	}
+	if len(cfg.Exec.Value) > 0 {
+		add(notifier.NewExec(notifier.ExecOptions{Command: cfg.Exec.Value, Timeout: cfg.ExecTimeout.Value, Logger: log}), nil)
+	}
+	return all, err
+}
+
+// run runs all parts until the pipeline ends: with ctx, or earlier when the job
+// is done or given up. It returns when all parts have ended.
+func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if os.Getpid() == 1 {
@@ -129,23 +146,41 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.writer.Run(ctx) })
 	group.Go(func() error { return a.notifier.Run(ctx) })
 	group.Go(func() error { return a.events.Run(ctx) })
-	if a.cfg.HTTPAddr != "" {
-		group.Go(func() error { return telemetry.Serve(ctx, a.cfg.HTTPAddr, a.handler(), a.log) })
+	// TODO(merge): append a.writer.Recheck to the next line.
+	group.Go(func() error { return lookAgain(ctx, hup, a.log, a.watcher.Reread) })
+	if addr := a.cfg.HTTPAddr.Value; addr != "" {
+		group.Go(func() error { return telemetry.Serve(ctx, addr, a.handler(), a.log) })
 	}
-	if a.cfg.PprofAddr != "" {
-		group.Go(func() error { return telemetry.Serve(ctx, a.cfg.PprofAddr, telemetry.PprofHandler(), a.log) })
+	if addr := a.cfg.PprofAddr.Value; addr != "" {
+		group.Go(func() error { return telemetry.Serve(ctx, addr, telemetry.PprofHandler(), a.log) })
 	}
 	return group.Wait()
 }
 
-// volume is the writer, as the notifier sees it.
-type volume struct{ *writer.Writer }
-
-func (v volume) ChangesSince(told uint64) notifier.Changes {
-	return notifier.Changes(v.Writer.ChangesSince(told))
+// lookAgain calls every hook on each SIGHUP until ctx ends. In a shared process
+// namespace people send HUP by name, and hit the sidecar too.
+func lookAgain(ctx context.Context, hup <-chan os.Signal, log *slog.Logger, hooks ...func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			log.Info("SIGHUP: looking at the Secrets and the volume again")
+			for _, hook := range hooks {
+				hook()
+			}
+		}
+	}
 }
 
-// eventCreator is the API, as Events see it.
+// volume is the writer as the notifier sees it.
+type volume struct{ *writer.Writer }
+
+func (v volume) ChangesSince(generation uint64) notifier.Changes {
+	return notifier.Changes(v.Writer.ChangesSince(generation))
+}
+
+// eventCreator is the API as Events see it.
 type eventCreator struct{ *kubeapi.Client }
 
 func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error {
@@ -156,7 +191,7 @@ func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error 
 	return c.Client.Create(ctx, event.Metadata.Namespace, "events", object)
 }
 
-// observer is metrics and Events, as the pipeline sees them.
+// observer is metrics and Events as the pipeline sees them.
 type observer struct{ *app }
 
 func (o observer) Published(generation uint64, secrets []string, took time.Duration) {
@@ -184,7 +219,7 @@ func (a *app) reportNotify(target string, err error) {
 func (a *app) handler() http.Handler {
 	return telemetry.Handler(a.metrics, telemetry.Sources{
 		Version: buildVersion(),
-		Ready:   func() error { return writer.Ready(a.cfg.Dir) },
+		Ready:   func() error { return writer.Ready(a.cfg.Dir.Value) },
 		Watches: func() (all []telemetry.Watch) {
 			for _, s := range a.watcher.Status() {
 				all = append(all, telemetry.Watch{Name: s.Watch, Up: s.Up, LastContact: s.LastContact})

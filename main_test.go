@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -19,7 +21,10 @@ func readFile(t *testing.T, name string) string {
 	return string(data)
 }
 
-// variablesTable is the README's table, made from what help prints.
+// variablesFile has the table of the variables.
+const variablesFile = "README.md"
+
+// variablesTable is that table, made from what help prints.
 func variablesTable() string {
 	var b strings.Builder
 	b.WriteString("| variable | type | default | meaning |\n| --- | --- | --- | --- |\n")
@@ -33,18 +38,18 @@ func variablesTable() string {
 	return b.String()
 }
 
-func TestREADMEHasTheVariablesOfHelp(t *testing.T) {
-	readme, want := readFile(t, "README.md"), variablesTable()
-	if os.Getenv("UPDATE_README") != "" {
-		start := strings.Index(readme, "| variable | type |")
-		end := start + strings.Index(readme[start:], "\n\n") + 1
-		if err := os.WriteFile("README.md", []byte(readme[:start]+want+readme[end:]), 0o644); err != nil {
+func TestDocumentationHasTheVariablesOfHelp(t *testing.T) {
+	text, want := readFile(t, variablesFile), variablesTable()
+	if os.Getenv("UPDATE_DOCS") != "" {
+		start := strings.Index(text, "| variable | type |")
+		end := start + strings.Index(text[start:], "\n\n") + 1
+		if err := os.WriteFile(variablesFile, []byte(text[:start]+want+text[end:]), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if !strings.Contains(readme, want) {
-		t.Errorf("the README's table of variables is not that of help; UPDATE_README=1 go test . mends it. Want:\n%s", want)
+	if !strings.Contains(text, want) {
+		t.Errorf("%s has another table of variables than help; UPDATE_DOCS=1 go test . corrects it. Want:\n%s", variablesFile, want)
 	}
 	var help strings.Builder
 	if err := config.Help(&help); err != nil {
@@ -126,9 +131,48 @@ func TestOneProcessor(t *testing.T) {
 	}{{64, 1, ""}, {1, 1, ""}, {64, 64, "64"}} {
 		t.Setenv("GOMAXPROCS", c.variable)
 		runtime.GOMAXPROCS(c.cores)
-		oneProcessor()
+		useOneProcessor()
 		if got := runtime.GOMAXPROCS(0); got != c.want {
 			t.Errorf("%d cores, GOMAXPROCS=%q: got %d, want %d", c.cores, c.variable, got, c.want)
 		}
+	}
+}
+
+// TestMemoryLimit: 3/8 of what the container may use, unless the user decides.
+func TestMemoryLimit(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, first, second, variable string
+		want                          int64
+	}{
+		{name: "v2", first: "67108864\n", want: 24 << 20},
+		{name: "v2 without a limit", first: "max\n", want: before},
+		{name: "v1", second: "134217728\n", want: 48 << 20},
+		{name: "v1 without a limit", second: "9223372036854771712\n", want: 9223372036854771712 / 8 * 3},
+		{name: "no files", want: before},
+		{name: "GOMEMLIMIT", first: "67108864\n", variable: "1GiB", want: before},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			debug.SetMemoryLimit(before)
+			t.Setenv("GOMEMLIMIT", c.variable)
+			files := []string{filepath.Join(dir, c.name, "max"), filepath.Join(dir, c.name, "limit")}
+			if err := os.Mkdir(filepath.Join(dir, c.name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for i, content := range []string{c.first, c.second} {
+				if content == "" {
+					continue
+				}
+				if err := os.WriteFile(files[i], []byte(content), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			limitMemory(files...)
+			if got := debug.SetMemoryLimit(-1); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
 	}
 }

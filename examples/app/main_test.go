@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/child"
-	"github.com/secret-sync/secret-sync/examples/mysqlserver"
+	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
 )
 
 // newApp gives the app's pool and server, with a database that knows the users a
@@ -110,7 +110,7 @@ func TestWebhook(t *testing.T) {
 // A signal cannot answer that the reload failed, so the app tries again itself.
 func TestSignalIsTriedAgain(t *testing.T) {
 	p, url, dir := newApp(t)
-	before, log := slog.Default(), &child.Log{}
+	before, log := slog.Default(), &childprocess.Log{}
 	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
 	defer slog.SetDefault(before)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/child"
+	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
 )
 
 func (d *demo) startApp(ctx context.Context) error {
@@ -34,7 +34,7 @@ func (d *demo) startApp(ctx context.Context) error {
 	show := d.show("app")
 	d.appLog.Line = func(line string) { d.observer.appLine(line); show(line) }
 	cmd.Stdout, cmd.Stderr = &d.appLog, &d.appLog
-	if d.app, err = child.Start(cmd); err != nil {
+	if d.app, err = childprocess.Start(cmd); err != nil {
 		return err
 	}
 	d.appStarted = time.Now()

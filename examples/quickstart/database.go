@@ -13,8 +13,8 @@ import (
 	"strings"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/child"
-	"github.com/secret-sync/secret-sync/examples/mysqlserver"
+	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
 )
 
 // databaseCommand makes this binary the embedded database server.
@@ -34,7 +34,7 @@ func databaseMain() int {
 
 // startDatabase runs the embedded server as a process of its own and gives the
 // administrator's URL.
-func startDatabase(log *child.Log) (*child.Process, string, error) {
+func startDatabase(log *childprocess.Log) (*childprocess.Process, string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
@@ -54,7 +54,7 @@ func startDatabase(log *child.Log) (*child.Process, string, error) {
 	cmd.Env = append(os.Environ(), adminPasswordVariable+"="+password)
 	cmd.ExtraFiles = []*os.File{f}
 	cmd.Stdout, cmd.Stderr = log, log
-	p, err := child.Start(cmd)
+	p, err := childprocess.Start(cmd)
 	return p, fmt.Sprintf("mysql://root:%s@%s/%s", password, l.Addr(), mysqlserver.Database), err
 }
 

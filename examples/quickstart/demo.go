@@ -16,9 +16,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/build"
-	"github.com/secret-sync/secret-sync/examples/child"
-	"github.com/secret-sync/secret-sync/examples/controlplane"
+	"github.com/secret-sync/secret-sync/examples/internal/build"
+	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
 )
 
 const (
@@ -40,8 +40,8 @@ type demo struct {
 	database  *database
 	current   pool.Credentials // what the Secret holds
 
-	sidecar, app       *child.Process
-	sidecarLog, appLog child.Log
+	sidecar, app       *childprocess.Process
+	sidecarLog, appLog childprocess.Log
 	appStarted         time.Time
 	appURL, sidecarURL string
 	observer           *observer
@@ -130,7 +130,7 @@ func (d *demo) startDatabase(ctx context.Context) error {
 	started := time.Now()
 	url, suffix, what := d.options.dsn, "", "embedded, in memory, MySQL protocol"
 	if url == "" {
-		log := &child.Log{Line: d.show("database")}
+		log := &childprocess.Log{Line: d.show("database")}
 		p, embedded, err := startDatabase(log)
 		if err != nil {
 			return err
@@ -207,7 +207,7 @@ func (d *demo) startSidecar(ctx context.Context) error {
 	d.sidecarLog.Line = d.show("sidecar")
 	cmd := exec.Command(binary)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, &d.sidecarLog, &d.sidecarLog
-	if d.sidecar, err = child.Start(cmd); err != nil {
+	if d.sidecar, err = childprocess.Start(cmd); err != nil {
 		return err
 	}
 	d.later(d.stopSidecar)

@@ -39,16 +39,10 @@ func main() {
 		os.Exit(databaseMain())
 	}
 	var o options
-	flag.BoolVar(&o.once, "once", false, "end after the rotations: exit 0, or 1 if a query failed")
-	flag.IntVar(&o.rotations, "rotations", 6, "how many `times` to rotate")
-	flag.DurationVar(&o.interval, "interval", time.Second, "how long to load the app between two rotations")
-	flag.IntVar(&o.workers, "workers", 8, "how many clients the app has at once")
-	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "use the cluster of this `file`, in a namespace of its own, which is removed at the end")
-	flag.StringVar(&o.dsn, "dsn", "", "use this database: a `URL` with a user that may create users,\nmysql://root:PASSWORD@HOST:3306/NAME or postgres://postgres:PASSWORD@HOST/NAME?sslmode=…")
-	flag.BoolVar(&o.verbose, "v", false, "show the logs of the sidecar, the app and the database")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "quickstart: %q is not understood; -h lists the flags\n", flag.Arg(0))
+	flags := newFlags(&o)
+	_ = flags.Parse(os.Args[1:]) // ExitOnError
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "quickstart: %q is not understood; -h lists the flags\n", flags.Arg(0))
 		os.Exit(2)
 	}
 	endWithGoRun()
@@ -63,6 +57,20 @@ func main() {
 	if ctx.Err() != nil && o.once {
 		os.Exit(1) // broken off: not a success
 	}
+}
+
+// newFlags gives the flags of this program alone: libraries add theirs to
+// flag.CommandLine.
+func newFlags(o *options) *flag.FlagSet {
+	flags := flag.NewFlagSet("quickstart", flag.ExitOnError)
+	flags.BoolVar(&o.once, "once", false, "end after the rotations: exit 0, or 1 if a query failed")
+	flags.IntVar(&o.rotations, "rotations", 6, "how many `times` to rotate")
+	flags.DurationVar(&o.interval, "interval", time.Second, "how long to load the app between two rotations")
+	flags.IntVar(&o.workers, "workers", 8, "how many clients the app has at once")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "use the cluster of this `file`, in a namespace of its own, which is removed at the end")
+	flags.StringVar(&o.dsn, "dsn", "", "use this database: a `URL` with a user that may create users,\nmysql://root:PASSWORD@HOST:3306/NAME or postgres://postgres:PASSWORD@HOST/NAME?sslmode=…")
+	flags.BoolVar(&o.verbose, "v", false, "show the logs of the sidecar, the app and the database")
+	return flags
 }
 
 func run(ctx context.Context, o options) (err error) {

@@ -1,177 +1,166 @@
 // Package config reads the environment, the only configuration that
-// secret-sync has. Load tells every mistake at once; a value that may be secret
-// is never repeated in one.
+// secret-sync has. Config is at once the table of the variables, their parser
+// and the result. Load reports everything that is wrong at once and never
+// repeats a value that may be secret.
+//
+// It must not know what the values are for: what a variable does is decided
+// where the program reads its field.
 package config
 
 import (
-	"io/fs"
-	"log/slog"
-	"sort"
+	"reflect"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/kelseyhightower/envconfig"
 )
 
-// Config is a valid environment.
+// Config is the table of the variables, one line each, in the order of help and
+// of the mistakes. The type of a field parses and checks the value. The tags:
+//
+//	envconfig  the name
+//	default    used when the variable is not set, or set to nothing
+//	desc       the meaning, as help shows it
+//	required   it must be set ("true" would make envconfig stop there)
+//	downward   the field of the Pod that the downward API gives it from
+//	secret     an error does not repeat the value: it may be a password
+//	oneof      the values of a choice
+//	label      the name has no dots
+//	target     it makes something to notify
+//	positive   the duration is not 0
+//	loopback   the address cannot be reached from another machine
+//	empty      set to nothing is a value of its own
 type Config struct {
-	Namespace      string
-	PodName        string // empty if not known; never with Events
-	PodUID         string // as PodName
-	ServiceAccount string // empty if not known
+	Namespace      name `envconfig:"POD_NAMESPACE" required:"yes" label:"yes" downward:"metadata.namespace" desc:"the namespace, from the downward API"`
+	PodName        name `envconfig:"POD_NAME" downward:"metadata.name" desc:"the Pod's name, for Events on it"`
+	PodUID         text `envconfig:"POD_UID" downward:"metadata.uid" desc:"the Pod's UID, for Events on it"`
+	ServiceAccount name `envconfig:"POD_SERVICE_ACCOUNT" desc:"the service account, for rbac"`
 
-	Secrets         []string                     // names, in the order given, each once
-	OptionalSecrets []string                     // as Secrets; none is in both
-	Selector        string                       // a label selector, or empty for none
-	Items           map[string]map[string]string // secret → key → path
-	RequiredKeys    map[string][]string          // secret → keys
+	Secrets         names    `envconfig:"SECRETSYNC_SECRETS" desc:"Secrets, comma-separated, each watched by name"`
+	OptionalSecrets names    `envconfig:"SECRETSYNC_OPTIONAL_SECRETS" desc:"further Secrets that may be absent"`
+	Selector        selector `envconfig:"SECRETSYNC_SELECTOR" desc:"a label selector: every Secret that matches, as they come and go; one of these three is needed"`
+	Items           items    `envconfig:"SECRETSYNC_ITEMS" desc:"secret/key=path,... only these keys, at these relative paths; a Secret not named here gives all its keys"`
+	RequiredKeys    keys     `envconfig:"SECRETSYNC_REQUIRED_KEYS" desc:"secret/key,... that must be there and not empty before anything of that Secret is published"`
 
-	Dir            string // absolute and clean
-	Flat           bool
-	FileMode       fs.FileMode // permission bits; the owner may read
-	RemoveOnDelete bool
-	Settle         time.Duration
+	Dir      directory `envconfig:"SECRETSYNC_DIR" default:"/secrets" desc:"the volume's mount"`
+	Layout   choice    `envconfig:"SECRETSYNC_LAYOUT" default:"nested" oneof:"nested,flat" desc:"nested: DIR/SECRET/KEY; flat: DIR/KEY"`
+	FileMode octal     `envconfig:"SECRETSYNC_FILE_MODE" default:"0644" desc:"mode of the files; the owner may always read"`
+	OnDelete choice    `envconfig:"SECRETSYNC_ON_DELETE" default:"keep" oneof:"keep,remove" desc:"files of a Secret that is gone: keep the last good ones, or remove them unless it is back within 5 s"`
+	Settle   duration  `envconfig:"SECRETSYNC_SETTLE" default:"0s" desc:"wait for this long without a change before publishing, at most ten times this long"`
 
-	Process       string // empty for none
-	PIDFile       string // empty for none, and when Process is set
-	Signal        syscall.Signal
-	SignalCheck   bool
-	ProcessMinAge time.Duration
+	Process       process  `envconfig:"SECRETSYNC_PROCESS" target:"yes" desc:"signal the process of this name; needs shareProcessNamespace"`
+	PIDFile       file     `envconfig:"SECRETSYNC_PID_FILE" target:"yes" desc:"or (not both) the process whose number is in this file"`
+	Signal        signal   `envconfig:"SECRETSYNC_SIGNAL" default:"HUP" desc:"the signal, by name or number"`
+	SignalCheck   boolean  `envconfig:"SECRETSYNC_SIGNAL_CHECK" default:"true" desc:"look for a handler first; false for sigwait and signalfd"`
+	ProcessMinAge duration `envconfig:"SECRETSYNC_PROCESS_MIN_AGE" default:"5s" desc:"a younger process is not signalled yet"`
 
-	WebhookURL       string // empty for none; may hold a password
-	WebhookMethod    string
-	WebhookTimeout   time.Duration
-	WebhookCAFile    string   // empty for none
-	WebhookTokenFile string   // empty for none
-	Exec             []string // nil for none
-	ExecTimeout      time.Duration
+	WebhookURL       url      `envconfig:"SECRETSYNC_WEBHOOK_URL" target:"yes" secret:"yes" desc:"call here: http://, https:// or unix:///path/to.sock:/url/path"`
+	WebhookMethod    method   `envconfig:"SECRETSYNC_WEBHOOK_METHOD" default:"POST" desc:"the webhook's HTTP method"`
+	WebhookTimeout   duration `envconfig:"SECRETSYNC_WEBHOOK_TIMEOUT" default:"5s" positive:"yes" desc:"a call may take this long"`
+	WebhookCAFile    file     `envconfig:"SECRETSYNC_WEBHOOK_CA_FILE" secret:"yes" desc:"trust the CA in this file, re-read"`
+	WebhookTokenFile file     `envconfig:"SECRETSYNC_WEBHOOK_TOKEN_FILE" secret:"yes" desc:"send the bearer token in this file, re-read"`
+	Exec             jsonList `envconfig:"SECRETSYNC_EXEC" target:"yes" secret:"yes" desc:"run this command, a JSON array, in this container"`
+	ExecTimeout      duration `envconfig:"SECRETSYNC_EXEC_TIMEOUT" default:"30s" positive:"yes" desc:"its process group is killed after this time"`
 
-	Splay       time.Duration
-	NotifyFirst bool
-	OneShot     bool
-	SyncTimeout time.Duration // 0 for none
-	Events      bool
+	Splay       duration `envconfig:"SECRETSYNC_SPLAY" default:"0s" desc:"wait a random time up to this before a notification"`
+	NotifyFirst boolean  `envconfig:"SECRETSYNC_NOTIFY_FIRST" default:"false" desc:"also notify for the first generation ever in this volume"`
+	OneShot     boolean  `envconfig:"SECRETSYNC_ONE_SHOT" default:"false" desc:"an init container: exit 0 once a confirmed generation is in the volume"`
+	SyncTimeout duration `envconfig:"SECRETSYNC_SYNC_TIMEOUT" default:"0s" desc:"exit 1 if there is no first complete generation by then; 0s: never"`
+	Events      boolean  `envconfig:"SECRETSYNC_EVENTS" default:"false" desc:"write Events on the Pod (published, refused, notify failing)"`
 
-	HTTPAddr  string // empty for no server, as always with OneShot
-	PprofAddr string // empty for no server
-	LogLevel  slog.Level
-	LogText   bool // JSON if not
+	HTTPAddr  address `envconfig:"SECRETSYNC_HTTP_ADDR" default:":29808" empty:"yes" desc:"/livez, /readyz and /metrics; empty: no server"`
+	PprofAddr address `envconfig:"SECRETSYNC_PPROF_ADDR" loopback:"yes" desc:"pprof, loopback addresses only"`
+	LogLevel  choice  `envconfig:"SECRETSYNC_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" desc:"debug, info, warn or error"`
+	LogFormat choice  `envconfig:"SECRETSYNC_LOG_FORMAT" default:"json" oneof:"json,text" desc:"json or text"`
 }
 
 // Load reads the process environment. Its error is a MistakesError, with
 // everything that is wrong.
-func Load() (Config, error) {
-	values, err := environment()
-	if err != nil {
-		return Config{}, err
+func Load() (*Config, error) {
+	c, variables := decode()
+	c.check(variables)
+	var mistakes MistakesError
+	for _, v := range variables {
+		mistakes = append(mistakes, v.mistakes...)
 	}
-	variables := Variables()
-	r := &reader{values: values}
-	c := r.config()
-	r.together(c)
-	if c.OneShot {
-		c.HTTPAddr = "" // an init container ends before anyone asks
+	mistakes = append(mistakes, unknown(variables)...)
+	if len(mistakes) > 0 {
+		return nil, mistakes
 	}
-	position := make(map[string]int)
-	for i, v := range variables {
-		position[v.Name] = i
-	}
-	sort.SliceStable(r.mistakes, func(i, j int) bool { return position[r.mistakes[i].Variable] < position[r.mistakes[j].Variable] })
-	if all := append(r.mistakes, unknown(variables)...); len(all) > 0 {
-		return Config{}, MistakesError(all)
+	if c.OneShot.Value {
+		c.HTTPAddr.Value = "" // an init container ends before anyone asks
 	}
 	return c, nil
 }
 
-// DirForReady gives the volume's mount for the ready command, which minds no
-// other variable and no mistake: in a directory that is not there, nothing is
-// ready.
+// DirForReady returns the volume's mount for the ready command, which ignores
+// every other variable and every mistake: in a directory that does not exist,
+// nothing is ready.
 func DirForReady() string {
-	values, err := environment()
-	if err != nil {
-		return ""
-	}
-	return trimSlashes(values[dirName])
+	c, _ := decode()
+	return c.Dir.Value
 }
 
-// reader turns values into a Config and collects what is wrong with them.
-type reader struct {
-	values   map[string]string
+// decode parses each variable by itself. Its field keeps what is wrong with it.
+func decode() (*Config, []*variable) {
+	c := &Config{}
+	variables := c.variables()
+	if err := envconfig.Process("", c); err != nil {
+		panic(err) // a defect of the table: Decode returns no error
+	}
+	return c, variables
+}
+
+// variables returns the fields of c, each with its line of the table.
+func (c *Config) variables() []*variable {
+	fields := reflect.ValueOf(c).Elem()
+	all := make([]*variable, fields.NumField())
+	for i := range all {
+		field := fields.Field(i).Addr().Interface().(field)
+		all[i] = field.common()
+		all[i].field, all[i].tag = field, fields.Type().Field(i).Tag
+		all[i].name = all[i].tag.Get("envconfig")
+	}
+	return all
+}
+
+// field is one field of Config: a variable of a certain type.
+type field interface {
+	common() *variable
+	// parse stores the value of s, which is not empty, and records what is wrong
+	// with it.
+	parse(s string)
+}
+
+// value is what the types of fields embed.
+type value[T any] struct {
+	variable
+	Value T // the zero value if the variable is not set and has no default
+}
+
+// variable is what all fields have in common.
+type variable struct {
+	field    field // the field that embeds this
+	name     string
+	tag      reflect.StructTag // its line of the table
+	text     string            // what it holds, without white space around it
 	mistakes []Mistake
 }
 
-// get gives the value of a variable of the table.
-func (r *reader) get(variable string) string {
-	value, ok := r.values[variable]
-	if !ok {
-		panic("config: " + variable + " is not in the table") // a defect of this package
+func (v *variable) common() *variable { return v }
+
+// Decode implements envconfig.Decoder. It keeps the mistakes and returns none:
+// envconfig stops at the first error, and a user wants to see every mistake at
+// once. A variable set to nothing counts as not set, since manifests are full
+// of `value: ""`.
+func (v *variable) Decode(s string) error {
+	v.text = strings.TrimSpace(s)
+	if v.text == "" && !v.has("empty") {
+		v.text = v.tag.Get("default")
 	}
-	return value
-}
-
-// wrong records a mistake in a variable, whose value may be shown.
-func (r *reader) wrong(variable, value, problem, may string) {
-	r.mistakes = append(r.mistakes, Mistake{Variable: variable, Holds: quote(value), Problem: problem, May: may})
-}
-
-// hidden records a mistake in a variable whose value may be secret.
-func (r *reader) hidden(variable, problem, may string) {
-	r.mistakes = append(r.mistakes, Mistake{Variable: variable, Problem: problem, May: may})
-}
-
-// config takes every variable for itself.
-func (r *reader) config() Config {
-	c := Config{
-		Namespace:       r.namespace(),
-		PodName:         r.name(podName, isSubdomain),
-		PodUID:          r.get(podUID),
-		ServiceAccount:  r.name("POD_SERVICE_ACCOUNT", isSubdomain),
-		Secrets:         r.names(prefix + "SECRETS"),
-		OptionalSecrets: r.names(prefix + "OPTIONAL_SECRETS"),
-		Selector:        r.selector(prefix + "SELECTOR"),
-		Items:           r.items(prefix + "ITEMS"),
-		RequiredKeys:    r.requiredKeys(prefix + "REQUIRED_KEYS"),
-		Dir:             r.dir(dirName),
-		Flat:            r.choice(prefix+"LAYOUT", "nested", "flat") == 1,
-		FileMode:        r.mode(prefix + "FILE_MODE"),
-		RemoveOnDelete:  r.choice(prefix+"ON_DELETE", "keep", "remove") == 1,
-		Settle:          r.duration(prefix + "SETTLE"),
-		OneShot:         r.bool(prefix + "ONE_SHOT"),
-		SyncTimeout:     r.duration(prefix + "SYNC_TIMEOUT"),
-		Events:          r.bool(prefix + "EVENTS"),
-		HTTPAddr:        r.httpAddr(),
-		PprofAddr:       r.pprofAddr(prefix + "PPROF_ADDR"),
-		LogLevel:        logLevels[r.choice(prefix+"LOG_LEVEL", "debug", "info", "warn", "error")],
-		LogText:         r.choice(prefix+"LOG_FORMAT", "json", "text") == 1,
+	if v.text != "" {
+		v.field.parse(v.text)
 	}
-	r.notification(&c)
-	return c
+	return nil
 }
 
-// notification takes what is about telling the app.
-func (r *reader) notification(c *Config) {
-	c.Process = r.process(prefix + "PROCESS")
-	c.PIDFile = r.file(prefix + "PID_FILE")
-	c.Signal = r.signal(prefix + "SIGNAL")
-	c.SignalCheck = r.bool(prefix + "SIGNAL_CHECK")
-	c.ProcessMinAge = r.duration(prefix + "PROCESS_MIN_AGE")
-	c.WebhookURL = r.url(prefix + "WEBHOOK_URL")
-	c.WebhookMethod = r.method(prefix + "WEBHOOK_METHOD")
-	c.WebhookTimeout = r.timeout(prefix + "WEBHOOK_TIMEOUT")
-	c.WebhookCAFile = r.hiddenFile(prefix + "WEBHOOK_CA_FILE")
-	c.WebhookTokenFile = r.hiddenFile(prefix + "WEBHOOK_TOKEN_FILE")
-	c.Exec = r.exec(prefix + "EXEC")
-	c.ExecTimeout = r.timeout(prefix + "EXEC_TIMEOUT")
-	c.Splay = r.duration(prefix + "SPLAY")
-	c.NotifyFirst = r.bool(prefix + "NOTIFY_FIRST")
-}
-
-var logLevels = []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-
-// trimSlashes takes away the slashes at the end that people write after a
-// directory's name.
-func trimSlashes(dir string) string {
-	if trimmed := strings.TrimRight(dir, "/"); trimmed != "" {
-		return trimmed
-	}
-	return dir
-}
+func (v *variable) has(tag string) bool { return v.tag.Get(tag) != "" }

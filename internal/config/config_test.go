@@ -2,7 +2,7 @@ package config
 
 import (
 	"errors"
-	"log/slog"
+	"io/fs"
 	"os"
 	"reflect"
 	"strings"
@@ -42,7 +42,47 @@ func unset(t *testing.T, name string) {
 	}
 }
 
-// mistakesOf gives what Load finds, nothing for a valid environment.
+const (
+	podNamespace = "POD_NAMESPACE"
+	dirName      = prefix + "DIR"
+	httpAddr     = prefix + "HTTP_ADDR"
+)
+
+// loaded returns the value of each field of Config.
+func loaded(t *testing.T) map[string]any {
+	t.Helper()
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{}
+	fields := reflect.ValueOf(c).Elem()
+	for i := range fields.NumField() {
+		values[fields.Type().Field(i).Name] = fields.Field(i).FieldByName("Value").Interface()
+	}
+	return values
+}
+
+// compare expects the zero value of each field that want does not have.
+func compare(t *testing.T, got, want map[string]any) {
+	t.Helper()
+	for field, value := range got {
+		expected, ok := want[field]
+		if !ok {
+			expected = reflect.Zero(reflect.TypeOf(value)).Interface()
+		}
+		if !reflect.DeepEqual(value, expected) {
+			t.Errorf("%s: got %#v, want %#v", field, value, expected)
+		}
+	}
+	for field := range want {
+		if _, ok := got[field]; !ok {
+			t.Errorf("there is no field %s", field)
+		}
+	}
+}
+
+// mistakesOf returns what Load finds, nothing for a valid environment.
 func mistakesOf(t *testing.T) MistakesError {
 	t.Helper()
 	_, err := Load()
@@ -55,42 +95,25 @@ func mistakesOf(t *testing.T) MistakesError {
 
 func TestDefaults(t *testing.T) {
 	environ(t)
-	got, err := Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Config{
-		Namespace: "prod", Secrets: []string{"db", "tls"},
-		Items: map[string]map[string]string{}, RequiredKeys: map[string][]string{},
-		Dir: "/secrets", FileMode: 0o644,
-		Signal: syscall.SIGHUP, SignalCheck: true, ProcessMinAge: 5 * time.Second,
-		WebhookMethod: "POST", WebhookTimeout: 5 * time.Second, ExecTimeout: 30 * time.Second,
-		HTTPAddr: ":29808", LogLevel: slog.LevelInfo,
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
+	compare(t, loaded(t), map[string]any{
+		"Namespace": "prod", "Secrets": []string{"db", "tls"},
+		"Dir": "/secrets", "Layout": "nested", "FileMode": fs.FileMode(0o644), "OnDelete": "keep",
+		"Signal": syscall.SIGHUP, "SignalCheck": true, "ProcessMinAge": 5 * time.Second,
+		"WebhookMethod": "POST", "WebhookTimeout": 5 * time.Second, "ExecTimeout": 30 * time.Second,
+		"HTTPAddr": ":29808", "LogLevel": "info", "LogFormat": "json",
+	})
 }
 
 // Manifests are full of `value: ""`.
 func TestSetToNothingIsTheDefault(t *testing.T) {
 	environ(t)
-	want, err := Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	want := loaded(t)
 	for _, v := range Variables() {
 		if v.Name != podNamespace && v.Name != prefix+"SECRETS" && v.Name != httpAddr {
 			t.Setenv(v.Name, " ")
 		}
 	}
-	got, err := Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
+	compare(t, loaded(t), want)
 }
 
 func TestEverythingSet(t *testing.T) {
@@ -104,25 +127,18 @@ func TestEverythingSet(t *testing.T) {
 		`SECRETSYNC_EXEC=["nginx","-s",""]`, "SECRETSYNC_EXEC_TIMEOUT=1s", "SECRETSYNC_SPLAY=30s", "SECRETSYNC_NOTIFY_FIRST=T",
 		"SECRETSYNC_SYNC_TIMEOUT=2m", "SECRETSYNC_EVENTS=TRUE", "SECRETSYNC_HTTP_ADDR=", "SECRETSYNC_PPROF_ADDR=[::1]:6060",
 		"SECRETSYNC_LOG_LEVEL=debug", "SECRETSYNC_LOG_FORMAT=text")
-	got, err := Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Config{
-		Namespace: "prod", PodName: "app-0", PodUID: "a-b-c", ServiceAccount: "reader",
-		Secrets: []string{"db", "tls"}, OptionalSecrets: []string{"extra"}, Selector: "app=x,tier in (a, b)",
-		Items:        map[string]map[string]string{"db": {"password": "db/pass=word", "user": "db/user"}, "other": {".x": "x"}},
-		RequiredKeys: map[string][]string{"db": {"password", "user"}, "tls": {"tls.key"}},
-		Dir:          "/run/s", Flat: true, FileMode: 0o440, RemoveOnDelete: true, Settle: 250 * time.Millisecond,
-		PIDFile: "/run/app.pid", Signal: syscall.SIGUSR1,
-		WebhookURL: "https://user:pw@app:8443/reload?k=v", WebhookMethod: "PUT", WebhookTimeout: time.Minute,
-		WebhookCAFile: "/ca/ca.crt", WebhookTokenFile: "/token/token",
-		Exec: []string{"nginx", "-s", ""}, ExecTimeout: time.Second, Splay: 30 * time.Second, NotifyFirst: true,
-		SyncTimeout: 2 * time.Minute, Events: true, PprofAddr: "[::1]:6060", LogLevel: slog.LevelDebug, LogText: true,
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
+	compare(t, loaded(t), map[string]any{
+		"Namespace": "prod", "PodName": "app-0", "PodUID": "a-b-c", "ServiceAccount": "reader",
+		"Secrets": []string{"db", "tls"}, "OptionalSecrets": []string{"extra"}, "Selector": "app=x,tier in (a, b)",
+		"Items":        map[string]map[string]string{"db": {"password": "db/pass=word", "user": "db/user"}, "other": {".x": "x"}},
+		"RequiredKeys": map[string][]string{"db": {"password", "user"}, "tls": {"tls.key"}},
+		"Dir":          "/run/s", "Layout": "flat", "FileMode": fs.FileMode(0o440), "OnDelete": "remove", "Settle": 250 * time.Millisecond,
+		"PIDFile": "/run/app.pid", "Signal": syscall.SIGUSR1,
+		"WebhookURL": "https://user:pw@app:8443/reload?k=v", "WebhookMethod": "PUT", "WebhookTimeout": time.Minute,
+		"WebhookCAFile": "/ca/ca.crt", "WebhookTokenFile": "/token/token",
+		"Exec": []string{"nginx", "-s", ""}, "ExecTimeout": time.Second, "Splay": 30 * time.Second, "NotifyFirst": true,
+		"SyncTimeout": 2 * time.Minute, "Events": true, "PprofAddr": "[::1]:6060", "LogLevel": "debug", "LogFormat": "text",
+	})
 }
 
 func TestEmptyHTTPAddressIsNoServer(t *testing.T) {
@@ -133,20 +149,20 @@ func TestEmptyHTTPAddressIsNoServer(t *testing.T) {
 		{"SECRETSYNC_HTTP_ADDR=127.0.0.1:0", "127.0.0.1:0"},
 	} {
 		environ(t, tt.assignment)
-		if got, err := Load(); err != nil || got.HTTPAddr != tt.want {
-			t.Errorf("%q: got %q, %v, want %q", tt.assignment, got.HTTPAddr, err, tt.want)
+		if got, err := Load(); err != nil || got.HTTPAddr.Value != tt.want {
+			t.Errorf("%q: got %+v, %v, want %q", tt.assignment, got, err, tt.want)
 		}
 	}
 }
 
 func TestOneShotHasNoServer(t *testing.T) {
 	environ(t, "SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_HTTP_ADDR=:1")
-	if got, err := Load(); err != nil || got.HTTPAddr != "" || !got.OneShot {
-		t.Errorf("got %q, %t, %v, want none", got.HTTPAddr, got.OneShot, err)
+	if got, err := Load(); err != nil || got.HTTPAddr.Value != "" || !got.OneShot.Value {
+		t.Errorf("got %+v, %v, want none", got, err)
 	}
 }
 
-func TestDirForReadyMindsNothingElse(t *testing.T) {
+func TestDirForReadyIgnoresOtherVariables(t *testing.T) {
 	environ(t, podNamespace, "SECRETSYNC_SECRETS", "SECRETSYNC_LAYOUT=round", "SECRETSYNC_NONSENSE=1")
 	for value, want := range map[string]string{"": "/secrets", "/run/s/": "/run/s", "relative": "relative", "/": "/"} {
 		t.Setenv(dirName, value)

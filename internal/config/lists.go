@@ -1,12 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	slashpath "path"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -14,102 +14,69 @@ import (
 )
 
 const (
-	mayName  = "names of Secrets, comma-separated"
-	mayItems = "secret/key=path, comma-separated"
-	mayKeys  = "secret/key, comma-separated"
-
-	longestPath    = 4096 // PATH_MAX
-	longestElement = 255  // NAME_MAX
+	allowedNames    = "names of Secrets, comma-separated"
+	allowedItems    = "secret/key=path, comma-separated"
+	allowedKeys     = "secret/key, comma-separated"
+	allowedSelector = "a label selector such as app=db,tier in (a, b)"
 )
 
-// list gives the entries of a comma-separated list without white space around
-// them. An empty one is a mistake, but for the comma that ends a list.
-func (r *reader) list(variable, may string) []string {
-	value := strings.TrimSpace(strings.TrimSuffix(r.get(variable), ","))
-	if value == "" && r.get(variable) == "" {
-		return nil
-	}
-	var entries []string
-	for entry := range strings.SplitSeq(value, ",") {
-		if entry = strings.TrimSpace(entry); entry == "" {
-			r.wrong(variable, r.get(variable), "an entry is empty", may)
-			continue
+// list calls add for each entry of a comma-separated list and rejects those
+// that add returns an error for. White space around an entry does not count, nor
+// does a comma at the end of the list.
+func (v *variable) list(s, allowed string, add func(entry string) error) {
+	seen := map[string]bool{}
+	for entry := range strings.SplitSeq(strings.TrimSuffix(s, ","), ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			v.reject(s, "an entry is empty", allowed)
+		} else if !seen[entry] {
+			if err := add(entry); err != nil {
+				v.reject(entry, err.Error(), allowed)
+			}
 		}
-		if !slices.Contains(entries, entry) {
-			entries = append(entries, entry)
-		}
+		seen[entry] = true
 	}
-	return entries
 }
 
-func (r *reader) names(variable string) []string {
-	var valid []string
-	for _, entry := range r.list(variable, mayName) {
-		if !isSubdomain(entry) {
-			r.wrong(variable, entry, "not a name that a Secret can have (a-z, 0-9, - and ., at most 253)", mayName)
-			continue
-		}
-		valid = append(valid, entry)
+// names are those of Secrets, in the order given, each once.
+type names struct{ value[[]string] }
+
+func (n *names) parse(s string) { n.list(s, allowedNames, n.add) }
+
+func (n *names) add(entry string) error {
+	if !isSubdomain(entry) {
+		return errors.New("not a name that a Secret can have (a-z, 0-9, - and ., at most 253)")
 	}
-	return valid
+	n.Value = append(n.Value, entry)
+	return nil
 }
 
-func (r *reader) selector(variable string) string {
-	const may = "a label selector such as app=db,tier in (a, b)"
-	value := r.get(variable)
-	if value == "" {
-		return ""
-	}
-	parsed, err := labels.Parse(value)
+type selector struct{ value[string] }
+
+func (l *selector) parse(s string) {
+	l.Value = s
+	parsed, err := labels.Parse(s)
 	if err != nil {
-		r.wrong(variable, value, oneLine(err.Error()), may)
+		l.reject(s, printable(err.Error()), allowedSelector)
 	} else if parsed.Empty() {
-		r.wrong(variable, value, "it selects every Secret", may)
+		l.reject(s, "it selects every Secret", allowedSelector)
 	}
-	return value
 }
 
-// oneLine makes the text of an error of another package fit for a mistake.
-func oneLine(s string) string {
-	printable := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, s)
-	return strings.Join(strings.Fields(printable), " ")
+// keys are those of Secrets, by the Secret's name.
+type keys struct{ value[map[string][]string] }
+
+func (k *keys) parse(s string) {
+	k.Value = map[string][]string{}
+	k.list(s, allowedKeys, k.add)
 }
 
-func (r *reader) items(variable string) map[string]map[string]string {
-	items := make(map[string]map[string]string)
-	for _, entry := range r.list(variable, mayItems) {
-		secret, key, file, err := parseItem(entry)
-		if err == nil {
-			err = fits(items[secret], key, file)
-		}
-		if err != nil {
-			r.wrong(variable, entry, err.Error(), mayItems)
-			continue
-		}
-		if items[secret] == nil {
-			items[secret] = make(map[string]string)
-		}
-		items[secret][key] = file
+func (k *keys) add(entry string) error {
+	secret, key, err := parseKey(entry)
+	if err == nil {
+		k.Value[secret] = append(k.Value[secret], key)
 	}
-	return items
-}
-
-// parseItem takes secret/key=path apart. A path may hold any further = and /.
-func parseItem(entry string) (secret, key, file string, err error) {
-	left, file, ok := strings.Cut(entry, "=")
-	if !ok {
-		return "", "", "", fmt.Errorf("no = before the path")
-	}
-	if secret, key, err = parseKey(strings.TrimSpace(left)); err != nil {
-		return "", "", "", err
-	}
-	file = strings.TrimSpace(file)
-	return secret, key, file, checkPath(file)
+	return err
 }
 
 // parseKey takes secret/key apart.
@@ -117,66 +84,84 @@ func parseKey(entry string) (secret, key string, err error) {
 	secret, key, ok := strings.Cut(entry, "/")
 	switch {
 	case !ok:
-		return "", "", fmt.Errorf("no / between the Secret and the key")
+		err = errors.New("no / between the Secret and the key")
 	case !isSubdomain(secret):
-		return "", "", fmt.Errorf("%s is not a name that a Secret can have", quote(secret))
+		err = fmt.Errorf("%s is not a name that a Secret can have", quote(secret))
 	case len(validation.IsConfigMapKey(key)) > 0:
-		return "", "", fmt.Errorf("%s is not a key that a Secret can have", quote(key))
+		err = fmt.Errorf("%s is not a key that a Secret can have", quote(key))
 	}
-	return secret, key, nil
+	return secret, key, err
 }
 
-// checkPath says what keeps a path from a place below a Secret's directory.
-func checkPath(file string) error {
-	switch {
-	case file == "":
-		return fmt.Errorf("the path is empty")
-	case slashpath.IsAbs(file):
-		return fmt.Errorf("the path is not relative")
-	case file == "." || slashpath.Clean(file) != file:
-		return fmt.Errorf("the path has a needless . or /")
-	case len(file) > longestPath:
-		return fmt.Errorf("the path is longer than %d bytes", longestPath)
-	case !utf8.ValidString(file):
-		return fmt.Errorf("the path is not UTF-8") // the JSON records could not name it
+// items are paths, by Secret and key.
+type items struct {
+	value[map[string]map[string]string]
+}
+
+func (i *items) parse(s string) {
+	i.Value = map[string]map[string]string{}
+	i.list(s, allowedItems, i.add)
+}
+
+// add takes secret/key=path. The path may hold any further = and /.
+func (i *items) add(entry string) error {
+	left, path, ok := strings.Cut(entry, "=")
+	if !ok {
+		return errors.New("no = before the path")
 	}
-	for element := range strings.SplitSeq(file, "/") {
-		if strings.HasPrefix(element, "..") {
-			return fmt.Errorf("an element of the path begins with two dots")
-		}
-		if len(element) > longestElement {
-			return fmt.Errorf("an element of the path is longer than %d bytes", longestElement)
+	secret, key, err := parseKey(strings.TrimSpace(left))
+	if err != nil {
+		return err
+	}
+	path = strings.TrimSpace(path)
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	if err := checkConflict(i.Value[secret], key, path); err != nil {
+		return err
+	}
+	if i.Value[secret] == nil {
+		i.Value[secret] = map[string]string{}
+	}
+	i.Value[secret][key] = path
+	return nil
+}
+
+// checkPath returns why a path has no place below a Secret's directory.
+func checkPath(path string) error {
+	long := func(element string) bool { return len(element) > 255 } // NAME_MAX
+	for _, rule := range []struct {
+		broken  bool
+		problem string
+	}{
+		{path == "", "the path is empty"},
+		{slashpath.IsAbs(path), "the path is not relative"},
+		{path == "." || slashpath.Clean(path) != path, "the path has a needless . or /"},
+		{len(path) > 4096, "the path is longer than 4096 bytes"}, // PATH_MAX
+		{!utf8.ValidString(path), "the path is not UTF-8"},       // the JSON records could not name it
+		{strings.Contains("/"+path, "/.."), "an element of the path begins with two dots"},
+		{slices.ContainsFunc(strings.Split(path, "/"), long), "an element of the path is longer than 255 bytes"},
+	} {
+		if rule.broken {
+			return errors.New(rule.problem)
 		}
 	}
 	return nil
 }
 
-// fits says what keeps a key's file from being laid out beside those of the
-// other keys of its Secret.
-func fits(others map[string]string, key, file string) error {
+// checkConflict returns why a key's file cannot be beside those of the other
+// keys of its Secret.
+func checkConflict(others map[string]string, key, path string) error {
 	if other, taken := others[key]; taken {
 		return fmt.Errorf("the key is at %s already", quote(other))
 	}
 	for _, other := range slices.Sorted(maps.Values(others)) {
-		switch {
-		case other == file:
-			return fmt.Errorf("another key of this Secret has the same path")
-		case strings.HasPrefix(file, other+"/"), strings.HasPrefix(other, file+"/"):
-			return fmt.Errorf("one of the paths %s and %s is a directory of the other", quote(other), quote(file))
+		if other == path {
+			return errors.New("another key of this Secret has the same path")
+		}
+		if strings.HasPrefix(path, other+"/") || strings.HasPrefix(other, path+"/") {
+			return fmt.Errorf("one of the paths %s and %s is a directory of the other", quote(other), quote(path))
 		}
 	}
 	return nil
-}
-
-func (r *reader) requiredKeys(variable string) map[string][]string {
-	required := make(map[string][]string)
-	for _, entry := range r.list(variable, mayKeys) {
-		secret, key, err := parseKey(entry)
-		if err != nil {
-			r.wrong(variable, entry, err.Error(), mayKeys)
-			continue
-		}
-		required[secret] = append(required[secret], key)
-	}
-	return required
 }

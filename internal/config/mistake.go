@@ -2,52 +2,33 @@ package config
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 // Mistake is one thing that is wrong with the environment.
 type Mistake struct {
 	Variable string
-	Holds    string // quoted; empty where nothing is set, or where it may be secret
-	Problem  string // what is wrong, where Holds and May do not say it; may be empty
-	May      string // what the variable may hold
-	field    string // the downward API's field that gives it; may be empty
+	problem  string // what it holds and what it may hold
+	downward string // the field of the Pod that the downward API gives it from; may be empty
 }
 
-// Error is one line: the variable, what it holds and what it may hold.
-func (m Mistake) Error() string {
-	var line strings.Builder
-	line.WriteString(m.Variable)
-	if m.Holds != "" {
-		line.WriteString(" holds " + m.Holds)
-	}
-	if m.Problem != "" {
-		if m.Holds != "" {
-			line.WriteString(":")
-		}
-		line.WriteString(" " + m.Problem)
-	}
-	if m.May != "" {
-		line.WriteString("; it may hold " + m.May)
-	}
-	return line.String()
-}
+// Error is one line.
+func (m Mistake) Error() string { return m.Variable + " " + m.problem }
 
 // MistakesError is everything that is wrong with the environment, in the order
 // of the table of variables.
 type MistakesError []Mistake
 
-// Error is one line for each mistake. The lines of YAML that add what the
-// downward API gives follow them, ready to paste, so that the lines before stay
-// one for each mistake.
+// Error is one line for each mistake. The YAML that adds what the downward API
+// gives follows these lines, ready to paste.
 func (e MistakesError) Error() string {
 	var lines, yaml []string
 	for _, m := range e {
 		lines = append(lines, m.Error())
-		if m.field != "" {
-			yaml = append(yaml, fmt.Sprintf(downward, m.Variable, m.field))
+		if m.downward != "" {
+			yaml = append(yaml, fmt.Sprintf(downwardYAML, m.Variable, m.downward))
 		}
 	}
 	if len(yaml) > 0 {
@@ -57,22 +38,63 @@ func (e MistakesError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-const downward = `        - name: %s
+const downwardYAML = `        - name: %s
           valueFrom:
             fieldRef:
               fieldPath: %s`
 
-// shown is the longest part of a value that a mistake repeats, in bytes.
-const shown = 120
+// reject records what is wrong with a value: with all of what v holds or with an
+// entry of it. The problem is empty where the value and what is allowed explain
+// it.
+func (v *variable) reject(value, problem, allowed string) {
+	line := "holds " + quote(value)
+	if v.has("secret") {
+		line = "holds " + mask(value)
+	}
+	if problem != "" {
+		line += ": " + problem
+	}
+	v.mistakes = append(v.mistakes, Mistake{Variable: v.name, problem: line + "; it may hold " + allowed})
+}
 
-// quote gives a value as one printable line.
+// require rejects what v holds unless it is valid.
+func (v *variable) require(valid bool, allowed string) {
+	if !valid {
+		v.reject(v.text, "", allowed)
+	}
+}
+
+// missing records that v is not set.
+func (v *variable) missing(problem, allowed string) {
+	v.mistakes = append(v.mistakes, Mistake{v.name, problem + "; it may hold " + allowed, v.tag.Get("downward")})
+}
+
+// mask stands for a value that may be secret. Of a URL it shows the scheme:
+// user, query and path may each hold a password.
+func mask(value string) string {
+	for _, scheme := range []string{"http://", "https://", "unix://"} {
+		if strings.HasPrefix(value, scheme) {
+			return scheme + "... (the rest is not shown)"
+		}
+	}
+	return "a value that is not shown"
+}
+
+// quote gives a value as one printable line, and of a long one the beginning.
 func quote(value string) string {
-	if len(value) <= shown {
-		return strconv.Quote(value)
+	quoted := fmt.Sprintf("%.120q", value)
+	if utf8.RuneCountInString(value) > 120 {
+		quoted += "..."
 	}
-	cut := shown
-	for cut > 0 && !utf8.RuneStart(value[cut]) {
-		cut--
-	}
-	return strconv.Quote(value[:cut]) + "..."
+	return quoted
+}
+
+// printable makes one line of a text from elsewhere.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestRules changes one variable (or what belongs together) of a right
+// TestRules changes one variable (or several that belong to one rule) of a right
 // environment. wrong is the variable that the only mistake names, with what its
 // line has to say; nothing is a right environment.
 func TestRules(t *testing.T) {
@@ -161,8 +161,8 @@ func oneMistake(t *testing.T, env []string, wrong, says string) {
 func TestOwnerMayAlwaysRead(t *testing.T) {
 	for value, want := range map[string]uint32{"0": 0o400, "0077": 0o477, "640": 0o640, "0o755": 0o755} {
 		environ(t, "SECRETSYNC_FILE_MODE="+value)
-		if got, err := Load(); err != nil || uint32(got.FileMode) != want {
-			t.Errorf("%s: got %o, %v, want %o", value, got.FileMode, err, want)
+		if got, err := Load(); err != nil || uint32(got.FileMode.Value) != want {
+			t.Errorf("%s: got %+v, %v, want %o", value, got, err, want)
 		}
 	}
 }
@@ -173,9 +173,12 @@ func FuzzItems(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		r := &reader{values: map[string]string{"ITEMS": strings.TrimSpace(value)}}
-		items := r.items("ITEMS")
-		for secret, files := range items {
+		var i items
+		i.field = &i
+		if err := i.Decode(value); err != nil {
+			t.Fatal(err)
+		}
+		for secret, files := range i.Value {
 			if !isSubdomain(secret) || len(files) == 0 {
 				t.Errorf("%q: Secret %q with %d items", value, secret, len(files))
 			}
@@ -190,7 +193,7 @@ func FuzzItems(f *testing.F) {
 				}
 			}
 		}
-		for _, m := range r.mistakes {
+		for _, m := range i.mistakes {
 			if strings.ContainsAny(m.Error(), "\n\r") {
 				t.Errorf("%q: more than one line: %q", value, m.Error())
 			}

@@ -43,6 +43,7 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_WEBHOOK_TIMEOUT=1s"}, "", ""}, // without a URL
 		{[]string{"SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "SECRETSYNC_WEBHOOK_URL is not set"},
 		{[]string{"SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_WEBHOOK_URL is not set"},
+		{[]string{"SECRETSYNC_WEBHOOK_TOKEN_FILE=t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "absolute"}, // and no more
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "absolute"},
 
 		{[]string{`SECRETSYNC_EXEC=["/bin/true"]`}, "", ""},

@@ -46,7 +46,7 @@ func TestVariablesAreTheContract(t *testing.T) {
 func TestVariablesAreEnvconfigsUsage(t *testing.T) {
 	var want bytes.Buffer
 	const row = "{{range .}}{{usage_key .}}|{{usage_type .}}|{{usage_default .}}|{{usage_description .}}\n{{end}}"
-	if err := envconfig.Usagef("", new(spec), &want, row); err != nil {
+	if err := envconfig.Usagef("", new(Config), &want, row); err != nil {
 		t.Fatal(err)
 	}
 	var got strings.Builder

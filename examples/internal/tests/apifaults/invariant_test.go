@@ -1,0 +1,67 @@
+package apifaults
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// watch looks at the volume until the returned function is called: it reads
+// generations whole, by their handle. A Secret is never torn between two values
+// and never older than it was, and the volume stays ready. The function gives
+// how often it looked.
+func (k *soak) watch(t *testing.T) (stop func() int) {
+	quit, done := make(chan struct{}), make(chan int)
+	go func() {
+		newest, looks := map[string]string{}, 0
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		defer func() { done <- looks }()
+		for {
+			if err := k.look(newest); err != nil {
+				t.Error(err)
+				return
+			}
+			looks++
+			select {
+			case <-tick.C:
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() int { close(quit); return <-done }
+}
+
+// look reads one generation; newest is Secret → the newest value that was seen.
+func (k *soak) look(newest map[string]string) error {
+	root, err := os.OpenRoot(filepath.Join(k.Dir, "..data"))
+	if err != nil {
+		return fmt.Errorf("open a generation: %w", err)
+	}
+	defer root.Close()
+	names, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return fmt.Errorf("list a generation: %w", err)
+	}
+	for _, name := range names {
+		a, errA := root.ReadFile(path.Join(name.Name(), "a"))
+		b, errB := root.ReadFile(path.Join(name.Name(), "b"))
+		if err := errors.Join(errA, errB); err != nil {
+			return fmt.Errorf("read a generation: %w", err)
+		}
+		if string(a) != string(b) {
+			return fmt.Errorf("%s is torn: %q and %q", name.Name(), a, b)
+		}
+		if string(a) < newest[name.Name()] {
+			return fmt.Errorf("%s went back from %s to %s", name.Name(), newest[name.Name()], a)
+		}
+		newest[name.Name()] = string(a)
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package apifaults
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
+)
+
+var (
+	soakFor  = flag.Duration("soak", 30*time.Second, "for how long TestSoak goes on")
+	soakSeed = flag.Uint64("seed", 0, "of TestSoak; 0: a new one, which it prints")
+)
+
+// TestSoak does what a seed says: faults on the way, changes of Secrets that are
+// named and that are selected, restarts of the API server and kill -9 of the
+// sidecar. What must hold all the time is checked all the time; in the end the
+// files are what the API server has. For longer, or once more:
+//
+//	go test -C examples ./faults -run Soak -v -soak 10m -timeout 15m -seed N
+func TestSoak(t *testing.T) {
+	seed := *soakSeed
+	for seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-seed %d -soak %s", seed, *soakFor)
+	k := newSoak(t, rand.New(rand.NewPCG(seed, 0)))
+	stop := k.watch(t)
+	for end := time.Now().Add(*soakFor); time.Now().Before(end) && !t.Failed(); {
+		k.step()
+		pace := time.After(time.Duration(k.rand.IntN(150)) * time.Millisecond)
+		<-pace
+	}
+	k.heal()
+	began := time.Now()
+	st.UntilIn(t, soakPatience, "what the API server has", k.equal)
+	t.Logf("right %v after the last fault; %d steps: %v", time.Since(began).Round(time.Millisecond), k.steps, k.done)
+	if n := stop(); n == 0 {
+		t.Error("the files were never looked at")
+	} else {
+		t.Logf("%d sets of files were whole and not older than the one before", n)
+	}
+	k.run.Stop()
+}
+
+// soakPatience is longer than that of one fault: the last removal of a Secret
+// takes 5 s more, and the dead connection of the last freeze 15 s.
+const soakPatience = 30 * time.Second
+
+// soak is the state of a run. All that it decides comes from rand.
+type soak struct {
+	*st.Scene
+	*road
+	run     *st.Run
+	rand    *rand.Rand
+	counter int // the value that was written last
+	steps   int
+	done    map[string]int
+	pending func() // the way back from the fault on the way
+}
+
+func newSoak(t *testing.T, random *rand.Rand) *soak {
+	s, r := newRoad(t, st.Env{
+		"SECRETSYNC_SECRETS": "named0", "SECRETSYNC_OPTIONAL_SECRETS": "named1,named2", "SECRETSYNC_SELECTOR": "soak=yes",
+		"SECRETSYNC_ON_DELETE": "remove",
+	})
+	k := &soak{Scene: s, road: r, rand: random, done: map[string]int{}}
+	for _, name := range soakSecrets {
+		k.put(name, true)
+	}
+	k.run = s.Start(nil)
+	st.Until(t, "the start", k.equal)
+	return k
+}
+
+var soakSecrets = []string{"named0", "named1", "named2", "picked0", "picked1", "picked2", "picked3"}
+
+// step does one thing, of those that cost much rarely.
+func (k *soak) step() {
+	k.steps++
+	name := soakSecrets[k.rand.IntN(len(soakSecrets))]
+	switch dice := k.rand.IntN(200); {
+	case dice < 110:
+		k.note("change")
+		k.put(name, k.rand.IntN(8) > 0)
+	case dice < 125 && name != "named0": // as an app cannot do without it
+		k.note("delete")
+		_ = k.Secrets().Delete(k.road.t.Context(), name, metav1.DeleteOptions{}) // may be gone
+	case dice < 155:
+		k.fault()
+	case dice < 185:
+		k.mend()
+	case dice < 190:
+		k.note("kill -9 the sidecar")
+		k.run.Kill()
+		k.run = k.Start(nil)
+	case dice < 193:
+		k.note("restart the API server")
+		st.ControlPlane().StopAPIServer()
+		if err := st.ControlPlane().StartAPIServer(k.road.t.Context()); err != nil {
+			k.road.t.Fatal(err)
+		}
+	}
+}
+
+func (k *soak) note(what string) { k.done[what]++ }
+
+// put gives a Secret a value that was never there, in two keys, with or without
+// the label, and sometimes a large one.
+func (k *soak) put(name string, label bool) {
+	k.counter++
+	value := fmt.Sprintf("%08d", k.counter)
+	data := files{"a": value, "b": value}
+	if k.rand.IntN(20) == 0 {
+		data["large"] = fmt.Sprintf("%0300000d", k.counter)
+	}
+	var labels []string
+	if label {
+		labels = append(labels, "soak=yes")
+	}
+	k.Put(name, data, labels...)
+}
+
+// fault begins one, after it ended the one before.
+func (k *soak) fault() {
+	k.mend()
+	w, g := k.wire, k.gate
+	kinds := []struct {
+		name       string
+		begin, end func()
+	}{
+		{"refuse", w.refuse, w.listen},
+		{"reset", w.reset, func() {}},
+		{"freeze", w.freeze, w.thaw},
+		{"cut", func() { w.cut(1 + k.rand.IntN(200_000)) }, func() { w.cut(0) }},
+		{"end all watches", g.endAll, func() {}},
+		{"401", func() { g.say(says(401, "application/json", status(401, "Unauthorized"), "")) }, func() { g.say(nil) }},
+		{"410", func() { g.say(says(410, "application/json", status(410, "Expired"), "")) }, func() { g.say(nil) }},
+		{"429", func() { g.say(says(429, "application/json", status(429, "TooManyRequests"), "1")) }, func() { g.say(nil) }},
+		{"503", func() { g.say(says(503, "text/html", "<html>", "")) }, func() { g.say(nil) }},
+		{"half", func() { g.say(half) }, func() { g.say(nil) }},
+		{"watches end", func() { g.say(watchesEnd) }, func() { g.say(nil) }},
+	}
+	kind := kinds[k.rand.IntN(len(kinds))]
+	k.note(kind.name)
+	kind.begin()
+	k.pending = kind.end
+}
+
+// mend ends the fault on the way.
+func (k *soak) mend() {
+	if k.pending != nil {
+		k.pending()
+		k.pending = nil
+	}
+}
+
+// heal ends all faults.
+func (k *soak) heal() {
+	k.mend()
+	k.put("picked0", true) // so that the selector has something
+}
+
+// equal compares the files with what the API server has.
+func (k *soak) equal() error {
+	all, err := k.Secrets().List(k.road.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	want := files{}
+	for _, s := range all.Items {
+		if s.Labels["soak"] != "yes" && s.Name[:5] != "named" {
+			continue
+		}
+		for key, value := range s.Data {
+			want[s.Name+"/"+key] = string(value)
+		}
+	}
+	return k.CheckFiles(want)
+}

@@ -1,0 +1,84 @@
+package filewatchers
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer"
+)
+
+// secretName has what the consumers read. Beside it is another Secret.
+const secretName = "db"
+
+// volume is one that a writer looks after, as in secret-sync.
+type volume struct {
+	dir    string
+	folder string // with secretName's files
+	writer *writer.Writer
+	set    writer.Set // what was published last
+}
+
+// newVolume gives a volume that holds value 1.
+func newVolume(t *testing.T, flat bool) volume {
+	t.Helper()
+	dir := t.TempDir()
+	w, err := writer.Open(writer.Options{
+		Dir: dir, Flat: flat, FileMode: 0o644,
+		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Repaired: func() { t.Error("the writer repaired what nobody damaged") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	v := volume{dir: dir, folder: dir, writer: w, set: writer.Set{Complete: true, Secrets: map[string]writer.Files{}}}
+	if !flat {
+		v.folder = filepath.Join(dir, secretName)
+	}
+	v.publishOther(t, 1)
+	v.publish(t, 1)
+	return v
+}
+
+// publish gives every file of the Secret that value.
+func (v volume) publish(t *testing.T, value int) {
+	t.Helper()
+	n, pair := strconv.Itoa(value), pairs(t)[value-1]
+	v.put(t, secretName, n, map[string]secret.Value{
+		"username": secret.Value("app-" + n), "password": secret.Value(n),
+		"config.yaml": secret.Value("password: " + n + "\n"),
+		"tls.crt":     pair.cert, "tls.key": pair.key,
+	})
+}
+
+func (v volume) publishOther(t *testing.T, value int) {
+	t.Helper()
+	n := strconv.Itoa(value)
+	v.put(t, "other", n, map[string]secret.Value{"token": secret.Value(n)})
+}
+
+func (v volume) put(t *testing.T, name, version string, content map[string]secret.Value) {
+	t.Helper()
+	v.set.Secrets[name] = writer.Files{UID: name, ResourceVersion: version, Content: content}
+	if _, err := v.writer.Publish(writer.Set{Complete: true, Secrets: maps.Clone(v.set.Secrets)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (v volume) file(name string) string { return filepath.Join(v.folder, name) }

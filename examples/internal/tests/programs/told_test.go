@@ -1,0 +1,29 @@
+//go:build programs
+
+package programs
+
+import (
+	"testing"
+
+	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
+)
+
+// Every kind, found by its name and by its PID file, is told of each rotation and
+// reads the new value; nothing of it dies.
+func TestTold(t *testing.T) {
+	for _, k := range kinds {
+		for _, by := range []string{"name", "file"} {
+			t.Run(k.name+" by "+by, func(t *testing.T) {
+				t.Parallel()
+				a := newApp(t, k, by == "file", "1s")
+				g := a.begin(0)
+				g.waitReady(k.ready)
+				for range 3 {
+					n := a.mustRotate()
+					st.UntilIn(t, told, "told", func() error { return g.checkTold(n) })
+				}
+				a.checkNoneDied(g)
+			})
+		}
+	}
+}

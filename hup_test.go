@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// runMain makes this test binary secret-sync itself.
+const runMain = "TEST_RUN_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runMain) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// patience is more than anything here takes and less than the sweep's interval.
+const patience = 20 * time.Second
+
+// process is secret-sync as a process of its own.
+type process struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	log chan string // lines; closed when the process has ended
+}
+
+// start runs secret-sync with an API server and a volume.
+func start(t *testing.T, server, volume string, env ...string) *process {
+	t.Helper()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	content := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+		"clusters": [{"name": "c", "cluster": {"server": %q}}], "contexts": [{"name": "c", "context": {"cluster": "c"}}]}`, server)
+	if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: exec.Command(os.Args[0]), log: make(chan string, 1000)}
+	p.cmd.Env = append(env, runMain+"=1", "KUBECONFIG="+kubeconfig, "POD_NAMESPACE=shop",
+		"SECRETSYNC_SECRETS=db", "SECRETSYNC_DIR="+volume, "SECRETSYNC_HTTP_ADDR=")
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() })
+	go func() {
+		defer close(p.log)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.log <- lines.Text()
+		}
+	}()
+	return p
+}
+
+// waitLog reads the log up to a line with text.
+func (p *process) waitLog(text string) {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case line, running := <-p.log:
+			if !running {
+				p.t.Fatalf("the process ended before %q was in its log: %v", text, p.cmd.Wait())
+			}
+			if strings.Contains(line, text) {
+				return
+			}
+		case <-timeout:
+			p.t.Fatalf("%q is not in the log", text)
+		}
+	}
+}
+
+func (p *process) signal(signal syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// eventually polls for what no event reports.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+const hupLine = "SIGHUP: looking at the Secrets and the volume again"
+
+// TestHUPDoesNotEnd: as a sidecar and as an init container, with no API server.
+func TestHUPDoesNotEnd(t *testing.T) {
+	for _, oneShot := range []string{"false", "true"} {
+		p := start(t, "http://127.0.0.1:1", t.TempDir(), "SECRETSYNC_ONE_SHOT="+oneShot)
+		p.waitLog(`"started"`)
+		for range 2 {
+			p.signal(syscall.SIGHUP)
+			p.waitLog(hupLine)
+		}
+		p.signal(syscall.SIGTERM)
+		p.waitLog(`"stopped"`)
+		if err := p.cmd.Wait(); err != nil && oneShot == "false" {
+			t.Errorf("ONE_SHOT=%s, after SIGTERM: %v, want exit code 0", oneShot, err)
+		}
+	}
+}
+
+// api answers with one Secret. A watch of it sees nothing.
+type api struct{ lists atomic.Int64 }
+
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if watch := r.FormValue("watch"); watch == "true" || watch == "1" {
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		return
+	}
+	a.lists.Add(1)
+	fmt.Fprint(w, `{"kind": "SecretList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [
+		{"metadata": {"name": "db", "namespace": "shop", "uid": "u", "resourceVersion": "5"}, "data": {"password": "MQ=="}}]}`)
+}
+
+// TestHUPLooksAgain changes a file through a hard link, which inotify does not
+// report: only SIGHUP finds it before the sweep does.
+func TestHUPLooksAgain(t *testing.T) {
+	a := &api{}
+	server := httptest.NewServer(a)
+	t.Cleanup(server.CloseClientConnections)
+	volume := t.TempDir()
+	p := start(t, server.URL, volume)
+	p.waitLog(`"published"`)
+
+	password := filepath.Join(volume, "db", "password")
+	target, err := filepath.EvalSymlinks(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Link(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(link, []byte("tampered"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lists := a.lists.Load()
+	p.signal(syscall.SIGHUP)
+	p.waitLog(hupLine)
+	if !hooksAreConnected {
+		t.Skip("app.go does not give lookAgain the hooks yet")
+	}
+	eventually(t, "a fresh read", func() bool { return a.lists.Load() > lists })
+	eventually(t, "a repair", func() bool { return readFile(t, password) == "1" })
+}
+
+// TODO(merge): true with the hooks in app.go.
+const hooksAreConnected = false

@@ -1,0 +1,200 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	neturl "net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+// text is anything.
+type text struct{ value[string] }
+
+func (t *text) parse(s string) { t.Value = s }
+
+// name is that of a Kubernetes object.
+type name struct{ value[string] }
+
+func (n *name) parse(s string) {
+	n.Value = s
+	valid := isSubdomain(s) && (!n.has("label") || len(validation.IsDNS1123Label(s)) == 0)
+	n.require(valid, "a name of Kubernetes, such as the downward API gives")
+}
+
+func isSubdomain(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }
+
+type choice struct{ value[string] }
+
+func (c *choice) parse(s string) {
+	c.Value = s
+	allowed := strings.Split(c.tag.Get("oneof"), ",")
+	last := len(allowed) - 1
+	c.require(slices.Contains(allowed, s), strings.Join(allowed[:last], ", ")+" or "+allowed[last])
+}
+
+type boolean struct{ value[bool] }
+
+func (b *boolean) parse(s string) {
+	var err error
+	b.Value, err = strconv.ParseBool(s)
+	b.require(err == nil, "true or false")
+}
+
+type duration struct{ value[time.Duration] }
+
+// maxDuration keeps sums and multiples of durations far from an overflow.
+const maxDuration = 365 * 24 * time.Hour
+
+func (d *duration) parse(s string) {
+	least, allowed := time.Duration(0), "0s, 1500ms or 2m, not negative"
+	if d.has("positive") {
+		least, allowed = 1, "1500ms or 2m, more than 0s"
+	}
+	var err error
+	d.Value, err = time.ParseDuration(s)
+	d.require(err == nil && d.Value >= least && d.Value <= maxDuration, "a time with its unit such as "+allowed+", at most 8760h")
+}
+
+// octal is a file mode, with or without a leading 0 or 0o. The owner may always
+// read.
+type octal struct{ value[fs.FileMode] }
+
+func (o *octal) parse(s string) {
+	mode, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
+	o.Value = fs.FileMode(mode) | 0o400
+	o.require(err == nil && mode <= 0o777, "an octal number from 0 to 0777, such as 0640")
+}
+
+// directory is a clean absolute path. People write a slash at its end.
+type directory struct{ value[string] }
+
+func (d *directory) parse(s string) {
+	d.Value = s[:1] + strings.TrimRight(s[1:], "/")
+	d.require(filepath.IsAbs(s) && d.Value != "/" && filepath.Clean(d.Value) == d.Value,
+		"an absolute path without . or .. or //, other than /")
+}
+
+// file is an absolute path.
+type file struct{ value[string] }
+
+func (f *file) parse(s string) {
+	f.Value = s
+	f.require(filepath.IsAbs(s) && !strings.HasSuffix(s, "/"), "an absolute path of a file")
+}
+
+// address is where a server listens: host:port, where port 0 takes a free one.
+type address struct{ value[string] }
+
+func (a *address) parse(s string) {
+	a.Value = s
+	host, port, err := net.SplitHostPort(s)
+	_, portErr := strconv.ParseUint(port, 10, 16)
+	ip, ipErr := netip.ParseAddr(host)
+	valid := host == "" || ipErr == nil || isSubdomain(strings.ToLower(host))
+	allowed := "host:port or :port, such as :29808, or nothing for no server"
+	if a.has("loopback") {
+		valid = host == "localhost" || ip.Unmap().IsLoopback()
+		allowed = "a loopback address and a port, such as 127.0.0.1:6060, [::1]:6060 or localhost:6060"
+	}
+	a.require(err == nil && portErr == nil && valid, allowed)
+}
+
+// process is a name to compare with others that have no slash.
+type process struct{ value[string] }
+
+func (p *process) parse(s string) {
+	p.Value = s
+	p.require(!strings.Contains(s, "/"), "the name of a process, without a path")
+}
+
+type signal struct{ value[syscall.Signal] }
+
+func (n *signal) parse(s string) {
+	var err error
+	n.Value, err = notifier.ParseSignal(s)
+	n.require(err == nil, "a signal's name such as HUP, SIGUSR1 or RTMIN+1, or its number from 1 to 64, but 32 and 33")
+}
+
+// url is where a webhook calls.
+type url struct{ value[string] }
+
+// parse repeats no part of the URL: the errors of net/url do, and those of
+// ParseWebhookURL do not.
+func (u *url) parse(s string) {
+	u.Value = s
+	_, err := notifier.ParseWebhookURL(s)
+	if parsed, _ := neturl.Parse(s); err == nil && parsed != nil && !validPort(parsed.Port()) {
+		err = errors.New("its port is not a number from 1 to 65535")
+	}
+	if err != nil {
+		u.reject(s, err.Error(), "http://host/path, https://host/path or unix:///path/to.sock:/url/path")
+	}
+}
+
+// validPort accepts no port, too.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
+
+type method struct{ value[string] }
+
+func (m *method) parse(s string) {
+	m.Value = s
+	_, err := http.NewRequest(s, "/", nil)
+	m.require(err == nil, "an HTTP method such as POST")
+}
+
+// jsonList is a command and its arguments.
+type jsonList struct{ value[[]string] }
+
+func (l *jsonList) parse(s string) {
+	var arguments []*string // so that null is not taken for an empty argument
+	err := jsonError(json.Unmarshal([]byte(s), &arguments))
+	for i, argument := range arguments {
+		switch {
+		case err != nil:
+		case argument == nil:
+			err = fmt.Errorf("element %d is null", i)
+		case strings.Contains(*argument, "\x00"):
+			err = fmt.Errorf("element %d has a zero byte", i)
+		default:
+			l.Value = append(l.Value, *argument)
+		}
+	}
+	if err == nil && (len(l.Value) == 0 || l.Value[0] == "") {
+		err = errors.New("it has no program to run")
+	}
+	if err != nil {
+		l.reject(s, err.Error(), `a JSON array of strings such as ["nginx","-s","reload"]`)
+	}
+}
+
+// jsonError gives the place and not the text: encoding/json repeats a part of
+// its input.
+func jsonError(err error) error {
+	switch err := err.(type) {
+	case nil:
+		return nil
+	case *json.SyntaxError:
+		return fmt.Errorf("not JSON, at byte %d", err.Offset)
+	case *json.UnmarshalTypeError:
+		return fmt.Errorf("not an array of strings, at byte %d", err.Offset)
+	default:
+		return errors.New("not JSON")
+	}
+}
