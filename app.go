@@ -18,6 +18,9 @@ import (
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/notifier"
+	"github.com/secret-sync/secret-sync/notifier/exec"
+	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/webhook"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 	"github.com/secret-sync/secret-sync/writer"
@@ -114,20 +117,23 @@ func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target, er
 	add := func(target notifier.Target, targetErr error) {
 		all, err = append(all, target), errors.Join(err, targetErr)
 	}
-	if cfg.Process.Value != "" || cfg.PIDFile.Value != "" {
-		add(notifier.NewProcess(notifier.ProcessOptions{
-			Name: cfg.Process.Value, PIDFile: cfg.PIDFile.Value, Signal: cfg.Signal.Value, Check: cfg.SignalCheck.Value,
-			MinAge: cfg.ProcessMinAge.Value, Logger: log,
-		}), nil)
+	signal := process.Options{
+		Target: "process", Signal: cfg.Signal.Value, Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
+	}
+	if name := cfg.Process.Value; name != "" {
+		add(process.NewByName(name, signal), nil)
+	}
+	if path := cfg.PIDFile.Value; path != "" {
+		add(process.NewByPIDFile(path, signal), nil)
 	}
 	if cfg.WebhookURL.Value != "" {
-		add(notifier.NewWebhook(notifier.WebhookOptions{
-			URL: cfg.WebhookURL.Value, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
-			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value, Logger: log,
+		add(webhook.New(webhook.Options{
+			Target: "webhook", URL: cfg.WebhookURL.Value, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
+			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value,
 		}))
 	}
-	if len(cfg.Exec.Value) > 0 {
-		add(notifier.NewExec(notifier.ExecOptions{Command: cfg.Exec.Value, Timeout: cfg.ExecTimeout.Value, Logger: log}), nil)
+	if command := cfg.Exec.Value; len(command) > 0 {
+		add(exec.New(exec.Options{Target: "exec", Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}), nil)
 	}
 	return all, err
 }
@@ -138,7 +144,7 @@ func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if os.Getpid() == 1 {
-		go notifier.Reap(ctx) // an exec's grandchildren become ours
+		go process.Reap(ctx) // an exec's grandchildren become ours
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { defer cancel(); return a.pipeline.Run(ctx) })
@@ -146,8 +152,7 @@ func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	group.Go(func() error { return a.writer.Run(ctx) })
 	group.Go(func() error { return a.notifier.Run(ctx) })
 	group.Go(func() error { return a.events.Run(ctx) })
-	// TODO(merge): append a.writer.Recheck to the next line.
-	group.Go(func() error { return lookAgain(ctx, hup, a.log, a.watcher.Reread) })
+	group.Go(func() error { return lookAgain(ctx, hup, a.log, a.watcher.Reread, a.writer.Recheck) })
 	if addr := a.cfg.HTTPAddr.Value; addr != "" {
 		group.Go(func() error { return telemetry.Serve(ctx, addr, a.handler(), a.log) })
 	}
@@ -179,6 +184,9 @@ type volume struct{ *writer.Writer }
 func (v volume) ChangesSince(generation uint64) notifier.Changes {
 	return notifier.Changes(v.Writer.ChangesSince(generation))
 }
+
+func (v volume) Notified(target string) (uint64, bool)       { return v.Writer.Told(target) }
+func (v volume) SetNotified(target string, gen uint64) error { return v.Writer.SetTold(target, gen) }
 
 // eventCreator is the API as Events see it.
 type eventCreator struct{ *kubeapi.Client }
@@ -228,7 +236,9 @@ func (a *app) handler() http.Handler {
 		},
 		Notifications: func() (all []telemetry.Notification) {
 			for _, s := range a.notifier.Status() {
-				all = append(all, telemetry.Notification(s))
+				all = append(all, telemetry.Notification{
+					Target: s.Target, Pending: s.Pending, Succeeded: s.Succeeded, Failed: s.Failed,
+				})
 			}
 			return all
 		},

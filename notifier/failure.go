@@ -3,52 +3,53 @@ package notifier
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// failure is why a target was not told, with what the worker needs to deal with
-// it. An error that is none is a failure whose reason is its text.
-type failure struct {
-	// reason is the kind, without numbers that differ from try to try: the log
-	// has one line per kind, not one per try.
-	reason string
-	// after: not again before this long. 0 leaves it to the backoff.
-	after time.Duration
-	// waiting: nothing is wrong, it is only too early.
-	waiting bool
-	err     error
+// Failure is why a target was not notified, with what the worker needs to deal
+// with it.
+type Failure struct {
+	// Kind has no numbers that differ from try to try: the log has one line per
+	// kind, not one per try.
+	Kind string
+	// RetryAfter is the least time until the next try; the backoff may be longer.
+	RetryAfter time.Duration
+	// Waiting: nothing is wrong, it is only too early. RetryAfter alone counts.
+	Waiting bool
+	Err     error
 }
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-// failed makes a failure; format takes what fmt.Errorf takes.
-func failed(reason, format string, args ...any) *failure {
-	return &failure{reason: reason, err: fmt.Errorf(format, args...)}
+// Failf makes a Failure; format and args are those of fmt.Errorf.
+func Failf(kind, format string, args ...any) *Failure {
+	return &Failure{Kind: kind, Err: fmt.Errorf(format, args...)}
 }
 
-// asFailure returns err as a failure; err is not nil.
-func asFailure(err error) *failure {
-	var f *failure
+func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// AsFailure returns the Failure in err. Any other error is one whose kind is its
+// text.
+func AsFailure(err error) *Failure {
+	var f *Failure
 	if errors.As(err, &f) {
 		return f
 	}
-	return &failure{reason: err.Error(), err: err}
+	return &Failure{Kind: err.Error(), Err: err}
 }
 
 const (
 	backoffFirst = 500 * time.Millisecond
-	backoffMost  = 30 * time.Second
+	backoffMax   = 30 * time.Second
 )
 
-// backoff is the wait after the try with this number, from 0: 0.5 s, doubled up
-// to 30 s, less a random quarter, so that replicas that failed together do not
-// try together.
-func backoff(tries int) time.Duration {
-	d := backoffMost
-	if tries < 6 { // 0.5 s << 6 is beyond the most; and no shift overflows
-		d = min(backoffFirst<<tries, backoffMost)
+// newBackoff waits up to 0.5 s first, doubles that up to 30 s, and takes off a
+// random quarter, so that replicas that failed at the same time do not retry at
+// the same time. wait.Backoff adds its jitter: a third of three quarters.
+func newBackoff() wait.Backoff {
+	return wait.Backoff{
+		Duration: backoffFirst * 3 / 4, Cap: backoffMax * 3 / 4, Jitter: 1. / 3,
+		Factor: 2, Steps: 10, // more than the cap needs
 	}
-	return d - rand.N(d/4)
 }

@@ -14,14 +14,14 @@ import (
 
 // disk is what survives a crash: the generations and the records.
 type disk struct {
-	mu     sync.Mutex
-	newest uint64
-	told   map[string]uint64
-	full   bool // records are refused
-	writes int
+	mu       sync.Mutex
+	newest   uint64
+	notified map[string]uint64
+	full     bool // records are refused
+	writes   int
 }
 
-func newDisk(newest uint64) *disk { return &disk{newest: newest, told: map[string]uint64{}} }
+func newDisk(newest uint64) *disk { return &disk{newest: newest, notified: map[string]uint64{}} }
 
 func (d *disk) publish() uint64 {
 	d.mu.Lock()
@@ -33,7 +33,7 @@ func (d *disk) publish() uint64 {
 func (d *disk) record(target string) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.told[target]
+	return d.notified[target]
 }
 
 func (d *disk) set(change func(*disk)) {
@@ -56,20 +56,20 @@ func (l *life) Newest() uint64 {
 	return l.newest
 }
 
-func (l *life) ChangesSince(told uint64) Changes {
+func (l *life) ChangesSince(generation uint64) Changes {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Changes{Generation: l.newest, Changed: []string{fmt.Sprintf("since/%d", told)}}
+	return Changes{Generation: l.newest, Changed: []string{fmt.Sprintf("since/%d", generation)}}
 }
 
-func (l *life) Told(target string) (uint64, bool) {
+func (l *life) Notified(target string) (uint64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	generation, ok := l.told[target]
+	generation, ok := l.notified[target]
 	return generation, ok
 }
 
-func (l *life) SetTold(target string, generation uint64) error {
+func (l *life) SetNotified(target string, generation uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -79,28 +79,28 @@ func (l *life) SetTold(target string, generation uint64) error {
 		return errors.New("no space left on device")
 	}
 	l.writes++
-	l.told[target] = generation
+	l.notified[target] = generation
 	return nil
 }
 
 func (l *life) die() { l.set(func(*disk) { l.dead = true }) }
 
-// fakeApp is a target whose app keeps what it was told, over the sidecar's deaths.
+// fakeApp is a target whose app remembers its notifications over the sidecar's deaths.
 type fakeApp struct {
 	name string
 
 	mu    sync.Mutex
 	heard []uint64
 	tries int
-	err   error                         // what Tell answers
-	block chan struct{}                 // Tell waits for it, or for ctx
-	each  func(err error)               // called in each Tell with what it will answer
+	err   error                         // what Notify returns
+	block chan struct{}                 // Notify waits for it, or for ctx
+	each  func(err error)               // called in each Notify with what it will return
 	limit func(generation uint64) error // may refuse a generation
 }
 
 func (a *fakeApp) Name() string { return a.name }
 
-func (a *fakeApp) Tell(ctx context.Context, changes Changes) error {
+func (a *fakeApp) Notify(ctx context.Context, changes Changes) error {
 	a.mu.Lock()
 	a.tries++
 	err, block, each := a.err, a.block, a.each
@@ -132,7 +132,7 @@ func (a *fakeApp) set(change func(*fakeApp)) {
 	change(a)
 }
 
-func (a *fakeApp) told() []uint64 {
+func (a *fakeApp) notified() []uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.heard)

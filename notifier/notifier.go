@@ -1,11 +1,26 @@
-// Package notifier tells the app that a generation was published: by a signal
-// to a process, a call of a webhook, a command.
+// Package notifier tells the app that a new generation was published.
+//
+// It promises each target the newest generation at least once, across crashes
+// and restarts: what each was notified of last is kept in the volume. A target
+// that fails is retried with backoff and does not hold back another. Several
+// generations that are published meanwhile become one notification.
+//
+// It knows neither values of Secrets nor Kubernetes nor how the volume is
+// written, and nothing of processes, URLs or commands: each kind of target is a
+// package below this one.
 package notifier
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
 
-// Changes is what a target is told: the body of the webhook and the standard
-// input of the command, as JSON. It has names of Secrets and paths below the
+// Changes is what a target is notified of: names of Secrets and paths below the
 // volume, never values.
 type Changes struct {
 	Generation uint64   `json:"generation"`
@@ -15,26 +30,141 @@ type Changes struct {
 	Removed    []string `json:"removed"`
 }
 
-// Target is one way to tell the app.
+// JSON is the body of a webhook and the standard input of a command. No list is
+// null, so that the receiver can loop over each unchecked.
+func (c Changes) JSON() ([]byte, error) {
+	for _, list := range []*[]string{&c.Secrets, &c.Added, &c.Changed, &c.Removed} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
+	return json.Marshal(c)
+}
+
+// Target is one way to notify the app.
 type Target interface {
-	// Name is "process", "webhook" or "exec": the key of its record and the
-	// label of its metrics.
+	// Name is the key of the target's record and the label of its metrics:
+	// "process", or "process/nginx" where there are several of a kind.
 	Name() string
-	// Tell returns nil once the app has been told.
-	Tell(ctx context.Context, changes Changes) error
+	// Notify returns nil once the app has been notified. An error may be a
+	// *Failure, which says more.
+	Notify(ctx context.Context, changes Changes) error
+}
+
+// Waker is a Target that may know sooner than the backoff that a retry is worth
+// it.
+type Waker interface {
+	// Wake returns true as soon as a retry is worth it, false when ctx is done.
+	Wake(ctx context.Context) bool
 }
 
 // Volume is what the notifier has to know of the volume. Its methods are safe
-// for concurrent use and see what is published, never what is about to be.
+// for concurrent use and show what is published, never what is about to be.
 type Volume interface {
 	// Newest is the number of the generation in the volume, 0 for none.
 	Newest() uint64
-	// ChangesSince tells what changed from generation told to the newest one;
+	// ChangesSince returns what changed from a generation to the newest one;
 	// all paths count as changed where that is not known.
-	ChangesSince(told uint64) Changes
-	// Told is the generation that the target was told last; known is false for
-	// a target that has no record.
-	Told(target string) (generation uint64, known bool)
-	// SetTold keeps it, on disk when it returns nil.
-	SetTold(target string, generation uint64) error
+	ChangesSince(generation uint64) Changes
+	// Notified is the generation that the target was notified of last; known is
+	// false for a target without a record.
+	Notified(target string) (generation uint64, known bool)
+	// SetNotified records it, on disk when it returns nil.
+	SetNotified(target string, generation uint64) error
+}
+
+// Options configure a Notifier. Targets may be empty; Volume is required.
+type Options struct {
+	Targets []Target
+	Volume  Volume
+	// NotifyFirst: also notify of the first generation ever in this volume.
+	NotifyFirst bool
+	// Splay: before a notification, wait a random time up to this long, so that
+	// a thousand replicas do not reconnect at once.
+	Splay  time.Duration
+	Logger *slog.Logger
+	// Report may be nil. It is called when a target starts to fail, with the
+	// error, and when it has recovered, with nil. The target's worker waits for
+	// it.
+	Report func(target string, err error)
+}
+
+// Notifier notifies every target of the newest generation.
+//
+// It is level-triggered: a Poke only says "look again". A notification is
+// pending when Volume.Newest differs from the target's record, and so a lost
+// event, a crash or a restart cannot lose one; see worker.
+type Notifier struct {
+	workers []*worker
+}
+
+// Status is the state of one target.
+type Status struct {
+	Target   string
+	Notified uint64 // generation
+	Pending  bool   // the newest generation is another one
+	Error    string // the kind of the last failure or wait; "" after a success
+	// Tries since New. A try that only had to wait (the process is too young) is
+	// neither.
+	Succeeded, Failed uint64
+}
+
+// New settles the record of every target that has none (see settle). Call it
+// before anything is published, so that a crash does not change whether the
+// first generation is pending. A record that cannot be written is no error: it
+// is kept in memory and written later.
+func New(opts Options) (*Notifier, error) {
+	if opts.Volume == nil {
+		return nil, errors.New("notifier: no volume")
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Report == nil {
+		opts.Report = func(string, error) {}
+	}
+	n := &Notifier{}
+	names := map[string]bool{}
+	for _, target := range opts.Targets {
+		// The name is the key of the record, which two targets must not share.
+		name := target.Name()
+		if name == "" || names[name] {
+			return nil, fmt.Errorf("notifier: a target's name is missing or used twice: %q", name)
+		}
+		names[name] = true
+		n.workers = append(n.workers, newWorker(target, opts))
+	}
+	return n, nil
+}
+
+// Poke says that a newer generation may be in the volume. It never blocks.
+func (n *Notifier) Poke() {
+	for _, w := range n.workers {
+		select {
+		case w.poke <- struct{}{}:
+		default: // an earlier poke is still unseen and does as well
+		}
+	}
+}
+
+// Run notifies the targets, each from its own goroutine, until ctx is done. Then
+// it ends commands, calls and waits, and returns nil as soon as all workers have
+// ended. What is pending stays so for the next start.
+func (n *Notifier) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for _, w := range n.workers {
+		all.Go(func() { w.run(ctx) })
+	}
+	<-ctx.Done() // also without targets: a Run that returns ends the program
+	all.Wait()
+	return nil
+}
+
+// Status returns the state of all targets, in the order of Options.Targets.
+func (n *Notifier) Status() []Status {
+	out := make([]Status, 0, len(n.workers))
+	for _, w := range n.workers {
+		out = append(out, w.status())
+	}
+	return out
 }

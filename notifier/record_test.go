@@ -17,12 +17,12 @@ func TestSettle(t *testing.T) {
 		notifyFirst bool
 		want        uint64
 	}{
-		{"empty volume, the first counts as told", 0, none, false, 1},
-		{"empty volume, the first is owed", 0, none, true, 0},
-		{"found one, it counts as told", 7, none, false, 7},
+		{"empty volume, the first counts as notified", 0, none, false, 1},
+		{"empty volume, the first is pending", 0, none, true, 0},
+		{"found one, it counts as notified", 7, none, false, 7},
 		{"found one, NotifyFirst is of the volume's first only", 7, none, true, 7},
-		{"owed", 7, 5, false, 5},
-		{"not told of the first yet", 1, 0, true, 0},
+		{"pending", 7, 5, false, 5},
+		{"not notified of the first yet", 1, 0, true, 0},
 		{"the setting changed before the first", 0, 1, true, 0},
 		{"the setting changed back before the first", 0, 0, false, 1},
 		{"generations lost, the app has read one", 0, 7, false, 7},
@@ -32,7 +32,7 @@ func TestSettle(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			volume := &life{disk: newDisk(test.newest)}
 			if test.record != none {
-				volume.told["app"] = uint64(test.record)
+				volume.notified["app"] = uint64(test.record)
 			}
 			n, err := New(Options{Targets: []Target{&fakeApp{name: "app"}}, Volume: volume, NotifyFirst: test.notifyFirst})
 			if err != nil {
@@ -61,7 +61,7 @@ func TestNewRefuses(t *testing.T) {
 
 // A record above the newest number is of a volume that was reset; it must not
 // silence the target until the numbers are up there again.
-func TestResetVolumeIsOwed(t *testing.T) {
+func TestResetVolumeIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(7), &fakeApp{name: "app"}
 		volume.newest = 3
@@ -71,13 +71,13 @@ func TestResetVolumeIsOwed(t *testing.T) {
 		volume.publish()
 		n.Poke()
 		synctest.Wait()
-		if got, want := app.told(), []uint64{3, 4}; !slices.Equal(got, want) {
-			t.Errorf("told = %v, want %v", got, want)
+		if got, want := app.notified(), []uint64{3, 4}; !slices.Equal(got, want) {
+			t.Errorf("notified = %v, want %v", got, want)
 		}
 	})
 }
 
-// A full disk: what was told is not told again by this process, and is recorded
+// A full disk: a notification is not repeated by this process, and is recorded
 // once there is room.
 func TestRecordIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -91,14 +91,14 @@ func TestRecordIsRetried(t *testing.T) {
 		time.Sleep(time.Hour)
 		n.Poke()
 		synctest.Wait()
-		if got, want := app.told(), []uint64{2}; !slices.Equal(got, want) {
-			t.Errorf("told = %v, want %v", got, want)
+		if got, want := app.notified(), []uint64{2}; !slices.Equal(got, want) {
+			t.Errorf("notified = %v, want %v", got, want)
 		}
 		if got := log.count("level=WARN"); got != 1 {
 			t.Errorf("%d warnings in an hour, want 1", got)
 		}
 		volume.set(func(d *disk) { d.full = false })
-		time.Sleep(backoffMost)
+		time.Sleep(backoffMax)
 		synctest.Wait()
 		if got := volume.record("app"); got != 2 {
 			t.Errorf("record = %d, want 2", got)
@@ -107,7 +107,7 @@ func TestRecordIsRetried(t *testing.T) {
 }
 
 func TestEncodeHasNoNull(t *testing.T) {
-	got, err := encode(Changes{Generation: 3, Changed: []string{"db/password"}})
+	got, err := Changes{Generation: 3, Changed: []string{"db/password"}}.JSON()
 	want := `{"generation":3,"secrets":[],"added":[],"changed":["db/password"],"removed":[]}`
 	if err != nil || string(got) != want {
 		t.Errorf("encode = %s, %v, want %s", got, err, want)

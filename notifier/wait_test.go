@@ -18,7 +18,7 @@ func TestWaiting(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
 		app.limit = func(uint64) error {
 			if left := 5*time.Second - time.Since(began); left > 0 {
-				return fmt.Errorf("wrapped: %w", &failure{reason: "too young", waiting: true, after: left, err: errors.New("too young")})
+				return fmt.Errorf("wrapped: %w", &Failure{Kind: "too young", Waiting: true, RetryAfter: left, Err: errors.New("too young")})
 			}
 			return nil
 		}
@@ -30,7 +30,7 @@ func TestWaiting(t *testing.T) {
 		defer stop()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if got, want := n.Status()[0], (Status{Target: "app", Succeeded: 1}); got != want {
+		if got, want := n.Status()[0], (Status{Target: "app", Notified: 2, Succeeded: 1}); got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}
 		if got := app.tried(); got != 2 {
@@ -46,7 +46,7 @@ func TestWaiting(t *testing.T) {
 func TestAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
-		app.err = &failure{reason: "503", after: 2 * time.Minute, err: errors.New("503")}
+		app.err = &Failure{Kind: "503", RetryAfter: 2 * time.Minute, Err: errors.New("503")}
 		volume.publish()
 		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
 		defer stop()
@@ -89,8 +89,8 @@ func TestWakeShortensTheWait(t *testing.T) {
 		began := time.Now()
 		app.wake <- struct{}{}
 		synctest.Wait()
-		if got := app.told(); len(got) != 1 || time.Since(began) > wakePause {
-			t.Errorf("told = %v after %v, want one within %v", got, time.Since(began), wakePause)
+		if got := app.notified(); len(got) != 1 || time.Since(began) > wakePause {
+			t.Errorf("notified = %v after %v, want one within %v", got, time.Since(began), wakePause)
 		}
 	})
 }

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// settled is a disk on which "app" has been told of generation n.
+// settled is a disk on which "app" was notified of generation n.
 func settled(n uint64) *life {
 	d := newDisk(n)
-	d.told["app"] = n
+	d.notified["app"] = n
 	return &life{disk: d}
 }
 
-func TestChangesWhileTellingBecomeOne(t *testing.T) {
+func TestChangesWhileNotifyingBecomeOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app", block: make(chan struct{})}
 		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
@@ -28,12 +28,12 @@ func TestChangesWhileTellingBecomeOne(t *testing.T) {
 			synctest.Wait()
 		}
 		if !n.Status()[0].Pending {
-			t.Error("not pending while it is told")
+			t.Error("not pending while it is notified")
 		}
 		close(app.block)
 		synctest.Wait()
-		if got, want := app.told(), []uint64{2, 6}; !slices.Equal(got, want) {
-			t.Errorf("told = %v, want %v", got, want)
+		if got, want := app.notified(), []uint64{2, 6}; !slices.Equal(got, want) {
+			t.Errorf("notified = %v, want %v", got, want)
 		}
 	})
 }
@@ -62,7 +62,7 @@ func TestSplay(t *testing.T) {
 	})
 }
 
-// The generation that is told is the newest at the end of the splay.
+// The target is notified of the newest generation at the end of the splay.
 func TestSplayTakesTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
@@ -74,21 +74,22 @@ func TestSplayTakesTheNewest(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if got, want := app.told(), []uint64{4}; !slices.Equal(got, want) {
-			t.Errorf("told = %v, want %v", got, want)
+		if got, want := app.notified(), []uint64{4}; !slices.Equal(got, want) {
+			t.Errorf("notified = %v, want %v", got, want)
 		}
 	})
 }
 
 func TestBackoff(t *testing.T) {
+	backoff := newBackoff()
 	for tries := range 100 {
-		d := backoff(tries)
-		most := backoffMost
+		d := backoff.Step()
+		most := backoffMax
 		if tries < 6 {
-			most = min(backoffFirst<<tries, backoffMost)
+			most = min(backoffFirst<<tries, backoffMax)
 		}
 		if d > most || d < most*3/4 {
-			t.Errorf("backoff(%d) = %v, want within a quarter below %v", tries, d, most)
+			t.Errorf("wait %d = %v, want within a quarter below %v", tries, d, most)
 		}
 	}
 }
@@ -120,15 +121,15 @@ func TestDownForHours(t *testing.T) {
 			t.Errorf("%d warnings, reports %v: want one each", log.count("level=WARN"), reports)
 		}
 		app.set(func(a *fakeApp) { a.err = nil })
-		time.Sleep(backoffMost)
+		time.Sleep(backoffMax)
 		synctest.Wait()
-		if got, want := app.told(), []uint64{1 + hours*3600}; !slices.Equal(got, want) {
-			t.Errorf("told = %v, want %v", got, want)
+		if got, want := app.notified(), []uint64{1 + hours*3600}; !slices.Equal(got, want) {
+			t.Errorf("notified = %v, want %v", got, want)
 		}
 		if len(reports) != 2 || reports[1] != nil {
 			t.Errorf("reports = %v, want a nil at the end", reports)
 		}
-		got, want := n.Status()[0], Status{Target: "app", Succeeded: 1, Failed: uint64(app.tried() - 1)}
+		got, want := n.Status()[0], Status{Target: "app", Notified: 1 + hours*3600, Succeeded: 1, Failed: uint64(app.tried() - 1)}
 		if got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}
@@ -147,7 +148,7 @@ func TestBackoffIsOfOneFailure(t *testing.T) {
 			n.Poke()
 			time.Sleep(10 * time.Minute)
 			app.set(func(a *fakeApp) { a.err = nil })
-			time.Sleep(backoffMost)
+			time.Sleep(backoffMax)
 			synctest.Wait()
 			before := app.tried()
 			app.set(func(a *fakeApp) { a.err = errors.New("down") })
@@ -159,7 +160,7 @@ func TestBackoffIsOfOneFailure(t *testing.T) {
 				t.Fatalf("%d tries in the first %v, want 2", got, backoffFirst)
 			}
 			app.set(func(a *fakeApp) { a.err = nil })
-			time.Sleep(backoffMost)
+			time.Sleep(backoffMax)
 		}
 	})
 }
@@ -175,8 +176,8 @@ func TestOneDoesNotHoldBackAnother(t *testing.T) {
 			n.Poke()
 			synctest.Wait()
 		}
-		if got, want := fine.told(), []uint64{2, 3, 4}; !slices.Equal(got, want) {
-			t.Errorf("told = %v, want %v", got, want)
+		if got, want := fine.notified(), []uint64{2, 3, 4}; !slices.Equal(got, want) {
+			t.Errorf("notified = %v, want %v", got, want)
 		}
 		if got := volume.record("stuck"); got != 1 {
 			t.Errorf("the record of another target = %d, want 1", got)
@@ -184,7 +185,7 @@ func TestOneDoesNotHoldBackAnother(t *testing.T) {
 	})
 }
 
-// Nothing changed: nothing is told, written, or even looked at.
+// Nothing changed: nothing is notified, written, or even looked at.
 func TestQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(3), &fakeApp{name: "app"}
@@ -200,12 +201,12 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
-// Run ends at once wherever it is, and what is owed stays owed.
+// Run ends at once wherever it is, and what is pending stays pending.
 func TestRunEnds(t *testing.T) {
 	for name, prepare := range map[string]func(*fakeApp, *Options){
 		"idle":    func(_ *fakeApp, o *Options) { o.Volume.(*life).newest = 1 },
 		"splay":   func(_ *fakeApp, o *Options) { o.Splay = 1000 * time.Hour },
-		"tell":    func(a *fakeApp, _ *Options) { a.block = make(chan struct{}) },
+		"notify":  func(a *fakeApp, _ *Options) { a.block = make(chan struct{}) },
 		"backoff": func(a *fakeApp, _ *Options) { a.err = errors.New("down") },
 		"record":  func(_ *fakeApp, o *Options) { o.Volume.(*life).full = true },
 		"none":    func(_ *fakeApp, o *Options) { o.Targets = nil },
@@ -224,7 +225,7 @@ func TestRunEnds(t *testing.T) {
 					t.Errorf("Run ended after %v", took)
 				}
 				for _, s := range n.Status() {
-					if name == "tell" && s.Failed != 0 {
+					if name == "notify" && s.Failed != 0 {
 						t.Errorf("status = %+v: the end of the sidecar is no failure of the target", s)
 					}
 				}
@@ -233,9 +234,9 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// The app was told in the moment in which the sidecar ends: the record is kept,
-// or the next start would tell it again.
-func TestToldAtTheEndIsRecorded(t *testing.T) {
+// The app was notified in the moment in which the sidecar ends: the record is kept,
+// or the next start would notify it again.
+func TestNotifiedAtTheEndIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
 		n, err := New(Options{Targets: []Target{app}, Volume: volume})

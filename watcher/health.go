@@ -13,10 +13,6 @@ import (
 // down with each attempt.
 const upAfter = 2 * time.Second
 
-// forbiddenFor is how long a 403 has to last before it is reported. An API server
-// that starts answers 403 for a moment, before it has read its RBAC rules.
-const forbiddenFor = time.Second
-
 // health is whether one watch works. It logs changes of that, not attempts.
 type health struct {
 	query  query
@@ -26,7 +22,6 @@ type health struct {
 	mu       sync.Mutex
 	working  bool
 	err      *kubeapi.Error // nil: none since it was up
-	errSince time.Time      // of an error of this kind
 	reported bool           // err was logged
 	errs     int            // how many there were
 	warned   bool           // something was logged since it was up
@@ -102,16 +97,16 @@ func (h *health) down(e *kubeapi.Error) {
 	if h.calm != nil {
 		h.calm.Stop()
 	}
-	now := time.Now()
 	if h.err == nil {
-		h.since = now
+		h.since = time.Now()
 	}
-	if h.err == nil || !sameError(h.err, e) {
-		h.errSince, h.reported = now, false
-	}
+	again := h.err != nil && sameError(h.err, e)
+	h.reported = h.reported && again
 	h.working, h.err = false, e
 	h.errs++
-	early := e.Kind == kubeapi.KindForbidden && now.Sub(h.errSince) < forbiddenFor
+	// An API server that starts answers 403 for a moment, before it has read its
+	// RBAC rules: one alone is no reason to change a Role.
+	early := e.Kind == kubeapi.KindForbidden && !again
 	if h.reported || early {
 		return
 	}

@@ -232,7 +232,7 @@ func TestForbiddenAtFirst(t *testing.T) {
 	for _, c := range []struct {
 		lasts time.Duration
 		warns int
-	}{{0, 0}, {600 * time.Millisecond, 0}, {10 * time.Second, 1}} {
+	}{{0, 0}, {10 * time.Second, 1}} {
 		var until time.Time
 		s := &script{onOpen: bookmarks(1)}
 		s.onList = func() error {

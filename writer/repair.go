@@ -42,6 +42,8 @@ func (w *Writer) Run(ctx context.Context) error {
 			suspect = true
 		case <-sweep:
 			suspect = true
+		case <-w.recheck:
+			suspect = true
 		case <-w.poke:
 		case <-timer.C:
 			w.endGrace()

@@ -164,6 +164,7 @@ type Writer struct {
 	limit    *rate.Limiter
 	fought   bool          // it was said that something fights back
 	poke     chan struct{} // wakes Run: there is something to time
+	recheck  chan struct{} // of capacity one: compare the volume now
 }
 
 // Open takes the volume: it checks and locks it, and recovers what an earlier
@@ -171,7 +172,7 @@ type Writer struct {
 func Open(opts Options) (*Writer, error) {
 	w := &Writer{
 		opts: opts.withDefaults(), log: opts.Logger,
-		told: map[string]uint64{}, foreign: map[string]bool{}, said: map[string]bool{}, poke: make(chan struct{}, 1),
+		told: map[string]uint64{}, foreign: map[string]bool{}, said: map[string]bool{}, poke: make(chan struct{}, 1), recheck: make(chan struct{}, 1),
 	}
 	w.limit = w.opts.limit()
 	vol, err := openVolume(opts.Dir)
@@ -213,6 +214,15 @@ func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return errors.Join(w.inotify.Close(), w.vol.Close())
+}
+
+// Recheck has Run compare the volume now, as it does every minute. It does not
+// block.
+func (w *Writer) Recheck() {
+	select {
+	case w.recheck <- struct{}{}:
+	default: // one is due already
+	}
 }
 
 // Current gives what is in the volume: nothing, with number 0, before the first

@@ -18,7 +18,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/secret-sync/secret-sync/notifier"
+	target "github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
 // text is anything.
@@ -125,7 +126,7 @@ type signal struct{ value[syscall.Signal] }
 
 func (n *signal) parse(s string) {
 	var err error
-	n.Value, err = notifier.ParseSignal(s)
+	n.Value, err = target.ParseSignal(s)
 	n.require(err == nil, "a signal's name such as HUP, SIGUSR1 or RTMIN+1, or its number from 1 to 64, but 32 and 33")
 }
 
@@ -133,10 +134,10 @@ func (n *signal) parse(s string) {
 type url struct{ value[string] }
 
 // parse repeats no part of the URL: the errors of net/url do, and those of
-// ParseWebhookURL do not.
+// webhook.ParseURL do not.
 func (u *url) parse(s string) {
 	u.Value = s
-	_, err := notifier.ParseWebhookURL(s)
+	_, err := webhook.ParseURL(s)
 	if parsed, _ := neturl.Parse(s); err == nil && parsed != nil && !validPort(parsed.Port()) {
 		err = errors.New("its port is not a number from 1 to 65535")
 	}

@@ -50,8 +50,12 @@ var codecs = func() serializer.CodecFactory {
 }()
 
 // codecFor gives the codec of a Content-Type. There is none for YAML: what its
-// parser cannot read it quotes in the error.
+// parser cannot read it quotes in the error. Without a type it is JSON, as in
+// client-go.
 func codecFor(contentType string) (runtime.SerializerInfo, bool) {
+	if contentType == "" {
+		contentType = runtime.ContentTypeJSON
+	}
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType == runtime.ContentTypeYAML {
 		return runtime.SerializerInfo{}, false

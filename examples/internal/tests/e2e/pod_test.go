@@ -161,7 +161,7 @@ func checkRole(t *testing.T, pod corev1.PodSpec) {
 			env[e.Name] = e.Value
 		}
 	}
-	printed, _ := role(t, st.NewWithoutRole(t, env).RBAC())
+	printed, _ := role(t, st.NewWithoutRole(t, env).RBACFor(pod.ServiceAccountName, nil))
 	written, _ := role(t, read(t, "rbac.yaml"))
 	if printed.Name != written.Name || !reflect.DeepEqual(printed.Rules, written.Rules) {
 		t.Errorf("rbac.yaml has %v, secret-sync rbac prints %v", written.Rules, printed.Rules)

@@ -76,7 +76,7 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 	p.signal(s, syscall.SIGCONT)
 	var log string
 	st.UntilIn(p.t, told, "the sidecar goes on", func() error {
-		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "told the app") {
+		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "notified the app") {
 			return nil
 		}
 		return fmt.Errorf("neither told nor not: %s", log)
@@ -88,13 +88,13 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 	if err := <-rotated; err != nil {
 		p.t.Error(err)
 	}
-	if strings.Contains(log, "told the app") {
+	if strings.Contains(log, "notified the app") {
 		return "after the signal"
 	}
 	app = p.startTarget("reused", "handler")
 	app.waitTold(n)
 	app.Kill()
-	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "became another one") {
+	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "was replaced while") {
 		return "between look and signal"
 	}
 	return "before the look"

@@ -12,7 +12,7 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-const cannot = "cannot tell the app"
+const cannot = "cannot notify the app"
 
 // times waits until a log has a text as often as that.
 func times(t *testing.T, log *childprocess.Log, text string, n int) {
@@ -152,7 +152,7 @@ func TestReap(t *testing.T) {
 	r.WaitReady()
 	for n := 1; n <= 5; n++ {
 		p.mustRotate()
-		times(t, r.Log, "told the app", n)
+		times(t, r.Log, "notified the app", n)
 	}
 	zombies := func() (n int) {
 		for _, q := range processesBeside(r.PID()) {

@@ -1,4 +1,11 @@
-package notifier
+// Package webhook notifies the app by an HTTP call.
+//
+// It promises one call per Notify, bounded in time, that counts as success for
+// any 2xx; the CA and the token are read anew for each. No error or log line
+// shows userinfo or query of a URL, or a token. It follows no redirect and takes
+// no proxy from the environment. It must not know when to retry: a Retry-After is
+// passed on.
+package webhook
 
 import (
 	"bytes"
@@ -8,59 +15,56 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// WebhookOptions is which URL is called and how.
-type WebhookOptions struct {
-	URL     string        // see ParseWebhookURL
+// Options are which URL is called and how.
+type Options struct {
+	Target  string        // the target's name: "webhook", "webhook/2"
+	URL     string        // see ParseURL
 	Method  string        // "" is POST; GET and HEAD are sent without a body
 	Timeout time.Duration // for the whole call; 0 is 5 s
 	CAFile  string        // trust these certificates, and no others
 	// TokenFile has a bearer token. Both files are read at each call, since they
 	// are renewed as Secrets are.
 	TokenFile string
-	Logger    *slog.Logger
 }
 
-// Webhook is the Target "webhook": one call, and any 2xx is success.
+// Webhook is a notifier.Target.
 type Webhook struct {
-	opts WebhookOptions
-	url  *WebhookURL
+	opts Options
+	url  *URL
 }
 
 const (
-	webhookTimeout = 5 * time.Second
-	// drainMost and drainTime bound the reading of an answer's body. Nothing in it
-	// counts; it is read only so that a small one does not end in a reset.
-	drainMost = 4 << 10
+	defaultTimeout = 5 * time.Second
+	// drainMax and drainTime bound the reading of an answer's body. Nothing in it
+	// counts; closing it unread would reset the connection.
+	drainMax  = 4 << 10
 	drainTime = 100 * time.Millisecond
-	// retryAfterMost bounds what a server may ask for: a typing error in its
+	// retryAfterMax bounds what a server may ask for: a typing error in its
 	// configuration must not keep the app on an old password for a year.
-	retryAfterMost = 5 * time.Minute
-	tokenMost      = 64 << 10
-	caMost         = 4 << 20
+	retryAfterMax = 5 * time.Minute
 )
 
-// NewWebhook returns an error when the options cannot work whatever answers.
-func NewWebhook(opts WebhookOptions) (*Webhook, error) {
-	u, err := ParseWebhookURL(opts.URL)
+// New returns an error when no server could make the options work.
+func New(opts Options) (*Webhook, error) {
+	u, err := ParseURL(opts.URL)
 	if err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opts.Method == "" {
 		opts.Method = http.MethodPost
 	}
 	if opts.Timeout <= 0 {
-		opts.Timeout = webhookTimeout
+		opts.Timeout = defaultTimeout
 	}
 	switch _, err := http.NewRequest(opts.Method, "http://localhost/", nil); {
 	case err != nil:
@@ -73,11 +77,11 @@ func NewWebhook(opts WebhookOptions) (*Webhook, error) {
 	return &Webhook{opts: opts, url: u}, nil
 }
 
-// Name returns "webhook".
-func (*Webhook) Name() string { return "webhook" }
+// Name returns Options.Target.
+func (t *Webhook) Name() string { return t.opts.Target }
 
-// Tell calls the URL with the changes as JSON.
-func (t *Webhook) Tell(ctx context.Context, changes Changes) error {
+// Notify calls the URL with the changes as JSON.
+func (t *Webhook) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
 	defer cancel()
 	request, err := t.request(ctx, changes)
@@ -98,11 +102,11 @@ func (t *Webhook) Tell(ctx context.Context, changes Changes) error {
 		return t.describe(ctx, err)
 	}
 	drain(response.Body)
-	return t.judge(response)
+	return t.result(response)
 }
 
-func (t *Webhook) request(ctx context.Context, changes Changes) (*http.Request, error) {
-	body, err := encode(changes)
+func (t *Webhook) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
+	body, err := changes.JSON()
 	if err != nil {
 		return nil, err
 	}
@@ -129,17 +133,14 @@ func (t *Webhook) request(ctx context.Context, changes Changes) (*http.Request, 
 }
 
 func readToken(path string) (string, error) {
-	data, err := readSome(path, tokenMost)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("token file: %w", err)
 	}
 	token := bytes.TrimSpace(data)
-	if len(token) == 0 {
-		return "", fmt.Errorf("token file %q is empty", path)
-	}
 	// net/http would refuse it too; this says which file, and none of the token.
-	if bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", fmt.Errorf("token file %q has characters that no token has", path)
+	if len(token) == 0 || bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", fmt.Errorf("token file %q is empty or has characters that no token has", path)
 	}
 	return string(token), nil
 }
@@ -159,7 +160,7 @@ func (t *Webhook) transport() (*http.Transport, error) {
 		}
 	}
 	if t.opts.CAFile != "" {
-		pem, err := readSome(t.opts.CAFile, caMost)
+		pem, err := os.ReadFile(t.opts.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("CA file: %w", err)
 		}
@@ -171,7 +172,7 @@ func (t *Webhook) transport() (*http.Transport, error) {
 	return transport, nil
 }
 
-// describe words a call that got no answer. Of a *url.Error only the cause is
+// describe returns the error for a call without an answer. Of a *url.Error only the cause is
 // used: the rest is the URL with its query.
 func (t *Webhook) describe(ctx context.Context, err error) error {
 	var wrapped *url.Error
@@ -179,14 +180,14 @@ func (t *Webhook) describe(ctx context.Context, err error) error {
 		err = wrapped.Err
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return failed("timeout", "webhook %v: no answer within %v: %w", t.url, t.opts.Timeout, ctx.Err())
+		return notifier.Failf("timeout", "webhook %v: no answer within %v: %w", t.url, t.opts.Timeout, ctx.Err())
 	}
-	return failed(callReason(err), "webhook %v: %w", t.url, err)
+	return notifier.Failf(callKind(err), "webhook %v: %w", t.url, err)
 }
 
-// callReason is the error without what differs from try to try: the local port,
+// callKind is the error without what differs from try to try: the local port,
 // the time in a certificate's error, a name server's address.
-func callReason(err error) string {
+func callKind(err error) string {
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
 	var op *net.OpError
@@ -201,8 +202,8 @@ func callReason(err error) string {
 	return err.Error()
 }
 
-// judge is by the status alone.
-func (t *Webhook) judge(response *http.Response) error {
+// result depends on the status alone.
+func (t *Webhook) result(response *http.Response) error {
 	code := response.StatusCode
 	switch {
 	case code >= 200 && code <= 299:
@@ -212,11 +213,11 @@ func (t *Webhook) judge(response *http.Response) error {
 		if location, err := response.Location(); err == nil {
 			to = shown(location)
 		}
-		return failed(response.Status, "webhook %v: answered %s to %s: redirects are not followed, set SECRETSYNC_WEBHOOK_URL to where it is", t.url, response.Status, to)
+		return notifier.Failf(response.Status, "webhook %v: answered %s to %s: redirects are not followed, set SECRETSYNC_WEBHOOK_URL to where it is", t.url, response.Status, to)
 	}
-	f := failed(response.Status, "webhook %v: answered %s", t.url, response.Status)
+	f := notifier.Failf(response.Status, "webhook %v: answered %s", t.url, response.Status)
 	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
-		f.after = retryAfter(response.Header.Get("Retry-After"), time.Now())
+		f.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
 	}
 	return f
 }
@@ -224,19 +225,19 @@ func (t *Webhook) judge(response *http.Response) error {
 // retryAfter takes seconds or a date (RFC 9110, 10.2.3); 0 for anything else.
 func retryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, retryAfterMost)
+		return min(time.Duration(seconds)*time.Second, retryAfterMax)
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return min(max(date.Sub(now), 0), retryAfterMost)
+		return min(max(date.Sub(now), 0), retryAfterMax)
 	}
 	return 0
 }
 
-// drain reads a little of a body and closes it: one that never ends costs
+// drain reads the beginning of a body and closes it: one that never ends costs
 // drainTime and not the success.
 func drain(body io.ReadCloser) {
 	stop := time.AfterFunc(drainTime, func() { body.Close() })
 	defer stop.Stop()
-	io.CopyN(io.Discard, body, drainMost)
+	io.CopyN(io.Discard, body, drainMax)
 	body.Close()
 }

@@ -1,4 +1,4 @@
-package notifier
+package process
 
 import (
 	"path"
@@ -20,13 +20,13 @@ func (p process) is(name string) bool {
 		return false
 	}
 	// comm is the beginning of a longer name, perhaps of another one: an argument
-	// that begins alike and is not the name tells that.
+	// that begins alike shows that.
 	return !slices.ContainsFunc(names, func(other string) bool {
 		return strings.HasPrefix(other, name[:commLength])
 	})
 }
 
-// names are those that the arguments tell.
+// names are those in the arguments.
 func (p process) names() []string {
 	var names []string
 	argv := p.argv
@@ -42,9 +42,9 @@ func (p process) names() []string {
 			argv = argv[1:]
 			continue
 		}
-		family := strings.TrimRight(name, "0123456789.") // python3.12, php8.2
+		base := strings.TrimRight(name, "0123456789.") // python3.12, php8.2
 		for _, lang := range interpreters {
-			if has(lang.names, family) {
+			if has(lang.names, base) {
 				names = append(names, lang.scripts(argv[1:])...)
 			}
 		}
@@ -57,10 +57,9 @@ func (p process) names() []string {
 // Only known ones are looked into: in "vi app.py" the name means nothing.
 type interpreter struct {
 	names   string // its own
-	skip    string // options with a value that says nothing
-	script  string // options whose value is the program
-	none    string // options behind which there is no program's name
-	verbs   string // first arguments that say nothing
+	skip    string // options with a value that is not the program, unlike -m or -jar
+	none    string // options after which there is no program's name
+	verbs   string // first arguments that are not the program
 	cluster bool   // -ec is -e -c
 	class   bool   // com.example.Main is Main as well
 }
@@ -68,20 +67,20 @@ type interpreter struct {
 // interpreters is a list and no map: it is data then, and no code that fills one
 // at each start.
 var interpreters = [...]interpreter{
-	{names: "python pypy", skip: "-W -X", script: "-m", none: "-c", cluster: true},
+	{names: "python pypy", skip: "-W -X", none: "-c", cluster: true},
 	{names: "sh bash dash ash ksh zsh", skip: "-o -O +o +O --rcfile --init-file", none: "-c -s", cluster: true},
 	{
 		names: "node nodejs", none: "-e --eval -p --print -pe",
 		skip: "-r --require --import --loader --experimental-loader -C --conditions --title --stack-trace-limit",
 	},
 	{
-		names: "java", script: "-jar -m --module", class: true,
+		names: "java", class: true,
 		skip: "-cp -classpath --class-path -p --module-path --upgrade-module-path --add-modules " +
 			"--limit-modules --add-opens --add-exports --add-reads --patch-module",
 	},
 	{names: "ruby", skip: "-r -I -C -E", none: "-e", cluster: true},
 	{names: "perl", skip: "-I -M -m", none: "-e -E", cluster: true},
-	{names: "php", skip: "-d -c -z -S -t", script: "-f --file", none: "-r"},
+	{names: "php", skip: "-d -c -z -S -t", none: "-r"},
 	{names: "lua", skip: "-l", none: "-e"},
 	{names: "dotnet", skip: "--depsfile --runtimeconfig --additionalprobingpath --roll-forward", verbs: "exec run"},
 	{names: "deno", skip: "-c --config", verbs: "run serve", none: "eval"},
@@ -93,27 +92,22 @@ var interpreters = [...]interpreter{
 func (lang interpreter) scripts(args []string) []string {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
-		if arg == "--" {
-			return lang.called(args[i+1:])
-		}
 		option := lang.option(arg)
 		switch {
 		case has(lang.none, option):
 			return nil
-		case has(lang.script, option):
-			return lang.called(args[i+1:])
 		case has(lang.skip, option):
 			i++
 		case strings.HasPrefix(arg, "-"), has(lang.verbs, arg):
 		default:
-			return lang.called(args[i:])
+			return lang.called(arg)
 		}
 	}
 	return nil
 }
 
-// option is the one in arg that may take a value: the last of a cluster, unless
-// the first has its value attached (-Wignore).
+// option returns the option in arg that may take a value: the last of a cluster,
+// unless the first has its value attached (-Wignore).
 func (lang interpreter) option(arg string) string {
 	if !lang.cluster || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || has(lang.skip, arg[:2]) {
 		return arg
@@ -121,11 +115,8 @@ func (lang interpreter) option(arg string) string {
 	return "-" + arg[len(arg)-1:]
 }
 
-func (lang interpreter) called(args []string) []string {
-	if len(args) == 0 {
-		return nil
-	}
-	name := path.Base(args[0])
+func (lang interpreter) called(program string) []string {
+	name := path.Base(program)
 	if i := strings.LastIndexByte(name, '.'); lang.class && i > 0 && !strings.HasSuffix(name, ".jar") {
 		return []string{name, name[i+1:]}
 	}

@@ -1,25 +1,26 @@
-package notifier
+package process
 
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
-	"strings"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
 func TestSignalReachesTheProcess(t *testing.T) {
 	for _, signal := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1, 40} {
 		name := unique()
 		h := startHelper(t, name, "handle")
-		p := newProcess(ProcessOptions{Name: name, Signal: signal, Check: true})
-		if err := p.Tell(t.Context(), Changes{}); err != nil {
+		p := newByName(name, Options{Signal: signal, Check: true})
+		if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatal(err)
 		}
 		h.expect("got " + signalName(signal))
@@ -41,8 +42,8 @@ func TestUnsafeSignals(t *testing.T) {
 		t.Run(test.mode+signalName(test.signal), func(t *testing.T) {
 			name := unique()
 			h := startHelper(t, name, test.mode)
-			p := newProcess(ProcessOptions{Name: name, Signal: test.signal, Check: true})
-			wantError(t, p.Tell(t.Context(), Changes{}), test.want, name)
+			p := newByName(name, Options{Signal: test.signal, Check: true})
+			wantError(t, p.Notify(t.Context(), notifier.Changes{}), test.want, name)
 			h.alive()
 		})
 	}
@@ -51,21 +52,21 @@ func TestUnsafeSignals(t *testing.T) {
 // With the check off, and for the signals that are meant to end a process, only
 // the age is looked at.
 func TestSignalsThatEnd(t *testing.T) {
-	for _, opts := range []ProcessOptions{
+	for _, opts := range []Options{
 		{Signal: unix.SIGTERM, Check: true},
 		{Signal: unix.SIGINT, Check: true},
 		{Signal: unix.SIGQUIT, Check: true},
 		{Signal: unix.SIGKILL, Check: true},
 		{Signal: unix.SIGHUP, Check: false},
 	} {
-		opts.Name = unique()
-		h := startHelper(t, opts.Name, "none")
+		name := unique()
+		h := startHelper(t, name, "none")
 		young := opts
 		young.MinAge = time.Hour
-		if err := newProcess(young).Tell(t.Context(), Changes{}); err == nil {
+		if err := newByName(name, young).Notify(t.Context(), notifier.Changes{}); err == nil {
 			t.Errorf("%v: a young process was signalled", opts.Signal)
 		}
-		if err := newProcess(opts).Tell(t.Context(), Changes{}); err != nil {
+		if err := newByName(name, opts).Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatal(err)
 		}
 		for range h.lines { // until it ends
@@ -79,15 +80,15 @@ func TestSignalsThatEnd(t *testing.T) {
 func TestTooYoungWaitsExactly(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
-	p := newProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true, MinAge: time.Minute})
-	err := p.Tell(t.Context(), Changes{})
-	var f *failure
-	if !errors.As(err, &f) || !f.waiting || f.after <= 0 || f.after > time.Minute+time.Second {
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: time.Minute})
+	err := p.Notify(t.Context(), notifier.Changes{})
+	var f *notifier.Failure
+	if !errors.As(err, &f) || !f.Waiting || f.RetryAfter <= 0 || f.RetryAfter > time.Minute+time.Second {
 		t.Fatalf("error = %#v, want a wait of up to a minute", err)
 	}
-	ahead := f.after
+	ahead := f.RetryAfter
 	p.proc.uptime = func() time.Duration { return uptime() + ahead } // then it is old enough
-	if err := p.Tell(t.Context(), Changes{}); err != nil {
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 		t.Fatal(err)
 	}
 	h.expect("got SIGHUP")
@@ -98,8 +99,8 @@ func TestParentWithWorkers(t *testing.T) {
 	h := startHelper(t, name, "workers")
 	h.expect("worker ready")
 	h.expect("worker ready")
-	p := newProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true})
-	if err := p.Tell(t.Context(), Changes{}); err != nil {
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 		t.Fatal(err)
 	}
 	h.expect("got SIGHUP") // and not "worker got"
@@ -109,8 +110,8 @@ func TestParentWithWorkers(t *testing.T) {
 func TestSeveralUnrelated(t *testing.T) {
 	name := unique()
 	a, b := startHelper(t, name, "handle"), startHelper(t, name, "handle")
-	p := newProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true})
-	wantError(t, p.Tell(t.Context(), Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid), fmt.Sprint("pid ", b.pid),
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid), fmt.Sprint("pid ", b.pid),
 		fmt.Sprint("parent ", os.Getpid()), "age 0s")
 	a.alive()
 	b.alive()
@@ -136,9 +137,9 @@ func TestYoungDoesNotCountBesideOld(t *testing.T) {
 		}
 		young.end()
 	}
-	p := newProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true, MinAge: time.Hour})
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: time.Hour})
 	p.proc.uptime = func() time.Duration { return first.start + time.Hour } // one is old enough
-	if err := p.Tell(t.Context(), Changes{}); err != nil {
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 		t.Fatal(err)
 	}
 	old.expect("got SIGHUP")
@@ -148,8 +149,8 @@ func TestYoungDoesNotCountBesideOld(t *testing.T) {
 func TestNeverItselfNorItsChildren(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle") // a child of this process
-	p := NewProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true})
-	wantError(t, p.Tell(t.Context(), Changes{}), "no process is named")
+	p := NewByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
 	h.alive()
 
 	seen, err := p.proc.all()
@@ -157,7 +158,7 @@ func TestNeverItselfNorItsChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, each := range seen {
-		if each.pid == os.Getpid() && p.allowed(family{each.pid: each}, each) {
+		if each.pid == os.Getpid() && p.allowed(table{each.pid: each}, each) {
 			t.Error("it may signal itself")
 		}
 	}
@@ -174,8 +175,8 @@ func TestZombieDoesNotCount(t *testing.T) {
 	if err := unix.Waitid(unix.P_PID, h.pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
 	}
-	p := newProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true})
-	wantError(t, p.Tell(t.Context(), Changes{}), "no process is named")
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
 }
 
 // The script's name, of an interpreter that is there everywhere.
@@ -186,57 +187,27 @@ func TestScriptByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := runHelper(t, exec.Command("/bin/sh", name))
-	p := newProcess(ProcessOptions{Name: name[strings.LastIndex(name, "/")+1:], Signal: unix.SIGHUP, Check: true})
-	if err := p.Tell(t.Context(), Changes{}); err != nil {
+	p := newByName(filepath.Base(name), Options{Signal: unix.SIGHUP, Check: true})
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 		t.Fatal(err)
 	}
 	h.stop.Write([]byte("\n"))
 	h.expect("got it")
 }
 
-// Where there is no pidfd the number does, and the log says so once.
-func TestWithoutPidfd(t *testing.T) {
-	for _, test := range []struct {
-		name       string
-		open, send error
-	}{
-		{"no pidfd_open", unix.ENOSYS, nil},
-		{"seccomp", unix.EPERM, nil},
-		{"no pidfd_send_signal", nil, unix.ENOSYS},
-		{"seccomp for the second call", nil, unix.EPERM},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var log journal
-			name := unique()
-			h := startHelper(t, name, "handle")
-			p := newProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true, Logger: log.logger(slog.LevelInfo)})
-			if test.open != nil {
-				p.kernel.open = func(int) (int, error) { return -1, test.open }
-			}
-			if test.send != nil {
-				p.kernel.send = func(int, syscall.Signal) error { return test.send }
-			}
-			for range 2 {
-				if err := p.Tell(t.Context(), Changes{}); err != nil {
-					t.Fatal(err)
-				}
-				h.expect("got SIGHUP")
-			}
-			if got := log.count("level=WARN"); got != 1 {
-				t.Errorf("%d warnings, want 1:\n%s", got, &log)
-			}
-		})
-	}
-}
-
 func TestPermissionIsExplained(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
-	p := newProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true})
-	p.uids = [2]int{65532, 65532}
-	p.kernel.send = func(int, syscall.Signal) error { return unix.EPERM }
-	p.kernel.kill = func(int, syscall.Signal) error { t.Error("kill was tried"); return nil }
-	wantError(t, p.Tell(t.Context(), Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
+	p.euid = 65532
+	tries := 0
+	p.open = func(int) (handle, error) {
+		return fakeHandle{true, func() error { tries++; return unix.EPERM }}, nil
+	}
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
 		fmt.Sprint("runAsUser: ", os.Getuid()), "SECRETSYNC_WEBHOOK_URL")
+	if tries != 1 {
+		t.Errorf("%d tries, want 1", tries)
+	}
 	h.alive()
 }

@@ -1,4 +1,4 @@
-package notifier
+package process
 
 import (
 	"bufio"
@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "reaper":
 		reaperMain()
+	case "refused":
+		refusedMain()
 	default:
 		helperMain(mode)
 	}
@@ -104,8 +106,8 @@ type helper struct {
 }
 
 // startHelper runs a program called name in a mode, and returns once it is ready.
-// It is our child, so the Process under test has to take another number for its
-// own; see newProcess.
+// It is our child, so the target under test has to take another number for its
+// own; see nobody.
 func startHelper(t *testing.T, name, mode string, args ...string) *helper {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -177,11 +179,13 @@ func (h *helper) alive() {
 	}
 }
 
-// newProcess is a Process that does not take the test's own children for its
-// own: its number is one that no process has.
-func newProcess(opts ProcessOptions) *Process {
-	p := NewProcess(opts)
-	p.self = 1 << 30
+// nobody is a number that no process has. A target that takes it for its own does
+// not take the test's children for its own.
+const nobody = 1 << 30
+
+func newByName(name string, opts Options) *ByName {
+	p := NewByName(name, opts)
+	p.self = nobody
 	return p
 }
 

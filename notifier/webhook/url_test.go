@@ -1,4 +1,4 @@
-package notifier
+package webhook
 
 import (
 	"fmt"
@@ -8,13 +8,13 @@ import (
 )
 
 func TestNewWebhookRefuses(t *testing.T) {
-	for want, opts := range map[string]WebhookOptions{
+	for want, opts := range map[string]Options{
 		"method":        {URL: "http://localhost/", Method: "NOT A METHOD"},
 		"CA file":       {URL: "http://localhost/", CAFile: "/ca"},
 		"authorization": {URL: "http://user:hunter2@localhost/", TokenFile: "/token"},
 		"scheme":        {URL: "ftp://localhost/"},
 	} {
-		_, err := NewWebhook(opts)
+		_, err := New(opts)
 		wantError(t, err, want)
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("a secret is in %v", err)
@@ -22,7 +22,7 @@ func TestNewWebhookRefuses(t *testing.T) {
 	}
 }
 
-func TestParseWebhookURL(t *testing.T) {
+func TestParseURL(t *testing.T) {
 	for s, want := range map[string]string{
 		"http://localhost:8080/reload":               "http://localhost:8080/reload",
 		"HTTPS://user:hunter2@app/x?token=hunter2":   "https://app/x",
@@ -31,7 +31,7 @@ func TestParseWebhookURL(t *testing.T) {
 		"unix:///run/app.sock":                       "unix:///run/app.sock:/",
 		"Unix:///run/app.sock:/":                     "unix:///run/app.sock:/",
 	} {
-		u, err := ParseWebhookURL(s)
+		u, err := ParseURL(s)
 		if err != nil {
 			t.Errorf("%q: %v", s, err)
 			continue
@@ -48,7 +48,7 @@ func TestParseWebhookURL(t *testing.T) {
 		"unix://", "unix://relative.sock:/x", "unix:///", "unix:///dir/:/x", "unix:/hunter2", "http://host/\x7fhunter2",
 		"unix:///" + strings.Repeat("x", 200) + ":/hunter2",
 	} {
-		u, err := ParseWebhookURL(s)
+		u, err := ParseURL(s)
 		if err == nil {
 			t.Errorf("%q is %v, want an error", s, u)
 		} else if strings.Contains(err.Error(), "hunter2") {
@@ -57,12 +57,12 @@ func TestParseWebhookURL(t *testing.T) {
 	}
 }
 
-func FuzzParseWebhookURL(f *testing.F) {
+func FuzzParseURL(f *testing.F) {
 	for _, s := range []string{"http://u:p@h/x?q", "unix:///s:/p?q", "https://[::1]:1/%2f", "http://h/\n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		u, err := ParseWebhookURL(s)
+		u, err := ParseURL(s)
 		if err != nil {
 			return
 		}

@@ -1,7 +1,6 @@
-package notifier
+package process
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -16,8 +15,8 @@ func pod(ps ...process) []process {
 	return append([]process{{pid: 1, comm: "pause", argv: []string{"/pause"}}, {pid: sidecar, comm: "secret-sync"}}, ps...)
 }
 
-func chooser(name string) *Process {
-	p := NewProcess(ProcessOptions{Name: name, Signal: unix.SIGHUP, Check: true, MinAge: 5 * time.Second})
+func chooser(name string) *ByName {
+	p := NewByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: 5 * time.Second})
 	p.self = sidecar
 	p.proc.uptime = func() time.Duration { return time.Hour }
 	return p
@@ -119,11 +118,8 @@ func TestExecIsYoung(t *testing.T) {
 	now := time.Hour
 	p.proc.uptime = func() time.Duration { return now }
 	look := func(comm string) (time.Duration, error) {
-		all := pod(process{pid: 7, comm: comm})
-		found, err := p.choose(all)
-		age := p.age(found)
-		p.history.remember(all, p.matches, now)
-		return age, err
+		found, err := p.find(pod(process{pid: 7, comm: comm}))
+		return p.proc.age(found), err
 	}
 	if _, err := look("sh"); err == nil {
 		t.Fatal("want no match")
@@ -135,7 +131,7 @@ func TestExecIsYoung(t *testing.T) {
 		}
 		now += 3 * time.Second
 	}
-	if got := fmt.Sprint(p.history.execs); got == "map[]" {
+	if _, ok := p.otherName[identity{pid: 7}]; !ok {
 		t.Error("the exec is forgotten")
 	}
 }

@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// Every order, up to this many steps, of what can happen to an owed
+// Every order, up to this many steps, of what can happen to a pending
 // notification.
-const owedDepth = 6
+const pendingDepth = 6
 
 // The steps. Each is followed by enough time for everything that it leads to.
 const (
 	publish = 'P' // a generation, and a poke when the process is up
-	refuse  = 'F' // from now on the app cannot be told
+	refuse  = 'F' // from now on the app cannot be notified
 	accept  = 'A' // from now on it can
 	full    = 'E' // from now on records cannot be kept
 	room    = 'M' // from now on they can
 	crash   = 'K' // SIGKILL
 	between = 'C' // a generation, and SIGKILL before the poke
-	midway  = 'D' // SIGKILL at the next Tell, after the app heard it and before the record
+	midway  = 'D' // SIGKILL at the next Notify, after the app heard it and before the record
 	restart = 'R'
 )
 
@@ -38,15 +38,15 @@ type world struct {
 	life *life // nil while the process is down
 	n    *Notifier
 	stop func()
-	doom *bool // the next Tell kills
+	doom *bool // the next Notify kills
 
-	settled   uint64 // what the first start of all took as told
+	settled   uint64 // what the first start of all counted as notified
 	ran       bool   // there was a first start
 	excused   int    // repetitions that a crash explains
 	lastHeard int
 }
 
-func TestOwedEnumerated(t *testing.T) {
+func TestPendingEnumerated(t *testing.T) {
 	for _, first := range []bool{false, true} {
 		t.Run(fmt.Sprintf("NotifyFirst=%v", first), func(t *testing.T) {
 			t.Parallel()
@@ -66,7 +66,7 @@ func TestOwedEnumerated(t *testing.T) {
 // restart of what runs, no crash of what does not, no state set that is set.
 // Shorter ones are prefixes of these, and runWorld checks after each step.
 func enumerate(steps string, run func(string)) {
-	if len(steps) == owedDepth {
+	if len(steps) == pendingDepth {
 		run(steps)
 		return
 	}
@@ -103,20 +103,20 @@ func runWorld(t *testing.T, first bool, steps string) {
 		w.settle()
 		w.check(s)
 	}
-	// In the end everything works again, and then all that is owed is told.
+	// In the end everything works again, and then nothing is pending.
 	for _, s := range []rune{accept, room, restart} {
 		w.step(s)
 		w.settle()
 		w.check(s)
 	}
-	w.checkTold()
+	w.checkNotified()
 }
 
 // settle lets time go by: more than the longest backoff.
 func (w *world) settle() {
-	time.Sleep(2 * backoffMost)
+	time.Sleep(2 * backoffMax)
 	synctest.Wait()
-	if w.doom != nil && *w.doom { // it died in a Tell
+	if w.doom != nil && *w.doom { // it died in a Notify
 		w.doom = nil
 		w.excused++
 		w.kill()
@@ -148,7 +148,7 @@ func (w *world) step(s rune) {
 	}
 }
 
-// armed makes the next Tell that the app hears the last thing this process does.
+// armed makes the next Notify that the app hears the last thing this process does.
 func (w *world) armed() {
 	if w.life == nil {
 		return
@@ -169,8 +169,8 @@ func (w *world) boot() {
 	if w.n != nil {
 		return
 	}
-	if _, known := w.disk.told["app"]; !known {
-		// No record: what is there counts as told, in an empty volume the first
+	if _, known := w.disk.notified["app"]; !known {
+		// No record: what is there counts as notified, in an empty volume the first
 		// one. Later starts come here only if no record could be kept.
 		w.settled = w.disk.newest
 		if w.settled == 0 && !w.first {
@@ -190,7 +190,7 @@ func (w *world) kill() {
 	w.life.die()
 	w.app.set(func(a *fakeApp) { a.each = nil })
 	if w.disk.full {
-		w.excused++ // what was told may not be recorded
+		w.excused++ // the notification may not be recorded
 	}
 	w.stop()
 	w.n, w.life, w.doom = nil, nil, nil
@@ -198,44 +198,44 @@ func (w *world) kill() {
 
 // check holds after every step.
 func (w *world) check(s rune) {
-	heard := w.app.told()
+	heard := w.app.notified()
 	if !slices.IsSorted(heard) {
 		w.t.Fatalf("%s at %c: an older generation after a newer one: %v", w.steps, s, heard)
 	}
 	repeated := len(heard) - len(slices.Compact(slices.Clone(heard)))
 	if repeated > w.excused {
-		w.t.Fatalf("%s at %c: told twice without a crash between Tell and record: %v", w.steps, s, heard)
+		w.t.Fatalf("%s at %c: notified twice without a crash between Notify and record: %v", w.steps, s, heard)
 	}
 	if n := len(heard); n > 0 && heard[n-1] > w.disk.newest {
-		w.t.Fatalf("%s at %c: told of %d, the newest is %d", w.steps, s, heard[n-1], w.disk.newest)
+		w.t.Fatalf("%s at %c: notified of %d, the newest is %d", w.steps, s, heard[n-1], w.disk.newest)
 	}
 	if new := len(heard) - w.lastHeard; new > 1 {
 		w.t.Fatalf("%s at %c: %d notifications for one step: %v", w.steps, s, new, heard)
 	}
 	w.lastHeard = len(heard)
 	if w.n != nil && w.app.err == nil && w.n.Status()[0].Pending {
-		w.t.Fatalf("%s at %c: pending though the app can be told", w.steps, s)
+		w.t.Fatalf("%s at %c: pending though the app can be notified", w.steps, s)
 	}
 }
 
-// checkTold: the app heard of the newest generation, unless that counted as told
+// checkNotified: the app heard of the newest generation, unless that counted as notified
 // when the target had no record.
-func (w *world) checkTold() {
-	heard := w.app.told()
-	told := len(heard) > 0 && heard[len(heard)-1] == w.disk.newest
-	if !told && w.disk.newest > w.settled {
+func (w *world) checkNotified() {
+	heard := w.app.notified()
+	notified := len(heard) > 0 && heard[len(heard)-1] == w.disk.newest
+	if !notified && w.disk.newest > w.settled {
 		w.t.Fatalf("%s: the app never heard of %d: %v", w.steps, w.disk.newest, heard)
 	}
 	if slices.ContainsFunc(heard, func(g uint64) bool { return g <= w.firstSettled() }) {
-		w.t.Fatalf("%s: told of what counted as told: %v", w.steps, heard)
+		w.t.Fatalf("%s: notified of what counted as notified: %v", w.steps, heard)
 	}
-	if got := w.disk.told["app"]; w.disk.newest > 0 && got != w.disk.newest {
+	if got := w.disk.notified["app"]; w.disk.newest > 0 && got != w.disk.newest {
 		w.t.Fatalf("%s: the record is %d, want %d", w.steps, got, w.disk.newest)
 	}
 }
 
 // firstSettled is a bound that holds without a model of failed records: nothing
-// before the first start is told, and generation 1 only if NotifyFirst.
+// before the first start is notified, and generation 1 only if NotifyFirst.
 func (w *world) firstSettled() uint64 {
 	if w.first {
 		return 0

@@ -1,4 +1,4 @@
-package notifier
+package webhook
 
 import (
 	"errors"
@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// WebhookURL is where a webhook calls. What it shows of itself, in any form and
+// URL is where a webhook calls. What it shows of itself, in any form and
 // at any log level, is without userinfo and query: people put tokens there.
-type WebhookURL struct {
+type URL struct {
 	url    *url.URL // what is requested
 	socket string   // the path of a unix socket, "" for TCP
 }
 
-// socketMost is what sockaddr_un.sun_path holds beside its zero byte.
-const socketMost = 107
+// socketMax is what sockaddr_un.sun_path holds beside its zero byte.
+const socketMax = 107
 
-// ParseWebhookURL takes http://HOST[:PORT]/PATH, https://…, or
+// ParseURL takes http://HOST[:PORT]/PATH, https://…, or
 // unix:///PATH/TO.sock:/URL/PATH, where the URL path is "/" when it is left out.
 // No error has any part of what was given, which may be a password in the wrong
 // place.
-func ParseWebhookURL(s string) (*WebhookURL, error) {
+func ParseURL(s string) (*URL, error) {
 	socket := ""
 	if rest, ok := cutScheme(s, "unix://"); ok {
 		path, target, _ := strings.Cut(rest, ":/")
-		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || len(path) > socketMost {
-			return nil, fmt.Errorf("a unix:// URL is unix:///PATH/TO.sock:/URL/PATH, with at most %d bytes of path to the socket", socketMost)
+		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || len(path) > socketMax {
+			return nil, fmt.Errorf("a unix:// URL is unix:///PATH/TO.sock:/URL/PATH, with at most %d bytes of path to the socket", socketMax)
 		}
 		socket, s = path, "http://localhost/"+target
 	}
@@ -42,7 +42,7 @@ func ParseWebhookURL(s string) (*WebhookURL, error) {
 	case u.Fragment != "":
 		return nil, errors.New("the URL has a fragment (#), which no server is told")
 	}
-	return &WebhookURL{url: u, socket: socket}, nil
+	return &URL{url: u, socket: socket}, nil
 }
 
 func cutScheme(s, scheme string) (string, bool) {
@@ -53,7 +53,7 @@ func cutScheme(s, scheme string) (string, bool) {
 }
 
 // String is for people: scheme, host and path.
-func (u *WebhookURL) String() string {
+func (u *URL) String() string {
 	if u.socket != "" {
 		return "unix://" + u.socket + ":" + u.url.EscapedPath()
 	}
@@ -66,7 +66,7 @@ func shown(u *url.URL) string {
 }
 
 // GoString is for %#v, which would show the fields.
-func (u *WebhookURL) GoString() string { return u.String() }
+func (u *URL) GoString() string { return u.String() }
 
 // LogValue is for slog.
-func (u *WebhookURL) LogValue() slog.Value { return slog.StringValue(u.String()) }
+func (u *URL) LogValue() slog.Value { return slog.StringValue(u.String()) }

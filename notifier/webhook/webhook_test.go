@@ -1,4 +1,4 @@
-package notifier
+package webhook
 
 import (
 	"encoding/json"
@@ -11,18 +11,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
-var someChanges = Changes{
+var someChanges = notifier.Changes{
 	Generation: 7, Secrets: []string{"db"}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
 }
 
-func newWebhook(t *testing.T, opts WebhookOptions) *Webhook {
+func newWebhook(t *testing.T, opts Options) *Webhook {
 	t.Helper()
 	if opts.Timeout == 0 {
 		opts.Timeout = 20 * time.Second
 	}
-	w, err := NewWebhook(opts)
+	w, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +53,8 @@ func serve(t *testing.T, answer http.HandlerFunc) (*httptest.Server, chan seen) 
 func TestWebhookCall(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
-	w := newWebhook(t, WebhookOptions{URL: server.URL + "/reload?now=1"})
-	if err := w.Tell(t.Context(), someChanges); err != nil {
+	w := newWebhook(t, Options{URL: server.URL + "/reload?now=1"})
+	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	request := <-got
@@ -77,7 +79,7 @@ func TestWebhookMethods(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	for _, method := range []string{"PUT", "PATCH", "GET", "HEAD"} {
-		if err := newWebhook(t, WebhookOptions{URL: server.URL, Method: method}).Tell(t.Context(), someChanges); err != nil {
+		if err := newWebhook(t, Options{URL: server.URL, Method: method}).Notify(t.Context(), someChanges); err != nil {
 			t.Fatal(err)
 		}
 		request := <-got
@@ -98,7 +100,7 @@ func TestWebhookStatus(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		server.Start()
-		err := newWebhook(t, WebhookOptions{URL: server.URL + "/x?token=hunter2"}).Tell(t.Context(), someChanges)
+		err := newWebhook(t, Options{URL: server.URL + "/x?token=hunter2"}).Notify(t.Context(), someChanges)
 		switch {
 		case (err == nil) != (want == ""):
 			t.Errorf("%d: error %v", status, err)
@@ -123,7 +125,7 @@ func TestWebhookFollowsNothing(t *testing.T) {
 		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 	})
 	server.Start()
-	wantError(t, newWebhook(t, WebhookOptions{URL: server.URL}).Tell(t.Context(), someChanges), "307", "/other")
+	wantError(t, newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges), "307", "/other")
 	if len(got) != 1 {
 		t.Errorf("%d requests, want 1", len(got))
 	}
@@ -134,11 +136,11 @@ func TestWebhookUsesNoProxy(t *testing.T) {
 	proxy.Start()
 	t.Setenv("HTTP_PROXY", proxy.URL)
 	t.Setenv("http_proxy", proxy.URL)
-	newWebhook(t, WebhookOptions{URL: "http://secret-sync.invalid/"}).Tell(t.Context(), someChanges)
+	newWebhook(t, Options{URL: "http://secret-sync.invalid/"}).Notify(t.Context(), someChanges)
 	if len(asked) > 0 {
 		t.Error("the proxy was asked")
 	}
-	transport, err := newWebhook(t, WebhookOptions{URL: "http://localhost/"}).transport()
+	transport, err := newWebhook(t, Options{URL: "http://localhost/"}).transport()
 	if err != nil || transport.Proxy != nil { // the environment is read once per process
 		t.Errorf("the transport has a proxy; %v", err)
 	}
@@ -154,33 +156,33 @@ func TestWebhookUnixSocket(t *testing.T) {
 	server.Listener.Close()
 	server.Listener = listener
 	server.Start()
-	w := newWebhook(t, WebhookOptions{URL: "unix://" + path + ":/a/b?c=d"})
-	if err := w.Tell(t.Context(), someChanges); err != nil {
+	w := newWebhook(t, Options{URL: "unix://" + path + ":/a/b?c=d"})
+	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	if request := <-got; request.path != "/a/b" || request.query != "c=d" {
 		t.Errorf("got %+v", request)
 	}
 	server.Close()
-	wantError(t, w.Tell(t.Context(), someChanges), path+":/a/b", "no such file")
+	wantError(t, w.Notify(t.Context(), someChanges), path+":/a/b", "no such file")
 }
 
 func TestWebhookTLS(t *testing.T) {
 	server, got := serve(t, nil)
 	server.StartTLS()
 	ca := t.TempDir() + "/ca.crt"
-	w := newWebhook(t, WebhookOptions{URL: server.URL, CAFile: ca})
-	wantError(t, w.Tell(t.Context(), someChanges), "CA file", "no such file")
+	w := newWebhook(t, Options{URL: server.URL, CAFile: ca})
+	wantError(t, w.Notify(t.Context(), someChanges), "CA file", "no such file")
 	write(t, ca, "not a certificate")
-	wantError(t, w.Tell(t.Context(), someChanges), "no certificate", ca)
+	wantError(t, w.Notify(t.Context(), someChanges), "no certificate", ca)
 	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
-	if err := w.Tell(t.Context(), someChanges); err != nil { // re-read: no new Webhook
+	if err := w.Notify(t.Context(), someChanges); err != nil { // re-read: no new Webhook
 		t.Fatal(err)
 	}
 	<-got
-	err := newWebhook(t, WebhookOptions{URL: server.URL}).Tell(t.Context(), someChanges)
+	err := newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges)
 	wantError(t, err, "certificate")
-	if got := asFailure(err).reason; got != "certificate" {
+	if got := notifier.AsFailure(err).Kind; got != "certificate" {
 		t.Errorf("reason = %q: the time of the day is in the text", got)
 	}
 }
@@ -189,11 +191,11 @@ func TestWebhookToken(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	path := t.TempDir() + "/token"
-	w := newWebhook(t, WebhookOptions{URL: server.URL, TokenFile: path})
-	wantError(t, w.Tell(t.Context(), someChanges), "token file")
+	w := newWebhook(t, Options{URL: server.URL, TokenFile: path})
+	wantError(t, w.Notify(t.Context(), someChanges), "token file")
 	for _, token := range []string{"first", "second\n"} { // renewed in between
 		write(t, path, token)
-		if err := w.Tell(t.Context(), someChanges); err != nil {
+		if err := w.Notify(t.Context(), someChanges); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := (<-got).auth, "Bearer "+strings.TrimSpace(token); got != want {
@@ -202,7 +204,7 @@ func TestWebhookToken(t *testing.T) {
 	}
 	for _, bad := range []string{"", "\n", "hunter2\nX-Evil: 1", "hunter2\x00"} {
 		write(t, path, bad)
-		err := w.Tell(t.Context(), someChanges)
+		err := w.Notify(t.Context(), someChanges)
 		wantError(t, err, "token file", path)
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the token is in %v", err)

@@ -1,4 +1,4 @@
-package notifier
+package webhook
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
 // Servers that do not come to an end, each in its own way. In all of them the
@@ -38,8 +40,8 @@ func TestWebhookEnds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWebhook(t, WebhookOptions{URL: rawServer(t, test.answer), Timeout: 500 * time.Millisecond})
-			err := w.Tell(t.Context(), someChanges)
+			w := newWebhook(t, Options{URL: rawServer(t, test.answer), Timeout: 500 * time.Millisecond})
+			err := w.Notify(t.Context(), someChanges)
 			if test.want != "" {
 				wantError(t, err, test.want)
 			} else if err != nil {
@@ -84,13 +86,13 @@ func rawServer(t *testing.T, answer func(net.Conn, string)) string {
 
 // Success does not wait for the timeout because a body does not come.
 func TestWebhookBodyDoesNotHoldBack(t *testing.T) {
-	w := newWebhook(t, WebhookOptions{Timeout: time.Hour, URL: rawServer(t, func(c net.Conn, _ string) {
+	w := newWebhook(t, Options{Timeout: time.Hour, URL: rawServer(t, func(c net.Conn, _ string) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
 		io.Copy(io.Discard, c) // until it is hung up
 	})})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := w.Tell(ctx, someChanges); err != nil || ctx.Err() != nil {
+	if err := w.Notify(ctx, someChanges); err != nil || ctx.Err() != nil {
 		t.Errorf("error %v, %v", err, ctx.Err())
 	}
 }
@@ -98,13 +100,13 @@ func TestWebhookBodyDoesNotHoldBack(t *testing.T) {
 // The end of the sidecar ends the call.
 func TestWebhookEndsWithItsContext(t *testing.T) {
 	asked := make(chan struct{})
-	w := newWebhook(t, WebhookOptions{Timeout: time.Hour, URL: rawServer(t, func(c net.Conn, _ string) {
+	w := newWebhook(t, Options{Timeout: time.Hour, URL: rawServer(t, func(c net.Conn, _ string) {
 		close(asked)
 		io.Copy(io.Discard, c)
 	})})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
-	if err := w.Tell(ctx, someChanges); !errors.Is(err, context.Canceled) {
+	if err := w.Notify(ctx, someChanges); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want the context's", err)
 	}
 }
@@ -122,13 +124,13 @@ func TestWebhookReasonsAreStable(t *testing.T) {
 			c.(*net.TCPConn).SetLinger(0)
 		}),
 	} {
-		w := newWebhook(t, WebhookOptions{URL: strings.Replace(address, "//", "//user:hunter2@", 1) + "/x?token=hunter2"})
+		w := newWebhook(t, Options{URL: strings.Replace(address, "//", "//user:hunter2@", 1) + "/x?token=hunter2"})
 		reasons := map[string]bool{}
 		for range 5 {
-			f := asFailure(w.Tell(t.Context(), someChanges))
-			reasons[f.reason] = true
-			if strings.Contains(f.reason+f.Error(), "hunter2") {
-				t.Errorf("%s: a secret is in %q, %v", name, f.reason, f)
+			f := notifier.AsFailure(w.Notify(t.Context(), someChanges))
+			reasons[f.Kind] = true
+			if strings.Contains(f.Kind+f.Error(), "hunter2") {
+				t.Errorf("%s: a secret is in %q, %v", name, f.Kind, f)
 			}
 		}
 		if len(reasons) != 1 {
@@ -141,10 +143,10 @@ func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
 		"": 0, "0": 0, "7": 7 * time.Second, "-7": 0, "soon": 0, "1.5": 0,
-		"99999": retryAfterMost, "4294967295": retryAfterMost, "99999999999999999999": 0,
+		"99999": retryAfterMax, "4294967295": retryAfterMax, "99999999999999999999": 0,
 		"Sun, 22 Nov 2026 10:01:00 GMT": time.Minute,
 		"Sun, 22 Nov 2026 09:00:00 GMT": 0,
-		"Sun, 22 Nov 2099 09:00:00 GMT": retryAfterMost,
+		"Sun, 22 Nov 2099 09:00:00 GMT": retryAfterMax,
 	} {
 		if got := retryAfter(value, now); got != want {
 			t.Errorf("%q = %v, want %v", value, got, want)
@@ -156,8 +158,8 @@ func TestRetryAfter(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		server.Start()
-		err := newWebhook(t, WebhookOptions{URL: server.URL}).Tell(t.Context(), someChanges)
-		if got := asFailure(err).after; got != want {
+		err := newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges)
+		if got := notifier.AsFailure(err).RetryAfter; got != want {
 			t.Errorf("%d: wait %v, want %v", status, got, want)
 		}
 	}

@@ -1,12 +1,12 @@
-package notifier
+package process
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,15 +20,18 @@ type procfs struct {
 	uptime func() time.Duration // since boot
 }
 
-// process is one as it was at one look.
+var systemProc = procfs{root: "/proc", uptime: uptime}
+
+// process is the state of a process at one look.
 type process struct {
 	pid, tgid, ppid int
 	comm            string // at most 15 bytes
 	argv            []string
 	start           time.Duration // after boot, to 10 ms
+	renamed         time.Duration // after boot: not under its present name before; see ByName
 	uids            [4]int        // real, effective, saved, of the file system
 	caught, ignored uint64        // masks: bit n-1 is signal n
-	masks           bool          // caught and ignored are known; gVisor tells neither
+	masks           bool          // caught and ignored are known; gVisor shows neither
 	zombie, kernel  bool
 }
 
@@ -36,36 +39,34 @@ type process struct {
 // kernel's interface on every architecture that Go has.
 const hertz = 100
 
-// uptime is the clock of the start times in /proc, suspended time included. Not
-// /proc/uptime, where lxcfs shows the age of the container.
+// uptime is the clock of the start times in /proc, suspended time included. It is
+// not /proc/uptime, where lxcfs shows the age of the container.
 func uptime() time.Duration {
 	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return 0 // cannot be: every kernel that Go runs on has it
-	}
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // cannot fail: every kernel that Go runs on has it
 	return time.Duration(now.Nano())
 }
 
 func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.comm) }
 
-// all returns the processes that can be seen. One that ends meanwhile is left
+func (fs procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.renamed) }
+
+// all returns the processes that can be seen, by number. One that ends meanwhile is left
 // out.
 func (fs procfs) all() ([]process, error) {
-	dir, err := os.Open(fs.root)
+	entries, err := os.ReadDir(fs.root)
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	var out []process
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
+	var pids []int
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			pids = append(pids, pid)
 		}
+	}
+	slices.Sort(pids)
+	var out []process
+	for _, pid := range pids {
 		if p, err := fs.read(pid); err == nil {
 			out = append(out, p)
 		}
@@ -73,45 +74,28 @@ func (fs procfs) all() ([]process, error) {
 	return out, nil
 }
 
-// read returns one process; fs.ErrNotExist when there is none with this number.
+// read returns one process; os.ErrNotExist when there is none with this number.
 func (fs procfs) read(pid int) (process, error) {
 	p := process{pid: pid}
-	for _, part := range []struct {
+	for _, file := range []struct {
 		name  string
-		most  int64
-		parse func(*process, []byte) error
-	}{
-		{"stat", 4 << 10, (*process).parseStat},
-		{"status", 16 << 10, (*process).parseStatus},
-		// One argument has up to 128 KB (a class path), and the name is behind it.
-		{"cmdline", 256 << 10, (*process).parseCmdline},
-	} {
-		data, err := readSome(filepath.Join(fs.root, strconv.Itoa(pid), part.name), part.most)
-		if err != nil {
-			return p, err
+		parse func([]byte) error
+	}{{"stat", p.parseStat}, {"status", p.parseStatus}, {"cmdline", p.parseCmdline}} {
+		data, err := os.ReadFile(filepath.Join(fs.root, strconv.Itoa(pid), file.name))
+		if errors.Is(err, unix.ESRCH) { // it ended after the open
+			err = os.ErrNotExist
 		}
-		if err := part.parse(&p, data); err != nil {
-			return p, fmt.Errorf("read %s of process %d: %w", part.name, pid, err)
+		if err == nil {
+			err = file.parse(data)
+		}
+		if err != nil {
+			return p, fmt.Errorf("read %s of process %d: %w", file.name, pid, err)
 		}
 	}
 	return p, nil
 }
 
-// readSome reads at most so many bytes of a file.
-func readSome(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most))
-	if errors.Is(err, unix.ESRCH) { // it ended after the open
-		return nil, &os.PathError{Op: "read", Path: path, Err: os.ErrNotExist}
-	}
-	return data, err
-}
-
-var errFormat = errors.New("not in the form that is known")
+var errFormat = errors.New("unknown format")
 
 // parseStat takes "7 (comm) S ppid …"; comm may hold anything, ") S 1" too, so
 // the last parenthesis ends it. See proc_pid_stat(5).
@@ -140,7 +124,7 @@ func (p *process) parseStat(data []byte) error {
 
 // parseStatus takes lines of "Name:\tvalue".
 func (p *process) parseStatus(data []byte) error {
-	p.tgid = p.pid // where it is not said
+	p.tgid = p.pid // where there is no such line
 	for line := range strings.Lines(string(data)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		value = strings.TrimSpace(value)
@@ -176,7 +160,7 @@ func (p *process) parseUIDs(fields []string) (err error) {
 }
 
 // parseCmdline takes arguments that each end in a zero byte. A program that
-// re-wrote its title has one, with zeroes or spaces behind it.
+// changed its title has a single one, with zeroes or spaces behind it.
 func (p *process) parseCmdline(data []byte) error {
 	if text := strings.TrimRight(string(data), "\x00 "); text != "" {
 		p.argv = strings.Split(text, "\x00")

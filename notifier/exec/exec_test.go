@@ -1,4 +1,4 @@
-package notifier
+package exec
 
 import (
 	"context"
@@ -12,10 +12,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
+var someChanges = notifier.Changes{
+	Generation: 7, Secrets: []string{"db"}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
+}
+
 func sh(script string, timeout time.Duration, log *journal) *Exec {
-	return NewExec(ExecOptions{
+	return New(Options{
+		Target:  "exec",
 		Command: []string{"/bin/sh", "-c", script}, Timeout: timeout, Logger: log.logger(slog.LevelInfo),
 	})
 }
@@ -24,7 +31,7 @@ func TestExecInput(t *testing.T) {
 	var log journal
 	out := filepath.Join(t.TempDir(), "out")
 	t.Setenv("SECRETSYNC_GENERATION", "999") // what the sidecar has of it does not count
-	err := sh(`{ cat; echo; echo "$SECRETSYNC_GENERATION"; } > `+out, 0, &log).Tell(t.Context(), someChanges)
+	err := sh(`{ cat; echo; echo "$SECRETSYNC_GENERATION"; } > `+out, 0, &log).Notify(t.Context(), someChanges)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +45,8 @@ func TestExecInput(t *testing.T) {
 // A command that does not read a long input has told the app all the same.
 func TestExecInputUnread(t *testing.T) {
 	var log journal
-	changes := Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}
-	if err := sh("exit 0", 0, &log).Tell(t.Context(), changes); err != nil {
+	changes := notifier.Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}
+	if err := sh("exit 0", 0, &log).Notify(t.Context(), changes); err != nil {
 		t.Error(err)
 	}
 }
@@ -47,8 +54,8 @@ func TestExecInputUnread(t *testing.T) {
 // Nothing is interpreted by a shell of ours.
 func TestExecHasNoShell(t *testing.T) {
 	var log journal
-	e := NewExec(ExecOptions{Command: []string{"/bin/echo", "$HOME;", "*"}, Logger: log.logger(slog.LevelInfo)})
-	if err := e.Tell(t.Context(), someChanges); err != nil || log.count(`line="$HOME; *"`) != 1 {
+	e := New(Options{Target: "exec", Command: []string{"/bin/echo", "$HOME;", "*"}, Logger: log.logger(slog.LevelInfo)})
+	if err := e.Notify(t.Context(), someChanges); err != nil || log.count(`line="$HOME; *"`) != 1 {
 		t.Errorf("error %v, log:\n%s", err, &log)
 	}
 }
@@ -59,10 +66,10 @@ func TestExecFails(t *testing.T) {
 		"kill -KILL $$": "signal: killed",
 	} {
 		var log journal
-		wantError(t, sh(script, 0, &log).Tell(t.Context(), someChanges), `"sh"`, want)
+		wantError(t, sh(script, 0, &log).Notify(t.Context(), someChanges), `"sh"`, want)
 	}
 	for _, command := range [][]string{{"/no/such/program", "hunter2"}, {"no-such-program", "hunter2"}, {t.TempDir(), "hunter2"}, nil} {
-		err := NewExec(ExecOptions{Command: command}).Tell(t.Context(), someChanges)
+		err := New(Options{Target: "exec", Command: command}).Notify(t.Context(), someChanges)
 		wantError(t, err, "exec")
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("an argument is in %v", err)
@@ -73,7 +80,7 @@ func TestExecFails(t *testing.T) {
 func TestExecOutput(t *testing.T) {
 	var log journal
 	script := `echo one; printf 'two\r\n' >&2; printf '\377\n'; printf last`
-	if err := sh(script, 0, &log).Tell(t.Context(), someChanges); err != nil {
+	if err := sh(script, 0, &log).Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"target=exec stream=stdout line=one", "stream=stderr line=two\n", `line="�"`, "line=last"} {
@@ -92,8 +99,8 @@ func TestExecOutputIsBounded(t *testing.T) {
 		fmt.Fprint(out, strings.Repeat("y", 500)+"\n")
 	}
 	out.end()
-	if got := log.count("bytes_cut=976"); got != linesMost {
-		t.Errorf("%d lines, want %d", got, linesMost)
+	if got := log.count("bytes_cut=976"); got != linesMax {
+		t.Errorf("%d lines, want %d", got, linesMax)
 	}
 	if log.count("lines_cut=900") != 1 || log.count("y") != log.count("bytes_cut=976") {
 		t.Errorf("want one line of how many more; %d bytes of log", len(log.String()))
@@ -106,7 +113,7 @@ func TestExecTimeoutKillsTheGroup(t *testing.T) {
 	var log journal
 	pids := filepath.Join(t.TempDir(), "pids")
 	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; wait`, pids)
-	wantError(t, sh(script, 500*time.Millisecond, &log).Tell(t.Context(), someChanges), "killed after 500ms")
+	wantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms")
 	text, err := os.ReadFile(pids)
 	if err != nil {
 		t.Fatal(err)
@@ -129,12 +136,12 @@ func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		p, err := procfs{root: "/proc", uptime: uptime}.read(pid)
-		if err != nil || p.zombie {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("process %v lives", p)
+			t.Fatalf("process %s lives", stat)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -146,7 +153,7 @@ func TestExecLeftBehind(t *testing.T) {
 	var log journal
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	began := time.Now()
-	if err := sh(`sleep 1000 & echo $! > `+pidFile, time.Minute, &log).Tell(t.Context(), someChanges); err != nil {
+	if err := sh(`sleep 1000 & echo $! > `+pidFile, time.Minute, &log).Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > 20*time.Second {
@@ -170,7 +177,7 @@ func TestExecEndsWithItsContext(t *testing.T) {
 	for _, script := range []string{"", "setsid sleep 1000 & echo $! > " + pidFile + ";"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- sh(script+": > "+fifo+"; sleep 1000", time.Hour, &log).Tell(ctx, someChanges) }()
+		go func() { ended <- sh(script+": > "+fifo+"; sleep 1000", time.Hour, &log).Notify(ctx, someChanges) }()
 		os.ReadFile(fifo) // until it runs
 		cancel()
 		began := time.Now()

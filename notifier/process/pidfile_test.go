@@ -1,4 +1,4 @@
-package notifier
+package process
 
 import (
 	"context"
@@ -12,10 +12,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
-func byFile(path string) *Process {
-	return newProcess(ProcessOptions{PIDFile: path, Signal: unix.SIGHUP, Check: true})
+func byFile(path string) *ByPIDFile {
+	p := NewByPIDFile(path, Options{Target: "process", Signal: unix.SIGHUP, Check: true})
+	p.self = nobody
+	return p
 }
 
 func TestPIDFile(t *testing.T) {
@@ -23,7 +27,7 @@ func TestPIDFile(t *testing.T) {
 	for _, text := range []string{"%d", "%d\n", " \n\t%d \r\n", "%d\n/var/lib/postgresql\n1700000000\n5432\n"} {
 		h := startHelper(t, unique(), "handle")
 		write(t, path, fmt.Sprintf(text, h.pid))
-		if err := byFile(path).Tell(t.Context(), Changes{}); err != nil {
+		if err := byFile(path).Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
 		h.expect("got SIGHUP")
@@ -53,11 +57,11 @@ func TestPIDFileRefused(t *testing.T) {
 		write(t, path, text)
 		p := byFile(path)
 		p.self = os.Getpid()
-		wantError(t, p.Tell(t.Context(), Changes{}), strings.TrimSpace(name), path)
+		wantError(t, p.Notify(t.Context(), notifier.Changes{}), strings.TrimSpace(name), path)
 	}
-	wantError(t, byFile(dir+"/none").Tell(t.Context(), Changes{}), "no such file")
-	wantError(t, byFile(dir).Tell(t.Context(), Changes{}), "no regular file")
-	wantError(t, byFile("/dev/zero").Tell(t.Context(), Changes{}), "no regular file")
+	wantError(t, byFile(dir+"/none").Notify(t.Context(), notifier.Changes{}), "no such file")
+	wantError(t, byFile(dir).Notify(t.Context(), notifier.Changes{}), "no regular file")
+	wantError(t, byFile("/dev/zero").Notify(t.Context(), notifier.Changes{}), "no regular file")
 }
 
 // A FIFO that nobody writes to: an open that waits would wait for ever.
@@ -66,7 +70,7 @@ func TestPIDFileIsFIFO(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, byFile(path).Tell(t.Context(), Changes{}), "no regular file")
+	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "no regular file")
 }
 
 // The number of one that is gone, given to a process that started long after the
@@ -79,7 +83,7 @@ func TestPIDFileReused(t *testing.T) {
 	if err := os.Chtimes(path, past, past); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, byFile(path).Tell(t.Context(), Changes{}), "number was reused")
+	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "number was reused")
 	h.alive()
 }
 
@@ -93,7 +97,7 @@ func TestPIDFileOfAThread(t *testing.T) {
 	for _, task := range tasks {
 		if task.Name() != strconv.Itoa(h.pid) {
 			write(t, path, task.Name())
-			wantError(t, byFile(path).Tell(t.Context(), Changes{}), "is a thread")
+			wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "is a thread")
 			break
 		}
 	}
@@ -115,10 +119,10 @@ func TestPIDFileWakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := t.TempDir() + "/pid"
 			p := byFile(path)
-			wantError(t, p.Tell(t.Context(), Changes{}), "no such file")
+			wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no such file")
 			woken := make(chan bool, 1)
 			go func() { woken <- p.Wake(t.Context()) }()
-			appear(t, path, "x") // before or after the watch stands: both have to do
+			appear(t, path, "x") // before or after the first look: both have to do
 			if !<-woken {
 				t.Error("not woken")
 			}
@@ -126,19 +130,19 @@ func TestPIDFileWakes(t *testing.T) {
 	}
 }
 
-// The file appeared between Tell and the watch: no event will tell of it.
-func TestPIDFileBeforeTheWatch(t *testing.T) {
+// The file appeared between Notify and Wake.
+func TestPIDFileBeforeWake(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	p := byFile(path)
-	wantError(t, p.Tell(t.Context(), Changes{}), "no such file")
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no such file")
 	write(t, path, "x")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if !p.Wake(ctx) {
 		t.Error("not woken")
 	}
-	p.Tell(t.Context(), Changes{}) // which reads it: the same file does not wake again
-	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	p.Notify(t.Context(), notifier.Changes{}) // which reads it: the same file does not wake again
+	ctx, cancel = context.WithTimeout(t.Context(), 3*wakeInterval)
 	defer cancel()
 	if p.Wake(ctx) {
 		t.Error("woken by a file that was read")
@@ -150,13 +154,14 @@ func TestPIDFileWakesThroughDirectories(t *testing.T) {
 	root := t.TempDir()
 	path := root + "/run/app/pid"
 	h := startHelper(t, unique(), "handle")
-	volume := settled(1)
-	target := byFile(path)
-	volume.told["process"] = 1
-	n, stop := start(t, Options{Targets: []Target{target}, Volume: volume})
-	defer stop()
-	volume.publish()
-	n.Poke()
+	n, err := notifier.New(notifier.Options{Targets: []notifier.Target{byFile(path)}, Volume: pending{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
 	for n.Status()[0].Failed < 2 { // it waits
 		time.Sleep(time.Millisecond)
 	}
@@ -166,6 +171,14 @@ func TestPIDFileWakesThroughDirectories(t *testing.T) {
 	write(t, path, strconv.Itoa(h.pid))
 	h.expect("got SIGHUP")
 }
+
+// pending is a volume whose newest generation no target was notified of.
+type pending struct{}
+
+func (pending) Newest() uint64                       { return 2 }
+func (pending) ChangesSince(uint64) notifier.Changes { return notifier.Changes{Generation: 2} }
+func (pending) Notified(string) (uint64, bool)       { return 1, true }
+func (pending) SetNotified(string, uint64) error     { return nil }
 
 func TestWakeEndsWithItsContext(t *testing.T) {
 	p := byFile(t.TempDir() + "/pid")
@@ -183,7 +196,7 @@ func FuzzParsePID(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if pid, err := parsePID("pid", data); err == nil && pid <= 1 {
+		if pid, err := (&ByPIDFile{path: "pid"}).parse(data); err == nil && pid <= 1 {
 			t.Errorf("%q = %d", data, pid)
 		}
 	})

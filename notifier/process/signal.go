@@ -1,4 +1,4 @@
-package notifier
+package process
 
 import (
 	"fmt"
@@ -14,8 +14,8 @@ import (
 // their threads; SIGRTMIN is 34 in glibc and in kill -l. (musl begins at 35:
 // there RTMIN+1 of the app is RTMIN+2 here, or the number.)
 const (
-	signalMost = 64
-	rtMin      = 34
+	signalMax = 64
+	rtMin     = 34
 )
 
 // ParseSignal takes a signal by name, with or without SIG, in any case (HUP,
@@ -28,16 +28,15 @@ func ParseSignal(s string) (syscall.Signal, error) {
 	} else if offset, ok := strings.CutPrefix(name, "RTMIN"); ok {
 		number = realtime(rtMin, "+", offset)
 	} else if offset, ok := strings.CutPrefix(name, "RTMAX"); ok {
-		number = realtime(signalMost, "-", offset)
+		number = realtime(signalMax, "-", offset)
 	}
-	if number < 1 || number > signalMost || number == 32 || number == 33 {
+	if number < 1 || number > signalMax || number == 32 || number == 33 {
 		return 0, fmt.Errorf("%q is no signal: a name such as HUP, USR1 or TERM, RTMIN+1, or a number from 1 to 64 (not 32 and 33, which are the C library's)", s)
 	}
 	return syscall.Signal(number), nil
 }
 
-// realtime returns base, or base plus what offset ("+3", "-3") says; 0 when it
-// says something else.
+// realtime returns base, or base plus what offset ("+3", "-3") adds; 0 for any other offset.
 func realtime(base int, sign, offset string) int {
 	if offset == "" {
 		return base
@@ -56,17 +55,15 @@ func signalName(signal syscall.Signal) string {
 	return fmt.Sprintf("SIGRTMIN+%d", int(signal)-rtMin)
 }
 
-// needsHandler: is a handler needed for the signal to tell the app anything?
-//
-// Not for those that are meant to end it, nor for STOP, which can have none.
-// All others need one: the default of most is to kill, and of CHLD, CONT, URG
-// and WINCH to do nothing, so that without a handler the signal would be lost and
-// the app not told.
+// needsHandler reports whether the app notices the signal only with a handler.
+// That is not so for those that are meant to end it, nor for STOP, which can have
+// none. The default of most others is to kill, and of CHLD, CONT, URG and WINCH to
+// do nothing.
 func needsHandler(signal syscall.Signal) bool {
 	return !slices.Contains([]syscall.Signal{
 		unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL, unix.SIGSTOP,
 	}, signal)
 }
 
-// in reports whether a mask of /proc/PID/status has the signal.
-func in(mask uint64, signal syscall.Signal) bool { return mask&(1<<(signal-1)) != 0 }
+// inMask reports whether a mask of /proc/PID/status has the signal.
+func inMask(mask uint64, signal syscall.Signal) bool { return mask&(1<<(signal-1)) != 0 }

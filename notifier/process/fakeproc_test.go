@@ -1,15 +1,16 @@
-package notifier
+package process
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
 // fakeProc is a /proc in which numbers are reused when a test says so.
@@ -42,17 +43,35 @@ func (f *fakeProc) put(p process) {
 
 func (f *fakeProc) remove(pid int) { os.RemoveAll(filepath.Join(f.root, strconv.Itoa(pid))) }
 
-// process is a Process on this /proc; atOpen runs when it opens its pidfd.
-func (f *fakeProc) process(opts ProcessOptions, atOpen func()) *Process {
-	p := NewProcess(opts)
-	p.self = sidecar
-	p.proc = procfs{root: f.root, uptime: func() time.Duration { return time.Hour }}
-	p.kernel = kernel{
-		open:  func(pid int) (int, error) { atOpen(); return pid, nil },
-		send:  func(fd int, _ syscall.Signal) error { f.sent = append(f.sent, fd); return nil },
-		kill:  func(pid int, _ syscall.Signal) error { f.sent = append(f.sent, -pid); return nil },
-		close: func(int) error { return nil },
+// fakeHandle is what sender.open returns: a process that is held by a pidfd, or
+// by its number.
+type fakeHandle struct {
+	pidfd  bool
+	signal func() error
+}
+
+func (h fakeHandle) WithHandle(func(uintptr)) error {
+	if !h.pidfd {
+		return os.ErrNoHandle
 	}
+	return nil
+}
+func (h fakeHandle) Signal(os.Signal) error { return h.signal() }
+func (h fakeHandle) Release() error         { return nil }
+
+// fake puts a target on this /proc; atOpen runs when it opens a process.
+func (f *fakeProc) fake(s *sender, pidfd bool, atOpen func()) {
+	s.self = sidecar
+	s.proc = procfs{root: f.root, uptime: func() time.Duration { return time.Hour }}
+	s.open = func(pid int) (handle, error) {
+		atOpen()
+		return fakeHandle{pidfd, func() error { f.sent = append(f.sent, pid); return nil }}, nil
+	}
+}
+
+func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
+	p := NewByName(name, opts)
+	f.fake(&p.sender, true, atOpen)
 	return p
 }
 
@@ -71,11 +90,9 @@ func TestReusedNumber(t *testing.T) {
 			t.Run(fmt.Sprint(name, pidfd), func(t *testing.T) {
 				proc := newFakeProc(t)
 				proc.put(app)
-				p := proc.process(ProcessOptions{Name: "app", Signal: unix.SIGHUP, Check: true}, func() { proc.put(other) })
-				if !pidfd {
-					p.kernel.open = func(int) (int, error) { proc.put(other); return -1, unix.ENOSYS }
-				}
-				if err := p.Tell(t.Context(), Changes{}); err == nil || len(proc.sent) > 0 {
+				p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.put(other) })
+				proc.fake(&p.sender, pidfd, func() { proc.put(other) })
+				if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
 					t.Errorf("signalled %v, error %v", proc.sent, err)
 				}
 			})
@@ -83,8 +100,8 @@ func TestReusedNumber(t *testing.T) {
 	}
 	proc := newFakeProc(t)
 	proc.put(app)
-	p := proc.process(ProcessOptions{Name: "app", Signal: unix.SIGHUP, Check: true}, func() {})
-	if err := p.Tell(t.Context(), Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 7 {
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 7 {
 		t.Errorf("unchanged: signalled %v, error %v", proc.sent, err)
 	}
 }
@@ -95,10 +112,10 @@ func TestNoMasks(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(process{pid: 7, comm: "app"})
 	write(t, proc.root+"/7/status", "Name:\tapp\nTgid:\t7\n")
-	p := proc.process(ProcessOptions{Name: "app", Signal: unix.SIGHUP, Check: true}, func() {})
-	wantError(t, p.Tell(t.Context(), Changes{}), "cannot see", "SECRETSYNC_SIGNAL_CHECK=false")
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot see", "SECRETSYNC_SIGNAL_CHECK=false")
 	p.opts.Check = false
-	if err := p.Tell(t.Context(), Changes{}); err != nil || len(proc.sent) != 1 {
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 {
 		t.Errorf("signalled %v, error %v", proc.sent, err)
 	}
 }
@@ -107,14 +124,15 @@ func TestEndedMeanwhile(t *testing.T) {
 	app := process{pid: 7, comm: "app", caught: 1}
 	proc := newFakeProc(t)
 	proc.put(app)
-	p := proc.process(ProcessOptions{Name: "app", Signal: unix.SIGHUP, Check: true}, func() { proc.remove(7) })
-	wantError(t, p.Tell(t.Context(), Changes{}), "7 (app) ended")
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.remove(7) })
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	proc.put(app)
-	p.kernel.open = func(int) (int, error) { return -1, unix.ESRCH }
-	wantError(t, p.Tell(t.Context(), Changes{}), "7 (app) ended")
-	p.kernel.open = func(int) (int, error) { return 7, nil }
-	p.kernel.send = func(int, syscall.Signal) error { return unix.ESRCH } // the number is another's by now
-	wantError(t, p.Tell(t.Context(), Changes{}), "7 (app) ended")
+	p.open = func(int) (handle, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	p.open = func(int) (handle, error) { // the number is another's by now
+		return fakeHandle{true, func() error { return os.ErrProcessDone }}, nil
+	}
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	if len(proc.sent) > 0 {
 		t.Errorf("signalled %v", proc.sent)
 	}
@@ -127,11 +145,12 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 		proc.put(process{pid: pid, comm: "app", caught: 1})
 	}
 	write(t, path, "7")
-	p := proc.process(ProcessOptions{PIDFile: path, Signal: unix.SIGHUP, Check: true}, func() { write(t, path, "8\n") })
-	if err := p.Tell(t.Context(), Changes{}); err == nil || len(proc.sent) > 0 {
+	p := NewByPIDFile(path, Options{Signal: unix.SIGHUP, Check: true})
+	proc.fake(&p.sender, true, func() { write(t, path, "8\n") })
+	if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
 		t.Fatalf("signalled %v, error %v", proc.sent, err)
 	}
-	if err := p.Tell(t.Context(), Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 8 {
+	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 8 {
 		t.Errorf("signalled %v, error %v", proc.sent, err)
 	}
 }

@@ -1,4 +1,4 @@
-package notifier
+package exec
 
 import (
 	"bytes"
@@ -7,28 +7,28 @@ import (
 )
 
 const (
-	lineMost  = 1 << 10 // bytes of a line that are logged
-	linesMost = 100     // lines of one stream of one run
+	lineMax  = 1 << 10 // bytes of a line that are logged
+	linesMax = 100     // lines of one stream of one run
 )
 
-// lines logs what is written to it, line by line and bounded; it takes all of
-// it, so that a command that writes much is not held up.
+// lines logs what is written to it, line by line and up to a limit. It accepts
+// everything, so that a command that writes much does not block.
 type lines struct {
 	logger *slog.Logger
 	line   []byte
-	cut    int // bytes of the line that are not in line
+	cut    int // bytes left out of line
 	count  int
 }
 
 func (t *Exec) lines(stream string) *lines {
-	return &lines{logger: t.opts.Logger.With("target", "exec", "stream", stream)}
+	return &lines{logger: t.opts.Logger.With("target", t.opts.Target, "stream", stream)}
 }
 
 // Write never fails.
 func (l *lines) Write(data []byte) (int, error) {
 	for part := range bytes.Lines(data) {
 		text, ended := bytes.CutSuffix(part, []byte("\n"))
-		take := min(len(text), lineMost-len(l.line))
+		take := min(len(text), lineMax-len(l.line))
 		l.line = append(l.line, text[:take]...)
 		l.cut += len(text) - take
 		if ended {
@@ -39,7 +39,7 @@ func (l *lines) Write(data []byte) (int, error) {
 }
 
 func (l *lines) flush() {
-	if l.count++; l.count <= linesMost {
+	if l.count++; l.count <= linesMax {
 		text := strings.ToValidUTF8(strings.TrimSuffix(string(l.line), "\r"), "�")
 		attrs := []any{"line", text}
 		if l.cut > 0 {
@@ -50,12 +50,12 @@ func (l *lines) flush() {
 	l.line, l.cut = l.line[:0], 0
 }
 
-// end logs a last line that had no end, and how many were left out.
+// end logs a last line without a newline, and how many lines were left out.
 func (l *lines) end() {
 	if len(l.line) > 0 {
 		l.flush()
 	}
-	if more := l.count - linesMost; more > 0 {
+	if more := l.count - linesMax; more > 0 {
 		l.logger.Info("the command wrote more", "lines_cut", more)
 	}
 }

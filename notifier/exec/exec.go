@@ -1,0 +1,104 @@
+// Package exec notifies the app by a command in this container.
+//
+// It promises one run per Notify, bounded in time, with the changes as JSON on the
+// command's standard input and SECRETSYNC_GENERATION in its environment. The app
+// is notified when the command exits with 0. No error or log line shows the
+// command's arguments, which may be secret. It must not know what the command
+// does, or when to run it again.
+package exec
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+// Options are which command is run, without a shell.
+type Options struct {
+	Target  string   // the target's name: "exec"
+	Command []string // the program and its arguments; not empty
+	Timeout time.Duration
+	Logger  *slog.Logger
+}
+
+// Exec is a notifier.Target.
+type Exec struct{ opts Options }
+
+const (
+	defaultTimeout = 30 * time.Second
+	// pipeGrace is how long the output is still read after the command's end, when a
+	// process that it left behind has the other end open. The sidecar ends within a
+	// second.
+	pipeGrace = 500 * time.Millisecond
+)
+
+// New returns a target that runs the command at each Notify.
+func New(opts Options) *Exec {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Timeout <= 0 {
+		opts.Timeout = defaultTimeout
+	}
+	return &Exec{opts: opts}
+}
+
+// Name returns Options.Target.
+func (t *Exec) Name() string { return t.opts.Target }
+
+// Notify runs the command and waits for its end. At the timeout, or when ctx is
+// done, its process group is killed, so that no part of a pipeline goes on. What
+// a command leaves behind when it exits by itself is left alone.
+func (t *Exec) Notify(ctx context.Context, changes notifier.Changes) error {
+	if len(t.opts.Command) == 0 {
+		return errors.New("exec: no command")
+	}
+	input, err := changes.JSON()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
+	defer cancel()
+	cmd := t.command(ctx, input, changes.Generation)
+	out, errs := t.lines("stdout"), t.lines("stderr")
+	cmd.Stdout, cmd.Stderr = out, errs
+	err = cmd.Run()
+	out.end()
+	errs.end()
+	return t.result(ctx, err)
+}
+
+func (t *Exec) command(ctx context.Context, input []byte, generation uint64) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, t.opts.Command[0], t.opts.Command[1:]...)
+	cmd.Stdin = bytes.NewReader(input)
+	cmd.Env = append(os.Environ(), "SECRETSYNC_GENERATION="+strconv.FormatUint(generation, 10))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Only called before Wait has reaped the command, so the number of the group
+	// is still its own.
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = pipeGrace
+	return cmd
+}
+
+// result returns the error for the command's end. It shows the program alone:
+// arguments may be secret.
+func (t *Exec) result(ctx context.Context, err error) error {
+	name := filepath.Base(t.opts.Command[0])
+	switch {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
+		return nil // it exited with 0, maybe leaving behind what has its output open
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return notifier.Failf("timeout", "exec %q: killed after %v: %w", name, t.opts.Timeout, ctx.Err())
+	}
+	return fmt.Errorf("exec %q: %w", name, err)
+}

@@ -1,0 +1,87 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+// Where there is no pidfd the number does, and the log says so once. A seccomp
+// filter refuses the system call, and the test binary below it is the sidecar.
+func TestWithoutPidfd(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		call  int
+		errno unix.Errno
+	}{
+		{"no pidfd_open", unix.SYS_PIDFD_OPEN, unix.ENOSYS},
+		{"seccomp", unix.SYS_PIDFD_OPEN, unix.EPERM},
+		{"no pidfd_send_signal", unix.SYS_PIDFD_SEND_SIGNAL, unix.ENOSYS},
+		{"seccomp for the second call", unix.SYS_PIDFD_SEND_SIGNAL, unix.EPERM},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			name := unique()
+			h := startHelper(t, name, "handle")
+			cmd := exec.Command("/proc/self/exe", strconv.Itoa(test.call), strconv.Itoa(int(test.errno)), name)
+			cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", helperMode+"=refused")
+			log, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v:\n%s", err, log)
+			}
+			h.expect("got SIGHUP")
+			h.expect("got SIGHUP")
+			if got := strings.Count(string(log), "level=WARN"); got != 1 {
+				t.Errorf("%d warnings, want 1:\n%s", got, log)
+			}
+		})
+	}
+}
+
+// refusedMain signals a process twice while the kernel refuses a system call.
+func refusedMain() {
+	call, _ := strconv.Atoi(os.Args[1])
+	errno, _ := strconv.Atoi(os.Args[2])
+	refuse(call, errno)
+	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
+	p := NewByName(os.Args[3], Options{Signal: unix.SIGHUP, Check: true, Logger: log})
+	for range 2 {
+		if err := p.Notify(context.Background(), notifier.Changes{}); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		time.Sleep(100 * time.Millisecond) // two signals that are pending at a time are one
+	}
+}
+
+// refuse installs a seccomp filter in all threads of this process.
+func refuse(call, errno int) {
+	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
+	filter := []unix.SockFilter{
+		{Code: load}, // the number of the system call
+		{Code: equal, Jf: 1, K: uint32(call)},
+		{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		panic(err)
+	}
+	_, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if e != 0 {
+		panic(e)
+	}
+	runtime.UnlockOSThread()
+}

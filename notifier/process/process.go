@@ -1,0 +1,167 @@
+// Package process notifies the app by a signal to one of its processes, found by
+// name or by PID file.
+//
+// It promises that no process is signalled by accident, as far as /proc can tell:
+// the process is old enough, has a handler for the signal, and still is the one
+// that was found. It never signals itself, its children or the Pod's sandbox. It
+// must not know what changed (a signal has no room for it), which generation that
+// is, or when to retry. What no look into /proc can find out:
+//
+//   - The runtimes of Go and Java have a handler before the program asks for the
+//     signal, and also if it never does. The minimum age stands in for that.
+//   - A shell that execs the app after a long wait gives it its own age; ByName
+//     accounts for that if it saw the shell.
+//   - The process can exec between the last look and the signal (microseconds).
+package process
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+// Options are what targets by name and by PID file have in common.
+type Options struct {
+	Target string // the target's name: "process", "process/nginx"
+	Signal syscall.Signal
+	// Check: the process must have a handler for the signal.
+	Check bool
+	// MinAge: a younger process is not signalled yet.
+	MinAge time.Duration
+	Logger *slog.Logger
+}
+
+// sender signals a process that was found, once that is safe.
+type sender struct {
+	opts Options
+	proc procfs
+	self int // this process's number
+	euid int
+	open func(pid int) (handle, error)
+	warn sync.Once
+}
+
+// handle is an *os.Process: one process, held by a pidfd, or by its number where
+// the kernel or a seccomp profile has no pidfds.
+type handle interface {
+	WithHandle(func(handle uintptr)) error
+	Signal(os.Signal) error
+	Release() error
+}
+
+func newSender(opts Options) sender {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return sender{
+		opts: opts, proc: systemProc, self: os.Getpid(), euid: os.Geteuid(),
+		open: func(pid int) (handle, error) { return os.FindProcess(pid) },
+	}
+}
+
+// Name returns Options.Target.
+func (s *sender) Name() string { return s.opts.Target }
+
+// send signals the process if it is old enough, in an order that makes its
+// number safe:
+//
+//  1. Open a pidfd: from here on the kernel holds one process, and nothing below
+//     can reach another one that gets its number.
+//  2. Read /proc again: start time and UIDs are those of the process that was
+//     found, and meant says the same of its name or its PID file. The masks that
+//     are read now belong to this process.
+//  3. Check the masks.
+//  4. Signal through the pidfd. If the process has ended, this fails, whoever has
+//     the number now; if not, it was alive in step 2.
+//
+// Without pidfds the process can end between 2 and 4 and its number be reused:
+// microseconds, against a whole round of pid_max.
+func (s *sender) send(found process, meant func(process) bool) error {
+	if err := s.checkAge(found); err != nil {
+		return err
+	}
+	held, err := s.open(found.pid)
+	if err != nil {
+		return notifier.Failf("open", "open process %v: %w", found, err)
+	}
+	defer held.Release()
+	now, err := s.proc.read(found.pid)
+	if err != nil {
+		return s.explain(found, os.ErrProcessDone)
+	}
+	if now.start != found.start || now.uids != found.uids || now.zombie || !meant(now) {
+		return notifier.Failf("changed", "process %v was replaced while it was being checked", found)
+	}
+	if err := s.checkHandler(now); err != nil {
+		return err
+	}
+	s.warnWithoutPidfd(held)
+	if err := held.Signal(s.opts.Signal); err != nil {
+		return s.explain(now, err)
+	}
+	s.opts.Logger.Debug("signalled", "pid", now.pid, "comm", now.comm, "signal", signalName(s.opts.Signal))
+	return nil
+}
+
+func (s *sender) checkAge(p process) error {
+	age := s.proc.age(p)
+	left := s.opts.MinAge - age
+	if left <= 0 {
+		return nil
+	}
+	// A start time in the future (a restored checkpoint) must not wait longer than
+	// a start just now.
+	wait := min(left, s.opts.MinAge) + time.Second/hertz
+	return &notifier.Failure{
+		Kind: "too young", Waiting: true, RetryAfter: wait,
+		Err: fmt.Errorf("process %v is %v old and gets %s at %v",
+			p, age.Round(time.Millisecond), signalName(s.opts.Signal), s.opts.MinAge),
+	}
+}
+
+// checkHandler refuses a process that the signal would kill, or that would not
+// notice it.
+func (s *sender) checkHandler(p process) error {
+	signal, name := s.opts.Signal, signalName(s.opts.Signal)
+	switch {
+	case !s.opts.Check || !needsHandler(signal) || inMask(p.caught, signal):
+		return nil
+	case !p.masks:
+		return notifier.Failf("no masks", "cannot see whether process %v has a handler for %s: /proc does not show it (gVisor?); "+
+			"with SECRETSYNC_SIGNAL_CHECK=false any process older than the minimum age is signalled", p, name)
+	case inMask(p.ignored, signal):
+		return notifier.Failf("ignored", "process %v ignores %s: it would be lost", p, name)
+	}
+	return notifier.Failf("no handler", "process %v has no handler for %s and would not survive or not notice it: "+
+		"is it still starting, or is this the wrong signal? (SECRETSYNC_SIGNAL_CHECK=false for a program that takes it by sigwait or signalfd)",
+		p, name)
+}
+
+func (s *sender) warnWithoutPidfd(held handle) {
+	if err := held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) {
+		s.warn.Do(func() {
+			s.opts.Logger.Warn("no pidfd here: signals go by number, and a number reused within microseconds could be hit")
+		})
+	}
+}
+
+func (s *sender) explain(p process, err error) error {
+	name := signalName(s.opts.Signal)
+	switch {
+	case errors.Is(err, os.ErrProcessDone):
+		return notifier.Failf("gone", "process %v ended before it could get %s", p, name)
+	case errors.Is(err, unix.EPERM):
+		return notifier.Failf("EPERM", "not permitted to send %s to process %v: it runs as UID %d and this container as UID %d; "+
+			"set securityContext.runAsUser: %[3]d for this container, or have the app called with SECRETSYNC_WEBHOOK_URL: %[5]w",
+			name, p, p.uids[0], s.euid, err)
+	}
+	return notifier.Failf("send", "send %s to process %v: %w", name, p, err)
+}
