@@ -22,6 +22,7 @@ import (
 	"github.com/secret-sync/secret-sync/notifier/process"
 	"github.com/secret-sync/secret-sync/notifier/webhook"
 	"github.com/secret-sync/secret-sync/watcher"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 	"github.com/secret-sync/secret-sync/writer"
 )
 
@@ -42,7 +43,7 @@ type app struct {
 // volume and with the cluster's configuration is reported at once.
 func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: &telemetry.Metrics{}}
-	cluster, clusterErr := watcher.ClusterConfig()
+	cluster, clusterErr := kubeapi.ClusterConfig()
 	if clusterErr != nil {
 		clusterErr = fmt.Errorf("%w: %w", errEnvironment, clusterErr)
 	}
@@ -102,7 +103,7 @@ func newEvents(cfg *config.Config, cluster *rest.Config, log *slog.Logger) (*tel
 	if !cfg.Events.Value {
 		return nil, nil
 	}
-	client, err := watcher.NewClient(cluster)
+	client, err := kubeapi.NewClient(cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +189,7 @@ func (v volume) Notified(target string) (uint64, bool)       { return v.Writer.T
 func (v volume) SetNotified(target string, gen uint64) error { return v.Writer.SetTold(target, gen) }
 
 // eventCreator is the API as Events see it.
-type eventCreator struct{ *watcher.Client }
+type eventCreator struct{ *kubeapi.Client }
 
 func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error {
 	object, err := json.Marshal(event)

@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // TestChanges follows one named Secret and a selector through what happens to
@@ -189,5 +192,24 @@ func TestStrangers(t *testing.T) {
 	r.wait("more lists", 10*time.Second, func() bool { a.endWatches(); return len(a.asked("list")) > 5 })
 	if got := strings.Count(r.logs.String(), "not asked for"); got != 2 {
 		t.Errorf("got %d warnings, want one of each watch:\n%s", got, r.logs)
+	}
+}
+
+// TestListWithoutItIsAChange: a Secret that was deleted while nothing was heard
+// of the API server is missing from the next list.
+func TestListWithoutItIsAChange(t *testing.T) {
+	pokes := 0
+	s := newState(func() { pokes++ }, slog.New(slog.DiscardHandler))
+	q := query{Query: kubeapi.Query{Namespace: "ns", Name: "db"}}
+	s.watch(q.watch())
+	one := kubeapi.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "db"}}
+	for i, step := range []struct {
+		items []kubeapi.Secret
+		pokes int
+	}{{nil, 1}, {nil, 1}, {[]kubeapi.Secret{one}, 2}, {[]kubeapi.Secret{one}, 2}, {nil, 3}} {
+		s.replace(q, step.items)
+		if pokes != step.pokes {
+			t.Errorf("list %d: got %d pokes, want %d", i, pokes, step.pokes)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // RBAC is what a Role has to allow.
@@ -15,16 +17,15 @@ type RBAC struct {
 	Events         bool     // Events are written
 }
 
-// name is that of both objects: two apps in one namespace have accounts of their
-// own, and the Role of one must not replace the Role of the other.
+// name is that of both objects: accounts of one namespace do not share them.
 func (r RBAC) name() string {
 	if r.ServiceAccount == "secret-sync" {
-		return "secret-sync"
+		return r.ServiceAccount
 	}
 	return "secret-sync-" + r.ServiceAccount
 }
 
-// YAML gives the least Role and its RoleBinding.
+// YAML gives the least Role and its RoleBinding, both named after the account.
 //
 // A name is allowed by a rule with resourceNames: the API server takes a list
 // or watch with the field selector metadata.name=NAME for that. It never does
@@ -51,7 +52,7 @@ func (r RBAC) rules() []string {
 	add := func(comment string, fields []string) {
 		rules = append(rules, "# "+comment+"\n- "+strings.Join(fields, "\n  "))
 	}
-	verbs := []string{verbList, verbWatch}
+	verbs := []string{kubeapi.VerbList, kubeapi.VerbWatch}
 	switch names := slices.Compact(slices.Sorted(slices.Values(r.Names))); {
 	case r.Selector != "":
 		add(fmt.Sprintf("Gives away EVERY Secret of the namespace, not only those that match %s:\n"+
@@ -77,6 +78,20 @@ func rule(resource string, names, verbs []string) []string {
 		fields = append(fields, "resourceNames: ["+strings.Join(quoted, ", ")+"]")
 	}
 	return append(fields, "verbs: ["+strings.Join(verbs, ", ")+"]")
+}
+
+// missingRule gives the rule that a Role lacks, as one line of YAML, when verb was
+// forbidden. Who may not watch may list: that request comes first.
+func missingRule(verb, name string) string {
+	verbs := []string{kubeapi.VerbList, kubeapi.VerbWatch}
+	if verb == kubeapi.VerbWatch {
+		verbs = verbs[1:]
+	}
+	var names []string
+	if name != "" {
+		names = []string{name}
+	}
+	return "{" + strings.Join(rule("secrets", names, verbs), ", ") + "}"
 }
 
 // quote makes a YAML string: a name may look like a number or a truth value.

@@ -59,20 +59,12 @@ func TestRBAC(t *testing.T) {
 	}
 }
 
-// TestRBACOfTheAccountSecretSync: the account's name is not repeated.
-func TestRBACOfTheAccountSecretSync(t *testing.T) {
-	text := RBAC{Namespace: "shop", ServiceAccount: "secret-sync", Names: []string{"db"}}.YAML()
-	if got := strings.Count(text, `name: "secret-sync", namespace: "shop"`); got != 3 {
-		t.Errorf("got %d times secret-sync, want the Role, the RoleBinding and the account:\n%s", got, text)
-	}
-}
-
-// TestStrip: what is not needed is not carried along.
-func TestStrip(t *testing.T) {
-	s := &apiSecret{Data: map[string][]byte{"a": nil}}
-	s.Name, s.Annotations = "db", map[string]string{"last-applied": strings.Repeat("x", 1000)}
-	strip(s)
-	if s.Annotations != nil || s.Name != "db" || len(s.Data) != 1 {
-		t.Errorf("got %d annotations, name %q, %d keys", len(s.Annotations), s.Name, len(s.Data))
+// TestRBACNames: the objects of two accounts are not the same.
+func TestRBACNames(t *testing.T) {
+	for account, want := range map[string]string{"secret-sync": "secret-sync", "app": "secret-sync-app", "web": "secret-sync-web"} {
+		text := RBAC{Namespace: "ns", ServiceAccount: account, Names: []string{"db"}}.YAML()
+		if got := strings.Count(text, `name: "`+want+`", namespace`) + strings.Count(text, `kind: Role, name: "`+want+`"}`); got < 3 {
+			t.Errorf("%s: got %d names %q, want that of both objects and of the reference:\n%s", account, got, want, text)
+		}
 	}
 }

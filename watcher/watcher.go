@@ -2,14 +2,17 @@
 // has, and says when it changed.
 //
 // What it promises: the Snapshot is never older than the last consistent read.
-// Every watch begins with a quorum list, and begins anew when it ended for any
-// reason, or when nothing was heard on it for three minutes. What such a list
-// answers is taken for the truth, also when its versions are lower than known
-// ones: that is what a cluster restored from a backup looks like.
+// Every watch begins with a quorum list. It begins anew when it ended for any
+// reason, when nothing new came for three minutes, and at Reread. The answer of
+// such a list is the truth, also when its versions are lower than known ones:
+// that is what a cluster restored from a backup looks like.
 //
 // What it does not promise: to be current while the API server cannot be
-// reached. During every fault the Snapshot stays what it was, and Status tells
-// how old that is.
+// reached. Meanwhile the Snapshot stays what it was, and Status tells how old
+// that is.
+//
+// It knows Kubernetes; requests and their errors are those of kubeapi. It must
+// know no file, and not what a Snapshot is for.
 package watcher
 
 import (
@@ -23,6 +26,17 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
+
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+)
+
+const (
+	// firstWait is how long the other watches wait for the first one at most. An
+	// API server that needs longer is one not to open a hundred connections to.
+	firstWait = 3 * time.Second
+	// spreadPerWatch times the number of watches is over what time their new
+	// lists are spread when a server ends all of them at once.
+	spreadPerWatch = 5 * time.Millisecond
 )
 
 // Options are what a Watcher is made from.
@@ -38,11 +52,11 @@ type Options struct {
 // Watcher follows the Secrets of its Options. Its methods may be called from
 // any goroutine, before, while and after Run.
 type Watcher struct {
-	logger *slog.Logger
-	client *connection
-	state  *state
-	poke   *poker
-	loops  []*loop // one for each watch: the names in order, then the selector
+	logger  *slog.Logger
+	client  *kubeapi.Client
+	state   *state
+	poke    *poker
+	watches []*watch // the names in order, then the selector
 }
 
 // New makes a Watcher. No request is made before Run.
@@ -60,29 +74,27 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse selector %q: %w", o.Selector, err)
 	}
-	client, err := connect(o.Config)
+	client, err := kubeapi.NewClient(o.Config)
 	if err != nil {
 		return nil, err
 	}
 	w := &Watcher{logger: o.Logger, client: client, poke: newPoker(o.Settle)}
-	w.state = newState(w.poke.changed)
+	w.state = newState(w.poke.changed, o.Logger)
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
 	for _, name := range names {
-		w.add(query{namespace: o.Namespace, name: name, labels: labels.Everything()})
+		w.add(query{Query: kubeapi.Query{Namespace: o.Namespace, Name: name}})
 	}
 	if o.Selector != "" {
-		w.add(query{namespace: o.Namespace, labels: selector, named: names})
+		w.add(query{Query: kubeapi.Query{Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names})
 	}
-	for _, l := range w.loops {
-		l.spread = time.Duration(len(w.loops)-1) * spreadPerWatch
+	for _, one := range w.watches {
+		one.spread = time.Duration(len(w.watches)-1) * spreadPerWatch
 	}
 	return w, nil
 }
 
-// add makes the loop of one watch.
 func (w *Watcher) add(q query) {
-	l := newLoop(q, w.client, w.state, w.logger.With("watch", q.watch()))
-	w.loops = append(w.loops, l)
+	w.watches = append(w.watches, newWatch(q, client{w.client}, w.state, w.logger.With("watch", q.watch())))
 	w.state.watch(q.watch())
 }
 
@@ -91,40 +103,37 @@ func (w *Watcher) add(q query) {
 // to be called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	var group sync.WaitGroup
-	defer w.client.close()
+	defer w.client.Close()
 	defer w.poke.stop()
 	defer group.Wait()
-	for i, l := range w.loops {
-		group.Go(func() { l.run(ctx) })
-		if i == 0 && len(w.loops) > 1 {
-			w.head(ctx, l)
+	for i, one := range w.watches {
+		group.Go(func() { one.run(ctx) })
+		if i == 0 && len(w.watches) > 1 {
+			waitForFirst(ctx, one)
 		}
 	}
 	<-ctx.Done()
 	return nil
 }
 
-// head waits until the first watch has its first answer or error. A hundred
-// watches that start together would open a hundred connections, as none of
-// them can know that the first one to open will carry them all.
-func (w *Watcher) head(ctx context.Context, first *loop) {
-	wait := time.NewTimer(headStart)
-	defer wait.Stop()
+// waitForFirst waits until a watch has its first answer or error. A hundred
+// watches that start together would open a hundred connections, as none of them
+// can know that the first one to open will carry them all.
+func waitForFirst(ctx context.Context, first *watch) {
+	timer := time.NewTimer(firstWait)
+	defer timer.Stop()
 	select {
 	case <-first.asked:
-	case <-wait.C:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 }
 
-// Reread has every watch begin anew at once with a consistent list, also one that
-// waits before its next try. It does not block.
+// Reread makes every watch begin anew with a consistent read at once, also one
+// that waits after an error. It does not wait for the answers.
 func (w *Watcher) Reread() {
-	for _, l := range w.loops {
-		select {
-		case l.reread <- struct{}{}:
-		default: // one is due already
-		}
+	for _, one := range w.watches {
+		one.reread()
 	}
 }
 
@@ -145,9 +154,9 @@ type Status struct {
 
 // Status tells how each watch does, in a fixed order.
 func (w *Watcher) Status() []Status {
-	all := make([]Status, 0, len(w.loops))
-	for _, l := range w.loops {
-		all = append(all, l.health.status(l.query.watch()))
+	all := make([]Status, 0, len(w.watches))
+	for _, one := range w.watches {
+		all = append(all, one.health.status())
 	}
 	return all
 }

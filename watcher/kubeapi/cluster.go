@@ -1,4 +1,4 @@
-package watcher
+package kubeapi
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 // that KUBECONFIG names, the Pod's own service account, ~/.kube/config. The
 // first that is there is used, and an error in it is not passed over.
 func ClusterConfig() (*rest.Config, error) {
-	silence()
+	disableKlog()
 	if path := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); path != "" {
 		cfg, err := load(clientcmd.NewDefaultClientConfigLoadingRules())
 		if err != nil {

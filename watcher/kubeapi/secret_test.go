@@ -1,8 +1,9 @@
-package watcher
+package kubeapi
 
 import (
 	"bytes"
 	"maps"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +45,7 @@ func read(t *testing.T, mediaType string, theirs runtime.Object) runtime.Object 
 	if err != nil {
 		t.Fatal(err)
 	}
-	received, ok := runtime.SerializerInfoForMediaType(codecs().SupportedMediaTypes(), mediaType)
+	received, ok := codecFor(mediaType)
 	if !ok {
 		t.Fatalf("the client does not read %s", mediaType)
 	}
@@ -65,17 +66,17 @@ func TestSecretIsThatOfCoreV1(t *testing.T) {
 		ListMeta: metav1.ListMeta{ResourceVersion: "9", Continue: "more"},
 		Items:    []corev1.Secret{everything(), bare, everything()},
 	}
-	for _, mediaType := range []string{asProtobuf, asJSON} {
+	for _, mediaType := range []string{runtime.ContentTypeProtobuf, runtime.ContentTypeJSON} {
 		for _, want := range []corev1.Secret{everything(), bare} {
-			same := read(t, mediaType, &want).(*apiSecret)
+			same := read(t, mediaType, &want).(*Secret)
 			sameSecret(t, mediaType, *same, want)
 			if same.GroupVersionKind() != coreV1.WithKind("Secret") {
 				t.Errorf("%s: got a %v", mediaType, same.GroupVersionKind())
 			}
-			sameSecret(t, "a copy", *same.DeepCopyObject().(*apiSecret), want)
+			sameSecret(t, "a copy", *same.DeepCopyObject().(*Secret), want)
 		}
-		got := read(t, mediaType, &list).(*apiSecretList)
-		for _, got := range []*apiSecretList{got, got.DeepCopyObject().(*apiSecretList)} {
+		got := read(t, mediaType, &list).(*SecretList)
+		for _, got := range []*SecretList{got, got.DeepCopyObject().(*SecretList)} {
 			if got.ListMeta != list.ListMeta || len(got.Items) != len(list.Items) {
 				t.Fatalf("%s: got %+v with %d items", mediaType, got.ListMeta, len(got.Items))
 			}
@@ -86,7 +87,7 @@ func TestSecretIsThatOfCoreV1(t *testing.T) {
 	}
 }
 
-func sameSecret(t *testing.T, what string, got apiSecret, want corev1.Secret) {
+func sameSecret(t *testing.T, what string, got Secret, want corev1.Secret) {
 	t.Helper()
 	if !equality.Semantic.DeepEqual(got.ObjectMeta, want.ObjectMeta) {
 		t.Errorf("%s: got %+v, want %+v", what, got.ObjectMeta, want.ObjectMeta)
@@ -99,8 +100,8 @@ func sameSecret(t *testing.T, what string, got apiSecret, want corev1.Secret) {
 // TestCopyIsItsOwn: nothing of a copy is the original's.
 func TestCopyIsItsOwn(t *testing.T) {
 	original := everything()
-	ours := apiSecret{ObjectMeta: original.ObjectMeta, Data: original.Data}
-	list := (&apiSecretList{Items: []apiSecret{ours}}).DeepCopyObject().(*apiSecretList)
+	ours := Secret{ObjectMeta: original.ObjectMeta, Data: original.Data}
+	list := (&SecretList{Items: []Secret{ours}}).DeepCopyObject().(*SecretList)
 	list.Items[0].Data["password"][0] = 'q'
 	list.Items[0].Labels["a"] = "changed"
 	delete(list.Items[0].Data, "empty")
@@ -114,7 +115,7 @@ func TestUnmarshalKeepsNothingOfTheMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got apiSecret
+	var got Secret
 	if err := got.Unmarshal(message); err != nil {
 		t.Fatal(err)
 	}
@@ -139,11 +140,11 @@ func TestBrokenProtobuf(t *testing.T) {
 		"a kind that does not exist":  "\x1f",
 		"a number that does not end ": "\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
 	} {
-		var s apiSecret
+		var s Secret
 		if err := s.Unmarshal([]byte(message)); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, s)
 		}
-		var l apiSecretList
+		var l SecretList
 		item := append([]byte{0x12, byte(len(message))}, message...)
 		if err := l.Unmarshal(item); err == nil {
 			t.Errorf("in a list, %s: got %+v, want an error", name, l)
@@ -164,7 +165,7 @@ func FuzzProtobuf(f *testing.F) {
 	f.Add([]byte("\x12\x05\x0a\x01a\x12\x00\x12\x03\x0a\x01a\x98\x06\x01")) // a key twice, and a field of the future
 	f.Add([]byte("\x12\x00\x12\x03\x12\x01v"))                              // entries without a key, and without a value
 	f.Fuzz(func(t *testing.T, message []byte) {
-		var ours apiSecret
+		var ours Secret
 		var theirs corev1.Secret
 		failed := ours.Unmarshal(message)
 		if theirs.Unmarshal(message) != nil {
@@ -183,4 +184,14 @@ func FuzzProtobuf(f *testing.F) {
 		}
 		sameSecret(t, "written again", ours, theirs)
 	})
+}
+
+// TestStrip: what is not needed is not carried along.
+func TestStrip(t *testing.T) {
+	s := &Secret{Data: map[string][]byte{"a": nil}}
+	s.Name, s.Annotations = "db", map[string]string{"last-applied": strings.Repeat("x", 1000)}
+	s.strip()
+	if s.Annotations != nil || s.Name != "db" || len(s.Data) != 1 {
+		t.Errorf("got %d annotations, name %q, %d keys", len(s.Annotations), s.Name, len(s.Data))
+	}
 }
