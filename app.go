@@ -228,6 +228,7 @@ func (a *app) handler() http.Handler {
 	return telemetry.Handler(a.metrics, telemetry.Sources{
 		Version: buildVersion(),
 		Ready:   func() error { return writer.Ready(a.cfg.Dir.Value) },
+		Status:  a.status,
 		Watches: func() (all []telemetry.Watch) {
 			for _, s := range a.watcher.Status() {
 				all = append(all, telemetry.Watch{Name: s.Watch, Up: s.Up, LastContact: s.LastContact})

@@ -4,6 +4,9 @@
 //	secret-sync                         run until SIGTERM or SIGINT
 //	secret-sync ready                   exit 0 once a complete generation is in the volume
 //	secret-sync rbac [SERVICEACCOUNT]   print the least Role and RoleBinding
+//	secret-sync rbac --wait ACCOUNT     print those that wait needs
+//	secret-sync status                  print what /status answers
+//	secret-sync wait                    wait until every Pod is on a Secret's present version
 //	secret-sync version
 //	secret-sync help                    print every variable
 //
@@ -16,6 +19,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,12 +57,31 @@ func main() {
 // errEnvironment marks what stays wrong until the environment changes.
 var errEnvironment = errors.New("the environment is wrong")
 
+// errUsage marks arguments that are wrong.
+var errUsage = errors.New("wrong use")
+
+// parseFlags parses the arguments of a subcommand, and takes no others.
+func parseFlags(flags *flag.FlagSet, args []string) error {
+	flags.SetOutput(io.Discard) // the error says it
+	err := flags.Parse(args)
+	if err == nil && flags.NArg() > 0 {
+		err = fmt.Errorf("what is %q?", flags.Arg(0))
+	}
+	if err == nil {
+		return nil
+	}
+	var usage strings.Builder
+	flags.SetOutput(&usage)
+	flags.PrintDefaults()
+	return fmt.Errorf("%w of %s: %w; it takes\n%s", errUsage, flags.Name(), err, usage.String())
+}
+
 func exitCode(err error) int {
 	var mistakes config.MistakesError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &mistakes), errors.Is(err, errEnvironment), errors.Is(err, writer.ErrUnusable):
+	case errors.As(err, &mistakes), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
 		return 2
 	default:
 		return 1
@@ -74,7 +97,9 @@ type subcommand struct {
 
 var subcommands = []subcommand{
 	{"ready", 0, func([]string, io.Writer) error { return writer.Ready(config.DirForReady()) }},
-	{"rbac [SERVICEACCOUNT]", 1, rbac},
+	{"rbac [SERVICEACCOUNT | --wait ACCOUNT]", 6, rbac},
+	{"status [-o json|text]", 2, printStatus},
+	{"wait --secret NAME --selector SELECTOR", 16, waitForPods},
 	{"version", 0, printVersion},
 	{"help", 0, func(_ []string, out io.Writer) error { return config.Help(out) }},
 }
@@ -115,28 +140,58 @@ func buildVersion() string {
 	return "(devel)"
 }
 
-// rbac prints what the service account needs. It is never "default": every Pod
-// of the namespace without an account of its own would have the Secrets.
+// rbac prints what the service account needs.
 func rbac(args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("rbac", flag.ContinueOnError)
+	waiting := flags.String("wait", "", "print what `secret-sync wait` needs, for this `account`; no variable has to be set")
+	namespace := flags.String("n", "", "with --wait: the `namespace`")
+	secret := flags.String("secret", "", "with --wait: the `name` of the only Secret that is waited for")
+	var account string
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		account, args = args[0], args[1:]
+	}
+	if err := parseFlags(flags, args); err != nil {
+		return err
+	}
+	if *waiting == "" {
+		return rbacForSidecar(account, out)
+	}
+	if err := checkAccount(*waiting); err != nil {
+		return err
+	}
+	role := watcher.RBAC{Namespace: namespaceOrDefault(*namespace), ServiceAccount: *waiting}
+	_, err := io.WriteString(out, role.ForWait(*secret))
+	return err
+}
+
+// rbacForSidecar prints what the sidecar's account needs. It is never "default":
+// every Pod of the namespace without an account of its own would have the Secrets.
+func rbacForSidecar(account string, out io.Writer) error {
 	cfg, err := config.Load()
 	if err != nil {
 		return err
 	}
-	account := cfg.ServiceAccount.Value
-	if account == "" || account == "default" {
-		account = "secret-sync"
+	if account == "" {
+		account = cfg.ServiceAccount.Value
+		if account == "" || account == "default" {
+			account = "secret-sync"
+		}
 	}
-	if len(args) > 0 {
-		account = args[0]
-	}
-	if account == "default" || len(validation.IsDNS1123Subdomain(account)) > 0 {
-		return fmt.Errorf("%w: %q cannot be the service account: give the name of one that only this Pod uses", errEnvironment, account)
+	if err := checkAccount(account); err != nil {
+		return err
 	}
 	_, err = io.WriteString(out, watcher.RBAC{
 		Namespace: cfg.Namespace.Value, ServiceAccount: account,
 		Names: names(cfg), Selector: cfg.Selector.Value, Events: cfg.Events.Value,
 	}.YAML())
 	return err
+}
+
+func checkAccount(name string) error {
+	if name == "default" || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return fmt.Errorf("%w: %q cannot be the service account: give the name of one that only this Pod uses", errEnvironment, name)
+	}
+	return nil
 }
 
 func names(cfg *config.Config) []string {

@@ -103,10 +103,13 @@ type Status struct {
 	Target   string
 	Notified uint64 // generation
 	Pending  bool   // the newest generation is another one
-	Error    string // the kind of the last failure or wait; "" after a success
+	// PendingSince is when this process found it pending; zero when it is not.
+	PendingSince time.Time
+	Error        string // the kind of the last failure or wait; "" after a success
 	// Tries since New. A try that only had to wait (the process is too young) is
 	// neither.
 	Succeeded, Failed uint64
+	Failures          uint64 // since the last success
 }
 
 // New settles the record of every target that has none (see settle). Call it

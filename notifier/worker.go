@@ -34,7 +34,9 @@ type worker struct {
 	mu                sync.Mutex // guards what Status reads too
 	notified          uint64
 	succeeded, failed uint64
-	kind              string // of the last failure or wait, "" for none
+	failures          uint64    // since the last success
+	since             time.Time // the notification is pending; zero when none is
+	kind              string    // of the last failure or wait, "" for none
 
 	// What follows belongs to the worker's goroutine once that runs.
 	splayed     bool // before the notification that is pending
@@ -68,9 +70,15 @@ func (w *worker) status() Status {
 	newest := w.volume.Newest()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	pending := newest > 0 && newest != w.notified
+	if !pending {
+		w.since = time.Time{}
+	} else if w.since.IsZero() {
+		w.since = time.Now()
+	}
 	return Status{
-		Target: w.target.Name(), Notified: w.notified, Pending: newest > 0 && newest != w.notified,
-		Error: w.kind, Succeeded: w.succeeded, Failed: w.failed,
+		Target: w.target.Name(), Notified: w.notified, Pending: pending, PendingSince: w.since,
+		Error: w.kind, Succeeded: w.succeeded, Failed: w.failed, Failures: w.failures,
 	}
 }
 
@@ -119,6 +127,7 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	w.mu.Lock()
 	w.notified, w.kind = generation, ""
 	w.succeeded++
+	w.failures, w.since = 0, time.Time{}
 	w.mu.Unlock()
 	w.logger.Info("notified the app", "generation", generation, "dur", took.String())
 	w.splayed, w.backoff = false, newBackoff()
@@ -140,6 +149,7 @@ func (w *worker) fail(f *Failure, generation uint64) time.Duration {
 	w.logState(slog.LevelWarn, "cannot notify the app, will try again", f, generation, delay)
 	w.mu.Lock()
 	w.failed++
+	w.failures++
 	w.mu.Unlock()
 	if !w.failing {
 		w.failing = true

@@ -32,17 +32,42 @@ func (r RBAC) name() string {
 // so for a label selector, so that one needs the whole namespace, and then
 // makes rules for names superfluous. A get is never made.
 func (r RBAC) YAML() string {
+	return r.manifest(r.name(), r.rules())
+}
+
+// ForWait gives the least Role and RoleBinding of an account that runs
+// `secret-sync wait`: for one Secret, or for all when the name is "". They are not
+// called as those of YAML, so that one account can have both.
+func (r RBAC) ForWait(secret string) string {
+	rules := []string{
+		"- " + strings.Join(rule("pods", nil, []string{kubeapi.VerbList, kubeapi.VerbWatch}), "\n  "),
+		"# To ask the sidecars through the API server; it allows a GET at any port of these Pods.\n" +
+			"# Not needed with --direct.\n- " + strings.Join(rule("pods/proxy", nil, []string{"get"}), "\n  "),
+	}
+	if secret == "" {
+		rules = append(rules, "# Gives away EVERY Secret of the namespace: name the one that is waited for, with\n"+
+			"# --secret NAME. Only its metadata is read, but RBAC knows no right to that alone.\n- "+
+			strings.Join(rule("secrets", nil, []string{"get"}), "\n  "))
+	} else {
+		rules = append(rules, "# Only its metadata is read, but RBAC knows no right to that alone.\n- "+
+			strings.Join(rule("secrets", []string{secret}, []string{"get"}), "\n  "))
+	}
+	return r.manifest("secret-sync-wait-"+r.ServiceAccount, rules)
+}
+
+// manifest gives a Role with these rules, and its RoleBinding.
+func (r RBAC) manifest(name string, rules []string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role")
-	line("metadata: {name: %s, namespace: %s}", quote(r.name()), quote(r.Namespace))
+	line("metadata: {name: %s, namespace: %s}", quote(name), quote(r.Namespace))
 	line("rules:")
-	for _, rule := range r.rules() {
+	for _, rule := range rules {
 		line("%s", rule)
 	}
 	line("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding")
-	line("metadata: {name: %s, namespace: %s}", quote(r.name()), quote(r.Namespace))
-	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %s}", quote(r.name()))
+	line("metadata: {name: %s, namespace: %s}", quote(name), quote(r.Namespace))
+	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %s}", quote(name))
 	line("subjects:\n- {kind: ServiceAccount, name: %s, namespace: %s}", quote(r.ServiceAccount), quote(r.Namespace))
 	return b.String()
 }

@@ -17,18 +17,7 @@ func Ready(dir string) error {
 		return fmt.Errorf("open the volume: %w", err)
 	}
 	defer func() { _ = vol.Close() }()
-	target, err := vol.Readlink(plan.DataLink)
-	if err != nil {
-		return fmt.Errorf("no generation is in %q yet", dir)
-	}
-	if !plan.GenerationName.MatchString(target) {
-		return fmt.Errorf("%s in %q leads to %q, which is no generation", plan.DataLink, dir, target)
-	}
-	data, err := vol.ReadFile(plan.RecordName(target))
-	if err != nil {
-		return fmt.Errorf("read the record of %q: %w", target, err)
-	}
-	rec, err := plan.ParseRecord(data)
+	target, rec, err := readCurrent(vol, dir)
 	if err != nil {
 		return err
 	}
@@ -44,4 +33,20 @@ func Ready(dir string) error {
 		}
 	}
 	return nil
+}
+
+// readCurrent reads which generation is in the volume, and its record.
+func readCurrent(vol *mount.Mount, dir string) (target string, rec plan.Record, err error) {
+	if target, err = vol.Readlink(plan.DataLink); err != nil {
+		return "", rec, fmt.Errorf("no generation is in %q yet", dir)
+	}
+	if !plan.GenerationName.MatchString(target) {
+		return "", rec, fmt.Errorf("%s in %q leads to %q, which is no generation", plan.DataLink, dir, target)
+	}
+	data, err := vol.ReadFile(plan.RecordName(target))
+	if err != nil {
+		return "", rec, fmt.Errorf("read the record of %q: %w", target, err)
+	}
+	rec, err = plan.ParseRecord(data)
+	return target, rec, err
 }

@@ -100,6 +100,13 @@ func DirForReady() string {
 	return c.Dir.Value
 }
 
+// AddrAndDirForStatus returns where the server listens and the volume's mount, for
+// the status command. It ignores every other variable and every mistake, too.
+func AddrAndDirForStatus() (addr, dir string) {
+	c, _ := decode()
+	return c.HTTPAddr.Value, c.Dir.Value
+}
+
 // decode parses each variable by itself. Its field keeps what is wrong with it.
 func decode() (*Config, []*variable) {
 	c := &Config{}

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/layout"
@@ -82,6 +83,7 @@ type Pipeline struct {
 	lastError string               // that was logged
 	waiting   string               // that was logged
 	refused   []layout.Refusal     // that were reported
+	observed  atomic.Pointer[map[string]Observed]
 }
 
 // New makes a Pipeline.
@@ -134,6 +136,7 @@ func (p *Pipeline) turn() (wait time.Duration, done bool, err error) {
 
 	switch left := restartPatience - time.Since(p.started); {
 	case len(plan.Waiting) > 0:
+		p.observe(snapshot, plan.Refused)
 		wait = soonest(wait, max(waitBeforeSaying-time.Since(p.started), 0))
 	case number > 0 && !plan.Answered && left > 0:
 		wait = soonest(wait, left)
@@ -142,8 +145,11 @@ func (p *Pipeline) turn() (wait time.Duration, done bool, err error) {
 			return 0, false, err
 		} else if err != nil {
 			wait = soonest(wait, p.retry)
-		} else if p.OneShot && plan.Confirmed {
-			return 0, true, nil
+		} else {
+			p.observe(snapshot, plan.Refused)
+			if p.OneShot && plan.Confirmed {
+				return 0, true, nil
+			}
 		}
 	}
 	return p.deadline(wait, plan)

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/status"
 )
 
 // Watch is the state of one watch, for the metrics.
@@ -26,10 +28,11 @@ type Sources struct {
 	Watches       func() []Watch
 	Notifications func() []Notification
 	Ready         func() error // why it is not ready, in names and never values
+	Status        func() *status.Document
 	Version       string
 }
 
-// Handler serves /livez, /readyz and /metrics. Being alive needs no answer from
+// Handler serves /livez, /readyz, /metrics and /status. Being alive needs no answer from
 // anything: that the API server is away must not restart the container.
 func Handler(m *Metrics, s Sources) http.Handler {
 	mux := http.NewServeMux()
@@ -48,6 +51,11 @@ func Handler(m *Metrics, s Sources) http.Handler {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		_, _ = w.Write(expose(m.snapshot(), s))
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_ = s.Status().Write(w)
 	})
 	return mux
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -42,4 +44,22 @@ func load(rules clientcmd.ClientConfigLoader) (*rest.Config, error) {
 		return nil, err
 	}
 	return clientcmd.NewDefaultClientConfig(*merged, &clientcmd.ConfigOverrides{}).ClientConfig()
+}
+
+// Namespace is the namespace that kubectl would use: that of the Pod's service
+// account or of the kubeconfig's context, else "default".
+func Namespace() string {
+	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
+		if name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil {
+			return strings.TrimSpace(string(name))
+		}
+	}
+	loaded, err := clientcmd.NewDefaultClientConfigLoadingRules().Load()
+	if err != nil {
+		return metav1.NamespaceDefault // ClusterConfig reports it
+	}
+	if current := loaded.Contexts[loaded.CurrentContext]; current != nil && current.Namespace != "" {
+		return current.Namespace
+	}
+	return metav1.NamespaceDefault
 }

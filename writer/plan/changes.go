@@ -53,3 +53,25 @@ func (r *Record) had(p string, generation uint64) bool {
 		return gone.Added <= generation && generation < gone.Changed
 	})
 }
+
+// SecretSince is the generation since which a Secret's files are as they are, 0 for a
+// Secret that is not in the record. It is not too low where the record has
+// forgotten something.
+func (r *Record) SecretSince(name string) uint64 {
+	s, ok := r.Secrets[name]
+	if !ok {
+		return 0
+	}
+	since := max(r.Since, 1)
+	for _, at := range s.Files {
+		since = max(since, at.Changed)
+	}
+	for _, times := range r.Removed {
+		for _, gone := range times {
+			if gone.Secret == name {
+				since = max(since, gone.Changed)
+			}
+		}
+	}
+	return since
+}

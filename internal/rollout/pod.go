@@ -1,0 +1,146 @@
+package rollout
+
+import (
+	"path"
+	"strings"
+)
+
+// sidecarName is the name of the program's image and container, and of the
+// container's port that answers /status.
+const sidecarName = "secret-sync"
+
+// defaultPort is that of SECRETSYNC_HTTP_ADDR.
+const defaultPort = 29808
+
+// pod is what decides whether a Pod counts, and where to ask it.
+type pod struct {
+	Metadata struct {
+		Name              string `json:"name"`
+		UID               string `json:"uid"`
+		DeletionTimestamp string `json:"deletionTimestamp"`
+	} `json:"metadata"`
+	Spec struct {
+		InitContainers []container `json:"initContainers"`
+		Containers     []container `json:"containers"`
+	} `json:"spec"`
+	Status struct {
+		Phase                 string            `json:"phase"`
+		PodIP                 string            `json:"podIP"`
+		InitContainerStatuses []containerStatus `json:"initContainerStatuses"`
+		ContainerStatuses     []containerStatus `json:"containerStatuses"`
+	} `json:"status"`
+}
+
+type container struct {
+	Name          string `json:"name"`
+	Image         string `json:"image"`
+	RestartPolicy string `json:"restartPolicy"` // of an init container: Always makes it a sidecar
+	Ports         []struct {
+		Name          string `json:"name"`
+		ContainerPort int    `json:"containerPort"`
+	} `json:"ports"`
+}
+
+type containerStatus struct {
+	Name         string         `json:"name"`
+	RestartCount int            `json:"restartCount"`
+	State        containerState `json:"state"`
+	LastState    containerState `json:"lastState"`
+}
+
+type containerState struct {
+	Running    *struct{} `json:"running"`
+	Terminated *struct{} `json:"terminated"`
+}
+
+// role is how a Pod counts.
+type role int
+
+const (
+	absent   role = iota // it uses no Secret, or reads it only when it starts
+	sidecar              // it is asked
+	stranger             // it may use the Secret, and nobody can be asked
+)
+
+// role tells how the Pod counts. One with the sidecar counts from the first start
+// of that container, in whatever state the container is now, until the Pod is gone:
+// its app may use the old version for as long as it runs. Before that start nothing
+// was read, and what is read then is the newest version.
+func (p *pod) role() role {
+	if p.Status.Phase == "Succeeded" || p.Status.Phase == "Failed" {
+		return absent
+	}
+	c := p.sidecar()
+	switch {
+	case c == nil && p.Status.Phase == "Pending":
+		return absent
+	case c == nil:
+		return stranger
+	case p.started(c.Name):
+		return sidecar
+	}
+	return absent
+}
+
+// sidecar returns the Pod's container of this program, nil if it has none: the
+// one with a port called secret-sync, or of that name, or of that image. An init
+// container that ends (ONE_SHOT) is not meant.
+func (p *pod) sidecar() *container {
+	all := p.Spec.Containers
+	for _, c := range p.Spec.InitContainers {
+		if c.RestartPolicy == "Always" {
+			all = append(all[:len(all):len(all)], c)
+		}
+	}
+	for _, is := range []func(container) bool{hasPort, hasName, hasImage} {
+		for i := range all {
+			if is(all[i]) {
+				return &all[i]
+			}
+		}
+	}
+	return nil
+}
+
+func hasPort(c container) bool  { return c.port() != 0 }
+func hasName(c container) bool  { return c.Name == sidecarName }
+func hasImage(c container) bool { return imageName(c.Image) == sidecarName }
+
+// imageName is the last element of an image's repository.
+func imageName(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	name, _, _ := strings.Cut(path.Base(image), ":")
+	return name
+}
+
+// port is the container's port of the program's name, 0 for none.
+func (c container) port() int {
+	for _, p := range c.Ports {
+		if p.Name == sidecarName {
+			return p.ContainerPort
+		}
+	}
+	return 0
+}
+
+// started tells whether the container ran at some time.
+func (p *pod) started(name string) bool {
+	for _, list := range [][]containerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
+		for _, s := range list {
+			if s.Name == name {
+				return s.RestartCount > 0 || s.State.started() || s.LastState.started()
+			}
+		}
+	}
+	return false
+}
+
+func (s containerState) started() bool { return s.Running != nil || s.Terminated != nil }
+
+// statusPort is the port on which the Pod's sidecar answers.
+func (p *pod) statusPort() int {
+	if c := p.sidecar(); c != nil && c.port() != 0 {
+		return c.port()
+	}
+	return defaultPort
+}

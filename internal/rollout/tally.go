@@ -1,0 +1,181 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/status"
+)
+
+// PodState is how far one Pod is.
+type PodState struct {
+	Name   string `json:"name"`
+	UID    string `json:"uid"`
+	Done   bool   `json:"done"`
+	Reason string `json:"reason,omitempty"` // why it is not done
+}
+
+// tally is what is known of the Pods, and decides when all are done. It knows no
+// network and no clock: the caller gives it lists, events, answers and times.
+//
+// A yes needs, in this order: each Pod that counts has answered that it is done;
+// the signal's grace is over; and then a consistent list of Pods, begun after
+// both, has no Pod that counts and is not done (see confirm). Answers need not be
+// repeated for that: generations and versions of one Pod only grow.
+type tally struct {
+	version      Version
+	ignoreOthers bool
+	grace        time.Duration
+
+	pods       map[string]*candidate // by UID
+	graceUntil time.Time
+}
+
+// candidate is one Pod.
+type candidate struct {
+	pod    pod
+	role   role
+	done   bool
+	reason string // why it is not, as of the last answer
+	asking bool
+	next   time.Time // not to be asked before
+}
+
+func newTally(v Version, ignoreOthers bool, grace time.Duration) *tally {
+	return &tally{version: v, ignoreOthers: ignoreOthers, grace: grace, pods: map[string]*candidate{}}
+}
+
+// list takes a list of all Pods: one that is not in it is gone.
+func (t *tally) list(pods []pod) {
+	before := t.pods
+	t.pods = make(map[string]*candidate, len(pods))
+	for _, p := range pods {
+		if known, ok := before[p.Metadata.UID]; ok {
+			t.pods[p.Metadata.UID] = known
+		}
+		t.put(p)
+	}
+}
+
+// put takes the new state of one Pod.
+func (t *tally) put(p pod) {
+	c := t.pods[p.Metadata.UID]
+	if c == nil {
+		c = &candidate{reason: "it has not answered yet"}
+		t.pods[p.Metadata.UID] = c
+	}
+	c.pod, c.role = p, p.role()
+}
+
+// remove takes that a Pod is gone, or does not match the selector any more.
+func (t *tally) remove(uid string) { delete(t.pods, uid) }
+
+// due marks the Pods that are to be asked now as being asked and returns them,
+// by name, at most that many. wait is the time until the next one is due, 0 for
+// none.
+func (t *tally) due(now time.Time, most int) (pods []pod, wait time.Duration) {
+	var due []*candidate
+	for _, c := range t.pods {
+		switch left := c.next.Sub(now); {
+		case c.role != sidecar || c.done || c.asking:
+		case left <= 0:
+			due = append(due, c)
+		case wait == 0 || left < wait:
+			wait = left
+		}
+	}
+	slices.SortFunc(due, func(a, b *candidate) int {
+		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.pod.Metadata.Name, b.pod.Metadata.Name))
+	})
+	for _, c := range due[:min(most, len(due))] {
+		c.asking = true
+		pods = append(pods, c.pod)
+	}
+	return pods, wait
+}
+
+// answer takes what a Pod answered, or why it did not. It is asked again after
+// pause, unless it is done.
+func (t *tally) answer(uid string, d *status.Document, err error, now time.Time, pause time.Duration) {
+	c := t.pods[uid]
+	if c == nil {
+		return // gone meanwhile
+	}
+	c.asking, c.next = false, now.Add(pause)
+	c.reason = t.missing(c, d, err)
+	c.done = c.reason == ""
+	if c.done && signalled(d) {
+		t.graceUntil = now.Add(t.grace)
+	}
+}
+
+func (t *tally) missing(c *candidate, d *status.Document, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case d.Pod != "" && d.Pod != c.pod.Metadata.Name:
+		return fmt.Sprintf("Pod %q answers at its address", d.Pod)
+	}
+	return t.version.missingIn(d)
+}
+
+// complete tells whether all that count are done, as far as is known. No Pod at
+// all is not a yes: the selector may be wrong.
+func (t *tally) complete() bool {
+	done := 0
+	for _, c := range t.pods {
+		if t.counts(c) {
+			if !c.done {
+				return false
+			}
+			done++
+		}
+	}
+	return done > 0
+}
+
+func (t *tally) counts(c *candidate) bool {
+	return c.role == sidecar || c.role == stranger && !t.ignoreOthers
+}
+
+// graceLeft is for how much longer a signal may be under way in an app.
+func (t *tally) graceLeft(now time.Time) time.Duration { return max(t.graceUntil.Sub(now), 0) }
+
+// confirm decides on a list that was begun when all were complete and the grace
+// was over: true is the yes.
+func (t *tally) confirm(pods []pod, now time.Time) bool {
+	t.list(pods)
+	return t.complete() && t.graceLeft(now) == 0
+}
+
+// stranger names a Pod that runs for good without the sidecar, "" if there is
+// none. It never becomes done, unlike one that is being deleted.
+func (t *tally) stranger() string {
+	for _, s := range t.states() {
+		if c := t.pods[s.UID]; c.role == stranger && !t.ignoreOthers && c.pod.Metadata.DeletionTimestamp == "" {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// states lists the Pods that count, by name.
+func (t *tally) states() (all []PodState) {
+	for uid, c := range t.pods {
+		if !t.counts(c) {
+			continue
+		}
+		s := PodState{Name: c.pod.Metadata.Name, UID: uid, Done: c.done, Reason: c.reason}
+		if c.role == stranger {
+			s.Reason = "it has no container of secret-sync"
+		}
+		if c.pod.Metadata.DeletionTimestamp != "" && !c.done {
+			s.Reason += " (it is being deleted)"
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b PodState) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID)) })
+	return all
+}

@@ -1,0 +1,92 @@
+// Package status is the document that GET /status answers: which versions of
+// which Secrets the files are from, and of which generation each target was
+// notified. `secret-sync status` prints it, and `secret-sync wait` decides on it.
+//
+// It promises that a document never says more than is true of the volume and the
+// app at the moment it was asked for: a Secret's version is in it only after its
+// files are in the volume, and generations only grow. It has names, versions and
+// times, never a value, a length or a hash of one.
+package status
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Format is the number of the document's layout. A field may be added to a
+// format; a field that goes or means something else makes a new one.
+const Format = 1
+
+// Document is the state of one sidecar.
+type Document struct {
+	Format    int    `json:"format"`
+	Namespace string `json:"namespace"`
+	Pod       string `json:"pod"`
+	// Generation is the number of the generation in the volume, 0 for none.
+	Generation uint64            `json:"generation"`
+	Complete   bool              `json:"complete"` // as /readyz has it
+	Secrets    map[string]Secret `json:"secrets"`  // by name
+	Targets    []Target          `json:"targets"`
+	Watches    []Watch           `json:"watches"`
+}
+
+// Secret is one Secret that is watched, or that has files in the volume.
+type Secret struct {
+	// Present tells whether the API server has it, as far as the last answer
+	// says. Files of one that is gone may stay.
+	Present bool   `json:"present"`
+	UID     string `json:"uid"`
+	// ResourceVersion is the newest one that was seen and dealt with: its files
+	// are in the volume, or it was refused. It grows also when nothing had to be
+	// written.
+	ResourceVersion string `json:"resourceVersion"`
+	// Generation is the one since which the Secret's files are as they are, 0
+	// when it has none.
+	Generation uint64 `json:"generation"`
+	// Refused is why the newest version is not in the files, "" when it is.
+	Refused string `json:"refused"`
+}
+
+// Target is one notification target.
+type Target struct {
+	Name     string `json:"name"`
+	Notified uint64 `json:"notified"` // of this generation last
+	Pending  bool   `json:"pending"`  // of a newer one
+	// PendingSince is when this process found the notification pending.
+	PendingSince *time.Time `json:"pendingSince,omitempty"`
+	Failures     uint64     `json:"failures"` // tries that failed since the last success
+	Error        string     `json:"error"`    // the kind of the last one, "" for none
+}
+
+// Watch is one watch of the API server.
+type Watch struct {
+	Name        string     `json:"name"` // secret/NAME or selector
+	Up          bool       `json:"up"`
+	LastContact *time.Time `json:"lastContact,omitempty"`
+}
+
+// Write writes the document as indented JSON.
+func (d *Document) Write(out io.Writer) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(d)
+}
+
+// ErrFormat is in the error of a document that this version does not understand.
+var ErrFormat = errors.New("not a status document of format 1")
+
+// Parse reads a document. It refuses another format, because a field that it
+// does not know could be the one that says no.
+func Parse(data []byte) (*Document, error) {
+	var d Document
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, fmt.Errorf("%w: it is no JSON object", ErrFormat) // the decoder's error may quote
+	}
+	if d.Format != Format {
+		return nil, fmt.Errorf("%w: its format is %d", ErrFormat, d.Format)
+	}
+	return &d, nil
+}

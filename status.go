@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/config"
+	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/writer"
+)
+
+// status is the document of the running sidecar.
+//
+// What was notified is read after what is in the files: a target may by then have
+// been notified of a newer generation, which never makes the document say more
+// than is true.
+func (a *app) status() *status.Document {
+	observed := a.pipeline.Observed()
+	d := statusOfVolume(a.writer.State())
+	d.Namespace, d.Pod = a.cfg.Namespace.Value, a.cfg.PodName.Value
+	for name, o := range observed {
+		s := d.Secrets[name]
+		s.Present, s.Refused = o.Present, o.Refused
+		if o.Present {
+			s.UID, s.ResourceVersion = o.UID, o.ResourceVersion
+		}
+		d.Secrets[name] = s
+	}
+	d.Targets = []status.Target{}
+	for _, s := range a.notifier.Status() {
+		d.Targets = append(d.Targets, status.Target{
+			Name: s.Target, Notified: s.Notified, Pending: s.Pending, PendingSince: at(s.PendingSince),
+			Failures: s.Failures, Error: s.Error,
+		})
+	}
+	for _, s := range a.watcher.Status() {
+		d.Watches = append(d.Watches, status.Watch{Name: s.Watch, Up: s.Up, LastContact: at(s.LastContact)})
+	}
+	return d
+}
+
+// at is a time of the document: nil for never.
+func at(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// statusOfVolume is what the volume alone tells. Whether a Secret still exists is
+// not in it; one that has files counts as present.
+func statusOfVolume(v writer.State) *status.Document {
+	d := &status.Document{
+		Format: status.Format, Generation: v.Generation, Complete: v.Complete,
+		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
+	}
+	for name, s := range v.Secrets {
+		d.Secrets[name] = status.Secret{Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, Generation: s.Generation}
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.Notified)) {
+		notified := v.Notified[name]
+		d.Targets = append(d.Targets, status.Target{Name: name, Notified: notified, Pending: notified != v.Generation})
+	}
+	return d
+}
+
+// printStatus prints the status of this container's sidecar. It needs no variable
+// to be right: only where the server and the volume are.
+func printStatus(args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("status", flag.ContinueOnError)
+	format := flags.String("o", "json", "json or text")
+	if err := parseFlags(flags, args); err != nil {
+		return err
+	}
+	addr, dir := config.AddrAndDirForStatus()
+	d, err := fetchStatus(addr)
+	if err != nil {
+		state, volumeErr := writer.ReadState(dir)
+		if volumeErr != nil {
+			return errors.Join(err, volumeErr)
+		}
+		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is what the volume at %q tells\n", err, dir)
+		d = statusOfVolume(state)
+	}
+	switch *format {
+	case "json":
+		return d.Write(out)
+	case "text":
+		return d.WriteText(out, time.Now())
+	}
+	return fmt.Errorf("%w: -o %q: it is json or text", errUsage, *format)
+}
+
+// fetchStatus asks the server of this container over the loopback address.
+func fetchStatus(addr string) (*status.Document, error) {
+	if addr == "" {
+		return nil, errors.New("SECRETSYNC_HTTP_ADDR is empty, so there is no server to ask")
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("SECRETSYNC_HTTP_ADDR: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get("http://" + net.JoinHostPort(host, port) + "/status")
+	if err != nil {
+		return nil, fmt.Errorf("no answer from the sidecar's server: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of the sidecar's server: %w", err)
+	}
+	return status.Parse(data)
+}
