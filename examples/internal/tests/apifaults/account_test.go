@@ -39,6 +39,7 @@ func TestRoleTakenAway(t *testing.T) {
 	p.Put("db", files{"k": "2"})
 	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
 	p.endure(t)
+	p.run.WaitLog(down) // not at the first 403, which may be an API server that starts
 	s.Apply(s.RBAC())
 	st.Until(t, "the API server knows", func() error { return p.allowed(t, true) })
 	p.recover(t, patience)
