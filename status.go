@@ -81,6 +81,9 @@ func printStatus(args []string, out io.Writer) error {
 	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
+	if *format != "json" && *format != "text" {
+		return fmt.Errorf("%w: -o %q: it is json or text", errUsage, *format)
+	}
 	addr, dir := config.AddrAndDirForStatus()
 	d, err := fetchStatus(addr)
 	if err != nil {
@@ -91,13 +94,10 @@ func printStatus(args []string, out io.Writer) error {
 		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is what the volume at %q tells\n", err, dir)
 		d = statusOfVolume(state)
 	}
-	switch *format {
-	case "json":
-		return d.Write(out)
-	case "text":
+	if *format == "text" {
 		return d.WriteText(out, time.Now())
 	}
-	return fmt.Errorf("%w: -o %q: it is json or text", errUsage, *format)
+	return d.Write(out)
 }
 
 // fetchStatus asks the server of this container over the loopback address.

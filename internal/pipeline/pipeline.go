@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -83,6 +84,7 @@ type Pipeline struct {
 	lastError string               // that was logged
 	waiting   string               // that was logged
 	refused   []layout.Refusal     // that were reported
+	pass      sync.Mutex           // held while the snapshot is dealt with
 	observed  atomic.Pointer[map[string]Observed]
 }
 
@@ -124,6 +126,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 // turn looks at everything once and does what is to be done. wait is the time
 // after which to look again although nothing changed, 0 for never.
 func (p *Pipeline) turn() (wait time.Duration, done bool, err error) {
+	p.pass.Lock()
+	defer p.pass.Unlock()
 	number, previous := p.Volume.Current()
 	snapshot := p.Source.Snapshot()
 	p.Observer.Present(p.present(snapshot))

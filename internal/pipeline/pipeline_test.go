@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,11 +25,13 @@ import (
 type world struct {
 	mu       sync.Mutex
 	snapshot watcher.Snapshot
+	version  int
 	changed  chan struct{}
 
 	number   uint64
 	set      writer.Set
 	fail     error
+	before   func() // called by Publish; may be nil
 	tries    int
 	notified int
 	refused  []layout.Refusal
@@ -52,16 +55,25 @@ func (w *world) answer(name, value string) {
 	for n := range w.snapshot.Unanswered {
 		next.Unanswered[n] = true
 	}
+	w.version++
 	delete(next.Unanswered, watcher.WatchName(name))
 	delete(next.Secrets, name)
 	if value != "" {
-		next.Secrets[name] = watcher.Secret{Data: map[string]secret.Value{"key": secret.Value(value)}}
+		next.Secrets[name] = watcher.Secret{UID: "uid", ResourceVersion: strconv.Itoa(w.version), Data: map[string]secret.Value{"key": secret.Value(value)}}
 	}
 	w.snapshot = next
 	select {
 	case w.changed <- struct{}{}:
 	default:
 	}
+}
+
+// quietly is answer without waking the pipeline.
+func (w *world) quietly(name, value string) {
+	changed := w.changed
+	w.changed = make(chan struct{}, 1)
+	w.answer(name, value)
+	w.changed = changed
 }
 
 func (w *world) Changed() <-chan struct{} { return w.changed }
@@ -76,6 +88,9 @@ func (w *world) Current() (uint64, writer.Set) {
 	return w.number, w.set
 }
 func (w *world) Publish(set writer.Set) (uint64, error) {
+	if w.before != nil {
+		w.before()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.tries++

@@ -33,7 +33,8 @@ const (
 	minPause = 20 * time.Millisecond
 	maxPause = 2 * time.Second
 
-	retryPause = time.Second // after a failed list or watch
+	retryPause = time.Second     // after a failed list or watch
+	checkPause = 5 * time.Second // between two looks at the Secret itself
 )
 
 // ErrNotDone is in the error of a Wait that ends without a yes.
@@ -67,8 +68,9 @@ type waiter struct {
 	began   time.Time
 	limit   *rate.Limiter
 	asking  int
-	problem string // of the last list, "" for none
-	denied  int    // lists in a row that were not allowed
+	problem string    // of the last list, "" for none
+	denied  int       // lists in a row that were not allowed
+	checked time.Time // the Secret, last
 
 	updates chan func() // from the watch and from the Pods that are asked
 }
@@ -85,7 +87,7 @@ func Wait(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{Version: Version{Secret: o.Secret}}, fmt.Errorf("%w: %w", ErrNotDone, err)
 	}
-	w.tally = newTally(version, o.IgnoreOthers, o.SignalGrace)
+	w.tally, w.checked = newTally(version, o.IgnoreOthers, o.SignalGrace), time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go w.follow(ctx)
@@ -113,6 +115,9 @@ func (w *waiter) run(ctx context.Context) error {
 				wait = w.pause() // for the Pods that the list found, or for an answer
 			}
 		}
+		if err := w.check(ctx); err != nil {
+			return err
+		}
 		w.Progress(w.result())
 		if name := w.tally.stranger(); name != "" {
 			return fmt.Errorf("%w: Pod %q runs without secret-sync (--ignore-others leaves such Pods out)", ErrNotDone, name)
@@ -120,18 +125,16 @@ func (w *waiter) run(ctx context.Context) error {
 		if w.denied > 1 {
 			return fmt.Errorf("%w: %s; `secret-sync rbac --wait ACCOUNT` prints what is needed", ErrNotDone, w.problem)
 		}
-		if err := w.next(ctx, wait); err != nil {
+		if err := w.next(ctx, soonest(wait, checkPause)); err != nil {
 			return err
 		}
 	}
 }
 
-// next takes one update, or waits for a time; 0 is for ever.
+// next takes one update, or waits for a time.
 func (w *waiter) next(ctx context.Context, wait time.Duration) error {
-	var timer <-chan time.Time
-	if wait > 0 {
-		timer = time.After(wait)
-	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		if len(w.tally.states()) == 0 {
@@ -140,7 +143,7 @@ func (w *waiter) next(ctx context.Context, wait time.Duration) error {
 		return fmt.Errorf("%w in time", ErrNotDone)
 	case update := <-w.updates:
 		update()
-	case <-timer:
+	case <-timer.C:
 	}
 	return nil
 }
@@ -177,6 +180,21 @@ func (w *waiter) update(ctx context.Context, update func()) {
 	case w.updates <- update:
 	case <-ctx.Done():
 	}
+}
+
+// check looks at the Secret itself from time to time: a wait for a version that
+// no sidecar can reach any more ends soon, and with the reason.
+func (w *waiter) check(ctx context.Context) error {
+	if time.Since(w.checked) < checkPause {
+		return nil
+	}
+	w.checked = time.Now()
+	now, err := w.cluster.version(ctx, w.Secret)
+	if err != nil {
+		w.problem = err.Error()
+		return nil
+	}
+	return w.tally.version.changedTo(now)
 }
 
 // confirm makes the last reads before a yes. The list of Pods comes after the last
@@ -238,6 +256,14 @@ func (w *waiter) failed(err error) {
 	if e := (*kubeapi.Error)(nil); errors.As(err, &e) && (e.Kind == kubeapi.KindForbidden || e.Kind == kubeapi.KindUnauthorized) {
 		w.denied++
 	}
+}
+
+// soonest is the shorter of two waits, of which 0 is for ever.
+func soonest(wait, other time.Duration) time.Duration {
+	if wait == 0 {
+		return other
+	}
+	return min(wait, other)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

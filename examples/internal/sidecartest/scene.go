@@ -77,17 +77,39 @@ func (s *Scene) RBAC() []byte { return s.RBACOf(Account) }
 // RBACOf is what `secret-sync rbac` prints for a service account.
 func (s *Scene) RBACOf(account string) []byte {
 	s.T.Helper()
-	cmd := exec.Command(binary, "rbac", account)
-	cmd.Env = s.Env.list(nil)
+	return s.Print("rbac", account)
+}
+
+// Print is what `secret-sync ARGS` prints in this environment.
+func (s *Scene) Print(args ...string) []byte {
+	s.T.Helper()
+	return s.PrintWith(nil, args...)
+}
+
+// PrintWith is the same with changes to the environment.
+func (s *Scene) PrintWith(changes Env, args ...string) []byte {
+	s.T.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Env = s.Env.list(changes)
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			s.T.Fatalf("secret-sync rbac: %v\n%s", err, exit.Stderr)
+			s.T.Fatalf("secret-sync %q: %v\n%s", args, err, exit.Stderr)
 		}
 		s.T.Fatal(err)
 	}
 	return out
+}
+
+// Get reads a Secret.
+func (s *Scene) Get(name string) *corev1.Secret {
+	s.T.Helper()
+	secret, err := s.Secrets().Get(s.T.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return secret
 }
 
 // Apply applies a manifest as the administrator.

@@ -1,0 +1,76 @@
+package pipeline_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/pipeline"
+)
+
+// TestObserved runs a pipeline on a world, lets the steps happen one after the other,
+// and checks what is observed of "db" after each: its version, or why there is none.
+func TestObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := pipeline.New(w.options(pipeline.Options{
+			Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}},
+		}))
+		go func() { _ = p.Run(t.Context()) }()
+		for i, step := range []struct {
+			do      func()
+			version string
+		}{
+			{func() {}, ""},
+			{func() { w.answer("db", "a") }, "1"},
+			{func() { w.answer("db", "b") }, "2"},
+			{func() { w.fail = errors.New("full"); w.answer("db", "c") }, "2"},
+			{func() { w.quietly("db", "c") }, "2"},
+			{func() { w.quietly("db", "b") }, "5"}, // what is in the volume, at a newer version
+			{func() { w.fail = nil; w.answer("db", "b") }, "6"},
+			{func() { w.quietly("db", "b") }, "7"}, // nothing woke the pipeline
+		} {
+			step.do()
+			synctest.Wait()
+			if got := p.Observed()["db"]; got.ResourceVersion != step.version || got.Present != (step.version != "") {
+				t.Errorf("step %d: got %+v, want version %q", i, got, step.version)
+			}
+		}
+		w.answer("db", "")
+		synctest.Wait()
+		if got, ok := p.Observed()["db"]; !ok || got.Present {
+			t.Errorf("deleted: got %+v", got)
+		}
+	})
+}
+
+// TestObservedWhileItPublishes: the Secret goes from a to b and back. While b is
+// being written, the newest version looks like what was dealt with last.
+func TestObservedWhileItPublishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := pipeline.New(w.options(pipeline.Options{}))
+		go func() { _ = p.Run(t.Context()) }()
+		w.answer("db", "a")
+		synctest.Wait()
+		publish := make(chan struct{})
+		w.before = func() { <-publish }
+		w.answer("db", "b")
+		synctest.Wait()
+		w.answer("db", "a")
+		if got := p.Observed()["db"].ResourceVersion; got != "1" {
+			t.Errorf("while b is published: got version %s, want 1", got)
+		}
+		publish <- struct{}{}
+		synctest.Wait()
+		if got := p.Observed()["db"].ResourceVersion; got != "2" {
+			t.Errorf("b is in the volume: got version %s, want 2", got)
+		}
+		publish <- struct{}{}
+		synctest.Wait()
+		if got := p.Observed()["db"].ResourceVersion; got != "3" {
+			t.Errorf("a is in the volume again: got version %s, want 3", got)
+		}
+	})
+}

@@ -1,0 +1,95 @@
+package rollout
+
+import (
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/status"
+)
+
+// done is an answer that is a yes for version 2.
+func done(targets ...status.Target) *status.Document {
+	return &status.Document{Generation: 3, Targets: targets, Secrets: map[string]status.Secret{
+		"db": {Present: true, UID: "u", ResourceVersion: "2", Generation: 3},
+	}}
+}
+
+func newTestTally(ignoreOthers bool, pods ...pod) *tally {
+	t := newTally(Version{Secret: "db", UID: "u", ResourceVersion: "2"}, ignoreOthers, 5*time.Second)
+	t.list(pods)
+	return t
+}
+
+func TestNoPodIsNotAYes(t *testing.T) {
+	pending := modelPod{uid: "a"}.object()
+	if newTestTally(false).complete() || newTestTally(false, pending).complete() {
+		t.Error("complete without a Pod that counts")
+	}
+}
+
+func TestStranger(t *testing.T) {
+	var other pod
+	other.Metadata.Name, other.Metadata.UID, other.Status.Phase = "other", "o", "Running"
+	good := modelPod{uid: "a", running: true}.object()
+	now := time.Unix(1, 0)
+	for _, ignore := range []bool{false, true} {
+		tally := newTestTally(ignore, other, good)
+		tally.answer("a", done(), nil, now, 0)
+		if got := tally.complete(); got != ignore {
+			t.Errorf("ignoring others is %v: complete is %v", ignore, got)
+		}
+		if got := tally.stranger() != ""; got == ignore {
+			t.Errorf("ignoring others is %v: got stranger %q", ignore, tally.stranger())
+		}
+	}
+	other.Metadata.DeletionTimestamp = "now" // it will be gone
+	if tally := newTestTally(false, other, good); tally.stranger() != "" || tally.complete() {
+		t.Error("a Pod that is being deleted: want to wait for its end")
+	}
+}
+
+func TestSignalGrace(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for target, want := range map[string]time.Duration{
+		"process": 5 * time.Second, "process/nginx": 5 * time.Second, "pidfile/1": 5 * time.Second, "webhook": 0, "exec": 0,
+	} {
+		tally := newTestTally(false, modelPod{uid: "a", running: true}.object())
+		tally.answer("a", done(status.Target{Name: target, Notified: 3}), nil, now, 0)
+		if got := tally.graceLeft(now); !tally.complete() || got != want {
+			t.Errorf("%s: got %s left, want %s", target, got, want)
+		}
+		if want > 0 && tally.confirm([]pod{modelPod{uid: "a", running: true}.object()}, now.Add(want-1)) {
+			t.Errorf("%s: a yes within the grace", target)
+		}
+	}
+}
+
+func TestAnotherPodAnswers(t *testing.T) {
+	tally := newTestTally(false, modelPod{uid: "a", running: true}.object())
+	d := done()
+	d.Pod = "pod-b"
+	tally.answer("a", d, nil, time.Unix(1, 0), 0)
+	if tally.complete() {
+		t.Error("the answer of another Pod at its address counts")
+	}
+}
+
+func TestDue(t *testing.T) {
+	var pods []pod
+	for _, uid := range []string{"a", "b", "c"} {
+		pods = append(pods, modelPod{uid: uid, running: true}.object())
+	}
+	tally := newTestTally(false, pods...)
+	now := time.Unix(1000, 0)
+	if first, _ := tally.due(now, 2); len(first) != 2 || first[0].Metadata.UID != "a" {
+		t.Fatalf("got %d Pods, want 2, by name", len(first))
+	}
+	tally.answer("a", &status.Document{}, nil, now, time.Second)
+	again, wait := tally.due(now, 2)
+	if len(again) != 1 || again[0].Metadata.UID != "c" || wait != time.Second {
+		t.Errorf("got %d Pods and %s, want the third, and the first in a second", len(again), wait)
+	}
+	if later, _ := tally.due(now.Add(time.Second), 2); len(later) != 1 || later[0].Metadata.UID != "a" {
+		t.Errorf("got %d Pods, want the first again", len(later))
+	}
+}
