@@ -90,7 +90,7 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 	a.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{
 			Flat: a.flat(), Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
-			Items: cfg.Items.Value, RequiredKeys: cfg.RequiredKeys.Value,
+			Items: cfg.Items.Value, Modes: cfg.Items.Modes, RequiredKeys: cfg.RequiredKeys.Value,
 		},
 		Remove: cfg.OnDelete.Value == "remove", OneShot: cfg.OneShot.Value, SyncTimeout: cfg.SyncTimeout.Value,
 		Source: a.watcher, Volume: a.writer, Notify: a.notifier.Poke, Observer: observer{a}, Logger: a.log,
@@ -118,17 +118,23 @@ func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target, er
 		all, err = append(all, target), errors.Join(err, targetErr)
 	}
 	signal := process.Options{
-		Target: "process", Signal: cfg.Signal.Value, Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
+		Signal: cfg.Signal.Value, Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
 	}
-	if name := cfg.Process.Value; name != "" {
-		add(process.NewByName(name, signal), nil)
+	names, files, urls := cfg.Process.Value, cfg.PIDFile.Value, cfg.WebhookURL.Value
+	several := len(names)+len(files) > 1
+	for _, p := range names {
+		add(process.NewByName(p.Of, signal.For(targetName("process", several, p.Of), p.Signal)), nil)
 	}
-	if path := cfg.PIDFile.Value; path != "" {
-		add(process.NewByPIDFile(path, signal), nil)
+	for i, p := range files {
+		name := "process"
+		if several {
+			name = targetName("pidfile", several, i+1)
+		}
+		add(process.NewByPIDFile(p.Of, signal.For(name, p.Signal)), nil)
 	}
-	if cfg.WebhookURL.Value != "" {
+	for i, url := range urls {
 		add(webhook.New(webhook.Options{
-			Target: "webhook", URL: cfg.WebhookURL.Value, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
+			Target: targetName("webhook", len(urls) > 1, i+1), URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
 			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value,
 		}))
 	}
@@ -136,6 +142,14 @@ func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target, er
 		add(exec.New(exec.Options{Target: "exec", Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}), nil)
 	}
 	return all, err
+}
+
+// targetName is that of a target: of its kind alone, or of one of several.
+func targetName(kind string, several bool, which any) string {
+	if !several {
+		return kind
+	}
+	return fmt.Sprint(kind, "/", which)
 }
 
 // run runs all parts until the pipeline ends: with ctx, or earlier when the job

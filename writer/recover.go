@@ -140,8 +140,11 @@ func (w *Writer) load(f found) (g *generation, whole bool) {
 	whole = true
 	set := Set{Complete: f.record.Complete, Secrets: map[string]Files{}}
 	for name, s := range f.record.Secrets {
-		files := Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: map[string]secret.Value{}}
-		for file := range s.Files {
+		files := Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
+		for file, at := range s.Files {
+			if at.Mode != 0 {
+				files.Modes[file] = at.Mode
+			}
 			p := path.Join(f.dir, plan.Path(f.record.Flat, name, file))
 			data, err := w.vol.ReadFile(p)
 			if err != nil {

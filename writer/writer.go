@@ -286,7 +286,7 @@ func (g *generation) differs(name string, files Files) bool {
 		return true
 	}
 	for file := range files.Content {
-		if _, ok := rec.Files[file]; !ok {
+		if at, ok := rec.Files[file]; !ok || at.Mode != files.Modes[file] {
 			return true
 		}
 	}

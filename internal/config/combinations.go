@@ -65,9 +65,6 @@ func (c *Config) checkReferences() {
 }
 
 func (c *Config) checkTargets() {
-	if c.Process.text != "" && c.PIDFile.text != "" {
-		c.PIDFile.reject(c.PIDFile.text, c.Process.name+" is set too", "nothing beside "+c.Process.name)
-	}
 	for _, v := range []*variable{c.WebhookCAFile.common(), c.WebhookTokenFile.common()} {
 		if v.text != "" && c.WebhookURL.text == "" && len(v.mistakes) == 0 {
 			v.reject(v.text, c.WebhookURL.name+" is not set", "nothing without "+c.WebhookURL.name)

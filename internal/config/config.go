@@ -38,7 +38,7 @@ type Config struct {
 	Secrets         names    `envconfig:"SECRETSYNC_SECRETS" desc:"Secrets, comma-separated, each watched by name"`
 	OptionalSecrets names    `envconfig:"SECRETSYNC_OPTIONAL_SECRETS" desc:"further Secrets that may be absent"`
 	Selector        selector `envconfig:"SECRETSYNC_SELECTOR" desc:"a label selector: every Secret that matches, as they come and go; one of these three is needed"`
-	Items           items    `envconfig:"SECRETSYNC_ITEMS" desc:"secret/key=path,... only these keys, at these relative paths; a Secret not named here gives all its keys"`
+	Items           items    `envconfig:"SECRETSYNC_ITEMS" desc:"secret/key=path or secret/key=path:0600,... only these keys, at these relative paths, with modes of their own; a Secret not named here gives all its keys"`
 	RequiredKeys    keys     `envconfig:"SECRETSYNC_REQUIRED_KEYS" desc:"secret/key,... that must be there and not empty before anything of that Secret is published"`
 
 	Dir      directory `envconfig:"SECRETSYNC_DIR" default:"/secrets" desc:"the volume's mount"`
@@ -47,13 +47,13 @@ type Config struct {
 	OnDelete choice    `envconfig:"SECRETSYNC_ON_DELETE" default:"keep" oneof:"keep,remove" desc:"files of a Secret that is gone: keep the last good ones, or remove them unless it is back within 5 s"`
 	Settle   duration  `envconfig:"SECRETSYNC_SETTLE" default:"0s" desc:"wait for this long without a change before publishing, at most ten times this long"`
 
-	Process       process  `envconfig:"SECRETSYNC_PROCESS" target:"yes" desc:"signal the process of this name; needs shareProcessNamespace"`
-	PIDFile       file     `envconfig:"SECRETSYNC_PID_FILE" target:"yes" desc:"or (not both) the process whose number is in this file"`
-	Signal        signal   `envconfig:"SECRETSYNC_SIGNAL" default:"HUP" desc:"the signal, by name or number"`
-	SignalCheck   boolean  `envconfig:"SECRETSYNC_SIGNAL_CHECK" default:"true" desc:"look for a handler first; false for sigwait and signalfd"`
-	ProcessMinAge duration `envconfig:"SECRETSYNC_PROCESS_MIN_AGE" default:"5s" desc:"a younger process is not signalled yet"`
+	Process       processes `envconfig:"SECRETSYNC_PROCESS" target:"yes" desc:"signal the process of this name; needs shareProcessNamespace; several, each with a signal of its own if it differs: nginx,app:USR1"`
+	PIDFile       pidFiles  `envconfig:"SECRETSYNC_PID_FILE" target:"yes" desc:"signal the process whose number is in this file; several as above"`
+	Signal        signal    `envconfig:"SECRETSYNC_SIGNAL" default:"HUP" desc:"the signal, by name or number"`
+	SignalCheck   boolean   `envconfig:"SECRETSYNC_SIGNAL_CHECK" default:"true" desc:"look for a handler first; false for sigwait and signalfd"`
+	ProcessMinAge duration  `envconfig:"SECRETSYNC_PROCESS_MIN_AGE" default:"5s" desc:"a younger process is not signalled yet"`
 
-	WebhookURL       url      `envconfig:"SECRETSYNC_WEBHOOK_URL" target:"yes" secret:"yes" desc:"call here: http://, https:// or unix:///path/to.sock:/url/path"`
+	WebhookURL       urls     `envconfig:"SECRETSYNC_WEBHOOK_URL" target:"yes" secret:"yes" desc:"call here: http://, https:// or unix:///path/to.sock:/url/path; several, comma-separated (a comma in a URL is %2C)"`
 	WebhookMethod    method   `envconfig:"SECRETSYNC_WEBHOOK_METHOD" default:"POST" desc:"the webhook's HTTP method"`
 	WebhookTimeout   duration `envconfig:"SECRETSYNC_WEBHOOK_TIMEOUT" default:"5s" positive:"yes" desc:"a call may take this long"`
 	WebhookCAFile    file     `envconfig:"SECRETSYNC_WEBHOOK_CA_FILE" secret:"yes" desc:"trust the CA in this file, re-read"`

@@ -121,8 +121,8 @@ func TestEverythingSet(t *testing.T) {
 		"SECRETSYNC_SECRETS= db , tls,db,", "SECRETSYNC_OPTIONAL_SECRETS=extra", "SECRETSYNC_SELECTOR= app=x,tier in (a, b)\n",
 		"SECRETSYNC_ITEMS=db/password=db/pass=word, db/user=db/user,other/.x=x,", "SECRETSYNC_REQUIRED_KEYS=db/password,db/user,tls/tls.key",
 		"SECRETSYNC_DIR=/run/s/", "SECRETSYNC_LAYOUT=flat", "SECRETSYNC_FILE_MODE=040", "SECRETSYNC_ON_DELETE=remove", "SECRETSYNC_SETTLE=250ms",
-		"SECRETSYNC_PID_FILE=/run/app.pid", "SECRETSYNC_SIGNAL=sigusr1", "SECRETSYNC_SIGNAL_CHECK=0", "SECRETSYNC_PROCESS_MIN_AGE=0",
-		"SECRETSYNC_WEBHOOK_URL=https://user:pw@app:8443/reload?k=v", "SECRETSYNC_WEBHOOK_METHOD=PUT", "SECRETSYNC_WEBHOOK_TIMEOUT=1m",
+		"SECRETSYNC_PROCESS=nginx, a:b:TERM,nginx", "SECRETSYNC_PID_FILE=/run/app.pid,/run/x:y.pid:usr2", "SECRETSYNC_SIGNAL=sigusr1", "SECRETSYNC_SIGNAL_CHECK=0", "SECRETSYNC_PROCESS_MIN_AGE=0",
+		"SECRETSYNC_WEBHOOK_URL=https://user:pw@app:8443/reload?k=v,http://b/x%2Cy", "SECRETSYNC_WEBHOOK_METHOD=PUT", "SECRETSYNC_WEBHOOK_TIMEOUT=1m",
 		"SECRETSYNC_WEBHOOK_CA_FILE=/ca/ca.crt", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/token/token",
 		`SECRETSYNC_EXEC=["nginx","-s",""]`, "SECRETSYNC_EXEC_TIMEOUT=1s", "SECRETSYNC_SPLAY=30s", "SECRETSYNC_NOTIFY_FIRST=T",
 		"SECRETSYNC_SYNC_TIMEOUT=2m", "SECRETSYNC_EVENTS=TRUE", "SECRETSYNC_HTTP_ADDR=", "SECRETSYNC_PPROF_ADDR=[::1]:6060",
@@ -133,8 +133,9 @@ func TestEverythingSet(t *testing.T) {
 		"Items":        map[string]map[string]string{"db": {"password": "db/pass=word", "user": "db/user"}, "other": {".x": "x"}},
 		"RequiredKeys": map[string][]string{"db": {"password", "user"}, "tls": {"tls.key"}},
 		"Dir":          "/run/s", "Layout": "flat", "FileMode": fs.FileMode(0o440), "OnDelete": "remove", "Settle": 250 * time.Millisecond,
-		"PIDFile": "/run/app.pid", "Signal": syscall.SIGUSR1,
-		"WebhookURL": "https://user:pw@app:8443/reload?k=v", "WebhookMethod": "PUT", "WebhookTimeout": time.Minute,
+		"Process": []Signalled{{"nginx", 0}, {"a:b", syscall.SIGTERM}},
+		"PIDFile": []Signalled{{"/run/app.pid", 0}, {"/run/x:y.pid", syscall.SIGUSR2}}, "Signal": syscall.SIGUSR1,
+		"WebhookURL": []string{"https://user:pw@app:8443/reload?k=v", "http://b/x%2Cy"}, "WebhookMethod": "PUT", "WebhookTimeout": time.Minute,
 		"WebhookCAFile": "/ca/ca.crt", "WebhookTokenFile": "/token/token",
 		"Exec": []string{"nginx", "-s", ""}, "ExecTimeout": time.Second, "Splay": 30 * time.Second, "NotifyFirst": true,
 		"SyncTimeout": 2 * time.Minute, "Events": true, "PprofAddr": "[::1]:6060", "LogLevel": "debug", "LogFormat": "text",
@@ -202,5 +203,22 @@ add to the container of secret-sync:
               fieldPath: metadata.uid`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestItemsWithModes(t *testing.T) {
+	environ(t, "SECRETSYNC_ITEMS=db/a=a:0600,db/b=b:c:40,db/c=d:e,tls/k=x/k:0o640", "SECRETSYNC_SELECTOR=app=x")
+	got := loaded(t)
+	wantItems := map[string]map[string]string{"db": {"a": "a", "b": "b:c", "c": "d:e"}, "tls": {"k": "x/k:0o640"}}
+	if !reflect.DeepEqual(got["Items"], wantItems) {
+		t.Errorf("got items %v, want %v", got["Items"], wantItems)
+	}
+	c, err := Load()
+	wantModes := map[string]map[string]fs.FileMode{"db": {"a": 0o600, "b:c": 0o440}}
+	if err != nil || !reflect.DeepEqual(c.Items.Modes, wantModes) {
+		t.Errorf("got modes %v, %v, want %v", c.Items.Modes, err, wantModes)
+	}
+	for _, wrong := range []string{"0888", "1777", "4755", "99999999999999999999"} {
+		oneMistake(t, []string{"SECRETSYNC_ITEMS=db/a=a:" + wrong, "SECRETSYNC_SELECTOR=app=x"}, "SECRETSYNC_ITEMS", "0 to 0777")
 	}
 }

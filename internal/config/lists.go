@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	slashpath "path"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -15,7 +17,7 @@ import (
 
 const (
 	allowedNames    = "names of Secrets, comma-separated"
-	allowedItems    = "secret/key=path, comma-separated"
+	allowedItems    = "secret/key=path or secret/key=path:0600, comma-separated"
 	allowedKeys     = "secret/key, comma-separated"
 	allowedSelector = "a label selector such as app=db,tier in (a, b)"
 )
@@ -96,14 +98,20 @@ func parseKey(entry string) (secret, key string, err error) {
 // items are paths, by Secret and key.
 type items struct {
 	value[map[string]map[string]string]
+	Modes map[string]map[string]fs.FileMode // of files that have one of their own, by Secret and path
 }
 
 func (i *items) parse(s string) {
-	i.Value = map[string]map[string]string{}
+	i.Value, i.Modes = map[string]map[string]string{}, map[string]map[string]fs.FileMode{}
 	i.list(s, allowedItems, i.add)
 }
 
-// add takes secret/key=path. The path may hold any further = and /.
+// itemMode ends an entry that has a mode: a colon and digits. Another colon
+// belongs to the path.
+var itemMode = regexp.MustCompile(`^(.*):(\d+)$`)
+
+// add takes secret/key=path or secret/key=path:mode. The path may hold any
+// further = and /.
 func (i *items) add(entry string) error {
 	left, path, ok := strings.Cut(entry, "=")
 	if !ok {
@@ -113,7 +121,10 @@ func (i *items) add(entry string) error {
 	if err != nil {
 		return err
 	}
-	path = strings.TrimSpace(path)
+	path, mode, err := splitMode(strings.TrimSpace(path))
+	if err != nil {
+		return err
+	}
 	if err := checkPath(path); err != nil {
 		return err
 	}
@@ -124,7 +135,23 @@ func (i *items) add(entry string) error {
 		i.Value[secret] = map[string]string{}
 	}
 	i.Value[secret][key] = path
+	if mode != 0 {
+		if i.Modes[secret] == nil {
+			i.Modes[secret] = map[string]fs.FileMode{}
+		}
+		i.Modes[secret][path] = mode
+	}
 	return nil
+}
+
+// splitMode takes path:mode apart. mode is 0 for a path without one.
+func splitMode(s string) (path string, mode fs.FileMode, err error) {
+	match := itemMode.FindStringSubmatch(s)
+	if match == nil {
+		return s, 0, nil
+	}
+	mode, err = parseMode(match[2])
+	return match[1], mode, err
 }
 
 // checkPath returns why a path has no place below a Secret's directory.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	neturl "net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	target "github.com/secret-sync/secret-sync/notifier/process"
-	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
 // text is anything.
@@ -75,9 +73,19 @@ func (d *duration) parse(s string) {
 type octal struct{ value[fs.FileMode] }
 
 func (o *octal) parse(s string) {
+	var err error
+	o.Value, err = parseMode(s)
+	o.require(err == nil, allowedMode)
+}
+
+const allowedMode = "an octal number from 0 to 0777, such as 0640"
+
+func parseMode(s string) (fs.FileMode, error) {
 	mode, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
-	o.Value = fs.FileMode(mode) | 0o400
-	o.require(err == nil && mode <= 0o777, "an octal number from 0 to 0777, such as 0640")
+	if err != nil || mode > 0o777 {
+		return 0, errors.New("the mode is not " + allowedMode)
+	}
+	return fs.FileMode(mode) | 0o400, nil
 }
 
 // directory is a clean absolute path. People write a slash at its end.
@@ -114,42 +122,12 @@ func (a *address) parse(s string) {
 	a.require(err == nil && portErr == nil && valid, allowed)
 }
 
-// process is a name to compare with others that have no slash.
-type process struct{ value[string] }
-
-func (p *process) parse(s string) {
-	p.Value = s
-	p.require(!strings.Contains(s, "/"), "the name of a process, without a path")
-}
-
 type signal struct{ value[syscall.Signal] }
 
 func (n *signal) parse(s string) {
 	var err error
 	n.Value, err = target.ParseSignal(s)
 	n.require(err == nil, "a signal's name such as HUP, SIGUSR1 or RTMIN+1, or its number from 1 to 64, but 32 and 33")
-}
-
-// url is where a webhook calls.
-type url struct{ value[string] }
-
-// parse repeats no part of the URL: the errors of net/url do, and those of
-// webhook.ParseURL do not.
-func (u *url) parse(s string) {
-	u.Value = s
-	_, err := webhook.ParseURL(s)
-	if parsed, _ := neturl.Parse(s); err == nil && parsed != nil && !validPort(parsed.Port()) {
-		err = errors.New("its port is not a number from 1 to 65535")
-	}
-	if err != nil {
-		u.reject(s, err.Error(), "http://host/path, https://host/path or unix:///path/to.sock:/url/path")
-	}
-}
-
-// validPort accepts no port, too.
-func validPort(port string) bool {
-	n, err := strconv.ParseUint(port, 10, 16)
-	return port == "" || err == nil && n > 0
 }
 
 type method struct{ value[string] }

@@ -5,6 +5,7 @@ package layout
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -15,11 +16,12 @@ import (
 // Options say which files are wanted.
 type Options struct {
 	Flat         bool
-	Required     []string                     // names of Secrets
-	Optional     []string                     // names of Secrets that may be absent
-	Selector     bool                         // whether there is one
-	Items        map[string]map[string]string // Secret → key → path; a Secret that is not here gives all keys
-	RequiredKeys map[string][]string          // Secret → keys
+	Required     []string                          // names of Secrets
+	Optional     []string                          // names of Secrets that may be absent
+	Selector     bool                              // whether there is one
+	Items        map[string]map[string]string      // Secret → key → path; a Secret that is not here gives all keys
+	Modes        map[string]map[string]fs.FileMode // Secret → path → the file's own mode
+	RequiredKeys map[string][]string               // Secret → keys
 }
 
 // Input is what the files are made from.
@@ -93,7 +95,7 @@ func (p *planner) lay() {
 			p.refuse(*refusal)
 			continue
 		}
-		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content}
+		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content, Modes: p.o.Modes[name]}
 	}
 }
 

@@ -2,6 +2,7 @@ package layout_test
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -270,6 +271,18 @@ func TestMake(t *testing.T) {
 				t.Errorf("waiting: got %q, want %q in it", waiting, c.waiting)
 			}
 		})
+	}
+}
+
+func TestModes(t *testing.T) {
+	o := layout.Options{
+		Required: []string{"db", "tls"},
+		Items:    map[string]map[string]string{"db": {"password": "pw"}},
+		Modes:    map[string]map[string]fs.FileMode{"db": {"pw": 0o600}},
+	}
+	set := layout.Make(o, layout.Input{Snapshot: snapshot("db: password=a user=u; tls: crt=c")}).Set
+	if got := set.Secrets["db"].Modes; len(got) != 1 || got["pw"] != 0o600 || set.Secrets["tls"].Modes != nil {
+		t.Errorf("got %v and %v", got, set.Secrets["tls"].Modes)
 	}
 }
 

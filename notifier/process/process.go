@@ -39,6 +39,16 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// For returns the options of one of several targets, with the signal unless it
+// is 0.
+func (o Options) For(target string, signal syscall.Signal) Options {
+	o.Target = target
+	if signal != 0 {
+		o.Signal = signal
+	}
+	return o
+}
+
 // sender signals a process that was found, once that is safe.
 type sender struct {
 	opts Options

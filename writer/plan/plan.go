@@ -6,6 +6,7 @@ package plan
 
 import (
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 type Files struct {
 	UID, ResourceVersion string                  // go into the record, nothing is derived from them
 	Content              map[string]secret.Value // by clean relative path; no element begins with ".."
+	Modes                map[string]fs.FileMode  // by path, of files that do not have the volume's mode
 }
 
 // Set is what a generation contains, by the name of the Secret.
@@ -27,7 +29,7 @@ type Set struct {
 
 // Equal tells whether the Secret of this name has exactly these files in s.
 func (s Set) Equal(name string, files Files) bool {
-	if len(s.Secrets[name].Content) != len(files.Content) {
+	if len(s.Secrets[name].Content) != len(files.Content) || !maps.Equal(s.Secrets[name].Modes, files.Modes) {
 		return false
 	}
 	for file, value := range files.Content {
@@ -81,11 +83,11 @@ func New(dir string, rec Record, set Set) *Plan {
 			b.directory(&p.Outside, name)
 			b.link(below+DataLink, path.Join("..", DataLink, name))
 		}
-		for file := range s.Files {
+		for file, at := range s.Files {
 			first, _, _ := strings.Cut(file, "/")
 			b.link(below+first, DataLink+"/"+first)
 			if value, ok := set.Secrets[name].Content[file]; ok {
-				b.file(dir+"/"+below+file, value)
+				b.file(Entry{Path: dir + "/" + below + file, Mode: at.mode(rec.FileMode), Data: value})
 			}
 		}
 	}
@@ -99,7 +101,7 @@ func New(dir string, rec Record, set Set) *Plan {
 type builder struct {
 	plan *Plan
 	seen map[string]bool
-	mode fs.FileMode // of files
+	mode fs.FileMode // of files that have none of their own
 }
 
 func (b *builder) add(to *[]Entry, e Entry) {
@@ -117,9 +119,9 @@ func (b *builder) link(name, target string) {
 	b.add(&b.plan.Outside, Entry{Path: name, Mode: fs.ModeSymlink, Target: target})
 }
 
-func (b *builder) file(name string, data secret.Value) {
-	b.add(&b.plan.Inside, Entry{Path: name, Mode: b.mode, Data: data})
-	for d := path.Dir(name); !b.seen[d]; d = path.Dir(d) {
+func (b *builder) file(e Entry) {
+	b.add(&b.plan.Inside, e)
+	for d := path.Dir(e.Path); !b.seen[d]; d = path.Dir(d) {
 		b.directory(&b.plan.Inside, d)
 	}
 }

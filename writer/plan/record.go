@@ -46,9 +46,18 @@ type SecretRecord struct {
 // PathRecord has generations: since when the path is there, and since when it
 // is as it is (for one that was removed: since when it is gone).
 type PathRecord struct {
-	Secret  string `json:"secret,omitempty"` // only of a removed path
-	Added   uint64 `json:"added"`
-	Changed uint64 `json:"changed"`
+	Secret  string      `json:"secret,omitempty"` // only of a removed path
+	Added   uint64      `json:"added"`
+	Changed uint64      `json:"changed"`
+	Mode    fs.FileMode `json:"mode,omitempty"` // of its own; 0: the record's FileMode
+}
+
+// mode is that of the file, when others have the mode common.
+func (r PathRecord) mode(common fs.FileMode) fs.FileMode {
+	if r.Mode != 0 {
+		return r.Mode
+	}
+	return common
 }
 
 // JSON is what the record's file contains.
@@ -68,7 +77,7 @@ func ParseRecord(data []byte) (Record, error) {
 	case err != nil:
 	case r.Format != Format || r.Generation == 0 || r.Generation > MaxGeneration:
 		err = fmt.Errorf("format %d, generation %d: not written by this version", r.Format, r.Generation)
-	case r.FileMode&^0o777 != 0 || r.FileMode&0o400 == 0:
+	case !validMode(r.FileMode):
 		err = fmt.Errorf("mode %o is not one of files", uint32(r.FileMode))
 	default:
 		err = r.Validate()
@@ -96,8 +105,8 @@ func Next(old *Record, was Set, number uint64, set Set, flat bool, mode fs.FileM
 		r.Since = 0 // an empty volume: all that there is was added
 	}
 	for name, files := range set.Secrets {
-		same := func(file string) bool { // as in old
-			return old.FileMode == mode && was.has(name, file, files.Content[file])
+		same := func(file string, at, before PathRecord) bool { // as in old
+			return before.mode(old.FileMode) == at.mode(mode) && was.has(name, file, files.Content[file])
 		}
 		r.Secrets[name] = r.secret(name, files, before, same)
 	}
@@ -106,14 +115,14 @@ func Next(old *Record, was Set, number uint64, set Set, flat bool, mode fs.FileM
 }
 
 // secret gives the record of one Secret, and takes its paths out of before.
-func (r *Record) secret(name string, files Files, before map[string]PathRecord, same func(file string) bool) SecretRecord {
+func (r *Record) secret(name string, files Files, before map[string]PathRecord, same func(file string, at, before PathRecord) bool) SecretRecord {
 	s := SecretRecord{UID: files.UID, ResourceVersion: files.ResourceVersion, Files: map[string]PathRecord{}}
 	for file := range files.Content {
 		p := Path(r.Flat, name, file)
-		at := PathRecord{Added: r.Generation, Changed: r.Generation}
+		at := PathRecord{Added: r.Generation, Changed: r.Generation, Mode: files.Modes[file]}
 		if was, ok := before[p]; ok {
 			at.Added = was.Added
-			if was.Secret == name && same(file) {
+			if was.Secret == name && same(file, at, was) {
 				at.Changed = was.Changed
 			}
 		}

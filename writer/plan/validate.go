@@ -26,6 +26,9 @@ func (r *Record) Validate() error {
 		}
 		for _, file := range slices.Sorted(maps.Keys(r.Secrets[name].Files)) {
 			p := Path(r.Flat, name, file)
+			if mode := r.Secrets[name].Files[file].Mode; mode != 0 && !validMode(mode) {
+				return fmt.Errorf("mode %o of %q of Secret %q is not one of files", uint32(mode), file, name)
+			}
 			if !ValidPath(file) || len(p) > maxPath {
 				return fmt.Errorf("%q of Secret %q cannot be a path in the volume", file, name)
 			}
@@ -36,6 +39,10 @@ func (r *Record) Validate() error {
 	}
 	return nil
 }
+
+// validMode tells whether a file may have these permissions: the owner may read,
+// and there are no other bits.
+func validMode(mode fs.FileMode) bool { return mode&^0o777 == 0 && mode&0o400 != 0 }
 
 // claim takes p for a file, and its parents for directories.
 func claim(kinds map[string]string, p string) error {

@@ -95,7 +95,7 @@ func TestMistakes(t *testing.T) {
 			"SECRETSYNC_LAYOUT": "round", "SECRETSYNC_SETTLE": "soon", "SECRETSYNC_FILE_MODE": "999",
 			"SECRETSYNC_WEBHOOK_URL": "ftp://x", "SECRETSYNC_ITEMS": "db/k=../k", "SECRETSYNC_SIGNAL": "LOUD",
 		}, []string{"SECRETSYNC_LAYOUT", "SECRETSYNC_SETTLE", "SECRETSYNC_FILE_MODE", "SECRETSYNC_WEBHOOK_URL", "SECRETSYNC_ITEMS", "SECRETSYNC_SIGNAL"}},
-		{"both ways to a process", st.Env{"SECRETSYNC_PROCESS": "a", "SECRETSYNC_PID_FILE": "/p"}, []string{"SECRETSYNC_PROCESS", "SECRETSYNC_PID_FILE"}},
+		{"several targets", st.Env{"SECRETSYNC_PROCESS": "a:USR9,b", "SECRETSYNC_PID_FILE": "/p,q"}, []string{"SECRETSYNC_PROCESS", "USR9", "SECRETSYNC_PID_FILE"}},
 		{"no such kubeconfig", st.Env{"KUBECONFIG": "/no/such/kubeconfig"}, []string{"/no/such/kubeconfig"}},
 		{"a kubeconfig that is none", st.Env{"KUBECONFIG": "/proc/self/status"}, []string{"/proc/self/status"}},
 	}

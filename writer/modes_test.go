@@ -1,0 +1,93 @@
+package writer
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// withMode gives a file of Files a mode of its own.
+func withMode(f Files, path string, mode fs.FileMode) Files {
+	f.Modes = map[string]fs.FileMode{path: mode}
+	return f
+}
+
+func modeOf(t *testing.T, dir, path string) fs.FileMode {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(dir, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode()
+}
+
+// TestModePerFile: a file with a mode of its own has it from the first moment, a
+// change of that alone is a new generation, and a repair puts it back.
+func TestModePerFile(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	key := func(mode fs.FileMode) Set {
+		return one("ssh", withMode(files("1", "id", "private", "id.pub", "public"), "id", mode))
+	}
+	want := func(id fs.FileMode) {
+		t.Helper()
+		if got := modeOf(t, dir, "ssh/id"); got != id {
+			t.Errorf("id: got mode %o, want %o", got, id)
+		}
+		if got := modeOf(t, dir, "ssh/id.pub"); got != 0o644 {
+			t.Errorf("id.pub: got mode %o, want 644", got)
+		}
+	}
+	publish(t, w, key(0o600))
+	want(0o600)
+	if n := publish(t, w, key(0o600)); n != 1 {
+		t.Errorf("the same again: got generation %d, want 1", n)
+	}
+	if n := publish(t, w, key(0o400)); n != 2 {
+		t.Errorf("another mode: got generation %d, want 2", n)
+	}
+	want(0o400)
+	if got, want := w.ChangesSince(1).Changed, []string{"ssh/id"}; !slices.Equal(got, want) {
+		t.Errorf("changed: got %q, want %q", got, want)
+	}
+	if got := w.State().Secrets["ssh"].Generation; got != 2 {
+		t.Errorf("the Secret is as it is since generation %d, want 2", got)
+	}
+
+	must(os.Chmod(filepath.Join(dir, "ssh/id"), 0o644))
+	if _, err := w.repair(); err != nil {
+		t.Fatal(err)
+	}
+	want(0o400)
+	shut(t, w)
+
+	w = open(t, testOptions(t, dir)) // the record has it
+	if n := publish(t, w, key(0o400)); n != 2 {
+		t.Errorf("after a restart: got generation %d, want 2", n)
+	}
+	want(0o400)
+	if n := publish(t, w, one("ssh", files("1", "id", "private", "id.pub", "public"))); n != 3 {
+		t.Errorf("without a mode of its own: got generation %d, want 3", n)
+	}
+	want(0o644)
+}
+
+// TestModePerFileAfterARestartWithAnother: the version is the same, the mode is not.
+func TestModePerFileAfterARestartWithAnother(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, one("ssh", withMode(files("1", "id", "private"), "id", 0o600)))
+	shut(t, w)
+	opts := testOptions(t, dir)
+	opts.FileMode = 0o600 // for all, so that the file is as before
+	w = open(t, opts)
+	publish(t, w, one("ssh", files("1", "id", "private")))
+	if got := modeOf(t, dir, "ssh/id"); got != 0o600 {
+		t.Errorf("got mode %o, want 600", got)
+	}
+	if got, want := w.ChangesSince(1).Changed, []string{}; !slices.Equal(got, want) {
+		t.Errorf("changed: got %q, want %q", got, want)
+	}
+}
