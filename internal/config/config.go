@@ -67,7 +67,7 @@ type Config struct {
 	SyncTimeout duration `envconfig:"SECRETSYNC_SYNC_TIMEOUT" default:"0s" desc:"exit 1 if there is no first complete generation by then; 0s: never"`
 	Events      boolean  `envconfig:"SECRETSYNC_EVENTS" default:"false" desc:"write Events on the Pod (published, refused, notify failing)"`
 
-	HTTPAddr  address `envconfig:"SECRETSYNC_HTTP_ADDR" default:":29808" empty:"yes" desc:"/livez, /readyz and /metrics; empty: no server"`
+	HTTPAddr  address `envconfig:"SECRETSYNC_HTTP_ADDR" default:":29808" empty:"yes" desc:"/livez, /readyz, /metrics and /status; empty: no server"`
 	PprofAddr address `envconfig:"SECRETSYNC_PPROF_ADDR" loopback:"yes" desc:"pprof, loopback addresses only"`
 	LogLevel  choice  `envconfig:"SECRETSYNC_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" desc:"debug, info, warn or error"`
 	LogFormat choice  `envconfig:"SECRETSYNC_LOG_FORMAT" default:"json" oneof:"json,text" desc:"json or text"`
