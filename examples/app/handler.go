@@ -20,12 +20,12 @@ func handler(p *pool.Pool) http.Handler {
 		_ = json.NewEncoder(w).Encode(p.Status())
 	})
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, r *http.Request) {
+		// Not 2xx, and the sidecar asks again. The reason is in our log.
 		if err := reload(r.Context(), p, "webhook"); err != nil {
-			// Not 2xx, so the sidecar asks again. The reason is in our log.
 			http.Error(w, "reload failed, the old connections stay", http.StatusInternalServerError)
-			return
+		} else if err := p.Drained(r.Context()); err == nil { // else the caller has gone
+			w.WriteHeader(http.StatusNoContent)
 		}
-		w.WriteHeader(http.StatusNoContent)
 	})
 	return mux
 }

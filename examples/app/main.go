@@ -5,7 +5,7 @@
 //
 //	GET  /query      asks the database something
 //	GET  /status     who is connected, and since when
-//	POST /-/reload   204 once the newest credentials are in use, else 500
+//	POST /-/reload   204 once the newest credentials are in use and no older ones, else 500
 //
 // The environment: APP_DATABASE, a URL without a user, as mysql://HOST:PORT/NAME
 // or postgres://HOST:PORT/NAME; APP_CREDENTIALS, the folder of the Secret;

@@ -64,10 +64,11 @@ type database struct {
 	postgres bool
 	admin    *sql.DB
 	users    [2]string // used in turn
-	created  []string  // statements that undo what was made
+	present  map[string]bool
+	created  []string // statements that undo what was made
 }
 
-// openDatabase connects, and makes the table and the two users.
+// openDatabase connects, and makes the table.
 func openDatabase(ctx context.Context, adminURL, suffix string) (*database, error) {
 	u, err := url.Parse(adminURL)
 	if err != nil || u.User == nil {
@@ -76,7 +77,7 @@ func openDatabase(ctx context.Context, adminURL, suffix string) (*database, erro
 	password, _ := u.User.Password()
 	admin := pool.Credentials{Username: u.User.Username(), Password: password}
 	u.User = nil
-	d := &database{url: u.String(), postgres: strings.HasPrefix(u.Scheme, "postgres"), users: [2]string{"app_a" + suffix, "app_b" + suffix}}
+	d := &database{url: u.String(), postgres: strings.HasPrefix(u.Scheme, "postgres"), users: [2]string{"app_a" + suffix, "app_b" + suffix}, present: map[string]bool{}}
 	connector, err := pool.Connector(d.url, admin)
 	if err != nil {
 		return nil, err
@@ -96,19 +97,44 @@ func (d *database) create(ctx context.Context) error {
 	if err := d.exec(ctx, "INSERT INTO secretsync_items VALUES (1), (2), (3)"); err != nil {
 		return err
 	}
-	for _, user := range d.users {
-		create, drop := "CREATE USER "+d.name(user)+" IDENTIFIED BY ", "DROP USER "+d.name(user)
-		if d.postgres {
-			create, drop = "CREATE ROLE "+d.name(user)+" LOGIN PASSWORD ", "DROP OWNED BY "+d.name(user)+"; DROP ROLE "+d.name(user)
-		}
-		if err := d.make(ctx, create+"'"+rand.Text()+"'", drop); err != nil {
-			return err
-		}
-		if err := d.exec(ctx, "GRANT SELECT ON secretsync_items TO "+d.name(user)); err != nil {
+	return nil
+}
+
+// other is the user that is not this one.
+func (d *database) other(user string) string {
+	if user == d.users[0] {
+		return d.users[1]
+	}
+	return d.users[0]
+}
+
+// createUser makes a user that may read the table.
+func (d *database) createUser(ctx context.Context, c pool.Credentials) error {
+	create := "CREATE USER " + d.name(c.Username) + " IDENTIFIED BY "
+	if d.postgres {
+		create = "CREATE ROLE " + c.Username + " LOGIN PASSWORD "
+	}
+	if err := d.exec(ctx, create+"'"+c.Password+"'"); err != nil {
+		return err
+	}
+	d.present[c.Username] = true
+	return d.exec(ctx, "GRANT SELECT ON secretsync_items TO "+d.name(c.Username))
+}
+
+// dropUser removes a user; nobody can connect as it from then on.
+func (d *database) dropUser(ctx context.Context, user string) error {
+	if d.postgres {
+		if err := d.exec(ctx, "DROP OWNED BY "+user); err != nil {
 			return err
 		}
 	}
-	return nil
+	drop := "DROP USER "
+	if d.postgres {
+		drop = "DROP ROLE "
+	}
+	err := d.exec(ctx, drop+d.name(user))
+	delete(d.present, user)
+	return err
 }
 
 func (d *database) name(user string) string {
@@ -116,14 +142,6 @@ func (d *database) name(user string) string {
 		return user
 	}
 	return "'" + user + "'@'%'"
-}
-
-// setPassword gives a user a new password; connections that are open stay open.
-func (d *database) setPassword(ctx context.Context, user, password string) error {
-	if d.postgres {
-		return d.exec(ctx, "ALTER ROLE "+user+" PASSWORD '"+password+"'")
-	}
-	return d.exec(ctx, "ALTER USER "+d.name(user)+" IDENTIFIED BY '"+password+"'")
 }
 
 // refused checks that credentials do not open a connection any more.
@@ -161,6 +179,9 @@ func (d *database) exec(ctx context.Context, statement string) error {
 // close removes what was made, which matters in a real database only.
 func (d *database) close() error {
 	var errs error
+	for user := range d.present {
+		errs = errors.Join(errs, d.dropUser(context.Background(), user))
+	}
 	for i := len(d.created) - 1; i >= 0; i-- {
 		errs = errors.Join(errs, d.exec(context.Background(), d.created[i]))
 	}

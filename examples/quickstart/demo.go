@@ -24,8 +24,9 @@ import (
 const (
 	secretName = "db"
 	account    = "quickstart"
-	// minAge is the default of SECRETSYNC_PROCESS_MIN_AGE, which is left as it is.
-	minAge = 5 * time.Second
+	waiter     = "rotation"       // the account of `secret-sync wait`
+	labels     = "app=quickstart" // of the replicas
+	replicas   = 3
 )
 
 // demo is everything that runs, in the order in which it is started.
@@ -34,25 +35,20 @@ type demo struct {
 	undo    []func() error // what cleanUp does, last first
 
 	work      string // binaries and kubeconfigs
-	dir       string // the volume
 	cluster   *controlplane.Cluster
 	namespace string
 	database  *database
 	current   pool.Credentials // what the Secret holds
 
-	sidecar, app       *childprocess.Process
-	sidecarLog, appLog childprocess.Log
-	appStarted         time.Time
-	appURL, sidecarURL string
-	observer           *observer
-	load               *load
-	rotations          []rotation
+	replicas  []*replica
+	waitAs    string // the kubeconfig of waiter
+	rotations []rotation
 }
 
 func (d *demo) setUp(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		d.makeFolders, d.buildBinaries, d.startCluster, d.startDatabase,
-		d.makeNamespace, d.startSidecar, d.startApp, d.startLoad,
+		d.makeFolder, d.buildBinaries, d.startCluster, d.startDatabase,
+		d.makeNamespace, d.grantAccounts, d.startReplicas,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -73,18 +69,13 @@ func (d *demo) cleanUp() error {
 
 func (d *demo) later(f func() error) { d.undo = append(d.undo, f) }
 
-// makeFolders prefers a memory file system for the volume, as in a Pod.
-func (d *demo) makeFolders(context.Context) error {
+func (d *demo) makeFolder(context.Context) error {
 	var err error
 	if d.work, err = os.MkdirTemp("", "secret-sync-quickstart-"); err != nil {
 		return err
 	}
 	d.later(func() error { return os.RemoveAll(d.work) })
-	if d.dir, err = os.MkdirTemp("/dev/shm", "secret-sync-quickstart-"); err != nil {
-		d.dir, err = os.MkdirTemp("", "secret-sync-quickstart-volume-")
-	}
-	d.later(func() error { return os.RemoveAll(d.dir) })
-	return err
+	return nil
 }
 
 func (d *demo) buildBinaries(ctx context.Context) error {
@@ -92,16 +83,12 @@ func (d *demo) buildBinaries(ctx context.Context) error {
 	if _, err := build.Sidecar(ctx, d.work); err != nil {
 		return err
 	}
-	if err := build.App(ctx, filepath.Join(d.work, d.appName())); err != nil {
+	if err := build.App(ctx, filepath.Join(d.work, "app")); err != nil {
 		return err
 	}
 	d.step(started, "build", "secret-sync and the app")
 	return nil
 }
-
-// appName is what the sidecar looks for among the processes, so it must be one
-// that no second quickstart has; the kernel keeps 15 characters of it.
-func (d *demo) appName() string { return fmt.Sprintf("app-%d", os.Getpid()) }
 
 func (d *demo) startCluster(ctx context.Context) error {
 	started := time.Now()
@@ -147,7 +134,7 @@ func (d *demo) startDatabase(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the database: %w", err)
 	}
-	d.step(started, "database", "%s: users %s and %s", what, d.database.users[0], d.database.users[1])
+	d.step(started, "database", "%s: users %s and %s in turn", what, d.database.users[0], d.database.users[1])
 	return nil
 }
 
@@ -165,7 +152,7 @@ func (d *demo) makeNamespace(ctx context.Context) error {
 		return namespaces.Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
 	})
 	first := pool.Credentials{Username: d.database.users[0], Password: rand.Text()}
-	if err := d.database.setPassword(ctx, first.Username, first.Password); err != nil {
+	if err := d.database.createUser(ctx, first); err != nil {
 		return err
 	}
 	if err := d.putSecret(ctx, first); err != nil {
@@ -176,59 +163,25 @@ func (d *demo) makeNamespace(ctx context.Context) error {
 	return nil
 }
 
-// startSidecar runs secret-sync as a service account that may do what the
-// sidecar itself says it needs, and no more.
-func (d *demo) startSidecar(ctx context.Context) error {
-	started := time.Now()
-	kubeconfig, err := d.cluster.TokenKubeconfig(ctx, d.namespace, account)
-	if err != nil {
-		return err
-	}
-	addr, err := freeAddr()
-	if err != nil {
-		return err
-	}
-	d.sidecarURL = "http://" + addr
-	binary := filepath.Join(d.work, "secret-sync")
-	env := []string{
-		"KUBECONFIG=" + kubeconfig,
-		"POD_NAMESPACE=" + d.namespace,
-		"SECRETSYNC_SECRETS=" + secretName,
-		"SECRETSYNC_DIR=" + d.dir,
-		"SECRETSYNC_PROCESS=" + d.appName(),
-		"SECRETSYNC_HTTP_ADDR=" + addr,
-	}
-	if err := d.grant(ctx, binary, env); err != nil {
-		return err
-	}
-	if d.observer, err = newObserver(d.dir); err != nil {
-		return err
-	}
-	d.sidecarLog.Line = d.show("sidecar")
-	cmd := exec.Command(binary)
-	cmd.Env, cmd.Stdout, cmd.Stderr = env, &d.sidecarLog, &d.sidecarLog
-	if d.sidecar, err = childprocess.Start(cmd); err != nil {
-		return err
-	}
-	d.later(d.stopSidecar)
-	if err := d.waitUntilReady(ctx, binary, env); err != nil {
-		return err
-	}
-	d.step(started, "sidecar", "pid %d, files in %s/%s", d.sidecar.PID(), d.dir, secretName)
-	return nil
-}
+// binary is that of secret-sync.
+func (d *demo) binary() string { return filepath.Join(d.work, "secret-sync") }
 
-// stopSidecar ends it as the kubelet does, and minds how it ended.
-func (d *demo) stopSidecar() error {
-	if d.sidecar.Stop(5*time.Second) && d.sidecar.ExitCode() != 0 {
-		return fmt.Errorf("the sidecar ended: %s", d.sidecar.State())
+// grantAccounts lets the sidecars' account do what secret-sync says it needs, and
+// that of the rotation what `secret-sync wait` needs; both no more.
+func (d *demo) grantAccounts(ctx context.Context) (err error) {
+	if d.waitAs, err = d.cluster.TokenKubeconfig(ctx, d.namespace, waiter); err != nil {
+		return err
 	}
-	return nil
+	env := []string{"POD_NAMESPACE=" + d.namespace, "SECRETSYNC_SECRETS=" + secretName}
+	if err := d.grant(ctx, env, "rbac", account); err != nil {
+		return err
+	}
+	return d.grant(ctx, nil, "rbac", "--wait", waiter, "--secret", secretName, "-n", d.namespace)
 }
 
 // grant applies what `secret-sync rbac` prints.
-func (d *demo) grant(ctx context.Context, binary string, env []string) error {
-	cmd := exec.CommandContext(ctx, binary, "rbac", account)
+func (d *demo) grant(ctx context.Context, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, d.binary(), args...)
 	cmd.Env = env
 	manifest, err := cmd.Output()
 	if err != nil {
@@ -239,25 +192,4 @@ func (d *demo) grant(ctx context.Context, binary string, env []string) error {
 		return fmt.Errorf("secret-sync rbac: %w", err)
 	}
 	return controlplane.Apply(ctx, d.cluster.Config, d.namespace, manifest, false)
-}
-
-// waitUntilReady does what the startup probe of the Pod does.
-func (d *demo) waitUntilReady(ctx context.Context, binary string, env []string) error {
-	timeout := time.After(30 * time.Second)
-	for {
-		cmd := exec.CommandContext(ctx, binary, "ready")
-		cmd.Env = env
-		if cmd.Run() == nil {
-			return nil
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-timeout:
-			return fmt.Errorf("the sidecar is not ready within 30 s%s", d.lastWords())
-		case <-d.sidecar.Done():
-			return fmt.Errorf("the sidecar ended: %s%s", d.sidecar.State(), d.lastWords())
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

@@ -2,11 +2,12 @@
 //
 //	go run -C examples ./quickstart
 //
-// It starts a real etcd and kube-apiserver, a database, the sidecar with a
-// service account that may do just what `secret-sync rbac` asks for, an app, and
-// a load of queries. Then it rotates the database password, as real rotations do
-// with two users in turn, and shows what happens when. At the end every old
-// password is refused by the database and no query may have failed.
+// It starts a real etcd and kube-apiserver, a database, and three replicas of a
+// sidecar, with a service account that may do just what `secret-sync rbac` asks
+// for, and of an app under a load of queries. Then it rotates the database
+// credentials: it makes a new user, changes the Secret, waits with `secret-sync
+// wait` until every app has reloaded, and drops the old user at once. It shows
+// what happens when, and no query may fail.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -66,7 +68,7 @@ func newFlags(o *options) *flag.FlagSet {
 	flags.BoolVar(&o.once, "once", false, "end after the rotations: exit 0, or 1 if a query failed")
 	flags.IntVar(&o.rotations, "rotations", 6, "how many `times` to rotate")
 	flags.DurationVar(&o.interval, "interval", time.Second, "how long to load the app between two rotations")
-	flags.IntVar(&o.workers, "workers", 8, "how many clients the app has at once")
+	flags.IntVar(&o.workers, "workers", 4, "how many clients each app has at once")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "use the cluster of this `file`, in a namespace of its own, which is removed at the end")
 	flags.StringVar(&o.dsn, "dsn", "", "use this database: a `URL` with a user that may create users,\nmysql://root:PASSWORD@HOST:3306/NAME or postgres://postgres:PASSWORD@HOST/NAME?sslmode=…")
 	flags.BoolVar(&o.verbose, "v", false, "show the logs of the sidecar, the app and the database")
@@ -87,6 +89,24 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	return d.stayUp(ctx)
+}
+
+// show gives what prints a process's log lines when they are asked for.
+func (d *demo) show(name string) func(string) {
+	if !d.options.verbose {
+		return func(string) {}
+	}
+	return func(line string) { fmt.Fprintf(os.Stderr, "%13s | %s\n", name, line) }
+}
+
+// freeAddr is a free port of a loopback address.
+func freeAddr(host string) (string, error) {
+	l, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }
 
 // endOnSignal cleans up at the first signal, and does not wait for that after a

@@ -23,7 +23,6 @@ type observer struct {
 	watcher *fsnotify.Watcher
 	mu      sync.Mutex
 	events  []event
-	changed chan struct{} // closed, and another in its place, at each event
 }
 
 // newObserver watches dir, where the sidecar will put ..data.
@@ -36,7 +35,7 @@ func newObserver(dir string) (*observer, error) {
 		w.Close()
 		return nil, fmt.Errorf("watch %s: %w", dir, err)
 	}
-	o := &observer{watcher: w, changed: make(chan struct{})}
+	o := &observer{watcher: w}
 	go o.watch()
 	return o, nil
 }
@@ -70,20 +69,17 @@ func (o *observer) add(e event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.events = append(o.events, e)
-	close(o.changed)
-	o.changed = make(chan struct{})
 }
 
-// since gives the events from at on, and a channel that closes when there is one
-// more. Clocks of one machine are compared, so the times fit.
-func (o *observer) since(at time.Time) ([]event, <-chan struct{}) {
+// since gives the events from at on. Clocks of one machine are compared, so the
+// times fit.
+func (o *observer) since(at time.Time) (events []event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var events []event
 	for _, e := range o.events {
 		if !e.at.Before(at) {
 			events = append(events, e)
 		}
 	}
-	return events, o.changed
+	return events
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
+	"os/exec"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,16 +16,17 @@ import (
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 )
 
-// pickUp is how long a rotation may take to reach the app.
-const pickUp = 15 * time.Second
+// pickUp is how long a rotation may take to reach all apps.
+const pickUp = "15s"
 
 // rotation is what was seen of one. Durations are from the API server's answer,
-// which an event may just precede: the watch and the answer run side by side.
+// which an event may just precede: the watch and the answer run side by side. Of
+// what each replica does, they are those of the last one.
 type rotation struct {
 	user                string
 	changed             time.Time
 	swapped, told, pool time.Duration
-	refused             bool
+	waited, dropped     time.Duration
 	queries, failed     int64
 }
 
@@ -40,46 +42,59 @@ func (d *demo) rotateAll(ctx context.Context) error {
 
 // rotate is one rotation:
 //
-//  1. the user that nobody uses gets a new password,
+//  1. a new user with a new password is made,
 //  2. the Secret gets that user and password,
-//  3. the app changes to new connections: this is what secret-sync is for; and
-//     lets the queries of the old ones end,
-//  4. the other user's password is changed, so that the old one is refused,
-//  5. the load goes on, and connections keep opening, so that an old password
-//     that is still in use somewhere would show.
+//  3. `secret-sync wait` returns when every app has changed to new connections,
+//     and has closed its old ones: the apps say so to their sidecars,
+//  4. the old user is dropped at once,
+//  5. the load goes on, and connections keep opening, so that an old user that is
+//     still in use somewhere would show.
 func (d *demo) rotate(ctx context.Context) error {
-	user := d.database.users[(len(d.rotations)+1)%2]
-	next := pool.Credentials{Username: user, Password: rand.Text()}
-	if err := d.database.setPassword(ctx, next.Username, next.Password); err != nil { // 1
+	next := pool.Credentials{Username: d.database.other(d.current.Username), Password: rand.Text()}
+	if err := d.database.createUser(ctx, next); err != nil { // 1
 		return err
 	}
 	before := time.Now()
 	if err := d.putSecret(ctx, next); err != nil { // 2
 		return err
 	}
-	r := rotation{user: user, changed: time.Now()}
-	if err := d.waitForPool(ctx, before, &r); err != nil { // 3
+	r := rotation{user: next.Username, changed: time.Now()}
+	if err := d.wait(ctx); err != nil { // 3
 		return err
 	}
-	if err := d.waitForDrain(ctx); err != nil {
-		return err
-	}
+	r.waited = time.Since(r.changed)
 	old := d.current
 	d.current = next
-	if err := d.database.setPassword(ctx, old.Username, rand.Text()); err != nil { // 4
+	if err := d.database.dropUser(ctx, old.Username); err != nil { // 4
 		return err
 	}
+	r.dropped = time.Since(r.changed)
 	if err := d.database.refused(ctx, old); err != nil {
 		return err
 	}
-	r.refused = true
+	if err := d.note(&r, before); err != nil {
+		return err
+	}
 	if err := sleep(ctx, d.options.interval); err != nil { // 5
 		return err
 	}
-	r.queries, r.failed = d.load.done.Load(), d.load.failed.Load()
+	r.queries, r.failed = d.queries()
 	d.rotations = append(d.rotations, r)
 	d.printRotation(len(d.rotations), r)
 	return nil
+}
+
+// wait is `secret-sync wait`, as the rotation's own account.
+func (d *demo) wait(ctx context.Context) error {
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, d.binary(), "wait",
+		"--secret", secretName, "--selector", labels, "-n", d.namespace, "--direct", "--timeout", pickUp)
+	cmd.Env = []string{"KUBECONFIG=" + d.waitAs}
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("secret-sync wait: %w\n%s%s", err, out.String(), d.lastLines())
+	}
+	return ctx.Err()
 }
 
 // putSecret creates or updates the Secret.
@@ -96,65 +111,44 @@ func (d *demo) putSecret(ctx context.Context, c pool.Credentials) error {
 	return err
 }
 
-// waitForPool waits until the app has connections of r's user.
-func (d *demo) waitForPool(ctx context.Context, from time.Time, r *rotation) error {
-	timeout := time.After(pickUp)
-	for {
-		events, more := d.observer.since(from)
-		if slices.ContainsFunc(events, func(e event) bool { return e.kind == "pool" && e.user == r.user }) {
-			for _, e := range slices.Backward(events) { // the first of each kind stays
-				r.note(e)
+// note takes from what was seen since the change when the last replica did what.
+func (d *demo) note(r *rotation, since time.Time) error {
+	for _, replica := range d.replicas {
+		events := replica.observer.since(since)
+		first := map[string]time.Time{} // a repetition is not the change
+		for _, e := range events {
+			if _, ok := first[e.kind]; !ok && (e.kind != "pool" || e.user == r.user) {
+				first[e.kind] = e.at
 			}
-			return nil
 		}
-		select {
-		case <-more:
-		case <-timeout:
-			return fmt.Errorf("the app did not change to %s within %s%s", r.user, pickUp, d.lastWords())
-		case <-d.sidecar.Done():
-			return fmt.Errorf("the sidecar ended: %s%s", d.sidecar.State(), d.lastWords())
-		case <-d.app.Done():
-			return fmt.Errorf("the app ended: %s%s", d.app.State(), d.lastWords())
-		case <-ctx.Done():
-			return ctx.Err()
+		if first["pool"].IsZero() {
+			return fmt.Errorf("secret-sync wait returned before %s changed to %s%s", replica.name, r.user, replica.lastLines())
+		}
+		for kind, to := range map[string]*time.Duration{"swapped": &r.swapped, "told": &r.told, "pool": &r.pool} {
+			*to = max(*to, first[kind].Sub(r.changed))
 		}
 	}
+	return nil
 }
 
-// waitForDrain waits until the app's old connections are closed. Until then a
-// query that began on them may open one more, with the old password.
-func (d *demo) waitForDrain(ctx context.Context) error {
-	deadline := time.Now().Add(pickUp)
-	for {
-		status, err := d.status(ctx)
-		if err == nil && status.Draining == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the app has not drained its old connections within %s: %+v, %w%s", pickUp, status, err, d.lastWords())
-		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
-			return err
-		}
+// queries counts those of all replicas.
+func (d *demo) queries() (done, failed int64) {
+	for _, r := range d.replicas {
+		done += r.load.done.Load()
+		failed += r.load.failed.Load()
 	}
-}
-
-func (r *rotation) note(e event) {
-	after := e.at.Sub(r.changed)
-	switch e.kind {
-	case "swapped":
-		r.swapped = after
-	case "told":
-		r.told = after
-	case "pool":
-		r.pool = after
-	}
+	return done, failed
 }
 
 // verdict is an error if a query failed.
 func (d *demo) verdict() error {
-	if n := d.load.failed.Load(); n > 0 {
-		return fmt.Errorf("%d queries failed, the first: %w", n, d.load.firstError())
+	for _, r := range d.replicas {
+		if r.load == nil {
+			continue
+		}
+		if n := r.load.failed.Load(); n > 0 {
+			return fmt.Errorf("%d queries of %s failed, the first: %w", n, r.name, r.load.firstError())
+		}
 	}
 	return nil
 }

@@ -137,6 +137,19 @@ func (p *Pool) Status() Status {
 	return Status{p.current.credentials.Username, p.current.since, p.draining.Load()}
 }
 
+// Drained waits until the connections of all former credentials are closed: from
+// then on nothing uses an old password.
+func (p *Pool) Drained(ctx context.Context) error {
+	for p.draining.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("old connections are still in use: %w", ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
 // Close waits for the present users and closes their connections.
 func (p *Pool) Close() error {
 	p.mu.Lock()

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+)
+
+// sidecarPort is where `secret-sync wait` asks.
+const sidecarPort = "29808"
+
+// replica is one Pod: an object with an address of the loopback range, and the
+// processes that its containers would be.
+type replica struct {
+	name, address string
+	dir           string // the volume
+	kubeconfig    string
+	appURL        string
+
+	sidecar, app       *childprocess.Process
+	sidecarLog, appLog childprocess.Log
+	observer           *observer
+	load               *load
+}
+
+func (d *demo) startReplicas(ctx context.Context) error {
+	started := time.Now()
+	kubeconfig, err := d.cluster.TokenKubeconfig(ctx, d.namespace, account)
+	if err != nil {
+		return err
+	}
+	for i := range replicas {
+		// Two quickstarts at once have addresses of their own.
+		address := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>8&0x7f, os.Getpid()&0xff, i+1)
+		r := &replica{name: fmt.Sprintf("app-%d", i+1), address: address, kubeconfig: kubeconfig}
+		d.replicas = append(d.replicas, r)
+		for _, step := range []func(context.Context, *replica) error{d.makeVolume, d.startSidecar, d.startApp, d.makePod} {
+			if err := step(ctx, r); err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+		}
+		r.load = startLoad(r.appURL+"/query", d.options.workers)
+		d.later(func() error { r.load.stop(); return nil })
+	}
+	d.step(started, "replicas", "%d of sidecar and app, with %d clients each", replicas, d.options.workers)
+	return nil
+}
+
+// makeVolume prefers a memory file system, as in a Pod.
+func (d *demo) makeVolume(_ context.Context, r *replica) (err error) {
+	if r.dir, err = os.MkdirTemp("/dev/shm", "secret-sync-quickstart-"); err != nil {
+		r.dir, err = os.MkdirTemp("", "secret-sync-quickstart-volume-")
+	}
+	d.later(func() error { return os.RemoveAll(r.dir) })
+	return err
+}
+
+// startSidecar runs secret-sync as the account that grantAccounts made.
+func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
+	addr, err := freeAddr(r.address)
+	if err != nil {
+		return err
+	}
+	r.appURL = "http://" + addr
+	env := []string{
+		"KUBECONFIG=" + r.kubeconfig,
+		"POD_NAMESPACE=" + d.namespace,
+		"POD_NAME=" + r.name,
+		"SECRETSYNC_SECRETS=" + secretName,
+		"SECRETSYNC_DIR=" + r.dir,
+		"SECRETSYNC_WEBHOOK_URL=" + r.appURL + "/-/reload",
+		"SECRETSYNC_HTTP_ADDR=" + r.address + ":" + sidecarPort,
+	}
+	if r.observer, err = newObserver(r.dir); err != nil {
+		return err
+	}
+	r.sidecarLog.Line = d.show(r.name + " sidecar")
+	cmd := exec.Command(d.binary())
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, &r.sidecarLog, &r.sidecarLog
+	if r.sidecar, err = childprocess.Start(cmd); err != nil {
+		return err
+	}
+	d.later(r.stopSidecar)
+	return d.waitUntilReady(ctx, r, env)
+}
+
+// stopSidecar ends it as the kubelet does, and checks how it ended.
+func (r *replica) stopSidecar() error {
+	if r.sidecar.Stop(5*time.Second) && r.sidecar.ExitCode() != 0 {
+		return fmt.Errorf("the sidecar of %s ended: %s", r.name, r.sidecar.State())
+	}
+	return nil
+}
+
+// waitUntilReady does what the startup probe of the Pod does.
+func (d *demo) waitUntilReady(ctx context.Context, r *replica, env []string) error {
+	return r.until(ctx, 30*time.Second, func() error {
+		cmd := exec.CommandContext(ctx, d.binary(), "ready")
+		cmd.Env = env
+		if cmd.Run() != nil {
+			return errors.New("the sidecar is not ready")
+		}
+		return nil
+	})
+}
+
+func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
+	cmd := exec.Command(filepath.Join(d.work, "app"))
+	cmd.Env = []string{
+		"APP_ADDR=" + r.appURL[len("http://"):],
+		"APP_DATABASE=" + d.database.url,
+		"APP_CREDENTIALS=" + filepath.Join(r.dir, secretName),
+		// Connections open all the time, so that a password that does not work
+		// any more shows at once.
+		"APP_CONN_LIFETIME=200ms",
+	}
+	show := d.show(r.name)
+	r.appLog.Line = func(line string) { r.observer.appLine(line); show(line) }
+	cmd.Stdout, cmd.Stderr = &r.appLog, &r.appLog
+	if r.app, err = childprocess.Start(cmd); err != nil {
+		return err
+	}
+	d.later(func() error { r.app.Stop(15 * time.Second); return nil })
+	return r.until(ctx, 15*time.Second, func() error { return query(http.DefaultClient, r.appURL+"/query") })
+}
+
+// makePod makes the object by which `secret-sync wait` finds the sidecar. No
+// scheduler takes it, so that nothing else runs it.
+func (d *demo) makePod(ctx context.Context, r *replica) error {
+	pods, no := d.cluster.Client.CoreV1().Pods(d.namespace), false
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: r.name, Labels: map[string]string{"app": "quickstart"}},
+		Spec: corev1.PodSpec{
+			ServiceAccountName: account, AutomountServiceAccountToken: &no, SchedulerName: "none",
+			Containers: []corev1.Container{{Name: "app", Image: "app"}, {Name: "secret-sync", Image: "secret-sync"}},
+		},
+	}
+	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.PodIP, pod.Status.PodIPs = r.address, []corev1.PodIP{{IP: r.address}}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", State: running}, {Name: "secret-sync", State: running}}
+	_, err = pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{})
+	return err
+}
+
+// until calls f until it returns nil, as long as the replica's processes run.
+func (r *replica) until(ctx context.Context, limit time.Duration, f func() error) error {
+	timeout := time.After(limit)
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-timeout:
+			return fmt.Errorf("%w within %s%s", err, limit, r.lastLines())
+		case <-r.sidecar.Done():
+			return r.ended("sidecar", r.sidecar)
+		case <-r.appDone():
+			return r.ended("app", r.app)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// appDone is closed when the app has ended, nil before it was started.
+func (r *replica) appDone() <-chan struct{} {
+	if r.app == nil {
+		return nil
+	}
+	return r.app.Done()
+}
+
+func (r *replica) ended(what string, p *childprocess.Process) error {
+	return fmt.Errorf("the %s of %s ended: %s%s", what, r.name, p.State(), r.lastLines())
+}
+
+// lastLines are the ends of the logs, for an error.
+func (r *replica) lastLines() string {
+	return fmt.Sprintf("\nthe sidecar's last lines:\n%s\nthe app's last lines:\n%s", r.sidecarLog.Tail(8), r.appLog.Tail(8))
+}
