@@ -4,17 +4,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/rollout"
 )
 
-const (
-	progressInterval = 200 * time.Millisecond // between two lines, at least
-	progressPods     = 3                      // that are named in one
-)
+// progressPods is how many Pods one line names.
+const progressPods = 3
 
 // progress shows how far a wait is: one line that is drawn again on a terminal,
 // else a line for each change.
@@ -22,7 +19,6 @@ type progress struct {
 	out      *os.File
 	terminal bool
 	last     string
-	at       time.Time
 }
 
 func newProgress(out *os.File) *progress {
@@ -32,10 +28,10 @@ func newProgress(out *os.File) *progress {
 
 func (p *progress) show(r rollout.Result) {
 	line := progressLine(r)
-	if line == p.last || time.Since(p.at) < progressInterval {
+	if line == p.last {
 		return
 	}
-	p.last, p.at = line, time.Now()
+	p.last = line
 	if p.terminal {
 		fmt.Fprint(p.out, "\r\x1b[K"+line)
 	} else {

@@ -38,8 +38,7 @@ func newCluster(api *kubeapi.Client, namespace string, direct bool) *cluster {
 			// No proxy of the environment: Pods are not behind one.
 			Transport: &http.Transport{
 				DialContext:     (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-				MaxIdleConns:    maxAsking,
-				IdleConnTimeout: 10 * time.Second,
+				IdleConnTimeout: 10 * time.Second, // to ask again
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}

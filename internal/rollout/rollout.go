@@ -24,8 +24,11 @@ import (
 )
 
 const (
-	maxAsking = 64  // Pods at once; an API server allows 100 streams a connection
-	askRate   = 500 // requests a second, for all Pods
+	maxAsking = 64 // Pods at once; an API server allows 100 streams a connection
+
+	// Requests a second through the API server, after the first proxyBurst. What goes
+	// to the Pods themselves costs nobody else, and is not limited.
+	proxyRate, proxyBurst = 500, 200
 
 	// A Pod that is not done is asked again after 1/32 of the time that has
 	// passed, within these bounds: at first often, so that the yes comes soon
@@ -35,6 +38,8 @@ const (
 
 	retryPause = time.Second     // after a failed list or watch
 	checkPause = 5 * time.Second // between two looks at the Secret itself
+
+	progressInterval = 200 * time.Millisecond
 )
 
 // ErrNotDone is in the error of a Wait that ends without a yes.
@@ -49,7 +54,7 @@ type Options struct {
 	Direct       bool          // ask the Pods' addresses, not through the API server
 	IgnoreOthers bool          // Pods without the sidecar do not count
 	SignalGrace  time.Duration // after the last Pod that sends signals was done
-	Progress     func(Result)  // called after each change, from one goroutine
+	Progress     func(Result)  // called now and then, from one goroutine
 }
 
 // Result is how far the Pods are.
@@ -71,6 +76,7 @@ type waiter struct {
 	problem string    // of the last list, "" for none
 	denied  int       // lists in a row that were not allowed
 	checked time.Time // the Secret, last
+	shown   time.Time // the progress, last
 
 	updates chan func() // from the watch and from the Pods that are asked
 }
@@ -81,7 +87,7 @@ type waiter struct {
 func Wait(ctx context.Context, o Options) (Result, error) {
 	w := &waiter{
 		Options: o, cluster: newCluster(o.API, o.Namespace, o.Direct), began: time.Now(),
-		limit: rate.NewLimiter(askRate, maxAsking), updates: make(chan func()),
+		limit: rate.NewLimiter(proxyRate, proxyBurst), updates: make(chan func()),
 	}
 	version, err := w.cluster.version(ctx, o.Secret)
 	if err != nil {
@@ -118,14 +124,14 @@ func (w *waiter) run(ctx context.Context) error {
 		if err := w.check(ctx); err != nil {
 			return err
 		}
-		w.Progress(w.result())
+		w.progress(now)
 		if name := w.tally.stranger(); name != "" {
 			return fmt.Errorf("%w: Pod %q runs without secret-sync (--ignore-others leaves such Pods out)", ErrNotDone, name)
 		}
 		if w.denied > 1 {
 			return fmt.Errorf("%w: %s; `secret-sync rbac --wait ACCOUNT` prints what is needed", ErrNotDone, w.problem)
 		}
-		if err := w.next(ctx, soonest(wait, checkPause)); err != nil {
+		if err := w.next(ctx, soonest(wait, progressInterval)); err != nil {
 			return err
 		}
 	}
@@ -143,9 +149,23 @@ func (w *waiter) next(ctx context.Context, wait time.Duration) error {
 		return fmt.Errorf("%w in time", ErrNotDone)
 	case update := <-w.updates:
 		update()
+		w.drain()
 	case <-timer.C:
 	}
 	return nil
+}
+
+// drain takes the updates that wait already, so that many answers are one look at
+// all Pods.
+func (w *waiter) drain() {
+	for {
+		select {
+		case update := <-w.updates:
+			update()
+		default:
+			return
+		}
+	}
 }
 
 // ask asks the Pods that are due, and returns when the next one is.
@@ -165,8 +185,10 @@ func (w *waiter) ask(ctx context.Context, now time.Time) time.Duration {
 }
 
 func (w *waiter) askOne(ctx context.Context, p pod) (*status.Document, error) {
-	if err := w.limit.Wait(ctx); err != nil {
-		return nil, err
+	if !w.Direct {
+		if err := w.limit.Wait(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return w.cluster.ask(ctx, p)
 }
@@ -179,6 +201,14 @@ func (w *waiter) update(ctx context.Context, update func()) {
 	select {
 	case w.updates <- update:
 	case <-ctx.Done():
+	}
+}
+
+// progress tells how far the Pods are, and not after each answer of a thousand.
+func (w *waiter) progress(now time.Time) {
+	if now.Sub(w.shown) >= progressInterval {
+		w.shown = now
+		w.Progress(w.result())
 	}
 }
 

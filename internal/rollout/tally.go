@@ -153,12 +153,17 @@ func (t *tally) confirm(pods []pod, now time.Time) bool {
 // stranger names a Pod that runs for good without the sidecar, "" if there is
 // none. It never becomes done, unlike one that is being deleted.
 func (t *tally) stranger() string {
-	for _, s := range t.states() {
-		if c := t.pods[s.UID]; c.role == stranger && !t.ignoreOthers && c.pod.Metadata.DeletionTimestamp == "" {
-			return s.Name
+	if t.ignoreOthers {
+		return ""
+	}
+	first := ""
+	for _, c := range t.pods {
+		name := c.pod.Metadata.Name
+		if c.role == stranger && c.pod.Metadata.DeletionTimestamp == "" && (first == "" || name < first) {
+			first = name
 		}
 	}
-	return ""
+	return first
 }
 
 // states lists the Pods that count, by name.
