@@ -21,10 +21,10 @@ import (
 // serverNames are the commands of the module servers, the quick one first.
 var serverNames = []string{"etcd", "kube-apiserver"}
 
-// buildServers gives the folder that holds both servers, building them if this
+// Build gives the folder that holds both servers, building them if this
 // version of them is not in the cache yet. A second program that wants them
 // meanwhile waits for the first.
-func buildServers(ctx context.Context, progress io.Writer) (string, error) {
+func Build(ctx context.Context, progress io.Writer) (string, error) {
 	examples, err := build.ExamplesDir(ctx)
 	if err != nil {
 		return "", err

@@ -36,7 +36,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	bin, err := buildServers(ctx, o.Progress)
+	bin, err := Build(ctx, o.Progress)
 	if err != nil {
 		return nil, err
 	}

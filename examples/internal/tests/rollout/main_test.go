@@ -22,8 +22,6 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-func TestMain(m *testing.M) { st.Main(m) }
-
 const labels = "app=shop"
 
 // addresses counts those of the loopback range that were given out.
