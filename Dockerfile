@@ -4,20 +4,20 @@
 #   docker build -t secret-sync .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t secret-sync .
 #
-# GO_IMAGE compiles; BASE_IMAGE is what the binary is put on: give one with a
+# GO_IMAGE compiles. BASE_IMAGE is what the binary is added to: choose one with a
 # shell and tools for SECRETSYNC_EXEC.
 ARG GO_IMAGE=golang:1.26
 ARG BASE_IMAGE=scratch
 
-# On the machine's own architecture, for the wanted one: nothing is emulated.
+# Go cross-compiles on the builder's own architecture: nothing is emulated.
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-# Nothing is inlined (-l): code that is not there is not in the memory of each Pod
-# either, 0.9 MB of it, and costs 0.04 ms of CPU a rotation. No symbols (-s -w):
-# stack traces do without.
+# Nothing is inlined (-l): that saves 0.9 MB of code in the memory of each Pod and
+# costs 0.04 ms of CPU a rotation. Stack traces do without the symbols that -s -w
+# removes.
 ARG TARGETOS=linux
 ARG TARGETARCH
 ARG VERSION=

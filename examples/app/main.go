@@ -1,5 +1,5 @@
 // Command app is a small web service that outlives the rotation of its database
-// credentials. It reads them from the files of a Secret; when it is told that
+// credentials. It reads them from the files of a Secret; when it is notified that
 // they changed, by SIGHUP or by POST /-/reload, it changes to new connections
 // without failing a query. With APP_FOLLOW=true it watches the files itself.
 //
@@ -90,7 +90,7 @@ func reloadWhenAsked(ctx context.Context, p *pool.Pool, hup <-chan os.Signal, po
 }
 
 func reload(ctx context.Context, p *pool.Pool, by string) error {
-	slog.Info("told to reload", "by", by)
+	slog.Info("reload requested", "by", by)
 	changed, err := p.Reload(ctx)
 	switch {
 	case err != nil:

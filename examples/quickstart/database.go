@@ -63,7 +63,7 @@ type database struct {
 	url      string // without a user, for the app
 	postgres bool
 	admin    *sql.DB
-	users    [2]string // used in turn
+	users    [2]string // used alternately
 	present  map[string]bool
 	created  []string // statements that undo what was made
 }

@@ -134,7 +134,7 @@ func (d *demo) startDatabase(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the database: %w", err)
 	}
-	d.step(started, "database", "%s: users %s and %s in turn", what, d.database.users[0], d.database.users[1])
+	d.step(started, "database", "%s: users %s and %s, alternately", what, d.database.users[0], d.database.users[1])
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 
 // event is something that was seen from outside the sidecar.
 type event struct {
-	kind string // swapped, told or pool
+	kind string // swapped, notified or pool
 	user string // of a new pool
 	at   time.Time
 }
@@ -58,8 +58,8 @@ func (o *observer) appLine(line string) {
 		return
 	}
 	switch l.Msg {
-	case "told to reload":
-		o.add(event{kind: "told", at: l.Time})
+	case "reload requested":
+		o.add(event{kind: "notified", at: l.Time})
 	case "new pool":
 		o.add(event{kind: "pool", user: l.User, at: l.Time})
 	}

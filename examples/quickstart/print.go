@@ -18,12 +18,12 @@ func (d *demo) step(started time.Time, what, format string, args ...any) {
 func (d *demo) printHeader() {
 	fmt.Printf("\nTimes are from the API server's answer to the change of the Secret, of the last of\n%d replicas; what was there before the answer is +0.0.\n\n", replicas)
 	fmt.Printf("%3s  %-12s %-14s %12s %12s %12s %12s %16s %8s %7s\n",
-		"", "new user", "Secret changed", "file swapped", "app told", "new pool", "all told", "old user dropped", "queries", "failed")
+		"", "new user", "Secret changed", "file swapped", "app notified", "new pool", "all notified", "old user dropped", "queries", "failed")
 }
 
 func (d *demo) printRotation(n int, r rotation) {
 	fmt.Printf("%3d  %-12s %-14s %12s %12s %12s %12s %16s %8d %7d\n",
-		n, r.user, r.changed.Format("15:04:05.000"), after(r.swapped), after(r.told), after(r.pool), after(r.waited), after(r.dropped), r.queries, r.failed)
+		n, r.user, r.changed.Format("15:04:05.000"), after(r.swapped), after(r.notified), after(r.pool), after(r.waited), after(r.dropped), r.queries, r.failed)
 }
 
 func after(t time.Duration) string {
@@ -43,12 +43,12 @@ func (d *demo) printSummary() {
 		return
 	}
 	done, failed := d.queries()
-	fmt.Printf("\n%d rotations, %d queries, %d failed. Median: file swapped %s, new pool %s, all told %s.\n",
+	fmt.Printf("\n%d rotations, %d queries, %d failed. Median: file swapped %s, new pool %s, all notified %s.\n",
 		len(d.rotations), done, failed,
 		median(func(r rotation) time.Duration { return r.swapped }),
 		median(func(r rotation) time.Duration { return r.pool }),
 		median(func(r rotation) time.Duration { return r.waited }))
-	fmt.Println("With a Secret volume each rotation would have had to wait for about a minute (50 to 60 s\nwere measured on a kubelet), without anybody who says when, and the app is not told at all.")
+	fmt.Println("With a Secret volume each rotation would have had to wait for about a minute (50 to 60 s\nwere measured on a kubelet), with nothing to say when, and nothing would have notified the app.")
 }
 
 // stayUp leaves everything running for the user to play with.

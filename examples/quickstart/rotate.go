@@ -23,11 +23,11 @@ const pickUp = "15s"
 // which an event may just precede: the watch and the answer run side by side. Of
 // what each replica does, they are those of the last one.
 type rotation struct {
-	user                string
-	changed             time.Time
-	swapped, told, pool time.Duration
-	waited, dropped     time.Duration
-	queries, failed     int64
+	user                    string
+	changed                 time.Time
+	swapped, notified, pool time.Duration
+	waited, dropped         time.Duration
+	queries, failed         int64
 }
 
 func (d *demo) rotateAll(ctx context.Context) error {
@@ -124,7 +124,7 @@ func (d *demo) note(r *rotation, since time.Time) error {
 		if first["pool"].IsZero() {
 			return fmt.Errorf("secret-sync wait returned before %s changed to %s%s", replica.name, r.user, replica.lastLines())
 		}
-		for kind, to := range map[string]*time.Duration{"swapped": &r.swapped, "told": &r.told, "pool": &r.pool} {
+		for kind, to := range map[string]*time.Duration{"swapped": &r.swapped, "notified": &r.notified, "pool": &r.pool} {
 			*to = max(*to, first[kind].Sub(r.changed))
 		}
 	}

@@ -20,7 +20,7 @@ func (c Credentials) GoString() string { return c.Username }
 //
 // Both must be of one generation, or a rotation in the middle gives the new user
 // with the old password. So DIR/..data, the link that is exchanged at a rotation,
-// is followed once, and both files are read below the folder that it led to.
+// is followed once, and both files are read below the folder that it pointed to.
 // (Reading DIR/username and then DIR/password follows it twice.)
 func ReadCredentials(dir string) (Credentials, error) {
 	generation, err := os.OpenRoot(filepath.Join(dir, "..data"))

@@ -9,7 +9,7 @@ import (
 )
 
 // Follow pokes the channel when the files in dir were exchanged, until ctx ends:
-// for an app that is told by nobody. The channel should have room for one. It
+// for an app that nothing notifies. The channel should have room for one. It
 // pokes once at the start, for a change between the app's first read and the watch.
 func Follow(ctx context.Context, dir string, poke chan<- struct{}) error {
 	w, err := fsnotify.NewWatcher()

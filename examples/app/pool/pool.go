@@ -3,7 +3,7 @@
 // so new credentials mean new connections: Reload opens a second pool, checks it,
 // puts it in the place of the first, and closes the first once its last user is
 // done. No query fails, so long as the old credentials work until then (Status
-// says when): rotate with an overlap, two users in turn or one with two passwords.
+// says when): rotate with an overlap, two users alternately, or one with two passwords.
 //
 // It is meant to be copied.
 package pool

@@ -1,8 +1,8 @@
-// Package childprocess runs programs that do not outlive the one that started them,
-// however that one ends: Ctrl-C, a panic, a test's timeout or kill -9.
+// Package childprocess runs child processes that do not outlive their parent,
+// however the parent ends: Ctrl-C, a panic, a test's timeout or kill -9.
 //
-// The kernel sees to it (PR_SET_PDEATHSIG), for direct children only: what a
-// child starts in turn is the child's business. Linux only.
+// The kernel kills them (PR_SET_PDEATHSIG), direct children only: a grandchild
+// may outlive both. Linux only.
 package childprocess
 
 import (

@@ -46,7 +46,7 @@ func TestStop(t *testing.T) {
 			t.Errorf("%s: ended by itself %v, want %v", script, got, want)
 		}
 		if err := p.Signal(syscall.SIGTERM); err != nil {
-			t.Errorf("a signal to one that has ended: %v", err)
+			t.Errorf("signal a process that has ended: %v", err)
 		}
 	}
 }

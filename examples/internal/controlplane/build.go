@@ -100,7 +100,7 @@ func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), 
 	if err != nil {
 		return nil, err
 	}
-	for said := false; ; said = true {
+	for reported := false; ; reported = true {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
@@ -109,7 +109,7 @@ func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), 
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		if !said {
+		if !reported {
 			fmt.Fprintln(progress, "Another program is building etcd and kube-apiserver: waiting for it.")
 		}
 		select {
@@ -132,7 +132,7 @@ func buildServer(ctx context.Context, source, dir, name, version string, progres
 	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", part, "./cmd/"+name)
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go ends its compilers then
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go then stops its compilers
 	cmd.WaitDelay = 10 * time.Second
 	t := startTicker(progress, name)
 	var all bytes.Buffer

@@ -25,7 +25,7 @@ type Cluster struct {
 	dir        string // for the kubeconfigs of service accounts
 }
 
-// OpenCluster uses the cluster that a kubeconfig file leads to. Kubeconfigs of
+// OpenCluster uses the cluster of a kubeconfig file. Kubeconfigs of
 // service accounts will be written into dir.
 func OpenCluster(kubeconfig, dir string) (*Cluster, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)

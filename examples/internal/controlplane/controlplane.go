@@ -17,7 +17,7 @@ import (
 
 // Options of a control plane; the zero value is fine.
 type Options struct {
-	Progress      io.Writer // told what takes long; nil: nobody
+	Progress      io.Writer // gets lines about slow steps; nil: discards them
 	APIServerArgs []string  // further flags of kube-apiserver
 }
 

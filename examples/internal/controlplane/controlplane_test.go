@@ -124,7 +124,7 @@ func TestNothingOutlivesTheParent(t *testing.T) {
 	line, _ := bufio.NewReader(out).ReadString('\n')
 	if _, err := fmt.Sscan(line, &dir, &etcd, &api); err != nil {
 		parent.Kill()
-		t.Fatalf("the parent said %q", line)
+		t.Fatalf("the parent printed %q", line)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	parent.Kill()

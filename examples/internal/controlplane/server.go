@@ -61,7 +61,7 @@ func (s *server) signal(sig syscall.Signal) error {
 	return s.process.Signal(sig)
 }
 
-// ended says that the server is gone though nobody stopped it, and its last words.
+// ended reports that the server ended by itself, with the end of its log.
 func (s *server) ended() error {
 	s.mu.Lock()
 	p := s.process

@@ -130,7 +130,7 @@ func (b *bench) volume() (string, error) {
 	return dir, os.Mkdir(dir, 0o777)
 }
 
-// table prints aligned columns; the first row is the head.
+// table prints aligned columns; the first row is the header.
 func table(title string, rows [][]string) {
 	fmt.Printf("\n%s\n", title)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)

@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// informerCommand makes this program the one that secret-sync is compared with.
+// informerCommand makes this program the informer that secret-sync is compared with.
 const informerCommand = "informer"
 
 // runInformer does it the textbook way: a clientset, a shared informer on the

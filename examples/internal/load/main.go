@@ -73,7 +73,7 @@ func newFlags(o *options) *flag.FlagSet {
 	flags.IntVar(&o.rotations, "rotations", 10, "how often the fleet's Secret is rotated")
 	flags.IntVar(&o.puts, "puts", 200, "how many changes the latency is measured with")
 	flags.IntVar(&o.starts, "starts", 30, "how many starts are measured")
-	flags.DurationVar(&o.idle, "idle", 2*time.Minute, "for how long an idle sidecar is looked at")
+	flags.DurationVar(&o.idle, "idle", 2*time.Minute, "how long to observe an idle sidecar")
 	flags.StringVar(&o.binary, "binary", "", "measure this secret-sync instead of building one")
 	return flags
 }

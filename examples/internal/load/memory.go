@@ -10,7 +10,7 @@ const (
 	small = 64
 	other = 8 << 10
 	large = 700 << 10
-	// changes of one Secret, after which the memory is looked at again.
+	// changes of one Secret, after which the memory is measured again.
 	changes = 20
 )
 
@@ -125,7 +125,7 @@ func (b *bench) memoryOfInformer() (s sample, err error) {
 	return s, err
 }
 
-// sample looks at a process when it has all files, and after changes of one.
+// sample measures a process when it has all files, and after changes of one.
 func (b *bench) sample(c *sidecar, secrets, size int) (s sample, err error) {
 	s.secrets = secrets
 	if err := c.has(b.ctx, secrets); err != nil {

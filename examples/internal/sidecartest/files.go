@@ -72,7 +72,7 @@ func list(files map[string]string) string {
 	return b.String()
 }
 
-// Generation is where ..data leads to, "" for nowhere.
+// Generation is the target of ..data, "" without one.
 func (s *Scene) Generation() string {
 	target, _ := os.Readlink(filepath.Join(s.Dir, "..data"))
 	return target

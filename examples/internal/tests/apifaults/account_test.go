@@ -43,7 +43,7 @@ func TestRoleTakenAway(t *testing.T) {
 	s.Apply(s.RBAC())
 	st.Until(t, "the API server knows", func() error { return p.allowed(t, true) })
 	p.recover(t, patience)
-	p.said(t, `{apiGroups: [""], resources: [secrets], resourceNames: ["db"], verbs: [list, watch]}`)
+	p.checkStates(t, `{apiGroups: [""], resources: [secrets], resourceNames: ["db"], verbs: [list, watch]}`)
 }
 
 // allowed checks what the API server thinks that the account may do.
@@ -82,7 +82,7 @@ func TestTokenExpires(t *testing.T) {
 	p.endure(t)
 	write(t, file, good)
 	p.recover(t, patience)
-	p.said(t, "Unauthorized")
+	p.checkStates(t, "Unauthorized")
 }
 
 // expiring makes a token that ends at another time, with the API server's key.

@@ -14,7 +14,7 @@ var between = []struct {
 	begin func(*road)
 	end   func(*road)
 	says  []string      // in the lines of the log, one for each state
-	tries int           // how many turns end in the fault; 0: three
+	tries int           // how many attempts end in the fault; 0: three
 	seen  time.Duration // within which it is seen; 0: at once
 }{
 	{name: "refused", begin: func(r *road) { r.wire.refuse() }, end: func(r *road) { r.wire.listen() }, says: []string{"no connection"}, tries: 7},
@@ -83,7 +83,7 @@ func TestBetween(t *testing.T) {
 			})
 			f.end(r)
 			p.recover(t, patience)
-			p.said(t, f.says...)
+			p.checkStates(t, f.says...)
 		})
 	}
 }
@@ -100,11 +100,11 @@ func TestWatchesEndAtOnce(t *testing.T) {
 	p.Put("db", files{"k": "2"})
 	st.UntilIn(t, patience, "what is listed", func() error { return p.CheckFiles(files{"db/k": "2"}) })
 	if got, most := len(lines(p.run, ended)), 3+int(time.Since(began).Seconds()); got > most {
-		t.Errorf("%d turns in %v, want %d at most", got, time.Since(began), most)
+		t.Errorf("%d attempts in %v, want %d at most", got, time.Since(began), most)
 	}
 	passes(r)
 	p.recover(t, patience)
-	p.said(t, "ends at once")
+	p.checkStates(t, "ends at once")
 }
 
 // A reset that is over at once: nothing but a line in the log, and the change
@@ -118,5 +118,5 @@ func TestResetOnce(t *testing.T) {
 	w.reset()
 	p.Put("db", files{"k": "2"})
 	p.recover(t, patience)
-	p.said(t, "no connection")
+	p.checkStates(t, "no connection")
 }

@@ -99,7 +99,7 @@ func (g *gateway) trust(t testing.TB) {
 
 func (g *gateway) address() string { return g.Listener.Addr().String() }
 
-// say makes the gateway answer, and ends what is passed on; nil is the way back.
+// say makes the gateway answer, and ends what is passed on; nil lets requests pass again.
 func (g *gateway) say(a answer) {
 	g.mu.Lock()
 	g.answer = a
@@ -109,7 +109,7 @@ func (g *gateway) say(a answer) {
 	}
 }
 
-// endAll ends all watches in order, as a server does that has enough of them.
+// endAll ends all watches in order, as a busy server does.
 func (g *gateway) endAll() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

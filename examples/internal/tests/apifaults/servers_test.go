@@ -27,7 +27,7 @@ func TestAPIServerKilled(t *testing.T) {
 	p.Put("db", files{"k": "2"})
 	p.recover(t, patience)
 	for _, l := range lines(p.run, down) { // a server that starts may refuse what it will allow
-		t.Logf("said: %s", l.Err)
+		t.Logf("logged: %s", l.Err)
 	}
 }
 

@@ -22,7 +22,7 @@ var (
 // sidecar. What must hold all the time is checked all the time; in the end the
 // files are what the API server has. For longer, or once more:
 //
-//	go test -C examples ./faults -run Soak -v -soak 10m -timeout 15m -seed N
+//	go test -C examples ./internal/tests/apifaults -run Soak -v -soak 10m -timeout 15m -seed N
 func TestSoak(t *testing.T) {
 	seed := *soakSeed
 	for seed == 0 {
@@ -41,7 +41,7 @@ func TestSoak(t *testing.T) {
 	st.UntilIn(t, soakPatience, "what the API server has", k.equal)
 	t.Logf("right %v after the last fault; %d steps: %v", time.Since(began).Round(time.Millisecond), k.steps, k.done)
 	if n := stop(); n == 0 {
-		t.Error("the files were never looked at")
+		t.Error("the files were never read")
 	} else {
 		t.Logf("%d sets of files were whole and not older than the one before", n)
 	}
@@ -61,7 +61,7 @@ type soak struct {
 	counter int // the value that was written last
 	steps   int
 	done    map[string]int
-	pending func() // the way back from the fault on the way
+	pending func() // ends the present fault
 }
 
 func newSoak(t *testing.T, random *rand.Rand) *soak {
@@ -94,7 +94,7 @@ func (k *soak) step() {
 	case dice < 155:
 		k.fault()
 	case dice < 185:
-		k.mend()
+		k.endFault()
 	case dice < 190:
 		k.note("kill -9 the sidecar")
 		k.run.Kill()
@@ -128,7 +128,7 @@ func (k *soak) put(name string, label bool) {
 
 // fault begins one, after it ended the one before.
 func (k *soak) fault() {
-	k.mend()
+	k.endFault()
 	w, g := k.wire, k.gate
 	kinds := []struct {
 		name       string
@@ -152,8 +152,8 @@ func (k *soak) fault() {
 	k.pending = kind.end
 }
 
-// mend ends the fault on the way.
-func (k *soak) mend() {
+// endFault ends the present fault.
+func (k *soak) endFault() {
 	if k.pending != nil {
 		k.pending()
 		k.pending = nil
@@ -162,7 +162,7 @@ func (k *soak) mend() {
 
 // heal ends all faults.
 func (k *soak) heal() {
-	k.mend()
+	k.endFault()
 	k.put("picked0", true) // so that the selector has something
 }
 

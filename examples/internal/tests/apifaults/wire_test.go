@@ -134,7 +134,7 @@ func (w *wire) reset() {
 	}
 }
 
-// refuse ends all connections and accepts none; listen is the way back.
+// refuse ends all connections and accepts none; listen accepts again.
 func (w *wire) refuse() {
 	w.mu.Lock()
 	if w.listener != nil {
@@ -165,7 +165,7 @@ func (w *wire) thaw() {
 }
 
 // cut resets all connections and ends each new one after that many bytes from
-// the server; 0 is the way back.
+// the server; 0 stops that.
 func (w *wire) cut(most int) {
 	w.mu.Lock()
 	w.most = most

@@ -36,7 +36,7 @@ func detour(s *st.Scene, address, caFile string) {
 	s.Env["KUBECONFIG"] = path
 }
 
-// pair is two sidecars in one namespace: the one that is looked at, and a spare
+// pair is two sidecars in one namespace: the one under test, and a spare
 // one with a volume of its own, that is stopped and started during the fault.
 type pair struct {
 	*st.Scene
@@ -64,7 +64,7 @@ func newPair(t *testing.T, s *st.Scene) *pair {
 	return p
 }
 
-// watchUp checks the metric of the one that is looked at.
+// watchUp checks the metric of the sidecar under test.
 func (p *pair) watchUp(want string) error {
 	resp, err := http.Get("http://" + p.httpAddr + "/metrics")
 	if err != nil {
@@ -118,7 +118,7 @@ func (p *pair) recover(t *testing.T, within time.Duration) {
 	want, began := files{"db/k": "2"}, time.Now()
 	st.UntilIn(t, within, "right after the fault", func() error { return p.CheckFiles(want) })
 	t.Logf("right %v after the fault", time.Since(began).Round(time.Millisecond))
-	st.UntilIn(t, within, "the one that was restarted", func() error { return p.spare.CheckFiles(want) })
+	st.UntilIn(t, within, "the restarted sidecar", func() error { return p.spare.CheckFiles(want) })
 	st.UntilIn(t, within, "watch_up", func() error { return p.watchUp("1") })
 	p.Put("db", files{"k": "3"})
 	p.WaitFiles(files{"db/k": "3"})
@@ -146,9 +146,9 @@ const (
 	ended = "watch ended"
 )
 
-// said checks that the log tells each of these states once, in this order, and
+// checkStates checks that the log has each of these states once, in this order, and
 // once that it is over. A state is a text that is in its line.
-func (p *pair) said(t *testing.T, states ...string) {
+func (p *pair) checkStates(t *testing.T, states ...string) {
 	t.Helper()
 	warned := lines(p.run, down)
 	ok := len(warned) == len(states)
@@ -159,7 +159,7 @@ func (p *pair) said(t *testing.T, states ...string) {
 		t.Errorf("warned of %+v, want one line for each of %q", warned, states)
 	}
 	for _, l := range warned {
-		t.Logf("said: %s%s", l.Err, l.Rule)
+		t.Logf("logged: %s%s", l.Err, l.Rule)
 	}
 	if up := lines(p.run, again); len(up) != 1 {
 		t.Errorf("%d lines say that the watch is up again, want 1", len(up))

@@ -62,8 +62,8 @@ func swapped(t *testing.T, s *st.Scene, w *fsnotify.Watcher, want string) time.T
 	}
 }
 
-// As fast as the API server takes them: the last one always lands, and nobody is
-// told more often than there were changes.
+// As fast as the API server takes them: the last change always arrives, and nobody is
+// notified more often than there were changes.
 func TestHundredChangesAtOnce(t *testing.T) {
 	t.Parallel()
 	hook := st.NewWebhook(t)
@@ -75,13 +75,13 @@ func TestHundredChangesAtOnce(t *testing.T) {
 	}
 	s.WaitFiles(files{"db/k": "100"})
 	var last uint64
-	st.Until(t, "the last generation is told", func() error {
-		told := hook.Accepted()
-		if len(told) == 0 {
-			return fmt.Errorf("nothing told")
+	st.Until(t, "the app is notified of the last generation", func() error {
+		accepted := hook.Accepted()
+		if len(accepted) == 0 {
+			return fmt.Errorf("no notification")
 		}
-		if last = told[len(told)-1].Generation; last != newest(t, s) {
-			return fmt.Errorf("told of %d, newest is %d", last, newest(t, s))
+		if last = accepted[len(accepted)-1].Generation; last != newest(t, s) {
+			return fmt.Errorf("notified of %d, newest is %d", last, newest(t, s))
 		}
 		return nil
 	})

@@ -34,13 +34,13 @@ func get(url string, want int, body *string) error {
 	return nil
 }
 
-// A value must be in the file and nowhere else, at the most talkative level, in
-// good days and bad ones.
+// A value must be in the file and nowhere else, at the most verbose level, in
+// success and failure.
 func TestNoValueIsShownAnywhere(t *testing.T) {
 	t.Parallel()
 	canaries := []string{"canary-one-74316", "canary-two-90285", "canary-three-11860"}
 	addr, hook := st.FreeAddr(t), st.NewWebhook(t)
-	hook.Status.Store(http.StatusInternalServerError) // failures are told too
+	hook.Status.Store(http.StatusInternalServerError) // failures are logged, too
 	s := st.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused", "SECRETSYNC_REQUIRED_KEYS": "refused/must",
 		"SECRETSYNC_HTTP_ADDR": addr, "SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_EVENTS": "true",

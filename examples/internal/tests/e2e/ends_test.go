@@ -80,8 +80,8 @@ func TestSyncTimeout(t *testing.T) {
 	}
 }
 
-// Every mistake is listed at once, with its variable, and nothing is written.
-func TestMistakes(t *testing.T) {
+// Every error is listed at once, with its variable, and nothing is written.
+func TestInvalidEnvironment(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -118,7 +118,7 @@ func TestMistakes(t *testing.T) {
 }
 
 // A Service whose name begins so puts such variables into every Pod.
-func TestServiceVariablesAreNoMistake(t *testing.T) {
+func TestServiceVariablesAreAccepted(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.Put("db", files{"k": "1"})

@@ -10,7 +10,7 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// life is a sidecar on its way through phases.
+// life is a sidecar that goes through phases.
 type life struct {
 	*st.Scene
 	run     *st.Run

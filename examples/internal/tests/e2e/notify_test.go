@@ -114,9 +114,9 @@ func TestNotifyWebhookIsRetried(t *testing.T) {
 	st.Until(t, "accepted", func() error { return atLeast(len(hook.Accepted()), 1) })
 	got := hook.Accepted()[0]
 	if fmt.Sprint(got.Paths()) != "[~db/k ~db/other]" || fmt.Sprint(got.Secrets) != "[db]" {
-		t.Errorf("notification %+v, want all that changed since the last one that was accepted", got)
+		t.Errorf("notification %+v, want all that changed since the last accepted notification", got)
 	}
-	// Killed before it could tell: the next process does.
+	// Killed before it could notify: the next process does.
 	hook.Status.Store(http.StatusInternalServerError)
 	s.Put("db", files{"k": "2", "other": "1"})
 	s.WaitFiles(files{"db/k": "2", "db/other": "1"})

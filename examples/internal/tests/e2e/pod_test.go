@@ -130,7 +130,7 @@ func dryRunPod(t *testing.T, namespace string, template corev1.PodTemplateSpec) 
 	return nil
 }
 
-// checkPod looks at what the API server does not mind.
+// checkPod checks what the API server accepts and should not be there.
 func checkPod(t *testing.T, pod corev1.PodSpec) {
 	t.Helper()
 	sidecar, app := pod.InitContainers[0], pod.Containers[0]

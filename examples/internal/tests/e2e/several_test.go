@@ -55,8 +55,8 @@ func TestNotifySeveral(t *testing.T) {
 	down.Status.Store(http.StatusOK)
 	_, secondLog := startTarget(t, second)
 	s.Start(nil)
-	st.Until(t, "the one that was down", func() error { return atLeast(len(down.Accepted()), 1) })
-	st.Until(t, "the one that did not run", func() error { return has(secondLog, "HUP", 1) })
+	st.Until(t, "the webhook that was down", func() error { return atLeast(len(down.Accepted()), 1) })
+	st.Until(t, "the process that did not run", func() error { return has(secondLog, "HUP", 1) })
 	if err := hups(1); err != nil {
 		t.Errorf("those that had been notified: %v", err)
 	}

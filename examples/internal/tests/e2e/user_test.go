@@ -72,7 +72,7 @@ func TestNotRootInAStickyVolume(t *testing.T) {
 	again.Stop()
 }
 
-func TestVolumeMistakes(t *testing.T) {
+func TestInvalidVolume(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -96,7 +96,7 @@ func TestVolumeMistakes(t *testing.T) {
 			r := s.StartAs(podUser(), st.Env{"SECRETSYNC_DIR": path, "KUBECONFIG": readable(t, s)})
 			r.WaitExit(2, 5*time.Second)
 			if !strings.Contains(r.Log.String(), path) || strings.Contains(r.Log.String(), "kubeconfig") {
-				t.Errorf("want a mistake with %s, and no other:\n%s", path, r.Log)
+				t.Errorf("want an error about %s, and no other:\n%s", path, r.Log)
 			}
 			if _, err := os.Lstat(filepath.Join(path, "db")); err == nil {
 				t.Error("half written")
@@ -105,7 +105,7 @@ func TestVolumeMistakes(t *testing.T) {
 	}
 }
 
-// The figures of one sidecar with one Secret over TLS: logged, not judged.
+// The figures of one sidecar with one Secret over TLS: logged, not checked.
 func TestFootprint(t *testing.T) {
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_HTTP_ADDR": st.FreeAddr(t)})
 	s.Put("db", files{"username": "u", "password": "p"})

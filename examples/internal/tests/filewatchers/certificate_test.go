@@ -82,7 +82,7 @@ func awaitWatched(t *testing.T, files ...string) {
 	}
 }
 
-// descriptors is what the kernel tells of all those of this process.
+// descriptors is what the kernel reports of all those of this process.
 func descriptors(t *testing.T) string {
 	t.Helper()
 	all, err := filepath.Glob("/proc/self/fdinfo/*")

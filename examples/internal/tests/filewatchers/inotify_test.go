@@ -45,7 +45,7 @@ func inotifyFolder(t *testing.T, dir string, v volume, seen func(string)) {
 	})
 }
 
-// read tells of an error as of a content: there is none when a file is exchanged.
+// read reports an error like a content: there is none when a file is exchanged.
 func read(file string, seen func(string)) {
 	data, err := os.ReadFile(file)
 	if err != nil {

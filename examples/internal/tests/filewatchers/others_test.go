@@ -70,7 +70,7 @@ func poll(t *testing.T, v volume, seen func(string), identity func(fs.FileInfo) 
 	})
 }
 
-// poolFollow is how the example app follows its Secret when nobody tells it.
+// poolFollow is how the example app follows its Secret without notifications.
 func poolFollow(t *testing.T, v volume, seen func(string)) {
 	poke := make(chan struct{}, 1)
 	inBackground(t, func(ctx context.Context) { _ = pool.Follow(ctx, v.folder, poke) })

@@ -15,7 +15,7 @@ import (
 // secretName has what the consumers read. Beside it is another Secret.
 const secretName = "db"
 
-// volume is one that a writer looks after, as in secret-sync.
+// volume is a folder that a writer publishes to, as in secret-sync.
 type volume struct {
 	dir    string
 	folder string // with secretName's files

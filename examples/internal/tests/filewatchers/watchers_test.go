@@ -2,7 +2,7 @@
 // ours: other people's file watchers, as they are, through 20 rotations.
 //
 // The rotations come faster than old generations go. That is the trap for whoever
-// watches a file's inode: it stays where it is, unchanged, with nothing to tell of
+// watches a file's inode: it stays where it is, unchanged, with no event for
 // the new one, unless the writer sees to it.
 package filewatchers
 
@@ -19,7 +19,7 @@ const (
 	within    = time.Second            // a watcher has to have seen a rotation
 )
 
-// consumers are who follows the volume. They begin before they return, and call
+// consumers are the programs that follow the volume. They begin before they return, and call
 // seen, from any goroutine, for what they have read each time they have read it.
 // With the build tag programs, watchdog is one more: it needs Debian's package.
 var consumers = []consumer{
@@ -58,7 +58,7 @@ func TestWatchersFollowEveryRotation(t *testing.T) {
 
 // follow rotates and waits each time until the consumer has the new value. In
 // between another Secret changes: that exchanges every file for one with the same
-// content, and who does not notice is left behind with the old inodes.
+// content, and a consumer that misses it stays with the old inodes.
 func follow(t *testing.T, v volume, values <-chan string) {
 	clock := time.NewTicker(pace)
 	defer clock.Stop()

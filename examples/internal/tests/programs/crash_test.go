@@ -20,9 +20,9 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// seen is what the receiver saw when it was told: a line that it wrote.
+// seen is what the receiver saw when it was notified: a line that it wrote.
 type seen struct {
-	Told       uint64 // the generation that it was told of; 0: a signal, which tells none
+	Notified   uint64 // the generation that it was notified of; 0: a signal, which carries none
 	Generation uint64 // what was in the volume
 	Value      int64  `json:",string"`
 }
@@ -39,15 +39,15 @@ type crash struct {
 	checked int // how many of the receiver's lines
 	settled uint64
 	values  map[uint64]int64 // generation → value
-	// Where the kills fell: behind the API, published and not told, told and not
+	// Where the kills fell: behind the API, published and not notified, notified and not
 	// recorded, all done.
 	fell   [4]int
 	locked int
 }
 
 // TestKilledSidecar kills the sidecar at random moments of rotations and starts
-// it again: the last generation is always told, never before its files are
-// there, and nobody is told when nothing changed.
+// it again: the last generation is always notified, never before its files are
+// there, and nobody is notified when nothing changed.
 func TestKilledSidecar(t *testing.T) {
 	kills := number("PROGRAMS_KILLS", 60)
 	for i, target := range []string{"process", "webhook", "exec"} {
@@ -59,7 +59,7 @@ func TestKilledSidecar(t *testing.T) {
 			}
 			c.up()
 			c.run.Stop()
-			t.Logf("killed: %d before the publish, %d before the app was told, %d before that was recorded, %d later; "+
+			t.Logf("killed: %d before the publish, %d before the app was notified, %d before that was recorded, %d later; "+
 				"%d times the lock was still held", c.fell[0], c.fell[1], c.fell[2], c.fell[3], c.locked)
 		})
 	}
@@ -67,10 +67,10 @@ func TestKilledSidecar(t *testing.T) {
 
 func newCrash(t *testing.T, target string) *crash {
 	c := &crash{target: target, out: filepath.Join(st.Volume(t), "out"), random: random(t), values: map[uint64]int64{}}
-	program, addr, env := called(t, compile(t, "receiver"), "told-one"), "", st.Env{"SECRETSYNC_PROCESS_MIN_AGE": "100ms"}
+	program, addr, env := called(t, compile(t, "receiver"), "notified-app"), "", st.Env{"SECRETSYNC_PROCESS_MIN_AGE": "100ms"}
 	switch target {
 	case "process":
-		env["SECRETSYNC_PROCESS"] = "told-one"
+		env["SECRETSYNC_PROCESS"] = "notified-app"
 	case "webhook":
 		addr = st.FreeAddr(t)
 		env["SECRETSYNC_WEBHOOK_URL"] = "http://" + addr + "/reload"
@@ -110,7 +110,7 @@ func (c *crash) round() {
 	c.run.Kill()
 	c.note()
 	kills := 1
-	if c.random.IntN(3) == 0 { // and in its start, with something owed
+	if c.random.IntN(3) == 0 { // and during its start, with a notification pending
 		c.run = c.Start(nil)
 		<-time.After(upTo(c.random, 120*time.Millisecond))
 		c.run.Kill()
@@ -123,7 +123,7 @@ func (c *crash) round() {
 	c.settle()
 	c.fence()
 	c.check(kills)
-	if c.random.IntN(4) == 0 { // nothing changed: the next round's check sees who is told
+	if c.random.IntN(4) == 0 { // nothing changed: the next round's check sees who is notified
 		c.run.Kill()
 		c.run = c.Start(nil)
 		c.up()
@@ -140,10 +140,10 @@ func (c *crash) rotateAfter(pauses []time.Duration) error {
 	return nil
 }
 
-// settle waits until the newest value is published, told, and recorded as told.
+// settle waits until the newest value is published, notified, and recorded as notified.
 func (c *crash) settle() {
 	c.t.Helper()
-	st.UntilIn(c.t, told, "told of the last generation", func() error {
+	st.UntilIn(c.t, notifiedWithin, "notified of the last generation", func() error {
 		c.restart()
 		all, err := c.lines()
 		if err != nil {
@@ -154,9 +154,9 @@ func (c *crash) settle() {
 			return fmt.Errorf("the receiver saw %v, want the value %d", all[max(0, len(all)-3):], n)
 		}
 		if newest := c.newest(); newest == 0 || record != newest {
-			return fmt.Errorf("generation %d, recorded as told %d", newest, record)
+			return fmt.Errorf("generation %d, recorded as notified %d", newest, record)
 		}
-		if c.target == "exec" && c.has("told-one") { // of a sidecar that was killed
+		if c.target == "exec" && c.has("notified-app") { // of a sidecar that was killed
 			return errors.New("a command still runs")
 		}
 		return nil
@@ -202,7 +202,7 @@ func (c *crash) restart() {
 }
 
 // check looks at the lines since the last check. All that are allowed are of
-// generations that had not been recorded as told, each once and once more for a
+// generations that had not been recorded as notified, each once and once more for a
 // sidecar that was killed.
 func (c *crash) check(kills int) {
 	c.t.Helper()
@@ -212,17 +212,17 @@ func (c *crash) check(kills int) {
 	}
 	count := map[uint64]int{}
 	for _, s := range all[c.checked:] {
-		of := s.Told
+		of := s.Notified
 		if c.target == "process" { // a signal does not say
 			of = s.Generation
 		}
 		value, known := c.values[s.Generation]
-		count[s.Told]++
+		count[s.Notified]++
 		switch {
-		case s.Generation < s.Told:
-			c.t.Errorf("told before its files were there: %+v", s)
+		case s.Generation < s.Notified:
+			c.t.Errorf("notified before its files were there: %+v", s)
 		case of <= c.settled:
-			c.t.Errorf("told of generation %d, when nothing had changed since %d was told", of, c.settled)
+			c.t.Errorf("notified of generation %d, when nothing had changed since %d was notified", of, c.settled)
 		case known && value != s.Value:
 			c.t.Errorf("generation %d has the values %d and %d", s.Generation, value, s.Value)
 		}
@@ -235,7 +235,7 @@ func (c *crash) check(kills int) {
 			most = int(record-c.settled) + kills
 		}
 		if n > most {
-			c.t.Errorf("told %d times of generation %d, with %d kills, after generation %d", n, generation, kills, c.settled)
+			c.t.Errorf("notified %d times of generation %d, with %d kills, after generation %d", n, generation, kills, c.settled)
 		}
 	}
 	c.checked, c.settled = len(all), record
@@ -283,11 +283,13 @@ func (c *crash) newest() uint64 {
 	return r.Generation
 }
 
-// record is the generation that the volume says the target was told of.
+// record is the generation that the volume says the target was notified of.
 func (c *crash) record() uint64 {
-	var r struct{ Told map[string]uint64 }
+	var r struct {
+		Targets map[string]uint64 `json:"told"`
+	}
 	c.read("..notified.json", &r)
-	return r.Told[c.target]
+	return r.Targets[c.target]
 }
 
 func (c *crash) read(name string, into any) {

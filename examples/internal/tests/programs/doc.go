@@ -1,4 +1,4 @@
-// Package programs has tests only: the real secret-sync binary tells real
+// Package programs has tests only: the real secret-sync binary notifies real
 // programs (nginx, PostgreSQL, Python, Node, C, Go), beside them in a PID
 // namespace as in a Pod, and kills none.
 //

@@ -16,7 +16,7 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// kind is a program that is told by HUP, and what an app of that kind is like.
+// kind is a program that is notified by HUP, and what an app of that kind is like.
 type kind struct {
 	name  string // what SECRETSYNC_PROCESS says
 	ready string // what it prints once it is up

@@ -12,9 +12,9 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// told is how long it may take until a program is told that lives on: a step of
+// notifiedWithin is how long it may take until a running program is notified: a step of
 // the backoff, 30 s at most, and the minimum age.
-const told = 40 * time.Second
+const notifiedWithin = 40 * time.Second
 
 // diedOfHUP is how a parent words the end of a child by signal 1.
 var diedOfHUP = regexp.MustCompile(`died of HUP|exited on signal 1\b|terminated by signal 1\b`)
@@ -35,7 +35,7 @@ func (p *pod) checkNoneDied(g *program) {
 
 // TestNeverKilled starts every kind again and again while its Secret rotates all
 // the time, so that the sidecar always wants to signal it. Most are ended at a
-// random moment; each in three lives on until it is told of a value that is newer
+// random moment; each in three lives on until it is notified of a value that is newer
 // than it. Some have their handler later than the minimum age.
 func TestNeverKilled(t *testing.T) {
 	starts := number("PROGRAMS_STARTS", 100)
@@ -55,7 +55,7 @@ func TestNeverKilled(t *testing.T) {
 	}
 }
 
-// live starts the app and ends it, at once or once it was told.
+// live starts the app and ends it, at once or once it was notified.
 func (a *app) live(r *rand.Rand, long bool) {
 	a.t.Helper()
 	late := time.Duration(0)
@@ -69,7 +69,7 @@ func (a *app) live(r *rand.Rand, long bool) {
 	g := a.begin(late)
 	if long {
 		n := a.n.Load() + 1
-		st.UntilIn(a.t, told, fmt.Sprintf("told, handler late by %v", late), func() error { return g.checkTold(n) })
+		st.UntilIn(a.t, notifiedWithin, fmt.Sprintf("notified, handler late by %v", late), func() error { return g.checkNotified(n) })
 	} else {
 		select {
 		case <-g.Done():

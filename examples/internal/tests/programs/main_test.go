@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // inUserNamespace is set when this process is only root of its user namespace.
 const inUserNamespace = "PROGRAMS_IN_USER_NAMESPACE"
 
-// asRootOfANamespace runs this program again, as one that may make namespaces.
+// asRootOfANamespace runs this program again, as a user that may make namespaces.
 func asRootOfANamespace() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr

@@ -45,9 +45,9 @@ func TestPIDFile(t *testing.T) {
 	}
 	began := time.Now()
 	place(t, path, fmt.Sprintf("  %d\nmore lines\n", g.inner()))
-	g.waitTold(n)
+	g.waitNotified(n)
 	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("told %v after the file appeared, want at once", took)
+		t.Errorf("notified %v after the file appeared, want at once", took)
 	}
 	for text, reason := range map[string]string{
 		"":                                      "is empty",
@@ -64,7 +64,7 @@ func TestPIDFile(t *testing.T) {
 	p.checkNoneDied(g)
 }
 
-// refuses puts a text into the PID file: nobody is told, for this reason, until
+// refuses puts a text into the PID file: nobody is notified, for this reason, until
 // the right number is there.
 func (p *pod) refuses(r *st.Run, g *program, path, text, reason string) {
 	p.t.Helper()
@@ -72,11 +72,11 @@ func (p *pod) refuses(r *st.Run, g *program, path, text, reason string) {
 	place(p.t, path, text)
 	n := p.mustRotate()
 	r.WaitLog(reason)
-	if got := g.told(); got >= n {
-		p.t.Errorf("%.10q: told of %d", text, got)
+	if got := g.notified(); got >= n {
+		p.t.Errorf("%.10q: notified of %d", text, got)
 	}
 	place(p.t, path, fmt.Sprint(g.inner())) // without a newline
-	g.waitTold(n)
+	g.waitNotified(n)
 }
 
 func (p *pod) sidecarPID() int {

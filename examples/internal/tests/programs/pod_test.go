@@ -97,7 +97,7 @@ func asFirst(pause string) func(*exec.Cmd) (*childprocess.Process, error) {
 func data(n int64) map[string]string {
 	return map[string]string{
 		"n":          fmt.Sprint(n),
-		"nginx.conf": fmt.Sprintf("return 200 \"told %d\\n\";\n", n),
+		"nginx.conf": fmt.Sprintf("return 200 \"notified %d\\n\";\n", n),
 		"pg.conf":    fmt.Sprintf("secretsync.n = %d\n", n),
 	}
 }

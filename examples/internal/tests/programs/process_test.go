@@ -34,7 +34,7 @@ func first(words []string) string {
 	return words[0]
 }
 
-// program is one that runs in a pod.
+// program is a program that runs in a pod.
 type program struct {
 	*childprocess.Process
 	pod *pod
@@ -95,15 +95,15 @@ func (g *program) inner() int {
 	return n
 }
 
-var toldPattern = regexp.MustCompile(`(?:told |secretsync.n" changed to ")(\d+)`)
+var notifiedPattern = regexp.MustCompile(`(?:notified |secretsync.n" changed to ")(\d+)`)
 
-// told is the value that it read when it was told last, -1 for never.
-func (g *program) told() int64 {
+// notified is the value that it read when it was notified last, -1 for never.
+func (g *program) notified() int64 {
 	text := g.log.String()
 	if g.answer != nil {
 		text = g.answer()
 	}
-	all := toldPattern.FindAllStringSubmatch(text, -1)
+	all := notifiedPattern.FindAllStringSubmatch(text, -1)
 	if len(all) == 0 {
 		return -1
 	}
@@ -111,17 +111,17 @@ func (g *program) told() int64 {
 	return n
 }
 
-// checkTold says whether it was told of n, or of a later value. One that has ended
+// checkNotified says whether it was notified of n, or of a later value. One that has ended
 // fails the test.
-func (g *program) checkTold(n int64) error {
+func (g *program) checkNotified(n int64) error {
 	g.pod.t.Helper()
 	select {
 	case <-g.Done():
 		g.pod.t.Fatalf("the program ended by itself or of HUP: %s", g.State())
 	default:
 	}
-	if got := g.told(); got < n {
-		return fmt.Errorf("told of %d, want %d\n%s", got, n, g.log.Tail(5))
+	if got := g.notified(); got < n {
+		return fmt.Errorf("notified of %d, want %d\n%s", got, n, g.log.Tail(5))
 	}
 	return nil
 }

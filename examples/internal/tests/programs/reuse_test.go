@@ -75,14 +75,14 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 	other := p.startWithPID(inner, "bystander")
 	p.signal(s, syscall.SIGCONT)
 	var log string
-	st.UntilIn(p.t, told, "the sidecar goes on", func() error {
+	st.UntilIn(p.t, notifiedWithin, "the sidecar goes on", func() error {
 		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "notified the app") {
 			return nil
 		}
-		return fmt.Errorf("neither told nor not: %s", log)
+		return fmt.Errorf("neither notified nor not: %s", log)
 	})
-	if got := other.told(); got != -1 {
-		p.t.Errorf("a bystander was told, the sidecar having been stopped after %v", wait)
+	if got := other.notified(); got != -1 {
+		p.t.Errorf("a bystander was notified, the sidecar having been stopped after %v", wait)
 	}
 	other.Kill()
 	if err := <-rotated; err != nil {
@@ -92,7 +92,7 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 		return "after the signal"
 	}
 	app = p.startTarget("reused", "handler")
-	app.waitTold(n)
+	app.waitNotified(n)
 	app.Kill()
 	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "was replaced while") {
 		return "between look and signal"
@@ -106,7 +106,7 @@ func (p *pod) waitPublish(rotated chan<- error, long time.Duration) {
 	p.t.Helper()
 	before := p.Generation()
 	go func() { _, err := p.rotate(); rotated <- err }()
-	for deadline := time.Now().Add(told); p.Generation() == before; {
+	for deadline := time.Now().Add(notifiedWithin); p.Generation() == before; {
 		if time.Now().After(deadline) {
 			p.t.Fatal("not published")
 		}
@@ -142,5 +142,5 @@ func TestReusedPIDFile(t *testing.T) {
 	p.mustRotate()
 	times(t, r.Log, cannot, 3)
 	r.WaitLog("the number was reused")
-	other.neverTold()
+	other.neverNotified()
 }

@@ -129,7 +129,7 @@ func TestNginxCertificate(t *testing.T) {
 	a.checkNoneDied(g)
 }
 
-// PostgreSQL's postmaster re-reads its configuration and tells its backends: the
+// PostgreSQL's postmaster re-reads its configuration and passes it on to its backends: the
 // session that was open before goes on and sees every new value.
 func TestPostgresSession(t *testing.T) {
 	t.Parallel()

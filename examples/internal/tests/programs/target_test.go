@@ -33,15 +33,15 @@ func (p *pod) startTarget(name, mode string) *program {
 	return g
 }
 
-func (g *program) waitTold(n int64) {
+func (g *program) waitNotified(n int64) {
 	g.pod.t.Helper()
-	st.UntilIn(g.pod.t, told, "told", func() error { return g.checkTold(n) })
+	st.UntilIn(g.pod.t, notifiedWithin, "notified", func() error { return g.checkNotified(n) })
 }
 
-func (g *program) neverTold() {
+func (g *program) neverNotified() {
 	g.pod.t.Helper()
-	if got := g.told(); got != -1 {
-		g.pod.t.Errorf("told of %d, want never", got)
+	if got := g.notified(); got != -1 {
+		g.pod.t.Errorf("notified of %d, want never", got)
 	}
 	g.pod.checkNoneDied(g)
 }
@@ -50,7 +50,7 @@ func (g *program) neverTold() {
 // would lose it, keeps it from sending it.
 func TestHandlers(t *testing.T) {
 	for _, test := range []struct {
-		mode, check, warning string // no warning: it is told
+		mode, check, warning string // no warning: it is notified
 	}{
 		{"handler", "true", ""},
 		{"sigwait", "false", ""},
@@ -66,7 +66,7 @@ func TestHandlers(t *testing.T) {
 			g := p.startTarget("c-target", test.mode)
 			n := p.mustRotate()
 			if test.warning == "" {
-				g.waitTold(n)
+				g.waitNotified(n)
 				p.checkNoneDied(g)
 				return
 			}
@@ -74,7 +74,7 @@ func TestHandlers(t *testing.T) {
 			if err := says(r.Log, test.warning); err != nil || strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
 				t.Errorf("want one warning with %q", test.warning)
 			}
-			g.neverTold()
+			g.neverNotified()
 		})
 	}
 }
@@ -90,10 +90,10 @@ func TestSeveral(t *testing.T) {
 	r.WaitLog("2 unrelated processes are named")
 	for _, g := range []*program{one, two} {
 		r.WaitLog(fmt.Sprintf("pid %d (twin, parent 0", g.inner()))
-		g.neverTold()
+		g.neverNotified()
 	}
 	one.Kill()
-	two.waitTold(n)
+	two.waitNotified(n)
 }
 
 // A probe of the kubelet runs the app's own program for a moment.
@@ -102,11 +102,11 @@ func TestProbe(t *testing.T) {
 	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "probed", "SECRETSYNC_PROCESS_MIN_AGE": "3s"})
 	p.Start(nil).WaitReady()
 	g := p.startTarget("probed", "handler")
-	g.waitTold(p.mustRotate()) // so it is old now
+	g.waitNotified(p.mustRotate()) // so it is old now
 	for range 5 {
 		probe := p.startTarget("probed", "handler")
-		g.waitTold(p.mustRotate())
-		probe.neverTold()
+		g.waitNotified(p.mustRotate())
+		probe.neverNotified()
 		probe.Kill()
 	}
 }
@@ -120,7 +120,7 @@ func TestNeverItself(t *testing.T) {
 	r.WaitReady()
 	n := p.mustRotate()
 	r.WaitLog("no process is named")
-	p.startTarget("secret-sync", "handler").waitTold(n)
+	p.startTarget("secret-sync", "handler").waitNotified(n)
 	r.Stop()
 }
 
@@ -134,8 +134,8 @@ func TestNeverPause(t *testing.T) {
 	n := p.mustRotate()
 	times(t, r.Log, cannot, 3)
 	r.WaitLog(`no process is named \"pause\"`)
-	p.startTarget("pause", "handler").waitTold(n) // an app of that name
-	if err := says(p.log, "told"); err == nil {
+	p.startTarget("pause", "handler").waitNotified(n) // an app of that name
+	if err := says(p.log, "notified"); err == nil {
 		t.Error("PID 1 was signalled")
 	}
 }

@@ -28,7 +28,7 @@ var (
 type member struct {
 	*replica
 	password atomic.Value // string: what the app uses
-	told     atomic.Value // time.Time: of the last answer
+	notified atomic.Value // time.Time: of the last answer
 	alive    sync.Mutex
 }
 
@@ -55,7 +55,7 @@ func TestFleet(t *testing.T) {
 			if got := m.password.Load(); got != password {
 				t.Errorf("rotation %d: after the yes the app of %s uses %q", n, m.name, got)
 			}
-			if at := m.told.Load().(time.Time); at.After(last) {
+			if at := m.notified.Load().(time.Time); at.After(last) {
 				last = at
 			}
 		}
@@ -83,7 +83,7 @@ func startFleet(t *testing.T, s *st.Scene) []*member {
 	for i := range members {
 		m := &member{replica: &replica{name: fmt.Sprintf("app-%03d", i), dir: st.Volume(t)}}
 		m.password.Store("0")
-		m.told.Store(time.Now())
+		m.notified.Store(time.Now())
 		app := httptest.NewServer(http.HandlerFunc(m.reload))
 		t.Cleanup(app.Close)
 		address := newAddress()
@@ -106,7 +106,7 @@ func startFleet(t *testing.T, s *st.Scene) []*member {
 // reload is the app: it uses what is in the files from now on.
 func (m *member) reload(w http.ResponseWriter, _ *http.Request) {
 	m.password.Store(m.replica.password())
-	m.told.Store(time.Now())
+	m.notified.Store(time.Now())
 	w.WriteHeader(http.StatusNoContent)
 }
 

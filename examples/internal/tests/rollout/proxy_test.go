@@ -31,7 +31,7 @@ func TestWaitThroughProxy(t *testing.T) {
 	slow.app.Status.Store(http.StatusOK)
 	wait.exits(0, "all 2 Pods")
 	if lists := podLists(t) - before; lists != 2 {
-		t.Errorf("the Pods were listed %d times, want 2: at the begin and for the yes", lists)
+		t.Errorf("the Pods were listed %d times, want 2: at the start and for the yes", lists)
 	}
 	if n := len(slow.app.Accepted()); n != 1 {
 		t.Errorf("the slow app was notified %d times before the yes, want once", n)

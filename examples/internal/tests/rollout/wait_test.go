@@ -88,15 +88,15 @@ func TestWaitCountsPods(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--ignore-others").exits(0, "all 1 Pods")
 	remove(t, s, "other")
 
-	newPod(t, s, "silent", newAddress(), sidecarContainer) // nobody listens there
+	newPod(t, s, "unreachable", newAddress(), sidecarContainer) // nobody listens there
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.running(500 * time.Millisecond)
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod silent: its sidecar does not answer")
-	remove(t, s, "silent")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod unreachable: its sidecar does not answer")
+	remove(t, s, "unreachable")
 	wait.exits(0, "all 1 Pods")
 }
 
-// TestWaitSeesPodsThatAppear: one that starts while it waits is asked, too.
+// TestWaitSeesPodsThatAppear: `wait` also asks a Pod that starts while it runs.
 func TestWaitSeesPodsThatAppear(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)

@@ -1,4 +1,4 @@
-"""VALUE PIDFILE DELAY: prints "told N" at HUP, N being what the file VALUE holds
+"""VALUE PIDFILE DELAY: prints "notified N" at HUP, N being what the file VALUE holds
 then; the handler is there after DELAY milliseconds."""
 import os
 import signal
@@ -10,7 +10,7 @@ value, pidfile, delay = sys.argv[1:]
 
 def hup(*_):
     with open(value) as f:
-        os.write(1, f"told {f.read()}\n".encode())
+        os.write(1, f"notified {f.read()}\n".encode())
 
 
 with open(pidfile, "w") as f:

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static void say(int sig) {
-  if (sig == SIGHUP) write(1, "told\n", 5); // a signal that nobody may send
+  if (sig == SIGHUP) write(1, "notified\n", 9); // a signal that nobody may send
 }
 
 int main(int argc, char **argv) {

@@ -8,12 +8,12 @@ import time
 
 value, pidfile, delay = sys.argv[1:]
 workers = set()
-told = False
+notified = False
 
 
 def hup(*_):
-    global told
-    told = True
+    global notified
+    notified = True
 
 
 def read():
@@ -45,11 +45,11 @@ for _ in range(2):
     spawn()
 print("ready", flush=True)
 while True:
-    # Blocked around the look at told, so that none gets lost before the wait.
+    # Blocked around the look at notified, so that none gets lost before the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    if told:
-        told = False
-        print("told", read(), flush=True)
+    if notified:
+        notified = False
+        print("notified", read(), flush=True)
         for pid in list(workers):
             os.kill(pid, signal.SIGTERM)
             reap(*os.waitpid(pid, 0))

@@ -1,5 +1,5 @@
 // target MODE VALUE PIDFILE DELAY: does with HUP what MODE says, after DELAY ms.
-//   handler  prints "told N", N being what the file VALUE holds then
+//   handler  prints "notified N", N being what the file VALUE holds then
 //   sigwait  the same, without a handler
 //   ignore   ignores it
 //   none     nothing: the signal's default is to end the process
@@ -14,7 +14,7 @@ static void say(const char *path) {
   FILE *f = fopen(path, "r");
   if (f == NULL || fgets(value, sizeof value, f) == NULL) strcpy(value, "unreadable");
   if (f != NULL) fclose(f);
-  printf("told %s\n", value);
+  printf("notified %s\n", value);
 }
 
 static void handle(int sig) { (void)sig; }

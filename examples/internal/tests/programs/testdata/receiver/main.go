@@ -1,11 +1,11 @@
-// Command receiver is told by the sidecar, in one of three ways, and appends to
+// Command receiver is notified by the sidecar, in one of three ways, and appends to
 // the file OUT what it sees in the volume DIR at that moment.
 //
 //	receiver hup OUT DIR         a process that handles HUP; prints "fence" at USR1
 //	receiver serve OUT DIR ADDR  a webhook
 //	receiver exec OUT DIR        the command that the sidecar runs
 //	receiver value FILE PIDFILE DELAY
-//	                             prints "told N" at HUP, which it asks for after
+//	                             prints "notified N" at HUP, which it asks for after
 //	                             DELAY ms, N being what FILE holds
 //	receiver orphans             leaves two processes behind that end after it
 package main
@@ -27,7 +27,7 @@ import (
 
 // event is a line of OUT.
 type event struct {
-	Told       uint64 // the generation that it was told of; 0: a signal, which tells none
+	Notified   uint64 // the generation that it was notified of; 0: a signal, which carries none
 	Generation uint64 // what is in the volume
 	Value      string
 }
@@ -55,11 +55,11 @@ func main() {
 		})
 		log.Fatal(http.ListenAndServe(os.Args[4], nil))
 	case "exec":
-		told := generation(os.Stdin)
-		if os.Getenv("SECRETSYNC_GENERATION") != strconv.FormatUint(told, 10) {
+		notified := generation(os.Stdin)
+		if os.Getenv("SECRETSYNC_GENERATION") != strconv.FormatUint(notified, 10) {
 			log.Fatal("the environment and the input differ")
 		}
-		see(told)
+		see(notified)
 	case "value":
 		value(hup)
 	case "orphans":
@@ -74,9 +74,9 @@ func generation(in io.Reader) uint64 {
 }
 
 // see reads the generation that ..data leads to, and its record.
-func see(told uint64) {
+func see(notified uint64) {
 	out, dir := os.Args[2], os.Args[3]
-	e := event{Told: told}
+	e := event{Notified: notified}
 	link, err := os.Readlink(filepath.Join(dir, "..data"))
 	must(err)
 	record, err := os.ReadFile(filepath.Join(dir, link+".json"))
@@ -107,7 +107,7 @@ func value(hup chan os.Signal) {
 	for range hup {
 		b, err := os.ReadFile(os.Args[2])
 		must(err)
-		fmt.Printf("told %s\n", b)
+		fmt.Printf("notified %s\n", b)
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// Every kind, found by its name and by its PID file, is told of each rotation and
+// Every kind, found by its name and by its PID file, is notified of each rotation and
 // reads the new value; nothing of it dies.
-func TestTold(t *testing.T) {
+func TestNotified(t *testing.T) {
 	for _, k := range kinds {
 		for _, by := range []string{"name", "file"} {
 			t.Run(k.name+" by "+by, func(t *testing.T) {
@@ -20,7 +20,7 @@ func TestTold(t *testing.T) {
 				g.waitReady(k.ready)
 				for range 3 {
 					n := a.mustRotate()
-					st.UntilIn(t, told, "told", func() error { return g.checkTold(n) })
+					st.UntilIn(t, notifiedWithin, "notified", func() error { return g.checkNotified(n) })
 				}
 				a.checkNoneDied(g)
 			})
