@@ -26,6 +26,7 @@ import (
 	"syscall"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
@@ -55,8 +56,8 @@ func run(ctx context.Context, args []string) error {
 	return r.finish(ctx)
 }
 
-// fromEnvironment connects to the cluster and to the database. In a Pod the
-// cluster is that of its service account, else KUBECONFIG's.
+// fromEnvironment connects to the cluster, KUBECONFIG's or else that of the Pod's
+// service account, and to the database.
 func fromEnvironment(ctx context.Context) (*rotation, error) {
 	for _, name := range []string{"ROTATE_SECRET", "ROTATE_USERS", "ROTATE_DATABASE", "ROTATE_ADMIN", "ROTATE_STATE", "POD_NAMESPACE"} {
 		if os.Getenv(name) == "" {
@@ -67,7 +68,10 @@ func fromEnvironment(ctx context.Context) (*rotation, error) {
 	if len(users) != 2 || users[0] == users[1] {
 		return nil, fmt.Errorf("ROTATE_USERS=%q: it has to be two names, such as app_a,app_b", os.Getenv("ROTATE_USERS"))
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	config, err := rest.InClusterConfig()
+	if path := os.Getenv("KUBECONFIG"); path != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}

@@ -17,15 +17,12 @@ import (
 	"github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// proxied is a network for documentation. The API server's Pod proxy refuses
-// addresses of the loopback range.
-const proxied = "192.0.2.0"
-
 // inNetworkNamespace is set when this process has a network of its own.
 const inNetworkNamespace = "ROLLOUT_IN_NETWORK_NAMESPACE"
 
-// TestMain runs the tests in a network namespace, where the addresses of proxied
-// are this machine's. What needs the real network is built before.
+// TestMain runs the tests in a network namespace, where the addresses of 192.0.2.0/24,
+// a network for documentation, are this machine's: the API server's Pod proxy refuses
+// those of the loopback range. What needs the real network is built before.
 func TestMain(m *testing.M) {
 	if os.Getenv(inNetworkNamespace) == "" {
 		os.Exit(inNamespace())
@@ -75,7 +72,7 @@ func buildAll() error {
 	return err
 }
 
-// useNetwork brings the loopback device up, and makes all addresses of proxied
+// useNetwork brings the loopback device up, and makes all addresses of 192.0.2.0/24
 // its own.
 func useNetwork() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
