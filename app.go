@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,13 +43,13 @@ type app struct {
 // assemble makes the parts. It asks the API for nothing. What is wrong with the
 // volume and with the cluster's configuration is reported at once.
 func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, metrics: &telemetry.Metrics{}}
+	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kubeapi.ClusterConfig()
 	if clusterErr != nil {
 		clusterErr = fmt.Errorf("%w: %w", errEnvironment, clusterErr)
 	}
 	a.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.metrics.Repaired,
+		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: func() { a.metrics.Repairs.Add(1) },
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
 		cluster.UserAgent = "secret-sync/" + buildVersion()
@@ -86,7 +87,8 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	a.metrics.SetGeneration(a.writer.Newest())
+	a.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
+	a.metrics.Generation.Set(float64(a.writer.Newest()))
 	a.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{
 			Flat: a.flat(), Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
@@ -217,19 +219,30 @@ func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error 
 type observer struct{ *app }
 
 func (o observer) Published(generation uint64, secrets []string, took time.Duration) {
-	o.metrics.Published(generation, took, time.Now())
+	o.metrics.Generation.Set(float64(generation))
+	o.metrics.Publishes.Add(1)
+	o.metrics.LastPublish.Set(telemetry.Seconds(time.Now()))
+	o.metrics.PublishDuration.Observe(took)
 	o.events.Published(generation, secrets)
 }
 
-func (o observer) PublishFailed(reason string)     { o.metrics.PublishFailed(reason) }
-func (o observer) Present(present map[string]bool) { o.metrics.SetPresent(present) }
-func (o observer) Refused(all []layout.Refusal) {
-	reasons := map[string]string{}
-	for _, r := range all {
-		reasons[r.Secret] = r.Reason
+func (o observer) PublishFailed(reason string) { o.metrics.PublishFailures.Add(1, reason) }
+
+func (o observer) Present(present map[string]bool) {
+	var all []telemetry.Series
+	for name, exists := range present {
+		all = append(all, telemetry.Series{Value: telemetry.Bool(exists), Labels: []string{name}})
+	}
+	o.metrics.SecretPresent.Replace(all)
+}
+
+func (o observer) Refused(refused []layout.Refusal) {
+	var all []telemetry.Series
+	for _, r := range refused {
+		all = append(all, telemetry.Series{Value: 1, Labels: []string{r.Secret, r.Reason}})
 		o.events.Refused(r.Secret, r.Detail)
 	}
-	o.metrics.SetRefused(reasons)
+	o.metrics.SecretRefused.Replace(all)
 }
 
 func (a *app) reportNotify(target string, err error) {
@@ -240,22 +253,21 @@ func (a *app) reportNotify(target string, err error) {
 
 func (a *app) handler() http.Handler {
 	return telemetry.Handler(a.metrics, telemetry.Sources{
-		Version: buildVersion(),
 		Ready:   func() error { return writer.Ready(a.cfg.Dir.Value) },
 		Status:  a.status,
-		Watches: func() (all []telemetry.Watch) {
-			for _, s := range a.watcher.Status() {
-				all = append(all, telemetry.Watch{Name: s.Watch, Up: s.Up, LastContact: s.LastContact})
-			}
-			return all
-		},
-		Notifications: func() (all []telemetry.Notification) {
-			for _, s := range a.notifier.Status() {
-				all = append(all, telemetry.Notification{
-					Target: s.Target, Pending: s.Pending, Succeeded: s.Succeeded, Failed: s.Failed,
-				})
-			}
-			return all
-		},
+		Collect: a.collect,
 	})
+}
+
+// collect sets the metrics that the parts keep themselves.
+func (a *app) collect() {
+	for _, s := range a.watcher.Status() {
+		a.metrics.WatchUp.Set(telemetry.Bool(s.Up), s.Watch)
+		a.metrics.LastContact.Set(telemetry.Seconds(s.LastContact), s.Watch)
+	}
+	for _, s := range a.notifier.Status() {
+		a.metrics.NotifyPending.Set(telemetry.Bool(s.Pending), s.Target)
+		a.metrics.Notifications.Set(float64(s.Succeeded), s.Target, "success")
+		a.metrics.Notifications.Set(float64(s.Failed), s.Target, "failure")
+	}
 }

@@ -3,33 +3,15 @@ package telemetry
 import (
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// Watch is the state of one watch, for the metrics.
-type Watch struct {
-	Name        string // secret/NAME or selector
-	Up          bool
-	LastContact time.Time // zero for never
-}
-
-// Notification is the state of one notification target, for the metrics.
-type Notification struct {
-	Target    string
-	Pending   bool // not told of the newest generation yet
-	Succeeded uint64
-	Failed    uint64
-}
-
 // Sources are asked at each request, concurrently; a function may be nil.
 type Sources struct {
-	Watches       func() []Watch
-	Notifications func() []Notification
-	Ready         func() error // why it is not ready, in names and never values
-	Status        func() *status.Document
-	Version       string
+	Collect func()       // sets the metrics that nothing else keeps current
+	Ready   func() error // why it is not ready, in names and never values
+	Status  func() *status.Document
 }
 
 // Handler serves /livez, /readyz, /metrics and /status. Being alive needs no answer from
@@ -50,7 +32,10 @@ func Handler(m *Metrics, s Sources) http.Handler {
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
-		_, _ = w.Write(expose(m.snapshot(), s))
+		if s.Collect != nil {
+			s.Collect()
+		}
+		_, _ = w.Write(m.expose())
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

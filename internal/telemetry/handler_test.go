@@ -20,7 +20,7 @@ import (
 
 func TestHandler(t *testing.T) {
 	var ready error
-	h := Handler(new(Metrics), Sources{Ready: func() error { return ready }})
+	h := Handler(NewMetrics(), Sources{Ready: func() error { return ready }})
 	notReady := errors.New("no complete generation: db is missing")
 	for _, tt := range []struct {
 		method, path string
@@ -79,7 +79,7 @@ func TestTakenPortIsServedOnceItIsFree(t *testing.T) {
 	listening := make(chan struct{})
 	tries := 0
 	s := server{
-		addr: taken.Addr().String(), handler: Handler(new(Metrics), Sources{}), log: log.logger(),
+		addr: taken.Addr().String(), handler: Handler(NewMetrics(), Sources{}), log: log.logger(),
 		retry: time.Millisecond, retryMax: 2 * time.Millisecond,
 		listen: func(ctx context.Context, network, address string) (net.Listener, error) {
 			if tries++; tries == 4 {

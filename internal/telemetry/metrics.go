@@ -1,103 +1,38 @@
-// Package telemetry says how the program is: health and metrics over HTTP,
-// pprof, and Events on the Pod. It sees names of Secrets, never values.
+// Package telemetry says how the program is: health, status and metrics over
+// HTTP, pprof, and Events on the Pod. It sees names of Secrets, never values.
 package telemetry
 
-import (
-	"maps"
-	"sync"
-	"time"
-)
+import "sync"
 
-// buckets are the upper bounds of the publish duration's histogram, in seconds:
-// a memory volume takes well below a millisecond, a slow disk with its fsyncs
-// some hundreds.
-var buckets = [...]float64{
-	.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5,
-}
-
-// Metrics is what the pipeline counts. The zero value is ready to use; all
-// methods are safe for concurrent use.
+// Metrics is every metric that /metrics shows. All methods of its fields are safe
+// for concurrent use. The labels' values are names and words of a few, never the
+// text of an error: each becomes a series.
 type Metrics struct {
-	mu    sync.Mutex
-	state state
+	BuildInfo, Generation, Publishes, PublishFailures, LastPublish *Family
+	PublishDuration                                                *Histogram
+	Repairs, SecretPresent, SecretRefused                          *Family
+	Notifications, NotifyPending, WatchUp, LastContact             *Family
+
+	mu  sync.Mutex // of all metrics
+	all []exposer  // in the order of the text
 }
 
-// state is what one scrape shows, all of one moment.
-type state struct {
-	generation  uint64
-	publishes   uint64
-	repairs     uint64
-	lastPublish time.Time
-	failures    map[string]uint64        // reason → count
-	refused     map[string]string        // secret → reason
-	present     map[string]bool          // secret → it exists
-	durations   [len(buckets) + 1]uint64 // by bucket, not cumulative; the last one has no bound
-	durationSum float64                  // seconds
-}
-
-// Published counts a generation that was published at a time, and how long the
-// writer took for it.
-func (m *Metrics) Published(generation uint64, took time.Duration, at time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.generation = generation
-	m.state.publishes++
-	m.state.lastPublish = at
-	seconds := took.Seconds()
-	i := 0
-	for i < len(buckets) && seconds > buckets[i] {
-		i++
-	}
-	m.state.durations[i]++
-	m.state.durationSum += seconds
-}
-
-// PublishFailed counts a generation that could not be published. The reason is
-// one of a few words, not the text of an error: it becomes a series.
-func (m *Metrics) PublishFailed(reason string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.state.failures == nil {
-		m.state.failures = make(map[string]uint64)
-	}
-	m.state.failures[reason]++
-}
-
-// Repaired counts a repair of what someone else changed in the volume.
-func (m *Metrics) Repaired() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.repairs++
-}
-
-// SetRefused replaces the set of the refused Secrets: name → reason.
-func (m *Metrics) SetRefused(reasons map[string]string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.refused = maps.Clone(reasons)
-}
-
-// SetGeneration sets the generation in the volume without counting a publish:
-// the one found at start.
-func (m *Metrics) SetGeneration(generation uint64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.generation = generation
-}
-
-// SetPresent replaces the set of the watched Secrets: name → it exists.
-func (m *Metrics) SetPresent(present map[string]bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.present = maps.Clone(present)
-}
-
-// snapshot gives a copy that later updates do not change.
-func (m *Metrics) snapshot() state {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.state
-	s.failures = maps.Clone(s.failures)
-	// refused and present are replaced as a whole and never written to.
-	return s
+// NewMetrics defines the metrics. A new one is a line here, a field above, and a
+// call where it happens.
+func NewMetrics() *Metrics {
+	m := &Metrics{}
+	m.BuildInfo = m.gauge("build_info", "Always 1; the labels say what is running.", "version", "goversion")
+	m.Generation = m.gauge("generation", "Number of the generation in the volume, 0 for none.")
+	m.Publishes = m.counter("publishes_total", "Generations published by this process.")
+	m.PublishFailures = m.counter("publish_failures_total", "Generations that could not be published, by reason.", "reason")
+	m.LastPublish = m.gauge("last_publish_timestamp_seconds", "When this process published last, 0 if it has not yet.")
+	m.PublishDuration = m.histogram("publish_duration_seconds", "Time from the files to the swap, on disk.")
+	m.Repairs = m.counter("repairs_total", "Repairs of files that someone else changed.")
+	m.SecretPresent = m.gauge("secret_present", "Whether the watched Secret exists.", "secret")
+	m.SecretRefused = m.gauge("secret_refused", "1 for a Secret whose newest state is not published.", "secret", "reason")
+	m.Notifications = m.counter("notifications_total", "Attempts to notify the app, by target and result.", "target", "result")
+	m.NotifyPending = m.gauge("notify_pending", "Whether the target has not been notified of the newest generation.", "target")
+	m.WatchUp = m.gauge("watch_up", "Whether the watch is connected.", "watch")
+	m.LastContact = m.gauge("last_contact_timestamp_seconds", "When the watch last heard of the API server, 0 for never.", "watch")
+	return m
 }

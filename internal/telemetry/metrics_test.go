@@ -29,26 +29,38 @@ func scrape(t *testing.T, h http.Handler) string {
 }
 
 func filled() (*Metrics, Sources) {
-	m := new(Metrics)
+	m := NewMetrics()
 	at := time.Unix(1700000000, 500_000_000)
-	m.Published(6, 250*time.Microsecond, at)
-	m.Published(7, 3*time.Millisecond, at)
-	m.Published(8, 8*time.Second, at)
-	m.PublishFailed("space")
-	m.PublishFailed("io")
-	m.PublishFailed("space")
-	m.Repaired()
-	m.SetRefused(map[string]string{"tls": `key "a\b" is` + "\nempty"})
-	m.SetPresent(map[string]bool{"tls": true, "db": false})
-	return m, Sources{
-		Watches: func() []Watch {
-			return []Watch{{Name: "selector"}, {Name: "secret/db", Up: true, LastContact: at}}
-		},
-		Notifications: func() []Notification {
-			return []Notification{{Target: "webhook", Pending: true, Failed: 3}, {Target: "exec", Succeeded: 2}}
-		},
-		Version: "v1.2.3",
-	}
+	published(m, 6, 250*time.Microsecond, at)
+	published(m, 7, 3*time.Millisecond, at)
+	published(m, 8, 8*time.Second, at)
+	m.PublishFailures.Add(1, "space")
+	m.PublishFailures.Add(1, "io")
+	m.PublishFailures.Add(1, "space")
+	m.Repairs.Add(1)
+	m.SecretRefused.Replace([]Series{{1, []string{"tls", `key "a\b" is` + "\nempty"}}})
+	m.SecretPresent.Replace([]Series{{1, []string{"tls"}}, {0, []string{"db"}}})
+	return m, Sources{Collect: func() {
+		m.BuildInfo.Set(1, "v1.2.3", runtime.Version())
+		m.WatchUp.Set(0, "selector")
+		m.WatchUp.Set(1, "secret/db")
+		m.LastContact.Set(Seconds(time.Time{}), "selector")
+		m.LastContact.Set(Seconds(at), "secret/db")
+		m.NotifyPending.Set(Bool(true), "webhook")
+		m.NotifyPending.Set(Bool(false), "exec")
+		m.Notifications.Set(0, "webhook", "success")
+		m.Notifications.Set(3, "webhook", "failure")
+		m.Notifications.Set(2, "exec", "success")
+		m.Notifications.Set(0, "exec", "failure")
+	}}
+}
+
+// published counts a generation as the program does.
+func published(m *Metrics, generation uint64, took time.Duration, at time.Time) {
+	m.Generation.Set(float64(generation))
+	m.Publishes.Add(1)
+	m.LastPublish.Set(Seconds(at))
+	m.PublishDuration.Observe(took)
 }
 
 func TestExposition(t *testing.T) {
@@ -73,10 +85,10 @@ repairs_total 1
 secret_present{secret="db"} 0
 secret_present{secret="tls"} 1
 secret_refused{secret="tls",reason="key \"a\\b\" is\nempty"} 1
-notifications_total{target="exec",result="success"} 2
 notifications_total{target="exec",result="failure"} 0
-notifications_total{target="webhook",result="success"} 0
+notifications_total{target="exec",result="success"} 2
 notifications_total{target="webhook",result="failure"} 3
+notifications_total{target="webhook",result="success"} 0
 notify_pending{target="exec"} 0
 notify_pending{target="webhook"} 1
 watch_up{watch="secret/db"} 1
@@ -95,7 +107,7 @@ last_contact_timestamp_seconds{watch="selector"} 0
 // Every metric of the contract is there before anything has happened, and the
 // counters are at 0 and not absent.
 func TestFreshExpositionHasEveryMetric(t *testing.T) {
-	got := scrape(t, Handler(new(Metrics), Sources{}))
+	got := scrape(t, Handler(NewMetrics(), Sources{}))
 	families := parse(t, got)
 	for _, name := range []string{
 		"generation", "publishes_total", "publish_failures_total", "secret_refused", "last_publish_timestamp_seconds",
@@ -130,35 +142,34 @@ func TestHistogramIsCumulative(t *testing.T) {
 }
 
 func TestWhatIsGoneTakesItsSeriesWithIt(t *testing.T) {
-	m := new(Metrics)
-	refused := map[string]string{"a": "why", "b": "why"}
-	m.SetRefused(refused)
-	m.SetPresent(map[string]bool{"a": true, "b": true})
-	refused["c"] = "changed by the caller later"
-	m.SetPresent(map[string]bool{"b": true})
+	m := NewMetrics()
+	refused := []Series{{1, []string{"a", "why"}}, {1, []string{"b", "why"}}}
+	m.SecretRefused.Replace(refused)
+	m.SecretPresent.Replace([]Series{{1, []string{"a"}}, {1, []string{"b"}}})
+	refused[0].Labels[0] = "c" // changed by the caller later
+	m.SecretPresent.Replace([]Series{{1, []string{"b"}}})
 	got := scrape(t, Handler(m, Sources{}))
 	if strings.Contains(got, `present{secret="a"`) || strings.Contains(got, `secret="c"`) {
 		t.Errorf("got a series of a Secret that is gone:\n%s", got)
 	}
-	m.SetRefused(nil)
+	m.SecretRefused.Replace(nil)
 	if got := scrape(t, Handler(m, Sources{})); strings.Contains(got, "secretsync_secret_refused{") {
 		t.Errorf("got a refused Secret:\n%s", got)
 	}
 }
 
 func TestMetricsTakeConcurrentUpdates(t *testing.T) {
-	m := new(Metrics)
+	m := NewMetrics()
 	h := Handler(m, Sources{})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			for j := range 50 {
-				m.Published(uint64(j), time.Millisecond, time.Now())
-				m.PublishFailed(strconv.Itoa(i))
-				m.Repaired()
-				m.SetGeneration(uint64(j))
-				m.SetRefused(map[string]string{"a": "b"})
-				m.SetPresent(map[string]bool{"a": true})
+				published(m, uint64(j), time.Millisecond, time.Now())
+				m.PublishFailures.Add(1, strconv.Itoa(i))
+				m.Repairs.Add(1)
+				m.SecretRefused.Replace([]Series{{1, []string{"a", "b"}}})
+				m.SecretPresent.Replace([]Series{{1, []string{"a"}}})
 				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
 			}
 		})
@@ -170,8 +181,8 @@ func TestMetricsTakeConcurrentUpdates(t *testing.T) {
 }
 
 func TestLabelsAreUTF8(t *testing.T) {
-	m := new(Metrics)
-	m.PublishFailed("a\xffb")
+	m := NewMetrics()
+	m.PublishFailures.Add(1, "a\xffb")
 	if got := scrape(t, Handler(m, Sources{})); !strings.Contains(got, "reason=\"a\uFFFDb\"") {
 		t.Errorf("got\n%s", got)
 	}
