@@ -22,6 +22,7 @@ type modelPod struct {
 	exists   bool   // in the API
 	running  bool   // its sidecar was started, and reported
 	deleting bool   // its app still runs
+	down     bool   // its sidecar was killed, and not started again yet
 	version  int    // in its files
 	since    uint64 // the generation of the files
 	notified uint64
@@ -135,8 +136,11 @@ func (w world) steps() map[string]func(*world) {
 		}, event("MODIFIED"))
 		step("delete", p.exists && !p.deleting, func(p *modelPod) { p.deleting = true }, event("MODIFIED"))
 		step("gone", p.exists && p.deleting, func(p *modelPod) { p.exists, p.running = false, false }, event("DELETED"))
-		step("publish", p.exists && p.running && p.version < w.secret, func(p *modelPod) { p.version = w.secret; p.since++ }, silent)
-		step("notify", p.exists && p.running && p.notified < p.since, func(p *modelPod) { p.notified, p.app = p.since, p.version }, silent)
+		step("publish", p.exists && p.running && !p.down && p.version < w.secret, func(p *modelPod) { p.version = w.secret; p.since++ }, silent)
+		step("notify", p.exists && p.running && !p.down && p.notified < p.since, func(p *modelPod) { p.notified, p.app = p.since, p.version }, silent)
+	}
+	if p := w.pods[0]; p.exists && p.running { // what it knows is in the volume
+		steps["kill or restart"] = func(w *world) { w.pods[0].down = !p.down }
 	}
 	if w.secret == goal {
 		steps["change"] = func(w *world) { w.secret++ }
@@ -177,7 +181,7 @@ func (w *world) ask() {
 			if p.uid != asked.Metadata.UID {
 				continue
 			}
-			if p.running {
+			if p.running && !p.down {
 				w.answers = append(w.answers, inflight{p.uid, p.document()})
 			} else {
 				w.tally.answer(p.uid, nil, errors.New("refused"), w.now, 0)

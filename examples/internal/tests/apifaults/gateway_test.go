@@ -36,6 +36,8 @@ type gateway struct {
 	cert   *tls.Certificate
 	answer answer        // nil: requests are passed on
 	ended  chan struct{} // closed and made anew to end what is passed on
+
+	writes sync.Mutex // held while a part of an answer is passed on
 }
 
 // answer answers in the place of the API server.
@@ -109,8 +111,11 @@ func (g *gateway) say(a answer) {
 	}
 }
 
-// endAll ends all watches in order, as a busy server does.
+// endAll ends all watches in order, as a busy server does. Nothing of them is passed
+// on after it.
 func (g *gateway) endAll() {
+	g.writes.Lock()
+	defer g.writes.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	close(g.ended)
@@ -147,9 +152,7 @@ func (g *gateway) pass(w http.ResponseWriter, r *http.Request) {
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := resp.Body.Read(buf)
-			_, _ = w.Write(buf[:n])
-			w.(http.Flusher).Flush()
-			if err != nil {
+			if !g.passOn(w, buf[:n], ended) || err != nil {
 				return
 			}
 		}
@@ -160,6 +163,20 @@ func (g *gateway) pass(w http.ResponseWriter, r *http.Request) {
 		resp.Body.Close()
 		<-copied
 	}
+}
+
+// passOn writes a part of an answer, unless that has ended.
+func (g *gateway) passOn(w http.ResponseWriter, part []byte, ended chan struct{}) bool {
+	g.writes.Lock()
+	defer g.writes.Unlock()
+	select {
+	case <-ended:
+		return false
+	default:
+	}
+	_, _ = w.Write(part)
+	w.(http.Flusher).Flush()
+	return true
 }
 
 func (g *gateway) ask(r *http.Request) (*http.Response, error) {
