@@ -201,8 +201,10 @@ func (v volume) ChangesSince(generation uint64) notifier.Changes {
 	return notifier.Changes(v.Writer.ChangesSince(generation))
 }
 
-func (v volume) Notified(target string) (uint64, bool)       { return v.Writer.Told(target) }
-func (v volume) SetNotified(target string, gen uint64) error { return v.Writer.SetTold(target, gen) }
+func (v volume) Notified(target string) (uint64, bool) { return v.Writer.Notified(target) }
+func (v volume) SetNotified(target string, gen uint64) error {
+	return v.Writer.SetNotified(target, gen)
+}
 
 // eventCreator is the API as Events see it.
 type eventCreator struct{ *kubeapi.Client }

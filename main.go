@@ -1,5 +1,5 @@
 // Secret-sync keeps the keys of chosen Secrets as files in a volume that it
-// shares with an app, and tells the app when they changed.
+// shares with an app, and notifies the app when they change.
 //
 //	secret-sync                         run until SIGTERM or SIGINT
 //	secret-sync ready                   exit 0 once a complete generation is in the volume

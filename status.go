@@ -56,7 +56,7 @@ func at(t time.Time) *time.Time {
 	return &t
 }
 
-// statusOfVolume is what the volume alone tells. Whether a Secret still exists is
+// statusOfVolume is what the volume alone says. Whether a Secret still exists is
 // not in it; one that has files counts as present.
 func statusOfVolume(v writer.State) *status.Document {
 	d := &status.Document{
@@ -91,7 +91,7 @@ func printStatus(args []string, out io.Writer) error {
 		if volumeErr != nil {
 			return errors.Join(err, volumeErr)
 		}
-		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is what the volume at %q tells\n", err, dir)
+		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is what the volume at %q says\n", err, dir)
 		d = statusOfVolume(state)
 	}
 	if *format == "text" {

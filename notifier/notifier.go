@@ -1,4 +1,4 @@
-// Package notifier tells the app that a new generation was published.
+// Package notifier notifies the app that a new generation was published.
 //
 // It promises each target the newest generation at least once, across crashes
 // and restarts: what each was notified of last is kept in the volume. A target

@@ -153,7 +153,7 @@ func TestConfigurationsOfPeople(t *testing.T) {
 	}
 }
 
-// authorized tells whether each request had this header, and there was one.
+// authorized reports whether each request had this header, and there was one.
 func (a *api) authorized(want string) func() bool {
 	var right, wrong atomic.Bool
 	a.fault(func(_ http.ResponseWriter, r *http.Request) bool {

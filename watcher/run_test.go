@@ -119,7 +119,7 @@ func (r *running) up(watch string) bool {
 	return false
 }
 
-// pokes empties Changed, and tells whether there was a poke.
+// pokes empties Changed, and reports whether there was a poke.
 func (r *running) poked() bool {
 	select {
 	case <-r.Changed():

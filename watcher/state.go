@@ -104,7 +104,7 @@ func (s *state) wanted(q query, item *kubeapi.Secret, asked bool) bool {
 	return asked && !q.leaves(item.Name)
 }
 
-// keep makes what is kept of a Secret, and tells whether more than its version
+// keep makes what is kept of a Secret, and reports whether more than its version
 // differs from what it was. When nothing does, the old data stays, so that the
 // copy that came with a resync or a change of labels is garbage.
 func keep(was Secret, item *kubeapi.Secret) (Secret, bool) {

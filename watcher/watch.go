@@ -188,7 +188,7 @@ func (w *watch) receive(events stream, version string, stale *time.Timer) error 
 	}
 }
 
-// pauseAfter tells how long to wait after an attempt, and reports its error. A
+// pauseAfter reports how long to wait after an attempt, and reports its error. A
 // watch that ended after minutes, as servers end them, or that had nothing new
 // to report, is not an error: a new list follows at once.
 func (w *watch) pauseAfter(err error) time.Duration {

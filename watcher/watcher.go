@@ -8,7 +8,7 @@
 // that is what a cluster restored from a backup looks like.
 //
 // What it does not promise: to be current while the API server cannot be
-// reached. Meanwhile the Snapshot stays what it was, and Status tells how old
+// reached. Meanwhile the Snapshot stays what it was, and Status reports how old
 // that is.
 //
 // It knows Kubernetes; requests and their errors are those of kubeapi. It must
@@ -152,7 +152,7 @@ type Status struct {
 	LastContact time.Time // of the last event, bookmark or answered list; zero: none yet
 }
 
-// Status tells how each watch does, in a fixed order.
+// Status reports how each watch does, in a fixed order.
 func (w *Watcher) Status() []Status {
 	all := make([]Status, 0, len(w.watches))
 	for _, one := range w.watches {

@@ -28,7 +28,7 @@ func TestDefect1LeftOverTemporaryLinkBlocksNoWrite(t *testing.T) {
 	}
 	must(os.MkdirAll(filepath.Join(dir, "..link_tmp/x"), 0o755))
 	publish(t, w, changes)
-	if err := w.SetTold("x", 2); err != nil {
+	if err := w.SetNotified("x", 2); err != nil {
 		t.Error(err)
 	}
 	equal(t, "visible", visible(t, dir), shown(false, changes))

@@ -9,7 +9,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// matches tells whether an entry is in the volume as planned. Where the plan
+// matches reports whether an entry is in the volume as planned. Where the plan
 // has no permissions, any will do.
 func (w *Writer) matches(e plan.Entry) bool {
 	if e.IsLink() {
@@ -65,7 +65,7 @@ func (w *Writer) around(cur *generation) []plan.Entry {
 	return entries
 }
 
-// concerns tells whether an event is about a mismatch: one look at the entry that
+// concerns reports whether an event is about a mismatch: one look at the entry that
 // it names. Our own writes leave none, so that they wake nothing.
 func (w *Writer) concerns(e inotify.Event) bool {
 	w.mu.Lock()
@@ -128,13 +128,13 @@ func (w *Writer) isDir(name string) bool {
 	return err == nil && info.Mode.IsDir()
 }
 
-// isOwnLink tells whether name is a link as this program makes them.
+// isOwnLink reports whether name is a link as this program makes them.
 func (w *Writer) isOwnLink(name string) bool {
 	target, err := w.vol.Readlink(name)
 	return err == nil && target == plan.OwnTarget(name)
 }
 
-// isSecretDir tells whether name is a directory that this program made for a
+// isSecretDir reports whether name is a directory that this program made for a
 // Secret.
 func (w *Writer) isSecretDir(name string) bool {
 	return w.isDir(name) && w.isOwnLink(path.Join(name, plan.DataLink))

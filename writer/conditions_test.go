@@ -148,8 +148,8 @@ func readOnlyChild(args []string) error {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		return err
 	}
-	if err := w.SetTold("x", 1); !errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("SetTold: %v", err)
+	if err := w.SetNotified("x", 1); !errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("SetNotified: %v", err)
 	}
 	if err := refused(w, dir, mixed, changes, syscall.EROFS, "read_only", func() error {
 		return unix.Mount("", dir, "", unix.MS_REMOUNT, "")

@@ -78,7 +78,7 @@ func (w *Writer) noteForeign(name string) {
 // maxNoted bounds how many warnings are remembered.
 const maxNoted = 64
 
-// noteOnce tells whether a warning is to be logged: one that is not noted yet,
+// noteOnce reports whether a warning is to be logged: one that is not noted yet,
 // while there is room for it.
 func noteOnce(noted map[string]bool, what string) bool {
 	if noted[what] || len(noted) >= maxNoted {

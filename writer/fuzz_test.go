@@ -52,7 +52,7 @@ func plant(dir, canary string, script []byte) {
 	}
 }
 
-// inside tells whether the test itself may write at p: it must not touch the
+// inside reports whether the test itself may write at p: it must not touch the
 // canary through a link that it has planted.
 func inside(dir, p string) bool {
 	for d := filepath.Dir(p); d != dir; d = filepath.Dir(d) {

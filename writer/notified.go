@@ -29,19 +29,19 @@ func (r notifiedRecord) entry() plan.Entry {
 	return plan.Entry{Path: plan.NotifiedFile, Data: data}
 }
 
-// Told is the generation that the target was notified of last. known is false
+// Notified is the generation that the target was notified of last. known is false
 // for a target that has no record in this volume.
-func (w *Writer) Told(target string) (generation uint64, known bool) {
+func (w *Writer) Notified(target string) (generation uint64, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	generation, known = w.notified.Targets[target]
 	return generation, known || w.notified.Lost
 }
 
-// SetTold keeps that the target was notified of generation: on disk when it
+// SetNotified keeps that the target was notified of generation: on disk when it
 // returns nil. A crash before it returns leaves the record of before, so that the
 // target is notified twice rather than not at all.
-func (w *Writer) SetTold(target string, generation uint64) error {
+func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := notifiedRecord{Targets: maps.Clone(w.notified.Targets), Lost: w.notified.Lost}

@@ -60,7 +60,7 @@ func (w *Writer) putBack(p *plan.Plan) {
 }
 
 // makeSecretDir makes a Secret's directory with all its links and puts it in
-// place whole, so that a crash never leaves a directory that cannot be told
+// place whole, so that a crash never leaves a directory that cannot be distinguished
 // from somebody else's.
 func (w *Writer) makeSecretDir(p *plan.Plan, name string) error {
 	if err := w.removeAll(plan.LinkTemp); err != nil {
@@ -86,7 +86,7 @@ func (w *Writer) makeSecretDir(p *plan.Plan, name string) error {
 	return nil
 }
 
-// point makes a link lead to its target, whatever it led to, in one step: a
+// point makes a link point to its target, wherever it pointed, in one step: a
 // symlink beside it, renamed over it. A rename that failed but did happen is
 // one that happened.
 func (w *Writer) point(e plan.Entry) error {
@@ -150,7 +150,7 @@ func (w *Writer) takePlace(from, to string) error {
 	return w.vol.Rename(from, to)
 }
 
-// inTheWay tells whether one of two entries is a directory and the other not.
+// inTheWay reports whether one of two entries is a directory and the other not.
 func (w *Writer) inTheWay(from, to string) bool {
 	return w.isDir(from) != w.isDir(to) && !w.isGone(from) && !w.isGone(to)
 }

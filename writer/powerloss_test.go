@@ -138,7 +138,7 @@ func recordPower(t *testing.T, flat bool, sets []Set) power {
 	return p
 }
 
-// allowed tells whether files may be what apps read after a cut behind call k:
+// allowed reports whether files may be what apps read after a cut behind call k:
 // the old ones or, from the swap on, the new ones.
 func (p power) allowed(k int, files map[string]string) bool {
 	i := 0

@@ -58,7 +58,7 @@ func (w *Writer) upToSwap(cur, gen *generation) error {
 	if err := w.writeFile(gen.Record); err != nil { // 4
 		return err
 	}
-	w.watchAll(gen.Inside)                           // before apps are led there: nothing that is done to it then goes unseen
+	w.watchAll(gen.Inside)                           // before apps see it, so that no change to it goes unseen
 	if err := w.put(gen.Plan, missing); err != nil { // 5
 		return err
 	}
@@ -82,7 +82,7 @@ func (w *Writer) missingLinks(cur, gen *generation) ([]plan.Entry, error) {
 	return gen.MissingFrom(cur.Plan), nil
 }
 
-// refuseTaken tells whether a volume that contains nothing of ours has other
+// refuseTaken reports whether a volume that contains nothing of ours has other
 // entries where we need names: then it is somebody else's, and is left as it is.
 func (w *Writer) refuseTaken(needed []plan.Entry) error {
 	var taken []error
@@ -169,7 +169,7 @@ func (w *Writer) afterSwap(cur, gen *generation) {
 	w.collect() // 12
 }
 
-// syncSwap is step 8, until it went through, and tells whether it did.
+// syncSwap is step 8, until it went through, and reports whether it did.
 func (w *Writer) syncSwap() bool {
 	if w.unsynced {
 		err := w.vol.SyncDir(".")
@@ -197,7 +197,7 @@ func (w *Writer) wakeDirectories(old, gen *generation) {
 	}
 }
 
-// changed tells whether a Secret has other files in gen than in old, nil for
+// changed reports whether a Secret has other files in gen than in old, nil for
 // none. A new one has: its directory has been there since before the swap, and
 // somebody may be watching it already. After a repair all have.
 func changed(name string, old, gen *generation) bool {

@@ -8,7 +8,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// Ready tells whether a complete generation is in the volume at dir, nil if so.
+// Ready reports whether a complete generation is in the volume at dir, nil if so.
 // It only looks, needs no lock, and works beside the Writer, in its process or
 // in another one.
 func Ready(dir string) error {
@@ -41,7 +41,7 @@ func readCurrent(vol *mount.Mount, dir string) (target string, rec plan.Record, 
 		return "", rec, fmt.Errorf("no generation is in %q yet", dir)
 	}
 	if !plan.GenerationName.MatchString(target) {
-		return "", rec, fmt.Errorf("%s in %q leads to %q, which is no generation", plan.DataLink, dir, target)
+		return "", rec, fmt.Errorf("%s in %q points to %q, which is no generation", plan.DataLink, dir, target)
 	}
 	data, err := vol.ReadFile(plan.RecordName(target))
 	if err != nil {

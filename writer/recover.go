@@ -14,10 +14,10 @@ import (
 )
 
 // recover makes the volume right after whatever an earlier process left. What
-// apps can read stays as it is; only what leads nowhere goes.
+// apps can read stays as it is; only what nothing points to is removed.
 //
 //  1. Which targets were notified (notified.go).
-//  2. The generation that ..data leads to. Without one (no link, one that leads
+//  2. The generation that ..data points to. Without one (no link, one that points
 //     nowhere or elsewhere) the newest whole generation there is; a volume
 //     without any is empty.
 //  3. Other generations: those of lower numbers were published and get a new
@@ -109,8 +109,8 @@ func (w *Writer) findCurrent(all []found) *generation {
 			break
 		}
 		if g, whole := w.load(f); whole {
-			w.log.Warn("..data led to no generation: it leads to the newest whole one now", "generation", f.record.Generation, "path", target)
-			w.leadBack(g)
+			w.log.Warn("..data pointed to no generation: it points to the newest whole one now", "generation", f.record.Generation, "path", target)
+			w.pointBack(g)
 			return g
 		}
 	}
@@ -124,9 +124,9 @@ func (w *Writer) countAll(all []found) {
 	}
 }
 
-// leadBack has ..data lead to a generation again. If that fails, the generation
+// pointBack makes ..data point to a generation again. If that fails, the generation
 // stays the current one: the next comparison tries again.
-func (w *Writer) leadBack(g *generation) {
+func (w *Writer) pointBack(g *generation) {
 	err := errors.Join(w.point(g.Link()), w.vol.SyncDir("."))
 	if err != nil {
 		w.retryLater("could not put back the link to the generation, will try again", plan.DataLink, w.explain(err))
@@ -134,7 +134,7 @@ func (w *Writer) leadBack(g *generation) {
 	w.opts.Repaired()
 }
 
-// load reads the files that the record names and tells whether all are there.
+// load reads the files that the record names and reports whether all are there.
 // One that is not is missing from the set, so that the next publish differs.
 func (w *Writer) load(f found) (g *generation, whole bool) {
 	whole = true

@@ -39,7 +39,7 @@ func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
 		opts.Flat = flat
 		w := open(t, opts)
 		publish(t, w, mixed)
-		must(w.SetTold("webhook", 1))
+		must(w.SetNotified("webhook", 1))
 		shut(t, w)
 		before := identity(t, dir)
 		opts, seam := withSeam(opts)
@@ -56,7 +56,7 @@ func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
 		if calls := seam.recorded(); len(calls) > 0 {
 			t.Errorf("changed something: %v", calls)
 		}
-		if told, known := w.Told("webhook"); told != 1 || !known {
+		if told, known := w.Notified("webhook"); told != 1 || !known {
 			t.Errorf("told: got %d %v, want 1 true", told, known)
 		}
 	}
@@ -155,7 +155,7 @@ func TestRecovery(t *testing.T) {
 			publish(t, w, fewer)
 			publish(t, w, mixed)
 			want := tree(t, dir)
-			must(w.SetTold("webhook", 2))
+			must(w.SetNotified("webhook", 2))
 			shut(t, w)
 			foreign := filepath.Join(dir, "foreign")
 			must(os.WriteFile(foreign, nil, 0o600))
@@ -167,7 +167,7 @@ func TestRecovery(t *testing.T) {
 			if number != row.number {
 				t.Errorf("generation: got %d, want %d", number, row.number)
 			}
-			told, _ := w.Told("webhook")
+			told, _ := w.Notified("webhook")
 			if owed := told < number; owed != row.owed {
 				t.Errorf("told %d of %d: owed is %v, want %v", told, number, owed, row.owed)
 			}

@@ -64,7 +64,7 @@ func newHealer(t *testing.T, flat bool, notify func(string, *slog.Logger) (*inot
 	}
 	h.Writer = w
 	publish(t, w, mixed)
-	must(w.SetTold("webhook", 1))
+	must(w.SetNotified("webhook", 1))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.Run(ctx) }()
@@ -72,7 +72,7 @@ func newHealer(t *testing.T, flat bool, notify func(string, *slog.Logger) (*inot
 	return h
 }
 
-// intact tells whether all of ours is as it should be.
+// intact reports whether all of ours is as it should be.
 func (h *healer) intact() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

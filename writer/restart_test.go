@@ -76,7 +76,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	w := open(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	n := publish(t, w, mixed)
-	must(w.SetTold("x", n))
+	must(w.SetNotified("x", n))
 	shut(t, w)
 	entries, err := os.ReadDir(dir)
 	must(err)
@@ -98,18 +98,18 @@ func TestALostToldRecordOwesAllTargetsAcrossRestarts(t *testing.T) {
 	dir := memoryDir(t)
 	w := open(t, testOptions(t, dir))
 	n := publish(t, w, mixed)
-	must(w.SetTold("a", n))
-	must(w.SetTold("b", n))
+	must(w.SetNotified("a", n))
+	must(w.SetNotified("b", n))
 	shut(t, w)
 	put(dir, plan.NotifiedFile, "garbage")
 	w = open(t, testOptions(t, dir))
-	must(w.SetTold("a", n)) // and a crash before b was told
+	must(w.SetNotified("a", n)) // and a crash before b was told
 	shut(t, w)
 	w = open(t, testOptions(t, dir))
-	if told, known := w.Told("b"); told != 0 || !known {
+	if told, known := w.Notified("b"); told != 0 || !known {
 		t.Errorf("b: got %d %v, want 0 true", told, known)
 	}
-	if told, known := w.Told("a"); told != n || !known {
+	if told, known := w.Notified("a"); told != n || !known {
 		t.Errorf("a: got %d %v, want %d true", told, known, n)
 	}
 }
@@ -178,7 +178,7 @@ func TestGraceBounds(t *testing.T) {
 func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
 	dir := memoryDir(t)
 	w := open(t, testOptions(t, dir))
-	must(w.SetTold("process", 1))
+	must(w.SetNotified("process", 1))
 	shut(t, w)
 	w = open(t, testOptions(t, dir))
 	if got := publish(t, w, mixed); got != 1 {

@@ -87,7 +87,7 @@ func (w *Writer) collect() {
 	}
 }
 
-// dropOldest removes the oldest generation within its grace and tells whether
+// dropOldest removes the oldest generation within its grace and reports whether
 // there was one. While the swap is not on disk none goes: a power cut may lead
 // back to it.
 func (w *Writer) dropOldest() bool {
@@ -107,10 +107,10 @@ func (w *Writer) dropOldest() bool {
 	return true
 }
 
-// removePlanned removes what the generation was made of, and tells whether that
+// removePlanned removes what the generation was made of, and reports whether that
 // was all there is. It lists no directory, which saves a tenth of a publish. Where
 // someone put a link in the place of a directory it touches nothing: the link may
-// lead into the generation that apps read.
+// point into the generation that apps read.
 func (w *Writer) removePlanned(r retired) bool {
 	var releases []func()
 	defer func() {
@@ -134,7 +134,7 @@ func (w *Writer) removePlanned(r retired) bool {
 	return len(names) > 0
 }
 
-// nextExpiry tells how long it is until the next grace ends.
+// nextExpiry reports how long it is until the next grace ends.
 func (w *Writer) nextExpiry() (time.Duration, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -64,7 +64,7 @@ func poke(c chan struct{}) {
 	}
 }
 
-// unfinished tells whether something did not go through after a swap or at start.
+// unfinished reports whether something did not go through after a swap or at start.
 func (w *Writer) unfinished() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -21,7 +21,7 @@ func TestOwnWritesCauseNoRepair(t *testing.T) {
 		h := newHealer(t, flat, inotify.New, nil)
 		for i := range 60 {
 			publish(t, h.Writer, []Set{mixed, changes, fewer}[i%3])
-			must(h.SetTold("webhook", h.Newest()))
+			must(h.SetNotified("webhook", h.Newest()))
 		}
 		must(os.WriteFile(filepath.Join(h.dir, "foreign"), nil, 0o644))
 		until(t, "the last event", func() bool { return h.log.count("not of secret-sync") > 0 })

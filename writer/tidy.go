@@ -47,7 +47,7 @@ func (w *Writer) tidy() {
 	}
 }
 
-// needed has the names in DIR that stay. What ..data leads to is among them,
+// needed has the names in DIR that stay. What ..data points to is among them,
 // whatever we believe that it should: apps may be reading it.
 func (w *Writer) needed() (names map[string]bool, err error) {
 	names = map[string]bool{plan.NotifiedFile: true}
@@ -72,7 +72,7 @@ func (w *Writer) needed() (names map[string]bool, err error) {
 	if !names[target] && plan.GenerationName.MatchString(target) && w.isDir(target) {
 		names[plan.DataLink] = true
 		keep(target)
-		w.pending = true // until it leads elsewhere
+		w.pending = true // until it points elsewhere
 	}
 	return names, nil
 }
@@ -99,7 +99,7 @@ func (w *Writer) tidySecretDir(dir string) {
 	}
 }
 
-// removedOwnLink removes a link if this program made it, and tells whether it is
+// removedOwnLink removes a link if this program made it, and reports whether it is
 // one.
 func (w *Writer) removedOwnLink(name string) bool {
 	own := w.isOwnLink(name)
@@ -109,7 +109,7 @@ func (w *Writer) removedOwnLink(name string) bool {
 	return own
 }
 
-// removeSecretDir removes a Secret's directory under a name that tells that it
+// removeSecretDir removes a Secret's directory under a name that reports that it
 // goes: without its "..data" it would be taken for somebody else's after a crash
 // in the middle.
 func (w *Writer) removeSecretDir(name string) error {

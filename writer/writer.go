@@ -16,7 +16,7 @@
 // it away itself.
 //
 //  1. mkdir TIME.
-//     Readers: a directory to which nothing leads.
+//     Readers: a directory that nothing points to.
 //     A crash leaves: TIME without a record. The next start removes it.
 //  2. In TIME, outer first, mkdir of each directory; of each file
 //     open(O_CREAT|O_EXCL), write, fsync, close. Where umask or a default ACL took
@@ -26,14 +26,14 @@
 //     Readers: as in 1. A crash leaves: as in 1.
 //  4. The record TIME.json beside it, by the calls of 2.
 //     Readers: a file that they do not look for.
-//     A crash leaves: a generation that nothing leads to, of a number above
+//     A crash leaves: a generation that nothing points to, of a number above
 //     OLD's. The next start removes both.
 //  5. The links that apps will need and that are not there. In a Secret's
 //     directory that there is: symlink, then fsync of it. For a new Secret, under
 //     a temporary name: mkdir, symlinks, fsync, then rename.
-//     Readers: a new name that leads nowhere yet; no old one is touched.
+//     Readers: a new link that dangles so far; no old one is touched.
 //     A crash leaves: such names, which the next start removes.
-//  6. fsync DIR: all of this survives a power cut before anything leads to it.
+//  6. fsync DIR: all of this survives a power cut before anything points to it.
 //     Readers: as in 5. A crash leaves: as in 5.
 //  7. symlink ..data_tmp to TIME, rename over ..data.
 //     Readers: everything of OLD until the rename, everything of TIME from it
@@ -42,20 +42,20 @@
 //  8. fsync DIR. Until it went through, OLD is not removed.
 //     Readers: TIME. A crash leaves: TIME; a power cut leaves OLD or TIME, both
 //     whole. In the first case the number is used again for what is published
-//     next, which is newer than all that anyone was told.
+//     next, which is newer than all that any target was notified of.
 //  9. Nested: in each Secret's directory whose files changed, symlink
 //     ..data_tmp, rename over its ..data, to the target that this had. With a new
 //     mode also chmod of that directory.
 //     Readers: no difference; watches on that directory wake.
 //     A crash leaves: ..data_tmp there, which the next start removes, and
-//     watchers asleep that were not reached; apps are told all the same.
+//     watchers asleep that were not reached; apps are notified all the same.
 //  10. chmod of OLD's files to the mode they have.
 //     Readers: no difference; watches on those inodes wake.
 //     A crash leaves: as in 9.
 //  11. unlink of the links that the new set lacks; rename of the directories of
 //     Secrets that it lacks to a temporary name, fsync DIR, and unlink of what is
 //     in them.
-//     Readers: names vanish that have led nowhere since 7.
+//     Readers: links vanish that have dangled since 7.
 //     A crash leaves: some of them, which the next start removes.
 //  12. Old generations beyond the grace: unlink, record last.
 //     Readers: who still holds a handle from before the grace has ENOENT.
@@ -142,7 +142,7 @@ type Writer struct {
 	poke    chan struct{} // wakes Run: there is something to time
 	recheck chan struct{} // wakes Run: compare now
 
-	current atomic.Pointer[generation] // what ..data leads to; nil for nothing
+	current atomic.Pointer[generation] // what ..data points to; nil for nothing
 
 	mu        sync.Mutex // guards all that follows, and every write to the volume
 	vol       mount.Volume
@@ -263,7 +263,7 @@ func (w *Writer) nextRecord(cur *generation, set Set) plan.Record {
 	return plan.Next(&cur.record, cur.set, w.last+1, set, w.opts.Flat, w.opts.FileMode)
 }
 
-// differs tells whether set needs a new generation.
+// differs reports whether set needs a new generation.
 func (w *Writer) differs(cur *generation, set Set) bool {
 	if cur.record.FileMode != w.opts.FileMode || cur.record.Flat != w.opts.Flat || len(cur.record.Secrets) != len(set.Secrets) {
 		return true
@@ -276,7 +276,7 @@ func (w *Writer) differs(cur *generation, set Set) bool {
 	return false
 }
 
-// differs tells whether files, of the Secret of this name, are others than the
+// differs reports whether files, of the Secret of this name, are others than the
 // generation's. The same version of a Secret with other content than was found
 // on disk at start is no difference: somebody changed or lost a file while
 // nobody looked, and apps are not notified of its repair.

@@ -11,7 +11,7 @@ import (
 // or one a directory where the other has a file. Who has the path in the volume
 // keeps it; of two newcomers, the first by name. A refused one is back at its
 // last good files, which conflict with no others' of that generation: so each
-// turn refuses one Secret for good, and there is an end.
+// pass refuses one Secret for good, and there is an end.
 func (p *planner) settleConflicts() {
 	for {
 		loser, detail := p.conflict()
@@ -58,7 +58,7 @@ func (p *planner) yield(a, b, fileA, fileB string) (loser, detail string) {
 	return loser, fmt.Sprintf("its path %q is taken by Secret %q", path, winner)
 }
 
-// has tells whether the Secret has the file in the volume.
+// has reports whether the Secret has the file in the volume.
 func (p *planner) has(name, file string) bool {
 	_, ok := p.in.Previous.Secrets[name].Content[file]
 	return ok

@@ -50,7 +50,7 @@ func (o Options) files(name string, s watcher.Secret) (map[string]secret.Value, 
 	return out, nil
 }
 
-// isElement tells whether s can be one element of a path and is none of the
+// isElement reports whether s can be one element of a path and is none of the
 // writer's own names. The API server checks that too; what is answered in its
 // place may not have.
 func isElement(s string) bool {

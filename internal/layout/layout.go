@@ -60,9 +60,9 @@ type Plan struct {
 	// Waiting says why nothing can be published yet, one reason each; empty: Set
 	// is to be published.
 	Waiting []string
-	// Answered tells that every watch has been: the Set is all there is.
+	// Answered: every watch has been answered: the Set is all there is.
 	Answered bool
-	// Confirmed tells that Set has every required Secret as the API has it now.
+	// Confirmed: Set has every required Secret as the API has it now.
 	Confirmed bool
 }
 

@@ -20,7 +20,7 @@ type Observed struct {
 }
 
 // Observed has every Secret that was answered for, by name; nil before the first
-// answer. A version is in it only after the publish that it led to has succeeded:
+// answer. A version is in it only after its publish has succeeded:
 // who finds it here may rely on the volume. Versions that came later count as well
 // if nothing had to be written for them, as after a change of labels: these do not
 // wake the pipeline. Not while it works, though: what is being written may be a

@@ -1,6 +1,6 @@
 // Package pipeline joins the rooms: a snapshot of the watcher becomes the set of
 // a generation, the writer publishes it, the notifier is poked. It is
-// level-triggered: each turn looks at the whole snapshot and the whole volume,
+// level-triggered: each pass looks at the whole snapshot and the whole volume,
 // so nothing that is missed or comes twice matters.
 package pipeline
 
@@ -48,10 +48,10 @@ type Source interface {
 type Volume interface {
 	Current() (number uint64, set writer.Set)
 	Publish(set writer.Set) (number uint64, err error)
-	ChangesSince(told uint64) writer.Changes
+	ChangesSince(generation uint64) writer.Changes
 }
 
-// Observer is told what happens, for metrics and Events. Its methods are called
+// Observer learns what happens, for metrics and Events. Its methods are called
 // from one goroutine and do not block.
 type Observer interface {
 	Published(generation uint64, secrets []string, took time.Duration)
@@ -111,7 +111,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		case <-p.Source.Changed():
 		case <-timer.C:
 		}
-		wait, done, err := p.turn()
+		wait, done, err := p.look()
 		if done || err != nil {
 			return err
 		}
@@ -123,9 +123,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 }
 
-// turn looks at everything once and does what is to be done. wait is the time
+// look examines everything once and does what is to be done. wait is the time
 // after which to look again although nothing changed, 0 for never.
-func (p *Pipeline) turn() (wait time.Duration, done bool, err error) {
+func (p *Pipeline) look() (wait time.Duration, done bool, err error) {
 	p.pass.Lock()
 	defer p.pass.Unlock()
 	number, previous := p.Volume.Current()
@@ -159,7 +159,7 @@ func (p *Pipeline) turn() (wait time.Duration, done bool, err error) {
 	return p.deadline(wait, plan)
 }
 
-// publish puts the plan's set into the volume and tells who has to know.
+// publish puts the plan's set into the volume and notifies whoever has to know.
 func (p *Pipeline) publish(before uint64, plan layout.Plan) error {
 	began := time.Now()
 	number, err := p.Volume.Publish(plan.Set)
@@ -188,7 +188,7 @@ func (p *Pipeline) publish(before uint64, plan layout.Plan) error {
 	return nil
 }
 
-// deadline is the end of a turn: of all turns when the time for a first
+// deadline is the end of a pass: of all passes when the time for a first
 // complete generation is over.
 func (p *Pipeline) deadline(wait time.Duration, plan layout.Plan) (time.Duration, bool, error) {
 	if p.SyncTimeout <= 0 {
@@ -252,7 +252,7 @@ func soonest(a, b time.Duration) time.Duration {
 	return a
 }
 
-// present tells of each Secret that was answered for whether it exists.
+// present returns, for each Secret that was answered for, whether it exists.
 func (p *Pipeline) present(s watcher.Snapshot) map[string]bool {
 	out := map[string]bool{}
 	for name := range s.Secrets {
@@ -266,7 +266,7 @@ func (p *Pipeline) present(s watcher.Snapshot) map[string]bool {
 	return out
 }
 
-// reportRefused tells of refusals once per change.
+// reportRefused reports refusals once per change.
 func (p *Pipeline) reportRefused(now []layout.Refusal) {
 	if slices.Equal(now, p.refused) {
 		return

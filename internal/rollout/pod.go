@@ -62,7 +62,7 @@ const (
 	stranger             // it may use the Secret, and nobody can be asked
 )
 
-// role tells how the Pod counts. One with the sidecar counts from the first start
+// role reports how the Pod counts. One with the sidecar counts from the first start
 // of that container, in whatever state the container is now, until the Pod is gone:
 // its app may use the old version for as long as it runs. Before that start nothing
 // was read, and what is read then is the newest version.
@@ -123,7 +123,7 @@ func (c container) port() int {
 	return 0
 }
 
-// started tells whether the container ran at some time.
+// started reports whether the container ran at some time.
 func (p *pod) started(name string) bool {
 	for _, list := range [][]containerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
 		for _, s := range list {

@@ -1,4 +1,4 @@
-// Package rollout tells when every Pod of a selector is on the present version of
+// Package rollout reports when every Pod of a selector is on the present version of
 // a Secret: when the old password can go.
 //
 // It promises never to say yes too early. Each Pod that counts has answered that it
@@ -204,7 +204,7 @@ func (w *waiter) update(ctx context.Context, update func()) {
 	}
 }
 
-// progress tells how far the Pods are, and not after each answer of a thousand.
+// progress reports how far the Pods are, and not after each answer of a thousand.
 func (w *waiter) progress(now time.Time) {
 	if now.Sub(w.shown) >= progressInterval {
 		w.shown = now

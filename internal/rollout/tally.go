@@ -121,7 +121,7 @@ func (t *tally) missing(c *candidate, d *status.Document, err error) string {
 	return t.version.missingIn(d)
 }
 
-// complete tells whether all that count are done, as far as is known. No Pod at
+// complete reports whether all that count are done, as far as is known. No Pod at
 // all is not a yes: the selector may be wrong.
 func (t *tally) complete() bool {
 	done := 0

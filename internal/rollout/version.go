@@ -20,14 +20,14 @@ func (v Version) String() string {
 	return fmt.Sprintf("version %s of Secret %q (uid %s)", v.ResourceVersion, v.Secret, v.UID)
 }
 
-// reached tells whether another version of the same object is v or a newer one.
+// reached reports whether another version of the same object is v or a newer one.
 // Versions that cannot be compared are equal or not reached.
 func (v Version) reached(resourceVersion string) bool {
 	order, err := resourceversion.CompareResourceVersion(resourceVersion, v.ResourceVersion)
 	return err == nil && order >= 0 || resourceVersion == v.ResourceVersion
 }
 
-// changedTo tells why a yes for v means nothing any more, now that the Secret is
+// changedTo returns why a yes for v means nothing any more, now that the Secret is
 // at another version: nil if that is v or a newer one of the same object.
 func (v Version) changedTo(now Version) error {
 	switch {
@@ -39,7 +39,7 @@ func (v Version) changedTo(now Version) error {
 	return nil
 }
 
-// missingIn tells why a sidecar is not done with the version, "" when it is: it
+// missingIn returns why a sidecar is not done with the version, "" when it is: it
 // has seen it or a newer one, its files are in the volume, and every target was
 // notified of them.
 func (v Version) missingIn(d *status.Document) string {
@@ -67,7 +67,7 @@ func (v Version) missingIn(d *status.Document) string {
 	return ""
 }
 
-// signalled tells whether one of the targets is notified by a signal, which is
+// signalled reports whether one of the targets is notified by a signal, which is
 // delivered without an answer.
 func signalled(d *status.Document) bool {
 	for _, t := range d.Targets {

@@ -17,7 +17,7 @@ const redacted = "[redacted]"
 // content, so that each place that touches it can be found by reading.
 type Value []byte
 
-// Equal tells whether both hold the same bytes.
+// Equal reports whether both hold the same bytes.
 func (v Value) Equal(w Value) bool { return bytes.Equal(v, w) }
 
 // Format prints the redaction for every verb and flag of fmt.

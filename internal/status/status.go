@@ -35,7 +35,7 @@ type Document struct {
 
 // Secret is one Secret that is watched, or that has files in the volume.
 type Secret struct {
-	// Present tells whether the API server has it, as far as the last answer
+	// Present reports whether the API server has it, as far as the last answer
 	// says. Files of one that is gone may stay.
 	Present bool   `json:"present"`
 	UID     string `json:"uid"`

@@ -21,7 +21,7 @@ const (
 )
 
 const (
-	eventQueue     = 32                     // what waits for its turn; more is dropped
+	eventQueue     = 32                     // what is queued; more is dropped
 	eventBurst     = 10                     // Events at once …
 	eventInterval  = 10 * time.Second       // … and then one in this time
 	eventTimeout   = 10 * time.Second       // for one request
@@ -91,13 +91,13 @@ type Events struct {
 	queue   chan *Event
 
 	mu     sync.Mutex
-	recent map[subject]saying // what was said last, for not saying it again
+	recent map[subject]warning // the last one, so that it is not repeated
 }
 
 // subject is what a warning is about: a Secret or a target.
 type subject struct{ reason, name string }
 
-type saying struct {
+type warning struct {
 	message string
 	at      time.Time
 }
@@ -110,7 +110,7 @@ func NewEvents(pod Pod, creator EventCreator, log *slog.Logger) *Events {
 		log:     log,
 		limit:   rate.NewLimiter(rate.Every(eventInterval), eventBurst),
 		queue:   make(chan *Event, eventQueue),
-		recent:  make(map[subject]saying),
+		recent:  make(map[subject]warning),
 	}
 }
 
@@ -134,13 +134,13 @@ func (e *Events) Refused(secret, reason string) {
 	e.warn(ReasonRefused, secret, fmt.Sprintf("Secret %s is not published: %s", secret, reason))
 }
 
-// NotifyFailing says that the app could not be told, and why: the reason has no
+// NotifyFailing says that the app could not be notified, and why: the reason has no
 // values.
 func (e *Events) NotifyFailing(target, reason string) {
 	e.warn(ReasonNotifyFailing, target, fmt.Sprintf("notifying by %s fails: %s", target, reason))
 }
 
-// warn leaves out what was said of the same name a short time ago: a retry is no
+// warn leaves out what was written of the same name a short time ago: a retry is no
 // news, and an Event cannot be counted up without the right to patch it.
 func (e *Events) warn(reason, name, message string) {
 	if e == nil {
@@ -148,10 +148,10 @@ func (e *Events) warn(reason, name, message string) {
 	}
 	now := time.Now()
 	e.mu.Lock()
-	last, said := e.recent[subject{reason, name}]
-	repeated := said && last.message == message && now.Sub(last.at) < eventRepeat
+	last, known := e.recent[subject{reason, name}]
+	repeated := known && last.message == message && now.Sub(last.at) < eventRepeat
 	if !repeated {
-		e.recent[subject{reason, name}] = saying{message, now}
+		e.recent[subject{reason, name}] = warning{message, now}
 	}
 	for s, old := range e.recent {
 		if now.Sub(old.at) >= eventRepeat {
@@ -234,7 +234,7 @@ func (e *Events) Run(ctx context.Context) error {
 	return nil
 }
 
-// next waits for an Event and for its turn. After the end of the context it
+// next waits for an Event and for the rate limit. After the end of the context it
 // waits for neither, and gives nil where it would have to.
 func (e *Events) next(ctx context.Context) (event *Event) {
 	select {

@@ -23,7 +23,7 @@ type ByName struct {
 	otherName map[identity]time.Duration
 }
 
-// identity tells a process from a later one with its number.
+// identity distinguishes a process from a later one with its number.
 type identity struct {
 	pid   int
 	start time.Duration

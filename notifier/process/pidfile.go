@@ -113,7 +113,7 @@ func (t *ByPIDFile) readFile() (int, error) {
 }
 
 // parse takes a number above 1 in the first line. Its error does not show the
-// text: the path may be wrong and lead to any file.
+// text: the path may be wrong and name any file.
 func (t *ByPIDFile) parse(data []byte) (int, error) {
 	if len(data) > pidFileMax {
 		return 0, t.fail("too long", "more than %d bytes: it is no PID file", pidFileMax)

@@ -40,7 +40,7 @@ func ParseURL(s string) (*URL, error) {
 	case u.Hostname() == "":
 		return nil, errors.New("the URL has no host")
 	case u.Fragment != "":
-		return nil, errors.New("the URL has a fragment (#), which no server is told")
+		return nil, errors.New("the URL has a fragment (#), which no server receives")
 	}
 	return &URL{url: u, socket: socket}, nil
 }

@@ -21,7 +21,7 @@ const VerbList, VerbWatch = "list", "watch"
 // an error, the kind is its code.
 const KindTLS, KindUnauthorized, KindForbidden = "tls", "401", "403"
 
-// Error tells why a request failed, in words that are safe to log.
+// Error returns why a request failed, in words that are safe to log.
 type Error struct {
 	Kind       string // the same for as long as there is nothing new to tell
 	Verb       string // of the request

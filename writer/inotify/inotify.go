@@ -1,5 +1,5 @@
 // Package inotify watches directories of one volume and gives what the kernel
-// reports of them. It promises that nobody who uses it blocks, and tells when
+// reports of them. It promises that nobody who uses it blocks, and reports when
 // events were lost. It knows directories and names, and must not know what belongs
 // there. All methods work on a nil Watcher, which watches nothing.
 package inotify
@@ -59,7 +59,7 @@ func (w *Watcher) drain() {
 }
 
 // Add watches the directory that is at name now, "." for Dir. It watches no link:
-// the directory may have been replaced by one that leads out of the volume.
+// the directory may have been replaced by a link that points out of the volume.
 func (w *Watcher) Add(name string) {
 	if w == nil {
 		return

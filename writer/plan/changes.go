@@ -47,7 +47,7 @@ func (r *Record) ChangesSince(generation uint64) Changes {
 	return out
 }
 
-// had tells whether a path that was removed since was there in a generation.
+// had reports whether a path that was removed since was there in a generation.
 func (r *Record) had(p string, generation uint64) bool {
 	return slices.ContainsFunc(r.Removed[p], func(gone PathRecord) bool {
 		return gone.Added <= generation && generation < gone.Changed

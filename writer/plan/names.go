@@ -10,8 +10,8 @@ import (
 // The names in the volume that only this program uses. All begin with "..", as
 // neither the key of a Secret nor an item's path can.
 const (
-	DataLink     = "..data"          // leads to the generation that apps read
-	NotifiedFile = "..notified.json" // what each target was told last
+	DataLink     = "..data"          // points to the generation that apps read
+	NotifiedFile = "..notified.json" // what each target was notified of last
 	Temporary    = "_tmp"            // ends what is made beside its final name and renamed to it
 	LinkTemp     = "..link" + Temporary
 )
@@ -27,7 +27,7 @@ func NewName(now time.Time) string { return now.UTC().Format("..2006_01_02_15_04
 // RecordName is the file beside a generation's directory.
 func RecordName(generation string) string { return generation + ".json" }
 
-// IsOwn tells whether a name directly in the volume is one that only this
+// IsOwn reports whether a name directly in the volume is one that only this
 // program uses.
 func IsOwn(name string) bool {
 	if name == DataLink || name == NotifiedFile || name == LinkTemp {
@@ -46,7 +46,7 @@ func Path(flat bool, secret, file string) string {
 	return path.Join(secret, file)
 }
 
-// OwnTarget is what a link of this name leads to if this program made it,
+// OwnTarget is what a link of this name points to if this program made it,
 // whatever Secrets there are.
 func OwnTarget(name string) string {
 	if secret, base := path.Split(name); base == DataLink && secret != "" {

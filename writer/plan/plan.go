@@ -1,6 +1,6 @@
 // Package plan says what a volume has to contain for a generation of Secrets:
 // directories, files and links, with their modes, targets and contents, and the
-// JSON record beside them. It promises that no name in it leads out of the
+// JSON record beside them. It promises that no name in it points out of the
 // volume. It is pure: it makes no system call, and must not know what is there.
 package plan
 
@@ -27,7 +27,7 @@ type Set struct {
 	Secrets  map[string]Files
 }
 
-// Equal tells whether the Secret of this name has exactly these files in s.
+// Equal reports whether the Secret of this name has exactly these files in s.
 func (s Set) Equal(name string, files Files) bool {
 	if len(s.Secrets[name].Content) != len(files.Content) || !maps.Equal(s.Secrets[name].Modes, files.Modes) {
 		return false
@@ -53,7 +53,7 @@ type Entry struct {
 	Data   secret.Value // of a file
 }
 
-// IsLink tells whether it is a symbolic link.
+// IsLink reports whether it is a symbolic link.
 func (e Entry) IsLink() bool { return e.Mode.Type() == fs.ModeSymlink }
 
 // Plan is all that the volume contains for one generation.
@@ -133,7 +133,7 @@ func dirMode(fileMode fs.FileMode) fs.FileMode {
 	return 0o700 | r | r>>2
 }
 
-// Link is ..data, which leads apps to the generation.
+// Link is ..data, which points to the generation that apps read.
 func (p *Plan) Link() Entry { return Entry{Path: DataLink, Mode: fs.ModeSymlink, Target: p.Dir} }
 
 // Dirs lists the directories among entries.
@@ -170,7 +170,7 @@ func find(entries []Entry, name string) (Entry, bool) {
 
 // MissingFrom lists the entries of Outside that have to be made while apps
 // still read old, nil for none. A link of old in the place of a Secret's directory
-// (the other layout's) stays until the swap: it leads apps on.
+// (the other layout's) stays until the swap, since apps follow it.
 func (p *Plan) MissingFrom(old *Plan) (missing []Entry) {
 	if old == nil {
 		return p.Outside
@@ -185,7 +185,7 @@ func (p *Plan) MissingFrom(old *Plan) (missing []Entry) {
 	return missing
 }
 
-// Covers tells whether p needs all the names that old needs outside of its
+// Covers reports whether p needs all the names that old needs outside of its
 // directory: nothing has to be removed after the swap.
 func (p *Plan) Covers(old *Plan) bool {
 	return !slices.ContainsFunc(old.Outside, func(e Entry) bool {

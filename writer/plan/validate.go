@@ -14,7 +14,7 @@ const (
 	maxPath    = 3840 // of a path in a generation: PATH_MAX less DIR and TIME
 )
 
-// Validate refuses what does not belong below a generation: a path that leads
+// Validate refuses what does not belong below a generation: a path that points
 // out of it or to a name of this program, and two paths that cannot both be there.
 // It is the last look before the disk, and the one at a record that somebody may
 // have forged.
@@ -40,7 +40,7 @@ func (r *Record) Validate() error {
 	return nil
 }
 
-// validMode tells whether a file may have these permissions: the owner may read,
+// validMode reports whether a file may have these permissions: the owner may read,
 // and there are no other bits.
 func validMode(mode fs.FileMode) bool { return mode&^0o777 == 0 && mode&0o400 != 0 }
 
@@ -59,7 +59,7 @@ func claim(kinds map[string]string, p string) error {
 	return nil
 }
 
-// ValidPath tells whether p is relative and clean, and no element of it begins
+// ValidPath reports whether p is relative and clean, and no element of it begins
 // with "..", as only this program's names do.
 func ValidPath(p string) bool {
 	if !fs.ValidPath(p) || p == "." || strings.ContainsRune(p, 0) {
