@@ -79,8 +79,8 @@ func fullChild(args []string) error {
 }
 
 // refused publishes next, which must fail and change nothing, and again after
-// mend, when it goes through.
-func refused(w *Writer, dir string, good, next Set, want error, reason string, mend func() error, then Set) error {
+// restore, when it goes through.
+func refused(w *Writer, dir string, good, next Set, want error, reason string, restore func() error, then Set) error {
 	before := names(dir)
 	_, err := w.Publish(next)
 	if !errors.Is(err, want) || Reason(err) != reason {
@@ -97,8 +97,8 @@ func refused(w *Writer, dir string, good, next Set, want error, reason string, m
 			return fmt.Errorf("%s is left behind", name)
 		}
 	}
-	if err := mend(); err != nil {
-		return fmt.Errorf("mend: %w", err)
+	if err := restore(); err != nil {
+		return fmt.Errorf("restore: %w", err)
 	}
 	if _, err := w.Publish(then); err != nil {
 		return fmt.Errorf("again: %w", err)

@@ -36,8 +36,8 @@ func TestOldGenerationIsALink(t *testing.T) {
 					t.Error("nothing was dropped")
 				}
 				w.mu.Unlock()
-				if wounds := w.mismatches(w.current.Load()); len(wounds) > 0 {
-					t.Errorf("the generation that apps see: got %v, want it whole", wounds)
+				if mismatched := w.mismatches(w.current.Load()); len(mismatched) > 0 {
+					t.Errorf("the generation that apps see: got %v, want it whole", mismatched)
 				}
 				if _, err := os.Lstat(filepath.Join(dir, old)); !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("the old one: got %v, want it gone", err)

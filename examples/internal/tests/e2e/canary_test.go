@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,12 +64,14 @@ func TestNoValueIsShownAnywhere(t *testing.T) {
 		}
 		return err
 	})
-	var metrics string
-	if err := get("http://"+addr+"/metrics", http.StatusOK, &metrics); err != nil {
+	var metrics, status string
+	if err := errors.Join(get("http://"+addr+"/metrics", http.StatusOK, &metrics), get("http://"+addr+"/status", http.StatusOK, &status)); err != nil {
 		t.Fatal(err)
 	}
+	command := string(s.Print("status")) + string(s.Print("status", "-o", "text"))
 	r.Stop()
-	for where, text := range map[string]string{"log": r.Log.String(), "metrics": metrics, "webhook": strings.Join(hook.Bodies(), "\n"), "events": events} {
+	command += string(s.Print("status")) // from the volume
+	for where, text := range map[string]string{"log": r.Log.String(), "metrics": metrics, "/status": status, "status": command, "webhook": strings.Join(hook.Bodies(), "\n"), "events": events} {
 		for _, canary := range canaries {
 			for _, form := range forms(canary) {
 				if strings.Contains(text, form) {
