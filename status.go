@@ -110,7 +110,7 @@ func fetchStatus(addr string) (*status.Document, error) {
 		return nil, fmt.Errorf("SECRETSYNC_HTTP_ADDR: %w", err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
+		host = "127.0.0.1" // no look-up: an image from scratch may have no hosts file
 	}
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get("http://" + net.JoinHostPort(host, port) + "/status")
