@@ -1,0 +1,35 @@
+{{/*
+secret-sync.role is the Role and its RoleBinding, as `secret-sync rbac ACCOUNT` prints them:
+  {{ include "secret-sync.role" (dict "root" . "account" "app") }}
+*/}}
+{{- define "secret-sync.role" -}}
+{{- $v := index .root.Values "secret-sync" -}}
+{{- $name := ternary "secret-sync" (printf "secret-sync-%s" .account) (eq .account "secret-sync") -}}
+{{- $names := concat $v.secrets $v.optionalSecrets | uniq | sortAlpha -}}
+{{- $selector := get $v.env "SECRETSYNC_SELECTOR" -}}
+{{- if not (or $names $selector) }}{{ fail "secret-sync: name the Secrets to watch in secret-sync.secrets" }}{{ end -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $name }}
+  namespace: {{ .root.Release.Namespace }}
+rules:
+{{- if $selector }}
+# RBAC knows no label selectors: this gives away every Secret of the namespace.
+- {apiGroups: [""], resources: [secrets], verbs: [list, watch]}
+{{- else }}
+- {apiGroups: [""], resources: [secrets], resourceNames: {{ toJson $names }}, verbs: [list, watch]}
+{{- end }}
+{{- if eq (get $v.env "SECRETSYNC_EVENTS") "true" }}
+- {apiGroups: [""], resources: [events], verbs: [create]}
+{{- end }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $name }}
+  namespace: {{ .root.Release.Namespace }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
+subjects:
+- {kind: ServiceAccount, name: {{ .account }}, namespace: {{ .root.Release.Namespace }}}
+{{- end }}
