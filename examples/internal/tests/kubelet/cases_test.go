@@ -1,0 +1,205 @@
+//go:build kubelet
+
+package kubelet
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const cases = "../../../cases/"
+
+// TestCases: each case starts with the files, and has each rotation by the way that
+// it is about.
+func TestCases(t *testing.T) {
+	for _, test := range []struct{ folder, by string }{
+		{"signal", "signal"}, {"webhook", "webhook"}, {"other-uid", "webhook"}, {"shared", "signal"},
+	} {
+		t.Run(test.folder, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.put("tls", map[string]string{"tls.crt": "1"})
+			s.putPassword("0")
+			s.deploy(cases+test.folder, nil)
+			took := until(t, "the app starts", func() error { _, err := ask(s.ports["app"]); return err })
+			if a := s.loaded("app", "0"); a.Start["username"] != "app" {
+				t.Errorf("got %v at the start, want the files", a.Start)
+			}
+			pid, loads := s.loaded("app", "0").PID, 0
+			for i := 1; i <= 5; i++ {
+				wait(time.Second)
+				s.putPassword(fmt.Sprint(i))
+				a := s.loaded("app", fmt.Sprint(i))
+				if a.By != test.by || a.PID != pid {
+					t.Errorf("rotation %d: got it by %s as process %d, want by %s as %d", i, a.By, a.PID, test.by, pid)
+				}
+				loads = a.Loads
+			}
+			if test.folder == "shared" {
+				if a := s.loaded("worker", "5"); a.By != "signal" {
+					t.Errorf("worker: got it by %s, want signal", a.By)
+				}
+				s.follows("proxy", "/secrets/db", "5")
+			}
+			t.Logf("start %s; %d loads", took.Round(time.Millisecond), loads)
+		})
+	}
+}
+
+// follows waits until the container has seen this password by following a folder.
+func (s *scene) follows(container, folder, password string) {
+	s.Helper()
+	until(s.T, container+" sees "+password, func() error {
+		a, err := ask(s.ports[container])
+		if err != nil {
+			return err
+		}
+		if seen := a.Seen[folder]; len(seen) == 0 || seen[len(seen)-1].Password != password {
+			return fmt.Errorf("got %v", seen)
+		}
+		return nil
+	})
+}
+
+// TestFollowed: the app follows the files, and a binding root has nothing else in it.
+func TestFollowed(t *testing.T) {
+	for _, folder := range []string{"files", "service-binding"} {
+		t.Run(folder, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			s.putPassword("0")
+			s.deploy(cases+folder, nil)
+			for i := range 5 {
+				s.putPassword(fmt.Sprint(i))
+				s.follows("app", "/secrets/db", fmt.Sprint(i))
+			}
+		})
+	}
+}
+
+// TestOnce: a Job with an init container completes; it has read the files.
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.deploy(cases+"init", endsBySelf)
+	s.putPassword("0")
+	s.completes()
+}
+
+// TestJobCompletes: a Job with the native sidecar ends with its other containers.
+func TestJobCompletes(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.putPassword("0")
+	s.apply([]byte(job), endsBySelf)
+	s.rbac()
+	s.completes()
+}
+
+func endsBySelf(p *corev1.PodTemplateSpec) {
+	c := &p.Spec.Containers[0]
+	c.Env = append(c.Env, corev1.EnvVar{Name: "READER_FOR", Value: "2s"})
+}
+
+func (s *scene) completes() {
+	s.Helper()
+	took := until(s.T, "the Job completes", func() error {
+		j, err := client.BatchV1().Jobs(s.namespace).Get(s.Context(), "app", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if j.Status.Succeeded != 1 {
+			return fmt.Errorf("got %+v", batchv1.JobStatus{Active: j.Status.Active, Failed: j.Status.Failed, Conditions: j.Status.Conditions})
+		}
+		return nil
+	})
+	s.Logf("the Job took %s", took.Round(100*time.Millisecond))
+}
+
+// TestNginx: new connections get the new certificate, with the same master process.
+func TestNginx(t *testing.T) {
+	t.Parallel()
+	if *nginxImage == "" {
+		t.Fatal("say which image of nginx is on the node: -nginx")
+	}
+	s := newScene(t)
+	certificate := func(n int64) map[string]string {
+		crt, key := selfSigned(t, n)
+		return map[string]string{"tls.crt": crt, "tls.key": key}
+	}
+	s.put("app-tls", certificate(1))
+	s.deploy(cases+"nginx", nil)
+	for n := int64(2); n <= 6; n++ {
+		until(t, fmt.Sprintf("nginx shows certificate %d", n-1), func() error { return shows("127.0.0.1:8443", n-1) })
+		if n == 2 {
+			wait(6 * time.Second) // a process younger than 5 s is not signalled
+		}
+		s.put("app-tls", certificate(n))
+		took := until(t, fmt.Sprintf("nginx shows certificate %d", n), func() error { return shows("127.0.0.1:8443", n) })
+		t.Logf("certificate %d after %s", n, took.Round(time.Millisecond))
+	}
+	if n := s.restarts("nginx"); n != 0 {
+		t.Errorf("nginx restarted %d times", n)
+	}
+}
+
+func shows(addr string, serial int64) error {
+	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) // it is compared
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if got := c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(); got != serial {
+		return fmt.Errorf("got certificate %d", got)
+	}
+	return nil
+}
+
+func selfSigned(t *testing.T, serial int64) (crt, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "app"}, DNSNames: []string{"app"},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := func(kind string, b []byte) string {
+		var out bytes.Buffer
+		if err := pem.Encode(&out, &pem.Block{Type: kind, Bytes: b}); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	return encode("CERTIFICATE", der), encode("PRIVATE KEY", pkcs8)
+}
+
+// rbac applies the Role that the program prints for the Secret db.
+func (s *scene) rbac() {
+	s.Helper()
+	s.apply([]byte(strings.ReplaceAll(role, "NAMESPACE", s.namespace)), nil)
+}
