@@ -7,7 +7,7 @@
 // SIGHUP reads again, too. The environment: READER_ADDR; READER_DIR, the folder of a
 // Secret; READER_FOLLOW, more such folders, comma-separated, whose passwords are noted
 // with the time at which they were seen; READER_FILES, files that are read for each
-// answer; READER_FOR, end with exit code 0 after this time.
+// answer; READER_ENV, a variable to show; READER_FOR, end with exit code 0 after this time.
 package main
 
 import (
@@ -34,6 +34,7 @@ type Answer struct {
 	Loads  int                 // how often it read, the start included
 	Seen   map[string][]Change // by folder of READER_FOLLOW
 	Now    map[string]string   // by file of READER_FILES
+	Env    string              // of READER_ENV
 }
 
 // Change is a password and when it was there to be read.
@@ -58,7 +59,7 @@ func main() {
 }
 
 func run(hup <-chan os.Signal) error {
-	r := &reader{dir: os.Getenv("READER_DIR"), answer: Answer{PID: os.Getpid(), Seen: map[string][]Change{}}}
+	r := &reader{dir: os.Getenv("READER_DIR"), answer: Answer{PID: os.Getpid(), Seen: map[string][]Change{}, Env: os.Getenv(os.Getenv("READER_ENV"))}}
 	if err := r.load("start"); err != nil {
 		return err
 	}

@@ -112,8 +112,7 @@ func TestJobCompletes(t *testing.T) {
 }
 
 func endsBySelf(p *corev1.PodTemplateSpec) {
-	c := &p.Spec.Containers[0]
-	c.Env = append(c.Env, corev1.EnvVar{Name: "READER_FOR", Value: "2s"})
+	set(&p.Spec.Containers[0], "READER_FOR", "2s")
 }
 
 func (s *scene) completes() {

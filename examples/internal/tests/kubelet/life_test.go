@@ -66,11 +66,12 @@ func TestSubPath(t *testing.T) {
 	s.putPassword("0")
 	s.rbac()
 	s.apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
-		p.Spec.InitContainers[0].Env = append(p.Spec.InitContainers[0].Env, corev1.EnvVar{Name: "SECRETSYNC_LAYOUT", Value: "flat"})
+		set(&p.Spec.InitContainers[0], "SECRETSYNC_LAYOUT", "flat")
 		app := &p.Spec.Containers[0]
 		app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: "secrets", MountPath: "/one/password", SubPath: "password", ReadOnly: true})
-		app.Env = append(app.Env, corev1.EnvVar{Name: "READER_DIR", Value: "/secrets"}, corev1.EnvVar{Name: "READER_FOLLOW", Value: "/secrets"},
-			corev1.EnvVar{Name: "READER_FILES", Value: "/one/password,/secrets/password"})
+		set(app, "READER_DIR", "/secrets")
+		set(app, "READER_FOLLOW", "/secrets")
+		set(app, "READER_FILES", "/one/password,/secrets/password")
 	})
 	for i := 1; i <= 3; i++ {
 		s.loaded("app", "0")

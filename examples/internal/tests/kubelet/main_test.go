@@ -84,6 +84,7 @@ type answer struct {
 		At       time.Time
 	}
 	Now map[string]string
+	Env string
 }
 
 var asker = &http.Client{Timeout: time.Second}

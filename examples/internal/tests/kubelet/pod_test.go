@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,7 +125,8 @@ func (s *scene) adapt(o *unstructured.Unstructured, change func(*corev1.PodTempl
 	if object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&template); err == nil {
 		err = unstructured.SetNestedMap(o.Object, object, "spec", "template")
 	}
-	if err == nil && o.GetKind() == "Deployment" {
+	if err == nil && o.GetKind() == "Deployment" { // two Pods cannot have the same ports
+		o.Object["spec"].(map[string]any)["replicas"] = int64(1)
 		err = unstructured.SetNestedField(o.Object, "Recreate", "spec", "strategy", "type")
 	}
 	if err != nil {
@@ -135,7 +137,7 @@ func (s *scene) adapt(o *unstructured.Unstructured, change func(*corev1.PodTempl
 func (s *scene) sidecar(c *corev1.Container) {
 	addr := s.freeAddr()
 	c.Image, c.ImagePullPolicy = *sidecarImage, corev1.PullNever
-	c.Env = append(c.Env, corev1.EnvVar{Name: "SECRETSYNC_HTTP_ADDR", Value: addr})
+	set(c, "SECRETSYNC_HTTP_ADDR", addr)
 	c.Ports = nil
 	s.ports[c.Name] = addr
 }
@@ -148,8 +150,15 @@ func (s *scene) app(c *corev1.Container) {
 		return
 	}
 	c.Image, c.ImagePullPolicy, c.Command = *appImage, corev1.PullNever, []string{"/" + c.Name}
-	c.Env = append(c.Env, corev1.EnvVar{Name: "READER_ADDR", Value: addr}, corev1.EnvVar{Name: "READER_DIR", Value: "/secrets/db"},
-		corev1.EnvVar{Name: "READER_FOLLOW", Value: "/secrets/db"})
+	set(c, "READER_ADDR", addr)
+	set(c, "READER_DIR", "/secrets/db")
+	set(c, "READER_FOLLOW", "/secrets/db")
+}
+
+// set gives a container's variable this value.
+func set(c *corev1.Container, name, value string) {
+	c.Env = slices.DeleteFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
+	c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: value})
 }
 
 // freeAddr is an address on loopback: the Pods of the node are on its network.

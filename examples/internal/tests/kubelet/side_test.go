@@ -27,7 +27,7 @@ func TestSideBySide(t *testing.T) {
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "kubelet", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "db"}}})
 		app := &p.Spec.Containers[0]
 		app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: "kubelet", MountPath: kubeletFolder, ReadOnly: true})
-		app.Env = append(app.Env, corev1.EnvVar{Name: "READER_FOLLOW", Value: "/secrets/db," + kubeletFolder})
+		set(app, "READER_FOLLOW", "/secrets/db,"+kubeletFolder)
 	})
 	until(t, "the app starts", func() error { _, err := ask(s.ports["app"]); return err })
 	latency := map[string][]time.Duration{}
