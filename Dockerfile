@@ -4,7 +4,9 @@
 #   docker build -t secret-sync .
 #   docker buildx build --platform linux/amd64,linux/arm64 -t secret-sync .
 #
-# GO_IMAGE compiles. BASE_IMAGE is what the binary is added to: choose one with a
+# VERSION and REVISION are for the labels and `secret-sync version`. The binary does not
+# depend on the folder or the machine that it is built on, and `go version -m` lists its
+# parts. GO_IMAGE compiles. BASE_IMAGE is what the binary is added to: choose one with a
 # shell and tools for SECRETSYNC_EXEC.
 ARG GO_IMAGE=golang:1.26
 ARG BASE_IMAGE=scratch
@@ -25,6 +27,14 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -gcflags all=-l -ldflags "-s -w -X main.version=$VERSION" -o /secret-sync .
 
 FROM ${BASE_IMAGE}
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="secret-sync" \
+      org.opencontainers.image.description="Keeps a Pod's Secrets as files and notifies its app of changes" \
+      org.opencontainers.image.source="https://github.com/secret-sync/secret-sync" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
 COPY --from=build /secret-sync /secret-sync
 # A number, for runAsNonRoot; the same as the app's lets it be signalled.
 USER 65532:65532

@@ -39,7 +39,13 @@ func Sidecar(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "secret-sync")
-	return path, run(ctx, filepath.Dir(source), path, ".", sidecarFlags)
+	return path, sidecar(ctx, filepath.Dir(source), path)
+}
+
+// sidecar builds secret-sync from the source in a folder, for this machine or for that
+// of the environment that is added.
+func sidecar(ctx context.Context, source, path string, environment ...string) error {
+	return run(ctx, source, path, ".", sidecarFlags, environment...)
 }
 
 // App builds the example app, under the name that path ends in.
@@ -51,10 +57,10 @@ func App(ctx context.Context, path string) error {
 	return run(ctx, source, path, "./app", []string{"-trimpath", "-buildvcs=false"})
 }
 
-func run(ctx context.Context, source, out, pkg string, flags []string) error {
+func run(ctx context.Context, source, out, pkg string, flags []string, environment ...string) error {
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-ldflags", linkerFlags, "-o", out, pkg})...)
 	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	cmd.Env = slices.Concat(os.Environ(), []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, environment)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s in %s: %w\n%s", pkg, source, err, text)
 	}
