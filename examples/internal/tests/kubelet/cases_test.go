@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -128,45 +127,6 @@ func (s *scene) completes() {
 		return nil
 	})
 	s.Logf("the Job took %s", took.Round(100*time.Millisecond))
-}
-
-// TestNginx: new connections get the new certificate, with the same master process.
-func TestNginx(t *testing.T) {
-	t.Parallel()
-	if *nginxImage == "" {
-		t.Fatal("say which image of nginx is on the node: -nginx")
-	}
-	s := newScene(t)
-	certificate := func(n int64) map[string]string {
-		crt, key := selfSigned(t, n)
-		return map[string]string{"tls.crt": crt, "tls.key": key}
-	}
-	s.put("app-tls", certificate(1))
-	s.deploy(cases+"nginx", nil)
-	for n := int64(2); n <= 6; n++ {
-		until(t, fmt.Sprintf("nginx shows certificate %d", n-1), func() error { return shows("127.0.0.1:8443", n-1) })
-		if n == 2 {
-			wait(6 * time.Second) // a process younger than 5 s is not signalled
-		}
-		s.put("app-tls", certificate(n))
-		took := until(t, fmt.Sprintf("nginx shows certificate %d", n), func() error { return shows("127.0.0.1:8443", n) })
-		t.Logf("certificate %d after %s", n, took.Round(time.Millisecond))
-	}
-	if n := s.restarts("nginx"); n != 0 {
-		t.Errorf("nginx restarted %d times", n)
-	}
-}
-
-func shows(addr string, serial int64) error {
-	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) // it is compared
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if got := c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(); got != serial {
-		return fmt.Errorf("got certificate %d", got)
-	}
-	return nil
 }
 
 func selfSigned(t *testing.T, serial int64) (crt, key string) {

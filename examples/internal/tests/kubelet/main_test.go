@@ -4,7 +4,7 @@
 // needs a cluster, and root on its only node:
 //
 //	go test -C examples -tags kubelet ./internal/tests/kubelet -v -timeout 1h \
-//	  -kubeconfig FILE -sidecar secret-sync:1 -app reader:1 [-nginx nginx:1] [-servers DIR]
+//	  -kubeconfig FILE -sidecar secret-sync:1 -app reader:1 -nginx nginx:1 -certmanager BINARY -servers DIR
 //
 // The images are those of the Dockerfile and of internal/reader, on the node already.
 // -servers is a folder with kube-apiserver.pid and kubelet.pid: these are killed and
@@ -30,6 +30,7 @@ var (
 	sidecarImage = flag.String("sidecar", "", "the image of secret-sync")
 	appImage     = flag.String("app", "", "the image of internal/reader")
 	nginxImage   = flag.String("nginx", "", "an image of nginx")
+	certManager  = flag.String("certmanager", "", "the binary of internal/certmanager")
 	servers      = flag.String("servers", "", "the folder with the servers' PID files")
 	updates      = flag.Int("updates", 10, "how many updates TestSideBySide makes")
 	picture      = flag.String("picture", "", "TestSideBySide writes its SVG here")

@@ -3,7 +3,6 @@
 package manifests
 
 import (
-	"os"
 	"slices"
 	"testing"
 
@@ -27,12 +26,8 @@ func TestComponent(t *testing.T) {
 	for _, pod := range pods {
 		check(t, pod)
 	}
-	manifest, err := os.ReadFile(folder + "/rbac.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := st.Rules(t, manifest, "secret-sync-app"), st.Rules(t, s.RBACOf("app"), "secret-sync-app"); got != want {
-		t.Errorf("rbac.yaml: got %s, want %s", got, want)
+	if got, want := st.Rules(t, s.Kustomize(folder), "secret-sync-app"), st.Rules(t, s.RBACOf("app"), "secret-sync-app"); got != want {
+		t.Errorf("the Role: got %s, want %s", got, want)
 	}
 }
 

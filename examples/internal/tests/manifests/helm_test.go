@@ -4,20 +4,15 @@ import (
 	"maps"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
-	"helm.sh/helm/v4/pkg/chart/common"
-	commonutil "helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/chart/v2/lint"
 	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
-	"helm.sh/helm/v4/pkg/chart/v2/loader"
-	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
-	"helm.sh/helm/v4/pkg/engine"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/secret-sync/secret-sync/examples/internal/helmchart"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -31,34 +26,6 @@ func values(t *testing.T, text string) map[string]any {
 		t.Fatal(err)
 	}
 	return v
-}
-
-// template is what `helm template app FOLDER --namespace NAMESPACE --values VALUES` prints.
-func template(t *testing.T, folder, namespace string, v map[string]any) ([]byte, error) {
-	t.Helper()
-	c, err := loader.LoadDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := chartutil.ProcessDependencies(c, v); err != nil {
-		t.Fatal(err)
-	}
-	all, err := commonutil.ToRenderValues(c, v, common.ReleaseOptions{Name: "app", Namespace: namespace, IsInstall: true}, common.DefaultCapabilities)
-	if err != nil {
-		return nil, err
-	}
-	files, err := engine.Render(c, all)
-	if err != nil {
-		return nil, err
-	}
-	var manifest []string
-	for name, text := range files {
-		if strings.HasSuffix(name, ".yaml") {
-			manifest = append(manifest, text)
-		}
-	}
-	slices.Sort(manifest)
-	return []byte(strings.Join(manifest, "\n---\n")), nil
 }
 
 func TestHelmLint(t *testing.T) {
@@ -95,7 +62,7 @@ func TestHelm(t *testing.T) {
 			env["POD_NAME"], env["POD_UID"] = "app-1", "1"
 			s := st.NewWithoutRole(t, env)
 			s.Restrict()
-			manifest, err := template(t, charts+"/app", s.Namespace, values(t, test.values))
+			manifest, err := helmchart.Template(charts+"/app", s.Namespace, values(t, test.values))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +115,7 @@ func TestHelmRefuses(t *testing.T) {
 		`{replica: 2}`:                                       "'replica' not allowed",
 		`secret-sync: {image: {repository: a, digest: "b"}}`: "'digest' not allowed",
 	} {
-		if _, err := template(t, charts+"/app", "shop", values(t, text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := helmchart.Template(charts+"/app", "shop", values(t, text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want it to say %q", text, err, want)
 		}
 	}
@@ -162,7 +129,7 @@ func TestHelmExtraContainers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest, err := template(t, "testdata/other", s.Namespace, values(t, string(extra)))
+	manifest, err := helmchart.Template("testdata/other", s.Namespace, values(t, string(extra)))
 	if err != nil {
 		t.Fatal(err)
 	}

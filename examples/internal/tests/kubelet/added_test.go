@@ -1,0 +1,84 @@
+//go:build kubelet
+
+package kubelet
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
+	"github.com/secret-sync/secret-sync/examples/internal/helmchart"
+)
+
+const plain = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app}
+spec:
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}, annotations: {secret-sync/secrets: db, secret-sync/process: app}}
+    spec:
+      serviceAccountName: app
+      containers: [{name: app, image: app:1}]
+`
+
+// TestInjected: two annotations, and the API server adds the sidecar. On the host's
+// network it needs its default port: this test is not parallel.
+func TestInjected(t *testing.T) {
+	s := newScene(t)
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../../../inject")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := resources.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest = []byte(strings.ReplaceAll(string(manifest), "secret-sync:latest", *sidecarImage))
+	if err := controlplane.Apply(t.Context(), config, "", manifest, false); err != nil {
+		t.Fatal(err)
+	}
+	patch := []byte(`{"metadata":{"labels":{"secret-sync/inject":"enabled"}}}`)
+	if _, err := client.CoreV1().Namespaces().Patch(t.Context(), s.namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	wait(5 * time.Second) // both policies take effect
+	s.rbac()
+	s.putPassword("0")
+	s.apply([]byte(plain), nil)
+	s.rotates("signal")
+}
+
+// TestChart: the application chart, as it is.
+func TestChart(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	manifest, err := helmchart.Template("../../../helm/app", s.namespace, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.putPassword("0")
+	s.apply(manifest, nil)
+	s.rotates("signal")
+}
+
+// rotates changes the password three times, and looks at what the app says.
+func (s *scene) rotates(by string) {
+	s.Helper()
+	s.loaded("app", "0")
+	wait(6 * time.Second) // a process younger than 5 s is not signalled
+	for i := 1; i <= 3; i++ {
+		s.putPassword(fmt.Sprint(i))
+		if a := s.loaded("app", fmt.Sprint(i)); a.By != by {
+			s.Errorf("rotation %d: got it by %s, want by %s", i, a.By, by)
+		}
+	}
+}
