@@ -16,6 +16,9 @@ type Failure struct {
 	Kind string
 	// RetryAfter is the least time until the next try; the backoff may be longer.
 	RetryAfter time.Duration
+	// RetryWithin is the longest time until the next try, for a try that costs
+	// nothing; 0 leaves it to the backoff.
+	RetryWithin time.Duration
 	// Waiting: nothing is wrong, it is only too early. RetryAfter alone counts.
 	Waiting bool
 	Err     error
@@ -37,6 +40,14 @@ func AsFailure(err error) *Failure {
 		return f
 	}
 	return &Failure{Kind: err.Error(), Err: err}
+}
+
+func (f *Failure) delay(backoff *wait.Backoff) time.Duration {
+	delay := max(backoff.Step(), f.RetryAfter)
+	if f.RetryWithin > 0 {
+		delay = min(delay, f.RetryWithin)
+	}
+	return delay
 }
 
 const (

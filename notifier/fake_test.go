@@ -144,13 +144,26 @@ func (a *fakeApp) tried() int {
 	return a.tries
 }
 
-// start runs a notifier; stop ends it and waits for it.
-func start(t *testing.T, opts Options) (n *Notifier, stop func()) {
+// newNotifier makes one that logs and reports to nobody unless opts say more.
+func newNotifier(t *testing.T, opts Options) *Notifier {
 	t.Helper()
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Report == nil {
+		opts.Report = func(string, error) {}
+	}
 	n, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n
+}
+
+// start runs a notifier; stop ends it and waits for it.
+func start(t *testing.T, opts Options) (n *Notifier, stop func()) {
+	t.Helper()
+	n = newNotifier(t, opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()

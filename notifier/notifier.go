@@ -51,13 +51,6 @@ type Target interface {
 	Notify(ctx context.Context, changes Changes) error
 }
 
-// Waker is a Target that may know sooner than the backoff that a retry is worth
-// it.
-type Waker interface {
-	// Wake returns true as soon as a retry is worth it, false when ctx is done.
-	Wake(ctx context.Context) bool
-}
-
 // Volume is what the notifier has to know of the volume. Its methods are safe
 // for concurrent use and show what is published, never what is about to be.
 type Volume interface {
@@ -73,7 +66,7 @@ type Volume interface {
 	SetNotified(target string, generation uint64) error
 }
 
-// Options configure a Notifier. Targets may be empty; Volume is required.
+// Options configure a Notifier. Only Targets may be empty.
 type Options struct {
 	Targets []Target
 	Volume  Volume
@@ -83,9 +76,8 @@ type Options struct {
 	// a thousand replicas do not reconnect at once.
 	Splay  time.Duration
 	Logger *slog.Logger
-	// Report may be nil. It is called when a target starts to fail, with the
-	// error, and when it has recovered, with nil. The target's worker waits for
-	// it.
+	// Report is called when a target starts to fail, with the error, and when it
+	// has recovered, with nil. The target's worker waits for it.
 	Report func(target string, err error)
 }
 
@@ -119,12 +111,6 @@ type Status struct {
 func New(opts Options) (*Notifier, error) {
 	if opts.Volume == nil {
 		return nil, errors.New("notifier: no volume")
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opts.Report == nil {
-		opts.Report = func(string, error) {}
 	}
 	n := &Notifier{}
 	names := map[string]bool{}
@@ -167,7 +153,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 func (n *Notifier) Status() []Status {
 	out := make([]Status, 0, len(n.workers))
 	for _, w := range n.workers {
-		out = append(out, w.status())
+		out = append(out, w.refresh())
 	}
 	return out
 }

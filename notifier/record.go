@@ -19,32 +19,28 @@ func (w *worker) settle(notifyFirst bool) {
 	newest := w.volume.Newest()
 	recorded, known := w.volume.Notified(w.target.Name())
 	if known && (newest > 0 || recorded > firstGeneration) {
-		w.notified = recorded
+		w.state.Notified = recorded
 		return
 	}
-	w.notified = newest
+	w.state.Notified = newest
 	if newest == 0 && !notifyFirst {
-		w.notified = firstGeneration
+		w.state.Notified = firstGeneration
 	}
-	w.unsaved = !known || recorded != w.notified
-	w.save()
+	if !known || recorded != w.state.Notified {
+		w.save()
+	}
 }
 
-// saveInterval is how often a record that is not on disk is written again.
+// saveInterval is how often a record that is not on disk is written again. A
+// volume that is full has room again some day.
 const saveInterval = backoffMax
 
-// save writes the record if it is not on disk. It never gives up: a volume that is
-// full has room again some day.
 func (w *worker) save() {
-	if !w.unsaved {
-		return
+	err := w.volume.SetNotified(w.target.Name(), w.state.Notified)
+	if err != nil && !w.unsaved {
+		w.logger.Warn("cannot record the notification; a restart may repeat it", "generation", w.state.Notified, "err", err)
+	} else if err == nil && w.unsaved {
+		w.logger.Info("recorded the notification", "generation", w.state.Notified)
 	}
-	err := w.volume.SetNotified(w.target.Name(), w.notified)
 	w.unsaved = err != nil
-	if err != nil && !w.saveFailing {
-		w.logger.Warn("cannot record the notification; a restart may repeat it", "generation", w.notified, "err", err)
-	} else if err == nil && w.saveFailing {
-		w.logger.Info("recorded the notification", "generation", w.notified)
-	}
-	w.saveFailing = err != nil
 }

@@ -34,10 +34,7 @@ func TestSettle(t *testing.T) {
 			if test.record != none {
 				volume.notified["app"] = uint64(test.record)
 			}
-			n, err := New(Options{Targets: []Target{&fakeApp{name: "app"}}, Volume: volume, NotifyFirst: test.notifyFirst})
-			if err != nil {
-				t.Fatal(err)
-			}
+			n := newNotifier(t, Options{Targets: []Target{&fakeApp{name: "app"}}, Volume: volume, NotifyFirst: test.notifyFirst})
 			if got := volume.record("app"); got != test.want {
 				t.Errorf("record = %d, want %d", got, test.want)
 			}
@@ -51,7 +48,7 @@ func TestSettle(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	two := []Target{&fakeApp{name: "app"}, &fakeApp{name: "app"}}
-	if _, err := New(Options{Volume: settled(1), Targets: two}); err == nil {
+	if _, err := New(Options{Volume: settled(1), Targets: two, Logger: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Error("two targets with one name share a record: want an error")
 	}
 	if _, err := New(Options{}); err == nil {

@@ -1,7 +1,6 @@
 package notifier
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,49 +62,26 @@ func TestAfter(t *testing.T) {
 	})
 }
 
-// waker is an app that is woken by a channel.
-type waker struct {
-	fakeApp
-	wake chan struct{}
-}
-
-func (w *waker) Wake(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-w.wake:
-		return true
-	}
-}
-
-func TestWakeShortensTheWait(t *testing.T) {
+// RetryWithin: however often it failed, the target is notified this soon after its
+// return, and not tried much more often.
+func TestRetryWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(1), &waker{fakeApp: fakeApp{name: "app", err: errors.New("no PID file")}, wake: make(chan struct{})}
+		const within = time.Second
+		volume, app := settled(1), &fakeApp{name: "app"}
+		app.err = &Failure{Kind: "no PID file", RetryWithin: within, Err: errors.New("no PID file")}
 		volume.publish()
 		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
 		defer stop()
 		time.Sleep(10 * time.Minute) // deep in the backoff
-		app.set(func(a *fakeApp) { a.err = nil })
-		began := time.Now()
-		app.wake <- struct{}{}
 		synctest.Wait()
-		if got := app.notified(); len(got) != 1 || time.Since(began) > wakePause {
-			t.Errorf("notified = %v after %v, want one within %v", got, time.Since(began), wakePause)
+		if got, most := app.tried(), int(10*time.Minute/within)+10; got > most || got < most-20 {
+			t.Errorf("%d tries in ten minutes, want about %d", got, most)
 		}
-	})
-}
-
-// A file that changes all the time does not make tries all the time.
-func TestWakeIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(1), &waker{fakeApp: fakeApp{name: "app", err: errors.New("no PID file")}, wake: make(chan struct{})}
-		close(app.wake)
-		volume.publish()
-		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
-		time.Sleep(time.Minute)
-		stop()
-		if got, most := app.tried(), int(time.Minute/wakePause)+1; got > most {
-			t.Errorf("%d tries in a minute, want at most %d", got, most)
+		app.set(func(a *fakeApp) { a.err = nil })
+		time.Sleep(within)
+		synctest.Wait()
+		if got := app.notified(); len(got) != 1 {
+			t.Errorf("notified = %v within %v, want one", got, within)
 		}
 	})
 }

@@ -31,164 +31,138 @@ type worker struct {
 	report func(string, error)
 	poke   chan struct{} // capacity one: look again
 
-	mu                sync.Mutex // guards what Status reads too
-	notified          uint64
-	succeeded, failed uint64
-	failures          uint64    // since the last success
-	since             time.Time // the notification is pending; zero when none is
-	kind              string    // of the last failure or wait, "" for none
+	mu    sync.Mutex
+	state Status // guarded by mu; only the worker's goroutine changes it, but for what refresh does
 
-	// What follows belongs to the worker's goroutine once that runs.
-	splayed     bool // before the notification that is pending
-	failing     bool // and Report knows
-	backoff     wait.Backoff
-	unsaved     bool // notified is not on disk
-	saveFailing bool // and the log says so
+	unsaved bool // state.Notified is not on disk, and the log says so
 }
-
-// wakePause is the least time between two tries when a Waker asks for more: a
-// file that changes all the time must not cause tries all the time.
-const wakePause = 100 * time.Millisecond
 
 func newWorker(target Target, opts Options) *worker {
 	w := &worker{
 		target: target, volume: opts.Volume, splay: opts.Splay, report: opts.Report,
-		logger: opts.Logger.With("target", target.Name()), poke: make(chan struct{}, 1), backoff: newBackoff(),
+		logger: opts.Logger.With("target", target.Name()), poke: make(chan struct{}, 1),
+		state: Status{Target: target.Name()},
 	}
 	w.settle(opts.NotifyFirst)
 	return w
 }
 
-// status also decides whether a notification is pending.
+// refresh returns the state after it has decided whether a notification is pending.
 //
 // Numbers only go up in one volume, so a record above the newest number comes
 // from a volume that was reset. With < the target would hear nothing until the
 // numbers are up there again; so any difference counts, and the first success
 // corrects the record. A reset volume that has come to the very number of the
 // record goes unnoticed.
-func (w *worker) status() Status {
+func (w *worker) refresh() Status {
 	newest := w.volume.Newest()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	pending := newest > 0 && newest != w.notified
-	if !pending {
-		w.since = time.Time{}
-	} else if w.since.IsZero() {
-		w.since = time.Now()
+	s := &w.state
+	s.Pending = newest > 0 && newest != s.Notified
+	if !s.Pending {
+		s.PendingSince = time.Time{}
+	} else if s.PendingSince.IsZero() {
+		s.PendingSince = time.Now()
 	}
-	return Status{
-		Target: w.target.Name(), Notified: w.notified, Pending: pending, PendingSince: w.since,
-		Error: w.kind, Succeeded: w.succeeded, Failed: w.failed, Failures: w.failures,
-	}
+	return *s
+}
+
+// update changes the state and returns what it was before.
+func (w *worker) update(change func(*Status)) Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.state
+	change(&w.state)
+	return before
 }
 
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		w.save()
-		switch {
-		case !w.status().Pending:
+		if !w.refresh().Pending {
 			w.idle(ctx)
-		case !w.splayed:
-			// Only before the first try: the backoff of the others is random too.
-			w.splayed = sleep(ctx, rand.N(max(w.splay, 1)))
-		default:
-			w.try(ctx)
+			continue
+		}
+		// Only before the first try: the backoff of the others is random too.
+		sleep(ctx, rand.N(max(w.splay, 1)))
+		for backoff := newBackoff(); ctx.Err() == nil && !w.try(ctx, &backoff); {
 		}
 	}
 }
 
 // idle waits until there may be something to do.
 func (w *worker) idle(ctx context.Context) {
-	var save <-chan time.Time
+	var retry <-chan time.Time
 	if w.unsaved {
-		save = time.After(saveInterval)
+		retry = time.After(saveInterval)
 	}
 	select {
 	case <-ctx.Done():
 	case <-w.poke:
-	case <-save:
+	case <-retry:
+		w.save()
 	}
 }
 
-func (w *worker) try(ctx context.Context) {
-	changes := w.volume.ChangesSince(w.notified)
+// try reports whether the target was notified. If not, it has waited until the
+// next try is due. A poke does not end that wait: the next try takes the newest
+// generation anyway, and an app that is down should not be called more often
+// because its Secret rotates.
+func (w *worker) try(ctx context.Context, backoff *wait.Backoff) bool {
+	changes := w.volume.ChangesSince(w.state.Notified)
 	began := time.Now()
 	err := w.target.Notify(ctx, changes)
 	switch {
 	case err == nil:
 		w.succeed(changes.Generation, time.Since(began))
-	case ctx.Err() != nil: // ended by us: not the target's failure
-	default:
-		w.pause(ctx, w.fail(AsFailure(err), changes.Generation))
+		return true
+	case ctx.Err() == nil: // otherwise we ended it: not the target's failure
+		sleep(ctx, w.fail(AsFailure(err), changes.Generation, backoff))
 	}
+	return false
 }
 
 func (w *worker) succeed(generation uint64, took time.Duration) {
-	w.mu.Lock()
-	w.notified, w.kind = generation, ""
-	w.succeeded++
-	w.failures, w.since = 0, time.Time{}
-	w.mu.Unlock()
+	before := w.update(func(s *Status) {
+		s.Notified, s.Error, s.Failures, s.PendingSince = generation, "", 0, time.Time{}
+		s.Succeeded++
+	})
 	w.logger.Info("notified the app", "generation", generation, "dur", took.String())
-	w.splayed, w.backoff = false, newBackoff()
-	w.unsaved = true
 	w.save()
-	if w.failing {
-		w.failing = false
+	if before.Failures > 0 {
 		w.report(w.target.Name(), nil)
 	}
 }
 
-// fail takes note of a failure and returns how long to wait.
-func (w *worker) fail(f *Failure, generation uint64) time.Duration {
-	if f.Waiting {
-		w.logState(slog.LevelInfo, "waiting to notify the app", f, generation, f.RetryAfter)
-		return f.RetryAfter
+// fail records a failure and returns how long to wait. A new kind of failure is
+// logged, its repetitions only at debug level: a target that is down for hours is
+// one line.
+func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
+	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
+	if !f.Waiting {
+		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", f.delay(backoff)
 	}
-	delay := max(w.backoff.Step(), f.RetryAfter)
-	w.logState(slog.LevelWarn, "cannot notify the app, will try again", f, generation, delay)
-	w.mu.Lock()
-	w.failed++
-	w.failures++
-	w.mu.Unlock()
-	if !w.failing {
-		w.failing = true
+	before := w.update(func(s *Status) {
+		s.Error = f.Kind
+		if !f.Waiting {
+			s.Failed++
+			s.Failures++
+		}
+	})
+	if before.Error == f.Kind {
+		level = slog.LevelDebug
+	}
+	w.logger.Log(context.Background(), level, msg,
+		"generation", generation, "err", f, "retry_in", delay.Round(time.Millisecond).String())
+	if !f.Waiting && before.Failures == 0 {
 		w.report(w.target.Name(), f)
 	}
 	return delay
 }
 
-// logState logs a new kind of failure, and its repetitions at debug level: a
-// target that is down for hours is one line.
-func (w *worker) logState(level slog.Level, msg string, f *Failure, generation uint64, delay time.Duration) {
-	w.mu.Lock()
-	if w.kind == f.Kind {
-		level = slog.LevelDebug
-	}
-	w.kind = f.Kind
-	w.mu.Unlock()
-	w.logger.Log(context.Background(), level, msg,
-		"generation", generation, "err", f, "retry_in", delay.Round(time.Millisecond).String())
-}
-
-// pause waits for d, or until the target knows that a retry is worth it. A poke
-// does not end it: the next try takes the newest generation anyway, and an app
-// that is down should not be called more often because its Secret rotates.
-func (w *worker) pause(ctx context.Context, d time.Duration) {
+// sleep waits for d, or until ctx is done.
+func sleep(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	if waker, ok := w.target.(Waker); ok && sleep(ctx, wakePause) && waker.Wake(ctx) {
-		return
-	}
 	<-ctx.Done()
-}
-
-// sleep waits for d; false when ctx was done first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

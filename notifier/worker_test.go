@@ -239,10 +239,7 @@ func TestRunEnds(t *testing.T) {
 func TestNotifiedAtTheEndIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
-		n, err := New(Options{Targets: []Target{app}, Volume: volume})
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := newNotifier(t, Options{Targets: []Target{app}, Volume: volume})
 		ctx, cancel := context.WithCancel(t.Context())
 		app.each = func(error) { cancel() }
 		volume.publish()

@@ -41,7 +41,8 @@ func (t *ByName) Notify(context.Context, notifier.Changes) error {
 	if err != nil {
 		return err
 	}
-	found, err := t.find(seen)
+	t.noteNames(seen)
+	found, err := t.choose(seen)
 	if err != nil {
 		return err
 	}
@@ -50,21 +51,15 @@ func (t *ByName) Notify(context.Context, notifier.Changes) error {
 
 func (t *ByName) matches(p process) bool { return p.is(t.name) }
 
-func (t *ByName) find(seen []process) (process, error) {
-	t.noteNames(seen)
-	return t.choose(seen)
-}
-
 // noteNames sets the renamed time of the processes that match.
 func (t *ByName) noteNames(seen []process) {
 	now, next := t.proc.uptime(), map[identity]time.Duration{}
-	for i := range seen {
-		p := &seen[i]
+	for i, p := range seen {
 		id := identity{p.pid, p.start}
-		if !t.matches(*p) {
+		if !t.matches(p) {
 			next[id] = now
 		} else if last, ok := t.otherName[id]; ok {
-			next[id], p.renamed = last, last
+			next[id], seen[i].renamed = last, last
 		}
 	}
 	t.otherName = next
@@ -77,15 +72,23 @@ func (t *ByName) noteNames(seen []process) {
 // Young ones do not count beside old ones because the kubelet's probes and
 // people with a shell run the app's own program for moments.
 func (t *ByName) choose(seen []process) (process, error) {
-	all := newTable(seen)
-	var old, young []process
+	var old, young, others []process
+	all := newParents(seen)
+	ancestors := all.lineage(t.self)
 	for _, p := range seen {
+		// PID 1 is "pause", whatever its name, if no container's process descends
+		// from it. If it ends, the Pod ends. A PID 1 that is our ancestor is the app of
+		// a container that has both.
+		sandbox := p.pid == 1 && !slices.Contains(ancestors, 1)
 		switch {
-		case !t.allowed(all, p) || !t.matches(p):
-		case t.proc.age(p) < t.opts.MinAge:
-			young = append(young, p)
-		default:
+		case p.zombie || p.kernel: // cannot take a signal
+		case slices.Contains(all.lineage(p.pid), t.self): // this process, or what an exec target started
+		case t.matches(p) && !sandbox && t.proc.age(p) >= t.opts.MinAge:
 			old = append(old, p)
+		case t.matches(p) && !sandbox:
+			young = append(young, p)
+		case !slices.Contains(ancestors, p.pid):
+			others = append(others, p)
 		}
 	}
 	switch {
@@ -93,35 +96,23 @@ func (t *ByName) choose(seen []process) (process, error) {
 		return t.root(all, old)
 	case len(young) > 0:
 		return slices.MaxFunc(young, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
+	case len(others) > 0:
+		return process{}, notifier.Failf("no match", "no process is named %q; seen: %s", t.name, list(others, process.String))
 	}
-	return process{}, t.noMatch(all, seen)
-}
-
-// allowed leaves out this process and what it started (the command of an exec
-// target may be the app's own client), the sandbox, and what cannot take a
-// signal.
-func (t *ByName) allowed(all table, p process) bool {
-	return !p.zombie && !p.kernel && !t.sandbox(all, p) && !all.descends(p, t.self) && p.pid != t.self
-}
-
-// sandbox reports whether p is "pause", whatever its name: PID 1 of a shared
-// namespace, from which no container's processes descend. If it ends, the Pod
-// ends. A PID 1 from which we descend is the app of a container that has both.
-func (t *ByName) sandbox(all table, p process) bool {
-	return p.pid == 1 && p.pid != t.self && !all.descends(all[t.self], 1)
+	return process{}, notifier.Failf("alone", "no process is named %q: only this container's processes can be seen; "+
+		"the Pod's spec needs shareProcessNamespace: true", t.name)
 }
 
 // root returns the match from which all others descend, also through processes
-// that do not match: a parent and its workers.
-func (t *ByName) root(all table, matches []process) (process, error) {
-	matching := newTable(matches)
-	isMatch := func(pid int) bool { _, ok := matching[pid]; return ok }
-	var roots []process
-	for _, p := range matches {
-		if !slices.ContainsFunc(all.ancestors(p), isMatch) {
-			roots = append(roots, p)
-		}
+// that do not match: a parent and its workers. Two matches of which neither
+// descends from a match are unrelated.
+func (t *ByName) root(all parents, matches []process) (process, error) {
+	isMatch := func(pid int) bool {
+		return slices.ContainsFunc(matches, func(p process) bool { return p.pid == pid })
 	}
+	roots := slices.DeleteFunc(slices.Clone(matches), func(p process) bool {
+		return slices.ContainsFunc(all.lineage(p.pid)[1:], isMatch)
+	})
 	if len(roots) == 1 {
 		return roots[0], nil
 	}
@@ -132,46 +123,26 @@ func (t *ByName) root(all table, matches []process) (process, error) {
 		}))
 }
 
-// noMatch lists the other processes. Where all are this container's own, the
-// namespace is not shared.
-func (t *ByName) noMatch(all table, seen []process) error {
-	others := slices.DeleteFunc(slices.Clone(seen), func(p process) bool {
-		ours := !t.allowed(all, p) || all.descends(all[t.self], p.pid)
-		return ours && !t.sandbox(all, p)
-	})
-	if len(others) == 0 {
-		return notifier.Failf("alone", "no process is named %q: only this container's processes can be seen; "+
-			"the Pod's spec needs shareProcessNamespace: true", t.name)
-	}
-	return notifier.Failf("no match", "no process is named %q; seen: %s", t.name, list(others, process.String))
-}
+// parents has the number of each process's parent, at one look.
+type parents map[int]int
 
-// table is the processes of one look, by number.
-type table map[int]process
-
-func newTable(seen []process) table {
-	all := table{}
+func newParents(seen []process) parents {
+	all := parents{}
 	for _, p := range seen {
-		all[p.pid] = p
+		all[p.pid] = p.ppid
 	}
 	return all
 }
 
-// ancestors are the numbers of a process's parent, of that one's parent and so on.
-func (all table) ancestors(p process) (pids []int) {
-	for range len(all) { // parents that change during a look can form a ring
-		parent, ok := all[p.ppid]
-		if !ok {
-			break
+// lineage returns the numbers of a process, its parent, that one's parent and so on.
+func (all parents) lineage(pid int) []int {
+	pids := []int{pid}
+	for range all { // parents that change during a look can form a ring
+		if parent, ok := all[pid]; ok {
+			pids, pid = append(pids, parent), parent
 		}
-		pids = append(pids, parent.pid)
-		p = parent
 	}
 	return pids
-}
-
-func (all table) descends(p process, ancestor int) bool {
-	return slices.Contains(all.ancestors(p), ancestor)
 }
 
 // list joins at most ten. Arguments are never shown: people put passwords there.

@@ -118,7 +118,9 @@ func TestExecIsYoung(t *testing.T) {
 	now := time.Hour
 	p.proc.uptime = func() time.Duration { return now }
 	look := func(comm string) (time.Duration, error) {
-		found, err := p.find(pod(process{pid: 7, comm: comm}))
+		seen := pod(process{pid: 7, comm: comm})
+		p.noteNames(seen)
+		found, err := p.choose(seen)
 		return p.proc.age(found), err
 	}
 	if _, err := look("sh"); err == nil {

@@ -32,7 +32,7 @@ func (f *fakeProc) put(p process) {
 	for name, text := range map[string]string{
 		"stat": fmt.Sprintf("%d (%s) S %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %d 0", p.pid, p.comm, p.ppid, p.start*hertz/time.Second),
 		"status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nSigIgn:\t%016[4]x\nSigCgt:\t%016[5]x\n",
-			p.comm, p.pid, p.uids[0], p.ignored, p.caught),
+			p.comm, p.pid, p.uid, p.ignored, p.caught),
 		"cmdline": p.comm + "\x00",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -70,7 +70,7 @@ func (f *fakeProc) fake(s *sender, pidfd bool, atOpen func()) {
 }
 
 func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
-	p := NewByName(name, opts)
+	p := newByName(name, opts)
 	f.fake(&p.sender, true, atOpen)
 	return p
 }
@@ -78,12 +78,12 @@ func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
 // The number of the chosen process is given to another one before the pidfd is
 // opened: whatever differs, the other one is not signalled.
 func TestReusedNumber(t *testing.T) {
-	app := process{pid: 7, comm: "app", start: time.Minute, uids: [4]int{1000}, caught: 1}
+	app := process{pid: 7, comm: "app", start: time.Minute, uid: 1000, caught: 1}
 	change := func(f func(*process)) process { p := app; f(&p); return p }
 	for name, other := range map[string]process{
 		"start time": change(func(p *process) { p.start += time.Second / hertz }),
 		"name":       change(func(p *process) { p.comm = "db" }),
-		"user":       change(func(p *process) { p.uids[0] = 0 }),
+		"user":       change(func(p *process) { p.uid = 0 }),
 		"handler":    change(func(p *process) { p.caught = 0 }), // an exec in the same process
 	} {
 		for _, pidfd := range []bool{true, false} {
@@ -145,7 +145,7 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 		proc.put(process{pid: pid, comm: "app", caught: 1})
 	}
 	write(t, path, "7")
-	p := NewByPIDFile(path, Options{Signal: unix.SIGHUP, Check: true})
+	p := byFile(path)
 	proc.fake(&p.sender, true, func() { write(t, path, "8\n") })
 	if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
 		t.Fatalf("signalled %v, error %v", proc.sent, err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -184,6 +185,7 @@ func (h *helper) alive() {
 const nobody = 1 << 30
 
 func newByName(name string, opts Options) *ByName {
+	opts.Logger = slog.New(slog.DiscardHandler)
 	p := NewByName(name, opts)
 	p.self = nobody
 	return p

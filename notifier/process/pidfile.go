@@ -23,17 +23,16 @@ const (
 	// names it: the file's time is of the wall clock, the process's of the clock
 	// since boot, and the first may have been set in between.
 	pidFileSlack = time.Minute
-	// wakeInterval is how often Wake looks at the file. Unlike inotify, a look
-	// needs no directory that exists, and no instance of the 128 of a user.
-	wakeInterval = 100 * time.Millisecond
+	// pidFileRetry is how soon a file that names no process is read again: a look
+	// costs nothing, and the app may write it at any moment.
+	pidFileRetry = 500 * time.Millisecond
 )
 
-// ByPIDFile is a notifier.Target and a Waker: the process whose number is in a
-// file, which is read anew each time.
+// ByPIDFile is a notifier.Target: the process whose number is in a file, which is
+// read anew each time.
 type ByPIDFile struct {
 	sender
 	path string
-	file os.FileInfo // at the last look, nil for none
 }
 
 // NewByPIDFile returns a target. The file has the number in its first line, as
@@ -45,7 +44,6 @@ func NewByPIDFile(path string, opts Options) *ByPIDFile {
 
 // Notify finds the process and signals it if that is safe.
 func (t *ByPIDFile) Notify(context.Context, notifier.Changes) error {
-	t.file, _ = os.Stat(t.path) // before the read: any later change ends the next Wake
 	found, err := t.find()
 	if err != nil {
 		return err
@@ -56,17 +54,17 @@ func (t *ByPIDFile) Notify(context.Context, notifier.Changes) error {
 // isNamed reports whether the file still names the process: it may have been
 // replaced, or half written before.
 func (t *ByPIDFile) isNamed(p process) bool {
-	pid, err := t.readFile()
+	pid, _, err := t.readFile()
 	return err == nil && pid == p.pid
 }
 
 func (t *ByPIDFile) find() (process, error) {
-	pid, err := t.readFile()
+	pid, written, err := t.readFile()
 	if err != nil {
 		return process{}, err
 	}
 	p, err := t.proc.read(pid)
-	switch {
+	switch started := time.Now().Add(-t.proc.age(p)); {
 	case errors.Is(err, os.ErrNotExist):
 		return p, t.fail("stale", "there is no process %d (is the file left over, or the number of another container's PID namespace? "+
 			"shareProcessNamespace: true)", pid)
@@ -78,83 +76,54 @@ func (t *ByPIDFile) find() (process, error) {
 		return p, t.fail("thread", "%v is a thread, not a process", p)
 	case p.zombie:
 		return p, t.fail("stale", "process %v has ended", p)
-	case t.startedAfterFile(p):
-		// A program writes the file after its start.
+	case started.After(written.Add(pidFileSlack)): // a program writes the file after its start
 		return p, t.fail("reused", "process %v started after the file was written: the number was reused", p)
 	}
 	return p, nil
 }
 
-func (t *ByPIDFile) startedAfterFile(p process) bool {
-	started := time.Now().Add(-t.proc.age(p))
-	return t.file == nil || started.After(t.file.ModTime().Add(pidFileSlack))
-}
-
-// readFile does not wait: a FIFO that nobody writes to would block an open or a
-// read for ever.
-func (t *ByPIDFile) readFile() (int, error) {
+// readFile returns the number in the file and when it was written. It does not
+// wait: a FIFO that nobody writes to would block an open or a read for ever.
+func (t *ByPIDFile) readFile() (pid int, written time.Time, err error) {
 	f, err := os.OpenFile(t.path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return 0, fmt.Errorf("PID file: %w", err)
+		return 0, written, t.fail("open", "%w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, written, err
 	}
 	if !info.Mode().IsRegular() {
-		return 0, t.fail("no file", "no regular file but %v", info.Mode().Type())
+		return 0, written, t.fail("no file", "no regular file but %v", info.Mode().Type())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, pidFileMax+1))
-	if err != nil {
-		return 0, err
+	if err == nil {
+		pid, err = t.parse(data)
 	}
-	return t.parse(data)
+	return pid, info.ModTime(), err
 }
 
 // parse takes a number above 1 in the first line. Its error does not show the
 // text: the path may be wrong and name any file.
 func (t *ByPIDFile) parse(data []byte) (int, error) {
-	if len(data) > pidFileMax {
-		return 0, t.fail("too long", "more than %d bytes: it is no PID file", pidFileMax)
-	}
 	line, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n"))
-	if len(line) == 0 {
-		return 0, t.fail("empty", "the file is empty")
-	}
 	pid, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 32)
-	if err != nil {
+	switch {
+	case len(data) > pidFileMax:
+		return 0, t.fail("too long", "more than %d bytes: it is no PID file", pidFileMax)
+	case len(line) == 0:
+		return 0, t.fail("empty", "the file is empty")
+	case err != nil:
 		return 0, t.fail("no number", "the file does not begin with a number")
-	}
-	if pid <= 1 {
+	case pid <= 1:
 		return 0, t.fail("no number", "%d is not a number above 1", pid)
 	}
 	return int(pid), nil
 }
 
 func (t *ByPIDFile) fail(kind, format string, args ...any) error {
-	return notifier.Failf(kind, "PID file %q: %w", t.path, fmt.Errorf(format, args...))
-}
-
-// Wake returns true when the file is not what the last Notify read.
-func (t *ByPIDFile) Wake(ctx context.Context) bool {
-	look := time.NewTicker(wakeInterval)
-	defer look.Stop()
-	for {
-		if now, _ := os.Stat(t.path); !sameFile(now, t.file) {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-look.C:
-		}
-	}
-}
-
-func sameFile(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	f := notifier.Failf(kind, "PID file %q: %w", t.path, fmt.Errorf(format, args...))
+	f.RetryWithin = pidFileRetry
+	return f
 }

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,7 +18,9 @@ import (
 )
 
 func byFile(path string) *ByPIDFile {
-	p := NewByPIDFile(path, Options{Target: "process", Signal: unix.SIGHUP, Check: true})
+	p := NewByPIDFile(path, Options{
+		Target: "process", Signal: unix.SIGHUP, Check: true, Logger: slog.New(slog.DiscardHandler),
+	})
 	p.self = nobody
 	return p
 }
@@ -104,9 +107,9 @@ func TestPIDFileOfAThread(t *testing.T) {
 	h.alive()
 }
 
-// The file appears while the notification waits in a long backoff: a wake, in
-// whatever way it appears.
-func TestPIDFileWakes(t *testing.T) {
+// The file appears while the notification waits deep in the backoff, in whatever
+// way: it is read soon.
+func TestPIDFileAppears(t *testing.T) {
 	for name, appear := range map[string]func(t *testing.T, path, text string){
 		"written": write,
 		"renamed": func(t *testing.T, path, text string) {
@@ -116,45 +119,22 @@ func TestPIDFileWakes(t *testing.T) {
 			}
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			path := t.TempDir() + "/pid"
-			p := byFile(path)
-			wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no such file")
-			woken := make(chan bool, 1)
-			go func() { woken <- p.Wake(t.Context()) }()
-			appear(t, path, "x") // before or after the first look: both have to do
-			if !<-woken {
-				t.Error("not woken")
-			}
-		})
+		for _, dir := range []string{"", "/run/app"} { // with its directory, which appears first
+			program := unique()
+			t.Run(name+dir, func(t *testing.T) {
+				t.Parallel()
+				pidFileAppears(t, program, t.TempDir()+dir, appear)
+			})
+		}
 	}
 }
 
-// The file appeared between Notify and Wake.
-func TestPIDFileBeforeWake(t *testing.T) {
-	path := t.TempDir() + "/pid"
-	p := byFile(path)
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no such file")
-	write(t, path, "x")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if !p.Wake(ctx) {
-		t.Error("not woken")
-	}
-	p.Notify(t.Context(), notifier.Changes{}) // which reads it: the same file does not wake again
-	ctx, cancel = context.WithTimeout(t.Context(), 3*wakeInterval)
-	defer cancel()
-	if p.Wake(ctx) {
-		t.Error("woken by a file that was read")
-	}
-}
-
-// Its directory appears first.
-func TestPIDFileWakesThroughDirectories(t *testing.T) {
-	root := t.TempDir()
-	path := root + "/run/app/pid"
-	h := startHelper(t, unique(), "handle")
-	n, err := notifier.New(notifier.Options{Targets: []notifier.Target{byFile(path)}, Volume: pending{}})
+func pidFileAppears(t *testing.T, program, dir string, appear func(t *testing.T, path, text string)) {
+	h := startHelper(t, program, "handle")
+	n, err := notifier.New(notifier.Options{
+		Targets: []notifier.Target{byFile(dir + "/pid")}, Volume: pending{},
+		Logger: slog.New(slog.DiscardHandler), Report: func(string, error) {},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,14 +142,18 @@ func TestPIDFileWakesThroughDirectories(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	for n.Status()[0].Failed < 2 { // it waits
+	for n.Status()[0].Failed < 5 { // the backoff alone would wait for 6 s and more
 		time.Sleep(time.Millisecond)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	began := time.Now()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, path, strconv.Itoa(h.pid))
+	appear(t, dir+"/pid", strconv.Itoa(h.pid))
 	h.expect("got SIGHUP")
+	if took := time.Since(began); took > 6*pidFileRetry {
+		t.Errorf("signalled %v after the file appeared, want about %v", took, pidFileRetry)
+	}
 }
 
 // pending is a volume whose newest generation no target was notified of.
@@ -179,17 +163,6 @@ func (pending) Newest() uint64                       { return 2 }
 func (pending) ChangesSince(uint64) notifier.Changes { return notifier.Changes{Generation: 2} }
 func (pending) Notified(string) (uint64, bool)       { return 1, true }
 func (pending) SetNotified(string, uint64) error     { return nil }
-
-func TestWakeEndsWithItsContext(t *testing.T) {
-	p := byFile(t.TempDir() + "/pid")
-	ctx, cancel := context.WithCancel(t.Context())
-	woken := make(chan bool, 1)
-	go func() { woken <- p.Wake(ctx) }()
-	cancel()
-	if <-woken {
-		t.Error("woken by nothing")
-	}
-}
 
 func FuzzParsePID(f *testing.F) {
 	for _, s := range []string{"1", "2", "7\n", " 7 \nx", "-2", "99999999999", "\x00", "+7"} {

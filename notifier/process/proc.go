@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +29,7 @@ type process struct {
 	argv            []string
 	start           time.Duration // after boot, to 10 ms
 	renamed         time.Duration // after boot: not under its present name before; see ByName
-	uids            [4]int        // real, effective, saved, of the file system
+	uid             int           // the real one
 	caught, ignored uint64        // masks: bit n-1 is signal n
 	masks           bool          // caught and ignored are known; gVisor shows neither
 	zombie, kernel  bool
@@ -51,27 +51,19 @@ func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.comm) 
 
 func (fs procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.renamed) }
 
-// all returns the processes that can be seen, by number. One that ends meanwhile is left
-// out.
-func (fs procfs) all() ([]process, error) {
+// all returns the processes that can be seen, by number. It leaves out one that
+// ends meanwhile.
+func (fs procfs) all() (out []process, err error) {
 	entries, err := os.ReadDir(fs.root)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
 	for _, entry := range entries {
 		if pid, err := strconv.Atoi(entry.Name()); err == nil {
-			pids = append(pids, pid)
+			if p, err := fs.read(pid); err == nil {
+				out = append(out, p)
+			}
 		}
 	}
-	slices.Sort(pids)
-	var out []process
-	for _, pid := range pids {
-		if p, err := fs.read(pid); err == nil {
-			out = append(out, p)
-		}
-	}
-	return out, nil
+	sort.Slice(out, func(i, j int) bool { return out[i].pid < out[j].pid })
+	return out, err
 }
 
 // read returns one process; os.ErrNotExist when there is none with this number.
@@ -122,18 +114,17 @@ func (p *process) parseStat(data []byte) error {
 	return nil
 }
 
-// parseStatus takes lines of "Name:\tvalue".
-func (p *process) parseStatus(data []byte) error {
+// parseStatus takes lines of "Name:\tvalue…".
+func (p *process) parseStatus(data []byte) (err error) {
 	p.tgid = p.pid // where there is no such line
 	for line := range strings.Lines(string(data)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		value = strings.TrimSpace(value)
-		var err error
+		key, value, _ := strings.Cut(line, ":")
+		value, _, _ = strings.Cut(strings.TrimSpace(value), "\t")
 		switch key {
 		case "Tgid":
 			p.tgid, err = strconv.Atoi(value)
-		case "Uid":
-			err = p.parseUIDs(strings.Fields(value))
+		case "Uid": // real, effective, saved, of the file system
+			p.uid, err = strconv.Atoi(value)
 		case "SigIgn":
 			p.ignored, err = strconv.ParseUint(value, 16, 64)
 		case "SigCgt":
@@ -142,18 +133,6 @@ func (p *process) parseStatus(data []byte) error {
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	return nil
-}
-
-func (p *process) parseUIDs(fields []string) (err error) {
-	if len(fields) != len(p.uids) {
-		return errFormat
-	}
-	for i, field := range fields {
-		if p.uids[i], err = strconv.Atoi(field); err != nil {
-			return err
 		}
 	}
 	return nil

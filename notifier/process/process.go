@@ -16,7 +16,6 @@ package process
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -68,9 +67,6 @@ type handle interface {
 }
 
 func newSender(opts Options) sender {
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
 	return sender{
 		opts: opts, proc: systemProc, self: os.Getpid(), euid: os.Geteuid(),
 		open: func(pid int) (handle, error) { return os.FindProcess(pid) },
@@ -85,7 +81,7 @@ func (s *sender) Name() string { return s.opts.Target }
 //
 //  1. Open a pidfd: from here on the kernel holds one process, and nothing below
 //     can reach another one that gets its number.
-//  2. Read /proc again: start time and UIDs are those of the process that was
+//  2. Read /proc again: start time and UID are those of the process that was
 //     found, and meant says the same of its name or its PID file. The masks that
 //     are read now belong to this process.
 //  3. Check the masks.
@@ -107,13 +103,17 @@ func (s *sender) send(found process, meant func(process) bool) error {
 	if err != nil {
 		return s.explain(found, os.ErrProcessDone)
 	}
-	if now.start != found.start || now.uids != found.uids || now.zombie || !meant(now) {
+	if now.start != found.start || now.uid != found.uid || now.zombie || !meant(now) {
 		return notifier.Failf("changed", "process %v was replaced while it was being checked", found)
 	}
 	if err := s.checkHandler(now); err != nil {
 		return err
 	}
-	s.warnWithoutPidfd(held)
+	if err := held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) {
+		s.warn.Do(func() {
+			s.opts.Logger.Warn("no pidfd here: signals go by number, and a number reused within microseconds could be hit")
+		})
+	}
 	if err := held.Signal(s.opts.Signal); err != nil {
 		return s.explain(now, err)
 	}
@@ -123,18 +123,15 @@ func (s *sender) send(found process, meant func(process) bool) error {
 
 func (s *sender) checkAge(p process) error {
 	age := s.proc.age(p)
-	left := s.opts.MinAge - age
-	if left <= 0 {
+	if age >= s.opts.MinAge {
 		return nil
 	}
+	f := notifier.Failf("too young", "process %v is %v old and gets %s at %v",
+		p, age.Round(time.Millisecond), signalName(s.opts.Signal), s.opts.MinAge)
 	// A start time in the future (a restored checkpoint) must not wait longer than
 	// a start just now.
-	wait := min(left, s.opts.MinAge) + time.Second/hertz
-	return &notifier.Failure{
-		Kind: "too young", Waiting: true, RetryAfter: wait,
-		Err: fmt.Errorf("process %v is %v old and gets %s at %v",
-			p, age.Round(time.Millisecond), signalName(s.opts.Signal), s.opts.MinAge),
-	}
+	f.Waiting, f.RetryAfter = true, s.opts.MinAge-max(age, 0)+time.Second/hertz
+	return f
 }
 
 // checkHandler refuses a process that the signal would kill, or that would not
@@ -155,14 +152,6 @@ func (s *sender) checkHandler(p process) error {
 		p, name)
 }
 
-func (s *sender) warnWithoutPidfd(held handle) {
-	if err := held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) {
-		s.warn.Do(func() {
-			s.opts.Logger.Warn("no pidfd here: signals go by number, and a number reused within microseconds could be hit")
-		})
-	}
-}
-
 func (s *sender) explain(p process, err error) error {
 	name := signalName(s.opts.Signal)
 	switch {
@@ -171,7 +160,7 @@ func (s *sender) explain(p process, err error) error {
 	case errors.Is(err, unix.EPERM):
 		return notifier.Failf("EPERM", "not permitted to send %s to process %v: it runs as UID %d and this container as UID %d; "+
 			"set securityContext.runAsUser: %[3]d for this container, or have the app called with SECRETSYNC_WEBHOOK_URL: %[5]w",
-			name, p, p.uids[0], s.euid, err)
+			name, p, p.uid, s.euid, err)
 	}
 	return notifier.Failf("send", "send %s to process %v: %w", name, p, err)
 }

@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,34 +19,27 @@ const (
 	rtMin     = 34
 )
 
+var realtime = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
+
 // ParseSignal takes a signal by name, with or without SIG, in any case (HUP,
 // sighup), as RTMIN+n or RTMAX-n, or by number.
 func ParseSignal(s string) (syscall.Signal, error) {
 	name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(s)), "SIG")
-	number := int(unix.SignalNum("SIG" + name))
-	if n, err := strconv.Atoi(name); err == nil {
-		number = n
-	} else if offset, ok := strings.CutPrefix(name, "RTMIN"); ok {
-		number = realtime(rtMin, "+", offset)
-	} else if offset, ok := strings.CutPrefix(name, "RTMAX"); ok {
-		number = realtime(signalMax, "-", offset)
+	number, err := strconv.Atoi(name)
+	least := 1
+	if match := realtime.FindStringSubmatch(name); match != nil {
+		offset, _ := strconv.Atoi(match[2]) // 0 for none
+		least, number = rtMin, rtMin+offset
+		if match[1] == "MAX" {
+			number = signalMax + offset
+		}
+	} else if err != nil {
+		number = int(unix.SignalNum("SIG" + name))
 	}
-	if number < 1 || number > signalMax || number == 32 || number == 33 {
+	if number < least || number > signalMax || number == 32 || number == 33 {
 		return 0, fmt.Errorf("%q is no signal: a name such as HUP, USR1 or TERM, RTMIN+1, or a number from 1 to 64 (not 32 and 33, which are the C library's)", s)
 	}
 	return syscall.Signal(number), nil
-}
-
-// realtime returns base, or base plus what offset ("+3", "-3") adds; 0 for any other offset.
-func realtime(base int, sign, offset string) int {
-	if offset == "" {
-		return base
-	}
-	n, err := strconv.Atoi(offset)
-	if err != nil || !strings.HasPrefix(offset, sign) || base+n < rtMin {
-		return 0
-	}
-	return base + n
 }
 
 func signalName(signal syscall.Signal) string {
