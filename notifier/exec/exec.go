@@ -34,24 +34,13 @@ type Options struct {
 // Exec is a notifier.Target.
 type Exec struct{ opts Options }
 
-const (
-	defaultTimeout = 30 * time.Second
-	// pipeGrace is how long the output is still read after the command's end, when a
-	// process that it left behind has the other end open. The sidecar ends within a
-	// second.
-	pipeGrace = 500 * time.Millisecond
-)
+// pipeGrace is how long the output is still read after the command's end, when a
+// process that it left behind has the other end open. The sidecar ends within a
+// second.
+const pipeGrace = 500 * time.Millisecond
 
 // New returns a target that runs the command at each Notify.
-func New(opts Options) *Exec {
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opts.Timeout <= 0 {
-		opts.Timeout = defaultTimeout
-	}
-	return &Exec{opts: opts}
-}
+func New(opts Options) *Exec { return &Exec{opts} }
 
 // Name returns Options.Target.
 func (t *Exec) Name() string { return t.opts.Target }
@@ -60,9 +49,6 @@ func (t *Exec) Name() string { return t.opts.Target }
 // done, its process group is killed, so that no part of a pipeline goes on. What
 // a command leaves behind when it exits by itself is left alone.
 func (t *Exec) Notify(ctx context.Context, changes notifier.Changes) error {
-	if len(t.opts.Command) == 0 {
-		return errors.New("exec: no command")
-	}
 	input, err := changes.JSON()
 	if err != nil {
 		return err
@@ -70,11 +56,11 @@ func (t *Exec) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
 	defer cancel()
 	cmd := t.command(ctx, input, changes.Generation)
-	out, errs := t.lines("stdout"), t.lines("stderr")
-	cmd.Stdout, cmd.Stderr = out, errs
+	var stdout, stderr output
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err = cmd.Run()
-	out.end()
-	errs.end()
+	t.logOutput("stdout", stdout)
+	t.logOutput("stderr", stderr)
 	return t.result(ctx, err)
 }
 

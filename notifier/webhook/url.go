@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -23,33 +24,36 @@ const socketMax = 107
 // No error has any part of what was given, which may be a password in the wrong
 // place.
 func ParseURL(s string) (*URL, error) {
-	socket := ""
-	if rest, ok := cutScheme(s, "unix://"); ok {
-		path, target, _ := strings.Cut(rest, ":/")
-		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || len(path) > socketMax {
-			return nil, fmt.Errorf("a unix:// URL is unix:///PATH/TO.sock:/URL/PATH, with at most %d bytes of path to the socket", socketMax)
-		}
-		socket, s = path, "http://localhost/"+target
-	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
 		return nil, errors.New("it is not in the form of a URL")
+	case u.Fragment != "":
+		return nil, errors.New("the URL has a fragment (#), which no server receives")
+	case u.Scheme == "unix":
+		return parseSocket(s[len("unix:"):])
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("the scheme is not http://, https:// or unix://")
 	case u.Hostname() == "":
 		return nil, errors.New("the URL has no host")
-	case u.Fragment != "":
-		return nil, errors.New("the URL has a fragment (#), which no server receives")
 	}
-	return &URL{url: u, socket: socket}, nil
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || port == 0) {
+		return nil, errors.New("the port is not a number from 1 to 65535")
+	}
+	return &URL{url: u}, nil
 }
 
-func cutScheme(s, scheme string) (string, bool) {
-	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
-		return "", false
+// parseSocket takes ///PATH/TO.sock:/URL/PATH.
+func parseSocket(s string) (*URL, error) {
+	socket, path, _ := strings.Cut(strings.TrimPrefix(s, "//"), ":/")
+	if !strings.HasPrefix(s, "///") || strings.HasSuffix(socket, "/") || len(socket) > socketMax {
+		return nil, fmt.Errorf("a unix:// URL is unix:///PATH/TO.sock:/URL/PATH, with at most %d bytes of path to the socket", socketMax)
 	}
-	return s[len(scheme):], true
+	u, err := ParseURL("http://localhost/" + path)
+	if err == nil {
+		u.socket = socket
+	}
+	return u, err
 }
 
 // String is for people: scheme, host and path.

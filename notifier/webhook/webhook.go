@@ -17,7 +17,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"time"
@@ -29,8 +28,8 @@ import (
 type Options struct {
 	Target  string        // the target's name: "webhook", "webhook/2"
 	URL     string        // see ParseURL
-	Method  string        // "" is POST; GET and HEAD are sent without a body
-	Timeout time.Duration // for the whole call; 0 is 5 s
+	Method  string        // GET and HEAD are sent without a body
+	Timeout time.Duration // for the whole call
 	CAFile  string        // trust these certificates, and no others
 	// TokenFile has a bearer token. Both files are read at each call, since they
 	// are renewed as Secrets are.
@@ -44,7 +43,6 @@ type Webhook struct {
 }
 
 const (
-	defaultTimeout = 5 * time.Second
 	// drainMax and drainTime bound the reading of an answer's body. Nothing in it
 	// counts; closing it unread would reset the connection.
 	drainMax  = 4 << 10
@@ -59,12 +57,6 @@ func New(opts Options) (*Webhook, error) {
 	u, err := ParseURL(opts.URL)
 	if err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	if opts.Method == "" {
-		opts.Method = http.MethodPost
-	}
-	if opts.Timeout <= 0 {
-		opts.Timeout = defaultTimeout
 	}
 	switch _, err := http.NewRequest(opts.Method, "http://localhost/", nil); {
 	case err != nil:
@@ -84,20 +76,12 @@ func (t *Webhook) Name() string { return t.opts.Target }
 func (t *Webhook) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
 	defer cancel()
-	request, err := t.request(ctx, changes)
-	if err != nil {
+	request, requestErr := t.request(ctx, changes)
+	transport, transportErr := t.transport()
+	if err := errors.Join(requestErr, transportErr); err != nil {
 		return fmt.Errorf("webhook %v: %w", t.url, err)
 	}
-	transport, err := t.transport()
-	if err != nil {
-		return fmt.Errorf("webhook %v: %w", t.url, err)
-	}
-	defer transport.CloseIdleConnections()
-	client := http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	response, err := client.Do(request)
+	response, err := transport.RoundTrip(request) // unlike a Client it follows no redirect
 	if err != nil {
 		return t.describe(ctx, err)
 	}
@@ -122,6 +106,10 @@ func (t *Webhook) request(ctx context.Context, changes notifier.Changes) (*http.
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", "secret-sync")
+	if user := t.url.url.User; user != nil {
+		password, _ := user.Password()
+		request.SetBasicAuth(user.Username(), password)
+	}
 	if t.opts.TokenFile != "" {
 		token, err := readToken(t.opts.TokenFile)
 		if err != nil {
@@ -146,11 +134,10 @@ func readToken(path string) (string, error) {
 }
 
 // transport is made for one call: calls are hours apart, and a kept connection
-// would keep the old CA.
+// would keep the old CA. It has no Proxy: none from the environment.
 func (t *Webhook) transport() (*http.Transport, error) {
-	transport := &http.Transport{ // no Proxy: none from the environment
+	transport := &http.Transport{
 		DisableKeepAlives:      true,
-		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 	}
@@ -159,26 +146,22 @@ func (t *Webhook) transport() (*http.Transport, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", t.url.socket)
 		}
 	}
-	if t.opts.CAFile != "" {
-		pem, err := os.ReadFile(t.opts.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("CA file: %w", err)
-		}
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA file %q has no certificate in PEM form", t.opts.CAFile)
-		}
+	if t.opts.CAFile == "" {
+		return transport, nil
+	}
+	pem, err := os.ReadFile(t.opts.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("CA file: %w", err)
+	}
+	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("CA file %q has no certificate in PEM form", t.opts.CAFile)
 	}
 	return transport, nil
 }
 
-// describe returns the error for a call without an answer. Of a *url.Error only the cause is
-// used: the rest is the URL with its query.
+// describe returns the error for a call without an answer.
 func (t *Webhook) describe(ctx context.Context, err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
-	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return notifier.Failf("timeout", "webhook %v: no answer within %v: %w", t.url, t.opts.Timeout, ctx.Err())
 	}

@@ -24,6 +24,9 @@ func newWebhook(t *testing.T, opts Options) *Webhook {
 	if opts.Timeout == 0 {
 		opts.Timeout = 20 * time.Second
 	}
+	if opts.Method == "" {
+		opts.Method = "POST"
+	}
 	w, err := New(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +119,19 @@ func TestWebhookStatus(t *testing.T) {
 		if len(got) != 1 {
 			t.Errorf("%d: %d requests, want 1", status, len(got))
 		}
+	}
+}
+
+// A user in the URL is sent as Basic authorization.
+func TestWebhookUser(t *testing.T) {
+	server, got := serve(t, nil)
+	server.Start()
+	url := strings.Replace(server.URL, "//", "//user:hunter2@", 1)
+	if err := newWebhook(t, Options{URL: url}).Notify(t.Context(), someChanges); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := (<-got).auth, "Basic dXNlcjpodW50ZXIy"; got != want {
+		t.Errorf("Authorization = %q, want %q", got, want)
 	}
 }
 
