@@ -13,7 +13,7 @@
 // The environment is its only configuration. SIGHUP makes it look at the Secrets
 // and at the volume again. It exits with 0 when it is done, 1 when it gave up at
 // run time (a timeout of the first sync), and 2 when the environment is wrong:
-// every mistake is listed.
+// every problem is listed.
 package main
 
 import (
@@ -77,11 +77,11 @@ func parseFlags(flags *flag.FlagSet, args []string) error {
 }
 
 func exitCode(err error) int {
-	var mistakes config.MistakesError
+	var invalid config.InvalidError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &mistakes), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
+	case errors.As(err, &invalid), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
 		return 2
 	default:
 		return 1
@@ -96,7 +96,7 @@ type subcommand struct {
 }
 
 var subcommands = []subcommand{
-	{"ready", 0, func([]string, io.Writer) error { return writer.Ready(config.DirForReady()) }},
+	{"ready", 0, func([]string, io.Writer) error { return writer.Ready(config.Lenient().Dir.Value) }},
 	{"rbac [SERVICEACCOUNT | --wait ACCOUNT]", 6, rbac},
 	{"status [-o json|text]", 2, printStatus},
 	{"wait --secret NAME --selector SELECTOR", 16, waitForPods},

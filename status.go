@@ -84,8 +84,9 @@ func printStatus(args []string, out io.Writer) error {
 	if *format != "json" && *format != "text" {
 		return fmt.Errorf("%w: -o %q: it is json or text", errUsage, *format)
 	}
-	addr, dir := config.AddrAndDirForStatus()
-	d, err := fetchStatus(addr)
+	cfg := config.Lenient()
+	dir := cfg.Dir.Value
+	d, err := fetchStatus(cfg.HTTPAddr.Value)
 	if err != nil {
 		state, volumeErr := writer.ReadState(dir)
 		if volumeErr != nil {

@@ -1,7 +1,7 @@
 // Package config reads the environment, the only configuration that
 // secret-sync has. Config is at once the table of the variables, their parser
-// and the result. Load reports everything that is wrong at once and never
-// repeats a value that may be secret.
+// and the result. Load reports all problems at once and never repeats a value
+// that may be secret.
 //
 // It must not know what the values are for: what a variable does is decided
 // where the program reads its field.
@@ -12,10 +12,11 @@ import (
 	"strings"
 
 	"github.com/kelseyhightower/envconfig"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Config is the table of the variables, one line each, in the order of help and
-// of the mistakes. The type of a field parses and checks the value. The tags:
+// of the problems. The type of a field parses and checks the value. The tags:
 //
 //	envconfig  the name
 //	default    used when the variable is not set, or set to nothing
@@ -32,7 +33,7 @@ import (
 type Config struct {
 	Namespace      name `envconfig:"POD_NAMESPACE" required:"yes" label:"yes" downward:"metadata.namespace" desc:"the namespace, from the downward API"`
 	PodName        name `envconfig:"POD_NAME" downward:"metadata.name" desc:"the Pod's name, for Events on it"`
-	PodUID         text `envconfig:"POD_UID" downward:"metadata.uid" desc:"the Pod's UID, for Events on it"`
+	PodUID         name `envconfig:"POD_UID" downward:"metadata.uid" desc:"the Pod's UID, for Events on it"`
 	ServiceAccount name `envconfig:"POD_SERVICE_ACCOUNT" desc:"the service account, for rbac"`
 
 	Secrets         names    `envconfig:"SECRETSYNC_SECRETS" desc:"Secrets, comma-separated, each watched by name"`
@@ -73,18 +74,18 @@ type Config struct {
 	LogFormat choice  `envconfig:"SECRETSYNC_LOG_FORMAT" default:"json" oneof:"json,text" desc:"json or text"`
 }
 
-// Load reads the process environment. Its error is a MistakesError, with
+// Load reads the process environment. Its error is an InvalidError, with
 // everything that is wrong.
 func Load() (*Config, error) {
 	c, variables := decode()
 	c.check(variables)
-	var mistakes MistakesError
+	var invalid InvalidError
 	for _, v := range variables {
-		mistakes = append(mistakes, v.mistakes...)
+		invalid = append(invalid, v.problems...)
 	}
-	mistakes = append(mistakes, unknown(variables)...)
-	if len(mistakes) > 0 {
-		return nil, mistakes
+	invalid = append(invalid, unknown(variables)...)
+	if len(invalid) > 0 {
+		return nil, invalid
 	}
 	if c.OneShot.Value {
 		c.HTTPAddr.Value = "" // an init container ends before anyone asks
@@ -92,19 +93,12 @@ func Load() (*Config, error) {
 	return c, nil
 }
 
-// DirForReady returns the volume's mount for the ready command, which ignores
-// every other variable and every mistake: in a directory that does not exist,
-// nothing is ready.
-func DirForReady() string {
+// Lenient reads the process environment for a command that needs one variable or
+// two and ignores every problem: in a directory that does not exist, nothing is
+// ready.
+func Lenient() *Config {
 	c, _ := decode()
-	return c.Dir.Value
-}
-
-// AddrAndDirForStatus returns where the server listens and the volume's mount, for
-// the status command. It ignores every other variable and every mistake, too.
-func AddrAndDirForStatus() (addr, dir string) {
-	c, _ := decode()
-	return c.HTTPAddr.Value, c.Dir.Value
+	return c
 }
 
 // decode parses each variable by itself. Its field keeps what is wrong with it.
@@ -122,16 +116,16 @@ func (c *Config) variables() []*variable {
 	fields := reflect.ValueOf(c).Elem()
 	all := make([]*variable, fields.NumField())
 	for i := range all {
-		field := fields.Field(i).Addr().Interface().(field)
-		all[i] = field.common()
-		all[i].field, all[i].tag = field, fields.Type().Field(i).Tag
+		p := fields.Field(i).Addr().Interface().(parser)
+		all[i] = p.common()
+		all[i].parser, all[i].tag = p, fields.Type().Field(i).Tag
 		all[i].name = all[i].tag.Get("envconfig")
 	}
 	return all
 }
 
-// field is one field of Config: a variable of a certain type.
-type field interface {
+// parser is one field of Config: a variable of a certain type.
+type parser interface {
 	common() *variable
 	// parse stores the value of s, which is not empty, and records what is wrong
 	// with it.
@@ -146,26 +140,26 @@ type value[T any] struct {
 
 // variable is what all fields have in common.
 type variable struct {
-	field    field // the field that embeds this
+	parser   parser // the field that embeds this
 	name     string
 	tag      reflect.StructTag // its line of the table
-	text     string            // what it holds, without white space around it
-	mistakes []Mistake
+	text     string            // what it is set to, without white space around it
+	problems field.ErrorList
 }
 
 func (v *variable) common() *variable { return v }
 
-// Decode implements envconfig.Decoder. It keeps the mistakes and returns none:
-// envconfig stops at the first error, and a user wants to see every mistake at
-// once. A variable set to nothing counts as not set, since manifests are full
-// of `value: ""`.
+// Decode implements envconfig.Decoder. It keeps the problems and returns none:
+// envconfig stops at the first error, and a user wants to see all at once. A
+// variable set to nothing counts as not set, since manifests are full of
+// `value: ""`.
 func (v *variable) Decode(s string) error {
 	v.text = strings.TrimSpace(s)
 	if v.text == "" && !v.has("empty") {
 		v.text = v.tag.Get("default")
 	}
 	if v.text != "" {
-		v.field.parse(v.text)
+		v.parser.parse(v.text)
 	}
 	return nil
 }

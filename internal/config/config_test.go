@@ -82,15 +82,15 @@ func compare(t *testing.T, got, want map[string]any) {
 	}
 }
 
-// mistakesOf returns what Load finds, nothing for a valid environment.
-func mistakesOf(t *testing.T) MistakesError {
+// problems returns what Load finds, nothing for a valid environment.
+func problems(t *testing.T) InvalidError {
 	t.Helper()
 	_, err := Load()
-	var mistakes MistakesError
-	if err != nil && !errors.As(err, &mistakes) {
-		t.Fatalf("Load: got %T %v, want a MistakesError", err, err)
+	var invalid InvalidError
+	if err != nil && !errors.As(err, &invalid) {
+		t.Fatalf("Load: got %T %v, want an InvalidError", err, err)
 	}
-	return mistakes
+	return invalid
 }
 
 func TestDefaults(t *testing.T) {
@@ -163,44 +163,30 @@ func TestOneShotHasNoServer(t *testing.T) {
 	}
 }
 
-func TestDirForReadyIgnoresOtherVariables(t *testing.T) {
+func TestLenientIgnoresProblems(t *testing.T) {
 	environ(t, podNamespace, "SECRETSYNC_SECRETS", "SECRETSYNC_LAYOUT=round", "SECRETSYNC_NONSENSE=1")
 	for value, want := range map[string]string{"": "/secrets", "/run/s/": "/run/s", "relative": "relative", "/": "/"} {
 		t.Setenv(dirName, value)
-		if got := DirForReady(); got != want {
+		if got := Lenient().Dir.Value; got != want {
 			t.Errorf("%q: got %q, want %q", value, got, want)
 		}
 	}
 }
 
-func TestSeveralMistakesAtOnceInTableOrder(t *testing.T) {
+func TestSeveralProblemsAtOnceInTableOrder(t *testing.T) {
 	environ(t, podNamespace, "SECRETSYNC_SECRETS=Db,tls,a_b", "SECRETSYNC_LOG_FORMAT=xml", "SECRETSYNC_LAYOUT=round", "SECRETSYNC_EVENTS=true",
 		"SECRETSYNC_ZEBRA=1", "SECRETSYNC_SECRET=1", "SECRETSYNC_SETTLE=-1s")
-	got := mistakesOf(t).Error()
-	want := `POD_NAMESPACE is not set; it may hold the Pod's namespace
-POD_NAME is not set, and SECRETSYNC_EVENTS is true; it may hold the Pod's metadata.name
-POD_UID is not set, and SECRETSYNC_EVENTS is true; it may hold the Pod's metadata.uid
-SECRETSYNC_SECRETS holds "Db": not a name that a Secret can have (a-z, 0-9, - and ., at most 253); it may hold names of Secrets, comma-separated
-SECRETSYNC_SECRETS holds "a_b": not a name that a Secret can have (a-z, 0-9, - and ., at most 253); it may hold names of Secrets, comma-separated
-SECRETSYNC_LAYOUT holds "round"; it may hold nested or flat
-SECRETSYNC_SETTLE holds "-1s"; it may hold a time with its unit such as 0s, 1500ms or 2m, not negative, at most 8760h
-SECRETSYNC_LOG_FORMAT holds "xml"; it may hold json or text
-SECRETSYNC_SECRET is not a variable of secret-sync; did you mean SECRETSYNC_SECRETS?
-SECRETSYNC_ZEBRA is not a variable of secret-sync; secret-sync help lists them
-add to the container of secret-sync:
-        env:
-        - name: POD_NAMESPACE
-          valueFrom:
-            fieldRef:
-              fieldPath: metadata.namespace
-        - name: POD_NAME
-          valueFrom:
-            fieldRef:
-              fieldPath: metadata.name
-        - name: POD_UID
-          valueFrom:
-            fieldRef:
-              fieldPath: metadata.uid`
+	got := problems(t).Error()
+	want := `POD_NAMESPACE: Required value: the Pod's metadata.namespace; add to the env of the container: - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+POD_NAME: Required value: SECRETSYNC_EVENTS is true, and needs the Pod's metadata.name; add to the env of the container: - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+POD_UID: Required value: SECRETSYNC_EVENTS is true, and needs the Pod's metadata.uid; add to the env of the container: - {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}
+SECRETSYNC_SECRETS: Invalid value: "Db": not a name that a Secret can have (a-z, 0-9, - and ., at most 253); must be names of Secrets, comma-separated
+SECRETSYNC_SECRETS: Invalid value: "a_b": not a name that a Secret can have (a-z, 0-9, - and ., at most 253); must be names of Secrets, comma-separated
+SECRETSYNC_LAYOUT: Invalid value: "round": must be nested or flat
+SECRETSYNC_SETTLE: Invalid value: "-1s": must be a time with its unit such as 0s, 1500ms or 2m, not negative, at most 8760h
+SECRETSYNC_LOG_FORMAT: Invalid value: "xml": must be json or text
+SECRETSYNC_ZEBRA: Forbidden: this is not a variable of secret-sync; secret-sync help lists them
+SECRETSYNC_SECRET: Forbidden: this is not a variable of secret-sync; did you mean SECRETSYNC_SECRETS?`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -219,6 +205,6 @@ func TestItemsWithModes(t *testing.T) {
 		t.Errorf("got modes %v, %v, want %v", c.Items.Modes, err, wantModes)
 	}
 	for _, wrong := range []string{"0888", "1777", "4755", "99999999999999999999"} {
-		oneMistake(t, []string{"SECRETSYNC_ITEMS=db/a=a:" + wrong, "SECRETSYNC_SELECTOR=app=x"}, "SECRETSYNC_ITEMS", "0 to 0777")
+		oneProblem(t, []string{"SECRETSYNC_ITEMS=db/a=a:" + wrong, "SECRETSYNC_SELECTOR=app=x"}, "SECRETSYNC_ITEMS", "0 to 0777")
 	}
 }

@@ -21,7 +21,7 @@ type Variable struct {
 func Variables() []Variable {
 	var rows []Variable
 	for _, v := range new(Config).variables() {
-		row := Variable{v.name, reflect.TypeOf(v.field).Elem().Name(), v.tag.Get("default"), v.tag.Get("desc")}
+		row := Variable{v.name, reflect.TypeOf(v.parser).Elem().Name(), v.tag.Get("default"), v.tag.Get("desc")}
 		if v.has("required") {
 			row.Default = "required"
 		}

@@ -43,14 +43,14 @@ func (v *variable) list(s, allowed string, add func(entry string) error) {
 // names are those of Secrets, in the order given, each once.
 type names struct{ value[[]string] }
 
-func (n *names) parse(s string) { n.list(s, allowedNames, n.add) }
-
-func (n *names) add(entry string) error {
-	if !isSubdomain(entry) {
-		return errors.New("not a name that a Secret can have (a-z, 0-9, - and ., at most 253)")
-	}
-	n.Value = append(n.Value, entry)
-	return nil
+func (n *names) parse(s string) {
+	n.list(s, allowedNames, func(entry string) error {
+		if !isSubdomain(entry) {
+			return errors.New("not a name that a Secret can have (a-z, 0-9, - and ., at most 253)")
+		}
+		n.Value = append(n.Value, entry)
+		return nil
+	})
 }
 
 type selector struct{ value[string] }
@@ -70,15 +70,13 @@ type keys struct{ value[map[string][]string] }
 
 func (k *keys) parse(s string) {
 	k.Value = map[string][]string{}
-	k.list(s, allowedKeys, k.add)
-}
-
-func (k *keys) add(entry string) error {
-	secret, key, err := parseKey(entry)
-	if err == nil {
-		k.Value[secret] = append(k.Value[secret], key)
-	}
-	return err
+	k.list(s, allowedKeys, func(entry string) error {
+		secret, key, err := parseKey(entry)
+		if err == nil {
+			k.Value[secret] = append(k.Value[secret], key)
+		}
+		return err
+	})
 }
 
 // parseKey takes secret/key apart.
@@ -88,9 +86,9 @@ func parseKey(entry string) (secret, key string, err error) {
 	case !ok:
 		err = errors.New("no / between the Secret and the key")
 	case !isSubdomain(secret):
-		err = fmt.Errorf("%s is not a name that a Secret can have", quote(secret))
+		err = fmt.Errorf("%q is not a name that a Secret can have", short(secret))
 	case len(validation.IsConfigMapKey(key)) > 0:
-		err = fmt.Errorf("%s is not a key that a Secret can have", quote(key))
+		err = fmt.Errorf("%q is not a key that a Secret can have", short(key))
 	}
 	return secret, key, err
 }
@@ -121,9 +119,14 @@ func (i *items) add(entry string) error {
 	if err != nil {
 		return err
 	}
-	path, mode, err := splitMode(strings.TrimSpace(path))
-	if err != nil {
-		return err
+	path = strings.TrimSpace(path)
+	if match := itemMode.FindStringSubmatch(path); match != nil {
+		mode, err := parseMode(match[2])
+		if err != nil {
+			return err
+		}
+		path = match[1]
+		put(i.Modes, secret, path, mode)
 	}
 	if err := checkPath(path); err != nil {
 		return err
@@ -131,27 +134,15 @@ func (i *items) add(entry string) error {
 	if err := checkConflict(i.Value[secret], key, path); err != nil {
 		return err
 	}
-	if i.Value[secret] == nil {
-		i.Value[secret] = map[string]string{}
-	}
-	i.Value[secret][key] = path
-	if mode != 0 {
-		if i.Modes[secret] == nil {
-			i.Modes[secret] = map[string]fs.FileMode{}
-		}
-		i.Modes[secret][path] = mode
-	}
+	put(i.Value, secret, key, path)
 	return nil
 }
 
-// splitMode takes path:mode apart. mode is 0 for a path without one.
-func splitMode(s string) (path string, mode fs.FileMode, err error) {
-	match := itemMode.FindStringSubmatch(s)
-	if match == nil {
-		return s, 0, nil
+func put[V any](all map[string]map[string]V, secret, key string, value V) {
+	if all[secret] == nil {
+		all[secret] = map[string]V{}
 	}
-	mode, err = parseMode(match[2])
-	return match[1], mode, err
+	all[secret][key] = value
 }
 
 // checkPath returns why a path has no place below a Secret's directory.
@@ -180,14 +171,14 @@ func checkPath(path string) error {
 // keys of its Secret.
 func checkConflict(others map[string]string, key, path string) error {
 	if other, taken := others[key]; taken {
-		return fmt.Errorf("the key is at %s already", quote(other))
+		return fmt.Errorf("the key is at %q already", short(other))
 	}
 	for _, other := range slices.Sorted(maps.Values(others)) {
 		if other == path {
 			return errors.New("another key of this Secret has the same path")
 		}
 		if strings.HasPrefix(path, other+"/") || strings.HasPrefix(other, path+"/") {
-			return fmt.Errorf("one of the paths %s and %s is a directory of the other", quote(other), quote(path))
+			return fmt.Errorf("one of the paths %q and %q is a directory of the other", short(other), short(path))
 		}
 	}
 	return nil

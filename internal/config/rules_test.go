@@ -6,15 +6,15 @@ import (
 )
 
 // TestRules changes one variable (or several that belong to one rule) of a right
-// environment. wrong is the variable that the only mistake names, with what its
-// line has to say; nothing is a right environment.
+// environment. wrong is the variable that the only problem is in, with what its
+// line mentions; nothing is a right environment.
 func TestRules(t *testing.T) {
 	long := strings.Repeat("a", 254)
 	for _, tt := range []struct {
-		env         []string
-		wrong, says string
+		env             []string
+		wrong, mentions string
 	}{
-		{[]string{"POD_NAMESPACE="}, "POD_NAMESPACE", "is not set"},
+		{[]string{"POD_NAMESPACE="}, "POD_NAMESPACE", "Required value"},
 		{[]string{"POD_NAMESPACE=a.b"}, "POD_NAMESPACE", `"a.b"`},
 		{[]string{"POD_NAMESPACE=a-1"}, "", ""},
 		{[]string{"POD_NAME=A"}, "POD_NAME", `"A"`},
@@ -34,8 +34,8 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_SECRETS=-a"}, "SECRETSYNC_SECRETS", `"-a"`},
 		{[]string{"SECRETSYNC_SECRETS=../a"}, "SECRETSYNC_SECRETS", `"../a"`},
 		{[]string{"SECRETSYNC_SECRETS=" + long[:253]}, "", ""},
-		{[]string{"SECRETSYNC_SECRETS=" + long}, "SECRETSYNC_SECRETS", `aaa"...`},
-		{[]string{"SECRETSYNC_OPTIONAL_SECRETS=x,tls"}, "SECRETSYNC_OPTIONAL_SECRETS", `holds "tls": it is in SECRETSYNC_SECRETS too`},
+		{[]string{"SECRETSYNC_SECRETS=" + long}, "SECRETSYNC_SECRETS", `aaa..."`},
+		{[]string{"SECRETSYNC_OPTIONAL_SECRETS=x,tls"}, "SECRETSYNC_OPTIONAL_SECRETS", `Invalid value: "tls": it is in SECRETSYNC_SECRETS too`},
 
 		{[]string{"SECRETSYNC_SELECTOR=app in (a,b),!old,x!=y"}, "", ""},
 		{[]string{"SECRETSYNC_SELECTOR=app in (a"}, "SECRETSYNC_SELECTOR", "unable to parse"},
@@ -75,7 +75,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x/y"}, "SECRETSYNC_ITEMS", "directory of the other"},
 		{[]string{"SECRETSYNC_ITEMS=db/b=x/y/z,db/a=x/y"}, "SECRETSYNC_ITEMS", "directory of the other"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=xy"}, "", ""},
-		{[]string{"SECRETSYNC_ITEMS=bd/a=x"}, "SECRETSYNC_ITEMS", `holds "bd": no such Secret`},
+		{[]string{"SECRETSYNC_ITEMS=bd/a=x"}, "SECRETSYNC_ITEMS", `Invalid value: "bd": no such Secret`},
 		{[]string{"SECRETSYNC_ITEMS=bd/a=x", "SECRETSYNC_SELECTOR=a"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=o/a=x", "SECRETSYNC_OPTIONAL_SECRETS=o"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x", "SECRETSYNC_SECRETS=DB"}, "SECRETSYNC_SECRETS", `"DB"`}, // and no more
@@ -84,7 +84,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/b", "SECRETSYNC_ITEMS=db/a=x"}, "", ""},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db"}, "SECRETSYNC_REQUIRED_KEYS", "no /"},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/..x"}, "SECRETSYNC_REQUIRED_KEYS", "is not a key"},
-		{[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"}, "SECRETSYNC_REQUIRED_KEYS", `holds "bd": no such Secret`},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"}, "SECRETSYNC_REQUIRED_KEYS", `Invalid value: "bd": no such Secret`},
 
 		{[]string{"SECRETSYNC_DIR=secrets"}, "SECRETSYNC_DIR", `"secrets"`},
 		{[]string{"SECRETSYNC_DIR=/"}, "SECRETSYNC_DIR", `"/"`},
@@ -132,29 +132,29 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a", "POD_UID=b"}, "", ""},
 	} {
 		t.Run(strings.Join(tt.env, " ")[:min(60, len(strings.Join(tt.env, " ")))], func(t *testing.T) {
-			oneMistake(t, tt.env, tt.wrong, tt.says)
+			oneProblem(t, tt.env, tt.wrong, tt.mentions)
 		})
 	}
 }
 
-// oneMistake checks that the only mistake names a variable and says a thing, in
+// oneProblem checks that the only problem is in a variable and mentions a thing, in
 // one line; or, without a variable, that there is none.
-func oneMistake(t *testing.T, env []string, wrong, says string) {
+func oneProblem(t *testing.T, env []string, wrong, mentions string) {
 	t.Helper()
 	environ(t, env...)
-	got := mistakesOf(t)
+	got := problems(t)
 	if wrong == "" {
 		if len(got) > 0 {
-			t.Errorf("got %v, want no mistake", got)
+			t.Errorf("got %v, want no problem", got)
 		}
 		return
 	}
-	if len(got) != 1 || got[0].Variable != wrong {
-		t.Fatalf("got %v, want one mistake in %s", got, wrong)
+	if len(got) != 1 || got[0].Field != wrong {
+		t.Fatalf("got %v, want one problem in %s", got, wrong)
 	}
-	line := got[0].Error()
-	if !strings.Contains(line, says) || strings.ContainsAny(line, "\n\x1b") || !strings.HasPrefix(line, wrong+" ") {
-		t.Errorf("got %q, want one line on %s with %q", line, wrong, says)
+	line := got.Error()
+	if !strings.Contains(line, mentions) || strings.ContainsAny(line, "\n\x1b") || !strings.HasPrefix(line, wrong+": ") {
+		t.Errorf("got %q, want one line on %s with %q", line, wrong, mentions)
 	}
 }
 
@@ -174,7 +174,7 @@ func FuzzItems(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		var i items
-		i.field = &i
+		i.parser = &i
 		if err := i.Decode(value); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func FuzzItems(f *testing.F) {
 				}
 			}
 		}
-		for _, m := range i.mistakes {
+		for _, m := range i.problems {
 			if strings.ContainsAny(m.Error(), "\n\r") {
 				t.Errorf("%q: more than one line: %q", value, m.Error())
 			}

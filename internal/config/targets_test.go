@@ -9,8 +9,8 @@ import (
 func TestTargets(t *testing.T) {
 	const app = "SECRETSYNC_PROCESS=app"
 	for _, tt := range []struct {
-		env         []string
-		wrong, says string
+		env             []string
+		wrong, mentions string
 	}{
 		{[]string{app}, "", ""},
 		{[]string{"SECRETSYNC_PROCESS=/bin/app"}, "SECRETSYNC_PROCESS", "without a path"},
@@ -27,7 +27,7 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid,b.pid:HUP"}, "SECRETSYNC_PID_FILE", "absolute"},
 		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid:32"}, "SECRETSYNC_PID_FILE", `"32" is no signal`},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a/x,https://b/y"}, "", ""},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a/x,b/y"}, "SECRETSYNC_WEBHOOK_URL", "a value that is not shown"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a/x,b/y"}, "SECRETSYNC_WEBHOOK_URL", "... (not shown)"},
 		{[]string{"SECRETSYNC_SIGNAL=64"}, "", ""},
 		{[]string{"SECRETSYNC_SIGNAL=SIGTERM"}, "", ""},
 		{[]string{"SECRETSYNC_SIGNAL=hup"}, "", ""},
@@ -75,12 +75,12 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_WEBHOOK_URL=http://a"}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_WEBHOOK_URL"},
 		{[]string{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["a"]`, app}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PROCESS and SECRETSYNC_EXEC"},
 	} {
-		t.Run(strings.Join(tt.env, " "), func(t *testing.T) { oneMistake(t, tt.env, tt.wrong, tt.says) })
+		t.Run(strings.Join(tt.env, " "), func(t *testing.T) { oneProblem(t, tt.env, tt.wrong, tt.mentions) })
 	}
 }
 
-// What may be secret is not in a mistake, whatever the mistake is.
-func TestMistakesDoNotLeak(t *testing.T) {
+// What may be secret is not in a problem, whatever the problem is.
+func TestProblemsDoNotLeak(t *testing.T) {
 	const canary = "hunter2"
 	for _, env := range [][]string{
 		{"SECRETSYNC_WEBHOOK_URL=http://u:hunter2@host:99999/"},
@@ -105,9 +105,9 @@ func TestMistakesDoNotLeak(t *testing.T) {
 		{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["hunter2"]`, "SECRETSYNC_WEBHOOK_URL=http://hunter2@a"},
 	} {
 		environ(t, env...)
-		got := mistakesOf(t)
+		got := problems(t)
 		if len(got) == 0 {
-			t.Errorf("%q: no mistake", env)
+			t.Errorf("%q: no problem", env)
 		}
 		if strings.Contains(got.Error(), canary) {
 			t.Errorf("%q: got %v, want nothing of the value", env, got)
@@ -116,7 +116,7 @@ func TestMistakesDoNotLeak(t *testing.T) {
 }
 
 func TestUnknownVariables(t *testing.T) {
-	for _, tt := range []struct{ name, says string }{
+	for _, tt := range []struct{ name, mentions string }{
 		{"SECRETSYNC_SECRTES", "did you mean SECRETSYNC_SECRETS?"},
 		{"SECRETSYNC_REQUIRED_KEY", "did you mean SECRETSYNC_REQUIRED_KEYS?"},
 		{"SECRETSYNC_WEBHOOK", "did you mean SECRETSYNC_WEBHOOK_URL?"},
@@ -129,26 +129,26 @@ func TestUnknownVariables(t *testing.T) {
 		{"SECRETSYNC_PORT_X_TCP", "is not a variable"},
 		{"SECRETSYNC_GENERATIONS", "is not a variable"},
 	} {
-		oneMistake(t, []string{tt.name + "=x"}, tt.name, tt.says)
+		oneProblem(t, []string{tt.name + "=x"}, tt.name, tt.mentions)
 	}
 }
 
 // The kubelet sets these for a Service whose name begins as our variables do.
-func TestServiceLinksAreNoMistake(t *testing.T) {
+func TestServiceLinksAreNoProblem(t *testing.T) {
 	for _, service := range []string{"SECRETSYNC", "SECRETSYNC_METRICS", "SECRETSYNC_DIR_2"} {
 		environ(t)
 		for _, suffix := range []string{"SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP_METRICS", "PORT",
 			"PORT_80_TCP", "PORT_80_TCP_PROTO", "PORT_80_TCP_PORT", "PORT_80_TCP_ADDR", "PORT_53_UDP", "PORT_53_UDP_ADDR", "PORT_9_SCTP_PORT"} {
 			t.Setenv(service+"_"+suffix, "tcp://10.0.0.1:80")
 		}
-		if got := mistakesOf(t); len(got) > 0 {
+		if got := problems(t); len(got) > 0 {
 			t.Errorf("%s: got %v, want none", service, got)
 		}
 	}
 }
 
 func TestGenerationIsReserved(t *testing.T) {
-	oneMistake(t, []string{"SECRETSYNC_GENERATION=7"}, "", "")
+	oneProblem(t, []string{"SECRETSYNC_GENERATION=7"}, "", "")
 	if slices.ContainsFunc(Variables(), func(v Variable) bool { return v.Name == reserved }) {
 		t.Error("it is in the table")
 	}

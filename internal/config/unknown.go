@@ -4,8 +4,9 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 const (
@@ -15,14 +16,13 @@ const (
 
 // serviceLink matches what the kubelet sets for every Service in the namespace,
 // here for one whose name begins as our variables do. (envconfig's
-// CheckDisallowed takes it for a mistake.)
+// CheckDisallowed reports it.)
 var serviceLink = regexp.MustCompile(
 	`^SECRETSYNC_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // unknown finds the variables that look like ours and are not. It does not
 // repeat their values: a misspelled name of the token's variable has a token.
-func unknown(known []*variable) []Mistake {
-	var mistakes []Mistake
+func unknown(known []*variable) (problems field.ErrorList) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
 		if !strings.HasPrefix(name, prefix) || name == reserved || serviceLink.MatchString(name) ||
@@ -33,12 +33,9 @@ func unknown(known []*variable) []Mistake {
 		if near := nearest(name, known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		mistakes = append(mistakes, Mistake{Variable: printable(name), problem: "is not a variable of secret-sync; " + hint})
+		problems = append(problems, field.Forbidden(field.NewPath(printable(name)), "this is not a variable of secret-sync; "+hint))
 	}
-	// sort.Slice where a struct is sorted, in all of the program: slices.SortFunc
-	// is compiled anew for each type, at 20 KB of every Pod's memory.
-	sort.Slice(mistakes, func(i, j int) bool { return mistakes[i].Variable < mistakes[j].Variable })
-	return mistakes
+	return problems
 }
 
 // nearest returns the variable whose name differs from name in the fewest

@@ -17,13 +17,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	target "github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/process"
 )
-
-// text is anything.
-type text struct{ value[string] }
-
-func (t *text) parse(s string) { t.Value = s }
 
 // name is that of a Kubernetes object.
 type name struct{ value[string] }
@@ -102,8 +97,10 @@ type file struct{ value[string] }
 
 func (f *file) parse(s string) {
 	f.Value = s
-	f.require(filepath.IsAbs(s) && !strings.HasSuffix(s, "/"), "an absolute path of a file")
+	f.require(isFile(s), "an absolute path of a file")
 }
+
+func isFile(s string) bool { return filepath.IsAbs(s) && !strings.HasSuffix(s, "/") }
 
 // address is where a server listens: host:port, where port 0 takes a free one.
 type address struct{ value[string] }
@@ -114,7 +111,7 @@ func (a *address) parse(s string) {
 	_, portErr := strconv.ParseUint(port, 10, 16)
 	ip, ipErr := netip.ParseAddr(host)
 	valid := host == "" || ipErr == nil || isSubdomain(strings.ToLower(host))
-	allowed := "host:port or :port, such as :29808, or nothing for no server"
+	allowed := "host:port or :port, such as :29808, or empty for no server"
 	if a.has("loopback") {
 		valid = host == "localhost" || ip.Unmap().IsLoopback()
 		allowed = "a loopback address and a port, such as 127.0.0.1:6060, [::1]:6060 or localhost:6060"
@@ -126,7 +123,7 @@ type signal struct{ value[syscall.Signal] }
 
 func (n *signal) parse(s string) {
 	var err error
-	n.Value, err = target.ParseSignal(s)
+	n.Value, err = process.ParseSignal(s)
 	n.require(err == nil, "a signal's name such as HUP, SIGUSR1 or RTMIN+1, or its number from 1 to 64, but 32 and 33")
 }
 
@@ -142,38 +139,39 @@ func (m *method) parse(s string) {
 type jsonList struct{ value[[]string] }
 
 func (l *jsonList) parse(s string) {
-	var arguments []*string // so that null is not taken for an empty argument
-	err := jsonError(json.Unmarshal([]byte(s), &arguments))
-	for i, argument := range arguments {
-		switch {
-		case err != nil:
-		case argument == nil:
-			err = fmt.Errorf("element %d is null", i)
-		case strings.Contains(*argument, "\x00"):
-			err = fmt.Errorf("element %d has a zero byte", i)
-		default:
-			l.Value = append(l.Value, *argument)
-		}
-	}
-	if err == nil && (len(l.Value) == 0 || l.Value[0] == "") {
-		err = errors.New("it has no program to run")
-	}
-	if err != nil {
+	if err := l.set(s); err != nil {
 		l.reject(s, err.Error(), `a JSON array of strings such as ["nginx","-s","reload"]`)
 	}
+}
+
+func (l *jsonList) set(s string) error {
+	var arguments []*string // so that null is not taken for an empty argument
+	if err := json.Unmarshal([]byte(s), &arguments); err != nil {
+		return jsonError(err)
+	}
+	for i, argument := range arguments {
+		switch {
+		case argument == nil:
+			return fmt.Errorf("element %d is null", i)
+		case strings.Contains(*argument, "\x00"):
+			return fmt.Errorf("element %d has a zero byte", i)
+		}
+		l.Value = append(l.Value, *argument)
+	}
+	if len(l.Value) == 0 || l.Value[0] == "" {
+		return errors.New("it has no program to run")
+	}
+	return nil
 }
 
 // jsonError gives the place and not the text: encoding/json repeats a part of
 // its input.
 func jsonError(err error) error {
 	switch err := err.(type) {
-	case nil:
-		return nil
 	case *json.SyntaxError:
 		return fmt.Errorf("not JSON, at byte %d", err.Offset)
 	case *json.UnmarshalTypeError:
 		return fmt.Errorf("not an array of strings, at byte %d", err.Offset)
-	default:
-		return errors.New("not JSON")
 	}
+	return errors.New("not JSON")
 }

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// InvalidError is everything that is wrong with the environment, in the order of
+// the table of variables. The Field of each problem is the variable's name.
+type InvalidError field.ErrorList
+
+// Error is one line for each problem.
+func (e InvalidError) Error() string {
+	var lines []string
+	for _, problem := range e {
+		lines = append(lines, problem.Error())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// reject records that a value is invalid: all of what v holds or an entry of it.
+// The problem is empty where the value and what is allowed explain it.
+func (v *variable) reject(value, problem, allowed string) {
+	if v.has("secret") {
+		value = scheme.FindString(value) + "... (not shown)"
+	}
+	detail := "must be " + allowed
+	if problem != "" {
+		detail = problem + "; " + detail
+	}
+	v.problems = append(v.problems, field.Invalid(field.NewPath(v.name), short(value), detail))
+}
+
+// scheme is what an error shows of a URL: user, query and path may each hold a
+// password.
+var scheme = regexp.MustCompile(`^(https?|unix)://`)
+
+// require rejects what v holds unless it is valid.
+func (v *variable) require(valid bool, allowed string) {
+	if !valid {
+		v.reject(v.text, "", allowed)
+	}
+}
+
+// missing records that v is not set.
+func (v *variable) missing(detail string) {
+	if path := v.tag.Get("downward"); path != "" {
+		detail += fmt.Sprintf("; add to the env of the container: - {name: %s, valueFrom: {fieldRef: {fieldPath: %s}}}", v.name, path)
+	}
+	v.problems = append(v.problems, field.Required(field.NewPath(v.name), detail))
+}
+
+// short returns the beginning of a long value.
+func short(value string) string {
+	beginning := fmt.Sprintf("%.120s", value)
+	if beginning != value {
+		beginning += "..."
+	}
+	return beginning
+}
+
+// printable makes one line of a text from elsewhere.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+}

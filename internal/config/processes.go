@@ -1,0 +1,85 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/webhook"
+)
+
+// Signalled is a process that gets a signal.
+type Signalled struct {
+	Of     string         // its name, or the path of its PID file
+	Signal syscall.Signal // 0: that of SECRETSYNC_SIGNAL
+}
+
+// processes are names to compare with others that have no slash.
+type processes struct{ value[[]Signalled] }
+
+func (p *processes) parse(s string) {
+	parseSignalled(&p.value, s, "the name of a process, without a path", func(name string) bool {
+		return name != "" && !strings.Contains(name, "/")
+	})
+}
+
+// pidFiles are paths.
+type pidFiles struct{ value[[]Signalled] }
+
+func (f *pidFiles) parse(s string) {
+	parseSignalled(&f.value, s, "an absolute path of a file", isFile)
+}
+
+// parseSignalled takes entries of OF or OF:SIGNAL.
+func parseSignalled(v *value[[]Signalled], s, what string, valid func(of string) bool) {
+	v.list(s, what+", with :SIGNAL if it differs; several are comma-separated", func(entry string) error {
+		one, err := splitSignal(entry)
+		switch {
+		case err != nil:
+			return err
+		case slices.ContainsFunc(v.Value, func(other Signalled) bool { return other.Of == one.Of }):
+			return fmt.Errorf("%q is named twice", short(one.Of))
+		case !valid(one.Of):
+			return errors.New("not " + what)
+		}
+		v.Value = append(v.Value, one)
+		return nil
+	})
+}
+
+// signalText is what can only be meant for a signal, so that a typo in one is not
+// taken for a part of a name.
+var signalText = regexp.MustCompile(`^[A-Z0-9+-]+$`)
+
+// splitSignal takes an entry apart. A colon before anything that is no signal, and
+// does not look like one, belongs to OF.
+func splitSignal(entry string) (Signalled, error) {
+	i := strings.LastIndex(entry, ":")
+	if i < 0 {
+		return Signalled{Of: entry}, nil
+	}
+	signal, err := process.ParseSignal(entry[i+1:])
+	if err == nil {
+		return Signalled{entry[:i], signal}, nil
+	}
+	if signalText.MatchString(entry[i+1:]) {
+		return Signalled{}, fmt.Errorf("%q is no signal", short(entry[i+1:]))
+	}
+	return Signalled{Of: entry}, nil
+}
+
+// urls are where webhooks call.
+type urls struct{ value[[]string] }
+
+// parse repeats no part of a URL, nor do the errors of webhook.ParseURL.
+func (u *urls) parse(s string) {
+	u.list(s, "http://host/path, https://host/path or unix:///path/to.sock:/url/path", func(entry string) error {
+		_, err := webhook.ParseURL(entry)
+		u.Value = append(u.Value, entry)
+		return err
+	})
+}
