@@ -9,10 +9,8 @@ package config
 
 import (
 	"reflect"
-	"strings"
 
 	"github.com/kelseyhightower/envconfig"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Config is the table of the variables, one line each, in the order of help and
@@ -123,45 +121,3 @@ func (c *Config) variables() []*variable {
 	}
 	return all
 }
-
-// parser is one field of Config: a variable of a certain type.
-type parser interface {
-	common() *variable
-	// parse stores the value of s, which is not empty, and records what is wrong
-	// with it.
-	parse(s string)
-}
-
-// value is what the types of fields embed.
-type value[T any] struct {
-	variable
-	Value T // the zero value if the variable is not set and has no default
-}
-
-// variable is what all fields have in common.
-type variable struct {
-	parser   parser // the field that embeds this
-	name     string
-	tag      reflect.StructTag // its line of the table
-	text     string            // what it is set to, without white space around it
-	problems field.ErrorList
-}
-
-func (v *variable) common() *variable { return v }
-
-// Decode implements envconfig.Decoder. It keeps the problems and returns none:
-// envconfig stops at the first error, and a user wants to see all at once. A
-// variable set to nothing counts as not set, since manifests are full of
-// `value: ""`.
-func (v *variable) Decode(s string) error {
-	v.text = strings.TrimSpace(s)
-	if v.text == "" && !v.has("empty") {
-		v.text = v.tag.Get("default")
-	}
-	if v.text != "" {
-		v.parser.parse(v.text)
-	}
-	return nil
-}
-
-func (v *variable) has(tag string) bool { return v.tag.Get(tag) != "" }

@@ -8,6 +8,7 @@ import (
 	slashpath "path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -40,9 +41,6 @@ func (v *variable) list(s, allowed string, add func(entry string) error) {
 	}
 }
 
-// names are those of Secrets, in the order given, each once.
-type names struct{ value[[]string] }
-
 func (n *names) parse(s string) {
 	n.list(s, allowedNames, func(entry string) error {
 		if !isSubdomain(entry) {
@@ -53,20 +51,15 @@ func (n *names) parse(s string) {
 	})
 }
 
-type selector struct{ value[string] }
-
 func (l *selector) parse(s string) {
 	l.Value = s
 	parsed, err := labels.Parse(s)
 	if err != nil {
-		l.reject(s, printable(err.Error()), allowedSelector)
+		l.reject(s, strconv.Quote(err.Error()), allowedSelector) // it repeats a part of s
 	} else if parsed.Empty() {
 		l.reject(s, "it selects every Secret", allowedSelector)
 	}
 }
-
-// keys are those of Secrets, by the Secret's name.
-type keys struct{ value[map[string][]string] }
 
 func (k *keys) parse(s string) {
 	k.Value = map[string][]string{}
@@ -91,12 +84,6 @@ func parseKey(entry string) (secret, key string, err error) {
 		err = fmt.Errorf("%q is not a key that a Secret can have", short(key))
 	}
 	return secret, key, err
-}
-
-// items are paths, by Secret and key.
-type items struct {
-	value[map[string]map[string]string]
-	Modes map[string]map[string]fs.FileMode // of files that have one of their own, by Secret and path
 }
 
 func (i *items) parse(s string) {

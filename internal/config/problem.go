@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -22,7 +21,7 @@ func (e InvalidError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// reject records that a value is invalid: all of what v holds or an entry of it.
+// reject records that a value is invalid: all that v is set to or an entry of it.
 // The problem is empty where the value and what is allowed explain it.
 func (v *variable) reject(value, problem, allowed string) {
 	if v.has("secret") {
@@ -39,13 +38,6 @@ func (v *variable) reject(value, problem, allowed string) {
 // password.
 var scheme = regexp.MustCompile(`^(https?|unix)://`)
 
-// require rejects what v holds unless it is valid.
-func (v *variable) require(valid bool, allowed string) {
-	if !valid {
-		v.reject(v.text, "", allowed)
-	}
-}
-
 // missing records that v is not set.
 func (v *variable) missing(detail string) {
 	if path := v.tag.Get("downward"); path != "" {
@@ -61,14 +53,4 @@ func short(value string) string {
 		beginning += "..."
 	}
 	return beginning
-}
-
-// printable makes one line of a text from elsewhere.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, s)
 }

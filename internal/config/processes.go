@@ -18,17 +18,11 @@ type Signalled struct {
 	Signal syscall.Signal // 0: that of SECRETSYNC_SIGNAL
 }
 
-// processes are names to compare with others that have no slash.
-type processes struct{ value[[]Signalled] }
-
 func (p *processes) parse(s string) {
 	parseSignalled(&p.value, s, "the name of a process, without a path", func(name string) bool {
 		return name != "" && !strings.Contains(name, "/")
 	})
 }
-
-// pidFiles are paths.
-type pidFiles struct{ value[[]Signalled] }
 
 func (f *pidFiles) parse(s string) {
 	parseSignalled(&f.value, s, "an absolute path of a file", isFile)
@@ -71,9 +65,6 @@ func splitSignal(entry string) (Signalled, error) {
 	}
 	return Signalled{Of: entry}, nil
 }
-
-// urls are where webhooks call.
-type urls struct{ value[[]string] }
 
 // parse repeats no part of a URL, nor do the errors of webhook.ParseURL.
 func (u *urls) parse(s string) {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -33,7 +34,8 @@ func unknown(known []*variable) (problems field.ErrorList) {
 		if near := nearest(name, known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		problems = append(problems, field.Forbidden(field.NewPath(printable(name)), "this is not a variable of secret-sync; "+hint))
+		line := strings.Trim(strconv.Quote(name), `"`)
+		problems = append(problems, field.Forbidden(field.NewPath(line), "this is not a variable of secret-sync; "+hint))
 	}
 	return problems
 }

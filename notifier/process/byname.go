@@ -2,7 +2,6 @@ package process
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,24 +31,21 @@ type identity struct {
 // NewByName returns a target that looks for the process at each Notify. The name
 // is the process's comm, or the base of its argv[0] or of its script.
 func NewByName(name string, opts Options) *ByName {
-	return &ByName{sender: newSender(opts), name: name}
-}
-
-// Notify finds the process and signals it if that is safe.
-func (t *ByName) Notify(context.Context, notifier.Changes) error {
-	seen, err := t.proc.all()
-	if err != nil {
-		return err
-	}
-	t.noteNames(seen)
-	found, err := t.choose(seen)
-	if err != nil {
-		return err
-	}
-	return t.send(found, t.matches)
+	t := &ByName{sender: newSender(opts), name: name}
+	t.find, t.confirm = t.findByName, t.matches
+	return t
 }
 
 func (t *ByName) matches(p process) bool { return p.is(t.name) }
+
+func (t *ByName) findByName() (process, error) {
+	seen, err := t.proc.all()
+	if err != nil {
+		return process{}, err
+	}
+	t.noteNames(seen)
+	return t.choose(seen)
+}
 
 // noteNames sets the renamed time of the processes that match.
 func (t *ByName) noteNames(seen []process) {

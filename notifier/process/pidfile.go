@@ -2,7 +2,6 @@ package process
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,16 +38,9 @@ type ByPIDFile struct {
 // this process's PID namespace numbers it: with shareProcessNamespace that is the
 // number that the app writes, without it that of another process.
 func NewByPIDFile(path string, opts Options) *ByPIDFile {
-	return &ByPIDFile{sender: newSender(opts), path: path}
-}
-
-// Notify finds the process and signals it if that is safe.
-func (t *ByPIDFile) Notify(context.Context, notifier.Changes) error {
-	found, err := t.find()
-	if err != nil {
-		return err
-	}
-	return t.send(found, t.isNamed)
+	t := &ByPIDFile{sender: newSender(opts), path: path}
+	t.find, t.confirm = t.findByFile, t.isNamed
+	return t
 }
 
 // isNamed reports whether the file still names the process: it may have been
@@ -58,7 +50,7 @@ func (t *ByPIDFile) isNamed(p process) bool {
 	return err == nil && pid == p.pid
 }
 
-func (t *ByPIDFile) find() (process, error) {
+func (t *ByPIDFile) findByFile() (process, error) {
 	pid, written, err := t.readFile()
 	if err != nil {
 		return process{}, err

@@ -15,6 +15,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -48,14 +49,16 @@ func (o Options) For(target string, signal syscall.Signal) Options {
 	return o
 }
 
-// sender signals a process that was found, once that is safe.
+// sender finds a process and signals it, once that is safe.
 type sender struct {
-	opts Options
-	proc procfs
-	self int // this process's number
-	euid int
-	open func(pid int) (handle, error)
-	warn sync.Once
+	opts    Options
+	find    func() (process, error)
+	confirm func(process) bool // of a second look: it still has the name, or is in the PID file
+	proc    procfs
+	self    int // this process's number
+	euid    int
+	open    func(pid int) (handle, error)
+	warn    sync.Once
 }
 
 // handle is an *os.Process: one process, held by a pidfd, or by its number where
@@ -76,22 +79,26 @@ func newSender(opts Options) sender {
 // Name returns Options.Target.
 func (s *sender) Name() string { return s.opts.Target }
 
-// send signals the process if it is old enough, in an order that makes its
-// number safe:
+// Notify signals the process that it finds, in an order that makes its number
+// safe:
 //
-//  1. Open a pidfd: from here on the kernel holds one process, and nothing below
+//  1. Find it, and check its age.
+//  2. Open a pidfd: from here on the kernel holds one process, and nothing below
 //     can reach another one that gets its number.
-//  2. Read /proc again: start time and UID are those of the process that was
-//     found, and meant says the same of its name or its PID file. The masks that
-//     are read now belong to this process.
-//  3. Check the masks.
+//  3. Read /proc again: start time, UID, and name or PID file are those of the
+//     process that was found. So are the masks of signals that are read now, and
+//     are checked.
 //  4. Signal through the pidfd. If the process has ended, this fails, whoever has
-//     the number now; if not, it was alive in step 2.
+//     the number now; if not, it was alive in step 3.
 //
-// Without pidfds the process can end between 2 and 4 and its number be reused:
+// Without pidfds the process can end between 3 and 4 and its number be reused:
 // microseconds, against a whole round of pid_max.
-func (s *sender) send(found process, meant func(process) bool) error {
-	if err := s.checkAge(found); err != nil {
+func (s *sender) Notify(context.Context, notifier.Changes) error {
+	found, err := s.find()
+	if err == nil {
+		err = s.checkAge(found)
+	}
+	if err != nil {
 		return err
 	}
 	held, err := s.open(found.pid)
@@ -103,7 +110,7 @@ func (s *sender) send(found process, meant func(process) bool) error {
 	if err != nil {
 		return s.explain(found, os.ErrProcessDone)
 	}
-	if now.start != found.start || now.uid != found.uid || now.zombie || !meant(now) {
+	if now.start != found.start || now.uid != found.uid || now.zombie || !s.confirm(now) {
 		return notifier.Failf("changed", "process %v was replaced while it was being checked", found)
 	}
 	if err := s.checkHandler(now); err != nil {
