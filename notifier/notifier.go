@@ -13,7 +13,6 @@ package notifier
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -109,9 +108,6 @@ type Status struct {
 // first generation is pending. A record that cannot be written is no error: it
 // is kept in memory and written later.
 func New(opts Options) (*Notifier, error) {
-	if opts.Volume == nil {
-		return nil, errors.New("notifier: no volume")
-	}
 	n := &Notifier{}
 	names := map[string]bool{}
 	for _, target := range opts.Targets {

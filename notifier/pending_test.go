@@ -14,7 +14,7 @@ import (
 // notification.
 const pendingDepth = 6
 
-// The steps. Each is followed by enough time for everything that it leads to.
+// The steps. Each is followed by enough time for all that follows.
 const (
 	publish = 'P' // a generation, and a poke when the process is up
 	refuse  = 'F' // from now on the app cannot be notified

@@ -51,13 +51,10 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(Options{Volume: settled(1), Targets: two, Logger: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Error("two targets with one name share a record: want an error")
 	}
-	if _, err := New(Options{}); err == nil {
-		t.Error("no volume: want an error")
-	}
 }
 
 // A record above the newest number is of a volume that was reset; it must not
-// silence the target until the numbers are up there again.
+// keep the target waiting until the numbers are up there again.
 func TestResetVolumeIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(7), &fakeApp{name: "app"}

@@ -32,9 +32,9 @@ type worker struct {
 	poke   chan struct{} // capacity one: look again
 
 	mu    sync.Mutex
-	state Status // guarded by mu; only the worker's goroutine changes it, but for what refresh does
+	state Status // under mu; Notified changes in the worker's goroutine alone
 
-	unsaved bool // state.Notified is not on disk, and the log says so
+	unsaved bool // state.Notified is not on disk, which is logged
 }
 
 func newWorker(target Target, opts Options) *worker {

@@ -68,7 +68,7 @@ func TestHelpHasEveryVariable(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != len(contractTable)+1 {
-		t.Fatalf("got %d lines, want a head and %d variables", len(lines), len(contractTable))
+		t.Fatalf("got %d lines, want a header and %d variables", len(lines), len(contractTable))
 	}
 	for i, v := range Variables() {
 		got := strings.Join(strings.Fields(lines[i+1]), " ")

@@ -45,7 +45,7 @@ func TestExecInput(t *testing.T) {
 	}
 }
 
-// A command that does not read a long input has told the app all the same.
+// A command that does not read a long input has notified the app all the same.
 func TestExecInputUnread(t *testing.T) {
 	var log journal
 	changes := notifier.Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}

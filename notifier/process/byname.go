@@ -69,7 +69,10 @@ func (t *ByName) noteNames(seen []process) {
 // people with a shell run the app's own program for moments.
 func (t *ByName) choose(seen []process) (process, error) {
 	var old, young, others []process
-	all := newParents(seen)
+	all := parents{}
+	for _, p := range seen {
+		all[p.pid] = p.ppid
+	}
 	ancestors := all.lineage(t.self)
 	for _, p := range seen {
 		// PID 1 is "pause", whatever its name, if no container's process descends
@@ -121,14 +124,6 @@ func (t *ByName) root(all parents, matches []process) (process, error) {
 
 // parents has the number of each process's parent, at one look.
 type parents map[int]int
-
-func newParents(seen []process) parents {
-	all := parents{}
-	for _, p := range seen {
-		all[p.pid] = p.ppid
-	}
-	return all
-}
 
 // lineage returns the numbers of a process, its parent, that one's parent and so on.
 func (all parents) lineage(pid int) []int {

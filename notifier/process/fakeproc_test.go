@@ -43,35 +43,22 @@ func (f *fakeProc) put(p process) {
 
 func (f *fakeProc) remove(pid int) { os.RemoveAll(filepath.Join(f.root, strconv.Itoa(pid))) }
 
-// fakeHandle is what sender.open returns: a process that is held by a pidfd, or
-// by its number.
-type fakeHandle struct {
-	pidfd  bool
-	signal func() error
-}
-
-func (h fakeHandle) WithHandle(func(uintptr)) error {
-	if !h.pidfd {
-		return os.ErrNoHandle
-	}
-	return nil
-}
-func (h fakeHandle) Signal(os.Signal) error { return h.signal() }
-func (h fakeHandle) Release() error         { return nil }
-
 // fake puts a target on this /proc; atOpen runs when it opens a process.
-func (f *fakeProc) fake(s *sender, pidfd bool, atOpen func()) {
+func (f *fakeProc) fake(s *sender, atOpen func()) {
 	s.self = sidecar
 	s.proc = procfs{root: f.root, uptime: func() time.Duration { return time.Hour }}
-	s.open = func(pid int) (handle, error) {
+	var opened int
+	s.open = func(pid int) (*os.Process, error) {
 		atOpen()
-		return fakeHandle{pidfd, func() error { f.sent = append(f.sent, pid); return nil }}, nil
+		opened = pid
+		return os.FindProcess(os.Getpid())
 	}
+	s.signal = func(*os.Process, os.Signal) error { f.sent = append(f.sent, opened); return nil }
 }
 
 func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
 	p := newByName(name, opts)
-	f.fake(&p.sender, true, atOpen)
+	f.fake(&p.sender, atOpen)
 	return p
 }
 
@@ -86,17 +73,14 @@ func TestReusedNumber(t *testing.T) {
 		"user":       change(func(p *process) { p.uid = 0 }),
 		"handler":    change(func(p *process) { p.caught = 0 }), // an exec in the same process
 	} {
-		for _, pidfd := range []bool{true, false} {
-			t.Run(fmt.Sprint(name, pidfd), func(t *testing.T) {
-				proc := newFakeProc(t)
-				proc.put(app)
-				p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.put(other) })
-				proc.fake(&p.sender, pidfd, func() { proc.put(other) })
-				if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
-					t.Errorf("signalled %v, error %v", proc.sent, err)
-				}
-			})
-		}
+		t.Run(name, func(t *testing.T) {
+			proc := newFakeProc(t)
+			proc.put(app)
+			p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.put(other) })
+			if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
+				t.Errorf("signalled %v, error %v", proc.sent, err)
+			}
+		})
 	}
 	proc := newFakeProc(t)
 	proc.put(app)
@@ -127,11 +111,10 @@ func TestEndedMeanwhile(t *testing.T) {
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.remove(7) })
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	proc.put(app)
-	p.open = func(int) (handle, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
+	p.signal = (*os.Process).Signal
+	p.open = func(int) (*os.Process, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
-	p.open = func(int) (handle, error) { // the number is another's by now
-		return fakeHandle{true, func() error { return os.ErrProcessDone }}, nil
-	}
+	p.signal = func(*os.Process, os.Signal) error { return os.ErrProcessDone } // the number is another's by now
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	if len(proc.sent) > 0 {
 		t.Errorf("signalled %v", proc.sent)
@@ -146,7 +129,7 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 	}
 	write(t, path, "7")
 	p := byFile(path)
-	proc.fake(&p.sender, true, func() { write(t, path, "8\n") })
+	proc.fake(&p.sender, func() { write(t, path, "8\n") })
 	if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
 		t.Fatalf("signalled %v, error %v", proc.sent, err)
 	}

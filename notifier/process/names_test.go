@@ -24,7 +24,7 @@ func TestNames(t *testing.T) {
 		{long[:15], "/opt/payment-authorizer", "payment-authorizer " + long[:15], long},
 		{long[:15], "/usr/bin/python3|/opt/" + long, long, ""},
 		{long[:15], "/usr/bin/python3|/opt/payment-authorizer", "payment-authorizer", long},
-		{long[:15], "", long, ""}, // nothing says otherwise
+		{long[:15], "", long, ""}, // nothing contradicts it
 		{long[:15], long + ": serving", long, "serving"},
 
 		{"python3", "python3|app.py|--port|80", "app.py python3", "80 python"},

@@ -32,10 +32,8 @@ import (
 type Options struct {
 	Target string // the target's name: "process", "process/nginx"
 	Signal syscall.Signal
-	// Check: the process must have a handler for the signal.
-	Check bool
-	// MinAge: a younger process is not signalled yet.
-	MinAge time.Duration
+	Check  bool          // the process must have a handler for the signal
+	MinAge time.Duration // a younger process is not signalled yet
 	Logger *slog.Logger
 }
 
@@ -57,22 +55,15 @@ type sender struct {
 	proc    procfs
 	self    int // this process's number
 	euid    int
-	open    func(pid int) (handle, error)
+	open    func(pid int) (*os.Process, error)
+	signal  func(*os.Process, os.Signal) error
 	warn    sync.Once
-}
-
-// handle is an *os.Process: one process, held by a pidfd, or by its number where
-// the kernel or a seccomp profile has no pidfds.
-type handle interface {
-	WithHandle(func(handle uintptr)) error
-	Signal(os.Signal) error
-	Release() error
 }
 
 func newSender(opts Options) sender {
 	return sender{
 		opts: opts, proc: systemProc, self: os.Getpid(), euid: os.Geteuid(),
-		open: func(pid int) (handle, error) { return os.FindProcess(pid) },
+		open: os.FindProcess, signal: (*os.Process).Signal,
 	}
 }
 
@@ -83,16 +74,17 @@ func (s *sender) Name() string { return s.opts.Target }
 // safe:
 //
 //  1. Find it, and check its age.
-//  2. Open a pidfd: from here on the kernel holds one process, and nothing below
-//     can reach another one that gets its number.
+//  2. Open a pidfd, which os.Process has inside: from here on the kernel holds one
+//     process, and nothing below can reach another one that gets its number.
 //  3. Read /proc again: start time, UID, and name or PID file are those of the
 //     process that was found. So are the masks of signals that are read now, and
 //     are checked.
 //  4. Signal through the pidfd. If the process has ended, this fails, whoever has
 //     the number now; if not, it was alive in step 3.
 //
-// Without pidfds the process can end between 3 and 4 and its number be reused:
-// microseconds, against a whole round of pid_max.
+// Where the kernel or a seccomp profile has no pidfds, os.Process has the number.
+// The process can then end between 3 and 4 and its number be reused: microseconds,
+// against a whole round of pid_max.
 func (s *sender) Notify(context.Context, notifier.Changes) error {
 	found, err := s.find()
 	if err == nil {
@@ -121,7 +113,7 @@ func (s *sender) Notify(context.Context, notifier.Changes) error {
 			s.opts.Logger.Warn("no pidfd here: signals go by number, and a number reused within microseconds could be hit")
 		})
 	}
-	if err := held.Signal(s.opts.Signal); err != nil {
+	if err := s.signal(held, s.opts.Signal); err != nil {
 		return s.explain(now, err)
 	}
 	s.opts.Logger.Debug("signalled", "pid", now.pid, "comm", now.comm, "signal", signalName(s.opts.Signal))

@@ -36,7 +36,7 @@ func TestUnsafeSignals(t *testing.T) {
 	}{
 		{"none", unix.SIGHUP, "has no handler for SIGHUP"},
 		{"none", unix.SIGUSR1, "has no handler for SIGUSR1"},
-		{"none", unix.SIGWINCH, "has no handler for SIGWINCH"}, // would be lost, and not told
+		{"none", unix.SIGWINCH, "has no handler for SIGWINCH"}, // would be lost unnoticed
 		{"ignore", unix.SIGHUP, "ignores SIGHUP"},
 	} {
 		t.Run(test.mode+signalName(test.signal), func(t *testing.T) {
@@ -204,9 +204,7 @@ func TestPermissionIsExplained(t *testing.T) {
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
 	p.euid = 65532
 	tries := 0
-	p.open = func(int) (handle, error) {
-		return fakeHandle{true, func() error { tries++; return unix.EPERM }}, nil
-	}
+	p.signal = func(*os.Process, os.Signal) error { tries++; return unix.EPERM }
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
 		fmt.Sprint("runAsUser: ", os.Getuid()), "SECRETSYNC_WEBHOOK_URL")
 	if tries != 1 {

@@ -19,9 +19,7 @@ const reapGrace = 2 * time.Second
 // Kubernetes client), whose exit status would be lost. Such a child has somebody
 // who waits for it and is no zombie for long; so only what is still one after
 // reapGrace is reaped.
-func Reap(ctx context.Context) { reap(ctx, reapGrace) }
-
-func reap(ctx context.Context, grace time.Duration) {
+func Reap(ctx context.Context) {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
@@ -29,7 +27,7 @@ func reap(ctx context.Context, grace time.Duration) {
 		zombies, wake := zombieChildren(), ended
 		var overdue <-chan time.Time // never
 		if len(zombies) > 0 {
-			overdue, wake = time.After(grace), nil
+			overdue, wake = time.After(reapGrace), nil
 		}
 		select {
 		case <-ctx.Done():

@@ -37,7 +37,7 @@ func reaperMain() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { reap(ctx, time.Second); close(ended) }()
+	go func() { Reap(ctx); close(ended) }()
 
 	for range 50 {
 		// Each leaves an orphan, and has its exit code: ECHILD would be an error.

@@ -9,7 +9,6 @@ import (
 
 func TestNewWebhookRefuses(t *testing.T) {
 	for want, opts := range map[string]Options{
-		"method":        {URL: "http://localhost/", Method: "NOT A METHOD"},
 		"CA file":       {URL: "http://localhost/", CAFile: "/ca"},
 		"authorization": {URL: "http://user:hunter2@localhost/", TokenFile: "/token"},
 		"scheme":        {URL: "ftp://localhost/"},

@@ -58,9 +58,7 @@ func New(opts Options) (*Webhook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
-	switch _, err := http.NewRequest(opts.Method, "http://localhost/", nil); {
-	case err != nil:
-		return nil, fmt.Errorf("webhook: %q is no HTTP method", opts.Method)
+	switch {
 	case opts.CAFile != "" && u.url.Scheme != "https":
 		return nil, errors.New("webhook: a CA file is for https:// only")
 	case opts.TokenFile != "" && u.url.User != nil:
@@ -79,14 +77,17 @@ func (t *Webhook) Notify(ctx context.Context, changes notifier.Changes) error {
 	request, requestErr := t.request(ctx, changes)
 	transport, transportErr := t.transport()
 	if err := errors.Join(requestErr, transportErr); err != nil {
-		return fmt.Errorf("webhook %v: %w", t.url, err)
+		return notifier.Failf(err.Error(), "webhook %v: %w", t.url, err)
 	}
 	response, err := transport.RoundTrip(request) // unlike a Client it follows no redirect
-	if err != nil {
-		return t.describe(ctx, err)
+	switch {
+	case err == nil:
+		drain(response.Body)
+		return t.result(response)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return notifier.Failf("timeout", "webhook %v: no answer within %v: %w", t.url, t.opts.Timeout, ctx.Err())
 	}
-	drain(response.Body)
-	return t.result(response)
+	return notifier.Failf(callKind(err), "webhook %v: %w", t.url, err)
 }
 
 func (t *Webhook) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
@@ -158,14 +159,6 @@ func (t *Webhook) transport() (*http.Transport, error) {
 		return nil, fmt.Errorf("CA file %q has no certificate in PEM form", t.opts.CAFile)
 	}
 	return transport, nil
-}
-
-// describe returns the error for a call without an answer.
-func (t *Webhook) describe(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return notifier.Failf("timeout", "webhook %v: no answer within %v: %w", t.url, t.opts.Timeout, ctx.Err())
-	}
-	return notifier.Failf(callKind(err), "webhook %v: %w", t.url, err)
 }
 
 // callKind is the error without what differs from try to try: the local port,
