@@ -8,16 +8,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// Failure is why a target was not notified, with what the worker needs to deal
-// with it.
+// Failure is why a target was not notified.
 type Failure struct {
-	// Kind has no numbers that differ from try to try: the log has one line per
-	// kind, not one per try.
+	// Kind is the same from try to try: the log has one line per kind.
 	Kind string
 	// RetryAfter is the least time until the next try; the backoff may be longer.
 	RetryAfter time.Duration
-	// RetryWithin is the longest time until the next try, for a try that costs
-	// nothing; 0 leaves it to the backoff.
+	// RetryWithin is the longest time, for a try that costs nothing; 0: no limit.
 	RetryWithin time.Duration
 	// Waiting: nothing is wrong, it is only too early. RetryAfter alone counts.
 	Waiting bool
@@ -32,8 +29,7 @@ func Failf(kind, format string, args ...any) *Failure {
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
-// AsFailure returns the Failure in err. Any other error is one whose kind is its
-// text.
+// AsFailure returns the Failure in err; of any other error the kind is its text.
 func AsFailure(err error) *Failure {
 	var f *Failure
 	if errors.As(err, &f) {

@@ -2,7 +2,7 @@
 //
 // It promises each target the newest generation at least once, across crashes
 // and restarts: what each was notified of last is kept in the volume. A target
-// that fails is retried with backoff and does not hold back another. Several
+// that fails is retried with backoff and does not delay another. Several
 // generations that are published meanwhile become one notification.
 //
 // It knows neither values of Secrets nor Kubernetes nor how the volume is
@@ -71,10 +71,8 @@ type Options struct {
 	Volume  Volume
 	// NotifyFirst: also notify of the first generation ever in this volume.
 	NotifyFirst bool
-	// Splay: before a notification, wait a random time up to this long, so that
-	// a thousand replicas do not reconnect at once.
-	Splay  time.Duration
-	Logger *slog.Logger
+	Splay       time.Duration // the longest random wait before a notification
+	Logger      *slog.Logger
 	// Report is called when a target starts to fail, with the error, and when it
 	// has recovered, with nil. The target's worker waits for it.
 	Report func(target string, err error)
@@ -95,18 +93,15 @@ type Status struct {
 	Notified uint64 // generation
 	Pending  bool   // the newest generation is another one
 	// PendingSince is when this process found it pending; zero when it is not.
-	PendingSince time.Time
-	Error        string // the kind of the last failure or wait; "" after a success
-	// Tries since New. A try that only had to wait (the process is too young) is
-	// neither.
-	Succeeded, Failed uint64
+	PendingSince      time.Time
+	Error             string // the kind of the last failure or wait; "" after a success
+	Succeeded, Failed uint64 // tries since New, but those that only had to wait
 	Failures          uint64 // since the last success
 }
 
-// New settles the record of every target that has none (see settle). Call it
-// before anything is published, so that a crash does not change whether the
-// first generation is pending. A record that cannot be written is no error: it
-// is kept in memory and written later.
+// New settles the record of every target that has none. Call it before anything is
+// published, so that a crash does not change whether the first generation is
+// pending. A record that cannot be written is no error: it is written later.
 func New(opts Options) (*Notifier, error) {
 	n := &Notifier{}
 	names := map[string]bool{}
@@ -140,7 +135,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 	for _, w := range n.workers {
 		all.Go(func() { w.run(ctx) })
 	}
-	<-ctx.Done() // also without targets: a Run that returns ends the program
+	<-ctx.Done() // without targets, too: a Run that returns ends the program
 	all.Wait()
 	return nil
 }

@@ -7,14 +7,13 @@ const firstGeneration = 1
 // generation that is there, since the app starts later and has read none older.
 //
 // In an empty volume that is the first one, recorded in advance. With notifyFirst
-// it is none, recorded as well: if the process dies between the first publish and
-// the notification, the next process finds the record 0, and generation 1 is
-// pending; without a record it would take generation 1 as notified.
+// it is none, recorded as well: without a record, a process that starts after a
+// crash between the first publish and the notification would take generation 1
+// as notified.
 //
 // A record of 0 or 1 in an empty volume comes from an earlier start that
 // published nothing, and follows the present setting. A higher one comes from a
-// volume whose generations were lost. It stays, as the app has read some of them
-// and must be notified of the next.
+// volume whose generations were lost. It stays: the app has read some of them.
 func (w *worker) settle(notifyFirst bool) {
 	newest := w.volume.Newest()
 	recorded, known := w.volume.Notified(w.target.Name())

@@ -31,10 +31,10 @@ type worker struct {
 	report func(string, error)
 	poke   chan struct{} // capacity one: look again
 
+	unsaved bool // state.Notified is not on disk, which is logged
+
 	mu    sync.Mutex
 	state Status // under mu; Notified changes in the worker's goroutine alone
-
-	unsaved bool // state.Notified is not on disk, which is logged
 }
 
 func newWorker(target Target, opts Options) *worker {
@@ -50,10 +50,9 @@ func newWorker(target Target, opts Options) *worker {
 // refresh returns the state after it has decided whether a notification is pending.
 //
 // Numbers only go up in one volume, so a record above the newest number comes
-// from a volume that was reset. With < the target would hear nothing until the
-// numbers are up there again; so any difference counts, and the first success
-// corrects the record. A reset volume that has come to the very number of the
-// record goes unnoticed.
+// from a volume that was reset. Any difference counts: with < the target would
+// hear nothing until the numbers are up there again. A reset volume that has come
+// to the very number of the record goes unnoticed.
 func (w *worker) refresh() Status {
 	newest := w.volume.Newest()
 	w.mu.Lock()
@@ -105,9 +104,8 @@ func (w *worker) idle(ctx context.Context) {
 }
 
 // try reports whether the target was notified. If not, it has waited until the
-// next try is due. A poke does not end that wait: the next try takes the newest
-// generation anyway, and an app that is down should not be called more often
-// because its Secret rotates.
+// next try is due. A poke does not end that wait: an app that is down should not
+// be called more often because its Secret rotates.
 func (w *worker) try(ctx context.Context, backoff *wait.Backoff) bool {
 	changes := w.volume.ChangesSince(w.state.Notified)
 	began := time.Now()
@@ -134,9 +132,8 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	}
 }
 
-// fail records a failure and returns how long to wait. A new kind of failure is
-// logged, its repetitions only at debug level: a target that is down for hours is
-// one line.
+// fail records a failure and returns how long to wait. Its repetitions are logged
+// at debug level only: a target that is down for hours is one line.
 func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	if !f.Waiting {

@@ -133,6 +133,13 @@ func TestUnknownVariables(t *testing.T) {
 	}
 }
 
+func TestUnknownNameIsOneLine(t *testing.T) {
+	environ(t, "SECRETSYNC_A\nB\x1b=x")
+	if got := problems(t).Error(); strings.ContainsAny(got, "\n\x1b") || !strings.HasPrefix(got, prefix+"A") {
+		t.Errorf("got %q, want one line", got)
+	}
+}
+
 // The kubelet sets these for a Service whose name begins as our variables do.
 func TestServiceLinksAreNoProblem(t *testing.T) {
 	for _, service := range []string{"SECRETSYNC", "SECRETSYNC_METRICS", "SECRETSYNC_DIR_2"} {

@@ -17,8 +17,7 @@ type ByName struct {
 	// otherName has the time when a process was last seen under another name. exec
 	// keeps number and start time: a shell that waited for a database and then
 	// execs the app is hours old, and the app in it milliseconds. The app counts as
-	// no older than the last look that saw the shell, and there are many while the
-	// app is not there. Processes that ended are dropped at each look.
+	// no older than the last look that saw the shell.
 	otherName map[identity]time.Duration
 }
 
@@ -32,20 +31,19 @@ type identity struct {
 // is the process's comm, or the base of its argv[0] or of its script.
 func NewByName(name string, opts Options) *ByName {
 	t := &ByName{sender: newSender(opts), name: name}
-	t.find, t.confirm = t.findByName, t.matches
+	t.confirm = t.matches
+	t.find = func() (process, error) {
+		seen, err := t.proc.all()
+		if err != nil {
+			return process{}, err
+		}
+		t.noteNames(seen)
+		return t.choose(seen)
+	}
 	return t
 }
 
 func (t *ByName) matches(p process) bool { return p.is(t.name) }
-
-func (t *ByName) findByName() (process, error) {
-	seen, err := t.proc.all()
-	if err != nil {
-		return process{}, err
-	}
-	t.noteNames(seen)
-	return t.choose(seen)
-}
 
 // noteNames sets the renamed time of the processes that match.
 func (t *ByName) noteNames(seen []process) {

@@ -18,12 +18,11 @@ const (
 	// pidFileMax is the size of a PID file at most. The number is in the first
 	// line; PostgreSQL has seven more.
 	pidFileMax = 4 << 10
-	// pidFileSlack is by how much a process may seem younger than the PID file that
-	// names it: the file's time is of the wall clock, the process's of the clock
-	// since boot, and the first may have been set in between.
+	// pidFileSlack is by how much a process may seem younger than its PID file: the
+	// file's time is of the wall clock, which may have been set in between.
 	pidFileSlack = time.Minute
-	// pidFileRetry is how soon a file that names no process is read again: a look
-	// costs nothing, and the app may write it at any moment.
+	// pidFileRetry is how soon a file that names no process is read again: the app
+	// may write it at any moment, and a look costs nothing.
 	pidFileRetry = 500 * time.Millisecond
 )
 
@@ -35,8 +34,7 @@ type ByPIDFile struct {
 }
 
 // NewByPIDFile returns a target. The file has the number in its first line, as
-// this process's PID namespace numbers it: with shareProcessNamespace that is the
-// number that the app writes, without it that of another process.
+// this process's PID namespace numbers it: the Pod needs shareProcessNamespace.
 func NewByPIDFile(path string, opts Options) *ByPIDFile {
 	t := &ByPIDFile{sender: newSender(opts), path: path}
 	t.find, t.confirm = t.findByFile, t.isNamed
