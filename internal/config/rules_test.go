@@ -41,6 +41,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_SELECTOR=app in (a"}, "SECRETSYNC_SELECTOR", "unable to parse"},
 		{[]string{"SECRETSYNC_SELECTOR=a=b=c"}, "SECRETSYNC_SELECTOR", `"a=b=c"`},
 		{[]string{"SECRETSYNC_SELECTOR=a in\n(\x1bb"}, "SECRETSYNC_SELECTOR", "unable to parse"},
+		{[]string{"SECRETSYNC_SELECTOR=a b\x1bc"}, "SECRETSYNC_SELECTOR", "unable to parse"},
 		{[]string{"SECRETSYNC_SELECTOR=,"}, "SECRETSYNC_SELECTOR", `","`},
 		{[]string{"SECRETSYNC_SELECTOR=a=b c"}, "SECRETSYNC_SELECTOR", `"a=b c"`},
 

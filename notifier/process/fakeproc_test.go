@@ -29,8 +29,12 @@ func (f *fakeProc) put(p process) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		f.t.Fatal(err)
 	}
+	state := "S"
+	if p.zombie {
+		state = "Z"
+	}
 	for name, text := range map[string]string{
-		"stat": fmt.Sprintf("%d (%s) S %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %d 0", p.pid, p.comm, p.ppid, p.start*hertz/time.Second),
+		"stat": fmt.Sprintf("%d (%s) %s %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %d 0", p.pid, p.comm, state, p.ppid, p.start*hertz/time.Second),
 		"status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nSigIgn:\t%016[4]x\nSigCgt:\t%016[5]x\n",
 			p.comm, p.pid, p.uid, p.ignored, p.caught),
 		"cmdline": p.comm + "\x00",
@@ -71,7 +75,8 @@ func TestReusedNumber(t *testing.T) {
 		"start time": change(func(p *process) { p.start += time.Second / hertz }),
 		"name":       change(func(p *process) { p.comm = "db" }),
 		"user":       change(func(p *process) { p.uid = 0 }),
-		"handler":    change(func(p *process) { p.caught = 0 }), // an exec in the same process
+		"end":        change(func(p *process) { p.zombie = true }), // it takes every signal without an error
+		"handler":    change(func(p *process) { p.caught = 0 }),    // an exec in the same process
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := newFakeProc(t)

@@ -94,6 +94,16 @@ func TestTooYoungWaitsExactly(t *testing.T) {
 	h.expect("got SIGHUP")
 }
 
+// A start time in the future, of a restored checkpoint, waits no longer than a start
+// just now.
+func TestStartInTheFutureWaits(t *testing.T) {
+	p := chooser("app")
+	var f *notifier.Failure
+	if err := p.checkAge(process{pid: 7, start: 3 * time.Hour}); !errors.As(err, &f) || f.RetryAfter > p.opts.MinAge+time.Second {
+		t.Errorf("error = %#v, want a wait of at most %v", err, p.opts.MinAge)
+	}
+}
+
 func TestParentWithWorkers(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "workers")
