@@ -143,6 +143,20 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 	}
 }
 
+// The file names a process that has ended and is not reaped yet.
+func TestPIDFileOfAZombie(t *testing.T) {
+	proc, path := newFakeProc(t), t.TempDir()+"/pid"
+	proc.put(process{pid: 7, comm: "app", caught: 1, zombie: true})
+	write(t, path, "7")
+	p := byFile(path)
+	proc.fake(&p.sender, func() {})
+	err := p.Notify(t.Context(), notifier.Changes{})
+	wantError(t, err, "process 7 (app) has ended", path)
+	if got := notifier.AsFailure(err).RetryWithin; got != pidFileRetry || len(proc.sent) > 0 {
+		t.Errorf("retried within %v, want %v; signalled %v", got, pidFileRetry, proc.sent)
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -3,7 +3,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -56,21 +56,16 @@ func parseSocket(s string) (*URL, error) {
 	return u, err
 }
 
-// String is for people: scheme, host and path.
-func (u *URL) String() string {
+// Format shows scheme, host and path for every verb of fmt, and so in a log.
+func (u *URL) Format(f fmt.State, _ rune) {
+	text := shown(u.url)
 	if u.socket != "" {
-		return "unix://" + u.socket + ":" + u.url.EscapedPath()
+		text = "unix://" + u.socket + ":" + u.url.EscapedPath()
 	}
-	return shown(u.url)
+	io.WriteString(f, text)
 }
 
 // shown is a URL without what may be secret in it.
 func shown(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
-
-// GoString is for %#v, which would show the fields.
-func (u *URL) GoString() string { return u.String() }
-
-// LogValue is for slog.
-func (u *URL) LogValue() slog.Value { return slog.StringValue(u.String()) }

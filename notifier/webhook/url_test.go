@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 	"testing"
@@ -35,10 +36,19 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("%q: %v", s, err)
 			continue
 		}
-		for _, got := range []string{u.String(), fmt.Sprint(u), fmt.Sprintf("%#v", u), u.LogValue().String()} {
-			if got != want {
-				t.Errorf("%q is shown as %q, want %q", s, got, want)
+		for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%d"} {
+			if got := fmt.Sprintf(verb, u); got != want {
+				t.Errorf("%q is shown by %s as %q, want %q", s, verb, got, want)
 			}
+		}
+		var log strings.Builder
+		slog.New(slog.NewTextHandler(&log, nil)).Info("", "url", u)
+		if !strings.Contains(log.String(), "url="+want) {
+			t.Errorf("%q is logged as %q, want %q in it", s, log.String(), want)
+		}
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("", "url", u)
+		if strings.Contains(log.String(), "hunter2") {
+			t.Errorf("%q: a secret is in %q", s, log.String())
 		}
 	}
 	for _, s := range []string{
@@ -65,7 +75,7 @@ func FuzzParseURL(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if strings.ContainsAny(u.String(), "@?#") && !strings.ContainsAny(u.url.EscapedPath()+u.socket, "@?#") {
+		if strings.ContainsAny(fmt.Sprint(u), "@?#") && !strings.ContainsAny(u.url.EscapedPath()+u.socket, "@?#") {
 			t.Errorf("%q is shown as %q", s, u)
 		}
 		if _, err := url.Parse(u.url.String()); err != nil {
