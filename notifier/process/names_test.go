@@ -121,7 +121,7 @@ func TestParseSignal(t *testing.T) {
 			t.Errorf("%q = %d, %v, want %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "SIG", "0", "-1", "65", "32", "33", "HUPP", "RTMIN+31", "RTMIN-1", "RTMIN+x", "RTMIN1", "RTMAX-31", "RTMAX+1", "1.5", "SIG SIG"} {
+	for _, s := range []string{"", "SIG", "0", "-1", "65", "32", "33", "HUPP", "RTMIN+31", "RTMIN-1", "RTMIN+x", "RTMIN1", "RTMIN-4", "RTMAX-31", "RTMAX-33", "RTMAX+1", "1.5", "SIG SIG"} {
 		got, err := ParseSignal(s)
 		if err == nil {
 			t.Errorf("%q = %d, want an error", s, got)
