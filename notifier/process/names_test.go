@@ -40,6 +40,7 @@ func TestNames(t *testing.T) {
 		{"node", "node|--|server.js|x", "server.js", "x"},
 		{"java", "java|-Xmx1g|-Dx=y|-jar|/opt/x.jar|server", "x.jar java", "server"},
 		{"java", "/usr/bin/java|-cp|a.jar:b.jar|--add-opens|java.base/java.lang=ALL-UNNAMED|com.example.Main|arg", "com.example.Main Main", "arg a.jar:b.jar"},
+		{"java", "java|-Dapp|com.example.Main|arg", "Main", "arg"}, // -Dapp is not -p with a value
 		{"java", "java|--module-path|mods|-m|app/com.example.Main", "com.example.Main Main", "mods"},
 		{"sh", "sh|/srv/start.sh|app", "start.sh sh", "app"},
 		{"sh", "/bin/sh|-ec|start.sh", "sh", "start.sh"},
