@@ -48,6 +48,7 @@ func TestNames(t *testing.T) {
 		{"sh", "sh|-s|app", "sh", "app"},
 		{"ruby", "ruby3.1|-I|lib|-r|set|bin/puma", "puma", "lib set"},
 		{"perl", "perl|-w|-Mstrict|app.pl", "app.pl", ""},
+		{"perl", "perl|-MPipe|app.pl", "app.pl", ""}, // -MPipe has no -e in it
 		{"perl", "perl|-ne|app.pl", "perl", "app.pl"},
 		{"php", "php8.3|-d|memory_limit=1G|artisan|queue:work", "artisan", "queue:work"},
 		{"dotnet", "dotnet|exec|App.dll", "App.dll", "exec"},
