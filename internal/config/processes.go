@@ -52,16 +52,14 @@ var signalText = regexp.MustCompile(`^[A-Z0-9+-]+$`)
 // splitSignal takes an entry apart. A colon before anything that is no signal, and
 // does not look like one, belongs to OF.
 func splitSignal(entry string) (Signalled, error) {
-	i := strings.LastIndex(entry, ":")
-	if i < 0 {
-		return Signalled{Of: entry}, nil
-	}
-	signal, err := process.ParseSignal(entry[i+1:])
-	if err == nil {
-		return Signalled{entry[:i], signal}, nil
-	}
-	if signalText.MatchString(entry[i+1:]) {
-		return Signalled{}, fmt.Errorf("%q is no signal", short(entry[i+1:]))
+	if i := strings.LastIndex(entry, ":"); i >= 0 {
+		signal, err := process.ParseSignal(entry[i+1:])
+		if err == nil {
+			return Signalled{entry[:i], signal}, nil
+		}
+		if signalText.MatchString(entry[i+1:]) {
+			return Signalled{}, err
+		}
 	}
 	return Signalled{Of: entry}, nil
 }
