@@ -76,9 +76,8 @@ func (s *sender) Name() string { return s.opts.Target }
 //  1. Find it, and check its age.
 //  2. Open a pidfd, which os.Process has inside: from here on the kernel holds one
 //     process, and nothing below can reach another one that gets its number.
-//  3. Read /proc again: start time, UID, and name or PID file are those of the
-//     process that was found. So are the masks of signals that are read now, and
-//     are checked.
+//  3. Read /proc again: start time, UID, and name or PID file must be those of the
+//     process that was found. Check the masks of signals that are read now.
 //  4. Signal through the pidfd. If the process has ended, this fails, whoever has
 //     the number now; if not, it was alive in step 3.
 //

@@ -112,13 +112,11 @@ func (t *Webhook) request(ctx context.Context, changes notifier.Changes) (*http.
 		request.SetBasicAuth(user.Username(), password)
 	}
 	if t.opts.TokenFile != "" {
-		token, err := readToken(t.opts.TokenFile)
-		if err != nil {
-			return nil, err
-		}
+		var token string
+		token, err = readToken(t.opts.TokenFile)
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	return request, nil
+	return request, err
 }
 
 func readToken(path string) (string, error) {
