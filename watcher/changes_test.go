@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -199,15 +200,13 @@ func TestStrangers(t *testing.T) {
 // of the API server is missing from the next list.
 func TestListWithoutItIsAChange(t *testing.T) {
 	pokes := 0
-	s := newState(func() { pokes++ }, slog.New(slog.DiscardHandler))
-	q := query{Query: kubeapi.Query{Namespace: "ns", Name: "db"}}
-	s.watch(q.watch())
-	one := kubeapi.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "db"}}
+	w := newWatch(oneName("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	one := kubeapi.Secret{Metadata: kubeapi.Metadata{Namespace: "ns", Name: "db"}}
 	for i, step := range []struct {
 		items []kubeapi.Secret
 		pokes int
 	}{{nil, 1}, {nil, 1}, {[]kubeapi.Secret{one}, 2}, {[]kubeapi.Secret{one}, 2}, {nil, 3}} {
-		s.replace(q, step.items)
+		w.replace(step.items)
 		if pokes != step.pokes {
 			t.Errorf("list %d: got %d pokes, want %d", i, pokes, step.pokes)
 		}
