@@ -188,7 +188,7 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 		a.mu.Unlock()
 		for _, c := range news {
 			if kind := seenAs(r, c); kind != "" && c.version > since {
-				event(w, kind, c.secret)
+				writeEvent(w, kind, c.secret)
 			}
 		}
 		select {
@@ -220,7 +220,7 @@ func seenAs(r *http.Request, c change) string {
 	return ""
 }
 
-func event(w http.ResponseWriter, kind string, object any) {
+func writeEvent(w http.ResponseWriter, kind string, object any) {
 	raw, _ := json.Marshal(object)
 	_, _ = fmt.Fprintf(w, `{"type":%q,"object":%s}`+"\n", kind, raw)
 	w.(http.Flusher).Flush()

@@ -14,8 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // TestChanges follows one named Secret and a selector through what happens to
@@ -201,11 +199,11 @@ func TestStrangers(t *testing.T) {
 func TestListWithoutItIsAChange(t *testing.T) {
 	pokes := 0
 	w := newWatch(oneName("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
-	one := kubeapi.Secret{Metadata: kubeapi.Metadata{Namespace: "ns", Name: "db"}}
+	one := object{metadata: metadata{Namespace: "ns", Name: "db"}}
 	for i, step := range []struct {
-		items []kubeapi.Secret
+		items []object
 		pokes int
-	}{{nil, 1}, {nil, 1}, {[]kubeapi.Secret{one}, 2}, {[]kubeapi.Secret{one}, 2}, {nil, 3}} {
+	}{{nil, 1}, {nil, 1}, {[]object{one}, 2}, {[]object{one}, 2}, {nil, 3}} {
 		w.replace(step.items)
 		if pokes != step.pokes {
 			t.Errorf("list %d: got %d pokes, want %d", i, pokes, step.pokes)

@@ -41,11 +41,27 @@ var errEndsAtOnce = &kubeapi.Error{
 	Advice: "look at what is between this Pod and the API server: a proxy with a very short timeout, or one that cannot stream",
 }
 
-// source is an API server: a kubeapi.Client, or a test's.
+// source is an API server, or a test's.
 type source interface {
-	List(ctx context.Context, q kubeapi.Query) (*kubeapi.SecretList, error)
-	Watch(ctx context.Context, q kubeapi.Query, resourceVersion string) (iter.Seq2[kubeapi.Event, error], error)
+	List(ctx context.Context, q kubeapi.Query) (items []object, resourceVersion string, err error)
+	Watch(ctx context.Context, q kubeapi.Query, resourceVersion string) (events, error)
 	Renew()
+}
+
+type (
+	event  = kubeapi.Event[object]
+	events = iter.Seq2[event, error]
+)
+
+// client is the source that is not a test's.
+type client struct{ *kubeapi.Client }
+
+func (c client) List(ctx context.Context, q kubeapi.Query) ([]object, string, error) {
+	return kubeapi.List[object](ctx, c.Client, q)
+}
+
+func (c client) Watch(ctx context.Context, q kubeapi.Query, resourceVersion string) (events, error) {
+	return kubeapi.Watch[object](ctx, c.Client, q, resourceVersion)
 }
 
 // watch keeps what is known of one query's Secrets equal to what the API server
@@ -112,19 +128,19 @@ func (w *watch) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.listed = time.Time{}
-	list, err := w.source.List(ctx, w.Query)
+	items, version, err := w.source.List(ctx, w.Query)
 	if err != nil {
 		return err
 	}
 	w.listed = time.Now()
-	w.replace(list.Items)
+	w.replace(items)
 	defer time.AfterFunc(upAfter, func() { w.setUp(ctx) }).Stop()
 	stale := time.AfterFunc(staleAfter, cancel)
 	defer stale.Stop()
-	events, err := w.source.Watch(ctx, w.Query, list.ResourceVersion)
+	news, err := w.source.Watch(ctx, w.Query, version)
 	if err == nil {
 		w.opened(ctx)
-		err = w.receive(events, list.ResourceVersion, stale)
+		err = w.receive(news, version, stale)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -134,16 +150,16 @@ func (w *watch) follow(ctx context.Context) error {
 
 // receive applies the events of a watch until it ends. Only a change or a new
 // version puts stale off: a server that lost its etcd may repeat one bookmark.
-func (w *watch) receive(events iter.Seq2[kubeapi.Event, error], version string, stale *time.Timer) error {
-	for event, err := range events {
+func (w *watch) receive(news events, version string, stale *time.Timer) error {
+	for e, err := range news {
 		if err != nil {
 			return err
 		}
-		w.apply(event)
-		if event.Type != apiwatch.Bookmark || event.Secret.ResourceVersion != version {
+		w.apply(e)
+		if e.Type != apiwatch.Bookmark || e.Object.ResourceVersion != version {
 			stale.Reset(staleAfter)
 		}
-		version = event.Secret.ResourceVersion
+		version = e.Object.ResourceVersion
 	}
 	return nil
 }

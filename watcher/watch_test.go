@@ -3,7 +3,6 @@ package watcher
 import (
 	"context"
 	"errors"
-	"iter"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -30,34 +29,34 @@ type script struct {
 
 func (s *script) Renew() { s.renewed++ }
 
-func (s *script) List(context.Context, kubeapi.Query) (*kubeapi.SecretList, error) {
+func (s *script) List(context.Context, kubeapi.Query) ([]object, string, error) {
 	s.lists = append(s.lists, time.Now())
 	if s.onList != nil {
 		if err := s.onList(); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	return &kubeapi.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}, nil
+	return nil, "7", nil
 }
 
 // Watch ends with the watch, or with the context of its request.
-func (s *script) Watch(ctx context.Context, _ kubeapi.Query, _ string) (iter.Seq2[kubeapi.Event, error], error) {
+func (s *script) Watch(ctx context.Context, _ kubeapi.Query, _ string) (events, error) {
 	w := apiwatch.NewRaceFreeFake()
 	if s.onOpen != nil {
 		if err := s.onOpen(ctx, w); err != nil {
 			return nil, err
 		}
 	}
-	return func(yield func(kubeapi.Event, error) bool) {
+	return func(yield func(event, error) bool) {
 		defer w.Stop()
 		for {
 			select {
-			case event, ok := <-w.ResultChan():
-				if !ok || !yield(kubeapi.Event{Type: event.Type, Secret: event.Object.(*bookmark).secret()}, nil) {
+			case e, ok := <-w.ResultChan():
+				if !ok || !yield(event{Type: e.Type, Object: e.Object.(*bookmark).secret()}, nil) {
 					return
 				}
 			case <-ctx.Done():
-				yield(kubeapi.Event{}, ctx.Err())
+				yield(event{}, ctx.Err())
 				return
 			}
 		}
@@ -73,8 +72,8 @@ func newBookmark(version int) *bookmark {
 	return b
 }
 
-func (b *bookmark) secret() *kubeapi.Secret {
-	return &kubeapi.Secret{Metadata: kubeapi.Metadata{ResourceVersion: b.ResourceVersion}}
+func (b *bookmark) secret() object {
+	return object{metadata: metadata{ResourceVersion: b.ResourceVersion}}
 }
 
 // play runs one watch on a script for some virtual time.

@@ -71,27 +71,27 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse selector %q: %w", o.Selector, err)
 	}
-	client, err := kubeapi.NewClient(o.Config)
+	api, err := kubeapi.NewClient(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{client: client, changes: newPoker(), settle: o.Settle}
+	w := &Watcher{client: api, changes: newPoker(), settle: o.Settle}
 	w.settled = w.changes
 	if w.settle > 0 {
 		w.settled = newPoker()
 	}
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
 	for _, name := range names {
-		w.add(filter{Query: kubeapi.Query{Namespace: o.Namespace, Name: name}, labels: labels.Everything()}, o.Logger)
+		w.add(filter{Query: kubeapi.Query{Kind: "Secret", Namespace: o.Namespace, Name: name}, labels: labels.Everything()}, o.Logger)
 	}
 	if o.Selector != "" {
-		w.add(filter{Query: kubeapi.Query{Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names}, o.Logger)
+		w.add(filter{Query: kubeapi.Query{Kind: "Secret", Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names}, o.Logger)
 	}
 	return w, nil
 }
 
 func (w *Watcher) add(f filter, logger *slog.Logger) {
-	w.watches = append(w.watches, newWatch(f, w.client, &w.mu, w.changes.poke, logger))
+	w.watches = append(w.watches, newWatch(f, client{w.client}, &w.mu, w.changes.poke, logger))
 }
 
 // Run follows the Secrets until ctx is done, then returns nil, in well under a

@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
+
 	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // The model: Pods with their sidecars and apps, an API server whose news arrive
@@ -38,7 +41,7 @@ type inflight struct {
 type world struct {
 	secret  int // the version in the API server
 	pods    [2]modelPod
-	events  []podEvent // of the watch, not delivered yet
+	events  []kubeapi.Event[pod] // of the watch, not delivered yet
 	answers []inflight
 	tally   *tally
 	now     time.Time
@@ -121,8 +124,10 @@ func (w *world) list() (pods []pod) {
 func (w world) steps() map[string]func(*world) {
 	steps := map[string]func(*world){}
 	for i, p := range w.pods {
-		event := func(kind string) func(*world) {
-			return func(w *world) { w.events = append(w.events, podEvent{kind, w.pods[i].object()}) }
+		event := func(kind watch.EventType) func(*world) {
+			return func(w *world) {
+				w.events = append(w.events, kubeapi.Event[pod]{Type: kind, Object: w.pods[i].object()})
+			}
 		}
 		step := func(name string, enabled bool, change func(*modelPod), then func(*world)) {
 			if enabled {
@@ -166,17 +171,12 @@ func (w world) steps() map[string]func(*world) {
 func (w *world) deliver() {
 	e := w.events[0]
 	w.events = w.events[1:]
-	if e.Type == "DELETED" {
-		w.tally.remove(e.Object.Metadata.UID)
-	} else {
-		w.tally.put(e.Object)
-	}
+	w.tally.apply(e)
 }
 
 // ask asks the next Pod that is due. The document is that of now.
 func (w *world) ask() {
-	pods, _ := w.tally.due(w.now, 1)
-	for _, asked := range pods {
+	for _, asked := range w.tally.due(w.now, 1) {
 		for _, p := range w.pods {
 			if p.uid != asked.Metadata.UID {
 				continue

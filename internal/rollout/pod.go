@@ -3,6 +3,8 @@ package rollout
 import (
 	"path"
 	"strings"
+
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // sidecarName is the name of the program's image and container, and of the
@@ -14,6 +16,7 @@ const defaultPort = 29808
 
 // pod is what decides whether a Pod counts, and where to ask it.
 type pod struct {
+	kubeapi.Header
 	Metadata struct {
 		Name              string `json:"name"`
 		UID               string `json:"uid"`

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
+
 	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // PodState is how far one Pod is.
@@ -69,21 +72,24 @@ func (t *tally) put(p pod) {
 	c.pod, c.role = p, p.role()
 }
 
-// remove takes that a Pod is gone, or does not match the selector any more.
-func (t *tally) remove(uid string) { delete(t.pods, uid) }
+// apply takes an event of the watch. Deleted is a Pod that is gone, or does not match
+// the selector any more.
+func (t *tally) apply(e kubeapi.Event[pod]) {
+	switch e.Type {
+	case watch.Added, watch.Modified:
+		t.put(e.Object)
+	case watch.Deleted:
+		delete(t.pods, e.Object.Metadata.UID)
+	}
+}
 
 // due marks the Pods that are to be asked now as being asked and returns them,
-// by name, at most that many. wait is the time until the next one is due, 0 for
-// none.
-func (t *tally) due(now time.Time, most int) (pods []pod, wait time.Duration) {
+// those first that wait longest, at most that many.
+func (t *tally) due(now time.Time, most int) (pods []pod) {
 	var due []*candidate
 	for _, c := range t.pods {
-		switch left := c.next.Sub(now); {
-		case c.role != sidecar || c.done || c.asking:
-		case left <= 0:
+		if c.role == sidecar && !c.done && !c.asking && !now.Before(c.next) {
 			due = append(due, c)
-		case wait == 0 || left < wait:
-			wait = left
 		}
 	}
 	slices.SortFunc(due, func(a, b *candidate) int {
@@ -93,7 +99,7 @@ func (t *tally) due(now time.Time, most int) (pods []pod, wait time.Duration) {
 		c.asking = true
 		pods = append(pods, c.pod)
 	}
-	return pods, wait
+	return pods
 }
 
 // answer takes what a Pod answered, or why it did not. It is asked again after

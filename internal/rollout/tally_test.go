@@ -81,15 +81,17 @@ func TestDue(t *testing.T) {
 	}
 	tally := newTestTally(false, pods...)
 	now := time.Unix(1000, 0)
-	if first, _ := tally.due(now, 2); len(first) != 2 || first[0].Metadata.UID != "a" {
+	if first := tally.due(now, 2); len(first) != 2 || first[0].Metadata.UID != "a" {
 		t.Fatalf("got %d Pods, want 2, by name", len(first))
 	}
 	tally.answer("a", &status.Document{}, nil, now, time.Second)
-	again, wait := tally.due(now, 2)
-	if len(again) != 1 || again[0].Metadata.UID != "c" || wait != time.Second {
-		t.Errorf("got %d Pods and %s, want the third, and the first in a second", len(again), wait)
+	if again := tally.due(now, 2); len(again) != 1 || again[0].Metadata.UID != "c" {
+		t.Errorf("got %d Pods, want the third", len(again))
 	}
-	if later, _ := tally.due(now.Add(time.Second), 2); len(later) != 1 || later[0].Metadata.UID != "a" {
+	if early := tally.due(now.Add(time.Second-1), 2); len(early) != 0 {
+		t.Errorf("got %d Pods, want the first one in a second", len(early))
+	}
+	if later := tally.due(now.Add(time.Second), 2); len(later) != 1 || later[0].Metadata.UID != "a" {
 		t.Errorf("got %d Pods, want the first again", len(later))
 	}
 }

@@ -2,6 +2,7 @@ package kubeapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -80,7 +81,7 @@ func (r request) answered(answer *http.Response) *Error {
 	defer func() { _ = answer.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	var status metav1.Status
-	if !decode(answer, body, "Status", &status) || status.Message == "" {
+	if json.Unmarshal(body, &status) != nil || status.Kind != "Status" || status.Message == "" {
 		status.Message = "HTTP " + answer.Status
 	}
 	status.Code = int32(answer.StatusCode)
