@@ -83,7 +83,7 @@ func (w world) key() string {
 	}
 	for _, uid := range slices.Sorted(maps.Keys(w.tally.pods)) {
 		c := w.tally.pods[uid]
-		fmt.Fprint(&b, uid, c.role, c.done, c.asking, c.pod.Metadata.DeletionTimestamp)
+		fmt.Fprint(&b, uid, c.role, c.Done, c.asking, c.pod.Metadata.DeletionTimestamp)
 	}
 	return b.String()
 }

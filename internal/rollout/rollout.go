@@ -29,6 +29,11 @@ const (
 	minPause = 20 * time.Millisecond
 	maxPause = 2 * time.Second
 
+	// proxyCost times the number of Pods is a pause, too, when the API server is asked
+	// in their place: it has no more than 500 of these requests a second. What goes to
+	// the Pods themselves costs nobody else.
+	proxyCost = 2 * time.Millisecond
+
 	retryPause = time.Second     // before the next list, when a watch ended
 	checkPause = 5 * time.Second // between two looks at the Secret itself
 
@@ -61,7 +66,7 @@ type Result struct {
 // waiter is one Wait. Its fields belong to the goroutine of run.
 type waiter struct {
 	Options
-	cluster *cluster
+	query   kubeapi.Query // of the Pods
 	tally   *tally
 	began   time.Time
 	asking  int
@@ -77,10 +82,11 @@ type waiter struct {
 // version. ErrNotDone is in its error when ctx ends before that, or when it cannot
 // become true any more. The Result has each Pod and its reason.
 func Wait(ctx context.Context, o Options) (Result, error) {
-	w := &waiter{Options: o, cluster: newCluster(o), began: time.Now(), updates: make(chan func())}
-	version, err := w.cluster.version(ctx)
+	query := kubeapi.Query{Kind: "Pod", Namespace: o.Namespace, Selector: o.Selector}
+	w := &waiter{Options: o, query: query, began: time.Now(), updates: make(chan func())}
+	version, err := w.version(ctx)
 	if err != nil {
-		return Result{Version: Version{Secret: o.Secret}}, fmt.Errorf("%w: %w", ErrNotDone, err)
+		return Result{Version: version}, fmt.Errorf("%w: %w", ErrNotDone, err)
 	}
 	w.tally, w.checked = newTally(version, o.IgnoreOthers, o.SignalGrace), time.Now()
 	ctx, cancel := context.WithCancel(ctx)
@@ -116,7 +122,7 @@ func (w *waiter) run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			if len(w.tally.states()) == 0 {
+			if len(w.tally.pods) == 0 {
 				return fmt.Errorf("%w in time: no Pod of %q runs with secret-sync", ErrNotDone, w.Selector)
 			}
 			return fmt.Errorf("%w in time", ErrNotDone)
@@ -132,7 +138,7 @@ func (w *waiter) ask(ctx context.Context, now time.Time) {
 	for _, p := range w.tally.due(now, maxAsking-w.asking) {
 		w.asking++
 		go func() {
-			document, err := w.cluster.ask(ctx, p)
+			document, err := w.Options.ask(ctx, p)
 			w.update(ctx, func() {
 				w.asking--
 				w.tally.answer(p.Metadata.UID, document, err, time.Now(), w.pause())
@@ -142,7 +148,11 @@ func (w *waiter) ask(ctx context.Context, now time.Time) {
 }
 
 func (w *waiter) pause() time.Duration {
-	return min(max(time.Since(w.began)/32, minPause), maxPause)
+	pause := min(max(time.Since(w.began)/32, minPause), maxPause)
+	if !w.Direct {
+		pause = max(pause, time.Duration(len(w.tally.pods))*proxyCost)
+	}
+	return pause
 }
 
 func (w *waiter) update(ctx context.Context, update func()) {
@@ -158,11 +168,17 @@ func (w *waiter) update(ctx context.Context, update func()) {
 // the cluster was restored from a backup, nobody knows which password is the old
 // one.
 func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
-	pods, _, err := w.cluster.pods(ctx)
+	pods, _, err := kubeapi.List[pod](ctx, w.API, w.query)
 	if w.note(err) || !w.tally.confirm(pods, time.Now()) {
 		return false, nil
 	}
-	now, err := w.cluster.version(ctx)
+	return w.unchanged(ctx)
+}
+
+// unchanged reads the Secret. The error tells why there will be no yes.
+func (w *waiter) unchanged(ctx context.Context) (bool, error) {
+	w.checked = time.Now()
+	now, err := w.version(ctx)
 	if w.note(err) {
 		return false, nil
 	}
@@ -173,12 +189,8 @@ func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
 // with the reason. From time to time it looks at the Secret itself for that.
 func (w *waiter) hopeless(ctx context.Context) error {
 	if time.Since(w.checked) >= checkPause {
-		w.checked = time.Now()
-		now, err := w.cluster.version(ctx)
-		if !w.note(err) {
-			if err := w.tally.version.changedTo(now); err != nil {
-				return err
-			}
+		if _, err := w.unchanged(ctx); err != nil {
+			return err
 		}
 	}
 	if name := w.tally.stranger(); name != "" {
@@ -217,12 +229,12 @@ func (w *waiter) follow(ctx context.Context) {
 }
 
 func (w *waiter) listAndWatch(ctx context.Context) error {
-	pods, resourceVersion, err := w.cluster.pods(ctx)
+	pods, resourceVersion, err := kubeapi.List[pod](ctx, w.API, w.query)
 	if err != nil {
 		return err
 	}
 	w.update(ctx, func() { w.note(nil); w.tally.list(pods) })
-	events, err := kubeapi.Watch[pod](ctx, w.API, w.cluster.query, resourceVersion)
+	events, err := kubeapi.Watch[pod](ctx, w.API, w.query, resourceVersion)
 	if err != nil {
 		return err
 	}

@@ -32,18 +32,17 @@ type tally struct {
 	ignoreOthers bool
 	grace        time.Duration
 
-	pods       map[string]*candidate // by UID
+	pods       map[string]*candidate // those that count, by UID
 	graceUntil time.Time
 }
 
 // candidate is one Pod.
 type candidate struct {
-	pod    pod
-	role   role
-	done   bool
-	reason string // why it is not, as of the last answer
-	asking bool
-	next   time.Time // not to be asked before
+	PodState // as of the last answer
+	pod      pod
+	role     role
+	asking   bool
+	next     time.Time // not to be asked before
 }
 
 func newTally(v Version, ignoreOthers bool, grace time.Duration) *tally {
@@ -64,12 +63,15 @@ func (t *tally) list(pods []pod) {
 
 // put takes the new state of one Pod.
 func (t *tally) put(p pod) {
-	c := t.pods[p.Metadata.UID]
-	if c == nil {
-		c = &candidate{reason: "it has not answered yet"}
-		t.pods[p.Metadata.UID] = c
+	uid, role := p.Metadata.UID, p.role()
+	if role == absent || role == stranger && t.ignoreOthers {
+		delete(t.pods, uid)
+		return
 	}
-	c.pod, c.role = p, p.role()
+	if t.pods[uid] == nil {
+		t.pods[uid] = &candidate{PodState: PodState{Name: p.Metadata.Name, UID: uid, Reason: "it has not answered yet"}}
+	}
+	t.pods[uid].pod, t.pods[uid].role = p, role
 }
 
 // apply takes an event of the watch. Deleted is a Pod that is gone, or does not match
@@ -88,12 +90,12 @@ func (t *tally) apply(e kubeapi.Event[pod]) {
 func (t *tally) due(now time.Time, most int) (pods []pod) {
 	var due []*candidate
 	for _, c := range t.pods {
-		if c.role == sidecar && !c.done && !c.asking && !now.Before(c.next) {
+		if c.role == sidecar && !c.Done && !c.asking && !now.Before(c.next) {
 			due = append(due, c)
 		}
 	}
 	slices.SortFunc(due, func(a, b *candidate) int {
-		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.pod.Metadata.Name, b.pod.Metadata.Name))
+		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.Name, b.Name))
 	})
 	for _, c := range due[:min(most, len(due))] {
 		c.asking = true
@@ -110,9 +112,9 @@ func (t *tally) answer(uid string, d *status.Document, err error, now time.Time,
 		return // gone meanwhile
 	}
 	c.asking, c.next = false, now.Add(pause)
-	c.reason = t.missing(c, d, err)
-	c.done = c.reason == ""
-	if c.done && signalled(d) {
+	c.Reason = t.missing(c, d, err)
+	c.Done = c.Reason == ""
+	if c.Done && signalled(d) {
 		t.graceUntil = now.Add(t.grace)
 	}
 }
@@ -121,7 +123,7 @@ func (t *tally) missing(c *candidate, d *status.Document, err error) string {
 	switch {
 	case err != nil:
 		return err.Error()
-	case d.Pod != "" && d.Pod != c.pod.Metadata.Name:
+	case d.Pod != "" && d.Pod != c.Name:
 		return fmt.Sprintf("Pod %q answers at its address", d.Pod)
 	}
 	return t.version.missingIn(d)
@@ -130,20 +132,12 @@ func (t *tally) missing(c *candidate, d *status.Document, err error) string {
 // complete reports whether all that count are done, as far as is known. No Pod at
 // all is not a yes: the selector may be wrong.
 func (t *tally) complete() bool {
-	done := 0
 	for _, c := range t.pods {
-		if t.counts(c) {
-			if !c.done {
-				return false
-			}
-			done++
+		if !c.Done {
+			return false
 		}
 	}
-	return done > 0
-}
-
-func (t *tally) counts(c *candidate) bool {
-	return c.role == sidecar || c.role == stranger && !t.ignoreOthers
+	return len(t.pods) > 0
 }
 
 // graceLeft is for how much longer a signal may be under way in an app.
@@ -159,30 +153,22 @@ func (t *tally) confirm(pods []pod, now time.Time) bool {
 // stranger names a Pod that runs for good without the sidecar, "" if there is
 // none. It never becomes done, unlike one that is being deleted.
 func (t *tally) stranger() string {
-	if t.ignoreOthers {
-		return ""
-	}
-	first := ""
 	for _, c := range t.pods {
-		name := c.pod.Metadata.Name
-		if c.role == stranger && c.pod.Metadata.DeletionTimestamp == "" && (first == "" || name < first) {
-			first = name
+		if c.role == stranger && c.pod.Metadata.DeletionTimestamp == "" {
+			return c.Name
 		}
 	}
-	return first
+	return ""
 }
 
 // states lists the Pods that count, by name.
 func (t *tally) states() (all []PodState) {
-	for uid, c := range t.pods {
-		if !t.counts(c) {
-			continue
-		}
-		s := PodState{Name: c.pod.Metadata.Name, UID: uid, Done: c.done, Reason: c.reason}
+	for _, c := range t.pods {
+		s := c.PodState
 		if c.role == stranger {
 			s.Reason = "it has no container of secret-sync"
 		}
-		if c.pod.Metadata.DeletionTimestamp != "" && !c.done {
+		if c.pod.Metadata.DeletionTimestamp != "" && !s.Done {
 			s.Reason += " (it is being deleted)"
 		}
 		all = append(all, s)

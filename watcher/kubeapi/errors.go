@@ -51,7 +51,7 @@ func (r request) failed(err error) *Error {
 		e.Kind, e.Text = "token", oneLine(err.Error())
 		e.Advice = "see that the token of the ServiceAccount is mounted in this container and can be read"
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Text = "the API server does not answer"
+		e.Text = "the server does not answer"
 	case strings.Contains(e.Text, "malformed"): // net/http quotes what it read
 		e.Text = "the answer is not HTTP"
 	case strings.Contains(e.Text, "x509:"), strings.Contains(e.Text, "tls:"), strings.Contains(e.Text, "HTTP response to HTTPS"):

@@ -79,10 +79,8 @@ func List[T any](ctx context.Context, c *Client, q Query) (items []T, resourceVe
 	}
 	var list struct {
 		Header
-		Metadata struct {
-			ResourceVersion string `json:"resourceVersion"`
-		} `json:"metadata"`
-		Items []T `json:"items"`
+		Metadata metav1.ListMeta `json:"metadata"`
+		Items    []T             `json:"items"`
 	}
 	if json.Unmarshal(body, &list) != nil || !list.Is(q.Kind+"List") || list.Metadata.ResourceVersion == "" {
 		return nil, "", r.garbage(answer)
