@@ -7,9 +7,9 @@ import (
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
-// upAfter is how long a watch that had an error must be without one to be up
-// again, counted from its list. Without this a watch that is opened and ends at once would be up and
-// down with each attempt.
+// upAfter is how long after its list a watch that had an error must be without one to
+// be up again. Otherwise a watch that is opened and ends at once would be up and down
+// with each attempt.
 const upAfter = 2 * time.Second
 
 // health is whether a watch works. Changes of that are logged, not attempts.
@@ -21,21 +21,12 @@ type health struct {
 	since   time.Time      // of the first of these
 }
 
-// opened notes that a watch was opened. It is up at once if there was no error.
-func (w *watch) opened(attempt context.Context) {
-	w.mu.Lock()
-	failed := w.err != nil
-	w.mu.Unlock()
-	if !failed {
-		w.setUp(attempt)
-	}
-}
-
-// setUp makes the watch up, unless the attempt has ended meanwhile.
-func (w *watch) setUp(attempt context.Context) {
+// setUp makes the watch up, unless the attempt has ended meanwhile. After an error
+// the watch has to have lasted for upAfter.
+func (w *watch) setUp(attempt context.Context, lasted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.up || attempt.Err() != nil {
+	if w.up || attempt.Err() != nil || w.err != nil && !lasted {
 		return
 	}
 	if w.logged != nil {

@@ -79,8 +79,9 @@ func (w *watch) apply(e event) {
 	switch e.Type {
 	case apiwatch.Bookmark:
 	case apiwatch.Deleted: // also: it left the selector, with labels that may not match
-		if _, changed = w.secrets[e.Object.Name]; changed && e.Object.Namespace == w.Namespace {
+		if _, known := w.secrets[e.Object.Name]; known && e.Object.Namespace == w.Namespace {
 			delete(w.secrets, e.Object.Name)
+			changed = true
 		}
 	default:
 		changed = w.keep(w.secrets, &e.Object)

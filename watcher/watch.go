@@ -134,12 +134,12 @@ func (w *watch) follow(ctx context.Context) error {
 	}
 	w.listed = time.Now()
 	w.replace(items)
-	defer time.AfterFunc(upAfter, func() { w.setUp(ctx) }).Stop()
+	defer time.AfterFunc(upAfter, func() { w.setUp(ctx, true) }).Stop()
 	stale := time.AfterFunc(staleAfter, cancel)
 	defer stale.Stop()
 	news, err := w.source.Watch(ctx, w.Query, version)
 	if err == nil {
-		w.opened(ctx)
+		w.setUp(ctx, false)
 		err = w.receive(news, version, stale)
 	}
 	if ctx.Err() != nil {
