@@ -48,7 +48,7 @@ func (a *app) status() *status.Document {
 }
 
 // statusOfVolume is what the volume alone says. Whether a Secret still exists is
-// not in it; one that has files counts as present.
+// not in it: a Secret that has files counts as present.
 func statusOfVolume(v writer.State) *status.Document {
 	d := &status.Document{
 		Format: status.Format, Generation: v.Generation, Complete: v.Complete,

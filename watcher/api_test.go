@@ -24,16 +24,16 @@ import (
 // canary is in each value; no log may have it.
 const canary = "CANARY-"
 
-// api is an API server that has nothing but Secrets, and says what it is told
-// to say. It speaks JSON over HTTP/2 and TLS.
+// api is an API server that has nothing but Secrets, and faults that a test sets. It
+// speaks JSON over HTTP/2 and TLS.
 type api struct {
 	*httptest.Server
 	mu       sync.Mutex
 	version  int
 	secrets  map[string]*corev1.Secret
 	history  []change
-	more     chan struct{} // closed and made anew when history grows
-	kick     chan struct{} // closed and made anew to end all watches
+	more     chan struct{} // closed and replaced when history grows
+	kick     chan struct{} // closed and replaced to end all watches
 	answer   func(w http.ResponseWriter, r *http.Request) bool
 	requests []string // "list" and "watch", each with its query
 }

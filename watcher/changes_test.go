@@ -96,8 +96,8 @@ func TestRecreatedIsAChange(t *testing.T) {
 	}
 }
 
-// TestLabelsAloneAreNoChange: the version moves on, nobody is told. Nor is a
-// new list that says the same a change.
+// TestLabelsAloneAreNoChange: the version moves on, without a poke. Nor is a new list
+// with the same in it a change.
 func TestLabelsAloneAreNoChange(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -162,8 +162,8 @@ func TestLargeSecret(t *testing.T) {
 	}
 }
 
-// TestStrangers: what was not asked for is not taken, and said once.
-func TestStrangers(t *testing.T) {
+// TestNotAskedFor: what was not asked for is not taken, and logged once.
+func TestNotAskedFor(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)

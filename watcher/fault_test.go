@@ -26,7 +26,7 @@ func body(contentType, text string) answer {
 	}
 }
 
-// then is a watch that is opened, says something, and stays open.
+// then is a watch that is opened, has one event, and stays open.
 func then(text string) answer {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "application/json")
@@ -77,7 +77,7 @@ var faults = []struct {
 		lists: true, want: []string{"it broke"}},
 	{name: "503", answer: withRetryAfter(status(503, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down")), want: []string{"shutting down"}},
 	{name: "502 of a proxy", want: []string{"HTTP 502 Bad Gateway"}, answer: func(w http.ResponseWriter, r *http.Request) bool {
-		http.Error(w, "upstream said "+canary, http.StatusBadGateway)
+		http.Error(w, "upstream: "+canary, http.StatusBadGateway)
 		return true
 	}},
 	{name: "HTML", answer: body("text/html", "<html>log in "+canary), want: []string{"text/html", "proxy"}},

@@ -16,9 +16,9 @@ import (
 // object is a Secret as the API server sends it, without what is not used here:
 // annotations and managed fields can be larger than the data.
 //
-// k8s.io/api/core/v1 has one, too, but it registers the types of its whole group,
-// so that the linker keeps every method of each: 3.2 MB of the binary, and 1 MB
-// of memory. The tests compare the two.
+// k8s.io/api/core/v1 has such a type, too, but registers those of its whole group, so
+// that the linker keeps every method of each: 3.2 MB of the binary, and 1 MB of
+// memory. The tests compare the two.
 type object struct {
 	kubeapi.Header
 	metadata `json:"metadata"`
@@ -113,7 +113,7 @@ func (w *watch) keep(old map[string]Secret, s *object) (changed bool) {
 	return changed
 }
 
-// warn warns, once, of an object that was not asked for.
+// warn logs, once, an object that was not asked for.
 func (w *watch) warn(s *object) {
 	if !w.warned {
 		w.warned = true

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// settleAtMost is how many times the settle time a poke waits at most when the
-// changes do not cease.
+// settleAtMost is how many times the settle time a poke waits at most while there
+// are more and more changes.
 const settleAtMost = 10
 
 // poker is a channel with room for one poke, which stands for all that come before

@@ -155,7 +155,7 @@ func TestPace(t *testing.T) {
 		}}, 9, 9, true, 0},
 		{"no bookmarks", script{}, 20, 21, true, 0},
 		{"bookmarks", script{onOpen: bookmarks(1)}, 1, 1, true, 0},
-		{"bookmarks that say nothing new", script{onOpen: bookmarks(0)}, 20, 21, true, 0},
+		{"bookmarks without a new version", script{onOpen: bookmarks(0)}, 20, 21, true, 0},
 		{"never opened", script{onOpen: func(ctx context.Context, _ *apiwatch.RaceFreeFakeWatcher) error { <-ctx.Done(); return refused }}, 20, 21, true, 0},
 		{"asks for a second", script{onList: func() error { return &kubeapi.Error{Kind: "429", RetryAfter: time.Second} }}, 360, 730, false, 1},
 		{"asks for an hour", script{onList: func() error { return &kubeapi.Error{Kind: "503", RetryAfter: time.Hour} }}, 360, 361, false, 1},
@@ -357,7 +357,7 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// TestChangedHasRoomForOne: it does not queue, and nobody waits for a reader.
+// TestChangedHasRoomForOne: it does not queue, and waits for no reader.
 func TestChangedHasRoomForOne(t *testing.T) {
 	p := newPoker()
 	for range 5 {

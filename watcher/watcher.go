@@ -2,7 +2,7 @@
 // has, and notifies its user of changes.
 //
 // What it promises: the Snapshot is never older than the last consistent read.
-// Every watch begins with a quorum list. It begins anew when it ended for any
+// Every watch begins with a quorum list. It starts again when it ended for any
 // reason, when nothing new came for three minutes, and at Reread. The answer of
 // such a list is the truth, also when its versions are lower than known ones:
 // that is what a cluster restored from a backup looks like.
@@ -31,8 +31,7 @@ import (
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
-// firstWait is how long the other watches wait for the first one at most. An
-// API server that needs longer is one not to open a hundred connections to.
+// firstWait is how long the other watches wait for the first one at most.
 const firstWait = 3 * time.Second
 
 // Options are what a Watcher is made from.
@@ -126,7 +125,7 @@ func waitForFirst(ctx context.Context, first *watch) {
 	}
 }
 
-// Reread makes every watch begin anew with a consistent read at once, also one
+// Reread makes every watch start again with a consistent read at once, also a watch
 // that waits after an error. It does not wait for the answers.
 func (w *Watcher) Reread() {
 	w.mu.Lock()
@@ -138,7 +137,7 @@ func (w *Watcher) Reread() {
 
 // Changed is poked when something in the Snapshot changed: data, uid, which
 // Secrets there are, or that a watch has its first answer. It has room for one
-// poke and does not queue: who is poked looks at the whole Snapshot.
+// poke and does not queue: whoever is poked looks at the whole Snapshot.
 func (w *Watcher) Changed() <-chan struct{} { return w.settled }
 
 // Snapshot is what is known now. It is not held back by Settle.

@@ -45,7 +45,7 @@ type world struct {
 	answers []inflight
 	tally   *tally
 	now     time.Time
-	said    bool // a yes
+	yes     bool
 }
 
 const goal = 2
@@ -163,7 +163,7 @@ func (w world) steps() map[string]func(*world) {
 		steps["grace"] = func(w *world) { w.now = w.now.Add(time.Hour) }
 	}
 	if w.tally.complete() && w.tally.graceLeft(w.now) == 0 {
-		steps["confirm"] = func(w *world) { w.said = w.tally.confirm(w.list(), w.now) }
+		steps["confirm"] = func(w *world) { w.yes = w.tally.confirm(w.list(), w.now) }
 	}
 	return steps
 }
@@ -220,7 +220,7 @@ func TestNeverTooEarly(t *testing.T) {
 			for name, step := range w.steps() {
 				to := w.clone()
 				step(&to)
-				if to.said {
+				if to.yes {
 					yes++
 					if uid := to.tooEarly(); uid != "" {
 						t.Fatalf("yes, but the app of Pod %s may use an older version: %s, %s", uid, path, name)

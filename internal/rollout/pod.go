@@ -70,9 +70,9 @@ type containerState struct {
 type role int
 
 const (
-	absent   role = iota // it uses no Secret, or reads it only when it starts
-	sidecar              // it is asked
-	stranger             // it may use the Secret, and nobody can be asked
+	absent    role = iota // it uses no Secret, or reads it only when it starts
+	sidecar               // it is asked
+	noSidecar             // it may use the Secret, and there is no one to ask
 )
 
 // role reports how the Pod counts. One with the sidecar counts from the first start
@@ -88,7 +88,7 @@ func (p *pod) role() role {
 	case c == nil && p.Status.Phase == "Pending":
 		return absent
 	case c == nil:
-		return stranger
+		return noSidecar
 	case p.started(c.Name):
 		return sidecar
 	}

@@ -24,14 +24,14 @@ const (
 	maxAsking = 64 // Pods at once; an API server allows 100 streams a connection
 
 	// A Pod that is not done is asked again after 1/32 of the time that has
-	// passed, within these bounds: at first often, so that the yes comes soon
-	// after the last notification, and of one that hangs seldom.
+	// passed, within these bounds: often at first, so that the yes comes soon
+	// after the last notification, and seldom when a Pod hangs.
 	minPause = 20 * time.Millisecond
 	maxPause = 2 * time.Second
 
 	// proxyCost times the number of Pods is a pause, too, when the API server is asked
 	// in their place: it has no more than 500 of these requests a second. What goes to
-	// the Pods themselves costs nobody else.
+	// the Pods themselves costs no one else.
 	proxyCost = 2 * time.Millisecond
 
 	retryPause = time.Second     // before the next list, when a watch ended
@@ -43,7 +43,7 @@ const (
 // ErrNotDone is in the error of a Wait that ends without a yes.
 var ErrNotDone = errors.New("not every Pod is on the present version")
 
-// Options say what to wait for.
+// Options are what a Wait needs.
 type Options struct {
 	API          *kubeapi.Client
 	Namespace    string
@@ -165,7 +165,7 @@ func (w *waiter) update(ctx context.Context, update func()) {
 // confirm makes the last reads before a yes. The list of Pods comes after the last
 // answer and finds Pods that appeared meanwhile. The Secret is read again because
 // versions count only within one object and one history: after it was recreated, or
-// the cluster was restored from a backup, nobody knows which password is the old
+// the cluster was restored from a backup, it is not known which password is the old
 // one.
 func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
 	pods, _, err := kubeapi.List[pod](ctx, w.API, w.query)
@@ -175,7 +175,7 @@ func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
 	return w.unchanged(ctx)
 }
 
-// unchanged reads the Secret. The error tells why there will be no yes.
+// unchanged reads the Secret. An error is why there will be no yes.
 func (w *waiter) unchanged(ctx context.Context) (bool, error) {
 	w.checked = time.Now()
 	now, err := w.version(ctx)
@@ -193,7 +193,7 @@ func (w *waiter) hopeless(ctx context.Context) error {
 			return err
 		}
 	}
-	if name := w.tally.stranger(); name != "" {
+	if name := w.tally.withoutSidecar(); name != "" {
 		return fmt.Errorf("%w: Pod %q runs without secret-sync (--ignore-others leaves such Pods out)", ErrNotDone, name)
 	}
 	if w.denied > 1 {
@@ -203,7 +203,7 @@ func (w *waiter) hopeless(ctx context.Context) error {
 }
 
 // note keeps the error of a request for Pods or the Secret, and reports whether
-// there is one.
+// there was an error.
 func (w *waiter) note(err error) bool {
 	if err == nil {
 		w.problem, w.denied = "", 0

@@ -49,7 +49,7 @@ func newTally(v Version, ignoreOthers bool, grace time.Duration) *tally {
 	return &tally{version: v, ignoreOthers: ignoreOthers, grace: grace, pods: map[string]*candidate{}}
 }
 
-// list takes a list of all Pods: one that is not in it is gone.
+// list takes a list of all Pods: a Pod that is not in it is gone.
 func (t *tally) list(pods []pod) {
 	before := t.pods
 	t.pods = make(map[string]*candidate, len(pods))
@@ -64,7 +64,7 @@ func (t *tally) list(pods []pod) {
 // put takes the new state of one Pod.
 func (t *tally) put(p pod) {
 	uid, role := p.Metadata.UID, p.role()
-	if role == absent || role == stranger && t.ignoreOthers {
+	if role == absent || role == noSidecar && t.ignoreOthers {
 		delete(t.pods, uid)
 		return
 	}
@@ -150,11 +150,11 @@ func (t *tally) confirm(pods []pod, now time.Time) bool {
 	return t.complete() && t.graceLeft(now) == 0
 }
 
-// stranger names a Pod that runs for good without the sidecar, "" if there is
-// none. It never becomes done, unlike one that is being deleted.
-func (t *tally) stranger() string {
+// withoutSidecar names a Pod that runs for good without the sidecar, "" if there is
+// none. It never becomes done, unlike a Pod that is being deleted.
+func (t *tally) withoutSidecar() string {
 	for _, c := range t.pods {
-		if c.role == stranger && c.pod.Metadata.DeletionTimestamp == "" {
+		if c.role == noSidecar && c.pod.Metadata.DeletionTimestamp == "" {
 			return c.Name
 		}
 	}
@@ -165,7 +165,7 @@ func (t *tally) stranger() string {
 func (t *tally) states() (all []PodState) {
 	for _, c := range t.pods {
 		s := c.PodState
-		if c.role == stranger {
+		if c.role == noSidecar {
 			s.Reason = "it has no container of secret-sync"
 		}
 		if c.pod.Metadata.DeletionTimestamp != "" && !s.Done {

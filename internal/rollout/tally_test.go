@@ -38,12 +38,12 @@ func TestStranger(t *testing.T) {
 		if got := tally.complete(); got != ignore {
 			t.Errorf("ignoring others is %v: complete is %v", ignore, got)
 		}
-		if got := tally.stranger() != ""; got == ignore {
-			t.Errorf("ignoring others is %v: got stranger %q", ignore, tally.stranger())
+		if got := tally.withoutSidecar() != ""; got == ignore {
+			t.Errorf("ignoring others is %v: got %q without the sidecar", ignore, tally.withoutSidecar())
 		}
 	}
 	other.Metadata.DeletionTimestamp = "now" // it will be gone
-	if tally := newTestTally(false, other, good); tally.stranger() != "" || tally.complete() {
+	if tally := newTestTally(false, other, good); tally.withoutSidecar() != "" || tally.complete() {
 		t.Error("a Pod that is being deleted: want to wait for its end")
 	}
 }

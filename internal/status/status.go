@@ -42,12 +42,12 @@ type Document struct {
 
 // Secret is one Secret that is watched, or that has files in the volume.
 type Secret struct {
-	// Present reports whether the API server has it, as far as the last answer
-	// says. Files of one that is gone may stay.
+	// Present reports whether the API server has it, by its last answer. Files of a
+	// Secret that is gone may stay.
 	Present bool   `json:"present"`
 	UID     string `json:"uid"`
-	// ResourceVersion is the newest one that was seen and dealt with: its files
-	// are in the volume, or it was refused. It grows also when nothing had to be
+	// ResourceVersion is the newest that was seen and dealt with: its files are in
+	// the volume, or it was refused. It grows also when nothing had to be
 	// written.
 	ResourceVersion string `json:"resourceVersion"`
 	// Generation is the one since which the Secret's files are as they are, 0
@@ -102,7 +102,7 @@ func Fetch(ctx context.Context, address string) ([]byte, error) {
 var ErrFormat = errors.New("not a status document of format 1")
 
 // Parse reads a document. It refuses another format, because a field that it
-// does not know could be the one that says no.
+// does not know could be what makes it a no.
 func Parse(data []byte) (*Document, error) {
 	var d Document
 	if err := json.Unmarshal(data, &d); err != nil {

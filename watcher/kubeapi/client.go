@@ -3,8 +3,8 @@
 //
 // What it promises: a list is a consistent read. A dead connection is noticed
 // within 20 seconds, and Close breaks every connection. Every error is an *Error:
-// it tells what is wrong and what to do, and quotes nothing from a body that could
-// not be decoded, because that may hold a Secret.
+// it reports what is wrong and what to do, and quotes nothing from a body that could
+// not be decoded, because a Secret may be in it.
 //
 // It makes one attempt per call, and throttles nothing: a hundred watches start at
 // once. It must not know what is done with the Secrets, when to try again, or what

@@ -24,7 +24,7 @@ const KindTLS, KindUnauthorized, KindForbidden = "tls", "401", "403"
 
 // Error returns why a request failed, in words that are safe to log.
 type Error struct {
-	Kind           string // the same for as long as there is nothing new to tell
+	Kind           string // the same for as long as there is nothing new to log
 	Verb, Resource string // of the request
 	Text           string // what is wrong
 	Advice         string // what to do about it
@@ -114,7 +114,7 @@ func adviceFor(code int) string {
 	case http.StatusNotFound:
 		return "see that the namespace exists and that the address is that of an API server"
 	case http.StatusGone:
-		return "nothing: it is read anew"
+		return "nothing: the Secrets are listed again"
 	case http.StatusTooManyRequests:
 		return "nothing: it is tried again when the API server asks for it; it is overloaded"
 	}

@@ -30,7 +30,7 @@ const (
 // server checks permissions only when a watch opens.
 const minWatchTime = 5 * time.Minute
 
-// Query tells which objects of a namespace are asked for.
+// Query selects objects of a namespace.
 type Query struct {
 	Kind      string // Secret, Pod
 	Namespace string
@@ -38,7 +38,7 @@ type Query struct {
 	Selector  string // of labels
 }
 
-// request asks for what the query tells. No resourceVersion makes a list a quorum
+// request asks for what the query selects. No resourceVersion makes a list a quorum
 // read: with "0" any API server may answer from a cache of any age. And no limit: a
 // second page could expire.
 func (q Query) request(verb string) request {
@@ -56,8 +56,8 @@ type Header struct {
 	Kind       string `json:"kind"`
 }
 
-// Is reports whether an object names that kind. One that does not was not given by
-// an API server: "{}" would be an empty list, which says that a Secret was deleted.
+// Is reports whether an object names that kind. An API server always does: without
+// this, "{}" would be an empty list, and the Secret deleted.
 func (h Header) Is(kind string) bool { return h.APIVersion == "v1" && h.Kind == kind }
 
 // List makes a consistent read of objects, decoded into T.

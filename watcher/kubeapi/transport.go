@@ -27,8 +27,8 @@ type transport struct {
 }
 
 // newTransport does what rest.HTTPClientFor does, with these differences:
-//   - Its connections can be broken, and nobody else has them. client-go shares
-//     and keeps transports by their configuration.
+//   - Its connections are not shared, and can be broken. client-go shares and
+//     keeps transports by their configuration.
 //   - Dead connections are found after 15 s, not 45.
 //   - Files are read again when the server refuses what was in them (Renew), not
 //     on a timer.
