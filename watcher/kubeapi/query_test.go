@@ -88,6 +88,30 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestList: what is not a whole list of that kind is not an empty one.
+func TestList(t *testing.T) {
+	const list = `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{},{}]}`
+	for _, c := range []struct {
+		name, contentType, body string
+		items                   int // 0: an error
+	}{
+		{"a list", "application/json; charset=utf-8", list, 2},
+		{"a list without a type", "", list, 2},
+		{"of protobuf", "application/vnd.kubernetes.protobuf", list, 0},
+		{"of another kind", JSON, strings.Replace(list, "Secret", "Pod", 1), 0},
+		{"a Secret", JSON, strings.Replace(list, "SecretList", "Secret", 1), 0},
+		{"without a kind", JSON, strings.Replace(list, "SecretList", "", 1), 0},
+		{"without a version", JSON, strings.Replace(list, "7", "", 1), 0},
+		{"half of it", JSON, list[:len(list)/2], 0},
+		{"nothing", JSON, "", 0},
+	} {
+		items, version, err := List[thing](t.Context(), answering(200, c.contentType, []byte(c.body)), secrets)
+		if len(items) != c.items || (err == nil) != (c.items > 0) || (version == "7") != (c.items > 0) {
+			t.Errorf("%s: got %d items, version %q and %v, want %d items", c.name, len(items), version, err, c.items)
+		}
+	}
+}
+
 // FuzzAnswer: whatever a server answers, an error quotes nothing of it, but the
 // message of a Status.
 func FuzzAnswer(f *testing.F) {
