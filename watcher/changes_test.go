@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 )
 
 // TestChanges follows one named Secret and a selector through what happens to
@@ -207,6 +208,20 @@ func TestListWithoutItIsAChange(t *testing.T) {
 		w.replace(step.items)
 		if pokes != step.pokes {
 			t.Errorf("list %d: got %d pokes, want %d", i, pokes, step.pokes)
+		}
+	}
+}
+
+// TestDeletedElsewhere: the event of another namespace's Secret of that name does not
+// delete ours.
+func TestDeletedElsewhere(t *testing.T) {
+	pokes := 0
+	w := newWatch(oneName("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "db"}}})
+	for _, namespace := range []string{"elsewhere", "ns"} {
+		w.apply(event{Type: apiwatch.Deleted, Object: object{metadata: metadata{Namespace: namespace, Name: "db"}}})
+		if got, want := len(w.secrets) == 0, namespace == "ns"; got != want || want != (pokes == 2) {
+			t.Errorf("an event of namespace %q: deleted: got %v, want %v; %d pokes", namespace, got, want, pokes)
 		}
 	}
 }

@@ -274,6 +274,22 @@ func TestForbiddenAtFirst(t *testing.T) {
 	}
 }
 
+// TestNotUpAfterItsEnd: the timer of an attempt may fire while the attempt ends.
+func TestNotUpAfterItsEnd(t *testing.T) {
+	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
+	attempt, end := context.WithCancel(t.Context())
+	end()
+	w.failed(&kubeapi.Error{Kind: "500"})
+	w.setUp(attempt, true)
+	if w.isUp() {
+		t.Error("an attempt that has ended made the watch up")
+	}
+	w.setUp(t.Context(), true)
+	if !w.isUp() {
+		t.Error("it is not up")
+	}
+}
+
 // TestReread: a new list begins at once, from a watch that is open, from one
 // that waits for its answer, and from the pause after an error.
 func TestReread(t *testing.T) {

@@ -34,8 +34,9 @@ const (
 	// the Pods themselves costs no one else.
 	proxyCost = 2 * time.Millisecond
 
-	retryPause = time.Second     // before the next list, when a watch ended
-	checkPause = 5 * time.Second // between two looks at the Secret itself
+	retryPause  = time.Second      // before the next list, when a watch ended
+	checkPause  = 5 * time.Second  // between two looks at the Secret itself
+	readTimeout = 30 * time.Second // of such a look
 
 	progressInterval = 200 * time.Millisecond
 )

@@ -15,8 +15,6 @@ import (
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
-const readTimeout = 30 * time.Second
-
 // Version is one state of a Secret in the API server.
 type Version struct {
 	Secret          string `json:"secret"`

@@ -86,7 +86,9 @@ func (c *Client) sendForJSON(ctx context.Context, r request) (*http.Response, er
 }
 
 // send returns a good answer, whose body is to be closed. It follows no redirect,
-// which would take the token elsewhere.
+// which would take the token elsewhere. The REST client of client-go would hide the
+// body's type and errors, which took a recorder of 25 lines, and needs a scheme:
+// 0.2 MB of the binary.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	target, method := c.server.JoinPath(r.path), http.MethodGet
 	target.RawQuery = r.params.Encode()

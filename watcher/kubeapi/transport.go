@@ -33,7 +33,7 @@ type transport struct {
 //   - Files are read again when the server refuses what was in them (Renew), not
 //     on a timer.
 //   - HTTP/2 is that of net/http. That of golang.org/x/net adds 0.5 MB to the
-//     binary.
+//     binary, and would save 32 lines here.
 //
 // cfg.Transport is not used.
 func newTransport(cfg *rest.Config) (*transport, error) {
