@@ -30,8 +30,8 @@ const (
 	maxPause = 2 * time.Second
 
 	// proxyCost times the number of Pods is a pause, too, when the API server is asked
-	// in their place: it has no more than 500 of these requests a second. What goes to
-	// the Pods themselves costs no one else.
+	// in their place: after the first round, 500 requests a second. What goes to the
+	// Pods themselves costs no one else.
 	proxyCost = 2 * time.Millisecond
 
 	retryPause  = time.Second      // before the next list, when a watch ended
