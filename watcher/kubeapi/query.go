@@ -91,7 +91,7 @@ func List[T any](ctx context.Context, c *Client, q Query) (items []T, resourceVe
 // Event is one event of a watch. A bookmark's object has a resourceVersion only.
 //
 // It comes as JSON. Protobuf would have to be decoded by hand, in 140 lines, and would
-// save 9 µs of a small Secret and 6 ms of one of 900 KB, but no memory.
+// save 3 µs of a small Secret; 7 ms and 0.6 MB of memory of one of 900 KB.
 type Event[T any] struct {
 	Type   watch.EventType `json:"type"` // never watch.Error
 	Object T               `json:"object"`
