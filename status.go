@@ -1,13 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"time"
@@ -37,27 +37,18 @@ func (a *app) status() *status.Document {
 	d.Targets = []status.Target{}
 	for _, s := range a.notifier.Status() {
 		d.Targets = append(d.Targets, status.Target{
-			Name: s.Target, Notified: s.Notified, Pending: s.Pending, PendingSince: at(s.PendingSince),
+			Name: s.Target, Notified: s.Notified, Pending: s.Pending, PendingSince: s.PendingSince.UTC(),
 			Failures: s.Failures, Error: s.Error,
 		})
 	}
 	for _, s := range a.watcher.Status() {
-		d.Watches = append(d.Watches, status.Watch{Name: s.Watch, Up: s.Up, LastContact: at(s.LastContact)})
+		d.Watches = append(d.Watches, status.Watch{Name: s.Watch, Up: s.Up, LastContact: s.LastContact.UTC()})
 	}
 	return d
 }
 
-// at is a time of the document: nil for never.
-func at(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
 // statusOfVolume is what the volume alone says. Whether a Secret still exists is
-// not in it; one that has files counts as present.
+// not in it: a Secret that has files counts as present.
 func statusOfVolume(v writer.State) *status.Document {
 	d := &status.Document{
 		Format: status.Format, Generation: v.Generation, Complete: v.Complete,
@@ -113,15 +104,11 @@ func fetchStatus(addr string) (*status.Document, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1" // no look-up: an image from scratch may have no hosts file
 	}
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get("http://" + net.JoinHostPort(host, port) + "/status")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	document, err := status.Fetch(ctx, net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, fmt.Errorf("no answer from the sidecar's server: %w", err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	data, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the answer of the sidecar's server: %w", err)
-	}
-	return status.Parse(data)
+	return status.Parse(document)
 }

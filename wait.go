@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,25 +16,26 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/secret-sync/secret-sync/internal/rollout"
+	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // waitFlags are the arguments of `secret-sync wait`.
 type waitFlags struct {
-	secret, selector, namespace, format string
-	timeout, grace                      time.Duration
-	direct, ignoreOthers                bool
+	rollout.Options
+	format  string
+	timeout time.Duration
 }
 
 func parseWaitFlags(args []string) (f waitFlags, err error) {
 	flags := flag.NewFlagSet("wait", flag.ContinueOnError)
-	flags.StringVar(&f.secret, "secret", "", "`name` of the Secret whose present version all Pods must have")
-	flags.StringVar(&f.selector, "selector", "", "label `selector` of the Pods")
-	flags.StringVar(&f.namespace, "n", "", "`namespace`; else POD_NAMESPACE, else that of the kubeconfig or service account")
+	flags.StringVar(&f.Secret, "secret", "", "`name` of the Secret whose present version all Pods must have")
+	flags.StringVar(&f.Selector, "selector", "", "label `selector` of the Pods")
+	flags.StringVar(&f.Namespace, "n", "", "`namespace`; else POD_NAMESPACE, else that of the kubeconfig or service account")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "give up after this time")
-	flags.BoolVar(&f.direct, "direct", false, "ask the Pods at their addresses, not through the API server")
-	flags.DurationVar(&f.grace, "signal-grace", 5*time.Second, "wait this long after the last signal: it is delivered without an answer")
-	flags.BoolVar(&f.ignoreOthers, "ignore-others", false, "Pods without the sidecar do not count")
+	flags.BoolVar(&f.Direct, "direct", false, "ask the Pods at their addresses, not through the API server")
+	flags.DurationVar(&f.SignalGrace, "signal-grace", 5*time.Second, "wait this long after the last signal: it is delivered without an answer")
+	flags.BoolVar(&f.IgnoreOthers, "ignore-others", false, "Pods without the sidecar do not count")
 	flags.StringVar(&f.format, "o", "text", "text or json")
 	if err := parseFlags(flags, args); err != nil {
 		return f, err
@@ -45,15 +46,15 @@ func parseWaitFlags(args []string) (f waitFlags, err error) {
 // check lists everything that is wrong at once.
 func (f *waitFlags) check() error {
 	var wrong []string
-	if f.secret == "" {
+	if f.Secret == "" {
 		wrong = append(wrong, "--secret is missing: the name of the Secret")
 	}
-	if selector, err := labels.Parse(f.selector); err != nil {
-		wrong = append(wrong, fmt.Sprintf("--selector %q: %v", f.selector, err))
+	if selector, err := labels.Parse(f.Selector); err != nil {
+		wrong = append(wrong, fmt.Sprintf("--selector %q: %v", f.Selector, err))
 	} else if selector.Empty() {
 		wrong = append(wrong, "--selector is missing: the labels of the Pods that use the Secret, such as app=shop")
 	}
-	if f.timeout <= 0 || f.grace < 0 {
+	if f.timeout <= 0 || f.SignalGrace < 0 {
 		wrong = append(wrong, "--timeout is above 0, --signal-grace not below")
 	}
 	if f.format != "text" && f.format != "json" {
@@ -77,76 +78,52 @@ func waitForPods(args []string, out io.Writer) error {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	cluster.UserAgent = "secret-sync-wait/" + buildVersion()
-	api, err := kubeapi.NewClient(cluster)
-	if err != nil {
+	if f.API, err = kubeapi.NewClient(cluster); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	defer api.Close()
+	defer f.API.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	progress := newProgress(os.Stderr)
+	f.Progress, f.Namespace = progress.show, namespaceOrDefault(f.Namespace)
 	began := time.Now()
-	result, err := rollout.Wait(ctx, rollout.Options{
-		API: api, Namespace: namespaceOrDefault(f.namespace), Secret: f.secret, Selector: f.selector, Direct: f.direct,
-		IgnoreOthers: f.ignoreOthers, SignalGrace: f.grace, Progress: progress.show,
-	})
+	result, err := rollout.Wait(ctx, f.Options)
 	progress.end()
 	return f.report(out, result, time.Since(began), err)
 }
 
 // namespaceOrDefault is the namespace that a flag names, or the present one.
 func namespaceOrDefault(flag string) string {
-	if flag != "" {
-		return flag
-	}
-	if name := os.Getenv("POD_NAMESPACE"); name != "" {
-		return name
-	}
-	return kubeapi.Namespace()
+	return cmp.Or(flag, os.Getenv("POD_NAMESPACE"), kubeapi.Namespace())
 }
 
-// report says how it ended: on out, and in the error each Pod that is not done.
+// report writes how it ended to out, and adds each Pod that is not done to the error.
 func (f *waitFlags) report(out io.Writer, r rollout.Result, took time.Duration, err error) error {
 	if f.format == "json" {
 		document := struct {
 			rollout.Result
 			Seconds float64 `json:"seconds"`
 			Error   string  `json:"error,omitempty"`
-		}{r, took.Round(time.Millisecond).Seconds(), text(err)}
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return errors.Join(err, encoder.Encode(document))
+		}{Result: r, Seconds: took.Round(time.Millisecond).Seconds()}
+		if err != nil {
+			document.Error = err.Error()
+		}
+		return errors.Join(err, status.WriteJSON(out, document))
 	}
 	if err == nil {
 		_, err = fmt.Fprintf(out, "all %d Pods are on %s after %s\n", len(r.Pods), r.Version, took.Round(time.Millisecond))
 		return err
 	}
-	lines := []string{err.Error()}
+	var missing strings.Builder
 	if r.Problem != "" {
-		lines = append(lines, r.Problem)
+		fmt.Fprintf(&missing, "\n%s", r.Problem)
 	}
 	for _, p := range r.Pods {
 		if !p.Done {
-			lines = append(lines, fmt.Sprintf("Pod %s: %s", p.Name, p.Reason))
+			fmt.Fprintf(&missing, "\nPod %s: %s", p.Name, p.Reason)
 		}
 	}
-	return &waitError{strings.Join(lines, "\n"), err}
-}
-
-// waitError is the error of a wait with the list of the Pods.
-type waitError struct {
-	text string
-	err  error
-}
-
-func (e *waitError) Error() string { return e.text }
-func (e *waitError) Unwrap() error { return e.err }
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
+	return fmt.Errorf("%w%s", err, missing.String())
 }

@@ -24,16 +24,16 @@ import (
 // canary is in each value; no log may have it.
 const canary = "CANARY-"
 
-// api is an API server that has nothing but Secrets, and says what it is told
-// to say. It speaks JSON over HTTP/2 and TLS.
+// api is an API server that has nothing but Secrets, and faults that a test sets. It
+// speaks JSON over HTTP/2 and TLS.
 type api struct {
 	*httptest.Server
 	mu       sync.Mutex
 	version  int
 	secrets  map[string]*corev1.Secret
 	history  []change
-	more     chan struct{} // closed and made anew when history grows
-	kick     chan struct{} // closed and made anew to end all watches
+	more     chan struct{} // closed and replaced when history grows
+	kick     chan struct{} // closed and replaced to end all watches
 	answer   func(w http.ResponseWriter, r *http.Request) bool
 	requests []string // "list" and "watch", each with its query
 }
@@ -188,7 +188,7 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 		a.mu.Unlock()
 		for _, c := range news {
 			if kind := seenAs(r, c); kind != "" && c.version > since {
-				event(w, kind, c.secret)
+				writeEvent(w, kind, c.secret)
 			}
 		}
 		select {
@@ -220,7 +220,7 @@ func seenAs(r *http.Request, c change) string {
 	return ""
 }
 
-func event(w http.ResponseWriter, kind string, object any) {
+func writeEvent(w http.ResponseWriter, kind string, object any) {
 	raw, _ := json.Marshal(object)
 	_, _ = fmt.Fprintf(w, `{"type":%q,"object":%s}`+"\n", kind, raw)
 	w.(http.Flusher).Flush()

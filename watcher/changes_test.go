@@ -7,14 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 )
 
 // TestChanges follows one named Secret and a selector through what happens to
@@ -97,8 +97,8 @@ func TestRecreatedIsAChange(t *testing.T) {
 	}
 }
 
-// TestLabelsAloneAreNoChange: the version moves on, nobody is told. Nor is a
-// new list that says the same a change.
+// TestLabelsAloneAreNoChange: the version moves on, without a poke. Nor is a new list
+// with the same in it a change.
 func TestLabelsAloneAreNoChange(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -163,8 +163,8 @@ func TestLargeSecret(t *testing.T) {
 	}
 }
 
-// TestStrangers: what was not asked for is not taken, and said once.
-func TestStrangers(t *testing.T) {
+// TestNotAskedFor: what was not asked for is not taken, and logged once.
+func TestNotAskedFor(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -199,17 +199,29 @@ func TestStrangers(t *testing.T) {
 // of the API server is missing from the next list.
 func TestListWithoutItIsAChange(t *testing.T) {
 	pokes := 0
-	s := newState(func() { pokes++ }, slog.New(slog.DiscardHandler))
-	q := query{Query: kubeapi.Query{Namespace: "ns", Name: "db"}}
-	s.watch(q.watch())
-	one := kubeapi.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "db"}}
+	w := newWatch(oneName("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	one := object{metadata: metadata{Namespace: "ns", Name: "db"}}
 	for i, step := range []struct {
-		items []kubeapi.Secret
+		items []object
 		pokes int
-	}{{nil, 1}, {nil, 1}, {[]kubeapi.Secret{one}, 2}, {[]kubeapi.Secret{one}, 2}, {nil, 3}} {
-		s.replace(q, step.items)
+	}{{nil, 1}, {nil, 1}, {[]object{one}, 2}, {[]object{one}, 2}, {nil, 3}} {
+		w.replace(step.items)
 		if pokes != step.pokes {
 			t.Errorf("list %d: got %d pokes, want %d", i, pokes, step.pokes)
+		}
+	}
+}
+
+// TestDeletedElsewhere: the event of another namespace's Secret of that name does not
+// delete ours.
+func TestDeletedElsewhere(t *testing.T) {
+	pokes := 0
+	w := newWatch(oneName("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "db"}}})
+	for _, namespace := range []string{"elsewhere", "ns"} {
+		w.apply(event{Type: apiwatch.Deleted, Object: object{metadata: metadata{Namespace: namespace, Name: "db"}}})
+		if got, want := len(w.secrets) == 0, namespace == "ns"; got != want || want != (pokes == 2) {
+			t.Errorf("an event of namespace %q: deleted: got %v, want %v; %d pokes", namespace, got, want, pokes)
 		}
 	}
 }

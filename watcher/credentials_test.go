@@ -15,7 +15,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// TestNewAuthority: a certificate that is not trusted is said so, and the file
+// TestNewAuthority: a certificate that is not trusted is logged, and the file
 // of the CA is read again when it was replaced.
 func TestNewAuthority(t *testing.T) {
 	t.Parallel()
@@ -86,7 +86,7 @@ func TestNewTokenForAll(t *testing.T) {
 	r.wait("one is up, one is down", 5*time.Second, func() bool { return r.up("secret/calm") && len(r.logs.level("WARN")) == 1 })
 	write("new")
 	r.has("refused", "1", 11*time.Second)
-	r.wait("the calm one began anew", 5*time.Second, anew.Load)
+	r.wait("the calm watch started again", 5*time.Second, anew.Load)
 }
 
 // TestClientCertificateIsReadAgain: the same of a kubeconfig's certificate.

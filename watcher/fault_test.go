@@ -26,7 +26,7 @@ func body(contentType, text string) answer {
 	}
 }
 
-// then is a watch that is opened, says something, and stays open.
+// then is a watch that is opened, has one event, and stays open.
 func then(text string) answer {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "application/json")
@@ -77,7 +77,7 @@ var faults = []struct {
 		lists: true, want: []string{"it broke"}},
 	{name: "503", answer: withRetryAfter(status(503, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down")), want: []string{"shutting down"}},
 	{name: "502 of a proxy", want: []string{"HTTP 502 Bad Gateway"}, answer: func(w http.ResponseWriter, r *http.Request) bool {
-		http.Error(w, "upstream said "+canary, http.StatusBadGateway)
+		http.Error(w, "upstream: "+canary, http.StatusBadGateway)
 		return true
 	}},
 	{name: "HTML", answer: body("text/html", "<html>log in "+canary), want: []string{"text/html", "proxy"}},
@@ -89,7 +89,7 @@ var faults = []struct {
 	{name: "an unknown object", answer: body("application/json", strings.ReplaceAll(secretJSON, "Secret", canary)), want: []string{"not what a Kubernetes API server gives"}},
 	{name: "an unknown object in the stream", answer: onWatch(then(`{"type":"MODIFIED","object":` + strings.ReplaceAll(secretJSON, "Secret", canary) + `}`)), lists: true, want: []string{"not what a Kubernetes API server gives"}},
 	{name: "a known object that is not asked for", answer: body("application/json", secretJSON), want: []string{"not what a Kubernetes API server gives"}},
-	{name: "a list in the stream", answer: onWatch(then(`{"type":"MODIFIED","object":{"kind":"SecretList","apiVersion":"v1"}}`)), lists: true, want: []string{"SecretList in it"}},
+	{name: "a list in the stream", answer: onWatch(then(`{"type":"MODIFIED","object":{"kind":"SecretList","apiVersion":"v1"}}`)), lists: true, want: []string{"not what a Kubernetes API server gives"}},
 	{name: "an empty object", answer: body("application/json", "{}"), want: []string{"not what a Kubernetes API server gives"}},
 	{name: "an empty answer", answer: body("application/json", ""), want: []string{"not what a Kubernetes API server gives"}},
 	{name: "a list without a version", answer: body("application/json", `{"kind":"SecretList","apiVersion":"v1","items":[]}`), want: []string{"not what a Kubernetes API server gives"}},

@@ -62,12 +62,12 @@ func TestConnectionReset(t *testing.T) {
 	}
 }
 
-// TestSilentDeath: a connection on which nothing comes any more, without an end,
+// TestDeadConnection: a connection on which nothing comes any more, without an end,
 // is seen within 20 s; the snapshot stays what it was, and is right soon after
 // there is a way again. Stopping does not wait for the dead connection. The
 // line in the log is of a dead connection, not of an event that cannot be read,
 // as which client-go passes it on.
-func TestSilentDeath(t *testing.T) {
+func TestDeadConnection(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -92,9 +92,9 @@ func TestSilentDeath(t *testing.T) {
 	r.has("db", "2", 11*time.Second)
 }
 
-// TestSilentFromTheStart: a server that accepts and says nothing is seen within
+// TestNoAnswerFromTheStart: a server that accepts and answers nothing is seen within
 // 20 s.
-func TestSilentFromTheStart(t *testing.T) {
+func TestNoAnswerFromTheStart(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -145,7 +145,7 @@ func TestHangingList(t *testing.T) {
 	r.has("db", "1", 11*time.Second)
 }
 
-// TestManyOneConnection: watches that start together share a connection, up to
+// TestManyOneConnection: watches that start at once share a connection, up to
 // the 100 streams that an API server allows on one.
 func TestManyOneConnection(t *testing.T) {
 	t.Parallel()

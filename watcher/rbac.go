@@ -32,38 +32,35 @@ func (r RBAC) name() string {
 // so for a label selector, so that one needs the whole namespace, and then
 // makes rules for names superfluous. A get is never made.
 func (r RBAC) YAML() string {
-	return r.manifest(r.name(), r.rules())
+	return r.manifest(r.name(), r.rules()...)
 }
 
 // ForWait gives the least Role and RoleBinding of an account that runs
 // `secret-sync wait`: for one Secret, or for all when the name is "". They are not
 // called as those of YAML, so that one account can have both.
 func (r RBAC) ForWait(secret string) string {
-	rules := []string{
-		"- " + strings.Join(rule("pods", nil, []string{kubeapi.VerbList, kubeapi.VerbWatch}), "\n  "),
-		"# To ask the sidecars through the API server; it allows a GET at any port of these Pods.\n" +
-			"# Not needed with --direct.\n- " + strings.Join(rule("pods/proxy", nil, []string{"get"}), "\n  "),
-	}
+	get := []string{"get"}
+	metadata := rule{"Only its metadata is read, but RBAC knows no right to that alone.", "secrets", []string{secret}, get}
 	if secret == "" {
-		rules = append(rules, "# Gives away EVERY Secret of the namespace: name the one that is waited for, with\n"+
-			"# --secret NAME. Only its metadata is read, but RBAC knows no right to that alone.\n- "+
-			strings.Join(rule("secrets", nil, []string{"get"}), "\n  "))
-	} else {
-		rules = append(rules, "# Only its metadata is read, but RBAC knows no right to that alone.\n- "+
-			strings.Join(rule("secrets", []string{secret}, []string{"get"}), "\n  "))
+		metadata.names = nil
+		metadata.comment = "Gives away EVERY Secret of the namespace: name the one that is waited for, with\n# --secret NAME. " + metadata.comment
 	}
-	return r.manifest("secret-sync-wait-"+r.ServiceAccount, rules)
+	return r.manifest("secret-sync-wait-"+r.ServiceAccount,
+		rule{"To see which Pods there are.", "pods", nil, listAndWatch},
+		rule{"To ask the sidecars through the API server; it allows a GET at any port of these Pods.\n" +
+			"# Not needed with --direct.", "pods/proxy", nil, get},
+		metadata)
 }
 
 // manifest gives a Role with these rules, and its RoleBinding.
-func (r RBAC) manifest(name string, rules []string) string {
+func (r RBAC) manifest(name string, rules ...rule) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role")
 	line("metadata: {name: %s, namespace: %s}", quote(name), quote(r.Namespace))
 	line("rules:")
 	for _, rule := range rules {
-		line("%s", rule)
+		line("# %s\n- %s", rule.comment, strings.Join(rule.fields(), "\n  "))
 	}
 	line("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding")
 	line("metadata: {name: %s, namespace: %s}", quote(name), quote(r.Namespace))
@@ -72,51 +69,52 @@ func (r RBAC) manifest(name string, rules []string) string {
 	return b.String()
 }
 
-func (r RBAC) rules() []string {
-	var rules []string
-	add := func(comment string, fields []string) {
-		rules = append(rules, "# "+comment+"\n- "+strings.Join(fields, "\n  "))
-	}
-	verbs := []string{kubeapi.VerbList, kubeapi.VerbWatch}
+func (r RBAC) rules() (all []rule) {
 	switch names := slices.Compact(slices.Sorted(slices.Values(r.Names))); {
 	case r.Selector != "":
-		add(fmt.Sprintf("Gives away EVERY Secret of the namespace, not only those that match %s:\n"+
-			"# RBAC knows no label selectors. Name the Secrets instead if that is too much.", quote(r.Selector)),
-			rule("secrets", nil, verbs))
+		all = append(all, rule{fmt.Sprintf("Gives away EVERY Secret of the namespace, not only those that match %s:\n"+
+			"# RBAC knows no label selectors. Name the Secrets instead if that is too much.", quote(r.Selector)), "secrets", nil, listAndWatch})
 	case len(names) > 0:
-		add("These Secrets and no other, list and watch by name alone.", rule("secrets", names, verbs))
+		all = append(all, rule{"These Secrets and no other, list and watch by name alone.", "secrets", names, listAndWatch})
 	}
 	if r.Events {
-		add("Events on the Pod.", rule("events", nil, []string{"create"}))
+		all = append(all, rule{"Events on the Pod.", "events", nil, []string{"create"}})
 	}
-	return rules
+	return all
 }
 
-// rule gives the fields of a rule of the core API group, as lines of YAML.
-func rule(resource string, names, verbs []string) []string {
-	fields := []string{`apiGroups: [""]`, "resources: [" + resource + "]"}
-	if len(names) > 0 {
-		quoted := make([]string, len(names))
-		for i, name := range names {
+var listAndWatch = []string{kubeapi.VerbList, kubeapi.VerbWatch}
+
+// rule is one of a Role, for the core API group.
+type rule struct {
+	comment, resource string
+	names, verbs      []string // names: nil for all
+}
+
+// fields gives the fields as lines of YAML.
+func (r rule) fields() []string {
+	fields := []string{`apiGroups: [""]`, "resources: [" + r.resource + "]"}
+	if len(r.names) > 0 {
+		quoted := make([]string, len(r.names))
+		for i, name := range r.names {
 			quoted[i] = quote(name)
 		}
 		fields = append(fields, "resourceNames: ["+strings.Join(quoted, ", ")+"]")
 	}
-	return append(fields, "verbs: ["+strings.Join(verbs, ", ")+"]")
+	return append(fields, "verbs: ["+strings.Join(r.verbs, ", ")+"]")
 }
 
 // missingRule gives the rule that a Role lacks, as one line of YAML, when verb was
 // forbidden. Who may not watch may list: that request comes first.
 func missingRule(verb, name string) string {
-	verbs := []string{kubeapi.VerbList, kubeapi.VerbWatch}
+	missing := rule{resource: "secrets", verbs: listAndWatch}
 	if verb == kubeapi.VerbWatch {
-		verbs = verbs[1:]
+		missing.verbs = listAndWatch[1:]
 	}
-	var names []string
 	if name != "" {
-		names = []string{name}
+		missing.names = []string{name}
 	}
-	return "{" + strings.Join(rule("secrets", names, verbs), ", ") + "}"
+	return "{" + strings.Join(missing.fields(), ", ") + "}"
 }
 
 // quote makes a YAML string: a name may look like a number or a truth value.

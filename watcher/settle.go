@@ -1,70 +1,45 @@
 package watcher
 
 import (
-	"sync"
+	"context"
 	"time"
 )
 
-// settleAtMost is how many times the settle time a poke waits at most when the
-// changes do not cease.
+// settleAtMost is how many times the settle time a poke waits at most while there
+// are more and more changes.
 const settleAtMost = 10
 
-// poker turns changes into pokes of a channel of capacity one, each after a
-// time without a change.
-type poker struct {
-	out    chan struct{}
-	settle time.Duration
+// poker is a channel with room for one poke, which stands for all that come before
+// it is read.
+type poker chan struct{}
 
-	mu    sync.Mutex
-	timer *time.Timer // nil: no change waits
-	until time.Time   // the change that waits waits no longer than this
-	ended bool
-}
+func newPoker() poker { return make(poker, 1) }
 
-func newPoker(settle time.Duration) *poker {
-	return &poker{out: make(chan struct{}, 1), settle: settle}
-}
-
-// changed pokes, or puts the poke that waits off. It never blocks.
-func (p *poker) changed() {
-	if p.settle <= 0 {
-		p.send()
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.ended:
-	case p.timer == nil:
-		p.until = time.Now().Add(settleAtMost * p.settle)
-		p.timer = time.AfterFunc(p.settle, p.settled)
-	default:
-		// A timer that fired just now pokes a little early, and once more
-		// after this change: a poke too many is harmless, one too few is not.
-		p.timer.Reset(min(p.settle, time.Until(p.until)))
-	}
-}
-
-func (p *poker) settled() {
-	p.mu.Lock()
-	p.timer = nil
-	p.mu.Unlock()
-	p.send()
-}
-
-func (p *poker) send() {
+// poke never blocks.
+func (p poker) poke() {
 	select {
-	case p.out <- struct{}{}:
+	case p <- struct{}{}:
 	default:
 	}
 }
 
-// stop drops the poke that waits; there is none after it.
-func (p *poker) stop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	if p.timer != nil {
-		p.timer.Stop()
+// settle passes pokes on, each after a quiet time without another one, until ctx is
+// done. The poke that waits then is dropped.
+func settle(ctx context.Context, in <-chan struct{}, out poker, quiet time.Duration) {
+	var latest time.Time
+	var settled <-chan time.Time // nil: no poke waits
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-in:
+			if settled == nil {
+				latest = time.Now().Add(settleAtMost * quiet)
+			}
+			settled = time.After(min(quiet, time.Until(latest)))
+		case <-settled:
+			settled = nil
+			out.poke()
+		}
 	}
 }

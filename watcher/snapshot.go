@@ -10,7 +10,7 @@ type Secret struct {
 }
 
 // Snapshot is everything that is known of the watched Secrets at one moment.
-// It is a value: what it holds is never changed after it was handed out.
+// It is a value: nothing in it changes after it was handed out.
 type Snapshot struct {
 	// Secrets has the Secrets that exist, by name. A Secret that is both named
 	// and selected is here once, from its own watch.

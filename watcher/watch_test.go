@@ -3,15 +3,16 @@ package watcher
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
@@ -28,45 +29,52 @@ type script struct {
 
 func (s *script) Renew() { s.renewed++ }
 
-func (s *script) List(context.Context, kubeapi.Query) (*kubeapi.SecretList, error) {
+func (s *script) List(context.Context, kubeapi.Query) ([]object, string, error) {
 	s.lists = append(s.lists, time.Now())
 	if s.onList != nil {
 		if err := s.onList(); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	return &kubeapi.SecretList{ListMeta: metav1.ListMeta{ResourceVersion: "7"}}, nil
+	return nil, "7", nil
 }
 
-func (s *script) Watch(ctx context.Context, _ kubeapi.Query, _ string) (stream, error) {
+// Watch ends with the watch, or with the context of its request.
+func (s *script) Watch(ctx context.Context, _ kubeapi.Query, _ string) (events, error) {
 	w := apiwatch.NewRaceFreeFake()
 	if s.onOpen != nil {
 		if err := s.onOpen(ctx, w); err != nil {
 			return nil, err
 		}
 	}
-	return scriptStream{ctx, w}, nil
-}
-
-// scriptStream ends with the watch, or with the context of its request.
-type scriptStream struct {
-	ctx context.Context
-	w   *apiwatch.RaceFreeFakeWatcher
-}
-
-func (s scriptStream) Next() (kubeapi.Event, error) {
-	select {
-	case event, ok := <-s.w.ResultChan():
-		if !ok {
-			return kubeapi.Event{}, io.EOF
+	return func(yield func(event, error) bool) {
+		defer w.Stop()
+		for {
+			select {
+			case e, ok := <-w.ResultChan():
+				if !ok || !yield(event{Type: e.Type, Object: e.Object.(*bookmark).secret()}, nil) {
+					return
+				}
+			case <-ctx.Done():
+				yield(event{}, ctx.Err())
+				return
+			}
 		}
-		return kubeapi.Event{Type: event.Type, Secret: event.Object.(*kubeapi.Secret)}, nil
-	case <-s.ctx.Done():
-		return kubeapi.Event{}, s.ctx.Err()
-	}
+	}, nil
 }
 
-func (s scriptStream) Close() { s.w.Stop() }
+// bookmark is an object that has a version only, for a fake watch.
+type bookmark struct{ metav1.PartialObjectMetadata }
+
+func newBookmark(version int) *bookmark {
+	b := &bookmark{}
+	b.ResourceVersion = strconv.Itoa(version)
+	return b
+}
+
+func (b *bookmark) secret() object {
+	return object{metadata: metadata{ResourceVersion: b.ResourceVersion}}
+}
 
 // play runs one watch on a script for some virtual time.
 func play(t *testing.T, s *script, long time.Duration, then func(logs *journal, w *watch)) {
@@ -74,9 +82,7 @@ func play(t *testing.T, s *script, long time.Duration, then func(logs *journal, 
 	synctest.Test(t, func(t *testing.T) {
 		logs := &journal{}
 		logger := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		all := newState(func() {}, logger)
-		all.watch("secret/db")
-		w := newWatch(query{Query: kubeapi.Query{Namespace: "ns", Name: "db"}}, s, all, logger)
+		w := newWatch(oneName("ns", "db"), s, &sync.Mutex{}, func() {}, logger)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); w.run(ctx) }()
@@ -90,6 +96,18 @@ func play(t *testing.T, s *script, long time.Duration, then func(logs *journal, 
 			t.Errorf("it took %v to stop, want no time", got)
 		}
 	})
+}
+
+// oneName is the filter of a watch by name.
+func oneName(namespace, name string) filter {
+	return filter{Query: kubeapi.Query{Namespace: namespace, Name: name}, labels: labels.Everything()}
+}
+
+// isUp is as in Status.
+func (w *watch) isUp() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.up
 }
 
 // after ends a watch after some time.
@@ -110,7 +128,7 @@ func bookmarks(step int) func(context.Context, *apiwatch.RaceFreeFakeWatcher) er
 				case <-ctx.Done():
 					return
 				}
-				w.Action(apiwatch.Bookmark, &kubeapi.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: strconv.Itoa(version)}})
+				w.Action(apiwatch.Bookmark, newBookmark(version))
 			}
 		}()
 		return nil
@@ -137,7 +155,7 @@ func TestPace(t *testing.T) {
 		}}, 9, 9, true, 0},
 		{"no bookmarks", script{}, 20, 21, true, 0},
 		{"bookmarks", script{onOpen: bookmarks(1)}, 1, 1, true, 0},
-		{"bookmarks that say nothing new", script{onOpen: bookmarks(0)}, 20, 21, true, 0},
+		{"bookmarks without a new version", script{onOpen: bookmarks(0)}, 20, 21, true, 0},
 		{"never opened", script{onOpen: func(ctx context.Context, _ *apiwatch.RaceFreeFakeWatcher) error { <-ctx.Done(); return refused }}, 20, 21, true, 0},
 		{"asks for a second", script{onList: func() error { return &kubeapi.Error{Kind: "429", RetryAfter: time.Second} }}, 360, 730, false, 1},
 		{"asks for an hour", script{onList: func() error { return &kubeapi.Error{Kind: "503", RetryAfter: time.Hour} }}, 360, 361, false, 1},
@@ -147,7 +165,7 @@ func TestPace(t *testing.T) {
 				if got := len(c.s.lists); got < c.least || got > c.most {
 					t.Errorf("lists in an hour: got %d, want %d to %d", got, c.least, c.most)
 				}
-				if got := w.health.status().Up; got != c.up {
+				if got := w.isUp(); got != c.up {
 					t.Errorf("up: got %v, want %v", got, c.up)
 				}
 				if got := len(logs.level("WARN")); got != c.warnings {
@@ -176,7 +194,7 @@ func TestBackIsSeenSoon(t *testing.T) {
 		if got := s.lists[len(s.lists)-1].Sub(back); got < 0 || got > longestPause {
 			t.Errorf("seen after %v, want within %v", got, longestPause)
 		}
-		if !w.health.status().Up {
+		if !w.isUp() {
 			t.Error("it is not up")
 		}
 	})
@@ -207,7 +225,7 @@ func TestBackoff(t *testing.T) {
 
 // TestRetryAfterIsLimited: whatever a server asks for.
 func TestRetryAfterIsLimited(t *testing.T) {
-	w := newWatch(query{}, &script{}, nil, slog.New(slog.DiscardHandler))
+	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
 	got := w.pauseAfter(&kubeapi.Error{Kind: "429", RetryAfter: time.Hour})
 	if got != longestPause {
 		t.Errorf("got %v, want %v", got, longestPause)
@@ -216,7 +234,7 @@ func TestRetryAfterIsLimited(t *testing.T) {
 
 // TestBackoffStartsAnew: a watch that lasted is followed by a short pause.
 func TestBackoffStartsAnew(t *testing.T) {
-	w := newWatch(query{}, &script{}, nil, slog.New(slog.DiscardHandler))
+	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
 	for range 10 {
 		w.pauseAfter(&kubeapi.Error{Kind: "500"})
 	}
@@ -246,13 +264,29 @@ func TestForbiddenAtFirst(t *testing.T) {
 		}
 		play(t, s, time.Minute, func(logs *journal, w *watch) {
 			warns, infos := logs.level("WARN"), logs.level("INFO")
-			if len(warns) != c.warns || len(infos) != c.warns || !w.health.status().Up {
+			if len(warns) != c.warns || len(infos) != c.warns || !w.isUp() {
 				t.Errorf("403 for %v: got %d warnings and %d infos, want %d of each:\n%s", c.lasts, len(warns), len(infos), c.warns, logs)
 			}
 			if c.warns > 0 && !strings.Contains(warns[0], `"rule":`) {
 				t.Errorf("got %s, want the rule in it", warns[0])
 			}
 		})
+	}
+}
+
+// TestNotUpAfterItsEnd: the timer of an attempt may fire while the attempt ends.
+func TestNotUpAfterItsEnd(t *testing.T) {
+	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
+	attempt, end := context.WithCancel(t.Context())
+	end()
+	w.failed(&kubeapi.Error{Kind: "500"})
+	w.setUp(attempt, true)
+	if w.isUp() {
+		t.Error("an attempt that has ended made the watch up")
+	}
+	w.setUp(t.Context(), true)
+	if !w.isUp() {
+		t.Error("it is not up")
 	}
 }
 
@@ -265,15 +299,17 @@ func TestReread(t *testing.T) {
 		"error": {onList: func() error { return &kubeapi.Error{Kind: "500", RetryAfter: time.Hour} }},
 	} {
 		play(t, s, 15*time.Second, func(logs *journal, w *watch) {
-			before, up := len(s.lists), w.health.status().Up
+			before, up := len(s.lists), w.isUp()
 			time.Sleep(time.Second)
 			asked := time.Now()
-			w.reread()
+			w.mu.Lock()
+			w.restart()
+			w.mu.Unlock()
 			synctest.Wait()
 			if len(s.lists) != before+1 || s.lists[before] != asked {
 				t.Errorf("%s: got %d lists, want %d, the last one at once", name, len(s.lists), before+1)
 			}
-			if got := w.health.status().Up; got != up {
+			if got := w.isUp(); got != up {
 				t.Errorf("%s: up: got %v, want %v as before", name, got, up)
 			}
 		})
@@ -296,24 +332,33 @@ func TestSettle(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p, began := newPoker(c.settle), time.Now()
+				in, out, began := newPoker(), newPoker(), time.Now()
+				ctx, end := context.WithCancel(t.Context())
+				if c.settle == 0 {
+					out = in // as New does
+				} else {
+					go settle(ctx, in, out, c.settle)
+				}
 				var got []time.Duration
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					for range p.out {
+					for range out {
 						got = append(got, time.Since(began))
 					}
 				}()
 				for range c.changes {
-					p.changed()
+					in.poke()
 					time.Sleep(900 * time.Millisecond)
 				}
 				time.Sleep(100*time.Millisecond + c.settle/10)
-				p.stop()
-				p.changed()
+				end()
 				synctest.Wait()
-				close(p.out)
+				if c.settle > 0 {
+					in.poke()
+				}
+				time.Sleep(2 * settleAtMost * c.settle)
+				close(out)
 				<-done
 				if len(got) < len(c.want) {
 					t.Fatalf("pokes: got %v, want %v", got, c.want)
@@ -328,13 +373,13 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// TestChangedHasRoomForOne: it does not queue, and nobody waits for a reader.
+// TestChangedHasRoomForOne: it does not queue, and waits for no reader.
 func TestChangedHasRoomForOne(t *testing.T) {
-	p := newPoker(0)
+	p := newPoker()
 	for range 5 {
-		p.changed()
+		p.poke()
 	}
-	if got := len(p.out); got != 1 {
+	if got := len(p); got != 1 {
 		t.Errorf("got %d pokes, want 1", got)
 	}
 }

@@ -1,8 +1,8 @@
 // Package watcher keeps a Snapshot of some Secrets equal to what the API server
-// has, and says when it changed.
+// has, and notifies its user of changes.
 //
 // What it promises: the Snapshot is never older than the last consistent read.
-// Every watch begins with a quorum list. It begins anew when it ended for any
+// Every watch begins with a quorum list. It starts again when it ended for any
 // reason, when nothing new came for three minutes, and at Reread. The answer of
 // such a list is the truth, also when its versions are lower than known ones:
 // that is what a cluster restored from a backup looks like.
@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -30,14 +31,8 @@ import (
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
-const (
-	// firstWait is how long the other watches wait for the first one at most. An
-	// API server that needs longer is one not to open a hundred connections to.
-	firstWait = 3 * time.Second
-	// spreadPerWatch times the number of watches is over what time their new
-	// lists are spread when a server ends all of them at once.
-	spreadPerWatch = 5 * time.Millisecond
-)
+// firstWait is how long the other watches wait for the first one at most.
+const firstWait = 3 * time.Second
 
 // Options are what a Watcher is made from.
 type Options struct {
@@ -52,11 +47,12 @@ type Options struct {
 // Watcher follows the Secrets of its Options. Its methods may be called from
 // any goroutine, before, while and after Run.
 type Watcher struct {
-	logger  *slog.Logger
 	client  *kubeapi.Client
-	state   *state
-	poke    *poker
-	watches []*watch // the names in order, then the selector
+	watches []*watch   // the names in order, then the selector
+	mu      sync.Mutex // guards what all watches know
+	changes poker      // of what they know
+	settled poker      // the same, after Settle
+	settle  time.Duration
 }
 
 // New makes a Watcher. No request is made before Run.
@@ -74,28 +70,27 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse selector %q: %w", o.Selector, err)
 	}
-	client, err := kubeapi.NewClient(o.Config)
+	api, err := kubeapi.NewClient(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{logger: o.Logger, client: client, poke: newPoker(o.Settle)}
-	w.state = newState(w.poke.changed, o.Logger)
+	w := &Watcher{client: api, changes: newPoker(), settle: o.Settle}
+	w.settled = w.changes
+	if w.settle > 0 {
+		w.settled = newPoker()
+	}
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
 	for _, name := range names {
-		w.add(query{Query: kubeapi.Query{Namespace: o.Namespace, Name: name}})
+		w.add(filter{Query: kubeapi.Query{Kind: "Secret", Namespace: o.Namespace, Name: name}, labels: labels.Everything()}, o.Logger)
 	}
 	if o.Selector != "" {
-		w.add(query{Query: kubeapi.Query{Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names})
-	}
-	for _, one := range w.watches {
-		one.spread = time.Duration(len(w.watches)-1) * spreadPerWatch
+		w.add(filter{Query: kubeapi.Query{Kind: "Secret", Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names}, o.Logger)
 	}
 	return w, nil
 }
 
-func (w *Watcher) add(q query) {
-	w.watches = append(w.watches, newWatch(q, client{w.client}, w.state, w.logger.With("watch", q.watch())))
-	w.state.watch(q.watch())
+func (w *Watcher) add(f filter, logger *slog.Logger) {
+	w.watches = append(w.watches, newWatch(f, client{w.client}, &w.mu, w.changes.poke, logger))
 }
 
 // Run follows the Secrets until ctx is done, then returns nil, in well under a
@@ -104,8 +99,10 @@ func (w *Watcher) add(q query) {
 func (w *Watcher) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer w.client.Close()
-	defer w.poke.stop()
 	defer group.Wait()
+	if w.settle > 0 {
+		group.Go(func() { settle(ctx, w.changes, w.settled, w.settle) })
+	}
 	for i, one := range w.watches {
 		group.Go(func() { one.run(ctx) })
 		if i == 0 && len(w.watches) > 1 {
@@ -120,30 +117,42 @@ func (w *Watcher) Run(ctx context.Context) error {
 // watches that start together would open a hundred connections, as none of them
 // can know that the first one to open will carry them all.
 func waitForFirst(ctx context.Context, first *watch) {
-	timer := time.NewTimer(firstWait)
-	defer timer.Stop()
+	ctx, cancel := context.WithTimeout(ctx, firstWait)
+	defer cancel()
 	select {
-	case <-first.asked:
-	case <-timer.C:
+	case <-first.first:
 	case <-ctx.Done():
 	}
 }
 
-// Reread makes every watch begin anew with a consistent read at once, also one
+// Reread makes every watch start again with a consistent read at once, also a watch
 // that waits after an error. It does not wait for the answers.
 func (w *Watcher) Reread() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, one := range w.watches {
-		one.reread()
+		one.restart()
 	}
 }
 
 // Changed is poked when something in the Snapshot changed: data, uid, which
 // Secrets there are, or that a watch has its first answer. It has room for one
-// poke and does not queue: who is poked looks at the whole Snapshot.
-func (w *Watcher) Changed() <-chan struct{} { return w.poke.out }
+// poke and does not queue: whoever is poked looks at the whole Snapshot.
+func (w *Watcher) Changed() <-chan struct{} { return w.settled }
 
 // Snapshot is what is known now. It is not held back by Settle.
-func (w *Watcher) Snapshot() Snapshot { return w.state.snapshot() }
+func (w *Watcher) Snapshot() Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := Snapshot{Secrets: map[string]Secret{}, Unanswered: map[string]bool{}}
+	for _, one := range w.watches {
+		if one.secrets == nil {
+			all.Unanswered[one.watch()] = true
+		}
+		maps.Copy(all.Secrets, one.secrets) // no name is in two of them
+	}
+	return all
+}
 
 // Status is how one watch does.
 type Status struct {
@@ -154,9 +163,11 @@ type Status struct {
 
 // Status reports how each watch does, in a fixed order.
 func (w *Watcher) Status() []Status {
-	all := make([]Status, 0, len(w.watches))
-	for _, one := range w.watches {
-		all = append(all, one.health.status())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]Status, len(w.watches))
+	for i, one := range w.watches {
+		all[i] = Status{Watch: one.watch(), Up: one.up, LastContact: one.contact}
 	}
 	return all
 }

@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
+
 	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // The model: Pods with their sidecars and apps, an API server whose news arrive
@@ -38,11 +41,11 @@ type inflight struct {
 type world struct {
 	secret  int // the version in the API server
 	pods    [2]modelPod
-	events  []podEvent // of the watch, not delivered yet
+	events  []kubeapi.Event[pod] // of the watch, not delivered yet
 	answers []inflight
 	tally   *tally
 	now     time.Time
-	said    bool // a yes
+	yes     bool
 }
 
 const goal = 2
@@ -80,7 +83,7 @@ func (w world) key() string {
 	}
 	for _, uid := range slices.Sorted(maps.Keys(w.tally.pods)) {
 		c := w.tally.pods[uid]
-		fmt.Fprint(&b, uid, c.role, c.done, c.asking, c.pod.Metadata.DeletionTimestamp)
+		fmt.Fprint(&b, uid, c.role, c.Done, c.asking, c.pod.Metadata.DeletionTimestamp)
 	}
 	return b.String()
 }
@@ -121,8 +124,10 @@ func (w *world) list() (pods []pod) {
 func (w world) steps() map[string]func(*world) {
 	steps := map[string]func(*world){}
 	for i, p := range w.pods {
-		event := func(kind string) func(*world) {
-			return func(w *world) { w.events = append(w.events, podEvent{kind, w.pods[i].object()}) }
+		event := func(kind watch.EventType) func(*world) {
+			return func(w *world) {
+				w.events = append(w.events, kubeapi.Event[pod]{Type: kind, Object: w.pods[i].object()})
+			}
 		}
 		step := func(name string, enabled bool, change func(*modelPod), then func(*world)) {
 			if enabled {
@@ -158,7 +163,7 @@ func (w world) steps() map[string]func(*world) {
 		steps["grace"] = func(w *world) { w.now = w.now.Add(time.Hour) }
 	}
 	if w.tally.complete() && w.tally.graceLeft(w.now) == 0 {
-		steps["confirm"] = func(w *world) { w.said = w.tally.confirm(w.list(), w.now) }
+		steps["confirm"] = func(w *world) { w.yes = w.tally.confirm(w.list(), w.now) }
 	}
 	return steps
 }
@@ -166,17 +171,12 @@ func (w world) steps() map[string]func(*world) {
 func (w *world) deliver() {
 	e := w.events[0]
 	w.events = w.events[1:]
-	if e.Type == "DELETED" {
-		w.tally.remove(e.Object.Metadata.UID)
-	} else {
-		w.tally.put(e.Object)
-	}
+	w.tally.apply(e)
 }
 
 // ask asks the next Pod that is due. The document is that of now.
 func (w *world) ask() {
-	pods, _ := w.tally.due(w.now, 1)
-	for _, asked := range pods {
+	for _, asked := range w.tally.due(w.now, 1) {
 		for _, p := range w.pods {
 			if p.uid != asked.Metadata.UID {
 				continue
@@ -220,7 +220,7 @@ func TestNeverTooEarly(t *testing.T) {
 			for name, step := range w.steps() {
 				to := w.clone()
 				step(&to)
-				if to.said {
+				if to.yes {
 					yes++
 					if uid := to.tooEarly(); uid != "" {
 						t.Fatalf("yes, but the app of Pod %s may use an older version: %s, %s", uid, path, name)

@@ -1,19 +1,32 @@
 package rollout
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
-// sidecarName is the name of the program's image and container, and of the
-// container's port that answers /status.
-const sidecarName = "secret-sync"
+const (
+	// sidecarName is the name of the program's image and container, and of the
+	// container's port that answers /status.
+	sidecarName = "secret-sync"
+	defaultPort = 29808 // that of SECRETSYNC_HTTP_ADDR
 
-// defaultPort is that of SECRETSYNC_HTTP_ADDR.
-const defaultPort = 29808
+	askTimeout = 5 * time.Second // of one Pod's answer
+)
 
 // pod is what decides whether a Pod counts, and where to ask it.
 type pod struct {
+	kubeapi.Header
 	Metadata struct {
 		Name              string `json:"name"`
 		UID               string `json:"uid"`
@@ -57,9 +70,9 @@ type containerState struct {
 type role int
 
 const (
-	absent   role = iota // it uses no Secret, or reads it only when it starts
-	sidecar              // it is asked
-	stranger             // it may use the Secret, and nobody can be asked
+	absent    role = iota // it uses no Secret, or reads it only when it starts
+	sidecar               // it is asked
+	noSidecar             // it may use the Secret, and there is no one to ask
 )
 
 // role reports how the Pod counts. One with the sidecar counts from the first start
@@ -75,7 +88,7 @@ func (p *pod) role() role {
 	case c == nil && p.Status.Phase == "Pending":
 		return absent
 	case c == nil:
-		return stranger
+		return noSidecar
 	case p.started(c.Name):
 		return sidecar
 	}
@@ -92,19 +105,17 @@ func (p *pod) sidecar() *container {
 			all = append(all[:len(all):len(all)], c)
 		}
 	}
-	for _, is := range []func(container) bool{hasPort, hasName, hasImage} {
-		for i := range all {
-			if is(all[i]) {
-				return &all[i]
-			}
+	for _, is := range []func(container) bool{
+		func(c container) bool { return c.port() != 0 },
+		func(c container) bool { return c.Name == sidecarName },
+		func(c container) bool { return imageName(c.Image) == sidecarName },
+	} {
+		if i := slices.IndexFunc(all, is); i >= 0 {
+			return &all[i]
 		}
 	}
 	return nil
 }
-
-func hasPort(c container) bool  { return c.port() != 0 }
-func hasName(c container) bool  { return c.Name == sidecarName }
-func hasImage(c container) bool { return imageName(c.Image) == sidecarName }
 
 // imageName is the last element of an image's repository.
 func imageName(image string) string {
@@ -125,14 +136,10 @@ func (c container) port() int {
 
 // started reports whether the container ran at some time.
 func (p *pod) started(name string) bool {
-	for _, list := range [][]containerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
-		for _, s := range list {
-			if s.Name == name {
-				return s.RestartCount > 0 || s.State.started() || s.LastState.started()
-			}
-		}
-	}
-	return false
+	all := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
+	return slices.ContainsFunc(all, func(s containerStatus) bool {
+		return s.Name == name && (s.RestartCount > 0 || s.State.started() || s.LastState.started())
+	})
 }
 
 func (s containerState) started() bool { return s.Running != nil || s.Terminated != nil }
@@ -143,4 +150,26 @@ func (p *pod) statusPort() int {
 		return c.port()
 	}
 	return defaultPort
+}
+
+// ask asks a Pod's sidecar for its status.
+func (o *Options) ask(ctx context.Context, p pod) (d *status.Document, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var answer []byte
+	switch port := strconv.Itoa(p.statusPort()); {
+	case !o.Direct:
+		answer, err = o.API.Get(ctx, kubeapi.JSON, kubeapi.Path(o.Namespace, "pods", p.Metadata.Name+":"+port, "proxy/status"))
+	case p.Status.PodIP == "":
+		err = errors.New("the Pod has no address")
+	default:
+		answer, err = status.Fetch(ctx, net.JoinHostPort(p.Status.PodIP, port))
+	}
+	if err == nil {
+		d, err = status.Parse(answer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("its sidecar does not answer with its status: %w", err)
+	}
+	return d, nil
 }

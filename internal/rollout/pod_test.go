@@ -29,8 +29,8 @@ func TestRole(t *testing.T) {
 		{"of the port", ported, "Running", `"containerStatuses":[{"name":"s"` + run + `}]`, sidecar, 81},
 		{"succeeded", native, "Succeeded", `"initContainerStatuses":[{"name":"secret-sync","state":{"terminated":{}}}]`, absent, 29808},
 		{"failed", none, "Failed", ``, absent, 29808},
-		{"an init container that ends", oneShot, "Running", ``, stranger, 29808},
-		{"without it", none, "Running", ``, stranger, 29808},
+		{"an init container that ends", oneShot, "Running", ``, noSidecar, 29808},
+		{"without it", none, "Running", ``, noSidecar, 29808},
 		{"without it, not started", none, "Pending", ``, absent, 29808},
 	} {
 		status := `"phase":"` + c.phase + `"`

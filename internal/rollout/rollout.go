@@ -17,27 +17,26 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/time/rate"
-
-	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 const (
 	maxAsking = 64 // Pods at once; an API server allows 100 streams a connection
 
-	// Requests a second through the API server, after the first proxyBurst. What goes
-	// to the Pods themselves costs nobody else, and is not limited.
-	proxyRate, proxyBurst = 500, 200
-
 	// A Pod that is not done is asked again after 1/32 of the time that has
-	// passed, within these bounds: at first often, so that the yes comes soon
-	// after the last notification, and of one that hangs seldom.
+	// passed, within these bounds: often at first, so that the yes comes soon
+	// after the last notification, and seldom when a Pod hangs.
 	minPause = 20 * time.Millisecond
 	maxPause = 2 * time.Second
 
-	retryPause = time.Second     // after a failed list or watch
-	checkPause = 5 * time.Second // between two looks at the Secret itself
+	// proxyCost times the number of Pods is a pause, too, when the API server is asked
+	// in their place: after the first round, 500 requests a second. What goes to the
+	// Pods themselves costs no one else.
+	proxyCost = 2 * time.Millisecond
+
+	retryPause  = time.Second      // before the next list, when a watch ended
+	checkPause  = 5 * time.Second  // between two looks at the Secret itself
+	readTimeout = 30 * time.Second // of such a look
 
 	progressInterval = 200 * time.Millisecond
 )
@@ -45,7 +44,7 @@ const (
 // ErrNotDone is in the error of a Wait that ends without a yes.
 var ErrNotDone = errors.New("not every Pod is on the present version")
 
-// Options say what to wait for.
+// Options are what a Wait needs.
 type Options struct {
 	API          *kubeapi.Client
 	Namespace    string
@@ -68,13 +67,12 @@ type Result struct {
 // waiter is one Wait. Its fields belong to the goroutine of run.
 type waiter struct {
 	Options
-	cluster *cluster
+	query   kubeapi.Query // of the Pods
 	tally   *tally
 	began   time.Time
-	limit   *rate.Limiter
 	asking  int
-	problem string    // of the last list, "" for none
-	denied  int       // lists in a row that were not allowed
+	problem string    // of the last request for Pods or the Secret, "" for none
+	denied  int       // how many of these in a row were not allowed
 	checked time.Time // the Secret, last
 	shown   time.Time // the progress, last
 
@@ -85,13 +83,11 @@ type waiter struct {
 // version. ErrNotDone is in its error when ctx ends before that, or when it cannot
 // become true any more. The Result has each Pod and its reason.
 func Wait(ctx context.Context, o Options) (Result, error) {
-	w := &waiter{
-		Options: o, cluster: newCluster(o.API, o.Namespace, o.Direct), began: time.Now(),
-		limit: rate.NewLimiter(proxyRate, proxyBurst), updates: make(chan func()),
-	}
-	version, err := w.cluster.version(ctx, o.Secret)
+	query := kubeapi.Query{Kind: "Pod", Namespace: o.Namespace, Selector: o.Selector}
+	w := &waiter{Options: o, query: query, began: time.Now(), updates: make(chan func())}
+	version, err := w.version(ctx)
 	if err != nil {
-		return Result{Version: Version{Secret: o.Secret}}, fmt.Errorf("%w: %w", ErrNotDone, err)
+		return Result{Version: version}, fmt.Errorf("%w: %w", ErrNotDone, err)
 	}
 	w.tally, w.checked = newTally(version, o.IgnoreOthers, o.SignalGrace), time.Now()
 	ctx, cancel := context.WithCancel(ctx)
@@ -107,94 +103,57 @@ func (w *waiter) result() Result {
 	return Result{Version: w.tally.version, Pods: w.tally.states(), Problem: w.problem}
 }
 
-// run takes updates one at a time until there is a yes, or no hope of one.
+// run looks at all Pods again after each update, and from time to time, until there
+// is a yes, or no hope of one.
 func (w *waiter) run(ctx context.Context) error {
 	for {
 		now := time.Now()
-		wait := w.ask(ctx, now)
-		if w.tally.complete() {
-			if wait = w.tally.graceLeft(now); wait == 0 {
-				yes, err := w.confirm(ctx)
-				if yes || err != nil {
-					return err
-				}
-				wait = w.pause() // for the Pods that the list found, or for an answer
+		w.ask(ctx, now)
+		if w.tally.complete() && w.tally.graceLeft(now) == 0 {
+			if yes, err := w.confirm(ctx); yes || err != nil {
+				return err
 			}
 		}
-		if err := w.check(ctx); err != nil {
+		if err := w.hopeless(ctx); err != nil {
 			return err
 		}
-		w.progress(now)
-		if name := w.tally.stranger(); name != "" {
-			return fmt.Errorf("%w: Pod %q runs without secret-sync (--ignore-others leaves such Pods out)", ErrNotDone, name)
+		if now.Sub(w.shown) >= progressInterval {
+			w.shown = now
+			w.Progress(w.result())
 		}
-		if w.denied > 1 {
-			return fmt.Errorf("%w: %s; `secret-sync rbac --wait ACCOUNT` prints what is needed", ErrNotDone, w.problem)
-		}
-		if err := w.next(ctx, soonest(wait, progressInterval)); err != nil {
-			return err
-		}
-	}
-}
-
-// next takes one update, or waits for a time.
-func (w *waiter) next(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		if len(w.tally.states()) == 0 {
-			return fmt.Errorf("%w in time: no Pod of %q runs with secret-sync", ErrNotDone, w.Selector)
-		}
-		return fmt.Errorf("%w in time", ErrNotDone)
-	case update := <-w.updates:
-		update()
-		w.drain()
-	case <-timer.C:
-	}
-	return nil
-}
-
-// drain takes the updates that wait already, so that many answers are one look at
-// all Pods.
-func (w *waiter) drain() {
-	for {
 		select {
+		case <-ctx.Done():
+			if len(w.tally.pods) == 0 {
+				return fmt.Errorf("%w in time: no Pod of %q runs with secret-sync", ErrNotDone, w.Selector)
+			}
+			return fmt.Errorf("%w in time", ErrNotDone)
 		case update := <-w.updates:
 			update()
-		default:
-			return
+		case <-time.After(min(w.pause(), progressInterval)):
 		}
 	}
 }
 
-// ask asks the Pods that are due, and returns when the next one is.
-func (w *waiter) ask(ctx context.Context, now time.Time) time.Duration {
-	pods, wait := w.tally.due(now, maxAsking-w.asking)
-	for _, p := range pods {
+// ask asks the Pods that are due.
+func (w *waiter) ask(ctx context.Context, now time.Time) {
+	for _, p := range w.tally.due(now, maxAsking-w.asking) {
 		w.asking++
 		go func() {
-			document, err := w.askOne(ctx, p)
+			document, err := w.Options.ask(ctx, p)
 			w.update(ctx, func() {
 				w.asking--
 				w.tally.answer(p.Metadata.UID, document, err, time.Now(), w.pause())
 			})
 		}()
 	}
-	return wait
-}
-
-func (w *waiter) askOne(ctx context.Context, p pod) (*status.Document, error) {
-	if !w.Direct {
-		if err := w.limit.Wait(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return w.cluster.ask(ctx, p)
 }
 
 func (w *waiter) pause() time.Duration {
-	return min(max(time.Since(w.began)/32, minPause), maxPause)
+	pause := min(max(time.Since(w.began)/32, minPause), maxPause)
+	if !w.Direct {
+		pause = max(pause, time.Duration(len(w.tally.pods))*proxyCost)
+	}
+	return pause
 }
 
 func (w *waiter) update(ctx context.Context, update func()) {
@@ -204,101 +163,87 @@ func (w *waiter) update(ctx context.Context, update func()) {
 	}
 }
 
-// progress reports how far the Pods are, and not after each answer of a thousand.
-func (w *waiter) progress(now time.Time) {
-	if now.Sub(w.shown) >= progressInterval {
-		w.shown = now
-		w.Progress(w.result())
-	}
-}
-
-// check looks at the Secret itself from time to time: a wait for a version that
-// no sidecar can reach any more ends soon, and with the reason.
-func (w *waiter) check(ctx context.Context) error {
-	if time.Since(w.checked) < checkPause {
-		return nil
-	}
-	w.checked = time.Now()
-	now, err := w.cluster.version(ctx, w.Secret)
-	if err != nil {
-		w.problem = err.Error()
-		return nil
-	}
-	return w.tally.version.changedTo(now)
-}
-
 // confirm makes the last reads before a yes. The list of Pods comes after the last
 // answer and finds Pods that appeared meanwhile. The Secret is read again because
 // versions count only within one object and one history: after it was recreated, or
-// the cluster was restored from a backup, nobody knows which password is the old
+// the cluster was restored from a backup, it is not known which password is the old
 // one.
 func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
-	pods, _, err := w.cluster.pods(ctx, w.Selector)
-	if err == nil && !w.tally.confirm(pods, time.Now()) {
+	pods, _, err := kubeapi.List[pod](ctx, w.API, w.query)
+	if w.note(err) || !w.tally.confirm(pods, time.Now()) {
 		return false, nil
 	}
-	var now Version
-	if err == nil {
-		now, err = w.cluster.version(ctx, w.Secret)
-	}
-	if err != nil {
-		w.problem = err.Error()
+	return w.unchanged(ctx)
+}
+
+// unchanged reads the Secret. An error is why there will be no yes.
+func (w *waiter) unchanged(ctx context.Context) (bool, error) {
+	w.checked = time.Now()
+	now, err := w.version(ctx)
+	if w.note(err) {
 		return false, nil
 	}
 	return true, w.tally.version.changedTo(now)
 }
 
-// follow keeps the tally's Pods equal to the API server's.
-func (w *waiter) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		pods, resourceVersion, err := w.cluster.pods(ctx, w.Selector)
-		w.update(ctx, func() { w.listed(pods, err) })
-		if err == nil {
-			err = w.cluster.watch(ctx, w.Selector, resourceVersion, func(e podEvent) {
-				w.update(ctx, func() { w.event(e) })
-			})
-		}
-		if err != nil {
-			w.update(ctx, func() { w.failed(err) })
-			sleep(ctx, retryPause)
+// hopeless returns why there will be no yes, so that a wait in vain ends soon and
+// with the reason. From time to time it looks at the Secret itself for that.
+func (w *waiter) hopeless(ctx context.Context) error {
+	if time.Since(w.checked) >= checkPause {
+		if _, err := w.unchanged(ctx); err != nil {
+			return err
 		}
 	}
+	if name := w.tally.withoutSidecar(); name != "" {
+		return fmt.Errorf("%w: Pod %q runs without secret-sync (--ignore-others leaves such Pods out)", ErrNotDone, name)
+	}
+	if w.denied > 1 {
+		return fmt.Errorf("%w: %s; `secret-sync rbac --wait ACCOUNT` prints what is needed", ErrNotDone, w.problem)
+	}
+	return nil
 }
 
-func (w *waiter) listed(pods []pod, err error) {
+// note keeps the error of a request for Pods or the Secret, and reports whether
+// there was an error.
+func (w *waiter) note(err error) bool {
 	if err == nil {
 		w.problem, w.denied = "", 0
-		w.tally.list(pods)
+		return false
 	}
-}
-
-func (w *waiter) event(e podEvent) {
-	switch e.Type {
-	case "ADDED", "MODIFIED":
-		w.tally.put(e.Object)
-	case "DELETED":
-		w.tally.remove(e.Object.Metadata.UID)
-	}
-}
-
-func (w *waiter) failed(err error) {
 	w.problem = err.Error()
 	if e := (*kubeapi.Error)(nil); errors.As(err, &e) && (e.Kind == kubeapi.KindForbidden || e.Kind == kubeapi.KindUnauthorized) {
 		w.denied++
 	}
+	return true
 }
 
-// soonest is the shorter of two waits, of which 0 is for ever.
-func soonest(wait, other time.Duration) time.Duration {
-	if wait == 0 {
-		return other
+// follow keeps the tally's Pods equal to the API server's.
+func (w *waiter) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := w.listAndWatch(ctx)
+		w.update(ctx, func() { w.note(err) })
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryPause):
+		}
 	}
-	return min(wait, other)
 }
 
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
+func (w *waiter) listAndWatch(ctx context.Context) error {
+	pods, resourceVersion, err := kubeapi.List[pod](ctx, w.API, w.query)
+	if err != nil {
+		return err
 	}
+	w.update(ctx, func() { w.note(nil); w.tally.list(pods) })
+	events, err := kubeapi.Watch[pod](ctx, w.API, w.query, resourceVersion)
+	if err != nil {
+		return err
+	}
+	for e, err := range events {
+		if err != nil {
+			return err
+		}
+		w.update(ctx, func() { w.tally.apply(e) })
+	}
+	return nil
 }

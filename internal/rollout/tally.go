@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
+
 	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // PodState is how far one Pod is.
@@ -29,25 +32,24 @@ type tally struct {
 	ignoreOthers bool
 	grace        time.Duration
 
-	pods       map[string]*candidate // by UID
+	pods       map[string]*candidate // those that count, by UID
 	graceUntil time.Time
 }
 
 // candidate is one Pod.
 type candidate struct {
-	pod    pod
-	role   role
-	done   bool
-	reason string // why it is not, as of the last answer
-	asking bool
-	next   time.Time // not to be asked before
+	PodState // as of the last answer
+	pod      pod
+	role     role
+	asking   bool
+	next     time.Time // not to be asked before
 }
 
 func newTally(v Version, ignoreOthers bool, grace time.Duration) *tally {
 	return &tally{version: v, ignoreOthers: ignoreOthers, grace: grace, pods: map[string]*candidate{}}
 }
 
-// list takes a list of all Pods: one that is not in it is gone.
+// list takes a list of all Pods: a Pod that is not in it is gone.
 func (t *tally) list(pods []pod) {
 	before := t.pods
 	t.pods = make(map[string]*candidate, len(pods))
@@ -61,39 +63,45 @@ func (t *tally) list(pods []pod) {
 
 // put takes the new state of one Pod.
 func (t *tally) put(p pod) {
-	c := t.pods[p.Metadata.UID]
-	if c == nil {
-		c = &candidate{reason: "it has not answered yet"}
-		t.pods[p.Metadata.UID] = c
+	uid, role := p.Metadata.UID, p.role()
+	if role == absent || role == noSidecar && t.ignoreOthers {
+		delete(t.pods, uid)
+		return
 	}
-	c.pod, c.role = p, p.role()
+	if t.pods[uid] == nil {
+		t.pods[uid] = &candidate{PodState: PodState{Name: p.Metadata.Name, UID: uid, Reason: "it has not answered yet"}}
+	}
+	t.pods[uid].pod, t.pods[uid].role = p, role
 }
 
-// remove takes that a Pod is gone, or does not match the selector any more.
-func (t *tally) remove(uid string) { delete(t.pods, uid) }
+// apply takes an event of the watch. Deleted is a Pod that is gone, or does not match
+// the selector any more.
+func (t *tally) apply(e kubeapi.Event[pod]) {
+	switch e.Type {
+	case watch.Added, watch.Modified:
+		t.put(e.Object)
+	case watch.Deleted:
+		delete(t.pods, e.Object.Metadata.UID)
+	}
+}
 
 // due marks the Pods that are to be asked now as being asked and returns them,
-// by name, at most that many. wait is the time until the next one is due, 0 for
-// none.
-func (t *tally) due(now time.Time, most int) (pods []pod, wait time.Duration) {
+// those first that wait longest, at most that many.
+func (t *tally) due(now time.Time, most int) (pods []pod) {
 	var due []*candidate
 	for _, c := range t.pods {
-		switch left := c.next.Sub(now); {
-		case c.role != sidecar || c.done || c.asking:
-		case left <= 0:
+		if c.role == sidecar && !c.Done && !c.asking && !now.Before(c.next) {
 			due = append(due, c)
-		case wait == 0 || left < wait:
-			wait = left
 		}
 	}
 	slices.SortFunc(due, func(a, b *candidate) int {
-		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.pod.Metadata.Name, b.pod.Metadata.Name))
+		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.Name, b.Name))
 	})
 	for _, c := range due[:min(most, len(due))] {
 		c.asking = true
 		pods = append(pods, c.pod)
 	}
-	return pods, wait
+	return pods
 }
 
 // answer takes what a Pod answered, or why it did not. It is asked again after
@@ -104,9 +112,9 @@ func (t *tally) answer(uid string, d *status.Document, err error, now time.Time,
 		return // gone meanwhile
 	}
 	c.asking, c.next = false, now.Add(pause)
-	c.reason = t.missing(c, d, err)
-	c.done = c.reason == ""
-	if c.done && signalled(d) {
+	c.Reason = t.missing(c, d, err)
+	c.Done = c.Reason == ""
+	if c.Done && signalled(d) {
 		t.graceUntil = now.Add(t.grace)
 	}
 }
@@ -115,7 +123,7 @@ func (t *tally) missing(c *candidate, d *status.Document, err error) string {
 	switch {
 	case err != nil:
 		return err.Error()
-	case d.Pod != "" && d.Pod != c.pod.Metadata.Name:
+	case d.Pod != "" && d.Pod != c.Name:
 		return fmt.Sprintf("Pod %q answers at its address", d.Pod)
 	}
 	return t.version.missingIn(d)
@@ -124,20 +132,12 @@ func (t *tally) missing(c *candidate, d *status.Document, err error) string {
 // complete reports whether all that count are done, as far as is known. No Pod at
 // all is not a yes: the selector may be wrong.
 func (t *tally) complete() bool {
-	done := 0
 	for _, c := range t.pods {
-		if t.counts(c) {
-			if !c.done {
-				return false
-			}
-			done++
+		if !c.Done {
+			return false
 		}
 	}
-	return done > 0
-}
-
-func (t *tally) counts(c *candidate) bool {
-	return c.role == sidecar || c.role == stranger && !t.ignoreOthers
+	return len(t.pods) > 0
 }
 
 // graceLeft is for how much longer a signal may be under way in an app.
@@ -150,33 +150,25 @@ func (t *tally) confirm(pods []pod, now time.Time) bool {
 	return t.complete() && t.graceLeft(now) == 0
 }
 
-// stranger names a Pod that runs for good without the sidecar, "" if there is
-// none. It never becomes done, unlike one that is being deleted.
-func (t *tally) stranger() string {
-	if t.ignoreOthers {
-		return ""
-	}
-	first := ""
+// withoutSidecar names a Pod that runs for good without the sidecar, "" if there is
+// none. It never becomes done, unlike a Pod that is being deleted.
+func (t *tally) withoutSidecar() string {
 	for _, c := range t.pods {
-		name := c.pod.Metadata.Name
-		if c.role == stranger && c.pod.Metadata.DeletionTimestamp == "" && (first == "" || name < first) {
-			first = name
+		if c.role == noSidecar && c.pod.Metadata.DeletionTimestamp == "" {
+			return c.Name
 		}
 	}
-	return first
+	return ""
 }
 
 // states lists the Pods that count, by name.
 func (t *tally) states() (all []PodState) {
-	for uid, c := range t.pods {
-		if !t.counts(c) {
-			continue
-		}
-		s := PodState{Name: c.pod.Metadata.Name, UID: uid, Done: c.done, Reason: c.reason}
-		if c.role == stranger {
+	for _, c := range t.pods {
+		s := c.PodState
+		if c.role == noSidecar {
 			s.Reason = "it has no container of secret-sync"
 		}
-		if c.pod.Metadata.DeletionTimestamp != "" && !c.done {
+		if c.pod.Metadata.DeletionTimestamp != "" && !s.Done {
 			s.Reason += " (it is being deleted)"
 		}
 		all = append(all, s)

@@ -1,10 +1,14 @@
 package rollout
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
+
 	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // done is an answer that is a yes for version 2.
@@ -27,7 +31,7 @@ func TestNoPodIsNotAYes(t *testing.T) {
 	}
 }
 
-func TestStranger(t *testing.T) {
+func TestWithoutSidecar(t *testing.T) {
 	var other pod
 	other.Metadata.Name, other.Metadata.UID, other.Status.Phase = "other", "o", "Running"
 	good := modelPod{uid: "a", running: true}.object()
@@ -38,12 +42,12 @@ func TestStranger(t *testing.T) {
 		if got := tally.complete(); got != ignore {
 			t.Errorf("ignoring others is %v: complete is %v", ignore, got)
 		}
-		if got := tally.stranger() != ""; got == ignore {
-			t.Errorf("ignoring others is %v: got stranger %q", ignore, tally.stranger())
+		if got := tally.withoutSidecar() != ""; got == ignore {
+			t.Errorf("ignoring others is %v: got %q without the sidecar", ignore, tally.withoutSidecar())
 		}
 	}
 	other.Metadata.DeletionTimestamp = "now" // it will be gone
-	if tally := newTestTally(false, other, good); tally.stranger() != "" || tally.complete() {
+	if tally := newTestTally(false, other, good); tally.withoutSidecar() != "" || tally.complete() {
 		t.Error("a Pod that is being deleted: want to wait for its end")
 	}
 }
@@ -81,15 +85,64 @@ func TestDue(t *testing.T) {
 	}
 	tally := newTestTally(false, pods...)
 	now := time.Unix(1000, 0)
-	if first, _ := tally.due(now, 2); len(first) != 2 || first[0].Metadata.UID != "a" {
+	if first := tally.due(now, 2); len(first) != 2 || first[0].Metadata.UID != "a" {
 		t.Fatalf("got %d Pods, want 2, by name", len(first))
 	}
 	tally.answer("a", &status.Document{}, nil, now, time.Second)
-	again, wait := tally.due(now, 2)
-	if len(again) != 1 || again[0].Metadata.UID != "c" || wait != time.Second {
-		t.Errorf("got %d Pods and %s, want the third, and the first in a second", len(again), wait)
+	if again := tally.due(now, 2); len(again) != 1 || again[0].Metadata.UID != "c" {
+		t.Errorf("got %d Pods, want the third", len(again))
 	}
-	if later, _ := tally.due(now.Add(time.Second), 2); len(later) != 1 || later[0].Metadata.UID != "a" {
+	if early := tally.due(now.Add(time.Second-1), 2); len(early) != 0 {
+		t.Errorf("got %d Pods, want the first one in a second", len(early))
+	}
+	if later := tally.due(now.Add(time.Second), 2); len(later) != 1 || later[0].Metadata.UID != "a" {
 		t.Errorf("got %d Pods, want the first again", len(later))
+	}
+}
+
+// TestWhatDoesNotCount: a Pod that has not started, has ended or is gone keeps back no
+// yes, and is none of the Pods of the result.
+func TestWhatDoesNotCount(t *testing.T) {
+	good := modelPod{uid: "a", running: true}.object()
+	pending, other := modelPod{uid: "b"}.object(), modelPod{uid: "b", running: true}.object()
+	failed := other
+	failed.Status.Phase = "Failed"
+	tally := newTestTally(false, good)
+	tally.answer("a", done(), nil, time.Unix(1, 0), 0)
+	for _, step := range []struct {
+		name  string
+		kind  watch.EventType
+		pod   pod
+		count int
+	}{
+		{"not started", watch.Added, pending, 1},
+		{"started", watch.Modified, other, 2},
+		{"failed", watch.Modified, failed, 1},
+		{"started", watch.Modified, other, 2},
+		{"a bookmark", watch.Bookmark, pod{}, 2},
+		{"gone", watch.Deleted, other, 1},
+	} {
+		tally.apply(kubeapi.Event[pod]{Type: step.kind, Object: step.pod})
+		if got := len(tally.states()); got != step.count || tally.complete() != (got == 1) {
+			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, tally.complete(), step.count)
+		}
+	}
+}
+
+// TestPace: Pods are asked through the API server with 500 requests a second at most,
+// however many there are, and at their addresses as often as without others.
+func TestPace(t *testing.T) {
+	for _, c := range []struct {
+		direct bool
+		pods   int
+		want   time.Duration
+	}{{true, 5000, minPause}, {false, 1, minPause}, {false, 100, 200 * time.Millisecond}, {false, 5000, 10 * time.Second}} {
+		w := &waiter{Options: Options{Direct: c.direct}, tally: newTestTally(false), began: time.Now()}
+		for i := range c.pods {
+			w.tally.pods[fmt.Sprint(i)] = &candidate{}
+		}
+		if got := w.pause(); got != c.want {
+			t.Errorf("direct is %v, %d Pods: got %v, want %v", c.direct, c.pods, got, c.want)
+		}
 	}
 }

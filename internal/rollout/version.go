@@ -1,12 +1,17 @@
 package rollout
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // Version is one state of a Secret in the API server.
@@ -14,6 +19,18 @@ type Version struct {
 	Secret          string `json:"secret"`
 	UID             string `json:"uid"`
 	ResourceVersion string `json:"resourceVersion"`
+}
+
+// version reads the present version of the Secret, and nothing else of it.
+func (o *Options) version(ctx context.Context) (Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	body, err := o.API.Get(ctx, kubeapi.MetadataOnly, kubeapi.Path(o.Namespace, "secrets", o.Secret))
+	var object metav1.PartialObjectMetadata
+	if err == nil && (json.Unmarshal(body, &object) != nil || object.UID == "" || object.ResourceVersion == "") {
+		err = fmt.Errorf("read Secret %q: the answer is not what a Kubernetes API server gives", o.Secret)
+	}
+	return Version{Secret: o.Secret, UID: string(object.UID), ResourceVersion: object.ResourceVersion}, err
 }
 
 func (v Version) String() string {
@@ -70,11 +87,8 @@ func (v Version) missingIn(d *status.Document) string {
 // signalled reports whether one of the targets is notified by a signal, which is
 // delivered without an answer.
 func signalled(d *status.Document) bool {
-	for _, t := range d.Targets {
+	return slices.ContainsFunc(d.Targets, func(t status.Target) bool {
 		kind, _, _ := strings.Cut(t.Name, "/")
-		if kind == "process" || kind == "pidfile" {
-			return true
-		}
-	}
-	return false
+		return kind == "process" || kind == "pidfile"
+	})
 }

@@ -1,6 +1,6 @@
 // Package status is the document that GET /status answers: which versions of
 // which Secrets the files are from, and of which generation each target was
-// notified. `secret-sync status` prints it, and `secret-sync wait` decides on it.
+// notified. `secret-sync status` fetches and prints it, and `secret-sync wait` decides on it.
 //
 // It promises that a document never says more than is true of the volume and the
 // app at the moment it was asked for: a Secret's version is in it only after its
@@ -9,11 +9,18 @@
 package status
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // Format is the number of the document's layout. A field may be added to a
@@ -35,12 +42,12 @@ type Document struct {
 
 // Secret is one Secret that is watched, or that has files in the volume.
 type Secret struct {
-	// Present reports whether the API server has it, as far as the last answer
-	// says. Files of one that is gone may stay.
+	// Present reports whether the API server has it, by its last answer. Files of a
+	// Secret that is gone may stay.
 	Present bool   `json:"present"`
 	UID     string `json:"uid"`
-	// ResourceVersion is the newest one that was seen and dealt with: its files
-	// are in the volume, or it was refused. It grows also when nothing had to be
+	// ResourceVersion is the newest that was seen and dealt with: its files are in
+	// the volume, or it was refused. It grows also when nothing had to be
 	// written.
 	ResourceVersion string `json:"resourceVersion"`
 	// Generation is the one since which the Secret's files are as they are, 0
@@ -56,30 +63,46 @@ type Target struct {
 	Notified uint64 `json:"notified"` // of this generation last
 	Pending  bool   `json:"pending"`  // of a newer one
 	// PendingSince is when this process found the notification pending.
-	PendingSince *time.Time `json:"pendingSince,omitempty"`
-	Failures     uint64     `json:"failures"` // tries that failed since the last success
-	Error        string     `json:"error"`    // the kind of the last one, "" for none
+	PendingSince time.Time `json:"pendingSince,omitzero"`
+	Failures     uint64    `json:"failures"` // tries that failed since the last success
+	Error        string    `json:"error"`    // the kind of the last one, "" for none
 }
 
 // Watch is one watch of the API server.
 type Watch struct {
-	Name        string     `json:"name"` // secret/NAME or selector
-	Up          bool       `json:"up"`
-	LastContact *time.Time `json:"lastContact,omitempty"`
+	Name        string    `json:"name"` // secret/NAME or selector
+	Up          bool      `json:"up"`
+	LastContact time.Time `json:"lastContact,omitzero"`
 }
 
-// Write writes the document as indented JSON.
-func (d *Document) Write(out io.Writer) error {
+// Write writes the document as JSON.
+func (d *Document) Write(out io.Writer) error { return WriteJSON(out, d) }
+
+// WriteJSON writes what people read, too.
+func WriteJSON(out io.Writer, document any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(d)
+	return encoder.Encode(document)
+}
+
+// Fetch asks the sidecar that listens at HOST:PORT for its document, for Parse.
+func Fetch(ctx context.Context, address string) ([]byte, error) {
+	sidecar, err := kubeapi.NewClient(&rest.Config{
+		Host:  "http://" + address,
+		Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }, // Pods are not behind that of the environment
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer sidecar.Close()
+	return sidecar.Get(ctx, kubeapi.JSON, "/status")
 }
 
 // ErrFormat is in the error of a document that this version does not understand.
 var ErrFormat = errors.New("not a status document of format 1")
 
 // Parse reads a document. It refuses another format, because a field that it
-// does not know could be the one that says no.
+// does not know could be what makes it a no.
 func Parse(data []byte) (*Document, error) {
 	var d Document
 	if err := json.Unmarshal(data, &d); err != nil {

@@ -26,9 +26,9 @@ func TestWriteAndParse(t *testing.T) {
 		},
 		Targets: []Target{
 			{Name: "process", Notified: 7},
-			{Name: "webhook", Notified: 6, Pending: true, PendingSince: &at, Failures: 3, Error: "HTTP 503"},
+			{Name: "webhook", Notified: 6, Pending: true, PendingSince: at, Failures: 3, Error: "HTTP 503"},
 		},
-		Watches: []Watch{{Name: "secret/db", Up: true, LastContact: &at}, {Name: "secret/tls"}},
+		Watches: []Watch{{Name: "secret/db", Up: true, LastContact: at}, {Name: "secret/tls"}},
 	}
 	var json, text strings.Builder
 	if err := d.Write(&json); err != nil {

@@ -45,17 +45,17 @@ func (t Target) state(now time.Time) string {
 	if !t.Pending {
 		return "notified"
 	}
-	if t.PendingSince == nil {
+	if t.PendingSince.IsZero() {
 		return "pending"
 	}
-	return "pending for " + now.Sub(*t.PendingSince).Round(time.Second).String()
+	return "pending for " + now.Sub(t.PendingSince).Round(time.Second).String()
 }
 
-func age(at *time.Time, now time.Time) string {
-	if at == nil {
+func age(at, now time.Time) string {
+	if at.IsZero() {
 		return "never"
 	}
-	return now.Sub(*at).Round(time.Second).String() + " ago"
+	return now.Sub(at).Round(time.Second).String() + " ago"
 }
 
 func either(condition bool, yes, no string) string {

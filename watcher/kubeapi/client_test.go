@@ -51,7 +51,7 @@ func TestErrorTexts(t *testing.T) {
 		{errors.New("a\nb" + strings.Repeat("x", 1000)), "a b", "\n"},
 		{errors.New("tls: failed to verify certificate: x509: unknown authority"), "x509", "\n"},
 	} {
-		got := connectionError(VerbList, c.err).Error()
+		got := request{verb: VerbList, resource: "secrets"}.failed(c.err).Error()
 		if !strings.Contains(got, c.want) || strings.Contains(got, c.not) || len(got) > 450 {
 			t.Errorf("got %q, want %q in it and not %q", got, c.want, c.not)
 		}

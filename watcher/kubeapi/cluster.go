@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -46,20 +45,13 @@ func load(rules clientcmd.ClientConfigLoader) (*rest.Config, error) {
 	return clientcmd.NewDefaultClientConfig(*merged, &clientcmd.ConfigOverrides{}).ClientConfig()
 }
 
-// Namespace is the namespace that kubectl would use: that of the Pod's service
-// account or of the kubeconfig's context, else "default".
+// Namespace is the namespace that kubectl would use: that of the kubeconfig's context
+// or of the Pod's service account, else "default".
 func Namespace() string {
-	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
-		if name, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace"); err == nil {
-			return strings.TrimSpace(string(name))
-		}
-	}
-	loaded, err := clientcmd.NewDefaultClientConfigLoadingRules().Load()
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	name, _, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()
 	if err != nil {
 		return metav1.NamespaceDefault // ClusterConfig reports it
 	}
-	if current := loaded.Contexts[loaded.CurrentContext]; current != nil && current.Namespace != "" {
-		return current.Namespace
-	}
-	return metav1.NamespaceDefault
+	return name
 }

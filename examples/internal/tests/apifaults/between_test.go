@@ -34,7 +34,7 @@ var between = []struct {
 	{name: "503", begin: answers(says(503, "application/json", status(503, "ServiceUnavailable"), "1")), end: passes, says: []string{"ServiceUnavailable"}},
 	{name: "HTML", begin: answers(says(200, "text/html", "<html>log in", "")), end: passes, says: []string{"text/html"}},
 	{name: "half a JSON object", begin: answers(says(200, "application/json", `{"kind":"SecretList","apiVersion":"v1","items":[`, "")), end: passes, says: []string{"application/json"}},
-	{name: "half a protobuf object", begin: answers(half), end: passes, says: []string{"application/vnd.kubernetes.protobuf"}},
+	{name: "half of what the API server answers", begin: answers(half), end: passes, says: []string{"application/json"}},
 	{name: "an empty answer", begin: answers(says(200, "application/json", "", "")), end: passes, says: []string{"application/json"}},
 }
 
