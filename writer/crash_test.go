@@ -55,7 +55,7 @@ func (r reference) finish(t *testing.T, w *Writer, dir string, c *clock) {
 		t.Fatalf("again: %v", err)
 	}
 	if r.steps {
-		w.heal() // as Run does within seconds after something did not go through
+		heal(w) // as Run does within seconds after something did not go through
 	}
 	if !equal(t, "seen after it was run again", visible(t, dir), r.after) {
 		return

@@ -92,7 +92,7 @@ func publishAll(t *testing.T, flat bool, sets ...Set) (*Writer, map[string]strin
 		}
 	}
 	c.Add(grace + time.Second)
-	w.endGrace()
+	w.attend(false)
 	return w, tree(t, dir)
 }
 

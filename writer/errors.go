@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"syscall"
@@ -54,16 +53,19 @@ func noSpace(err error) bool {
 }
 
 // retryLater logs a failure that takes nothing from the app, with what in
-// constant words, and has it tried again. It warns once, until all went through.
+// constant words, and has all compared again later. It warns once, until all was
+// put right.
 func (w *Writer) retryLater(what, path string, err error) {
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+	if err == nil {
 		return
 	}
-	w.pending = true
-	poke(w.poke)
-	level := slog.LevelWarn
-	if !noteOnce(w.warned, what+path) {
-		level = slog.LevelDebug
+	if w.again.IsZero() {
+		w.again = w.opts.now().Add(tryAgain)
+		w.arm()
+	}
+	level := slog.LevelDebug
+	if noteOnce(w.warned, what+path) {
+		level = slog.LevelWarn
 	}
 	w.log.Log(context.Background(), level, what, "path", path, "err", err)
 }

@@ -136,7 +136,7 @@ func check(t *testing.T, dir string, flat bool, set Set) {
 		if plan.GenerationName.MatchString(e.Name()) {
 			generations++
 		}
-		if strings.HasSuffix(e.Name(), plan.Temporary) {
+		if strings.HasSuffix(e.Name(), "_tmp") {
 			t.Errorf("%s is left", e.Name())
 		}
 	}

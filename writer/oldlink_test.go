@@ -36,7 +36,7 @@ func TestOldGenerationIsALink(t *testing.T) {
 					t.Error("nothing was dropped")
 				}
 				w.mu.Unlock()
-				if mismatched := w.mismatches(w.current.Load()); len(mismatched) > 0 {
+				if mismatched := mismatches(w); len(mismatched) > 0 {
 					t.Errorf("the generation that apps see: got %v, want it whole", mismatched)
 				}
 				if _, err := os.Lstat(filepath.Join(dir, old)); !errors.Is(err, fs.ErrNotExist) {

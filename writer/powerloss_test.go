@@ -187,7 +187,7 @@ func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
 			renamed, synced = true, false
 		case c.op == "SyncDir" && c.name == ".":
 			synced = true
-		case c.op == "Remove" && strings.HasPrefix(c.name, plan.LinkTemp):
+		case c.op == "Remove" && strings.HasPrefix(c.name, plan.Temporary):
 			removed++
 			if !renamed || !synced {
 				t.Errorf("%v before the renaming was on disk", c)

@@ -159,7 +159,7 @@ func TestGraceBounds(t *testing.T) {
 				publish(t, w, sized(i, size))
 			}
 			c.Add(tt.wait)
-			w.endGrace()
+			w.attend(false)
 			if got := len(w.old); got != tt.want {
 				t.Errorf("old generations: got %d, want %d", got, tt.want)
 			}

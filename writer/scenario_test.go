@@ -41,7 +41,7 @@ func publishing(set Set) func(w *Writer) error {
 	return func(w *Writer) error { _, err := w.Publish(set); return err }
 }
 
-func healing(w *Writer) error { w.heal(); return nil }
+func healing(w *Writer) error { heal(w); return nil }
 
 func incomplete(s Set) Set { s.Complete = false; return s }
 

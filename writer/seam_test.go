@@ -147,7 +147,7 @@ func (f *seamFile) Close() error {
 func withSeam(opts Options) (Options, *seam) {
 	s := &seam{}
 	opts.Volume = func(dir string) (_ mount.Volume, err error) {
-		s.under, err = openMount(dir)
+		s.under, err = mount.Open(dir)
 		return s, err
 	}
 	return opts, s

@@ -1,12 +1,71 @@
 package writer
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path"
 
 	"github.com/secret-sync/secret-sync/writer/mount"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
+
+// Notified is the generation that the target was notified of last. known is false
+// for a target that has no record in this volume.
+func (w *Writer) Notified(target string) (generation uint64, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	generation, known = w.notified.Targets[target]
+	return generation, known || w.notified.Lost
+}
+
+// SetNotified keeps that the target was notified of generation: on disk when it
+// returns nil. A crash before it returns leaves the record of before, so that the
+// target is notified twice rather than not at all.
+func (w *Writer) SetNotified(target string, generation uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := plan.Notified{Targets: maps.Clone(w.notified.Targets), Lost: w.notified.Lost}
+	next.Targets[target] = generation
+	err := w.place(next.Entries(w.opts.FileMode)[0])
+	if err == nil {
+		err = w.vol.SyncDir(".")
+	}
+	if err != nil {
+		return w.explain(fmt.Errorf("record a notification in %q: %w", w.opts.Dir, err))
+	}
+	w.notified = next
+	return nil
+}
+
+// readNotified reads the record at start. Of one that cannot be understood nothing
+// is known but that targets may have been in it: for all, what is found is pending.
+func (w *Writer) readNotified() {
+	w.notified.Targets = map[string]uint64{}
+	data, err := w.vol.ReadFile(plan.NotifiedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var n plan.Notified
+	if err == nil {
+		n, err = plan.ParseNotified(data)
+	}
+	if err != nil {
+		w.log.Warn("the record of notifications cannot be read: all targets are notified again", "path", plan.NotifiedFile, "err", err)
+		w.notified.Lost = true
+		return
+	}
+	w.notified.Lost = n.Lost
+	maps.Copy(w.notified.Targets, n.Targets)
+	for _, generation := range n.Targets {
+		// Its number is never used again, but for 1: in a volume that has no
+		// generation, targets count as notified of that one in advance.
+		if generation > 1 {
+			w.last = max(w.last, generation)
+		}
+	}
+}
 
 // State is what the volume tells of itself: no content.
 type State struct {
@@ -28,28 +87,23 @@ func (w *Writer) State() State {
 	notified := maps.Clone(w.notified.Targets)
 	w.mu.Unlock()
 	g := w.current.Load()
-	if g == nil || g.anonymous() {
+	if g.secretsUnknown() {
 		return State{Notified: notified}
 	}
 	return stateOf(&g.record, notified)
 }
 
 // ReadState reads the state from the volume at dir. Like Ready, it only looks.
-func ReadState(dir string) (State, error) {
-	vol, err := mount.Look(dir)
-	if err != nil {
-		return State{}, fmt.Errorf("open the volume: %w", err)
-	}
-	defer func() { _ = vol.Close() }()
-	_, rec, err := readCurrent(vol, dir)
-	if err != nil {
-		return State{}, err
-	}
-	var notified notifiedRecord
-	if data, err := vol.ReadFile(plan.NotifiedFile); err == nil {
-		notified, _ = parseNotified(data) // of one that cannot be read, nothing is known
-	}
-	return stateOf(&rec, notified.Targets), nil
+func ReadState(dir string) (s State, err error) {
+	err = lookAt(dir, func(vol mount.Volume, _ string, rec *plan.Record) error {
+		var n plan.Notified
+		if data, err := vol.ReadFile(plan.NotifiedFile); err == nil {
+			n, _ = plan.ParseNotified(data) // of one that cannot be read, nothing is known
+		}
+		s = stateOf(rec, n.Targets)
+		return nil
+	})
+	return s, err
 }
 
 func stateOf(rec *plan.Record, notified map[string]uint64) State {
@@ -58,4 +112,49 @@ func stateOf(rec *plan.Record, notified map[string]uint64) State {
 		s.Secrets[name] = SecretState{secret.UID, secret.ResourceVersion, rec.SecretSince(name)}
 	}
 	return s
+}
+
+// Ready reports whether a complete generation is in the volume at dir, nil if so.
+// It only looks, needs no lock, and works beside the Writer, in its process or
+// in another one.
+func Ready(dir string) error {
+	return lookAt(dir, func(vol mount.Volume, target string, rec *plan.Record) error {
+		if !rec.Complete {
+			return fmt.Errorf("generation %d in %q is not complete yet", rec.Generation, dir)
+		}
+		for secret, s := range rec.Secrets {
+			for file := range s.Files {
+				p := path.Join(target, plan.Path(rec.Flat, secret, file))
+				if info, err := vol.Lstat(p); err != nil || !info.Mode.IsRegular() {
+					return fmt.Errorf("generation %d in %q lacks %q", rec.Generation, dir, p)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// lookAt has see look at the generation that the volume at dir points to.
+func lookAt(dir string, see func(vol mount.Volume, target string, rec *plan.Record) error) error {
+	vol, err := mount.Look(dir)
+	if err != nil {
+		return fmt.Errorf("open the volume: %w", err)
+	}
+	defer func() { _ = vol.Close() }()
+	target, err := vol.Readlink(plan.DataLink)
+	if err != nil {
+		return fmt.Errorf("no generation is in %q yet", dir)
+	}
+	if !plan.GenerationName.MatchString(target) {
+		return fmt.Errorf("%s in %q points to %q, which is no generation", plan.DataLink, dir, target)
+	}
+	data, err := vol.ReadFile(plan.RecordName(target))
+	if err != nil {
+		return fmt.Errorf("read the record of %q: %w", target, err)
+	}
+	rec, err := plan.ParseRecord(data)
+	if err != nil {
+		return err
+	}
+	return see(vol, target, &rec)
 }

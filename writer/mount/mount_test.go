@@ -23,7 +23,7 @@ func open(t *testing.T, dir string) *Mount {
 	m, err := Open(dir)
 	must(t, err)
 	t.Cleanup(func() { _ = m.Close() })
-	return m
+	return m.(*Mount)
 }
 
 // The seam's tests see that a sync is asked for; this one that the kernel is: it

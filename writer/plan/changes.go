@@ -14,13 +14,9 @@ type Changes struct {
 
 // ChangesSince tells what changed after a generation. One from before what the
 // record knows, or newer than it (the volume was emptied), gives all paths as
-// changed. Of a nil record nothing changed.
+// changed.
 func (r *Record) ChangesSince(generation uint64) Changes {
-	out := Changes{Secrets: []string{}, Added: []string{}, Changed: []string{}, Removed: []string{}}
-	if r == nil {
-		return out
-	}
-	out.Generation = r.Generation
+	out := Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{}, Removed: []string{}}
 	secrets, there := map[string]bool{}, r.paths()
 	known := generation >= r.Since && generation <= r.Generation
 	for p, at := range there {

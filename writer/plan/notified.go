@@ -1,0 +1,39 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+)
+
+// Notified is the record of which generation each target was notified of last.
+type Notified struct {
+	Format  int               `json:"format"`
+	Targets map[string]uint64 `json:"told"`           // target → generation
+	Lost    bool              `json:"lost,omitempty"` // an earlier record could not be read: others may have been in it
+}
+
+// Entries is its file, if there is something to keep.
+func (n Notified) Entries(mode fs.FileMode) []Entry {
+	if len(n.Targets) == 0 && !n.Lost {
+		return nil
+	}
+	n.Format = Format
+	return []Entry{{Path: NotifiedFile, Mode: mode, Data: encode(n)}}
+}
+
+// ParseNotified reads what Entries made.
+func ParseNotified(data []byte) (n Notified, err error) {
+	if err := json.Unmarshal(data, &n); err != nil {
+		return n, err
+	}
+	if n.Format != Format {
+		return n, fmt.Errorf("format %d", n.Format)
+	}
+	for _, generation := range n.Targets {
+		if generation > MaxGeneration {
+			return n, fmt.Errorf("generation %d", generation)
+		}
+	}
+	return n, nil
+}
