@@ -91,7 +91,7 @@ func (w *Writer) concerns(e fsnotify.Event) bool {
 		return !w.isGone(name)
 	case !ok:
 		if plan.Top(name) == name && !w.isOurs(name) && !w.isGone(name) {
-			w.noteForeign(name)
+			w.warnOnce(notOurs, name)
 		}
 		return false
 	case want.Mode.IsDir():

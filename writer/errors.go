@@ -53,8 +53,7 @@ func noSpace(err error) bool {
 }
 
 // retryLater logs a failure that takes nothing from the app, with what in
-// constant words, and has all compared again later. It warns once, until all was
-// put right.
+// constant words, and has all compared again later.
 func (w *Writer) retryLater(what, path string, err error) {
 	if err == nil {
 		return
@@ -63,29 +62,21 @@ func (w *Writer) retryLater(what, path string, err error) {
 		w.again = w.opts.now().Add(tryAgain)
 		w.arm()
 	}
+	w.warnOnce(what, path, "err", err)
+}
+
+const (
+	notOurs   = "an entry in the volume is not of secret-sync: it stays"
+	maxWarned = 64 // warnings that are remembered
+)
+
+// warnOnce warns once of an entry of others, and of a failure until all was put
+// right.
+func (w *Writer) warnOnce(what, path string, args ...any) {
 	level := slog.LevelDebug
-	if noteOnce(w.warned, what+path) {
+	if _, done := w.warned[what+path]; !done && len(w.warned) < maxWarned {
+		w.warned[what+path] = what == notOurs
 		level = slog.LevelWarn
 	}
-	w.log.Log(context.Background(), level, what, "path", path, "err", err)
-}
-
-// noteForeign warns once of an entry that is not ours.
-func (w *Writer) noteForeign(name string) {
-	if noteOnce(w.foreign, name) {
-		w.log.Warn("an entry in the volume is not of secret-sync: it stays", "path", name)
-	}
-}
-
-// maxNoted bounds how many warnings are remembered.
-const maxNoted = 64
-
-// noteOnce reports whether a warning is to be logged: one that is not noted yet,
-// while there is room for it.
-func noteOnce(noted map[string]bool, what string) bool {
-	if noted[what] || len(noted) >= maxNoted {
-		return false
-	}
-	noted[what] = true
-	return true
+	w.log.Log(context.Background(), level, what, append(args, "path", path)...)
 }

@@ -48,16 +48,11 @@ func (w *Writer) put(p *plan.Plan, entries []plan.Entry) (changed []plan.Entry, 
 // its links by then, so that a crash never leaves one that cannot be distinguished
 // from somebody else's. The oldest generations within their grace make room.
 func (w *Writer) place(e plan.Entry, below ...plan.Entry) error {
+	tmp := path.Join(path.Dir(e.Path), plan.Temporary)
 	return w.makeRoom(func() error {
-		tmp := path.Join(path.Dir(e.Path), plan.Temporary)
-		err := w.make(tmp, e, below)
-		if errors.Is(err, fs.ErrExist) { // of a crash, or planted
-			if err = w.removeAll(tmp); err == nil {
-				err = w.make(tmp, e, below)
-			}
-		}
+		err := w.clearing(tmp, func() error { return w.make(tmp, e, below) })
 		if err == nil {
-			err = w.takePlace(tmp, e.Path)
+			err = w.clearing(e.Path, func() error { return w.vol.Rename(tmp, e.Path) })
 		}
 		if err == nil || !w.differs(e) && w.isGone(tmp) { // it failed but did happen
 			return nil
@@ -65,6 +60,21 @@ func (w *Writer) place(e plan.Entry, below ...plan.Entry) error {
 		w.retryLater("could not remove a leftover, will try again", tmp, w.removeAll(tmp))
 		return err
 	})
+}
+
+// clearing makes a call, and again without what has the name: it is of a crash, or
+// someone put it there.
+func (w *Writer) clearing(name string, call func() error) error {
+	err := call()
+	for _, taken := range []error{fs.ErrExist, syscall.EISDIR, syscall.ENOTDIR} {
+		if errors.Is(err, taken) {
+			if err := w.removeAll(name); err != nil {
+				return fmt.Errorf("take back %q: %w", name, err)
+			}
+			return call()
+		}
+	}
+	return err
 }
 
 // make makes an entry, whole and on disk, under another name.
@@ -89,19 +99,6 @@ func (w *Writer) makeRoom(try func() error) error {
 			return err
 		}
 	}
-}
-
-// takePlace renames an entry over another one, also over one of another kind,
-// which someone put there.
-func (w *Writer) takePlace(from, to string) error {
-	err := w.vol.Rename(from, to)
-	if !errors.Is(err, syscall.EISDIR) && !errors.Is(err, syscall.ENOTDIR) {
-		return err
-	}
-	if err := w.removeAll(to); err != nil {
-		return fmt.Errorf("take back %q: %w", to, err)
-	}
-	return w.vol.Rename(from, to)
 }
 
 // create makes a new entry with the planned mode, past any umask: a directory, a

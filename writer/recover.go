@@ -61,15 +61,11 @@ func (w *Writer) findGenerations(entries []fs.DirEntry) (all []found) {
 		if !plan.GenerationName.MatchString(e.Name()) || !e.IsDir() {
 			continue
 		}
-		f := found{dir: e.Name()}
-		data, err := w.vol.ReadFile(plan.RecordName(f.dir))
-		if err == nil {
-			f.record, err = plan.ParseRecord(data)
-		}
+		rec, err := readRecord(w.vol, e.Name())
 		if err != nil {
-			w.log.Warn("a generation's record cannot be read", "path", plan.RecordName(f.dir), "err", err)
+			w.log.Warn("a generation's record cannot be read", "path", e.Name(), "err", err)
 		}
-		all = append(all, f)
+		all = append(all, found{e.Name(), rec})
 	}
 	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.record.Generation, b.record.Generation), cmp.Compare(a.dir, b.dir))
@@ -79,11 +75,9 @@ func (w *Writer) findGenerations(entries []fs.DirEntry) (all []found) {
 
 // sizeOf is what the files of a generation take on the volume, in bytes.
 func (w *Writer) sizeOf(f found) (bytes int64) {
-	for name, s := range f.record.Secrets {
-		for file := range s.Files {
-			info, _ := w.vol.Lstat(path.Join(f.dir, plan.Path(f.record.Flat, name, file)))
-			bytes += plan.Pages(info.Size)
-		}
+	for name := range f.record.Paths() {
+		info, _ := w.vol.Lstat(path.Join(f.dir, name))
+		bytes += plan.Pages(info.Size)
 	}
 	return bytes
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/secret-sync/secret-sync/writer/plan"
@@ -108,7 +109,7 @@ func (w *Writer) heal() {
 	case len(changed) > 0 && !w.opts.limit.AllowN(now, 1):
 		w.retryLater("something keeps changing the files: they are put back less often now; look for a container that mounts the volume without readOnly", changed[0].Path, errTooOften)
 	case w.again.IsZero() && w.opts.limit.TokensAt(now) > repairBurst/2:
-		clear(w.warned)
+		maps.DeleteFunc(w.warned, func(_ string, lasts bool) bool { return !lasts })
 	}
 }
 

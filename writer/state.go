@@ -81,6 +81,14 @@ type SecretState struct {
 	Generation           uint64 // since which the files are as they are
 }
 
+func stateOf(rec *plan.Record, notified map[string]uint64) State {
+	s := State{Generation: rec.Generation, Complete: rec.Complete, Secrets: map[string]SecretState{}, Notified: notified}
+	for name, secret := range rec.Secrets {
+		s.Secrets[name] = SecretState{secret.UID, secret.ResourceVersion, rec.SecretSince(name)}
+	}
+	return s
+}
+
 // State is that of the volume now.
 func (w *Writer) State() State {
 	w.mu.Lock()
@@ -93,68 +101,67 @@ func (w *Writer) State() State {
 	return stateOf(&g.record, notified)
 }
 
-// ReadState reads the state from the volume at dir. Like Ready, it only looks.
-func ReadState(dir string) (s State, err error) {
-	err = lookAt(dir, func(vol mount.Volume, _ string, rec *plan.Record) error {
-		var n plan.Notified
-		if data, err := vol.ReadFile(plan.NotifiedFile); err == nil {
-			n, _ = plan.ParseNotified(data) // of one that cannot be read, nothing is known
-		}
-		s = stateOf(rec, n.Targets)
-		return nil
-	})
+// ReadState reads the state from the volume at dir. It only looks, needs no lock,
+// and works beside the Writer, in its process or in another one.
+func ReadState(dir string) (State, error) {
+	s, _, err := look(dir)
 	return s, err
 }
 
-func stateOf(rec *plan.Record, notified map[string]uint64) State {
-	s := State{Generation: rec.Generation, Complete: rec.Complete, Secrets: map[string]SecretState{}, Notified: notified}
-	for name, secret := range rec.Secrets {
-		s.Secrets[name] = SecretState{secret.UID, secret.ResourceVersion, rec.SecretSince(name)}
-	}
-	return s
-}
-
 // Ready reports whether a complete generation is in the volume at dir, nil if so.
-// It only looks, needs no lock, and works beside the Writer, in its process or
-// in another one.
+// Like ReadState, it only looks.
 func Ready(dir string) error {
-	return lookAt(dir, func(vol mount.Volume, target string, rec *plan.Record) error {
-		if !rec.Complete {
-			return fmt.Errorf("generation %d in %q is not complete yet", rec.Generation, dir)
-		}
-		for secret, s := range rec.Secrets {
-			for file := range s.Files {
-				p := path.Join(target, plan.Path(rec.Flat, secret, file))
-				if info, err := vol.Lstat(p); err != nil || !info.Mode.IsRegular() {
-					return fmt.Errorf("generation %d in %q lacks %q", rec.Generation, dir, p)
-				}
-			}
-		}
-		return nil
-	})
+	s, missing, err := look(dir)
+	switch {
+	case err != nil:
+		return err
+	case !s.Complete:
+		return fmt.Errorf("generation %d in %q is not complete yet", s.Generation, dir)
+	case missing != "":
+		return fmt.Errorf("generation %d in %q lacks %q", s.Generation, dir, missing)
+	}
+	return nil
 }
 
-// lookAt has see look at the generation that the volume at dir points to.
-func lookAt(dir string, see func(vol mount.Volume, target string, rec *plan.Record) error) error {
+// look reads the state from the volume at dir, and names a file that is missing.
+func look(dir string) (s State, missing string, err error) {
 	vol, err := mount.Look(dir)
 	if err != nil {
-		return fmt.Errorf("open the volume: %w", err)
+		return s, "", fmt.Errorf("open the volume: %w", err)
 	}
 	defer func() { _ = vol.Close() }()
 	target, err := vol.Readlink(plan.DataLink)
 	if err != nil {
-		return fmt.Errorf("no generation is in %q yet", dir)
+		return s, "", fmt.Errorf("no generation is in %q yet", dir)
 	}
 	if !plan.GenerationName.MatchString(target) {
-		return fmt.Errorf("%s in %q points to %q, which is no generation", plan.DataLink, dir, target)
+		return s, "", fmt.Errorf("%s in %q points to %q, which is no generation", plan.DataLink, dir, target)
 	}
-	data, err := vol.ReadFile(plan.RecordName(target))
+	rec, err := readRecord(vol, target)
 	if err != nil {
-		return fmt.Errorf("read the record of %q: %w", target, err)
+		return s, "", err
 	}
-	rec, err := plan.ParseRecord(data)
+	for name := range rec.Paths() {
+		p := path.Join(target, name)
+		if info, err := vol.Lstat(p); err != nil || !info.Mode.IsRegular() {
+			missing = p
+		}
+	}
+	var n plan.Notified
+	if data, err := vol.ReadFile(plan.NotifiedFile); err == nil {
+		n, _ = plan.ParseNotified(data) // of one that cannot be read, nothing is known
+	}
+	return stateOf(&rec, n.Targets), missing, nil
+}
+
+// readRecord reads the record of a generation.
+func readRecord(vol mount.Volume, generation string) (rec plan.Record, err error) {
+	data, err := vol.ReadFile(plan.RecordName(generation))
+	if err == nil {
+		rec, err = plan.ParseRecord(data)
+	}
 	if err != nil {
-		return err
+		err = fmt.Errorf("read the record of %q: %w", generation, err)
 	}
-	return see(vol, target, &rec)
+	return rec, err
 }

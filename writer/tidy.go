@@ -46,7 +46,7 @@ func (w *Writer) removeOwn(name string) error {
 	case inDir && w.isSecretDir(name):
 		return w.removeSecretDir(name)
 	case inDir:
-		w.noteForeign(name)
+		w.warnOnce(notOurs, name)
 	}
 	return nil
 }

@@ -153,8 +153,7 @@ type Writer struct {
 	notified plan.Notified   // which target was notified of which generation
 	unsynced bool            // the last swap may not be on disk: what it replaced is not removed
 	again    time.Time       // something was not put right: compare then, and not before. Zero: all was
-	warned   map[string]bool // of what is tried again
-	foreign  map[string]bool // entries of others that were warned of
+	warned   map[string]bool // what the log has warned of → whether it lasts
 }
 
 // Open takes the volume: it checks and locks it, and recovers what an earlier
@@ -167,7 +166,7 @@ func Open(opts Options) (*Writer, error) {
 	}
 	w := &Writer{
 		opts: opts, log: opts.Logger, vol: vol, poke: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
-		warned: map[string]bool{}, foreign: map[string]bool{},
+		warned: map[string]bool{},
 	}
 	if err := w.recover(); err != nil {
 		return nil, errors.Join(err, vol.Close())

@@ -17,7 +17,7 @@ type Changes struct {
 // changed.
 func (r *Record) ChangesSince(generation uint64) Changes {
 	out := Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{}, Removed: []string{}}
-	secrets, there := map[string]bool{}, r.paths()
+	secrets, there := map[string]bool{}, r.Paths()
 	known := generation >= r.Since && generation <= r.Generation
 	for p, at := range there {
 		switch {

@@ -99,7 +99,7 @@ func Next(old Record, was Set, number uint64, set Set, flat bool, mode fs.FileMo
 		r.Since = number
 	}
 	maps.Copy(r.Removed, old.Removed)
-	before := old.paths()
+	before := old.Paths()
 	for name, files := range set.Secrets {
 		s := SecretRecord{UID: files.UID, ResourceVersion: files.ResourceVersion, Files: map[string]PathRecord{}}
 		for file, value := range files.Content {
@@ -167,8 +167,8 @@ func (r *Record) remove(paths map[string]PathRecord) {
 	}
 }
 
-// paths has every path as an app sees it, with the Secret it is from.
-func (r *Record) paths() map[string]PathRecord {
+// Paths has every path as an app sees it, with the Secret it is from.
+func (r *Record) Paths() map[string]PathRecord {
 	out := map[string]PathRecord{}
 	for name, s := range r.Secrets {
 		for file, at := range s.Files {
