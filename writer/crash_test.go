@@ -140,7 +140,7 @@ func (r reference) fault(t *testing.T, at int, kind string) {
 	seam.reset(nil)
 	r.checkSeen(t, dir)
 	if err != nil && !r.steps {
-		if r.name != "told" && r.name != "told, flat" && r.name[:4] != "comp" { // a failed sync leaves the new record
+		if r.name != "notified" && r.name != "notified, flat" && r.name[:4] != "comp" { // a failed sync leaves the new record
 			equal(t, "left by a failed publish", tree(t, dir), before)
 		}
 	} else if !r.steps {

@@ -28,7 +28,7 @@ func Reason(err error) string {
 }
 
 // explain adds to an error of the volume what to do about it. For a full one it
-// tells what is free and not what was needed: that would tell how long the values
+// says what is free and not what was needed: that would show how long the values
 // are.
 func (w *Writer) explain(err error) error {
 	var hint string

@@ -119,7 +119,7 @@ func publish(t testing.TB, w *Writer, set Set) uint64 {
 }
 
 // visible has what an app sees: what can be read under names that do not begin
-// with "..". A link that leads nowhere is not seen.
+// with "..". A dangling link is not seen.
 func visible(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

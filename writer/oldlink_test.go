@@ -10,7 +10,7 @@ import (
 )
 
 // TestOldGenerationIsALink: what someone put in the place of an old generation's
-// directory is removed, and nothing that it leads to.
+// directory is removed, and nothing that it points to.
 func TestOldGenerationIsALink(t *testing.T) {
 	for _, flat := range []bool{false, true} {
 		for _, place := range []string{"the generation", "a Secret's directory in it"} {

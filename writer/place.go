@@ -10,10 +10,10 @@ import (
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// put makes entries outside of the generation's directory as p plans them,
-// whatever has their names: in a volume of ours these are ours. It returns those
-// that were not as planned. They are on disk then.
-func (w *Writer) put(p *plan.Plan, entries []plan.Entry) (changed []plan.Entry, err error) {
+// put makes entries outside of the generation's directory as planned, whatever has
+// their names: in a volume of ours these are ours. It returns those that were not
+// as planned. They are on disk then.
+func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
 	var errs []error
 	dirs := map[string]bool{}
 	for _, e := range entries { // parents first
@@ -21,19 +21,13 @@ func (w *Writer) put(p *plan.Plan, entries []plan.Entry) (changed []plan.Entry, 
 			continue
 		}
 		changed = append(changed, e)
-		dir := path.Dir(e.Path)
-		dirs[dir] = true
+		dirs[path.Dir(e.Path)] = true
 		if e.Mode.IsDir() {
-			dir = e.Path
-			dirs[dir] = true
+			dirs[e.Path] = true
 		}
-		switch {
-		case dir != "." && !w.isDir(dir):
-			made, _ := p.Find(dir)
-			errs = append(errs, w.place(made, p.Below(dir)...))
-		case e.Mode.IsDir():
+		if e.Mode.IsDir() && w.isDir(e.Path) {
 			errs = append(errs, w.setDirMode(e))
-		default:
+		} else {
 			errs = append(errs, w.place(e))
 		}
 	}
@@ -44,13 +38,12 @@ func (w *Writer) put(p *plan.Plan, entries []plan.Entry) (changed []plan.Entry, 
 }
 
 // place puts an entry in the place of another one, or of none, in one step: made
-// under a temporary name beside it, then renamed. A Secret's directory has all
-// its links by then, so that a crash never leaves one that cannot be distinguished
-// from somebody else's. The oldest generations within their grace make room.
-func (w *Writer) place(e plan.Entry, below ...plan.Entry) error {
+// under a temporary name beside it, then renamed. The oldest generations within
+// their grace make room.
+func (w *Writer) place(e plan.Entry) error {
 	tmp := path.Join(path.Dir(e.Path), plan.Temporary)
 	return w.makeRoom(func() error {
-		err := w.clearing(tmp, func() error { return w.make(tmp, e, below) })
+		err := w.clearing(tmp, func() error { return w.make(tmp, e) })
 		if err == nil {
 			err = w.clearing(e.Path, func() error { return w.vol.Rename(tmp, e.Path) })
 		}
@@ -60,6 +53,22 @@ func (w *Writer) place(e plan.Entry, below ...plan.Entry) error {
 		w.retryLater("could not remove a leftover, will try again", tmp, w.removeAll(tmp))
 		return err
 	})
+}
+
+// make makes an entry, whole and on disk, under another name. A Secret's directory
+// has its ..data by then, so that a crash never leaves one that cannot be
+// distinguished from somebody else's.
+func (w *Writer) make(name string, e plan.Entry) error {
+	at := e
+	at.Path = name
+	if err := w.create(at); err != nil || !e.Mode.IsDir() {
+		return err
+	}
+	target := plan.OwnTarget(path.Join(e.Path, plan.DataLink))
+	if err := w.vol.Symlink(target, path.Join(name, plan.DataLink)); err != nil {
+		return err
+	}
+	return w.vol.SyncDir(name)
 }
 
 // clearing makes a call, and again without what has the name: it is of a crash, or
@@ -75,21 +84,6 @@ func (w *Writer) clearing(name string, call func() error) error {
 		}
 	}
 	return err
-}
-
-// make makes an entry, whole and on disk, under another name.
-func (w *Writer) make(name string, e plan.Entry, below []plan.Entry) error {
-	e.Path = name
-	if err := w.create(e); err != nil || !e.Mode.IsDir() {
-		return err
-	}
-	for _, e := range below {
-		e.Path = path.Join(name, path.Base(e.Path))
-		if err := w.create(e); err != nil {
-			return err
-		}
-	}
-	return w.vol.SyncDir(name)
 }
 
 // makeRoom has the oldest generations within their grace yield to a full volume.

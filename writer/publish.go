@@ -48,7 +48,7 @@ func (w *Writer) confirm(cur *generation, set Set) error {
 		}
 	}
 	confirmed := newGeneration(w.current.Load().Dir, rec, set, cur.restored && !set.Complete)
-	if _, err := w.put(confirmed.Plan, []plan.Entry{confirmed.Record}); err != nil {
+	if _, err := w.put([]plan.Entry{confirmed.Record}); err != nil {
 		return w.explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(confirmed)
@@ -100,8 +100,8 @@ func (w *Writer) upToSwap(cur, gen *generation) error {
 	if err := w.create(gen.Record); err != nil { // 4
 		return err
 	}
-	w.inotify.Add(plan.Dirs(gen.Inside)...)                         // before apps see it, so that no change to it goes unseen
-	if _, err := w.put(gen.Plan, gen.Added(cur.Plan)); err != nil { // 5
+	w.inotify.Add(plan.Dirs(gen.Inside)...)               // before apps see it, so that no change to it goes unseen
+	if _, err := w.put(gen.Added(cur.Plan)); err != nil { // 5
 		return err
 	}
 	if err := w.vol.SyncDir("."); err != nil { // 6
@@ -170,25 +170,20 @@ func (w *Writer) syncSwap() bool {
 	return !w.unsynced
 }
 
-// wakeDirectories is step 9: it renames ..data over itself where files changed.
+// wakeDirectories is step 9: it renames ..data over itself where files changed. A
+// new directory has been there since before the swap, and somebody may be watching
+// it already. A repair wakes all.
 func (w *Writer) wakeDirectories(old, gen *generation) {
+	number := gen.record.Generation
 	for _, e := range gen.Outside {
 		dir := path.Dir(e.Path)
-		if path.Base(e.Path) != plan.DataLink || !changed(dir, old, gen) {
+		if path.Base(e.Path) != plan.DataLink || old.record.Generation != number && gen.record.SecretSince(dir) != number {
 			continue
 		}
 		if err := w.place(e); !errors.Is(err, fs.ErrNotExist) { // a directory that is gone is repaired
 			w.retryLater("could not wake the watchers of a directory", dir, err)
 		}
 	}
-}
-
-// changed reports whether a Secret has other files in gen than in old. A new one
-// has: its directory has been there since before the swap, and somebody may be
-// watching it already. After a repair all have.
-func changed(name string, old, gen *generation) bool {
-	return old.record.FileMode != gen.record.FileMode ||
-		old.record.Generation == gen.record.Generation || !old.set.Equal(name, gen.set.Secrets[name])
 }
 
 // wakeFiles is step 10. Old files stay for the grace, so that nothing else would

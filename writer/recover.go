@@ -137,7 +137,7 @@ func (w *Writer) load(f found) (g *generation, whole bool) {
 // rebuild makes a record for the generation that apps see, from its files. Which
 // one it was is not known any more: it counts as one that no target was notified of,
 // and as not complete until the API has confirmed it. In the flat layout the files
-// do not tell which Secrets they are from.
+// do not show which Secrets they are from.
 func (w *Writer) rebuild(dir string) *generation {
 	set := Set{Secrets: map[string]Files{}}
 	w.walk(dir, func(p string, data []byte) {

@@ -107,13 +107,11 @@ func (w *Writer) heal() {
 	case err != nil:
 		w.retryLater("could not put back what someone changed, will try again", ".", err)
 	case len(changed) > 0 && !w.opts.limit.AllowN(now, 1):
-		w.retryLater("something keeps changing the files: they are put back less often now; look for a container that mounts the volume without readOnly", changed[0].Path, errTooOften)
+		w.retryLater("something keeps changing the files: they are put back less often now; look for a container that mounts the volume without readOnly", changed[0].Path, errors.New("repaired too often"))
 	case w.again.IsZero() && w.opts.limit.TokensAt(now) > repairBurst/2:
 		maps.DeleteFunc(w.warned, func(_ string, lasts bool) bool { return !lasts })
 	}
 }
-
-var errTooOften = errors.New("repaired too often")
 
 // repair puts right what is not as planned, from the inside out, and returns it.
 func (w *Writer) repair() (changed []plan.Entry, err error) {

@@ -74,7 +74,7 @@ func (h *healer) intact() bool {
 	return len(mismatches(h.Writer)) == 0
 }
 
-// until polls: what it waits for is a file system that another goroutine mends.
+// until polls: what it waits for is a file system that another goroutine repairs.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -90,7 +90,7 @@ func until(t *testing.T, what string, ok func() bool) {
 func targets(flat bool, dir string) map[string]string {
 	gen := filepath.Base(current(dir))
 	all := map[string]string{
-		"..data": plan.DataLink, "generation": gen, "record": gen + ".json", "told": plan.NotifiedFile,
+		"..data": plan.DataLink, "generation": gen, "record": gen + ".json", "notified": plan.NotifiedFile,
 	}
 	if flat {
 		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password", "directory in it": gen + "/conf"})

@@ -65,7 +65,7 @@ func (w *Writer) collect() {
 }
 
 // dropOldest removes the oldest generation within its grace and reports whether
-// there was one. While the swap is not on disk none goes: a power cut may lead
+// there was one. While the swap is not on disk none goes: a power cut may go
 // back to it. What cannot be removed, tidy removes later.
 func (w *Writer) dropOldest() bool {
 	if len(w.old) == 0 || !w.syncSwap() {
@@ -74,7 +74,7 @@ func (w *Writer) dropOldest() bool {
 	r := w.old[0]
 	w.old = w.old[1:]
 	err := w.removeRetired(r)
-	if err == nil { // last: a directory without a record would not tell a later start that it is older
+	if err == nil { // last: a directory without a record would not be known as older at a later start
 		err = w.removeAll(plan.RecordName(r.dir))
 	}
 	w.retryLater("could not remove an old generation, will try again", r.dir, err)

@@ -26,8 +26,7 @@ func (w *Writer) Notified(target string) (generation uint64, known bool) {
 func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	next := plan.Notified{Targets: maps.Clone(w.notified.Targets), Lost: w.notified.Lost}
-	next.Targets[target] = generation
+	next := w.notified.With(target, generation)
 	err := w.place(next.Entries(w.opts.FileMode)[0])
 	if err == nil {
 		err = w.vol.SyncDir(".")
@@ -42,22 +41,11 @@ func (w *Writer) SetNotified(target string, generation uint64) error {
 // readNotified reads the record at start. Of one that cannot be understood nothing
 // is known but that targets may have been in it: for all, what is found is pending.
 func (w *Writer) readNotified() {
-	w.notified.Targets = map[string]uint64{}
-	data, err := w.vol.ReadFile(plan.NotifiedFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	var n plan.Notified
-	if err == nil {
-		n, err = plan.ParseNotified(data)
-	}
-	if err != nil {
+	n, err := readNotified(w.vol)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.log.Warn("the record of notifications cannot be read: all targets are notified again", "path", plan.NotifiedFile, "err", err)
-		w.notified.Lost = true
-		return
+		n = plan.Notified{Lost: true}
 	}
-	w.notified.Lost = n.Lost
-	maps.Copy(w.notified.Targets, n.Targets)
 	for _, generation := range n.Targets {
 		// Its number is never used again, but for 1: in a volume that has no
 		// generation, targets count as notified of that one in advance.
@@ -65,9 +53,18 @@ func (w *Writer) readNotified() {
 			w.last = max(w.last, generation)
 		}
 	}
+	w.notified = n
 }
 
-// State is what the volume tells of itself: no content.
+func readNotified(vol mount.Volume) (plan.Notified, error) {
+	data, err := vol.ReadFile(plan.NotifiedFile)
+	if err != nil {
+		return plan.Notified{}, err
+	}
+	return plan.ParseNotified(data)
+}
+
+// State is what the volume says of itself: no content.
 type State struct {
 	Generation uint64 // 0: none
 	Complete   bool
@@ -94,11 +91,7 @@ func (w *Writer) State() State {
 	w.mu.Lock()
 	notified := maps.Clone(w.notified.Targets)
 	w.mu.Unlock()
-	g := w.current.Load()
-	if g.secretsUnknown() {
-		return State{Notified: notified}
-	}
-	return stateOf(&g.record, notified)
+	return stateOf(&w.known().record, notified)
 }
 
 // ReadState reads the state from the volume at dir. It only looks, needs no lock,
@@ -147,10 +140,7 @@ func look(dir string) (s State, missing string, err error) {
 			missing = p
 		}
 	}
-	var n plan.Notified
-	if data, err := vol.ReadFile(plan.NotifiedFile); err == nil {
-		n, _ = plan.ParseNotified(data) // of one that cannot be read, nothing is known
-	}
+	n, _ := readNotified(vol) // of one that cannot be read, nothing is known
 	return stateOf(&rec, n.Targets), missing, nil
 }
 

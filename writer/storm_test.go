@@ -31,7 +31,7 @@ func TestOwnWritesCauseNoRepair(t *testing.T) {
 	}
 }
 
-// Something that fights back gets a bounded number of repairs and one warning,
+// Something that undoes the repairs gets a bounded number of repairs and one warning,
 // and all is right once it stops.
 func TestStorm(t *testing.T) {
 	const burst = 5

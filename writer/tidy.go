@@ -15,7 +15,7 @@ import (
 // ..data points to this generation.
 func (w *Writer) tidy() (changed []plan.Entry, err error) {
 	cur := w.current.Load()
-	if changed, err = w.put(cur.Plan, w.around(cur)); err != nil {
+	if changed, err = w.put(w.around(cur)); err != nil {
 		return changed, w.explain(err)
 	}
 	for _, dir := range append(plan.Dirs(cur.Outside), ".") {
@@ -51,22 +51,18 @@ func (w *Writer) removeOwn(name string) error {
 	return nil
 }
 
-// removeSecretDir removes a Secret's directory under a name that reports that it
-// goes: without its "..data" it would be taken for somebody else's after a crash
-// in the middle.
+// removeSecretDir removes a Secret's directory under a temporary name: without its
+// ..data it would be taken for somebody else's after a crash in the middle.
 func (w *Writer) removeSecretDir(name string) error {
 	w.inotify.Remove(name)
-	if err := w.removeAll(plan.Temporary); err != nil {
-		return err
+	err := w.clearing(plan.Temporary, func() error { return w.vol.Rename(name, plan.Temporary) })
+	if err == nil {
+		err = w.vol.SyncDir(".") // else a power cut may undo the rename and not the removals
 	}
-	if err := w.vol.Rename(name, plan.Temporary); err != nil {
-		return err
+	if err == nil {
+		err = w.removeAll(plan.Temporary)
 	}
-	// Without this, a power cut may undo the rename and not the removals.
-	if err := w.vol.SyncDir("."); err != nil {
-		return err
-	}
-	return w.removeAll(plan.Temporary)
+	return err
 }
 
 // removeAll removes name and what is below it; that it is not there is no

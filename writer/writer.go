@@ -28,8 +28,8 @@
 //     A crash leaves: a generation that nothing points to, of a number above
 //     OLD's. The next start removes both.
 //  5. The links that apps will need and that OLD had not: symlink under a
-//     temporary name, rename, fsync of the directory. For a new Secret, also under
-//     a temporary name: mkdir, symlinks, fsync, rename.
+//     temporary name, rename, fsync of the directory. Before those of a new Secret,
+//     also under a temporary name: mkdir, symlink ..data, fsync, rename.
 //     Readers: a new link that dangles so far; no old one is touched.
 //     A crash leaves: such names, which the next start removes.
 //  6. fsync DIR: all of this survives a power cut before anything points to it.
@@ -46,7 +46,7 @@
 //     ..data_tmp, rename over its ..data, to the target that this had.
 //     Readers: no difference; watches on that directory wake.
 //     A crash leaves: ..data_tmp there, which the next start removes, and
-//     watchers asleep that were not reached; apps are notified all the same.
+//     watchers that were not woken; apps are notified all the same.
 //  10. chmod of OLD's files to the mode they have.
 //     Readers: no difference; watches on those inodes wake.
 //     A crash leaves: as in 9.
@@ -127,14 +127,6 @@ func newGeneration(dir string, rec plan.Record, set Set, restored bool) *generat
 
 func (g *generation) none() bool { return g.record.Generation == 0 }
 
-// secretsUnknown tells of files without a readable record, in the flat layout: which
-// Secrets they are from is not known. They stay until the first Publish, but are
-// no set to go on from.
-func (g *generation) secretsUnknown() bool {
-	_, ok := g.record.Secrets[""]
-	return ok
-}
-
 // Writer owns a volume, from Open to Close. Its methods may be called from
 // several goroutines.
 type Writer struct {
@@ -148,7 +140,7 @@ type Writer struct {
 
 	mu       sync.Mutex // guards all that follows, and every write to the volume
 	vol      mount.Volume
-	last     uint64          // the highest number that was ever used, as far as the volume tells
+	last     uint64          // the highest number that was ever used, as far as the volume shows
 	old      []retired       // generations within their grace, oldest first
 	notified plan.Notified   // which target was notified of which generation
 	unsynced bool            // the last swap may not be on disk: what it replaced is not removed
@@ -211,13 +203,21 @@ func (w *Writer) Close() error {
 // Current gives what is in the volume: nothing, with number 0, before the first
 // generation. The maps are not to be changed.
 func (w *Writer) Current() (number uint64, set Set) {
-	g := w.current.Load()
-	if g.secretsUnknown() {
-		return 0, Set{}
-	}
+	g := w.known()
 	set = g.set
 	set.Complete = g.record.Complete
 	return g.record.Generation, set
+}
+
+// known is the current generation, or an empty one where its record was lost in the
+// flat layout: which Secrets the files are from is not known. They stay until the
+// first Publish, but are no set to go on from.
+func (w *Writer) known() *generation {
+	g := w.current.Load()
+	if _, lost := g.record.Secrets[""]; lost {
+		return &generation{}
+	}
+	return g
 }
 
 // Newest is the number of the generation in the volume, 0 for none.
@@ -226,7 +226,7 @@ func (w *Writer) Newest() uint64 {
 	return number
 }
 
-// ChangesSince tells what differs from a generation to the newest one.
+// ChangesSince is what differs from a generation to the newest one.
 func (w *Writer) ChangesSince(generation uint64) Changes {
 	return w.current.Load().record.ChangesSince(generation)
 }

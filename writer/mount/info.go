@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Info is what Lstat tells of an entry.
+// Info is what Lstat finds of an entry.
 type Info struct {
 	Mode fs.FileMode // its type and permissions
 	Size int64

@@ -61,7 +61,7 @@ var errType = errors.New("not a regular file of a Secret's size")
 
 // Mount is the volume on the kernel's file system. A call is made in the open
 // directory that the name lies in, which is opened from the mount down, element
-// by element. No link is followed anywhere: no name leads out of the volume.
+// by element. No link is followed anywhere: no name points out of the volume.
 type Mount struct {
 	dir  *os.File       // the mount itself: it carries the lock
 	held map[string]int // descriptors of open directories
@@ -150,21 +150,17 @@ func (m *Mount) Create(name string, mode fs.FileMode) (File, error) {
 func (m *Mount) Chmod(name string, mode fs.FileMode) error {
 	return m.at("fchmodat", name, func(dir int, base string) error {
 		err := unix.Fchmodat(dir, base, permissions(mode), unix.AT_SYMLINK_NOFOLLOW)
-		if err == unix.EOPNOTSUPP { // a kernel before 6.6, or a link
-			return chmodOpen(dir, base, mode)
+		if err != unix.EOPNOTSUPP {
+			return err
 		}
-		return err
+		// A kernel before 6.6, or a link: as libc does it, which follows none either.
+		fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), permissions(mode))
 	})
-}
-
-// chmodOpen is chmod as libc does it without following a link.
-func chmodOpen(dir int, base string, mode fs.FileMode) error {
-	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), permissions(mode))
 }
 
 // Symlink makes a link.
@@ -202,11 +198,12 @@ func (m *Mount) SyncDir(name string) error {
 		return err
 	}
 	defer release()
-	err = try("fsync", name, func() error { return unix.Fsync(m.held[name]) })
-	if errors.Is(err, unix.EINVAL) {
+	return try("fsync", name, func() error {
+		if err := unix.Fsync(m.held[name]); err != unix.EINVAL {
+			return err
+		}
 		return nil
-	}
-	return err
+	})
 }
 
 // Lstat looks at an entry, and follows no link.
@@ -218,12 +215,9 @@ func (m *Mount) Lstat(name string) (Info, error) {
 	return info(&st), err
 }
 
-// maxTarget is more than a target of ours has. Of a longer one the rest is left out.
-const maxTarget = 512
-
-// Readlink gives a link's target.
+// Readlink gives a link's target, cut short where it is longer than ours are.
 func (m *Mount) Readlink(name string) (string, error) {
-	target, n := make([]byte, maxTarget), 0
+	target, n := make([]byte, 512), 0
 	err := m.at("readlinkat", name, func(dir int, base string) (err error) {
 		n, err = unix.Readlinkat(dir, base, target)
 		return err
@@ -261,7 +255,7 @@ func (m *Mount) ReadFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
-// Free tells what is left on the volume.
+// Free gives what is left on the volume.
 func (m *Mount) Free() (bytes, inodes uint64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(m.dir.Fd()), &st); err != nil {

@@ -27,7 +27,7 @@ func open(t *testing.T, dir string) *Mount {
 }
 
 // The seam's tests see that a sync is asked for; this one that the kernel is: it
-// tells of descriptors that cannot be synced.
+// rejects descriptors that cannot be synced.
 func TestSyncReachesTheKernel(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	must(t, err)
@@ -81,6 +81,6 @@ func TestHeldDirectoriesFollowNoLink(t *testing.T) {
 	after, err := os.Stat(theirs)
 	must(t, err)
 	if before.Sys().(*syscall.Stat_t).Ctim != after.Sys().(*syscall.Stat_t).Ctim {
-		t.Error("the file that a link leads to was touched")
+		t.Error("the file that a link points to was touched")
 	}
 }

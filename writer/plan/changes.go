@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// Changes tells what differs between two generations, by the names of Secrets
+// Changes are what differs between two generations, by the names of Secrets
 // and the paths below the volume, sorted.
 type Changes struct {
 	Generation                       uint64
 	Secrets, Added, Changed, Removed []string
 }
 
-// ChangesSince tells what changed after a generation. One from before what the
+// ChangesSince gives what changed after a generation. One from before what the
 // record knows, or newer than it (the volume was emptied), gives all paths as
 // changed.
 func (r *Record) ChangesSince(generation uint64) Changes {

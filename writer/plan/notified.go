@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 )
 
 // Notified is the record of which generation each target was notified of last.
@@ -22,17 +23,26 @@ func (n Notified) Entries(mode fs.FileMode) []Entry {
 	return []Entry{{Path: NotifiedFile, Mode: mode, Data: encode(n)}}
 }
 
+// With has target notified of generation.
+func (n Notified) With(target string, generation uint64) Notified {
+	targets := map[string]uint64{}
+	maps.Copy(targets, n.Targets)
+	targets[target] = generation
+	n.Targets = targets
+	return n
+}
+
 // ParseNotified reads what Entries made.
 func ParseNotified(data []byte) (n Notified, err error) {
 	if err := json.Unmarshal(data, &n); err != nil {
-		return n, err
+		return Notified{}, err
 	}
 	if n.Format != Format {
-		return n, fmt.Errorf("format %d", n.Format)
+		return Notified{}, fmt.Errorf("format %d", n.Format)
 	}
 	for _, generation := range n.Targets {
 		if generation > MaxGeneration {
-			return n, fmt.Errorf("generation %d", generation)
+			return Notified{}, fmt.Errorf("generation %d", generation)
 		}
 	}
 	return n, nil

@@ -119,15 +119,19 @@ func find(entries []Entry, name string) (Entry, bool) {
 	return entries[i], true
 }
 
-// Added lists the entries of Outside that old lacks. An entry of another kind in
-// the place of one of them (the other layout's) stays while apps read old.
+// Added lists the entries of Outside that old lacks, each after the directory that
+// it is in. An entry of another kind in the place of one of them (the other
+// layout's) stays while apps read old.
 func (p *Plan) Added(old *Plan) (added []Entry) {
 	for _, e := range p.Outside {
 		if _, ok := old.Find(e.Path); ok {
 			continue
 		}
-		if top, ok := old.Find(Top(e.Path)); !ok || top.Mode.IsDir() {
+		switch top, ok := old.Find(Top(e.Path)); {
+		case !ok:
 			added = append(added, e)
+		case top.Mode.IsDir(): // someone may have removed it
+			added = append(added, top, e)
 		}
 	}
 	return added
@@ -137,16 +141,6 @@ func (p *Plan) Added(old *Plan) (added []Entry) {
 // differs from old.
 func (p *Plan) SameOutside(old *Plan) bool {
 	return slices.EqualFunc(p.Outside, old.Outside, func(a, b Entry) bool { return a.Path == b.Path && a.Mode == b.Mode })
-}
-
-// Below lists the entries directly in a Secret's directory.
-func (p *Plan) Below(dir string) (entries []Entry) {
-	for _, e := range p.Outside {
-		if path.Dir(e.Path) == dir {
-			entries = append(entries, e)
-		}
-	}
-	return entries
 }
 
 // page is what a file system hands out: a small file takes one.

@@ -31,7 +31,7 @@ type Record struct {
 	// Removed has the paths that went, by path as an app sees it, also those that
 	// came back later: once for each time.
 	Removed map[string][]PathRecord `json:"removed,omitempty"`
-	// Since is the oldest generation from which Secrets and Removed tell all
+	// Since is the oldest generation from which Secrets and Removed have all
 	// that changed.
 	Since uint64 `json:"since"`
 }
@@ -121,34 +121,30 @@ func Next(old Record, was Set, number uint64, set Set, flat bool, mode fs.FileMo
 }
 
 // Differs reports whether set needs another generation than r, whose files are
-// was. They are believed where no caller has confirmed them yet: the same version
-// of a Secret with other content than was found at start is no difference.
-// Somebody changed or lost a file, and apps are not notified of its repair.
+// was. As long as no caller has confirmed what was found at start, it is believed:
+// the same version of a Secret with other content is no difference. Somebody
+// changed a file, and apps are not notified of its repair.
 func (r *Record) Differs(was, set Set, flat bool, mode fs.FileMode, believed bool) bool {
 	if r.Generation == 0 || r.FileMode != mode || r.Flat != flat || len(r.Secrets) != len(set.Secrets) {
 		return true
 	}
 	for name, files := range set.Secrets {
-		s, ok := r.Secrets[name]
-		if !ok || !s.names(files) {
-			return true
-		}
-		same := believed && s.UID != "" && s.UID == files.UID && s.ResourceVersion == files.ResourceVersion
-		if !same && !was.Equal(name, files) {
+		if s, ok := r.Secrets[name]; !ok || !(believed && s.isOf(files)) && !was.Equal(name, files) {
 			return true
 		}
 	}
 	return false
 }
 
-// names reports whether s has exactly these files, with these modes.
-func (s SecretRecord) names(files Files) bool {
+// isOf reports whether s is of this version of the Secret, and of the same paths
+// and modes.
+func (s SecretRecord) isOf(files Files) bool {
 	for file := range files.Content {
 		if at, ok := s.Files[file]; !ok || at.Mode != files.Modes[file] {
 			return false
 		}
 	}
-	return len(s.Files) == len(files.Content)
+	return len(s.Files) == len(files.Content) && s.UID != "" && s.UID == files.UID && s.ResourceVersion == files.ResourceVersion
 }
 
 // remove notes that paths went with this generation, and forgets all such when
