@@ -90,7 +90,7 @@ func (w *Writer) concerns(e fsnotify.Event) bool {
 	case !ok && plan.Top(name) == cur.Dir:
 		return !w.isGone(name)
 	case !ok:
-		if plan.Top(name) == name && !w.isOurs(name) && !w.isGone(name) {
+		if path.Dir(name) == "." && !w.isOurs(name) && !w.isGone(name) {
 			w.warnOnce(notOurs, name)
 		}
 		return false

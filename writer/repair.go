@@ -15,7 +15,6 @@ const (
 	repairEvery = 2 * time.Second // on and on, when something undoes the repairs
 	repairBurst = 10
 	tryAgain    = 5 * time.Second // after something failed, or was repaired too often
-	maxLogged   = 10              // of what one repair puts back
 )
 
 // Run puts back what others change, and ends old generations' grace, until ctx
@@ -128,10 +127,8 @@ func (w *Writer) repair() (changed []plan.Entry, err error) {
 		return nil, fmt.Errorf("repair %q: %w", w.opts.Dir, err)
 	}
 	changed = append(changed, outside...)
-	for _, e := range changed[:min(len(changed), maxLogged)] {
-		w.log.Info("put back what someone changed", "generation", cur.record.Generation, "path", e.Path)
-	}
 	if len(changed) > 0 {
+		w.log.Info("put back what someone changed", "generation", cur.record.Generation, "paths", len(changed), "path", changed[0].Path)
 		w.opts.Repaired()
 	}
 	return changed, nil

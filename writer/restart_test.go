@@ -185,3 +185,34 @@ func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing
 		t.Errorf("got generation %d, want 1", got)
 	}
 }
+
+// A set that turns out to be complete makes no generation: its record alone is
+// written, and it is on disk when Publish returns.
+func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
+	dir := memoryDir(t)
+	opts, seam := withSeam(testOptions(t, dir))
+	w := open(t, opts)
+	publish(t, w, incomplete(mixed))
+	if err := Ready(dir); err == nil {
+		t.Error("ready before all was there")
+	}
+	seam.reset(func(_ int, c call, do func() error) error {
+		if c.op == "Rename" {
+			return syscall.EIO
+		}
+		return do()
+	})
+	if _, err := w.Publish(mixed); err == nil {
+		t.Error("published, and the record was not written")
+	}
+	seam.reset(nil)
+	if n := publish(t, w, mixed); n != 1 {
+		t.Errorf("got generation %d, want 1", n)
+	}
+	if err := Ready(dir); err != nil {
+		t.Error(err)
+	}
+	if _, set := w.Current(); !set.Complete {
+		t.Error("the current set is not complete")
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,7 +96,7 @@ func (m *Mount) openat(name string, flags int, mode fs.FileMode) (fd int, err er
 
 // at makes a call in the directory that name lies in.
 func (m *Mount) at(op, name string, call func(dir int, base string) error) (err error) {
-	dir, base := split(name)
+	dir := path.Dir(name)
 	fd, held := m.held[dir]
 	if !held {
 		if fd, err = m.openDir(dir); err != nil {
@@ -105,7 +104,7 @@ func (m *Mount) at(op, name string, call func(dir int, base string) error) (err 
 		}
 		defer func() { _ = unix.Close(fd) }()
 	}
-	return try(op, name, func() error { return call(fd, base) })
+	return try(op, name, func() error { return call(fd, path.Base(name)) })
 }
 
 // try makes a call, again if a signal interrupts it.
@@ -119,15 +118,6 @@ func try(op, name string, call func() error) error {
 			return &fs.PathError{Op: op, Path: name, Err: err}
 		}
 	}
-}
-
-// split is path.Dir and path.Base of a clean name, without making it clean again.
-func split(name string) (dir, base string) {
-	i := strings.LastIndexByte(name, '/')
-	if i < 0 {
-		return ".", name
-	}
-	return name[:i], name[i+1:]
 }
 
 // Mkdir makes a directory.
@@ -150,17 +140,21 @@ func (m *Mount) Create(name string, mode fs.FileMode) (File, error) {
 func (m *Mount) Chmod(name string, mode fs.FileMode) error {
 	return m.at("fchmodat", name, func(dir int, base string) error {
 		err := unix.Fchmodat(dir, base, permissions(mode), unix.AT_SYMLINK_NOFOLLOW)
-		if err != unix.EOPNOTSUPP {
-			return err
+		if err == unix.EOPNOTSUPP { // a kernel before 6.6, or a link
+			return chmodOpened(dir, base, mode)
 		}
-		// A kernel before 6.6, or a link: as libc does it, which follows none either.
-		fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = unix.Close(fd) }()
-		return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), permissions(mode))
+		return err
 	})
+}
+
+// chmodOpened follows no link either: it is how libc does it.
+func chmodOpened(dir int, base string, mode fs.FileMode) error {
+	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), permissions(mode))
 }
 
 // Symlink makes a link.
@@ -181,10 +175,8 @@ func (m *Mount) Rename(from, to string) error {
 func (m *Mount) Remove(name string) error {
 	return m.at("unlinkat", name, func(dir int, base string) error {
 		err := unix.Unlinkat(dir, base, 0)
-		if err == unix.EISDIR || err == unix.EPERM { // of Linux, of POSIX
-			if e := unix.Unlinkat(dir, base, unix.AT_REMOVEDIR); e != unix.ENOTDIR {
-				err = e
-			}
+		if err == unix.EISDIR {
+			err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
 		}
 		return err
 	})
