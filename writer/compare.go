@@ -4,118 +4,111 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 
-	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// matches reports whether an entry is in the volume as planned. Where the plan
-// has no permissions, any will do.
-func (w *Writer) matches(e plan.Entry) bool {
+// differs reports whether an entry is not in the volume as planned.
+func (w *Writer) differs(e plan.Entry) bool {
 	if e.IsLink() {
 		target, err := w.vol.Readlink(e.Path)
-		return err == nil && target == e.Target
+		return err != nil || target != e.Target
 	}
 	info, err := w.vol.Lstat(e.Path)
-	if err != nil || info.Mode.Type() != e.Mode.Type() {
-		return false
+	if err != nil || info.Mode.Type() != e.Mode.Type() || info.Mode.Perm() != e.Mode.Perm() {
+		return true
 	}
 	if e.Mode.IsDir() { // also with setgid, of an fsGroup
-		return info.Mode.Perm() == e.Mode.Perm()
-	}
-	if e.Mode != 0 && info.Mode != e.Mode || info.Size != int64(len(e.Data)) {
 		return false
 	}
 	data, err := w.vol.ReadFile(e.Path)
-	return err == nil && e.Data.Equal(data)
-}
-
-// mismatched gives those entries that are not as planned.
-func (w *Writer) mismatched(entries []plan.Entry) (bad []plan.Entry) {
-	for _, e := range entries {
-		if !w.matches(e) {
-			bad = append(bad, e)
-		}
-	}
-	return bad
-}
-
-// mismatches compares all of a generation with the volume: what was changed,
-// what is missing, and in its directory also what does not belong there.
-func (w *Writer) mismatches(cur *generation) []plan.Entry {
-	bad := w.mismatched(cur.Inside)
-	for _, dir := range plan.Dirs(cur.Inside) {
-		entries, _ := w.vol.ReadDir(dir) // one that is not there is a mismatch already
-		for _, e := range entries {
-			p := path.Join(dir, e.Name())
-			if _, ok := cur.Find(p); !ok {
-				bad = append(bad, plan.Entry{Path: p})
-			}
-		}
-	}
-	return append(bad, w.mismatched(w.around(cur))...)
+	return err != nil || !e.Data.Equal(data)
 }
 
 // around lists what there is for a generation besides its directory.
 func (w *Writer) around(cur *generation) []plan.Entry {
-	entries := append([]plan.Entry{cur.Link(), cur.Record}, cur.Outside...)
-	if w.notified.exists() {
-		entries = append(entries, w.notified.entry())
+	entries := w.notified.Entries(w.opts.FileMode)
+	if cur.none() {
+		return entries
 	}
-	return entries
+	return append(append([]plan.Entry{cur.Link(), cur.Record}, cur.Outside...), entries...)
+}
+
+// changedInside compares the generation's directory with its plan: what was
+// changed, what is missing, and what does not belong there.
+func (w *Writer) changedInside(cur *generation) (changed []plan.Entry) {
+	for _, e := range cur.Inside {
+		if w.differs(e) {
+			changed = append(changed, e)
+		}
+	}
+	for _, dir := range plan.Dirs(cur.Inside) {
+		names, _ := w.unplanned(dir) // of one that is not there, it is known already
+		for _, name := range names {
+			changed = append(changed, plan.Entry{Path: name})
+		}
+	}
+	return changed
+}
+
+// unplanned lists what is in a directory and has no place there.
+func (w *Writer) unplanned(dir string) (names []string, err error) {
+	entries, err := w.vol.ReadDir(dir)
+	for _, e := range entries {
+		if name := path.Join(dir, e.Name()); !w.planned(name) {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
+func (w *Writer) planned(name string) bool {
+	_, ok := w.current.Load().Find(name)
+	for _, r := range w.old {
+		ok = ok || name == r.dir || name == plan.RecordName(r.dir)
+	}
+	return ok || name == plan.NotifiedFile
 }
 
 // concerns reports whether an event is about a mismatch: one look at the entry that
 // it names. Our own writes leave none, so that they wake nothing.
-func (w *Writer) concerns(e inotify.Event) bool {
+func (w *Writer) concerns(e fsnotify.Event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	cur := w.current.Load()
-	if cur == nil || e.Name == "." || path.Base(e.Name) == temporaryLink {
+	name, cur := w.inotify.Name(e), w.current.Load()
+	if cur.none() || name == "." || path.Base(name) == plan.Temporary {
 		return false
 	}
-	if e.Name == plan.NotifiedFile {
-		return w.notified.exists() && !w.matches(w.notified.entry())
+	if name == plan.NotifiedFile {
+		return slices.ContainsFunc(w.notified.Entries(w.opts.FileMode), w.differs)
 	}
-	planned, ok := cur.Find(e.Name)
+	want, ok := cur.Find(name)
 	switch {
-	case !ok && plan.Top(e.Name) == cur.Dir:
-		return !w.isGone(e.Name)
+	case !ok && plan.Top(name) == cur.Dir:
+		return !w.isGone(name)
 	case !ok:
-		if plan.Top(e.Name) == e.Name && !plan.IsOwn(e.Name) && !w.isOwnLink(e.Name) && !w.isSecretDir(e.Name) && !w.isGone(e.Name) {
-			w.noteForeign(e.Name)
+		if path.Dir(name) == "." && !w.isOurs(name) && !w.isGone(name) {
+			w.warnOnce(notOurs, name)
 		}
 		return false
-	case planned.Mode.IsDir():
+	case want.Mode.IsDir():
 		// Nobody watched one that was moved away and back, or was put in its place:
 		// all is compared. The generation's own is created with each publish.
-		w.inotify.Add(e.Name)
-		return e.Renamed || e.Created && e.Name != cur.Dir || !w.matches(planned)
+		return e.Has(fsnotify.Rename) || e.Has(fsnotify.Create) && name != cur.Dir || w.differs(want)
 	}
-	return !w.matches(planned)
+	return w.differs(want)
 }
 
 // watch has the kernel report changes in DIR, in the generation and in the
 // directories of its Secrets.
 func (w *Writer) watch() {
+	cur := w.current.Load()
 	w.inotify.Add(".")
-	if cur := w.current.Load(); cur != nil {
-		w.watchAll(cur.Inside)
-		w.watchAll(cur.Outside)
-	}
-}
-
-func (w *Writer) watchAll(entries []plan.Entry) {
-	for _, dir := range plan.Dirs(entries) {
-		w.inotify.Add(dir)
-	}
-}
-
-// unwatch ends that for a generation: changes to it do not matter any more.
-func (w *Writer) unwatch(g *generation) {
-	for _, dir := range plan.Dirs(g.Inside) {
-		w.inotify.Remove(dir)
-	}
+	w.inotify.Add(plan.Dirs(cur.Inside)...)
+	w.inotify.Add(plan.Dirs(cur.Outside)...)
 }
 
 func (w *Writer) isGone(name string) bool {
@@ -126,6 +119,11 @@ func (w *Writer) isGone(name string) bool {
 func (w *Writer) isDir(name string) bool {
 	info, err := w.vol.Lstat(name)
 	return err == nil && info.Mode.IsDir()
+}
+
+// isOurs reports whether this program made what has a name directly in DIR.
+func (w *Writer) isOurs(name string) bool {
+	return plan.IsOwn(name) || w.isOwnLink(name) || w.isSecretDir(name)
 }
 
 // isOwnLink reports whether name is a link as this program makes them.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -186,12 +187,13 @@ func TestFailedSync(t *testing.T) {
 	})
 	publish(t, w, changes)
 	c.Add(grace * 2)
-	w.endGrace()
+	before := c.Now()
+	w.attend(false)
 	if got := len(w.old); got != 1 {
 		t.Errorf("while the swap is not on disk: got %d old generations, want 1", got)
 	}
-	if wait, ok := w.nextExpiry(); !ok || wait < healAgain {
-		t.Errorf("the next try: got %v %v, want %v", wait, ok, healAgain)
+	if wait := w.due().Sub(before); wait < tryAgain {
+		t.Errorf("the next try: got %v, want %v", wait, tryAgain)
 	}
 	seam.reset(func(_ int, call call, do func() error) error {
 		if call.op == "file.Sync" {
@@ -204,7 +206,7 @@ func TestFailedSync(t *testing.T) {
 	}
 	equal(t, "visible", visible(t, dir), shown(false, changes))
 	seam.reset(nil)
-	w.endGrace()
+	w.attend(false)
 	if got := len(w.old); got != 0 {
 		t.Errorf("after a sync: got %d old generations, want 0", got)
 	}
@@ -215,7 +217,7 @@ func TestFailedSync(t *testing.T) {
 // length of one.
 func TestNoValueIsLogged(t *testing.T) {
 	const canary = "hunter2-canary"
-	h := newHealer(t, false, inotify.New, nil)
+	h := newHealer(t, false, time.Hour, inotify.New, nil)
 	set := one("db", files("1", "password", canary, "long", strings.Repeat(canary, 12345)))
 	publish(t, h.Writer, set)
 	put(current(h.dir), "db/password", canary+"evil")

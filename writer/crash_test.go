@@ -55,7 +55,7 @@ func (r reference) finish(t *testing.T, w *Writer, dir string, c *clock) {
 		t.Fatalf("again: %v", err)
 	}
 	if r.steps {
-		w.heal() // as Run does within seconds after something did not go through
+		heal(w) // as Run does within seconds after something did not go through
 	}
 	if !equal(t, "seen after it was run again", visible(t, dir), r.after) {
 		return
@@ -140,7 +140,7 @@ func (r reference) fault(t *testing.T, at int, kind string) {
 	seam.reset(nil)
 	r.checkSeen(t, dir)
 	if err != nil && !r.steps {
-		if r.name != "told" && r.name != "told, flat" && r.name[:4] != "comp" { // a failed sync leaves the new record
+		if r.name != "notified" && r.name != "notified, flat" && r.name[:4] != "comp" { // a failed sync leaves the new record
 			equal(t, "left by a failed publish", tree(t, dir), before)
 		}
 	} else if !r.steps {

@@ -154,7 +154,7 @@ func (d *disk) open(k int) (out []*effect) {
 	return out
 }
 
-// published has the files of the generation that ..data leads to, nil for none,
+// published has the files of the generation that ..data points to, nil for none,
 // and whether all are readable for apps.
 func (s state) published() map[string]string {
 	top := s.entries[s.root]
@@ -164,7 +164,7 @@ func (s state) published() map[string]string {
 	}
 	gen := top[data.link]
 	if gen == nil {
-		return map[string]string{"..data": "leads nowhere"}
+		return map[string]string{"..data": "dangles"}
 	}
 	out := map[string]string{}
 	s.walk(gen, "", out)

@@ -52,7 +52,7 @@ func flattened(set Set) Set {
 }
 
 // Publish A then B equals publish B into an empty volume; and what ChangesSince
-// tells of the way is what differs.
+// says of the way is what differs.
 func TestPublishAThenBEqualsPublishB(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -92,7 +92,7 @@ func publishAll(t *testing.T, flat bool, sets ...Set) (*Writer, map[string]strin
 		}
 	}
 	c.Add(grace + time.Second)
-	w.endGrace()
+	w.attend(false)
 	return w, tree(t, dir)
 }
 
@@ -133,17 +133,17 @@ func checkChanges(t *testing.T, w *Writer, flat bool, sets []Set) {
 
 func secretsOf(set Set) []string { return slices.Sorted(maps.Keys(set.Secrets)) }
 
-// A path that went, came back and went again is still told as removed to one
+// A path that went, came back and went again is still reported as removed to one
 // who knew it from the first time.
-func TestAPathThatWentTwiceIsToldAsRemoved(t *testing.T) {
+func TestAPathThatWentTwiceIsReportedAsRemoved(t *testing.T) {
 	w := open(t, testOptions(t, memoryDir(t)))
 	with, without := one("db", files("1", "a", "1", "b", "1")), one("db", files("2", "a", "1"))
 	for _, set := range []Set{with, without, with, without} {
 		publish(t, w, set)
 	}
-	for told, want := range map[uint64][]string{1: {"db/b"}, 3: {"db/b"}, 4: {}} {
-		if got := w.ChangesSince(told).Removed; !slices.Equal(got, want) {
-			t.Errorf("removed since %d: got %v, want %v", told, got, want)
+	for since, want := range map[uint64][]string{1: {"db/b"}, 3: {"db/b"}, 4: {}} {
+		if got := w.ChangesSince(since).Removed; !slices.Equal(got, want) {
+			t.Errorf("removed since %d: got %v, want %v", since, got, want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"syscall"
@@ -29,7 +28,7 @@ func Reason(err error) string {
 }
 
 // explain adds to an error of the volume what to do about it. For a full one it
-// tells what is free and not what was needed: that would tell how long the values
+// says what is free and not what was needed: that would show how long the values
 // are.
 func (w *Writer) explain(err error) error {
 	var hint string
@@ -54,36 +53,30 @@ func noSpace(err error) bool {
 }
 
 // retryLater logs a failure that takes nothing from the app, with what in
-// constant words, and has it tried again. It warns once, until all went through.
+// constant words, and has all compared again later.
 func (w *Writer) retryLater(what, path string, err error) {
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+	if err == nil {
 		return
 	}
-	w.pending = true
-	poke(w.poke)
-	level := slog.LevelWarn
-	if !noteOnce(w.warned, what+path) {
-		level = slog.LevelDebug
+	if w.again.IsZero() {
+		w.again = w.opts.now().Add(tryAgain)
+		w.arm()
 	}
-	w.log.Log(context.Background(), level, what, "path", path, "err", err)
+	w.warnOnce(what, path, "err", err)
 }
 
-// noteForeign warns once of an entry that is not ours.
-func (w *Writer) noteForeign(name string) {
-	if noteOnce(w.foreign, name) {
-		w.log.Warn("an entry in the volume is not of secret-sync: it stays", "path", name)
-	}
-}
+const (
+	notOurs   = "an entry in the volume is not of secret-sync: it stays"
+	maxWarned = 64 // warnings that are remembered
+)
 
-// maxNoted bounds how many warnings are remembered.
-const maxNoted = 64
-
-// noteOnce reports whether a warning is to be logged: one that is not noted yet,
-// while there is room for it.
-func noteOnce(noted map[string]bool, what string) bool {
-	if noted[what] || len(noted) >= maxNoted {
-		return false
+// warnOnce warns once of an entry of others, and of a failure until all was put
+// right.
+func (w *Writer) warnOnce(what, path string, args ...any) {
+	level := slog.LevelDebug
+	if _, done := w.warned[what+path]; !done && len(w.warned) < maxWarned {
+		w.warned[what+path] = what == notOurs
+		level = slog.LevelWarn
 	}
-	noted[what] = true
-	return true
+	w.log.Log(context.Background(), level, what, append(args, "path", path)...)
 }

@@ -125,7 +125,7 @@ func FuzzRecovery(f *testing.F) {
 // check looks for the files of set; entries of others may be beside them.
 func check(t *testing.T, dir string, flat bool, set Set) {
 	t.Helper()
-	for p, want := range shown(flat, set) { // not visible: what was planted may lead to all there is
+	for p, want := range shown(flat, set) { // not visible: what was planted may point to all there is
 		if got, err := os.ReadFile(filepath.Join(dir, p)); err != nil || string(got) != want {
 			t.Errorf("%s: got %q %v, want %q", p, got, err, want)
 		}
@@ -136,7 +136,7 @@ func check(t *testing.T, dir string, flat bool, set Set) {
 		if plan.GenerationName.MatchString(e.Name()) {
 			generations++
 		}
-		if strings.HasSuffix(e.Name(), plan.Temporary) {
+		if strings.HasSuffix(e.Name(), "_tmp") {
 			t.Errorf("%s is left", e.Name())
 		}
 	}
@@ -145,7 +145,7 @@ func check(t *testing.T, dir string, flat bool, set Set) {
 	}
 }
 
-// FuzzParseRecord: what is taken for a record leads nowhere but below a
+// FuzzParseRecord: what is taken for a record points nowhere but below a
 // generation, and what was written is read again.
 func FuzzParseRecord(f *testing.F) {
 	for _, s := range []string{

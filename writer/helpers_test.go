@@ -60,7 +60,7 @@ func (c *clock) Add(d time.Duration) {
 }
 
 // noInotify keeps tests that have nothing to do with it from using it up.
-func noInotify(string, *slog.Logger) (*inotify.Watcher, error) {
+func noInotify(string, *slog.Logger, func()) (*inotify.Watcher, error) {
 	return nil, fmt.Errorf("off in this test: %w", syscall.ENOSYS)
 }
 
@@ -119,7 +119,7 @@ func publish(t testing.TB, w *Writer, set Set) uint64 {
 }
 
 // visible has what an app sees: what can be read under names that do not begin
-// with "..". A link that leads nowhere is not seen.
+// with "..". A dangling link is not seen.
 func visible(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -244,9 +244,29 @@ func equal(t testing.TB, what string, got, want map[string]string) bool {
 	return false
 }
 
+// heal has the writer compare, as Run does within seconds after something was not
+// put right.
+func heal(w *Writer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heal()
+}
+
+// mismatches has all that is not as planned.
+func mismatches(w *Writer) []plan.Entry {
+	cur := w.current.Load()
+	bad := w.changedInside(cur)
+	for _, e := range w.around(cur) {
+		if w.differs(e) {
+			bad = append(bad, e)
+		}
+	}
+	return bad
+}
+
 // settle ends all graces and removes what is left to be removed.
 func settle(w *Writer, c *clock) {
 	c.Add(grace + time.Second)
-	w.endGrace()
-	w.heal()
+	w.attend(false)
+	heal(w)
 }

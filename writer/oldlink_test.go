@@ -10,7 +10,7 @@ import (
 )
 
 // TestOldGenerationIsALink: what someone put in the place of an old generation's
-// directory is removed, and nothing that it leads to.
+// directory is removed, and nothing that it points to.
 func TestOldGenerationIsALink(t *testing.T) {
 	for _, flat := range []bool{false, true} {
 		for _, place := range []string{"the generation", "a Secret's directory in it"} {
@@ -36,7 +36,7 @@ func TestOldGenerationIsALink(t *testing.T) {
 					t.Error("nothing was dropped")
 				}
 				w.mu.Unlock()
-				if mismatched := w.mismatches(w.current.Load()); len(mismatched) > 0 {
+				if mismatched := mismatches(w); len(mismatched) > 0 {
 					t.Errorf("the generation that apps see: got %v, want it whole", mismatched)
 				}
 				if _, err := os.Lstat(filepath.Join(dir, old)); !errors.Is(err, fs.ErrNotExist) {

@@ -5,158 +5,105 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"syscall"
 
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// temporaryLink is made beside the link that it replaces.
-const temporaryLink = plan.DataLink + plan.Temporary
-
-// put makes entries outside of the generation's directory as p plans them,
-// whatever has their names: in a volume of ours these are ours. All but what is
-// directly in DIR is on disk then.
-func (w *Writer) put(p *plan.Plan, entries []plan.Entry) error {
-	complete := map[string]bool{} // by the Secret's directory: it was just made, with all its links
+// put makes entries outside of the generation's directory as planned, whatever has
+// their names: in a volume of ours these are ours. It returns those that were not
+// as planned. They are on disk then.
+func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
 	var errs []error
-	for _, e := range entries {
-		dir := path.Dir(e.Path)
+	dirs := map[string]bool{}
+	for _, e := range entries { // parents first
+		if !w.differs(e) {
+			continue
+		}
+		changed = append(changed, e)
+		dirs[path.Dir(e.Path)] = true
 		if e.Mode.IsDir() {
-			dir = e.Path
+			dirs[e.Path] = true
 		}
-		if _, seen := complete[dir]; dir != "." && !seen {
-			complete[dir] = !w.isDir(dir)
-			if complete[dir] {
-				errs = append(errs, w.makeSecretDir(p, dir))
+		if e.Mode.IsDir() && w.isDir(e.Path) {
+			errs = append(errs, w.setDirMode(e))
+		} else {
+			errs = append(errs, w.place(e))
+		}
+	}
+	for dir := range dirs {
+		errs = append(errs, w.vol.SyncDir(dir))
+	}
+	return changed, errors.Join(errs...)
+}
+
+// place puts an entry in the place of another one, or of none, in one step: made
+// under a temporary name beside it, then renamed. The oldest generations within
+// their grace make room.
+func (w *Writer) place(e plan.Entry) error {
+	tmp := path.Join(path.Dir(e.Path), plan.Temporary)
+	return w.makeRoom(func() error {
+		err := w.clearing(tmp, func() error { return w.make(tmp, e) })
+		if err == nil {
+			err = w.clearing(e.Path, func() error { return w.vol.Rename(tmp, e.Path) })
+		}
+		if err == nil || !w.differs(e) && w.isGone(tmp) { // it failed but did happen
+			return nil
+		}
+		w.retryLater("could not remove a leftover, will try again", tmp, w.removeAll(tmp))
+		return err
+	})
+}
+
+// make makes an entry, whole and on disk, under another name. A Secret's directory
+// has its ..data by then, so that a crash never leaves one that cannot be
+// distinguished from somebody else's.
+func (w *Writer) make(name string, e plan.Entry) error {
+	at := e
+	at.Path = name
+	if err := w.create(at); err != nil || !e.Mode.IsDir() {
+		return err
+	}
+	target := plan.OwnTarget(path.Join(e.Path, plan.DataLink))
+	if err := w.vol.Symlink(target, path.Join(name, plan.DataLink)); err != nil {
+		return err
+	}
+	return w.vol.SyncDir(name)
+}
+
+// clearing makes a call, and again without what has the name: it is of a crash, or
+// someone put it there.
+func (w *Writer) clearing(name string, call func() error) error {
+	err := call()
+	for _, taken := range []error{fs.ErrExist, syscall.EISDIR, syscall.ENOTDIR} {
+		if errors.Is(err, taken) {
+			if err := w.removeAll(name); err != nil {
+				return fmt.Errorf("take back %q: %w", name, err)
 			}
-		}
-		if !complete[dir] {
-			errs = append(errs, w.putEntry(e))
+			return call()
 		}
 	}
-	for dir, made := range complete {
-		if !made {
-			errs = append(errs, w.vol.SyncDir(dir))
-		}
-	}
-	return errors.Join(errs...)
+	return err
 }
 
-func (w *Writer) putEntry(e plan.Entry) error {
-	switch {
-	case e.Mode.IsDir():
-		return w.setDirMode(e)
-	case e.IsLink():
-		return w.point(e)
-	default:
-		return w.replaceFile(e)
-	}
-}
-
-// putBack makes all that is outside of the generation's directory as planned.
-func (w *Writer) putBack(p *plan.Plan) {
-	if err := w.put(p, w.mismatched(p.Outside)); err != nil {
-		w.retryLater("could not put back links, will try again", ".", w.explain(err))
-	}
-}
-
-// makeSecretDir makes a Secret's directory with all its links and puts it in
-// place whole, so that a crash never leaves a directory that cannot be distinguished
-// from somebody else's.
-func (w *Writer) makeSecretDir(p *plan.Plan, name string) error {
-	if err := w.removeAll(plan.LinkTemp); err != nil {
-		return err
-	}
-	dir, _ := p.Find(name)
-	dir.Path = plan.LinkTemp
-	if err := w.mkdir(dir); err != nil {
-		return err
-	}
-	for _, e := range p.Below(name) {
-		if err := w.vol.Symlink(e.Target, path.Join(plan.LinkTemp, path.Base(e.Path))); err != nil {
-			return err
-		}
-	}
-	if err := w.vol.SyncDir(plan.LinkTemp); err != nil {
-		return err
-	}
-	if err := w.takePlace(plan.LinkTemp, name); err != nil {
-		return err
-	}
-	w.inotify.Add(name)
-	return nil
-}
-
-// point makes a link point to its target, wherever it pointed, in one step: a
-// symlink beside it, renamed over it. A rename that failed but did happen is
-// one that happened.
-func (w *Writer) point(e plan.Entry) error {
-	tmp := path.Join(path.Dir(e.Path), temporaryLink)
-	err := w.vol.Symlink(e.Target, tmp)
-	if errors.Is(err, fs.ErrExist) { // of a crash, or planted
-		if err := w.removeAll(tmp); err != nil {
-			return err
-		}
-		err = w.vol.Symlink(e.Target, tmp)
-	}
-	if err != nil {
-		return err
-	}
-	if err := w.takePlace(tmp, e.Path); err != nil && !(w.matches(e) && w.isGone(tmp)) {
-		return err
-	}
-	return nil
-}
-
-// replaceFile puts a file in the place of another one, or of none, in one step:
-// written and synced under a temporary name, renamed, synced.
-func (w *Writer) replaceFile(e plan.Entry) error {
+// makeRoom has the oldest generations within their grace yield to a full volume.
+func (w *Writer) makeRoom(try func() error) error {
 	for {
-		err := w.tryReplaceFile(e)
-		if !noSpace(err) || !w.dropOldest() {
+		if err := try(); !noSpace(err) || !w.dropOldest() {
 			return err
 		}
 	}
 }
 
-func (w *Writer) tryReplaceFile(e plan.Entry) error {
-	tmp := plan.Entry{Path: e.Path + plan.Temporary, Mode: e.Mode, Data: e.Data}
-	if e.Mode == 0 {
-		tmp.Mode = w.opts.FileMode
+// create makes a new entry with the planned mode, past any umask: a directory, a
+// link, or a file that is whole and on disk.
+func (w *Writer) create(e plan.Entry) error {
+	switch {
+	case e.IsLink():
+		return w.vol.Symlink(e.Target, e.Path)
+	case !e.Mode.IsDir():
+		return w.createFile(e)
 	}
-	if err := w.removeAll(tmp.Path); err != nil {
-		return err
-	}
-	err := w.writeFile(tmp)
-	if err == nil {
-		err = w.takePlace(tmp.Path, e.Path)
-	}
-	if err != nil {
-		w.retryLater("could not remove a leftover, will try again", tmp.Path, w.removeAll(tmp.Path))
-		return err
-	}
-	return w.vol.SyncDir(".")
-}
-
-// takePlace renames an entry over another one, also over one of another kind,
-// which someone put there.
-func (w *Writer) takePlace(from, to string) error {
-	err := w.vol.Rename(from, to)
-	if err == nil || !w.inTheWay(from, to) {
-		return err
-	}
-	if err := w.removeAll(to); err != nil {
-		return fmt.Errorf("take back %q: %w", to, err)
-	}
-	return w.vol.Rename(from, to)
-}
-
-// inTheWay reports whether one of two entries is a directory and the other not.
-func (w *Writer) inTheWay(from, to string) bool {
-	return w.isDir(from) != w.isDir(to) && !w.isGone(from) && !w.isGone(to)
-}
-
-// mkdir makes a directory with the planned mode, past any umask.
-func (w *Writer) mkdir(e plan.Entry) error {
 	if err := w.vol.Mkdir(e.Path, e.Mode); err != nil {
 		return err
 	}
@@ -173,9 +120,9 @@ func (w *Writer) setDirMode(e plan.Entry) error {
 	return w.vol.Chmod(e.Path, e.Mode.Perm()|info.Mode&fs.ModeSetgid)
 }
 
-// writeFile makes a new file, whole and on disk. It sets the mode where umask or
-// a default ACL took something of it: each chmod is an event for every watch.
-func (w *Writer) writeFile(e plan.Entry) (err error) {
+// createFile sets the mode where umask or a default ACL took something of it: each
+// chmod is an event for every watch.
+func (w *Writer) createFile(e plan.Entry) (err error) {
 	f, err := w.vol.Create(e.Path, e.Mode)
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func sampled(open []*effect, random *rand.Rand) (all [][]int) {
 }
 
 // A power cut at any moment of a publish leaves what was synced, and of the rest
-// anything. Whatever it leaves, ..data leads to exactly the old or exactly the
+// anything. Whatever it leaves, ..data points to exactly the old or exactly the
 // new files, every link that apps need is there, and the next start and publish
 // end as if nothing had been.
 func TestPowerLoss(t *testing.T) {
@@ -87,7 +87,7 @@ func TestPowerLoss(t *testing.T) {
 						s := p.disk.after(k, func(j int, _ *effect) int { return c[j] })
 						got := s.published()
 						if !p.allowed(k, got) {
-							t.Fatalf("cut behind %d %v, happened %v: ..data leads to %v", k, p.calls[max(k, 0)], c, got)
+							t.Fatalf("cut behind %d %v, happened %v: ..data points to %v", k, p.calls[max(k, 0)], c, got)
 						}
 						if i < 2 || random.IntN(len(all)) < 1 {
 							recovered++
@@ -187,7 +187,7 @@ func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
 			renamed, synced = true, false
 		case c.op == "SyncDir" && c.name == ".":
 			synced = true
-		case c.op == "Remove" && strings.HasPrefix(c.name, plan.LinkTemp):
+		case c.op == "Remove" && strings.HasPrefix(c.name, plan.Temporary):
 			removed++
 			if !renamed || !synced {
 				t.Errorf("%v before the renaming was on disk", c)

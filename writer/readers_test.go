@@ -21,7 +21,7 @@ type counted struct {
 	reads, torn, partial, gone, goneEarly atomic.Int64
 }
 
-// payload tells in each file which set it is from, from its first byte to its last.
+// payload says in each file which set it is from, from its first byte to its last.
 func payload(n int) string { return fmt.Sprintf("%08d %s %08d", n, strings.Repeat("x", 300), n) }
 
 func numberIn(data string) (int, bool) {

@@ -2,7 +2,6 @@ package writer
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -16,14 +15,14 @@ import (
 // recover makes the volume right after whatever an earlier process left. What
 // apps can read stays as it is; only what nothing points to is removed.
 //
-//  1. Which targets were notified (notified.go).
+//  1. Which targets were notified (state.go).
 //  2. The generation that ..data points to. Without one (no link, one that points
 //     nowhere or elsewhere) the newest whole generation there is; a volume
 //     without any is empty.
 //  3. Other generations: those of lower numbers were published and get a new
 //     grace; the rest never were, and go.
 //  4. Links and directories of Secrets are put right; temporaries, records
-//     without a directory and stale links go.
+//     without a directory and stale links go (tidy.go).
 //
 // A crash in any of this leaves what the next start recovers the same way. A
 // failure to remove is no reason not to start; one to look is. What is in the
@@ -37,16 +36,14 @@ func (w *Writer) recover() error {
 	found := w.findGenerations(entries)
 	cur := w.findCurrent(found) // 2
 	w.current.Store(cur)
-	if cur != nil {
-		for _, f := range found { // 3
-			if n := f.record.Generation; f.dir != cur.Dir && n != 0 && n <= cur.record.Generation {
-				w.retire(f.dir, w.sizeOf(f), nil)
-			}
+	for _, f := range found { // 3
+		if n := f.record.Generation; f.dir != cur.Dir && n != 0 && n <= cur.record.Generation {
+			w.old = append(w.old, retired{dir: f.dir, at: w.opts.now(), size: w.sizeOf(f)})
 		}
-		w.putBack(cur.Plan) // 4
 	}
-	w.tidy()
+	w.tidyOrRetry() // 4
 	w.collect()
+	w.arm()
 	return nil
 }
 
@@ -64,14 +61,11 @@ func (w *Writer) findGenerations(entries []fs.DirEntry) (all []found) {
 		if !plan.GenerationName.MatchString(e.Name()) || !e.IsDir() {
 			continue
 		}
-		f := found{dir: e.Name()}
-		if data, err := w.vol.ReadFile(plan.RecordName(f.dir)); err == nil {
-			f.record, err = plan.ParseRecord(data)
-			if err != nil {
-				w.log.Warn("a generation's record cannot be read", "path", plan.RecordName(f.dir), "err", err)
-			}
+		rec, err := readRecord(w.vol, e.Name())
+		if err != nil {
+			w.log.Warn("a generation's record cannot be read", "path", e.Name(), "err", err)
 		}
-		all = append(all, f)
+		all = append(all, found{e.Name(), rec})
 	}
 	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.record.Generation, b.record.Generation), cmp.Compare(a.dir, b.dir))
@@ -81,57 +75,38 @@ func (w *Writer) findGenerations(entries []fs.DirEntry) (all []found) {
 
 // sizeOf is what the files of a generation take on the volume, in bytes.
 func (w *Writer) sizeOf(f found) (bytes int64) {
-	for name, s := range f.record.Secrets {
-		for file := range s.Files {
-			if info, err := w.vol.Lstat(path.Join(f.dir, plan.Path(f.record.Flat, name, file))); err == nil && info.Mode.IsRegular() {
-				bytes += pages(info.Size)
-			}
-		}
+	for name := range f.record.Paths() {
+		info, _ := w.vol.Lstat(path.Join(f.dir, name))
+		bytes += plan.Pages(info.Size)
 	}
-	return max(bytes, page)
+	return bytes
 }
 
-// findCurrent gives the generation that apps see, with its files, nil for none,
-// and keeps the highest number that was used.
+// findCurrent gives the generation that apps see, with its files, an empty one for
+// none, and keeps the highest number that was used: apps may have seen any, but for
+// those above the one that ..data points to.
 func (w *Writer) findCurrent(all []found) *generation {
-	target, err := w.vol.Readlink(plan.DataLink)
-	if i := slices.IndexFunc(all, func(f found) bool { return err == nil && f.dir == target }); i >= 0 {
-		if all[i].record.Generation == 0 {
-			return w.rebuildRecord(target, all)
-		}
-		w.last = max(w.last, all[i].record.Generation)
-		cur, _ := w.load(all[i])
+	target, _ := w.vol.Readlink(plan.DataLink)
+	at := slices.IndexFunc(all, func(f found) bool { return f.dir == target })
+	if at >= 0 && all[at].record.Generation > 0 {
+		w.last = max(w.last, all[at].record.Generation)
+		cur, _ := w.load(all[at])
 		return cur
 	}
-	w.countAll(all)
-	for _, f := range slices.Backward(all) {
-		if f.record.Generation == 0 {
-			break
-		}
-		if g, whole := w.load(f); whole {
-			w.log.Warn("..data pointed to no generation: it points to the newest whole one now", "generation", f.record.Generation, "path", target)
-			w.pointBack(g)
-			return g
-		}
-	}
-	return nil
-}
-
-// countAll has no number of these used again: apps may have seen any.
-func (w *Writer) countAll(all []found) {
 	for _, f := range all {
 		w.last = max(w.last, f.record.Generation)
 	}
-}
-
-// pointBack makes ..data point to a generation again. If that fails, the generation
-// stays the current one: the next comparison tries again.
-func (w *Writer) pointBack(g *generation) {
-	err := errors.Join(w.point(g.Link()), w.vol.SyncDir("."))
-	if err != nil {
-		w.retryLater("could not put back the link to the generation, will try again", plan.DataLink, w.explain(err))
+	if at >= 0 {
+		return w.rebuild(target)
 	}
-	w.opts.Repaired()
+	for _, f := range slices.Backward(all) {
+		if g, whole := w.load(f); whole && !g.none() {
+			w.log.Warn("..data pointed to no generation: it points to the newest whole one now", "generation", f.record.Generation, "path", target)
+			w.opts.Repaired()
+			return g
+		}
+	}
+	return &generation{Plan: &plan.Plan{}}
 }
 
 // load reads the files that the record names and reports whether all are there.
@@ -159,17 +134,18 @@ func (w *Writer) load(f found) (g *generation, whole bool) {
 	return newGeneration(f.dir, f.record, set, true), whole
 }
 
-// rebuildRecord makes a record for the generation that apps see, from its files.
-// Which one it was is not known any more: it counts as one that no target was
-// notified of, and as not complete until the API has confirmed it.
-func (w *Writer) rebuildRecord(dir string, all []found) *generation {
-	set, flat := Set{Secrets: map[string]Files{}}, w.opts.Flat
+// rebuild makes a record for the generation that apps see, from its files. Which
+// one it was is not known any more: it counts as one that no target was notified of,
+// and as not complete until the API has confirmed it. In the flat layout the files
+// do not show which Secrets they are from.
+func (w *Writer) rebuild(dir string) *generation {
+	set := Set{Secrets: map[string]Files{}}
 	w.walk(dir, func(p string, data []byte) {
 		name, file := "", strings.TrimPrefix(p, dir+"/")
-		if !flat {
+		if !w.opts.Flat {
 			name, file, _ = strings.Cut(file, "/")
 		}
-		if !plan.ValidPath(file) || !flat && !plan.ValidPath(name) {
+		if !plan.ValidPath(file) || !w.opts.Flat && !plan.ValidPath(name) {
 			return
 		}
 		if _, ok := set.Secrets[name]; !ok {
@@ -177,24 +153,16 @@ func (w *Writer) rebuildRecord(dir string, all []found) *generation {
 		}
 		set.Secrets[name].Content[file] = data
 	})
-	w.countAll(all)
 	w.last++
-	rec := plan.Next(nil, Set{}, w.last, set, flat, w.opts.FileMode)
+	rec := plan.Next(plan.Record{}, Set{}, w.last, set, w.opts.Flat, w.opts.FileMode)
 	rec.Since = w.last
-	g := newGeneration(dir, rec, set, true)
 	w.log.Warn("the record of the generation cannot be read: rebuilt, and all targets are notified again", "generation", w.last)
-	if !flat { // in the flat layout the files do not tell which Secrets they are from
-		w.retryLater("could not write the rebuilt record, will try again", g.Record.Path, w.replaceFile(g.Record))
-	}
-	return g
+	return newGeneration(dir, rec, set, true)
 }
 
 // walk calls f for each regular file below dir that can be read.
 func (w *Writer) walk(dir string, f func(name string, data []byte)) {
-	entries, err := w.vol.ReadDir(dir)
-	if err != nil {
-		return
-	}
+	entries, _ := w.vol.ReadDir(dir)
 	for _, e := range entries {
 		p := path.Join(dir, e.Name())
 		if e.IsDir() {

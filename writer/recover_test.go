@@ -56,8 +56,8 @@ func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
 		if calls := seam.recorded(); len(calls) > 0 {
 			t.Errorf("changed something: %v", calls)
 		}
-		if told, known := w.Notified("webhook"); told != 1 || !known {
-			t.Errorf("told: got %d %v, want 1 true", told, known)
+		if got, known := w.Notified("webhook"); got != 1 || !known {
+			t.Errorf("notified: got %d %v, want 1 true", got, known)
 		}
 	}
 }
@@ -77,12 +77,12 @@ func TestNoChangeMakesNoCall(t *testing.T) {
 }
 
 // What an earlier process may have left: each row is done to a volume in which
-// generations 1 (fewer) and 2 (mixed) were published, and told was 2.
+// generations 1 (fewer) and 2 (mixed) were published, and the target was notified of 2.
 func TestRecovery(t *testing.T) {
 	rows := map[string]struct {
 		do      func(dir, gen string)
 		number  uint64 // after publishing mixed again
-		owed    bool   // the target is to be told of it
+		pending bool   // the target is to be notified of it
 		removes string // a path that has to be gone
 	}{
 		"nothing":                    {func(string, string) {}, 2, false, ""},
@@ -91,7 +91,7 @@ func TestRecovery(t *testing.T) {
 		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false, "..2031_01_01_00_00_00.1.json"},
 		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, plan.DataLink))) }, 2, false, ""},
 		"..data dangling":            {func(dir, _ string) { relink(dir, "..2001_01_01_00_00_00.1") }, 2, false, ""},
-		"..data leads outside":       {func(dir, _ string) { relink(dir, "/etc") }, 2, false, ""},
+		"..data points outside":      {func(dir, _ string) { relink(dir, "/etc") }, 2, false, ""},
 		"..data is a directory":      {func(dir, _ string) { relink(dir, ""); put(dir, "..data/db/password", "evil") }, 2, false, ""},
 		"..data is a file":           {func(dir, _ string) { relink(dir, ""); put(dir, "..data", "evil") }, 2, false, ""},
 		"..data is a FIFO":           {func(dir, _ string) { relink(dir, ""); must(syscall.Mkfifo(filepath.Join(dir, plan.DataLink), 0o600)) }, 2, false, ""},
@@ -127,17 +127,17 @@ func TestRecovery(t *testing.T) {
 		"record of a forged number": {func(_, gen string) {
 			must(os.WriteFile(gen+".json", []byte(`{"format":1,"generation":18446744073709551615,"fileMode":420}`), 0o644))
 		}, 3, true, ""},
-		"record is a directory":  {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
-		"told unreadable":        {func(dir, _ string) { put(dir, plan.NotifiedFile, "{") }, 2, true, ""},
-		"told of another format": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
-		"told of a forged number": {func(dir, _ string) {
+		"record is a directory":      {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
+		"notified unreadable":        {func(dir, _ string) { put(dir, plan.NotifiedFile, "{") }, 2, true, ""},
+		"notified of another format": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
+		"notified of a forged number": {func(dir, _ string) {
 			put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":18446744073709551615}}`)
 		}, 2, true, ""},
-		"told is a directory": {func(dir, _ string) {
+		"notified is a directory": {func(dir, _ string) {
 			must(os.Remove(filepath.Join(dir, plan.NotifiedFile)))
 			put(dir, plan.NotifiedFile+"/x", "")
 		}, 2, true, ""},
-		"told more than is there": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
+		"notified of more than is there": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
 		"Secret of before left": {func(dir, _ string) {
 			must(os.Mkdir(dir+"/was", 0o755))
 			must(os.Symlink("../..data/was", dir+"/was/..data"))
@@ -167,9 +167,9 @@ func TestRecovery(t *testing.T) {
 			if number != row.number {
 				t.Errorf("generation: got %d, want %d", number, row.number)
 			}
-			told, _ := w.Notified("webhook")
-			if owed := told < number; owed != row.owed {
-				t.Errorf("told %d of %d: owed is %v, want %v", told, number, owed, row.owed)
+			notified, _ := w.Notified("webhook")
+			if pending := notified < number; pending != row.pending {
+				t.Errorf("notified of %d of %d: pending is %v, want %v", notified, number, pending, row.pending)
 			}
 			equal(t, "visible", withoutForeign(visible(t, dir)), shown(false, mixed))
 			if _, err := os.Lstat(filepath.Join(dir, row.removes)); row.removes != "" && !errors.Is(err, fs.ErrNotExist) {
@@ -187,7 +187,7 @@ func TestRecovery(t *testing.T) {
 				delete(tr, plan.DataLink)
 			}
 			equal(t, "links in the end", got, want)
-			if next := publish(t, w, changes); next <= number || name == "told more than is there" && next != 41 {
+			if next := publish(t, w, changes); next <= number || name == "notified of more than is there" && next != 41 {
 				t.Errorf("the next generation: got %d after %d", next, number)
 			}
 		})
@@ -205,7 +205,7 @@ func put(dir, name, content string) {
 	must(os.WriteFile(p, []byte(content), 0o644))
 }
 
-// relink makes ..data lead to target, "" for not being there.
+// relink makes ..data point to target, "" for not being there.
 func relink(dir, target string) {
 	must(os.Remove(filepath.Join(dir, plan.DataLink)))
 	if target != "" {
@@ -213,7 +213,7 @@ func relink(dir, target string) {
 	}
 }
 
-// orphan makes a whole generation that was never led to.
+// orphan makes a whole generation that ..data never pointed to.
 func orphan(dir, from, name string, number uint64) {
 	must(os.CopyFS(filepath.Join(dir, name), os.DirFS(from)))
 	data, err := os.ReadFile(from + ".json")

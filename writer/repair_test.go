@@ -26,7 +26,6 @@ type healer struct {
 	*Writer
 	dir     string
 	repairs atomic.Int64
-	sweep   chan time.Time
 	log     lockedBuffer
 }
 
@@ -47,16 +46,12 @@ func (b *lockedBuffer) count(what string) int {
 	return strings.Count(b.buf.String(), what)
 }
 
-func newHealer(t *testing.T, flat bool, notify func(string, *slog.Logger) (*inotify.Watcher, error), limit *rate.Limiter) *healer {
+func newHealer(t *testing.T, flat bool, sweep time.Duration, notify func(string, *slog.Logger, func()) (*inotify.Watcher, error), limit *rate.Limiter) *healer {
 	t.Helper()
-	h := &healer{dir: memoryDir(t), sweep: make(chan time.Time)}
+	h := &healer{dir: memoryDir(t)}
 	opts := Options{
 		Dir: h.dir, Flat: flat, FileMode: 0o644, Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
-		Repaired: func() { h.repairs.Add(1) }, notify: notify,
-		sweep: func() (<-chan time.Time, func()) { return h.sweep, func() {} },
-	}
-	if limit != nil {
-		opts.limit = func() *rate.Limiter { return limit }
+		Repaired: func() { h.repairs.Add(1) }, notify: notify, limit: limit, sweep: sweep,
 	}
 	w, err := Open(opts)
 	if err != nil {
@@ -76,10 +71,10 @@ func newHealer(t *testing.T, flat bool, notify func(string, *slog.Logger) (*inot
 func (h *healer) intact() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.mismatches(h.current.Load())) == 0
+	return len(mismatches(h.Writer)) == 0
 }
 
-// until polls: what it waits for is a file system that another goroutine mends.
+// until polls: what it waits for is a file system that another goroutine repairs.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -95,7 +90,7 @@ func until(t *testing.T, what string, ok func() bool) {
 func targets(flat bool, dir string) map[string]string {
 	gen := filepath.Base(current(dir))
 	all := map[string]string{
-		"..data": plan.DataLink, "generation": gen, "record": gen + ".json", "told": plan.NotifiedFile,
+		"..data": plan.DataLink, "generation": gen, "record": gen + ".json", "notified": plan.NotifiedFile,
 	}
 	if flat {
 		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password", "directory in it": gen + "/conf"})
@@ -165,11 +160,11 @@ func TestRepair(t *testing.T) {
 	cases := 0
 	for _, flat := range []bool{false, true} {
 		for _, way := range []string{"inotify", "sweep"} {
-			notify := inotify.New
+			notify, sweep := inotify.New, time.Hour
 			if way == "sweep" {
-				notify = noInotify
+				notify, sweep = noInotify, time.Millisecond
 			}
-			h := newHealer(t, flat, notify, rate.NewLimiter(rate.Inf, 1000))
+			h := newHealer(t, flat, sweep, notify, rate.NewLimiter(rate.Inf, 1000))
 			for kind := range targets(flat, h.dir) {
 				for what, do := range changesTo {
 					name := fmt.Sprintf("%s, %s, %s, flat=%v", way, kind, what, flat)
@@ -183,9 +178,6 @@ func TestRepair(t *testing.T) {
 						continue
 					}
 					cases++
-					if way == "sweep" {
-						h.sweep <- time.Time{}
-					}
 					until(t, name, h.intact)
 					equal(t, name, withoutAway(visible(t, h.dir)), shown(flat, mixed))
 					if n := h.Newest(); n != 1 {

@@ -50,7 +50,7 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 }
 
 // In the flat layout a lost record leaves files whose Secrets nobody knows: they
-// stay as they are until the API has told, whatever is asked.
+// stay as they are until the API has answered, whatever is asked.
 func TestFlatFilesWithoutARecordStay(t *testing.T) {
 	dir := memoryDir(t)
 	opts := testOptions(t, dir)
@@ -70,7 +70,7 @@ func TestFlatFilesWithoutARecordStay(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(true, mixed))
 }
 
-// A number is never used twice, whatever was lost, as long as a target was told.
+// A number is never used twice, whatever was lost, as long as a target was notified.
 func TestNumbersAreNotUsedAgain(t *testing.T) {
 	dir := memoryDir(t)
 	w := open(t, testOptions(t, dir))
@@ -90,7 +90,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 		t.Errorf("got generation %d, want %d", got, n+1)
 	}
 	if c := w.ChangesSince(n); len(c.Changed) != len(shown(false, mixed)) {
-		t.Errorf("what is owed since %d: got %+v", n, c)
+		t.Errorf("what is pending since %d: got %+v", n, c)
 	}
 }
 
@@ -103,14 +103,14 @@ func TestALostToldRecordOwesAllTargetsAcrossRestarts(t *testing.T) {
 	shut(t, w)
 	put(dir, plan.NotifiedFile, "garbage")
 	w = open(t, testOptions(t, dir))
-	must(w.SetNotified("a", n)) // and a crash before b was told
+	must(w.SetNotified("a", n)) // and a crash before b was notified
 	shut(t, w)
 	w = open(t, testOptions(t, dir))
-	if told, known := w.Notified("b"); told != 0 || !known {
-		t.Errorf("b: got %d %v, want 0 true", told, known)
+	if got, known := w.Notified("b"); got != 0 || !known {
+		t.Errorf("b: got %d %v, want 0 true", got, known)
 	}
-	if told, known := w.Notified("a"); told != n || !known {
-		t.Errorf("a: got %d %v, want %d true", told, known, n)
+	if got, known := w.Notified("a"); got != n || !known {
+		t.Errorf("a: got %d %v, want %d true", got, known, n)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestGraceBounds(t *testing.T) {
 				publish(t, w, sized(i, size))
 			}
 			c.Add(tt.wait)
-			w.endGrace()
+			w.attend(false)
 			if got := len(w.old); got != tt.want {
 				t.Errorf("old generations: got %d, want %d", got, tt.want)
 			}
@@ -172,7 +172,7 @@ func TestGraceBounds(t *testing.T) {
 	}
 }
 
-// The notifier counts generation 1 as told in advance, so that the first one in
+// The notifier counts generation 1 as notified in advance, so that the first one in
 // an empty volume is not announced. A start that published nothing (the API was
 // away) must leave that number to the next one.
 func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
@@ -183,5 +183,36 @@ func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing
 	w = open(t, testOptions(t, dir))
 	if got := publish(t, w, mixed); got != 1 {
 		t.Errorf("got generation %d, want 1", got)
+	}
+}
+
+// A set that turns out to be complete makes no generation: its record alone is
+// written, and it is on disk when Publish returns.
+func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
+	dir := memoryDir(t)
+	opts, seam := withSeam(testOptions(t, dir))
+	w := open(t, opts)
+	publish(t, w, incomplete(mixed))
+	if err := Ready(dir); err == nil {
+		t.Error("ready before all was there")
+	}
+	seam.reset(func(_ int, c call, do func() error) error {
+		if c.op == "Rename" {
+			return syscall.EIO
+		}
+		return do()
+	})
+	if _, err := w.Publish(mixed); err == nil {
+		t.Error("published, and the record was not written")
+	}
+	seam.reset(nil)
+	if n := publish(t, w, mixed); n != 1 {
+		t.Errorf("got generation %d, want 1", n)
+	}
+	if err := Ready(dir); err != nil {
+		t.Error(err)
+	}
+	if _, set := w.Current(); !set.Complete {
+		t.Error("the current set is not complete")
 	}
 }

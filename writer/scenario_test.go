@@ -41,7 +41,7 @@ func publishing(set Set) func(w *Writer) error {
 	return func(w *Writer) error { _, err := w.Publish(set); return err }
 }
 
-func healing(w *Writer) error { w.heal(); return nil }
+func healing(w *Writer) error { heal(w); return nil }
 
 func incomplete(s Set) Set { s.Complete = false; return s }
 
@@ -54,7 +54,7 @@ func scenarios() []scenario {
 		{name: "Secret gone", before: []Set{mixed}, run: publishing(fewer)},
 		{name: "Secret new", before: []Set{fewer}, run: publishing(mixed)},
 		{name: "complete", before: []Set{incomplete(mixed)}, run: publishing(mixed)},
-		{name: "told", before: []Set{mixed}, run: func(w *Writer) error { return w.SetNotified("webhook", 1) }},
+		{name: "notified", before: []Set{mixed}, run: func(w *Writer) error { return w.SetNotified("webhook", 1) }},
 		{name: "repair of content", before: []Set{mixed}, damage: damageContent, run: healing, next: publishing(mixed), steps: true},
 		{name: "repair of the rest", before: []Set{mixed}, damage: damageLinks, run: healing, next: publishing(mixed), steps: true},
 		{name: "recovery", before: []Set{mixed}, litter: litter, openToo: true, run: publishing(mixed), steps: true},

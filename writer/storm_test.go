@@ -18,7 +18,7 @@ import (
 // somebody else, after which all events of before have been looked at.
 func TestOwnWritesCauseNoRepair(t *testing.T) {
 	for _, flat := range []bool{false, true} {
-		h := newHealer(t, flat, inotify.New, nil)
+		h := newHealer(t, flat, time.Hour, inotify.New, nil)
 		for i := range 60 {
 			publish(t, h.Writer, []Set{mixed, changes, fewer}[i%3])
 			must(h.SetNotified("webhook", h.Newest()))
@@ -31,11 +31,11 @@ func TestOwnWritesCauseNoRepair(t *testing.T) {
 	}
 }
 
-// Something that fights back gets a bounded number of repairs and one warning,
+// Something that undoes the repairs gets a bounded number of repairs and one warning,
 // and all is right once it stops.
 func TestStorm(t *testing.T) {
 	const burst = 5
-	h := newHealer(t, false, inotify.New, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
+	h := newHealer(t, false, time.Hour, inotify.New, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
 	began := time.Now()
 	for h.log.count("something keeps changing") == 0 || time.Since(began) < time.Second {
 		_ = os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644)
@@ -56,7 +56,7 @@ func TestStorm(t *testing.T) {
 // A directory that is moved away and deleted makes fsnotify report an error with
 // its lock held: nobody may wait for that lock to take it.
 func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
-	h := newHealer(t, false, inotify.New, rate.NewLimiter(rate.Inf, 1000))
+	h := newHealer(t, false, time.Hour, inotify.New, rate.NewLimiter(rate.Inf, 1000))
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -91,11 +91,12 @@ func TestFailedRepairIsTriedAgain(t *testing.T) {
 	before := tree(t, dir)
 	put(current(dir), "db/password", "evil")
 	seam.reset(func(int, call, func() error) error { return syscall.EIO })
-	if again := w.heal(); !again.After(c.Now()) {
+	heal(w)
+	if !w.again.After(c.Now()) {
 		t.Error("a repair that failed is not tried again")
 	}
 	seam.reset(nil)
-	w.heal()
+	heal(w)
 	equal(t, "visible", visible(t, dir), shown(false, mixed))
 	settle(w, c)
 	equal(t, "in the end", tree(t, dir), before)

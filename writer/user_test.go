@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // asUser runs a role as a UID that is not root's, in the group of an fsGroup.
@@ -87,7 +85,7 @@ func userChild(args []string) error {
 		}
 	}
 	for name := range names(dir) {
-		if strings.HasSuffix(name, plan.Temporary) {
+		if strings.HasSuffix(name, "_tmp") {
 			return fmt.Errorf("%s is left", name)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// watchOnce watches what a path leads to now, as a program does that re-adds its
+// watchOnce watches what is at a path now, as a program does that re-adds its
 // watch after each event.
 type watchOnce struct {
 	fd   int
@@ -69,9 +69,9 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 		for _, p := range paths {
 			watches[p] = newWatch(t, filepath.Join(dir, p))
 		}
-		var asleep *watchOnce
+		var sleeping *watchOnce
 		if !flat {
-			asleep = newWatch(t, filepath.Join(dir, "tls"))
+			sleeping = newWatch(t, filepath.Join(dir, "tls"))
 		}
 		for n := 1; n <= 20; n++ {
 			publish(t, w, set(n))
@@ -83,7 +83,7 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 				watch.woken(0)
 			}
 		}
-		if asleep != nil && asleep.woken(0) {
+		if sleeping != nil && sleeping.woken(0) {
 			t.Error("a watch on the directory of a Secret that did not change was woken")
 		}
 	}

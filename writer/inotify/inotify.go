@@ -17,24 +17,17 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Watcher watches directories below Dir.
+// Watcher watches directories below dir.
 type Watcher struct {
 	dir    string
 	log    *slog.Logger
 	notify *fsnotify.Watcher
-	lost   chan struct{} // poked when events were lost
-	warned atomic.Bool   // that some directory cannot be watched
+	warned atomic.Bool // that some directory cannot be watched
 }
 
-// Event is a change of one entry.
-type Event struct {
-	Name    string // below Dir; "." for Dir itself
-	Created bool   // or renamed to this name
-	Renamed bool   // away from this name
-}
-
-// New makes a Watcher for the volume at dir.
-func New(dir string, log *slog.Logger) (*Watcher, error) {
+// New makes a Watcher for the volume at dir. It calls lost, which must not block,
+// when the kernel has lost events.
+func New(dir string, log *slog.Logger, lost func()) (*Watcher, error) {
 	notify, err := fsnotify.NewWatcher()
 	if errors.Is(err, syscall.EMFILE) { // 128 for each UID and node
 		err = fmt.Errorf("%w (raise fs.inotify.max_user_instances on the node to have repairs at once)", err)
@@ -42,41 +35,40 @@ func New(dir string, log *slog.Logger) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{dir: filepath.Clean(dir), log: log, notify: notify, lost: make(chan struct{}, 1)}
-	go w.drain()
-	return w, nil
+	// fsnotify holds its lock while it hands an error over, and all other methods
+	// need that lock: errors are taken as soon as there are any, until Close.
+	go func() {
+		for range notify.Errors {
+			lost()
+		}
+	}()
+	return &Watcher{dir: filepath.Clean(dir), log: log, notify: notify}, nil
 }
 
-// drain takes errors as soon as there are any, until Close: fsnotify holds its
-// lock while it hands one over, and all other methods need that lock.
-func (w *Watcher) drain() {
-	for range w.notify.Errors {
-		select {
-		case w.lost <- struct{}{}:
-		default:
+// Add watches the directories that have these names now, "." for dir. It watches no
+// link: a directory may have been replaced by a link that points out of the volume.
+func (w *Watcher) Add(names ...string) {
+	if w == nil {
+		return
+	}
+	for _, name := range names {
+		p := filepath.Join(w.dir, name)
+		if info, err := os.Lstat(p); name != "." && (err != nil || !info.IsDir()) {
+			continue
+		}
+		err := w.notify.Add(p)
+		if err != nil && !errors.Is(err, syscall.ENOENT) && !w.warned.Swap(true) {
+			w.log.Warn("the kernel watches no more directories: only the comparison of every minute sees some changes", "path", name, "err", err)
 		}
 	}
 }
 
-// Add watches the directory that is at name now, "." for Dir. It watches no link:
-// the directory may have been replaced by a link that points out of the volume.
-func (w *Watcher) Add(name string) {
+// Remove ends the watches on directories, if there are any.
+func (w *Watcher) Remove(names ...string) {
 	if w == nil {
 		return
 	}
-	p := filepath.Join(w.dir, name)
-	if info, err := os.Lstat(p); name != "." && (err != nil || !info.IsDir()) {
-		return
-	}
-	err := w.notify.Add(p)
-	if err != nil && !errors.Is(err, syscall.ENOENT) && !w.warned.Swap(true) {
-		w.log.Warn("the kernel watches no more directories: only the comparison of every minute sees some changes", "path", name, "err", err)
-	}
-}
-
-// Remove ends the watch on a directory, if there is one.
-func (w *Watcher) Remove(name string) {
-	if w != nil {
+	for _, name := range names {
 		_ = w.notify.Remove(filepath.Join(w.dir, name)) // it may be gone with its directory
 	}
 }
@@ -89,21 +81,13 @@ func (w *Watcher) Events() <-chan fsnotify.Event {
 	return w.notify.Events
 }
 
-// Lost is poked when some events were not reported.
-func (w *Watcher) Lost() <-chan struct{} {
-	if w == nil {
-		return nil
+// Name is the entry that an event is about, below dir; "." for dir itself.
+func (w *Watcher) Name(e fsnotify.Event) string {
+	name, below := strings.CutPrefix(e.Name, w.dir+"/")
+	if !below {
+		return "."
 	}
-	return w.lost
-}
-
-// Event gives what Events gave, with its name below Dir.
-func (w *Watcher) Event(e fsnotify.Event) Event {
-	name := "."
-	if below, ok := strings.CutPrefix(e.Name, w.dir+"/"); ok {
-		name = below
-	}
-	return Event{Name: name, Created: e.Has(fsnotify.Create), Renamed: e.Has(fsnotify.Rename)}
+	return name
 }
 
 // Close ends all watches.

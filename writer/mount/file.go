@@ -16,7 +16,7 @@ type file struct {
 func (f *file) Write(data []byte) (written int, err error) {
 	for written < len(data) && err == nil {
 		var n int
-		err = f.call("write", func() (err error) { n, err = unix.Write(f.fd, data[written:]); return err })
+		err = try("write", f.name, func() (err error) { n, err = unix.Write(f.fd, data[written:]); return err })
 		written += max(n, 0)
 	}
 	return written, err
@@ -25,29 +25,22 @@ func (f *file) Write(data []byte) (written int, err error) {
 // Mode is the file's type and permissions.
 func (f *file) Mode() (fs.FileMode, error) {
 	var st unix.Stat_t
-	err := f.call("fstat", func() error { return unix.Fstat(f.fd, &st) })
+	err := try("fstat", f.name, func() error { return unix.Fstat(f.fd, &st) })
 	return info(&st).Mode, err
 }
 
 func (f *file) Chmod(mode fs.FileMode) error {
-	return f.call("fchmod", func() error { return unix.Fchmod(f.fd, permissions(mode)) })
+	return try("fchmod", f.name, func() error { return unix.Fchmod(f.fd, permissions(mode)) })
 }
 
 func (f *file) Sync() error {
-	return f.call("fsync", func() error { return unix.Fsync(f.fd) })
+	return try("fsync", f.name, func() error { return unix.Fsync(f.fd) })
 }
 
 // Close is not called again after a signal: the descriptor is gone all the same.
 func (f *file) Close() error {
 	if err := unix.Close(f.fd); err != nil && err != unix.EINTR {
 		return &fs.PathError{Op: "close", Path: f.name, Err: err}
-	}
-	return nil
-}
-
-func (f *file) call(op string, call func() error) error {
-	if err := ignoreEINTR(call); err != nil {
-		return &fs.PathError{Op: op, Path: f.name, Err: err}
 	}
 	return nil
 }

@@ -6,29 +6,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Info is what Lstat tells of an entry.
+// Info is what Lstat finds of an entry.
 type Info struct {
 	Mode fs.FileMode // its type and permissions
 	Size int64
 }
 
 func info(st *unix.Stat_t) Info {
-	return Info{Mode: types[st.Mode&unix.S_IFMT] | fs.FileMode(st.Mode&0o777) | setgid(st.Mode), Size: st.Size}
-}
-
-var types = map[uint32]fs.FileMode{
-	unix.S_IFREG: 0, unix.S_IFDIR: fs.ModeDir, unix.S_IFLNK: fs.ModeSymlink, unix.S_IFIFO: fs.ModeNamedPipe,
-	unix.S_IFSOCK: fs.ModeSocket, unix.S_IFBLK: fs.ModeDevice, unix.S_IFCHR: fs.ModeDevice | fs.ModeCharDevice,
-}
-
-func setgid(mode uint32) fs.FileMode {
-	if mode&unix.S_ISGID != 0 {
-		return fs.ModeSetgid
+	mode := fs.FileMode(st.Mode & 0o777)
+	if st.Mode&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
 	}
-	return 0
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	default:
+		mode |= fs.ModeIrregular
+	}
+	return Info{Mode: mode, Size: st.Size}
 }
 
-// permissions are what chmod takes.
+// permissions are what the kernel takes.
 func permissions(mode fs.FileMode) uint32 {
 	p := uint32(mode.Perm())
 	if mode&fs.ModeSetgid != 0 {

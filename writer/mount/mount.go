@@ -11,7 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,14 +56,12 @@ type File interface {
 const maxFile = 4 << 20
 
 // errType is the error for a name that has something of another kind.
-var errType = errors.New("not of the expected type")
+var errType = errors.New("not a regular file of a Secret's size")
 
 // Mount is the volume on the kernel's file system. A call is made in the open
-// directory that the name lies in, with a name that has no slash and that no
-// call follows if it is a link. os.Root finds that directory: it refuses every
-// way out of the volume.
+// directory that the name lies in, which is opened from the mount down, element
+// by element. No link is followed anywhere: no name points out of the volume.
 type Mount struct {
-	root *os.Root
 	dir  *os.File       // the mount itself: it carries the lock
 	held map[string]int // descriptors of open directories
 }
@@ -84,30 +82,35 @@ func (m *Mount) Hold(name string) (release func(), err error) {
 	}, nil
 }
 
-// openDir opens a directory anew, and no link to one.
 func (m *Mount) openDir(name string) (fd int, err error) {
+	return m.openat(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+}
+
+func (m *Mount) openat(name string, flags int, mode fs.FileMode) (fd int, err error) {
 	err = m.at("openat", name, func(dir int, base string) (err error) {
-		fd, err = unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err = unix.Openat(dir, base, flags|unix.O_CLOEXEC, permissions(mode))
 		return err
 	})
 	return fd, err
 }
 
-// at makes a call in the directory that name lies in, again if a signal
-// interrupts it.
-func (m *Mount) at(op, name string, call func(dir int, base string) error) error {
-	dir, base := split(name)
+// at makes a call in the directory that name lies in.
+func (m *Mount) at(op, name string, call func(dir int, base string) error) (err error) {
+	dir := path.Dir(name)
 	fd, held := m.held[dir]
 	if !held {
-		f, err := m.open(dir, fs.ModeDir)
-		if err != nil {
+		if fd, err = m.openDir(dir); err != nil {
 			return err
 		}
-		defer func() { _ = f.Close() }()
-		fd = int(f.Fd())
+		defer func() { _ = unix.Close(fd) }()
 	}
+	return try(op, name, func() error { return call(fd, path.Base(name)) })
+}
+
+// try makes a call, again if a signal interrupts it.
+func try(op, name string, call func() error) error {
 	for {
-		switch err := call(fd, base); err {
+		switch err := call(); err {
 		case nil:
 			return nil
 		case unix.EINTR:
@@ -117,45 +120,41 @@ func (m *Mount) at(op, name string, call func(dir int, base string) error) error
 	}
 }
 
-// split is path.Dir and path.Base of a clean name, without making it clean again.
-func split(name string) (dir, base string) {
-	i := strings.LastIndexByte(name, '/')
-	if i < 0 {
-		return ".", name
-	}
-	return name[:i], name[i+1:]
-}
-
 // Mkdir makes a directory.
 func (m *Mount) Mkdir(name string, mode fs.FileMode) error {
 	return m.at("mkdirat", name, func(dir int, base string) error {
-		return unix.Mkdirat(dir, base, uint32(mode.Perm()))
+		return unix.Mkdirat(dir, base, permissions(mode))
 	})
 }
 
 // Create makes a file. O_EXCL follows no link and opens nothing that is there.
 func (m *Mount) Create(name string, mode fs.FileMode) (File, error) {
-	fd := -1
-	err := m.at("openat", name, func(dir int, base string) (err error) {
-		fd, err = unix.Openat(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, uint32(mode.Perm()))
-		return err
-	})
+	fd, err := m.openat(name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, mode)
 	if err != nil {
 		return nil, err
 	}
 	return &file{fd, name}, nil
 }
 
-// Chmod sets the mode of a file or a directory. A kernel before 6.6 cannot do
-// that without following a link, but os.Root can, in more steps.
+// Chmod sets the mode of a file or a directory.
 func (m *Mount) Chmod(name string, mode fs.FileMode) error {
-	err := m.at("fchmodat", name, func(dir int, base string) error {
-		return unix.Fchmodat(dir, base, permissions(mode), unix.AT_SYMLINK_NOFOLLOW)
+	return m.at("fchmodat", name, func(dir int, base string) error {
+		err := unix.Fchmodat(dir, base, permissions(mode), unix.AT_SYMLINK_NOFOLLOW)
+		if err == unix.EOPNOTSUPP { // a kernel before 6.6, or a link
+			return chmodOpened(dir, base, mode)
+		}
+		return err
 	})
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		return m.root.Chmod(name, mode)
+}
+
+// chmodOpened follows no link either: it is how libc does it.
+func chmodOpened(dir int, base string, mode fs.FileMode) error {
+	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
-	return err
+	defer func() { _ = unix.Close(fd) }()
+	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), permissions(mode))
 }
 
 // Symlink makes a link.
@@ -172,19 +171,12 @@ func (m *Mount) Rename(from, to string) error {
 	})
 }
 
-// Remove removes a file, a link or an empty directory, and follows no link. What
-// is held is a directory: that saves a call.
+// Remove removes a file, a link or an empty directory, and follows no link.
 func (m *Mount) Remove(name string) error {
-	_, isDir := m.held[name]
 	return m.at("unlinkat", name, func(dir int, base string) error {
-		if isDir {
-			return unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
-		}
 		err := unix.Unlinkat(dir, base, 0)
-		if err == unix.EISDIR || err == unix.EPERM { // of Linux, of POSIX
-			if e := unix.Unlinkat(dir, base, unix.AT_REMOVEDIR); e != unix.ENOTDIR {
-				err = e
-			}
+		if err == unix.EISDIR {
+			err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
 		}
 		return err
 	})
@@ -198,19 +190,12 @@ func (m *Mount) SyncDir(name string) error {
 		return err
 	}
 	defer release()
-	err = ignoreEINTR(func() error { return unix.Fsync(m.held[name]) })
-	if err != nil && err != unix.EINVAL {
-		return &fs.PathError{Op: "fsync", Path: name, Err: err}
-	}
-	return nil
-}
-
-func ignoreEINTR(call func() error) error {
-	for {
-		if err := call(); err != unix.EINTR {
+	return try("fsync", name, func() error {
+		if err := unix.Fsync(m.held[name]); err != unix.EINVAL {
 			return err
 		}
-	}
+		return nil
+	})
 }
 
 // Lstat looks at an entry, and follows no link.
@@ -222,9 +207,14 @@ func (m *Mount) Lstat(name string) (Info, error) {
 	return info(&st), err
 }
 
-// Readlink gives a link's target.
+// Readlink gives a link's target, cut short where it is longer than ours are.
 func (m *Mount) Readlink(name string) (string, error) {
-	return m.root.Readlink(name)
+	target, n := make([]byte, 512), 0
+	err := m.at("readlinkat", name, func(dir int, base string) (err error) {
+		n, err = unix.Readlinkat(dir, base, target)
+		return err
+	})
+	return string(target[:max(n, 0)]), err
 }
 
 // ReadDir lists a directory.
@@ -238,42 +228,26 @@ func (m *Mount) ReadDir(name string) ([]fs.DirEntry, error) {
 	return f.ReadDir(-1)
 }
 
-// ReadFile reads a regular file.
+// ReadFile reads a regular file. Anything else in its place, such as a FIFO, does
+// not block it.
 func (m *Mount) ReadFile(name string) ([]byte, error) {
-	f, err := m.open(name, 0)
+	fd, err := m.openat(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}
+	f := os.NewFile(uintptr(fd), name)
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("read %s: larger than a Secret: %w", name, errType)
-	}
-	return data, err
-}
-
-// open opens an entry for reading if it is of the wanted type. It follows no
-// link at the name's end, and a FIFO does not block it.
-func (m *Mount) open(name string, want fs.FileMode) (*os.File, error) {
-	before, err := m.root.Lstat(name)
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if before.Mode().Type() != want {
-		return nil, fmt.Errorf("open %s: is a %s: %w", name, before.Mode().Type(), errType)
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, fmt.Errorf("read %s: %w", name, errType)
 	}
-	f, err := m.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if after, err := f.Stat(); err != nil || !os.SameFile(before, after) {
-		_ = f.Close()
-		return nil, fmt.Errorf("open %s: replaced while it was opened: %w", name, errType)
-	}
-	return f, nil
+	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
-// Free tells what is left on the volume.
+// Free gives what is left on the volume.
 func (m *Mount) Free() (bytes, inodes uint64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(m.dir.Fd()), &st); err != nil {
@@ -283,4 +257,4 @@ func (m *Mount) Free() (bytes, inodes uint64, err error) {
 }
 
 // Close gives up the lock with the mount.
-func (m *Mount) Close() error { return errors.Join(m.root.Close(), m.dir.Close()) }
+func (m *Mount) Close() error { return m.dir.Close() }

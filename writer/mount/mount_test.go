@@ -23,11 +23,11 @@ func open(t *testing.T, dir string) *Mount {
 	m, err := Open(dir)
 	must(t, err)
 	t.Cleanup(func() { _ = m.Close() })
-	return m
+	return m.(*Mount)
 }
 
 // The seam's tests see that a sync is asked for; this one that the kernel is: it
-// tells of descriptors that cannot be synced.
+// rejects descriptors that cannot be synced.
 func TestSyncReachesTheKernel(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	must(t, err)
@@ -81,6 +81,49 @@ func TestHeldDirectoriesFollowNoLink(t *testing.T) {
 	after, err := os.Stat(theirs)
 	must(t, err)
 	if before.Sys().(*syscall.Stat_t).Ctim != after.Sys().(*syscall.Stat_t).Ctim {
-		t.Error("the file that a link leads to was touched")
+		t.Error("the file that a link points to was touched")
+	}
+}
+
+// On a kernel before 6.6 chmod goes through an open handle: no file is opened for
+// that, so that none has to be readable, and no link is followed.
+func TestChmodOfAnOlderKernel(t *testing.T) {
+	dir := t.TempDir()
+	m := open(t, dir)
+	mode := func(name string) fs.FileMode {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		return info.Mode().Perm()
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o000))
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o500))
+	must(t, os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o644))
+	must(t, os.Symlink("theirs", filepath.Join(dir, "link")))
+	must(t, chmodOpened(m.held["."], "file", 0o440))
+	must(t, chmodOpened(m.held["."], "dir", 0o750))
+	_ = chmodOpened(m.held["."], "link", 0o600)
+	if mode("file") != 0o440 || mode("dir") != 0o750 {
+		t.Errorf("got %o and %o, want 440 and 750", mode("file"), mode("dir"))
+	}
+	if got := mode("theirs"); got != 0o644 {
+		t.Errorf("what a link points to: got %o, want 644", got)
+	}
+}
+
+// A link in the middle of a name is not followed, however deep the name goes on.
+func TestNoLinkInsideANameIsFollowed(t *testing.T) {
+	dir := t.TempDir()
+	m := open(t, dir)
+	must(t, os.MkdirAll(filepath.Join(dir, "new", "conf"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "new", "conf", "key"), []byte("x"), 0o644))
+	must(t, os.Symlink("new", filepath.Join(dir, "old")))
+	if err := m.Remove("old/conf/key"); err == nil {
+		t.Error("removed a file through a link")
+	}
+	if _, err := m.ReadFile("old/conf/key"); err == nil {
+		t.Error("read a file through a link")
+	}
+	if _, err := m.Lstat("new/conf/key"); err != nil {
+		t.Error(err)
 	}
 }

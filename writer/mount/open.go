@@ -17,7 +17,7 @@ var ErrUnusable = errors.New("the volume cannot be used")
 
 // Open opens and locks the volume that is mounted at dir. Its errors wrap
 // ErrUnusable.
-func Open(dir string) (*Mount, error) {
+func Open(dir string) (Volume, error) {
 	m, err := Look(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -35,15 +35,11 @@ func Open(dir string) (*Mount, error) {
 
 // Look opens the volume without its lock, for those who only read.
 func Look(dir string) (*Mount, error) {
-	root, err := os.OpenRoot(dir)
+	f, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	f, err := root.Open(".")
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return &Mount{root: root, dir: f, held: map[string]int{".": int(f.Fd())}}, nil
+	return &Mount{dir: f, held: map[string]int{".": int(f.Fd())}}, nil
 }
 
 // claim makes sure that this process may write and is the only one that does.

@@ -5,23 +5,19 @@ import (
 	"slices"
 )
 
-// Changes tells what differs between two generations, by the names of Secrets
+// Changes are what differs between two generations, by the names of Secrets
 // and the paths below the volume, sorted.
 type Changes struct {
 	Generation                       uint64
 	Secrets, Added, Changed, Removed []string
 }
 
-// ChangesSince tells what changed after a generation. One from before what the
+// ChangesSince gives what changed after a generation. One from before what the
 // record knows, or newer than it (the volume was emptied), gives all paths as
-// changed. Of a nil record nothing changed.
+// changed.
 func (r *Record) ChangesSince(generation uint64) Changes {
-	out := Changes{Secrets: []string{}, Added: []string{}, Changed: []string{}, Removed: []string{}}
-	if r == nil {
-		return out
-	}
-	out.Generation = r.Generation
-	secrets, there := map[string]bool{}, r.paths()
+	out := Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{}, Removed: []string{}}
+	secrets, there := map[string]bool{}, r.Paths()
 	known := generation >= r.Since && generation <= r.Generation
 	for p, at := range there {
 		switch {

@@ -12,8 +12,7 @@ import (
 const (
 	DataLink     = "..data"          // points to the generation that apps read
 	NotifiedFile = "..notified.json" // what each target was notified of last
-	Temporary    = "_tmp"            // ends what is made beside its final name and renamed to it
-	LinkTemp     = "..link" + Temporary
+	Temporary    = "..data_tmp"      // what is made here gets its name by a rename
 )
 
 // GenerationName is the form of a generation's directory: NewName's, and the
@@ -28,13 +27,10 @@ func NewName(now time.Time) string { return now.UTC().Format("..2006_01_02_15_04
 func RecordName(generation string) string { return generation + ".json" }
 
 // IsOwn reports whether a name directly in the volume is one that only this
-// program uses.
+// program uses, or that an earlier version used for what it made.
 func IsOwn(name string) bool {
-	if name == DataLink || name == NotifiedFile || name == LinkTemp {
-		return true
-	}
-	name = strings.TrimSuffix(name, Temporary)
-	return name == DataLink || name == NotifiedFile || GenerationName.MatchString(strings.TrimSuffix(name, ".json"))
+	name, made := strings.CutSuffix(name, "_tmp")
+	return name == DataLink || name == NotifiedFile || GenerationName.MatchString(strings.TrimSuffix(name, ".json")) || made && name == "..link"
 }
 
 // Path is where a Secret's file is inside its generation's directory, and where

@@ -31,7 +31,7 @@ type Record struct {
 	// Removed has the paths that went, by path as an app sees it, also those that
 	// came back later: once for each time.
 	Removed map[string][]PathRecord `json:"removed,omitempty"`
-	// Since is the oldest generation from which Secrets and Removed tell all
+	// Since is the oldest generation from which Secrets and Removed have all
 	// that changed.
 	Since uint64 `json:"since"`
 }
@@ -60,16 +60,16 @@ func (r PathRecord) mode(common fs.FileMode) fs.FileMode {
 	return common
 }
 
-// JSON is what the record's file contains.
-func (r *Record) JSON() []byte {
-	data, err := json.Marshal(r)
+// encode gives a record as JSON.
+func encode(record any) []byte {
+	data, err := json.Marshal(record)
 	if err != nil {
 		panic(err) // maps of strings and numbers: there is nothing that can fail
 	}
 	return data
 }
 
-// ParseRecord reads what JSON made.
+// ParseRecord reads what encode made.
 func ParseRecord(data []byte) (Record, error) {
 	var r Record
 	err := json.Unmarshal(data, &r)
@@ -89,47 +89,62 @@ func ParseRecord(data []byte) (Record, error) {
 }
 
 // Next gives the record of the generation that holds set and follows old, whose
-// files are was. old is nil for the first one.
-func Next(old *Record, was Set, number uint64, set Set, flat bool, mode fs.FileMode) Record {
+// files are was. Before the first one old is empty.
+func Next(old Record, was Set, number uint64, set Set, flat bool, mode fs.FileMode) Record {
 	r := Record{
-		Format: Format, Generation: number, Complete: set.Complete, Flat: flat, FileMode: mode,
-		Secrets: map[string]SecretRecord{}, Removed: map[string][]PathRecord{}, Since: number,
+		Format: Format, Generation: number, Complete: set.Complete || old.Complete, Flat: flat, FileMode: mode,
+		Secrets: map[string]SecretRecord{}, Removed: map[string][]PathRecord{}, Since: old.Since,
 	}
-	before := map[string]PathRecord{}
-	if old != nil {
-		r.Complete = r.Complete || old.Complete
-		r.Since = old.Since
-		maps.Copy(r.Removed, old.Removed)
-		before = old.paths()
-	} else if number == 1 {
-		r.Since = 0 // an empty volume: all that there is was added
+	if old.Generation == 0 && number > 1 { // what there was is not known
+		r.Since = number
 	}
+	maps.Copy(r.Removed, old.Removed)
+	before := old.Paths()
 	for name, files := range set.Secrets {
-		same := func(file string, at, before PathRecord) bool { // as in old
-			return before.mode(old.FileMode) == at.mode(mode) && was.has(name, file, files.Content[file])
+		s := SecretRecord{UID: files.UID, ResourceVersion: files.ResourceVersion, Files: map[string]PathRecord{}}
+		for file, value := range files.Content {
+			at := PathRecord{Added: number, Changed: number, Mode: files.Modes[file]}
+			p := Path(flat, name, file)
+			if b, ok := before[p]; ok {
+				at.Added = b.Added
+				if b.Secret == name && b.mode(old.FileMode) == at.mode(mode) && was.has(name, file, value) {
+					at.Changed = b.Changed
+				}
+			}
+			s.Files[file] = at
+			delete(before, p)
 		}
-		r.Secrets[name] = r.secret(name, files, before, same)
+		r.Secrets[name] = s
 	}
 	r.remove(before)
 	return r
 }
 
-// secret gives the record of one Secret, and takes its paths out of before.
-func (r *Record) secret(name string, files Files, before map[string]PathRecord, same func(file string, at, before PathRecord) bool) SecretRecord {
-	s := SecretRecord{UID: files.UID, ResourceVersion: files.ResourceVersion, Files: map[string]PathRecord{}}
-	for file := range files.Content {
-		p := Path(r.Flat, name, file)
-		at := PathRecord{Added: r.Generation, Changed: r.Generation, Mode: files.Modes[file]}
-		if was, ok := before[p]; ok {
-			at.Added = was.Added
-			if was.Secret == name && same(file, at, was) {
-				at.Changed = was.Changed
-			}
-		}
-		s.Files[file] = at
-		delete(before, p)
+// Differs reports whether set needs another generation than r, whose files are
+// was. As long as no caller has confirmed what was found at start, it is believed:
+// the same version of a Secret with other content is no difference. Somebody
+// changed a file, and apps are not notified of its repair.
+func (r *Record) Differs(was, set Set, flat bool, mode fs.FileMode, believed bool) bool {
+	if r.Generation == 0 || r.FileMode != mode || r.Flat != flat || len(r.Secrets) != len(set.Secrets) {
+		return true
 	}
-	return s
+	for name, files := range set.Secrets {
+		if s, ok := r.Secrets[name]; !ok || !(believed && s.isOf(files)) && !was.Equal(name, files) {
+			return true
+		}
+	}
+	return false
+}
+
+// isOf reports whether s is of this version of the Secret, and of the same paths
+// and modes.
+func (s SecretRecord) isOf(files Files) bool {
+	for file := range files.Content {
+		if at, ok := s.Files[file]; !ok || at.Mode != files.Modes[file] {
+			return false
+		}
+	}
+	return len(s.Files) == len(files.Content) && s.UID != "" && s.UID == files.UID && s.ResourceVersion == files.ResourceVersion
 }
 
 // remove notes that paths went with this generation, and forgets all such when
@@ -148,8 +163,8 @@ func (r *Record) remove(paths map[string]PathRecord) {
 	}
 }
 
-// paths has every path as an app sees it, with the Secret it is from.
-func (r *Record) paths() map[string]PathRecord {
+// Paths has every path as an app sees it, with the Secret it is from.
+func (r *Record) Paths() map[string]PathRecord {
 	out := map[string]PathRecord{}
 	for name, s := range r.Secrets {
 		for file, at := range s.Files {

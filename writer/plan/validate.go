@@ -3,9 +3,7 @@ package plan
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -19,21 +17,28 @@ const (
 // It is the last look before the disk, and the one at a record that somebody may
 // have forged.
 func (r *Record) Validate() error {
-	kinds := map[string]string{} // path → "file" or "directory"
-	for _, name := range slices.Sorted(maps.Keys(r.Secrets)) {
+	files := map[string]bool{}
+	for name, s := range r.Secrets {
 		if !ValidPath(name) || strings.Contains(name, "/") {
 			return fmt.Errorf("%q cannot be the name of a Secret's directory", name)
 		}
-		for _, file := range slices.Sorted(maps.Keys(r.Secrets[name].Files)) {
+		for file, at := range s.Files {
 			p := Path(r.Flat, name, file)
-			if mode := r.Secrets[name].Files[file].Mode; mode != 0 && !validMode(mode) {
-				return fmt.Errorf("mode %o of %q of Secret %q is not one of files", uint32(mode), file, name)
-			}
-			if !ValidPath(file) || len(p) > maxPath {
+			switch {
+			case at.Mode != 0 && !validMode(at.Mode):
+				return fmt.Errorf("mode %o of %q of Secret %q is not one of files", uint32(at.Mode), file, name)
+			case !ValidPath(file) || len(p) > maxPath:
 				return fmt.Errorf("%q of Secret %q cannot be a path in the volume", file, name)
+			case files[p]:
+				return fmt.Errorf("%q of Secret %q: there is a file of this name already", file, name)
 			}
-			if err := claim(kinds, p); err != nil {
-				return fmt.Errorf("%q of Secret %q: %w", file, name, err)
+			files[p] = true
+		}
+	}
+	for p := range files {
+		for d := path.Dir(p); d != "."; d = path.Dir(d) {
+			if files[d] {
+				return fmt.Errorf("%q: there is a file where %q has to be a directory", p, d)
 			}
 		}
 	}
@@ -43,21 +48,6 @@ func (r *Record) Validate() error {
 // validMode reports whether a file may have these permissions: the owner may read,
 // and there are no other bits.
 func validMode(mode fs.FileMode) bool { return mode&^0o777 == 0 && mode&0o400 != 0 }
-
-// claim takes p for a file, and its parents for directories.
-func claim(kinds map[string]string, p string) error {
-	if kinds[p] != "" {
-		return fmt.Errorf("there is a %s of this name already", kinds[p])
-	}
-	kinds[p] = "file"
-	for d := path.Dir(p); d != "."; d = path.Dir(d) {
-		if kinds[d] == "file" {
-			return fmt.Errorf("there is a file where %q has to be a directory", d)
-		}
-		kinds[d] = "directory"
-	}
-	return nil
-}
 
 // ValidPath reports whether p is relative and clean, and no element of it begins
 // with "..", as only this program's names do.
