@@ -245,6 +245,11 @@ var cases = []struct {
 		want: "a: conf=1", refused: "b path_conflict", waiting: "conf", complete: false,
 	},
 	{
+		name: "flat: the volume was nested, with one path in two Secrets", options: options{Flat: true, Required: []string{"a", "b"}},
+		snapshot: "a: x=1; b: x=2", volume: "a: x=1; b: x=2",
+		want: "a: x=1", refused: "b path_conflict",
+	},
+	{
 		name: "nested: one key in two Secrets is no conflict", options: options{Required: []string{"a", "b"}},
 		snapshot: "a: x=1; b: x=2", volume: "-",
 		want: "a: x=1; b: x=2", complete: true, current: true,
