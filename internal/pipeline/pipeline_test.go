@@ -34,7 +34,8 @@ type world struct {
 	before   func() // called by Publish; may be nil
 	tries    int
 	notified int
-	refused  []layout.Refusal
+	refused  []layout.Refusal             // each report
+	seen     map[string]pipeline.Observed // the last report
 	log      bytes.Buffer
 }
 
@@ -114,16 +115,15 @@ func content(set writer.Set) map[string]string {
 }
 
 func (w *world) ChangesSince(uint64) writer.Changes        { return writer.Changes{} }
-func (w *world) Published(uint64, []string, time.Duration) {}
+func (w *world) Published(uint64, []string, time.Duration) { w.notified++ }
 func (w *world) PublishFailed(string)                      {}
-func (w *world) Refused(all []layout.Refusal)              { w.refused = all }
-func (w *world) Present(map[string]bool)                   {}
+func (w *world) Refused(r layout.Refusal)                  { w.refused = append(w.refused, r) }
+func (w *world) Seen(all map[string]pipeline.Observed)     { w.seen = all }
 func (w *world) options(o pipeline.Options) pipeline.Options {
 	if o.Layout.Required == nil && o.Layout.Optional == nil {
 		o.Layout.Required = []string{"db"}
 	}
 	o.Source, o.Volume, o.Observer = w, w, w
-	o.Notify = func() { w.notified++ }
 	o.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
 	return o
 }
