@@ -174,10 +174,10 @@ func (p *Pipeline) publish(before uint64, set writer.Set) error {
 	p.retry, p.problem = 0, ""
 	if number != before {
 		changes := p.Volume.ChangesSince(before)
-		p.Observer.Published(number, changes.Secrets, took)
 		p.Logger.Info("published", "generation", number, "secrets", changes.Secrets,
 			"added", changes.Added, "changed", changes.Changed, "removed", changes.Removed,
 			"complete", set.Complete, "dur", took.String())
+		p.Observer.Published(number, changes.Secrets, took)
 	}
 	return nil
 }
