@@ -144,7 +144,7 @@ func rbac(args []string, out io.Writer) error {
 		role = sidecarRBAC(cfg, account)
 	}
 	if name := role.ServiceAccount; name == "default" || len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return fmt.Errorf("%w: %q cannot be the service account: give the name of one that only this Pod uses", errUsage, name)
+		return fmt.Errorf("%w: %q cannot be the service account: give the name of an account that only this Pod uses", errUsage, name)
 	}
 	text := role.YAML()
 	if *waiting != "" {
@@ -192,7 +192,8 @@ func run() error {
 		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
 	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace.Value,
-		"secrets", names(cfg), "selector", cfg.Selector.Value, "path", cfg.Dir.Value)
+		"secrets", names(cfg), "selector", cfg.Selector.Value, "path", cfg.Dir.Value,
+		"memory_limit", debug.SetMemoryLimit(-1))
 	err = errors.Join(a.run(ctx, hup), a.writer.Close())
 	log.Info("stopped")
 	return err
@@ -223,8 +224,8 @@ func useOneProcessor() {
 var memoryLimitFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
 // limitMemory keeps Go to 3/8 of what the container may use. A memory volume
-// counts against the same limit, at up to five generations of the Secrets, and
-// so may some 10 MiB of the binary. Measured with five Secrets of 900 KB that
+// counts against the same limit, at up to five generations of the Secrets, and so
+// can some 10 MiB of the binary. Measured with five Secrets of 900 KB that
 // change eight times, and a volume of 22 MiB; the example's limit is 64 MiB:
 //
 //	Go's limit   none    32    24    20 MiB

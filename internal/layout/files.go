@@ -48,8 +48,8 @@ func (o Options) files(name string, s watcher.Secret) (out map[string]secret.Val
 }
 
 // isElement reports whether s can be one element of a path and is none of the
-// writer's own names. The API server checks that too; what is answered in its
-// place may not have.
+// writer's own names. The API server checks that too, but a proxy can answer in its
+// place.
 func isElement(s string) bool {
 	return fs.ValidPath(s) && s != "." && !strings.HasPrefix(s, "..") && !strings.Contains(s, "/") && len(s) <= 253
 }

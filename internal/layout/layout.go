@@ -17,7 +17,7 @@ import (
 type Options struct {
 	Flat         bool
 	Required     []string                          // names of Secrets
-	Optional     []string                          // names of Secrets that may be absent
+	Optional     []string                          // names of Secrets that can be absent
 	Selector     bool                              // whether there is one
 	Items        map[string]map[string]string      // Secret → key → path; a Secret that is not here gives all keys
 	Modes        map[string]map[string]fs.FileMode // Secret → path → the file's own mode
@@ -59,9 +59,9 @@ type Plan struct {
 	Confirmed bool      // Set has every required Secret as the API has it now
 }
 
-// Make lays out the Secrets of in. A Secret that cannot be laid out is refused
-// and holds nobody back but in a first generation, which has all that is
-// required or is not published.
+// Make lays out the Secrets of in. A Secret that cannot be laid out is refused, and
+// the others go on. Only a first generation has all that is required, or is not
+// published.
 func Make(o Options, in Input) Plan {
 	p := &planner{o: o, in: in, chosen: map[string]writer.Files{}, refused: map[string]Refusal{}}
 	p.choose()
@@ -71,7 +71,7 @@ func Make(o Options, in Input) Plan {
 	return p.plan()
 }
 
-// planner holds the state of one Make.
+// planner is the state of one Make.
 type planner struct {
 	o       Options
 	in      Input

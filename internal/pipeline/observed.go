@@ -10,7 +10,7 @@ import (
 )
 
 // Observed is the newest state of a Secret that was seen and dealt with: its
-// files are in the volume, or it is refused, or nothing may be published yet.
+// files are in the volume, or it is refused, or nothing can be published yet.
 type Observed struct {
 	Present              bool // the API server has it
 	UID, ResourceVersion string
@@ -20,11 +20,11 @@ type Observed struct {
 }
 
 // Observed has every Secret that was answered for, by name. A version is in it
-// only after its publish has succeeded: who finds it here may rely on the volume.
+// only after its publish has succeeded: its files are in the volume.
 //
 // A later version for which nothing has to be written, as after a change of labels,
 // does not wake the pipeline, and counts as well. Not while the pipeline works,
-// though: the newest state may equal the last one, and another be under way.
+// though: between two states that are equal it can be writing another.
 func (p *Pipeline) Observed() map[string]Observed {
 	if !p.pass.TryLock() {
 		return *p.observed.Load()

@@ -28,7 +28,7 @@ const (
 	// restartPatience is how long a restart waits for all watches to be answered,
 	// so that what changed meanwhile becomes one generation.
 	restartPatience = 5 * time.Second
-	// quietStart is how long a start may take before the log has what it waits
+	// quietStart is the time of a start in which the log does not have what it waits
 	// for: answers come one by one, within milliseconds.
 	quietStart = time.Second
 	retryMin   = 500 * time.Millisecond
@@ -154,7 +154,7 @@ func (p *Pipeline) look() (again time.Duration, done bool, err error) {
 	return p.deadline(again, plan)
 }
 
-// publish puts the set into the volume and notifies whoever has to know.
+// publish puts the set into the volume, and reports how that went.
 func (p *Pipeline) publish(before uint64, set writer.Set) error {
 	began := time.Now()
 	number, err := p.Volume.Publish(set)

@@ -31,7 +31,7 @@ type world struct {
 	number   uint64
 	set      writer.Set
 	fail     error
-	before   func() // called by Publish; may be nil
+	before   func() // called by Publish; nil: nothing
 	tries    int
 	notified int
 	refused  []layout.Refusal             // each report
@@ -45,7 +45,8 @@ func newWorld() *world {
 	}}
 }
 
-// answer makes a Secret what the API has: a value for its one key, "" for gone.
+// answer makes a Secret what the API has: a value for its one key, "-" for an empty
+// one, "" for gone.
 func (w *world) answer(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -60,13 +61,21 @@ func (w *world) answer(name, value string) {
 	delete(next.Unanswered, watcher.WatchName(name))
 	delete(next.Secrets, name)
 	if value != "" {
-		next.Secrets[name] = watcher.Secret{UID: "uid", ResourceVersion: strconv.Itoa(w.version), Data: map[string]secret.Value{"key": secret.Value(value)}}
+		next.Secrets[name] = watcher.Secret{UID: "uid", ResourceVersion: strconv.Itoa(w.version), Data: map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))}}
 	}
 	w.snapshot = next
 	select {
 	case w.changed <- struct{}{}:
 	default:
 	}
+}
+
+// answered ends that a watch has not been answered.
+func (w *world) answered(watch string) {
+	w.mu.Lock()
+	delete(w.snapshot.Unanswered, watch)
+	w.mu.Unlock()
+	w.changed <- struct{}{}
 }
 
 // quietly is answer without waking the pipeline.
@@ -159,7 +168,7 @@ func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.want(t, 0, "map[]")
 		if got := strings.Count(w.log.String(), "nothing is published yet"); got != 1 {
-			t.Errorf("said %d times what it waits for, want once:\n%s", got, w.log.String())
+			t.Errorf("logged %d times what it waits for, want once:\n%s", got, w.log.String())
 		}
 		w.answer("db", "a")
 		w.want(t, 1, "map[db:a]")
@@ -248,7 +257,7 @@ func TestKeepIsTheDefault(t *testing.T) {
 	})
 }
 
-func TestAFailedPublishIsTriedAgainWithBackoffAndSaidOnce(t *testing.T) {
+func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
@@ -260,7 +269,7 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndSaidOnce(t *testing.T) {
 			t.Errorf("tried %d times in ten minutes, want a backoff up to 30 s", w.tries)
 		}
 		if got := strings.Count(w.log.String(), "could not publish"); got != 1 {
-			t.Errorf("said %d times, want once:\n%s", got, w.log.String())
+			t.Errorf("logged %d times, want once:\n%s", got, w.log.String())
 		}
 		w.mu.Lock()
 		w.fail = nil
@@ -332,7 +341,9 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	})
 }
 
-func TestRefusalsAreSaidOncePerChange(t *testing.T) {
+// TestRefusalsAreReportedOncePerChange: to the log and to the observer, of a Secret
+// that is refused again and again, for another reason, and anew.
+func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}}}})
@@ -342,7 +353,47 @@ func TestRefusalsAreSaidOncePerChange(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := strings.Count(w.log.String(), "a Secret is refused"); got != 1 || len(w.refused) != 1 {
-			t.Errorf("said %d times and %d are refused, want 1 and 1:\n%s", got, len(w.refused), w.log.String())
+			t.Errorf("logged %d times and reported %d times, want 1 and 1:\n%s", got, len(w.refused), w.log.String())
+		}
+		if got := w.seen["db"]; !got.Present || got.Refused != layout.ReasonMissingKey {
+			t.Errorf("seen: got %+v", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}}})
+		for _, step := range []struct {
+			value    string
+			refused  int // reports, with this one
+			restored int // lines that it is not refused any more
+		}{{"-", 1, 0}, {"-", 1, 0}, {"a", 1, 1}, {"-", 2, 1}, {"", 2, 2}} {
+			w.answer("db", step.value)
+			synctest.Wait()
+			restored := strings.Count(w.log.String(), "a Secret is not refused any more")
+			if len(w.refused) != step.refused || restored != step.restored {
+				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.refused), restored, w.log.String())
+			}
+		}
+	})
+}
+
+// A Secret that the API does not have any more has its files, and is seen as gone.
+func TestSeenBeforeAndAfterAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.snapshot.Unanswered["selector"] = true
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, Selector: true}})
+		if len(w.seen) != 0 {
+			t.Errorf("before an answer: got %v", w.seen)
+		}
+		w.answer("db", "a")
+		w.answer("tls", "b")
+		w.answered("selector")
+		w.want(t, 1, "map[db:a tls:b]")
+		w.answer("tls", "")
+		w.want(t, 1, "map[db:a tls:b]")
+		if tls, ok := w.seen["tls"]; !ok || tls.Present || !w.seen["db"].Present {
+			t.Errorf("got %v", w.seen)
 		}
 	})
 }

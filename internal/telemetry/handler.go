@@ -7,7 +7,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// Sources are asked at each request, concurrently; a function may be nil.
+// Sources are asked at each request, concurrently; each function can be nil.
 type Sources struct {
 	Collect func()       // sets the metrics that nothing else keeps current
 	Ready   func() error // why it is not ready, in names and never values
