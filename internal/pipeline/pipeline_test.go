@@ -279,6 +279,14 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 		if w.notified != 1 {
 			t.Errorf("notified %d times, want once", w.notified)
 		}
+		w.mu.Lock()
+		w.fail = errors.New("disk full")
+		w.mu.Unlock()
+		w.answer("db", "b")
+		synctest.Wait()
+		if got := strings.Count(w.log.String(), "could not publish"); got != 2 || !strings.Contains(w.log.String(), "publishing works again") {
+			t.Errorf("logged %d times, want once for each time:\n%s", got, w.log.String())
+		}
 	})
 }
 
@@ -304,6 +312,47 @@ func TestSyncTimeout(t *testing.T) {
 		}
 		if took := time.Since(began); took != 300*time.Millisecond {
 			t.Errorf("after %s, want 300ms", took)
+		}
+	})
+}
+
+// TestSyncTimeoutWhilePublishingFails: the error says so.
+func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.fail = errors.New("disk full")
+		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
+		w.answer("db", "a")
+		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "publishing fails") {
+			t.Errorf("got %v, want ErrTimeout since publishing fails", err)
+		}
+	})
+}
+
+// TestSyncTimeoutOfOneShot: what an earlier process has published is not enough.
+func TestSyncTimeoutOfOneShot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
+		if err := <-w.start(t, pipeline.Options{OneShot: true, SyncTimeout: time.Minute}); !errors.Is(err, pipeline.ErrTimeout) {
+			t.Errorf("got %v, want ErrTimeout", err)
+		}
+	})
+}
+
+// Answers come one by one. A start that has all of them soon has nothing to log.
+func TestAStartIsQuietAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.snapshot.Unanswered["secret/tls"] = true
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
+		time.Sleep(100 * time.Millisecond)
+		w.answer("db", "a")
+		time.Sleep(100 * time.Millisecond)
+		w.answer("tls", "b")
+		w.want(t, 1, "map[db:a tls:b]")
+		if strings.Contains(w.log.String(), "nothing is published yet") {
+			t.Errorf("got\n%s", w.log.String())
 		}
 	})
 }
@@ -373,6 +422,24 @@ func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 			if len(w.refused) != step.refused || restored != step.restored {
 				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.refused), restored, w.log.String())
 			}
+		}
+	})
+}
+
+// TestAnotherReasonIsReported, and is no end of the refusal.
+func TestAnotherReasonIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key", "other"}}}})
+		w.answer("db", "-")
+		synctest.Wait()
+		w.answer("db", "a")
+		synctest.Wait()
+		if len(w.refused) != 2 || w.refused[0].Reason != layout.ReasonEmptyKey || w.refused[1].Reason != layout.ReasonMissingKey {
+			t.Errorf("got %+v", w.refused)
+		}
+		if strings.Contains(w.log.String(), "a Secret is not refused any more") {
+			t.Errorf("got\n%s", w.log.String())
 		}
 	})
 }
