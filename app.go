@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -45,14 +44,10 @@ type app struct {
 func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kubeapi.ClusterConfig()
-	if clusterErr != nil {
-		clusterErr = fmt.Errorf("%w: %w", errEnvironment, clusterErr)
-	}
 	a.writer, err = writer.Open(writer.Options{
 		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: func() { a.metrics.Repairs.Add(1) },
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
-		cluster.UserAgent = "secret-sync/" + buildVersion()
 		err = a.wire(cluster)
 	}
 	if err != nil && a.writer != nil {
@@ -66,19 +61,25 @@ func (a *app) flat() bool { return a.cfg.Layout.Value == "flat" }
 // wire makes what follows the writer.
 func (a *app) wire(cluster *rest.Config) (err error) {
 	cfg := a.cfg
+	cluster.UserAgent = "secret-sync/" + buildVersion()
 	a.watcher, err = watcher.New(watcher.Options{
 		Config: cluster, Namespace: cfg.Namespace.Value, Names: names(cfg), Selector: cfg.Selector.Value,
 		Settle: cfg.Settle.Value, Logger: a.log,
 	})
 	if err != nil {
-		return fmt.Errorf("%w: %w", errEnvironment, err)
+		return err
 	}
-	if a.events, err = newEvents(cfg, cluster, a.log); err != nil {
-		return fmt.Errorf("%w: %w", errEnvironment, err)
+	if cfg.Events.Value {
+		client, err := kubeapi.NewClient(cluster)
+		if err != nil {
+			return err
+		}
+		pod := telemetry.Pod{Namespace: cfg.Namespace.Value, Name: cfg.PodName.Value, UID: cfg.PodUID.Value}
+		a.events = telemetry.NewEvents(pod, client, a.log)
 	}
 	targets, err := newTargets(cfg, a.log)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errEnvironment, err)
+		return err
 	}
 	a.notifier, err = notifier.New(notifier.Options{
 		Targets: targets, Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,
@@ -95,26 +96,13 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 			Items: cfg.Items.Value, Modes: cfg.Items.Modes, RequiredKeys: cfg.RequiredKeys.Value,
 		},
 		Remove: cfg.OnDelete.Value == "remove", OneShot: cfg.OneShot.Value, SyncTimeout: cfg.SyncTimeout.Value,
-		Source: a.watcher, Volume: a.writer, Notify: a.notifier.Poke, Observer: observer{a}, Logger: a.log,
+		Source: a.watcher, Volume: a.writer, Observer: observer{a}, Logger: a.log,
 	})
 	return nil
 }
 
-// newEvents returns nil when Events are off.
-func newEvents(cfg *config.Config, cluster *rest.Config, log *slog.Logger) (*telemetry.Events, error) {
-	if !cfg.Events.Value {
-		return nil, nil
-	}
-	client, err := kubeapi.NewClient(cluster)
-	if err != nil {
-		return nil, err
-	}
-	pod := telemetry.Pod{Namespace: cfg.Namespace.Value, Name: cfg.PodName.Value, UID: cfg.PodUID.Value}
-	return telemetry.NewEvents(pod, eventCreator{client}, log), nil
-}
-
 // newTargets makes what the configuration wants to be notified. A new kind of
-// target is a folder below notifier and one case here.
+// target is a folder below notifier and a line here.
 func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target, err error) {
 	add := func(target notifier.Target, targetErr error) {
 		all, err = append(all, target), errors.Join(err, targetErr)
@@ -168,9 +156,11 @@ func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	group.Go(func() error { return a.writer.Run(ctx) })
 	group.Go(func() error { return a.notifier.Run(ctx) })
 	group.Go(func() error { return a.events.Run(ctx) })
-	group.Go(func() error { return lookAgain(ctx, hup, a.log, a.watcher.Reread, a.writer.Recheck) })
+	group.Go(func() error { return a.lookAgain(ctx, hup) })
 	if addr := a.cfg.HTTPAddr.Value; addr != "" {
-		group.Go(func() error { return telemetry.Serve(ctx, addr, a.handler(), a.log) })
+		ready := func() error { return writer.Ready(a.cfg.Dir.Value) }
+		handler := telemetry.Handler(a.metrics, telemetry.Sources{Ready: ready, Status: a.status, Collect: a.collect})
+		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, a.log) })
 	}
 	if addr := a.cfg.PprofAddr.Value; addr != "" {
 		group.Go(func() error { return telemetry.Serve(ctx, addr, telemetry.PprofHandler(), a.log) })
@@ -178,18 +168,18 @@ func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	return group.Wait()
 }
 
-// lookAgain calls every hook on each SIGHUP until ctx ends. In a shared process
-// namespace people send HUP by name, and hit the sidecar too.
-func lookAgain(ctx context.Context, hup <-chan os.Signal, log *slog.Logger, hooks ...func()) error {
+// lookAgain reads the Secrets and compares the volume on each SIGHUP, until ctx
+// ends. In a shared process namespace people send HUP by name, and hit the sidecar
+// too.
+func (a *app) lookAgain(ctx context.Context, hup <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
-			log.Info("SIGHUP: looking at the Secrets and the volume again")
-			for _, hook := range hooks {
-				hook()
-			}
+			a.log.Info("SIGHUP: looking at the Secrets and the volume again")
+			a.watcher.Reread()
+			a.writer.Recheck()
 		}
 	}
 }
@@ -201,26 +191,11 @@ func (v volume) ChangesSince(generation uint64) notifier.Changes {
 	return notifier.Changes(v.Writer.ChangesSince(generation))
 }
 
-func (v volume) Notified(target string) (uint64, bool) { return v.Writer.Notified(target) }
-func (v volume) SetNotified(target string, gen uint64) error {
-	return v.Writer.SetNotified(target, gen)
-}
-
-// eventCreator is the API as Events see it.
-type eventCreator struct{ *kubeapi.Client }
-
-func (c eventCreator) Create(ctx context.Context, event *telemetry.Event) error {
-	object, err := json.Marshal(event)
-	if err != nil {
-		return err
-	}
-	return c.Client.Create(ctx, event.Metadata.Namespace, "events", object)
-}
-
-// observer is metrics and Events as the pipeline sees them.
+// observer is the notifier, metrics and Events as the pipeline sees them.
 type observer struct{ *app }
 
 func (o observer) Published(generation uint64, secrets []string, took time.Duration) {
+	o.notifier.Poke()
 	o.metrics.Generation.Set(float64(generation))
 	o.metrics.Publishes.Add(1)
 	o.metrics.LastPublish.Set(telemetry.Seconds(time.Now()))
@@ -230,35 +205,28 @@ func (o observer) Published(generation uint64, secrets []string, took time.Durat
 
 func (o observer) PublishFailed(reason string) { o.metrics.PublishFailures.Add(1, reason) }
 
-func (o observer) Present(present map[string]bool) {
-	var all []telemetry.Series
-	for name, exists := range present {
-		all = append(all, telemetry.Series{Value: telemetry.Bool(exists), Labels: []string{name}})
-	}
-	o.metrics.SecretPresent.Replace(all)
-}
+func (o observer) Refused(r layout.Refusal) { o.events.Refused(r.Secret, r.Detail) }
 
-func (o observer) Refused(refused []layout.Refusal) {
-	var all []telemetry.Series
-	for _, r := range refused {
-		all = append(all, telemetry.Series{Value: 1, Labels: []string{r.Secret, r.Reason}})
-		o.events.Refused(r.Secret, r.Detail)
+// Seen sets the metrics of all Secrets. A Secret that is gone has no series, unless
+// it is named.
+func (o observer) Seen(all map[string]pipeline.Observed) {
+	var present, refused []telemetry.Series
+	for name, s := range all {
+		if s.Present || slices.Contains(names(o.cfg), name) {
+			present = append(present, telemetry.Series{Value: telemetry.Bool(s.Present), Labels: []string{name}})
+		}
+		if s.Refused != "" {
+			refused = append(refused, telemetry.Series{Value: 1, Labels: []string{name, s.Refused}})
+		}
 	}
-	o.metrics.SecretRefused.Replace(all)
+	o.metrics.SecretPresent.Replace(present)
+	o.metrics.SecretRefused.Replace(refused)
 }
 
 func (a *app) reportNotify(target string, err error) {
 	if err != nil {
 		a.events.NotifyFailing(target, err.Error())
 	}
-}
-
-func (a *app) handler() http.Handler {
-	return telemetry.Handler(a.metrics, telemetry.Sources{
-		Ready:   func() error { return writer.Ready(a.cfg.Dir.Value) },
-		Status:  a.status,
-		Collect: a.collect,
-	})
 }
 
 // collect sets the metrics that the parts keep themselves.

@@ -64,8 +64,8 @@ func start(t *testing.T, server, volume string, env ...string) *sidecar {
 	return p
 }
 
-// waitLog reads the log up to a line with text.
-func (p *sidecar) waitLog(text string) {
+// waitLog reads the log up to a line with text, and gives that line.
+func (p *sidecar) waitLog(text string) string {
 	p.t.Helper()
 	timeout := time.After(patience)
 	for {
@@ -75,7 +75,7 @@ func (p *sidecar) waitLog(text string) {
 				p.t.Fatalf("the process ended before %q was in its log: %v", text, p.cmd.Wait())
 			}
 			if strings.Contains(line, text) {
-				return
+				return line
 			}
 		case <-timeout:
 			p.t.Fatalf("%q is not in the log", text)

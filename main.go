@@ -13,10 +13,11 @@
 // The environment is its only configuration. SIGHUP makes it look at the Secrets
 // and at the volume again. It exits with 0 when it is done, 1 when it gave up at
 // run time (a timeout of the first sync), and 2 when the environment is wrong:
-// every problem is listed.
+// everything that is wrong is listed.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -62,18 +63,18 @@ var errUsage = errors.New("wrong use")
 
 // parseFlags parses the arguments of a subcommand, and takes no others.
 func parseFlags(flags *flag.FlagSet, args []string) error {
-	flags.SetOutput(io.Discard) // the error says it
+	var text strings.Builder // what is wrong, and the flags
+	flags.SetOutput(&text)
 	err := flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("what is %q?", flags.Arg(0))
+		err = errUsage
+		fmt.Fprintf(&text, "what is %q?\n", flags.Arg(0))
+		flags.Usage()
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		return fmt.Errorf("%w: %s", errUsage, strings.TrimSpace(text.String()))
 	}
-	var usage strings.Builder
-	flags.SetOutput(&usage)
-	flags.PrintDefaults()
-	return fmt.Errorf("%w of %s: %w; it takes\n%s", errUsage, flags.Name(), err, usage.String())
+	return nil
 }
 
 func exitCode(err error) int {
@@ -88,110 +89,81 @@ func exitCode(err error) int {
 	}
 }
 
-// subcommand is one way to use the program, beside running it.
-type subcommand struct {
-	usage string // its name and its arguments
-	most  int    // how many arguments it takes at most
-	run   func(args []string, out io.Writer) error
-}
-
-var subcommands = []subcommand{
-	{"ready", 0, func([]string, io.Writer) error { return writer.Ready(config.Lenient().Dir.Value) }},
-	{"rbac [SERVICEACCOUNT | --wait ACCOUNT]", 6, rbac},
-	{"status [-o json|text]", 2, printStatus},
-	{"wait --secret NAME --selector SELECTOR", 16, waitForPods},
-	{"version", 0, printVersion},
-	{"help", 0, func(_ []string, out io.Writer) error { return config.Help(out) }},
-}
-
-var aliases = map[string]string{"--version": "version", "--help": "help", "-h": "help"}
-
 func command(args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return run()
 	}
-	name := args[0]
-	if alias, ok := aliases[name]; ok {
-		name = alias
+	switch args[0] {
+	case "rbac":
+		return rbac(args[1:], out)
+	case "status":
+		return printStatus(args[1:], out)
+	case "wait":
+		return waitForPods(args[1:], out)
 	}
-	var usages []string
-	for _, c := range subcommands {
-		if strings.Fields(c.usage)[0] == name && len(args)-1 <= c.most {
-			return c.run(args[1:], out)
-		}
-		usages = append(usages, c.usage)
+	switch strings.Join(args, " ") { // these take no arguments
+	case "ready":
+		return writer.Ready(config.Lenient().Dir.Value)
+	case "version", "--version":
+		_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
+		return err
+	case "help", "--help", "-h":
+		return config.Help(out)
 	}
-	return fmt.Errorf("%w: there is no command %q: it is one of %s, or none to run",
-		errEnvironment, args, strings.Join(usages, ", "))
-}
-
-func printVersion(_ []string, out io.Writer) error {
-	_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
-	return err
+	return fmt.Errorf("%w: there is no command %q: it is one of ready, rbac [SERVICEACCOUNT | --wait ACCOUNT], "+
+		"status [-o json|text], wait --secret NAME --selector SELECTOR, version, help, or none to run", errUsage, args)
 }
 
 func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+	info, ok := debug.ReadBuildInfo()
+	if version == "" && ok {
 		return info.Main.Version
 	}
-	return "(devel)"
+	return version
 }
 
 // rbac prints what the service account needs.
 func rbac(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("rbac", flag.ContinueOnError)
-	waiting := flags.String("wait", "", "print what `secret-sync wait` needs, for this `account`; no variable has to be set")
+	waiting := flags.String("wait", "", "print what this `account` needs to run wait; no variable has to be set")
 	namespace := flags.String("n", "", "with --wait: the `namespace`")
 	secret := flags.String("secret", "", "with --wait: the `name` of the only Secret that is waited for")
-	var account string
+	account := ""
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		account, args = args[0], args[1:]
 	}
 	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
-	if *waiting == "" {
-		return rbacForSidecar(account, out)
-	}
-	if err := checkAccount(*waiting); err != nil {
-		return err
-	}
 	role := watcher.RBAC{Namespace: namespaceOrDefault(*namespace), ServiceAccount: *waiting}
-	_, err := io.WriteString(out, role.ForWait(*secret))
-	return err
-}
-
-// rbacForSidecar prints what the sidecar's account needs. It is never "default":
-// every Pod of the namespace without an account of its own would have the Secrets.
-func rbacForSidecar(account string, out io.Writer) error {
-	cfg, err := config.Load()
-	if err != nil {
-		return err
-	}
-	if account == "" {
-		account = cfg.ServiceAccount.Value
-		if account == "" || account == "default" {
-			account = "secret-sync"
+	if *waiting == "" {
+		cfg, err := config.Load()
+		if err != nil {
+			return err
 		}
+		role = sidecarRBAC(cfg, account)
 	}
-	if err := checkAccount(account); err != nil {
-		return err
+	if name := role.ServiceAccount; name == "default" || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return fmt.Errorf("%w: %q cannot be the service account: give the name of an account that only this Pod uses", errUsage, name)
 	}
-	_, err = io.WriteString(out, watcher.RBAC{
-		Namespace: cfg.Namespace.Value, ServiceAccount: account,
-		Names: names(cfg), Selector: cfg.Selector.Value, Events: cfg.Events.Value,
-	}.YAML())
+	text := role.YAML()
+	if *waiting != "" {
+		text = role.ForWait(*secret)
+	}
+	_, err := io.WriteString(out, text)
 	return err
 }
 
-func checkAccount(name string) error {
-	if name == "default" || len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return fmt.Errorf("%w: %q cannot be the service account: give the name of one that only this Pod uses", errEnvironment, name)
+// sidecarRBAC is what the sidecar's account needs. A Pod without an account of its
+// own runs as "default", like others of the namespace: it is to get one.
+func sidecarRBAC(cfg *config.Config, account string) watcher.RBAC {
+	if account == "" && cfg.ServiceAccount.Value != "default" {
+		account = cfg.ServiceAccount.Value
 	}
-	return nil
+	return watcher.RBAC{
+		Namespace: cfg.Namespace.Value, ServiceAccount: cmp.Or(account, "secret-sync"),
+		Names: names(cfg), Selector: cfg.Selector.Value, Events: cfg.Events.Value,
+	}
 }
 
 func names(cfg *config.Config) []string {
@@ -217,10 +189,11 @@ func run() error {
 	log := newLogger(cfg)
 	a, err := assemble(cfg, log)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
 	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace.Value,
-		"secrets", names(cfg), "selector", cfg.Selector.Value, "path", cfg.Dir.Value)
+		"secrets", names(cfg), "selector", cfg.Selector.Value, "path", cfg.Dir.Value,
+		"memory_limit", debug.SetMemoryLimit(-1))
 	err = errors.Join(a.run(ctx, hup), a.writer.Close())
 	log.Info("stopped")
 	return err
@@ -251,8 +224,8 @@ func useOneProcessor() {
 var memoryLimitFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
 // limitMemory keeps Go to 3/8 of what the container may use. A memory volume
-// counts against the same limit, at up to five generations of the Secrets, and
-// so may some 10 MiB of the binary. Measured with five Secrets of 900 KB that
+// counts against the same limit, at up to five generations of the Secrets, and so
+// can some 10 MiB of the binary. Measured with five Secrets of 900 KB that
 // change eight times, and a volume of 22 MiB; the example's limit is 64 MiB:
 //
 //	Go's limit   none    32    24    20 MiB

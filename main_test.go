@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -174,5 +177,26 @@ func TestMemoryLimit(t *testing.T) {
 				t.Errorf("got %d, want %d", got, c.want)
 			}
 		})
+	}
+}
+
+// TestStartHasTheMemoryLimit: that of this container, or what GOMEMLIMIT says.
+func TestStartHasTheMemoryLimit(t *testing.T) {
+	own := int64(math.MaxInt64)
+	for _, file := range memoryLimitFiles {
+		text, _ := os.ReadFile(file)
+		if limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+			own = limit / 8 * 3
+			break
+		}
+	}
+	for variable, want := range map[string]int64{"": own, "100MiB": 100 << 20} {
+		var started struct {
+			Limit int64 `json:"memory_limit"`
+		}
+		line := start(t, "http://127.0.0.1:1", t.TempDir(), "GOMEMLIMIT="+variable).waitLog(`"started"`)
+		if err := json.Unmarshal([]byte(line), &started); err != nil || started.Limit != want {
+			t.Errorf("GOMEMLIMIT=%q: got %s, want memory_limit %d (%v)", variable, line, want, err)
+		}
 	}
 }

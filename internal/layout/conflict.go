@@ -9,20 +9,14 @@ import (
 
 // settleConflicts refuses Secrets until no two of the flat layout want one path,
 // or one a directory where the other has a file. Who has the path in the volume
-// keeps it; of two newcomers, the first by name. A refused one is back at its
-// last good files, which conflict with no others' of that generation: so each
-// pass refuses one Secret for good, and there is an end.
+// keeps it; of two newcomers, the first by name.
+//
+// A refused one is back at its last good files. These conflict with no others of
+// that generation, unless its layout was nested: whoever has to yield once more
+// has no files, so that there is an end.
 func (p *planner) settleConflicts() {
-	for {
-		loser, detail := p.conflict()
-		if loser == "" {
-			return
-		}
-		if _, again := p.refused[loser]; again {
-			delete(p.chosen, loser) // cannot be; never loop on it
-			continue
-		}
-		p.refuse(Refusal{Secret: loser, Reason: ReasonConflict, Detail: detail})
+	for loser, detail := p.conflict(); loser != ""; loser, detail = p.conflict() {
+		p.refuse(loser, ReasonConflict, detail)
 	}
 }
 
@@ -50,16 +44,10 @@ func (p *planner) conflict() (loser, detail string) {
 // yield says which of two Secrets yields, a being the first by name or the one
 // that has the shorter path.
 func (p *planner) yield(a, b, fileA, fileB string) (loser, detail string) {
-	winner, path := a, fileB
-	loser = b
-	if !p.has(a, fileA) && p.has(b, fileB) {
-		winner, loser, path = b, a, fileA
+	_, hasA := p.in.Previous.Secrets[a].Content[fileA]
+	_, hasB := p.in.Previous.Secrets[b].Content[fileB]
+	if hasB && !hasA {
+		a, b, fileB = b, a, fileA
 	}
-	return loser, fmt.Sprintf("its path %q is taken by Secret %q", path, winner)
-}
-
-// has reports whether the Secret has the file in the volume.
-func (p *planner) has(name, file string) bool {
-	_, ok := p.in.Previous.Secrets[name].Content[file]
-	return ok
+	return b, fmt.Sprintf("its path %q is taken by Secret %q", fileB, a)
 }

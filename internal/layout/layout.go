@@ -17,7 +17,7 @@ import (
 type Options struct {
 	Flat         bool
 	Required     []string                          // names of Secrets
-	Optional     []string                          // names of Secrets that may be absent
+	Optional     []string                          // names of Secrets that can be absent
 	Selector     bool                              // whether there is one
 	Items        map[string]map[string]string      // Secret → key → path; a Secret that is not here gives all keys
 	Modes        map[string]map[string]fs.FileMode // Secret → path → the file's own mode
@@ -26,13 +26,10 @@ type Options struct {
 
 // Input is what the files are made from.
 type Input struct {
-	Snapshot watcher.Snapshot
-	// Previous is what is in the volume, if Published.
-	Previous  writer.Set
-	Published bool
-	// Removed has the Secrets that are gone and whose files are to go too. Files
-	// of others that are gone stay.
-	Removed map[string]bool
+	Snapshot  watcher.Snapshot
+	Previous  writer.Set      // what is in the volume, if Published
+	Published bool            // there is a generation, be it an empty one
+	Removed   map[string]bool // Secrets that are gone, and their files are to go; those of others stay
 }
 
 // The reasons for which a Secret is refused, as the metrics have them.
@@ -55,31 +52,26 @@ type Refusal struct {
 
 // Plan is what to do.
 type Plan struct {
-	Set     writer.Set
-	Refused []Refusal // by name
-	// Waiting says why nothing can be published yet, one reason each; empty: Set
-	// is to be published.
-	Waiting []string
-	// Answered: every watch has been answered: the Set is all there is.
-	Answered bool
-	// Confirmed: Set has every required Secret as the API has it now.
-	Confirmed bool
+	Set       writer.Set
+	Refused   []Refusal // by name
+	Waiting   []string  // why nothing can be published yet; empty: Set is to be published
+	Answered  bool      // every watch has been answered: Set is all there is
+	Confirmed bool      // Set has every required Secret as the API has it now
 }
 
-// Make lays out the Secrets of in. A Secret that cannot be laid out is refused
-// and holds nobody back but in a first generation, which has all that is
-// required or is not published.
+// Make lays out the Secrets of in. A Secret that cannot be laid out is refused, and
+// the others go on. Only a first generation has all that is required, or is not
+// published.
 func Make(o Options, in Input) Plan {
 	p := &planner{o: o, in: in, chosen: map[string]writer.Files{}, refused: map[string]Refusal{}}
-	p.lay()
-	p.keep()
+	p.choose()
 	if o.Flat {
 		p.settleConflicts()
 	}
 	return p.plan()
 }
 
-// planner holds the state of one Make.
+// planner is the state of one Make.
 type planner struct {
 	o       Options
 	in      Input
@@ -87,41 +79,46 @@ type planner struct {
 	refused map[string]Refusal
 }
 
-// lay lays out each Secret that exists.
-func (p *planner) lay() {
+// choose lays out each Secret that exists. Of others that are wanted, what is in
+// the volume stays, unless it is known that they are gone and their files are to
+// go. What nothing in the configuration asks for any more goes.
+func (p *planner) choose() {
 	for name, s := range p.in.Snapshot.Secrets {
-		content, refusal := p.o.files(name, s)
-		if refusal != nil {
-			p.refuse(*refusal)
+		content, reason, detail := p.o.files(name, s)
+		if reason != "" {
+			p.refuse(name, reason, detail)
 			continue
 		}
 		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content, Modes: p.o.Modes[name]}
 	}
-}
-
-// refuse leaves a Secret at its last good files.
-func (p *planner) refuse(r Refusal) {
-	p.refused[r.Secret] = r
-	delete(p.chosen, r.Secret)
-	if was, ok := p.in.Previous.Secrets[r.Secret]; ok {
-		p.chosen[r.Secret] = was
-	}
-}
-
-// keep adds what is in the volume of Secrets that are not there, or not known
-// yet. What nothing in the configuration asks for any more goes.
-func (p *planner) keep() {
 	for name, files := range p.in.Previous.Secrets {
-		if _, exists := p.in.Snapshot.Secrets[name]; exists {
-			continue
-		}
 		wanted := p.o.named(name) || p.o.Selector
-		unknown := p.in.Snapshot.Unanswered[p.o.Watch(name)]
-		if wanted && (unknown || !p.in.Removed[name]) {
+		gone := p.in.Removed[name] && p.answered(name)
+		if !p.exists(name) && wanted && !gone {
 			p.chosen[name] = files
 		}
 	}
 }
+
+// refuse leaves a Secret at its last good files, and with none the second time.
+func (p *planner) refuse(name, reason, detail string) {
+	_, again := p.refused[name]
+	if !again {
+		p.refused[name] = Refusal{Secret: name, Reason: reason, Detail: detail}
+	}
+	if was, ok := p.in.Previous.Secrets[name]; ok && !again {
+		p.chosen[name] = was
+	} else {
+		delete(p.chosen, name)
+	}
+}
+
+func (p *planner) exists(name string) bool {
+	_, ok := p.in.Snapshot.Secrets[name]
+	return ok
+}
+
+func (p *planner) answered(name string) bool { return !p.in.Snapshot.Unanswered[p.o.Watch(name)] }
 
 func (o Options) named(name string) bool {
 	return slices.Contains(o.Required, name) || slices.Contains(o.Optional, name)
@@ -136,70 +133,44 @@ func (o Options) Watch(name string) string {
 }
 
 func (p *planner) plan() Plan {
-	out := Plan{
-		Set:      writer.Set{Secrets: p.chosen},
-		Answered: len(p.in.Snapshot.Unanswered) == 0,
-	}
+	out := Plan{Set: writer.Set{Secrets: p.chosen}, Answered: len(p.in.Snapshot.Unanswered) == 0}
 	for _, name := range slices.Sorted(maps.Keys(p.refused)) {
 		out.Refused = append(out.Refused, p.refused[name])
 	}
-	missing := p.missing()
-	out.Set.Complete = out.Answered && len(missing) == 0 && (!p.o.Selector || p.anySelected())
-	out.Confirmed = out.Set.Complete && p.requiredAreCurrent()
+	laidOut, current, selected := true, true, false
+	for _, name := range p.o.Required {
+		_, chosen := p.chosen[name]
+		_, refused := p.refused[name]
+		laidOut = laidOut && chosen
+		current = current && p.exists(name) && !refused
+	}
+	for name := range p.chosen {
+		selected = selected || !p.o.named(name)
+	}
+	out.Set.Complete = out.Answered && laidOut && (selected || !p.o.Selector)
+	out.Confirmed = out.Set.Complete && current
 	if !p.in.Published {
-		out.Waiting = p.waiting(missing, out.Set.Complete)
+		out.Waiting = p.waiting(out)
 	}
 	return out
 }
 
-// missing lists the required Secrets that have no files.
-func (p *planner) missing() (names []string) {
-	for _, name := range p.o.Required {
-		if _, ok := p.chosen[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-func (p *planner) anySelected() bool {
-	for name := range p.chosen {
-		if !p.o.named(name) {
-			return true
-		}
-	}
-	return false
-}
-
-func (p *planner) requiredAreCurrent() bool {
-	for _, name := range p.o.Required {
-		_, exists := p.in.Snapshot.Secrets[name]
-		_, refused := p.refused[name]
-		if !exists || refused {
-			return false
-		}
-	}
-	return true
-}
-
 // waiting says what keeps a first generation back.
-func (p *planner) waiting(missing []string, complete bool) (why []string) {
+func (p *planner) waiting(out Plan) (why []string) {
 	for _, watch := range slices.Sorted(maps.Keys(p.in.Snapshot.Unanswered)) {
-		why = append(why, fmt.Sprintf("no answer yet for %s", watch))
+		why = append(why, "no answer yet for "+watch)
 	}
-	for _, name := range missing {
-		if r, ok := p.refused[name]; ok {
-			why = append(why, fmt.Sprintf("Secret %q cannot be laid out: %s", name, r.Detail))
-		} else if !p.in.Snapshot.Unanswered[p.o.Watch(name)] {
+	for _, r := range out.Refused {
+		if r.Reason == ReasonConflict || slices.Contains(p.o.Required, r.Secret) {
+			why = append(why, fmt.Sprintf("Secret %q cannot be laid out: %s", r.Secret, r.Detail))
+		}
+	}
+	for _, name := range p.o.Required {
+		if !p.exists(name) && p.answered(name) {
 			why = append(why, fmt.Sprintf("Secret %q does not exist", name))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.refused)) {
-		if r := p.refused[name]; r.Reason == ReasonConflict && !slices.Contains(missing, name) {
-			why = append(why, fmt.Sprintf("Secret %q cannot be laid out: %s", name, r.Detail))
-		}
-	}
-	if len(why) == 0 && len(p.chosen) == 0 && !complete {
+	if len(why) == 0 && len(p.chosen) == 0 && !out.Set.Complete {
 		why = append(why, "no Secret matches the selector")
 	}
 	return why

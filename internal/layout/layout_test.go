@@ -110,7 +110,7 @@ var cases = []struct {
 		want: "db: p=a", waiting: `Secret "tls" does not exist`,
 	},
 	{
-		name: "an optional Secret may be absent", options: options{Required: []string{"db"}, Optional: []string{"tls"}},
+		name: "an optional Secret can be absent", options: options{Required: []string{"db"}, Optional: []string{"tls"}},
 		snapshot: "db: p=a", volume: "-",
 		want: "db: p=a", complete: true, current: true,
 	},
@@ -155,7 +155,7 @@ var cases = []struct {
 		want: "tls: crt=c", refused: "db missing_key", waiting: `Secret "db" cannot be laid out`,
 	},
 	{
-		name: "an optional one that is refused does not", options: options{Required: []string{"tls"}, Optional: []string{"db"}, RequiredKeys: map[string][]string{"db": {"password"}}},
+		name: "an optional Secret that is refused does not", options: options{Required: []string{"tls"}, Optional: []string{"db"}, RequiredKeys: map[string][]string{"db": {"password"}}},
 		snapshot: "db: user=u; tls: crt=c", volume: "-",
 		want: "tls: crt=c", refused: "db missing_key", complete: true, current: true,
 	},
@@ -190,12 +190,12 @@ var cases = []struct {
 		want: "tls: crt=c",
 	},
 	{
-		name: "one that is not known to be gone is not removed", options: options{Required: []string{"db", "tls"}},
+		name: "a Secret that is not known to be gone is not removed", options: options{Required: []string{"db", "tls"}},
 		snapshot: "tls: crt=c; ?secret/db", volume: "db: p=a; tls: crt=c", removed: []string{"db"},
 		want: "db: p=a; tls: crt=c",
 	},
 	{
-		name: "one that left the selector keeps its files", options: options{Selector: true},
+		name: "a Secret that left the selector keeps its files", options: options{Selector: true},
 		snapshot: "a: k=1", volume: "a: k=1; b: k=2",
 		want: "a: k=1; b: k=2", complete: true, current: true,
 	},
@@ -225,7 +225,7 @@ var cases = []struct {
 		want: "b: x=2", refused: "a path_conflict", complete: true, current: true,
 	},
 	{
-		name: "flat: one that grows into another's path is back at its last good files", options: options{Flat: true, Required: []string{"a", "b"}},
+		name: "flat: a Secret that grows into another's path is back at its last good files", options: options{Flat: true, Required: []string{"a", "b"}},
 		snapshot: "a: x=new y=3; b: y=2", volume: "a: x=1; b: y=2",
 		want: "a: x=1; b: y=2", refused: "a path_conflict", complete: true,
 	},
@@ -243,6 +243,11 @@ var cases = []struct {
 		name: "flat: a file where another has a directory", options: options{Flat: true, Required: []string{"a", "b"}, Items: map[string]map[string]string{"a": {"k": "conf"}, "b": {"k": "conf/db"}}},
 		snapshot: "a: k=1; b: k=2", volume: "-",
 		want: "a: conf=1", refused: "b path_conflict", waiting: "conf", complete: false,
+	},
+	{
+		name: "flat: the volume was nested, with one path in two Secrets", options: options{Flat: true, Required: []string{"a", "b"}},
+		snapshot: "a: x=1; b: x=2", volume: "a: x=1; b: x=2",
+		want: "a: x=1", refused: "b path_conflict",
 	},
 	{
 		name: "nested: one key in two Secrets is no conflict", options: options{Required: []string{"a", "b"}},

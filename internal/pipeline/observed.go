@@ -10,7 +10,7 @@ import (
 )
 
 // Observed is the newest state of a Secret that was seen and dealt with: its
-// files are in the volume, or it is refused, or nothing may be published yet.
+// files are in the volume, or it is refused, or nothing can be published yet.
 type Observed struct {
 	Present              bool // the API server has it
 	UID, ResourceVersion string
@@ -19,19 +19,15 @@ type Observed struct {
 	data map[string]secret.Value
 }
 
-// Observed has every Secret that was answered for, by name; nil before the first
-// answer. A version is in it only after its publish has succeeded:
-// who finds it here may rely on the volume. Versions that came later count as well
-// if nothing had to be written for them, as after a change of labels: these do not
-// wake the pipeline. Not while it works, though: what is being written may be a
-// state in between, when the newest one equals the last that was dealt with.
+// Observed has every Secret that was answered for, by name. A version is in it
+// only after its publish has succeeded: its files are in the volume.
+//
+// A later version for which nothing has to be written, as after a change of labels,
+// does not wake the pipeline, and counts as well. Not while the pipeline works,
+// though: between two states that are equal it can be writing another.
 func (p *Pipeline) Observed() map[string]Observed {
-	observed := p.observed.Load()
-	if observed == nil {
-		return nil
-	}
 	if !p.pass.TryLock() {
-		return *observed
+		return *p.observed.Load()
 	}
 	defer p.pass.Unlock()
 	all := maps.Clone(*p.observed.Load())
@@ -45,27 +41,22 @@ func (p *Pipeline) Observed() map[string]Observed {
 	return all
 }
 
-// observe keeps what a pass has dealt with.
-func (p *Pipeline) observe(s watcher.Snapshot, refused []layout.Refusal) {
+// see tells how a pass finds every Secret that was answered for.
+func (p *Pipeline) see(s watcher.Snapshot, plan layout.Plan) map[string]Observed {
 	all := map[string]Observed{}
-	_, set := p.Volume.Current()
-	for name := range set.Secrets {
+	inVolume := slices.Collect(maps.Keys(plan.Set.Secrets))
+	for _, name := range slices.Concat(p.Layout.Required, p.Layout.Optional, inVolume) {
 		if !s.Unanswered[p.Layout.Watch(name)] {
 			all[name] = Observed{} // gone, unless it follows
-		}
-	}
-	for _, name := range slices.Concat(p.Layout.Required, p.Layout.Optional) {
-		if !s.Unanswered[watcher.WatchName(name)] {
-			all[name] = Observed{}
 		}
 	}
 	for name, s := range s.Secrets {
 		all[name] = Observed{Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, data: s.Data}
 	}
-	for _, r := range refused {
+	for _, r := range plan.Refused {
 		o := all[r.Secret]
 		o.Refused = r.Reason
 		all[r.Secret] = o
 	}
-	p.observed.Store(&all)
+	return all
 }

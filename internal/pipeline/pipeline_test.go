@@ -31,10 +31,11 @@ type world struct {
 	number   uint64
 	set      writer.Set
 	fail     error
-	before   func() // called by Publish; may be nil
+	before   func() // called by Publish; nil: nothing
 	tries    int
 	notified int
-	refused  []layout.Refusal
+	refused  []layout.Refusal             // each report
+	seen     map[string]pipeline.Observed // the last report
 	log      bytes.Buffer
 }
 
@@ -44,7 +45,8 @@ func newWorld() *world {
 	}}
 }
 
-// answer makes a Secret what the API has: a value for its one key, "" for gone.
+// answer makes a Secret what the API has: a value for its one key, "-" for an empty
+// one, "" for gone.
 func (w *world) answer(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -59,13 +61,21 @@ func (w *world) answer(name, value string) {
 	delete(next.Unanswered, watcher.WatchName(name))
 	delete(next.Secrets, name)
 	if value != "" {
-		next.Secrets[name] = watcher.Secret{UID: "uid", ResourceVersion: strconv.Itoa(w.version), Data: map[string]secret.Value{"key": secret.Value(value)}}
+		next.Secrets[name] = watcher.Secret{UID: "uid", ResourceVersion: strconv.Itoa(w.version), Data: map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))}}
 	}
 	w.snapshot = next
 	select {
 	case w.changed <- struct{}{}:
 	default:
 	}
+}
+
+// answered ends that a watch has not been answered.
+func (w *world) answered(watch string) {
+	w.mu.Lock()
+	delete(w.snapshot.Unanswered, watch)
+	w.mu.Unlock()
+	w.changed <- struct{}{}
 }
 
 // quietly is answer without waking the pipeline.
@@ -114,16 +124,15 @@ func content(set writer.Set) map[string]string {
 }
 
 func (w *world) ChangesSince(uint64) writer.Changes        { return writer.Changes{} }
-func (w *world) Published(uint64, []string, time.Duration) {}
+func (w *world) Published(uint64, []string, time.Duration) { w.notified++ }
 func (w *world) PublishFailed(string)                      {}
-func (w *world) Refused(all []layout.Refusal)              { w.refused = all }
-func (w *world) Present(map[string]bool)                   {}
+func (w *world) Refused(r layout.Refusal)                  { w.refused = append(w.refused, r) }
+func (w *world) Seen(all map[string]pipeline.Observed)     { w.seen = all }
 func (w *world) options(o pipeline.Options) pipeline.Options {
 	if o.Layout.Required == nil && o.Layout.Optional == nil {
 		o.Layout.Required = []string{"db"}
 	}
 	o.Source, o.Volume, o.Observer = w, w, w
-	o.Notify = func() { w.notified++ }
 	o.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
 	return o
 }
@@ -159,7 +168,7 @@ func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.want(t, 0, "map[]")
 		if got := strings.Count(w.log.String(), "nothing is published yet"); got != 1 {
-			t.Errorf("said %d times what it waits for, want once:\n%s", got, w.log.String())
+			t.Errorf("logged %d times what it waits for, want once:\n%s", got, w.log.String())
 		}
 		w.answer("db", "a")
 		w.want(t, 1, "map[db:a]")
@@ -248,7 +257,7 @@ func TestKeepIsTheDefault(t *testing.T) {
 	})
 }
 
-func TestAFailedPublishIsTriedAgainWithBackoffAndSaidOnce(t *testing.T) {
+func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
@@ -260,7 +269,7 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndSaidOnce(t *testing.T) {
 			t.Errorf("tried %d times in ten minutes, want a backoff up to 30 s", w.tries)
 		}
 		if got := strings.Count(w.log.String(), "could not publish"); got != 1 {
-			t.Errorf("said %d times, want once:\n%s", got, w.log.String())
+			t.Errorf("logged %d times, want once:\n%s", got, w.log.String())
 		}
 		w.mu.Lock()
 		w.fail = nil
@@ -269,6 +278,14 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndSaidOnce(t *testing.T) {
 		w.want(t, 1, "map[db:a]")
 		if w.notified != 1 {
 			t.Errorf("notified %d times, want once", w.notified)
+		}
+		w.mu.Lock()
+		w.fail = errors.New("disk full")
+		w.mu.Unlock()
+		w.answer("db", "b")
+		synctest.Wait()
+		if got := strings.Count(w.log.String(), "could not publish"); got != 2 || !strings.Contains(w.log.String(), "publishing works again") {
+			t.Errorf("logged %d times, want once for each time:\n%s", got, w.log.String())
 		}
 	})
 }
@@ -295,6 +312,47 @@ func TestSyncTimeout(t *testing.T) {
 		}
 		if took := time.Since(began); took != 300*time.Millisecond {
 			t.Errorf("after %s, want 300ms", took)
+		}
+	})
+}
+
+// TestSyncTimeoutWhilePublishingFails: the error says so.
+func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.fail = errors.New("disk full")
+		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
+		w.answer("db", "a")
+		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "publishing fails") {
+			t.Errorf("got %v, want ErrTimeout since publishing fails", err)
+		}
+	})
+}
+
+// TestSyncTimeoutOfOneShot: what an earlier process has published is not enough.
+func TestSyncTimeoutOfOneShot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
+		if err := <-w.start(t, pipeline.Options{OneShot: true, SyncTimeout: time.Minute}); !errors.Is(err, pipeline.ErrTimeout) {
+			t.Errorf("got %v, want ErrTimeout", err)
+		}
+	})
+}
+
+// Answers come one by one. A start that has all of them soon has nothing to log.
+func TestAStartIsQuietAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.snapshot.Unanswered["secret/tls"] = true
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
+		time.Sleep(100 * time.Millisecond)
+		w.answer("db", "a")
+		time.Sleep(100 * time.Millisecond)
+		w.answer("tls", "b")
+		w.want(t, 1, "map[db:a tls:b]")
+		if strings.Contains(w.log.String(), "nothing is published yet") {
+			t.Errorf("got\n%s", w.log.String())
 		}
 	})
 }
@@ -332,7 +390,9 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	})
 }
 
-func TestRefusalsAreSaidOncePerChange(t *testing.T) {
+// TestRefusalsAreReportedOncePerChange: to the log and to the observer, of a Secret
+// that is refused again and again, for another reason, and anew.
+func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}}}})
@@ -342,7 +402,65 @@ func TestRefusalsAreSaidOncePerChange(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := strings.Count(w.log.String(), "a Secret is refused"); got != 1 || len(w.refused) != 1 {
-			t.Errorf("said %d times and %d are refused, want 1 and 1:\n%s", got, len(w.refused), w.log.String())
+			t.Errorf("logged %d times and reported %d times, want 1 and 1:\n%s", got, len(w.refused), w.log.String())
+		}
+		if got := w.seen["db"]; !got.Present || got.Refused != layout.ReasonMissingKey {
+			t.Errorf("seen: got %+v", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}}})
+		for _, step := range []struct {
+			value    string
+			refused  int // reports, with this one
+			restored int // lines that it is not refused any more
+		}{{"-", 1, 0}, {"-", 1, 0}, {"a", 1, 1}, {"-", 2, 1}, {"", 2, 2}} {
+			w.answer("db", step.value)
+			synctest.Wait()
+			restored := strings.Count(w.log.String(), "a Secret is not refused any more")
+			if len(w.refused) != step.refused || restored != step.restored {
+				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.refused), restored, w.log.String())
+			}
+		}
+	})
+}
+
+// TestAnotherReasonIsReported, and is no end of the refusal.
+func TestAnotherReasonIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key", "other"}}}})
+		w.answer("db", "-")
+		synctest.Wait()
+		w.answer("db", "a")
+		synctest.Wait()
+		if len(w.refused) != 2 || w.refused[0].Reason != layout.ReasonEmptyKey || w.refused[1].Reason != layout.ReasonMissingKey {
+			t.Errorf("got %+v", w.refused)
+		}
+		if strings.Contains(w.log.String(), "a Secret is not refused any more") {
+			t.Errorf("got\n%s", w.log.String())
+		}
+	})
+}
+
+// A Secret that the API does not have any more has its files, and is seen as gone.
+func TestSeenBeforeAndAfterAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.snapshot.Unanswered["selector"] = true
+		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, Selector: true}})
+		if len(w.seen) != 0 {
+			t.Errorf("before an answer: got %v", w.seen)
+		}
+		w.answer("db", "a")
+		w.answer("tls", "b")
+		w.answered("selector")
+		w.want(t, 1, "map[db:a tls:b]")
+		w.answer("tls", "")
+		w.want(t, 1, "map[db:a tls:b]")
+		if tls, ok := w.seen["tls"]; !ok || tls.Present || !w.seen["db"].Present {
+			t.Errorf("got %v", w.seen)
 		}
 	})
 }

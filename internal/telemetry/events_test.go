@@ -15,17 +15,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // creator keeps what is created; answer says what the server does.
 type creator struct {
 	mu     sync.Mutex
-	events []*Event
+	events []corev1.Event
 	answer func(ctx context.Context, n int) error // n counts from 1
 }
 
-func (c *creator) Create(ctx context.Context, event *Event) error {
+func (c *creator) Create(ctx context.Context, namespace, resource string, object []byte) error {
+	event, err := inAPI(object)
+	if err != nil || namespace != "prod" || resource != "events" {
+		return fmt.Errorf("%s of %s: %w", resource, namespace, err)
+	}
 	c.mu.Lock()
 	c.events = append(c.events, event)
 	n := len(c.events)
@@ -77,12 +80,12 @@ func TestEventsAreOnThePod(t *testing.T) {
 		if got := c.messages(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		e := inAPI(t, c.events[0])
+		e := c.events[0]
 		if o := e.InvolvedObject; o.Kind != "Pod" || o.APIVersion != "v1" || o.Namespace != "prod" || o.Name != "app-0" || o.UID != "1-2-3" {
 			t.Errorf("involved object: got %+v", o)
 		}
-		if e.Namespace != "prod" || !strings.HasPrefix(e.Name, "app-0.") || e.Count != 1 || e.Type != "Normal" ||
-			e.Reason != ReasonPublished || e.Message != "published generation 3: db, tls" ||
+		if e.Namespace != "prod" || e.GenerateName != "app-0." || e.APIVersion != "v1" || e.Kind != "Event" || e.Count != 1 || e.Type != "Normal" ||
+			e.Reason != "SecretsPublished" || e.Message != "published generation 3: db, tls" ||
 			e.Source.Component != "secret-sync" || e.ReportingController != "secret-sync" {
 			t.Errorf("got %+v", e)
 		}
@@ -93,18 +96,11 @@ func TestEventsAreOnThePod(t *testing.T) {
 }
 
 // inAPI is the Event as an API server reads it, which knows all of its fields.
-func inAPI(t *testing.T, event *Event) (read corev1.Event) {
-	t.Helper()
-	text, err := json.Marshal(event)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
+func inAPI(object []byte) (event corev1.Event, err error) {
+	d := json.NewDecoder(bytes.NewReader(object))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&read); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	return read
+	err = d.Decode(&event)
+	return event, err
 }
 
 func TestNilEventsDoNothing(t *testing.T) {
@@ -165,38 +161,6 @@ func TestEventsAreLimited(t *testing.T) {
 	})
 }
 
-func TestRepeatedWarningIsWrittenOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := new(creator)
-		events, stop := running(t, c, new(logged))
-		defer stop()
-		expect := func(when string, want int) {
-			t.Helper()
-			synctest.Wait()
-			if got := len(c.messages()); got != want {
-				t.Errorf("%s: got %q, want %d", when, c.messages(), want)
-			}
-		}
-		events.Refused("a", "x")
-		events.Refused("a", "x")
-		expect("the same", 1)
-		events.Refused("b", "x")
-		events.Refused("a", "y")
-		events.NotifyFailing("a", "y")
-		expect("another Secret, another reason, another kind", 4)
-		events.Published(1, []string{"a"})
-		events.Refused("a", "y")
-		events.Refused("b", "x")
-		expect("a was published in between", 6)
-		time.Sleep(eventRepeat)
-		events.Refused("b", "x")
-		expect("much later", 7)
-		if len(events.recent) != 1 {
-			t.Errorf("got %d remembered, want 1", len(events.recent))
-		}
-	})
-}
-
 // An init container ends right after its only publish.
 func TestEventsAtTheEndAreWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -240,24 +204,7 @@ func TestFailureIsLoggedOncePerState(t *testing.T) {
 	})
 }
 
-func TestEventNameIsValid(t *testing.T) {
-	at := time.Unix(1700000000, 1)
-	for _, pod := range []string{"app-0", strings.Repeat("a", 253), strings.Repeat("a", 235) + "." + strings.Repeat("b", 17), strings.Repeat("a-", 126)} {
-		got := eventName(pod, at)
-		if problems := validation.IsDNS1123Subdomain(got); len(problems) > 0 {
-			t.Errorf("%s: %v", got, problems)
-		}
-	}
-}
-
 func TestMessageIsNotTooLong(t *testing.T) {
-	names := make([]string, 30)
-	for i := range names {
-		names[i] = fmt.Sprintf("s%d", i)
-	}
-	if got := list(names); !strings.HasSuffix(got, "s19 and 10 more") {
-		t.Errorf("got %q", got)
-	}
 	for _, text := range []string{strings.Repeat("x", 2000), strings.Repeat("ä", 1000), "a\xff"} {
 		got := truncate(text, 1024)
 		if len(got) > 1024 || strings.ToValidUTF8(got, "?") != got {

@@ -1,13 +1,13 @@
 package telemetry
 
 import (
-	"io"
+	"fmt"
 	"net/http"
 
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// Sources are asked at each request, concurrently; a function may be nil.
+// Sources are asked at each request, concurrently; each function can be nil.
 type Sources struct {
 	Collect func()       // sets the metrics that nothing else keeps current
 	Ready   func() error // why it is not ready, in names and never values
@@ -18,24 +18,22 @@ type Sources struct {
 // anything: that the API server is away must not restart the container.
 func Handler(m *Metrics, s Sources) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, "ok")
-	})
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if s.Ready != nil {
 			if err := s.Ready(); err != nil {
-				answer(w, http.StatusServiceUnavailable, err.Error())
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
 				return
 			}
 		}
-		answer(w, http.StatusOK, "ok")
+		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		if s.Collect != nil {
 			s.Collect()
 		}
-		_, _ = w.Write(m.expose())
+		_, _ = w.Write(m.text())
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -43,11 +41,4 @@ func Handler(m *Metrics, s Sources) http.Handler {
 		_ = s.Status().Write(w)
 	})
 	return mux
-}
-
-func answer(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text+"\n")
 }

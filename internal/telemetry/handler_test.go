@@ -80,7 +80,7 @@ func TestTakenPortIsServedOnceItIsFree(t *testing.T) {
 	tries := 0
 	s := server{
 		addr: taken.Addr().String(), handler: Handler(NewMetrics(), Sources{}), log: log.logger(),
-		retry: time.Millisecond, retryMax: 2 * time.Millisecond,
+		retry: time.Millisecond,
 		listen: func(ctx context.Context, network, address string) (net.Listener, error) {
 			if tries++; tries == 4 {
 				_ = taken.Close()

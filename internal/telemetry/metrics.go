@@ -1,38 +1,74 @@
-// Package telemetry says how the program is: health, status and metrics over
+// Package telemetry tells how the program is: health, status and metrics over
 // HTTP, pprof, and Events on the Pod. It sees names of Secrets, never values.
 package telemetry
 
-import "sync"
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"sync"
+)
 
-// Metrics is every metric that /metrics shows. All methods of its fields are safe
-// for concurrent use. The labels' values are names and words of a few, never the
-// text of an error: each becomes a series.
+// Metrics is every metric of /metrics, in this order. A new one is a line here and
+// a call where it happens. A name that ends in _total makes a counter.
+//
+// All methods of the fields are safe for concurrent use. The labels' values are
+// names and a few fixed words, never the text of an error: each becomes a series.
 type Metrics struct {
-	BuildInfo, Generation, Publishes, PublishFailures, LastPublish *Family
-	PublishDuration                                                *Histogram
-	Repairs, SecretPresent, SecretRefused                          *Family
-	Notifications, NotifyPending, WatchUp, LastContact             *Family
+	BuildInfo       Metric    `name:"build_info" labels:"version goversion" help:"Always 1; the labels say what is running."`
+	Generation      Metric    `name:"generation" help:"Number of the generation in the volume, 0 for none."`
+	Publishes       Metric    `name:"publishes_total" help:"Generations published by this process."`
+	PublishFailures Metric    `name:"publish_failures_total" labels:"reason" help:"Generations that could not be published, by reason."`
+	LastPublish     Metric    `name:"last_publish_timestamp_seconds" help:"When this process published last, 0 if it has not yet."`
+	PublishDuration Histogram `name:"publish_duration_seconds" help:"Time from the files to the swap, on disk."`
+	Repairs         Metric    `name:"repairs_total" help:"Repairs of files that someone else changed."`
+	SecretPresent   Metric    `name:"secret_present" labels:"secret" help:"Whether the watched Secret exists."`
+	SecretRefused   Metric    `name:"secret_refused" labels:"secret reason" help:"1 for a Secret whose newest state is not published."`
+	Notifications   Metric    `name:"notifications_total" labels:"target result" help:"Attempts to notify the app, by target and result."`
+	NotifyPending   Metric    `name:"notify_pending" labels:"target" help:"Whether the target has not been notified of the newest generation."`
+	WatchUp         Metric    `name:"watch_up" labels:"watch" help:"Whether the watch is connected."`
+	LastContact     Metric    `name:"last_contact_timestamp_seconds" labels:"watch" help:"When the watch last heard of the API server, 0 for never."`
 
-	mu  sync.Mutex // of all metrics
-	all []exposer  // in the order of the text
+	mu  sync.Mutex // guards the values of all
+	all []metric
 }
 
-// NewMetrics defines the metrics. A new one is a line here, a field above, and a
-// call where it happens.
+// metric is a field of Metrics. Its write is called with the lock held.
+type metric interface {
+	define(definition)
+	write(*bytes.Buffer)
+}
+
+// definition is what the tags say.
+type definition struct {
+	mu         *sync.Mutex
+	name, help string
+	labels     []string
+}
+
+// NewMetrics defines the metrics.
 func NewMetrics() *Metrics {
 	m := &Metrics{}
-	m.BuildInfo = m.gauge("build_info", "Always 1; the labels say what is running.", "version", "goversion")
-	m.Generation = m.gauge("generation", "Number of the generation in the volume, 0 for none.")
-	m.Publishes = m.counter("publishes_total", "Generations published by this process.")
-	m.PublishFailures = m.counter("publish_failures_total", "Generations that could not be published, by reason.", "reason")
-	m.LastPublish = m.gauge("last_publish_timestamp_seconds", "When this process published last, 0 if it has not yet.")
-	m.PublishDuration = m.histogram("publish_duration_seconds", "Time from the files to the swap, on disk.")
-	m.Repairs = m.counter("repairs_total", "Repairs of files that someone else changed.")
-	m.SecretPresent = m.gauge("secret_present", "Whether the watched Secret exists.", "secret")
-	m.SecretRefused = m.gauge("secret_refused", "1 for a Secret whose newest state is not published.", "secret", "reason")
-	m.Notifications = m.counter("notifications_total", "Attempts to notify the app, by target and result.", "target", "result")
-	m.NotifyPending = m.gauge("notify_pending", "Whether the target has not been notified of the newest generation.", "target")
-	m.WatchUp = m.gauge("watch_up", "Whether the watch is connected.", "watch")
-	m.LastContact = m.gauge("last_contact_timestamp_seconds", "When the watch last heard of the API server, 0 for never.", "watch")
+	for field, value := range reflect.ValueOf(m).Elem().Fields() {
+		if !field.IsExported() {
+			continue
+		}
+		one := value.Addr().Interface().(metric)
+		one.define(definition{
+			mu: &m.mu, name: "secretsync_" + field.Tag.Get("name"), help: field.Tag.Get("help"), labels: strings.Fields(field.Tag.Get("labels")),
+		})
+		m.all = append(m.all, one)
+	}
 	return m
+}
+
+// text gives all metrics of one moment.
+func (m *Metrics) text() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out bytes.Buffer
+	for _, one := range m.all {
+		one.write(&out)
+	}
+	return out.Bytes()
 }

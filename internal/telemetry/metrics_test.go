@@ -108,18 +108,18 @@ last_contact_timestamp_seconds{watch="selector"} 0
 // counters are at 0 and not absent.
 func TestFreshExpositionHasEveryMetric(t *testing.T) {
 	got := scrape(t, Handler(NewMetrics(), Sources{}))
-	families := parse(t, got)
+	types := parse(t, got)
 	for _, name := range []string{
 		"generation", "publishes_total", "publish_failures_total", "secret_refused", "last_publish_timestamp_seconds",
 		"publish_duration_seconds", "notifications_total", "notify_pending", "watch_up", "last_contact_timestamp_seconds",
 		"secret_present", "repairs_total", "build_info",
 	} {
-		if families["secretsync_"+name] == "" {
+		if types["secretsync_"+name] == "" {
 			t.Errorf("secretsync_%s is missing", name)
 		}
 	}
-	if len(families) != 13 {
-		t.Errorf("got %d metrics, want the 13 of the contract", len(families))
+	if len(types) != 13 {
+		t.Errorf("got %d metrics, want the 13 of the contract", len(types))
 	}
 	for _, line := range []string{"secretsync_publishes_total 0\n", "secretsync_repairs_total 0\n", "secretsync_last_publish_timestamp_seconds 0\n"} {
 		if !strings.Contains(got, line) {
@@ -195,35 +195,35 @@ var (
 	labelPairs = regexp.MustCompile(`^\{[a-z]+="([^"\\\n]|\\[\\"n])*"(,[a-z]+="([^"\\\n]|\\[\\"n])*")*\}$`)
 )
 
-// parse is a strict reader of the text format: each family once, HELP, TYPE and
-// then its samples, each series once. It gives the families' types.
+// parse is a strict reader of the text format: each metric once, HELP, TYPE and
+// then its samples, each series once. It gives the metrics' types.
 func parse(t *testing.T, text string) map[string]string {
 	t.Helper()
-	families, series := map[string]string{}, map[string]bool{}
+	types, series := map[string]string{}, map[string]bool{}
 	var name string
 	if !strings.HasSuffix(text, "\n") {
 		t.Error("the last line does not end")
 	}
 	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		if err := parseLine(line, &name, families, series); err != nil {
+		if err := parseLine(line, &name, types, series); err != nil {
 			t.Errorf("line %d, %q: %v", i+1, line, err)
 		}
 	}
-	return families
+	return types
 }
 
-func parseLine(line string, name *string, families map[string]string, series map[string]bool) error {
+func parseLine(line string, name *string, types map[string]string, series map[string]bool) error {
 	if m := help.FindStringSubmatch(line); m != nil {
-		if *name = m[1]; families[*name] != "" {
-			return errors.New("the family is there twice")
+		if *name = m[1]; types[*name] != "" {
+			return errors.New("the metric is there twice")
 		}
 		return nil
 	}
 	if m := kind.FindStringSubmatch(line); m != nil {
-		if m[1] != *name || families[*name] != "" {
+		if m[1] != *name || types[*name] != "" {
 			return errors.New("TYPE does not follow its HELP")
 		}
-		if families[*name] = m[2]; (m[2] == "counter") != strings.HasSuffix(*name, "_total") {
+		if types[*name] = m[2]; (m[2] == "counter") != strings.HasSuffix(*name, "_total") {
 			return errors.New("a counter ends in _total, nothing else does")
 		}
 		return nil
@@ -233,11 +233,11 @@ func parseLine(line string, name *string, families map[string]string, series map
 		return errors.New("not a sample")
 	}
 	base := m[1]
-	if families[*name] == "histogram" {
+	if types[*name] == "histogram" {
 		base = regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(base, "")
 	}
 	if base != *name {
-		return fmt.Errorf("a sample of another family than %s", *name)
+		return fmt.Errorf("a sample of another metric than %s", *name)
 	}
 	if _, err := strconv.ParseFloat(m[4], 64); err != nil || series[m[1]+m[2]] {
 		return fmt.Errorf("no value, or the series twice: %w", err)

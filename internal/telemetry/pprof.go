@@ -9,16 +9,12 @@ import (
 	"time"
 )
 
-// longestProfile keeps a CPU profile below the server's write timeout.
-const longestProfile = time.Minute
-
 // PprofHandler serves what `go tool pprof` asks for below /debug/pprof/: the
 // CPU profile and the profiles of runtime/pprof. It is a page of code because
 // net/http/pprof makes the program a quarter of a megabyte larger.
 func PprofHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintln(w, "profile?seconds=30")
 		for _, p := range pprof.Profiles() {
 			fmt.Fprintf(w, "%s?debug=1 (%d)\n", p.Name(), p.Count())
@@ -29,25 +25,27 @@ func PprofHandler() http.Handler {
 	return mux
 }
 
-// cpuProfile takes ?seconds=N, 30 if it is not given. There can be one at a
-// time.
+// cpuProfile takes ?seconds=N, 30 if it is not given, at most 60: less than the
+// server's write timeout. There can be one at a time. It ends with its request.
 func cpuProfile(w http.ResponseWriter, r *http.Request) {
 	length := 30 * time.Second
 	if text := r.FormValue("seconds"); text != "" {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > int(longestProfile/time.Second) {
+		length = time.Duration(n) * time.Second
+		if err != nil || n < 1 || n > 60 {
 			http.Error(w, "seconds is not a number from 1 to 60", http.StatusBadRequest)
 			return
 		}
-		length = time.Duration(n) * time.Second
 	}
-	w.Header().Set("Content-Type", "application/octet-stream")
 	if err := pprof.StartCPUProfile(w); err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
 	defer pprof.StopCPUProfile()
-	pause(r.Context(), length)
+	select {
+	case <-time.After(length):
+	case <-r.Context().Done():
+	}
 }
 
 // namedProfile takes ?debug=1 for text, and ?gc=1 for a collection before a
@@ -62,10 +60,5 @@ func namedProfile(w http.ResponseWriter, r *http.Request) {
 		runtime.GC()
 	}
 	debug, _ := strconv.Atoi(r.FormValue("debug"))
-	if debug == 0 {
-		w.Header().Set("Content-Type", "application/octet-stream")
-	} else {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	}
 	_ = p.WriteTo(w, debug)
 }
