@@ -8,7 +8,6 @@ import java.net.URI;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.SQLException;
-import java.time.Instant;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -30,7 +29,6 @@ public final class App {
         HikariConfig config = new HikariConfig();
         config.setDataSource(credentials); // and no username, or HikariCP gives that
         pool = new HikariDataSource(config);
-        log("connected", "user", credentials.user());
         start(() -> reloadAtEvery(hup));
         serve(URI.create("http://" + env("APP_ADDR")));
     }
@@ -43,7 +41,7 @@ public final class App {
             try {
                 reload("SIGHUP");
             } catch (IOException | SQLException | RuntimeException e) {
-                log("reload failed, the old connections stay", "err", e.getClass().getName());
+                System.out.println("reload failed, the old connections stay: " + e.getMessage());
                 TimeUnit.SECONDS.sleep(1);
                 hup.release();
             }
@@ -51,10 +49,11 @@ public final class App {
     }
 
     private static void reload(String by) throws IOException, SQLException, InterruptedException {
-        log("reload requested", "by", by);
-        if (credentials.reload()) log("new pool", "user", credentials.user());
+        System.out.println("reload requested by " + by);
+        if (credentials.reload()) System.out.println("new pool as " + credentials.user());
+        String user = credentials.user();
         credentials.retire(pool);
-        log("reloaded", "user", credentials.user());
+        System.out.println("reloaded as " + user);
     }
 
     private static void query(Connection c) throws SQLException {
@@ -63,7 +62,7 @@ public final class App {
 
     private static void transaction(Connection c) throws SQLException, InterruptedException {
         c.setAutoCommit(false); // HikariCP puts it back
-        query(c);
+        try (var statement = c.createStatement()) { statement.executeUpdate("INSERT INTO secretsync_done VALUES (1)"); }
         Thread.sleep(100);
         query(c);
         c.commit();
@@ -89,7 +88,7 @@ public final class App {
             try {
                 answer(exchange.getRequestMethod() + " " + exchange.getRequestURI().getPath());
             } catch (Exception e) {
-                log("request failed", "err", e.toString());
+                System.out.println("failed: " + e);
                 status = 500;
             }
             respond(exchange, status);
@@ -124,9 +123,5 @@ public final class App {
         String value = System.getenv(name);
         if (value == null) throw new IllegalArgumentException(name + " is not set");
         return value;
-    }
-
-    private static void log(String msg, String key, String value) {
-        System.out.printf("{\"time\":\"%s\",\"msg\":\"%s\",\"%s\":\"%s\"}%n", Instant.now(), msg, key, value.replaceAll("[\"\\\\\n]", "'"));
     }
 }

@@ -1,6 +1,6 @@
 'use strict'
-// The app around the recipe: what its test asks it. Copy pools.js and pg.js or mysql2.js.
-let notified = () => {} // until the pools are there; they read the newest files themselves
+// The app around the recipe: what its test asks it. Copy pools.js, and pg.js or mysql2.js.
+let notified = () => {} // until the first pool is there, which has read the newest files
 // First of all: before a program asks for it, SIGHUP ends it.
 process.on('SIGHUP', () => notified())
 
@@ -10,19 +10,19 @@ const { Pools } = require('./pools.js')
 const { postgres } = require('./pg.js')
 const { mariadb } = require('./mysql2.js')
 
-const log = (msg, more) => console.log(JSON.stringify({ time: new Date(), msg, ...more }))
 const url = new URL(process.env.APP_DATABASE)
 const dir = process.env.APP_CREDENTIALS
 const isPostgres = url.protocol.startsWith('postgres')
 const pools = new Pools(dir, isPostgres ? postgres(url, dir) : mariadb(url))
 
 async function reload (by, how) {
-  log('reload requested', { by })
-  if (await how()) log('new pool', { user: pools.current.user })
+  console.log('reload requested by', by)
+  if (await how()) console.log('new pool as', pools.current.user)
+  const { user } = pools.current
   await pools.drained()
-  log('reloaded', { by, user: pools.current.user })
+  console.log('reloaded as', user)
 }
-const failed = err => log('reload failed, the old connections stay', { err: err.message })
+const failed = err => console.log('reload failed, the old connections stay:', err.message)
 
 const count = 'SELECT COUNT(*) FROM secretsync_items'
 const query = () => pools.use(pool => pool.query(count))
@@ -30,11 +30,15 @@ const transaction = () => pools.use(async pool => {
   const client = await (isPostgres ? pool.connect() : pool.getConnection())
   try {
     await client.query('BEGIN')
-    await client.query(count)
+    await client.query('INSERT INTO secretsync_done VALUES (1)')
     await sleep(100)
     await client.query(count)
     await client.query('COMMIT')
-  } finally { client.release() }
+  } catch (err) {
+    isPostgres ? client.release(err) : client.destroy() // not back into the pool: the transaction is open
+    throw err
+  }
+  client.release()
 })
 
 const routes = {
@@ -45,21 +49,21 @@ const routes = {
   'POST /-/reload': () => reload('webhook', () => pools.reload())
 }
 
+async function answer (request, response) {
+  try {
+    const answer = await routes[`${request.method} ${request.url}`]()
+    response.end(JSON.stringify(answer))
+  } catch (err) {
+    console.log(request.url, 'failed:', err.message)
+    response.writeHead(500).end(err.message)
+  }
+}
+
 async function main () {
   await pools.reload()
-  log('connected', { user: pools.current.user })
   notified = () => reload('SIGHUP', () => pools.reloadUntilDone(failed))
-  const server = http.createServer(async (request, response) => {
-    try {
-      const answer = await routes[`${request.method} ${request.url}`]()
-      response.end(JSON.stringify(answer) ?? '')
-    } catch (err) {
-      log('request failed', { url: request.url, err: err.message })
-      response.writeHead(500).end('failed')
-    }
-  })
   const [host, port] = process.env.APP_ADDR.split(':')
-  server.listen(port, host)
+  const server = http.createServer(answer).listen(port, host)
   process.on('SIGTERM', () => server.close(() => process.exit(0)))
 }
-main().catch(err => { log('app ends', { err: err.message }); process.exit(1) })
+main().catch(err => { console.log(err.message); process.exit(1) })

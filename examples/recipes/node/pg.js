@@ -18,7 +18,9 @@ exports.postgres = (url, dir, options) => ({ user, password }) => {
       return now.user === user ? now.password : password
     }
   })
-  // Without this, an idle connection that the server closes ends the program.
-  pool.on('error', err => console.error('idle connection:', err.message))
+  // Without both, a connection that the server closes ends the program: while it is
+  // idle, and while a transaction has it.
+  const lost = err => console.error('connection lost:', err.message)
+  pool.on('error', lost).on('connect', client => client.on('error', lost))
   return pool
 }
