@@ -97,7 +97,12 @@ func (w *world) startApp() {
 	if err := os.WriteFile(w.pidFile(), fmt.Append(nil, w.app.PID()), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
-	w.until("the app answers", w.answers)
+	w.until("the app answers", func() error {
+		if got := lines(w.log.String(), "ready"); got < w.recipe.workers {
+			return fmt.Errorf("%d lines \"ready\", want %d", got, w.recipe.workers)
+		}
+		return w.answers()
+	})
 }
 
 // start runs a program beside the sidecar with the contract's environment, until the
