@@ -35,7 +35,8 @@
 //
 //   - notified by the webhook, it answers POST /-/reload with 2xx then and no earlier;
 //   - notified by a signal, it writes the line "reloaded as USER" to its standard
-//     output or error, and each of several workers writes one (recipe.workers);
+//     output or error. Each of several workers (recipe.workers) writes one, and before that
+//     the line "ready" when it can be reloaded;
 //   - a program that can do neither has a function here that finds out
 //     (recipe.reloaded).
 //

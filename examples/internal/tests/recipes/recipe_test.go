@@ -27,6 +27,9 @@ type recipe struct {
 	notify   string                            // "webhook", or the name of a signal
 	// command is how the app is started. What it has in Env is added to the contract's.
 	command func(w *world) *exec.Cmd
+	// beside, when set, starts what else there has to be, as what answers the load when
+	// the app itself does not; nobody notifies that.
+	beside  func(w *world)
 	workers int // how many lines "reloaded as USER" are waited for; 0: one
 	// reloaded, when set, is asked instead until it gives nil. Since is what the app
 	// wrote since the Secret was changed.

@@ -97,7 +97,15 @@ func (w *world) startApp() {
 	if err := os.WriteFile(w.pidFile(), fmt.Append(nil, w.app.PID()), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
-	w.until("the app answers", w.answers)
+	if w.recipe.beside != nil {
+		w.recipe.beside(w)
+	}
+	w.until("the app answers", func() error {
+		if got := lines(w.log.String(), "ready"); got < w.recipe.workers {
+			return fmt.Errorf("%d lines \"ready\", want %d", got, w.recipe.workers)
+		}
+		return w.answers()
+	})
 }
 
 // start runs a program beside the sidecar with the contract's environment, until the
@@ -105,8 +113,8 @@ func (w *world) startApp() {
 func (w *world) start(cmd *exec.Cmd, log *childprocess.Log) *childprocess.Process {
 	w.t.Helper()
 	cmd.Dir, cmd.Stdout, cmd.Stderr = w.scratch, log, log
-	cmd.Env = append(cmd.Env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME="+w.scratch,
-		"APP_DATABASE="+w.server.URL, "APP_CREDENTIALS="+w.credentials(), "APP_ADDR="+w.addr)
+	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.scratch,
+		"APP_DATABASE=" + w.server.URL, "APP_CREDENTIALS=" + w.credentials(), "APP_ADDR=" + w.addr}, cmd.Env...)
 	p, err := childprocess.Start(cmd)
 	if err != nil {
 		w.t.Fatal(err)
