@@ -3,12 +3,11 @@
 package recipes
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/secret-sync/secret-sync/examples/internal/dbserver"
+	ready "github.com/secret-sync/secret-sync/examples/internal/recipe"
 )
 
 func TestNodePostgreSQL(t *testing.T) {
@@ -23,16 +22,10 @@ func TestNodeWebhook(t *testing.T) {
 	run(t, recipe{database: dbserver.PostgreSQL, notify: "webhook", command: node})
 }
 
-// node runs a copy of the recipe, so that the packages do not get into the checkout.
 func node(w *world) *exec.Cmd {
-	dir := filepath.Join(w.scratch, "node")
-	if err := os.CopyFS(dir, os.DirFS(w.file("recipes/node"))); err != nil {
+	program, err := ready.Node(w.t.Context(), w.scratch)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	ci := exec.Command(need(w.t, "/usr/bin/npm", "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
-	ci.Dir = dir
-	if out, err := ci.CombinedOutput(); err != nil {
-		w.t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-	return exec.Command(need(w.t, "/usr/bin/node", "nodejs"), filepath.Join(dir, "app.js"))
+	return program(w.addr)
 }
