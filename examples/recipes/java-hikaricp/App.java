@@ -41,7 +41,7 @@ public final class App {
             try {
                 reload("SIGHUP");
             } catch (IOException | SQLException | RuntimeException e) {
-                System.out.println("reload failed, the old connections stay: " + e.getMessage());
+                System.out.println("not reloaded: " + e.getMessage());
                 TimeUnit.SECONDS.sleep(1);
                 hup.release();
             }
@@ -52,7 +52,8 @@ public final class App {
         System.out.println("reload requested by " + by);
         if (credentials.reload()) System.out.println("new pool as " + credentials.user());
         String user = credentials.user();
-        credentials.retire(pool);
+        // Below the webhook's 5 s, so that it is the app that answers, and then is asked again.
+        if (!credentials.retire(pool, 4000)) throw new IllegalStateException("old connections are still in use");
         System.out.println("reloaded as " + user);
     }
 

@@ -53,15 +53,19 @@ final class RotatingDataSource implements DataSource {
     }
 
     /**
-     * Waits until no connection of former credentials is left. Eviction closes idle ones, but (up to
-     * HikariCP 5) not those that are in use when they come back; and it misses one that is opening.
-     * So it is done again, ever more rarely: it costs the new idle ones, too.
+     * Waits until no connection of former credentials is left, and says whether that is so in time.
+     * Eviction closes idle connections. One that was in use comes back and stays, in this version of
+     * HikariCP, until somebody asks for it; and one that is just opening is missed. So it is done
+     * again, more and more rarely: it costs the new idle connections, too.
      */
-    void retire(HikariDataSource pool) throws InterruptedException {
-        for (long pause = 50; old(); pause = Math.min(2 * pause, 5000)) {
+    boolean retire(HikariDataSource pool, long millis) throws InterruptedException {
+        long end = System.nanoTime() + millis * 1_000_000;
+        for (long pause = 50; old() && System.nanoTime() < end; pause *= 2) {
             pool.getHikariPoolMXBean().softEvictConnections();
-            for (long waited = 0; waited < pause && old(); waited += 10) Thread.sleep(10);
+            long next = Math.min(end, System.nanoTime() + pause * 1_000_000);
+            while (old() && System.nanoTime() < next) Thread.sleep(10);
         }
+        return !old();
     }
 
     private boolean old() {
