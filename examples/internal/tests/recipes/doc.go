@@ -24,7 +24,7 @@
 //	APP_ADDR         HOST:PORT to listen at, when it can be reloaded and not before
 //
 // It answers these with 200 when it did so, and with 500 when it could not. No client
-// retries, and each request comes over a connection of its own.
+// retries, unless the recipe has to say so (recipe.retries), and each request comes over a connection of its own.
 //
 //	GET /query        SELECT COUNT(*) FROM secretsync_items
 //	GET /transaction  BEGIN; INSERT INTO secretsync_done VALUES (1); 100 ms without a
@@ -33,7 +33,8 @@
 // It says that it has reloaded when it uses the new credentials alone and has closed
 // all older connections, in one of these ways:
 //
-//   - notified by the webhook, it answers POST /-/reload with 2xx then and no earlier;
+//   - notified by the webhook, it answers POST /-/reload with 2xx then and no earlier; a
+//     command (recipe.exec) ends then;
 //   - notified by a signal, it writes the line "reloaded as USER" to its standard
 //     output or error. Each of several workers (recipe.workers) writes one, and before that
 //     the line "ready" when it can be reloaded;

@@ -25,6 +25,7 @@ func (c counts) minus(d counts) counts {
 // are of the work and not of the queue for it.
 type load struct {
 	t       *testing.T
+	retries bool
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
 
@@ -39,7 +40,7 @@ type load struct {
 // transaction after the other, at most 10 a second each while they fail.
 func (w *world) startLoad() {
 	ctx, cancel := context.WithCancel(context.Background())
-	w.load = &load{t: w.t, cancel: cancel}
+	w.load = &load{t: w.t, retries: w.recipe.retries, cancel: cancel}
 	for range 4 {
 		w.load.clients.Go(func() { w.load.client(ctx, w.url+"/query", 20*time.Millisecond, false) })
 		w.load.clients.Go(func() { w.load.client(ctx, w.url+"/transaction", 100*time.Millisecond, true) })
@@ -49,10 +50,16 @@ func (w *world) startLoad() {
 }
 
 func (l *load) client(ctx context.Context, url string, every time.Duration, transaction bool) {
-	// A connection for each request, as through a proxy: none is retried by the client.
+	// A connection for each request, as through a proxy. Go's client would retry some
+	// requests on an old one.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
 	for tick := time.NewTicker(every); ctx.Err() == nil; {
-		l.add(ask(client, url), transaction)
+		err := ask(client, url)
+		for again := 0; l.retries && err != nil && again < 3; again++ {
+			time.Sleep(50 * time.Millisecond)
+			err = ask(client, url)
+		}
+		l.add(err, transaction)
 		select {
 		case <-ctx.Done():
 		case <-tick.C:

@@ -10,33 +10,28 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
 	"github.com/secret-sync/secret-sync/examples/internal/dbserver"
-	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// phpFPM listens at the address that nginx knows.
-func phpFPM(addr *string) func(*world) *exec.Cmd {
-	return func(w *world) *exec.Cmd {
-		*addr = st.FreeAddr(w.t)
-		me, err := user.Current()
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		conf := w.write("php-fpm.conf", fmt.Sprintf(`include = %s
+// phpFPM listens behind nginx.
+func phpFPM(w *world) *exec.Cmd {
+	me, err := user.Current()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	conf := w.write("php-fpm.conf", fmt.Sprintf(`include = %s
 [www]
 user = %s
 listen = %s
 pm = static
 pm.max_children = 12
 clear_env = no
-`, w.file("recipes/php-fpm/reload.conf"), me.Username, *addr))
-		return exec.Command(need(w.t, "/usr/sbin/php-fpm*", "php-fpm php-mysql"), "--nodaemonize", "--force-stderr", "--allow-to-run-as-root", "--fpm-config", conf)
-	}
+`, w.file("recipes/php-fpm/reload.conf"), me.Username, w.behind))
+	return exec.Command(need(w.t, "/usr/sbin/php-fpm*", "php-fpm php-mysql"), "--nodaemonize", "--force-stderr", "--allow-to-run-as-root", "--fpm-config", conf)
 }
 
 // nginx is in front of php-fpm.
-func nginx(addr *string) func(*world) {
-	return func(w *world) {
-		conf := w.write("nginx.conf", fmt.Sprintf(`daemon off;
+func nginx(w *world) {
+	conf := w.write("nginx.conf", fmt.Sprintf(`daemon off;
 master_process off;
 pid nginx.pid;
 error_log stderr;
@@ -54,15 +49,13 @@ http {
     }
   }
 }
-`, w.addr, *addr, w.file("recipes/php-fpm/app.php")))
-		w.start(exec.Command(need(w.t, "/usr/sbin/nginx", "nginx-light"), "-p", w.scratch, "-c", conf, "-e", "stderr"), &childprocess.Log{})
-	}
+`, w.addr, w.behind, w.file("recipes/php-fpm/app.php")))
+	w.start(exec.Command(need(w.t, "/usr/sbin/nginx", "nginx-light"), "-p", w.scratch, "-c", conf, "-e", "stderr"), &childprocess.Log{})
 }
 
 // php-fpm says that it is ready when its old workers are gone and new ones are there.
 func TestPHP(t *testing.T) {
-	var addr string
-	run(t, recipe{database: dbserver.MariaDB, notify: "USR2", command: phpFPM(&addr), beside: nginx(&addr),
+	run(t, recipe{database: dbserver.MariaDB, notify: "USR2", command: phpFPM, beside: nginx,
 		reloaded: func(_ *world, _, since string) error {
 			if lines(since, "NOTICE: ready to handle connections") == 0 {
 				return fmt.Errorf("php-fpm is not ready again")

@@ -24,7 +24,8 @@ const (
 // recipe is an app, and how it is notified. See the package's comment.
 type recipe struct {
 	database func(testing.TB) *dbserver.Server // dbserver.MariaDB or dbserver.PostgreSQL
-	notify   string                            // "webhook", or the name of a signal
+	notify   string                            // "webhook", "exec", or the name of a signal
+	exec     func(w *world) string             // with "exec": the command, as SECRETSYNC_EXEC
 	// command is how the app is started. What it has in Env is added to the contract's.
 	command func(w *world) *exec.Cmd
 	// beside, when set, starts what else there has to be, as what answers the load when
@@ -36,6 +37,8 @@ type recipe struct {
 	reloaded func(w *world, user, since string) error
 	// files, when set, gives further keys of the Secret.
 	files func(w *world, c pool.Credentials) map[string]string
+	// retries is set for an app that refuses queries for a moment: then clients ask again.
+	retries bool
 	// restarts is set for an app that ends at a rotation: then queries fail with an
 	// overlap, too, and how many is printed instead of checked.
 	restarts bool
@@ -141,7 +144,7 @@ func (w *world) reloaded(user, since string) error {
 	switch {
 	case w.recipe.reloaded != nil:
 		return w.recipe.reloaded(w, user, since)
-	case w.recipe.notify == "webhook":
+	case w.recipe.notify == "webhook", w.recipe.notify == "exec":
 		return w.notified()
 	}
 	if got, want := lines(since, "reloaded as "+user), max(1, w.recipe.workers); got < want {

@@ -34,6 +34,7 @@ type world struct {
 
 	scratch string // a folder for the recipe's own files
 	addr    string // where the app has to listen
+	behind  string // a second address, for what is behind the app or in front of it
 	url     string
 	app     *childprocess.Process
 	log     *childprocess.Log // of the app
@@ -46,15 +47,18 @@ type world struct {
 // newWorld starts the database and the sidecar, with the first user in the Secret.
 func newWorld(t *testing.T, r recipe) *world {
 	t.Helper()
-	w := &world{t: t, recipe: r, server: r.database(t), scratch: st.Volume(t), addr: st.FreeAddr(t), log: &childprocess.Log{}}
+	w := &world{t: t, recipe: r, server: r.database(t), scratch: st.Volume(t), addr: st.FreeAddr(t), behind: st.FreeAddr(t), log: &childprocess.Log{}}
 	w.url = "http://" + w.addr
 	w.db = newDatabase(t, w.server)
 	status := st.FreeAddr(t)
 	w.status = "http://" + status + "/status"
 	env := st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": status}
-	if r.notify == "webhook" {
+	switch r.notify {
+	case "webhook":
 		env["SECRETSYNC_WEBHOOK_URL"], env["SECRETSYNC_WEBHOOK_TIMEOUT"] = w.url+"/-/reload", "20s"
-	} else {
+	case "exec":
+		env["SECRETSYNC_EXEC"] = r.exec(w)
+	default:
 		env["SECRETSYNC_PID_FILE"], env["SECRETSYNC_SIGNAL"] = w.pidFile(), r.notify
 		// The test waits until the app has its handler, so there is no age to wait for.
 		env["SECRETSYNC_PROCESS_MIN_AGE"] = "100ms"
@@ -129,8 +133,8 @@ func (w *world) start(cmd *exec.Cmd, log *childprocess.Log) *childprocess.Proces
 	return p
 }
 
-// notified says whether the app has answered the sidecar's webhook for what is in the
-// Secret now.
+// notified says whether the app has answered the sidecar's webhook, or the command has
+// ended, for what is in the Secret now.
 func (w *world) notified() error {
 	resp, err := http.Get(w.status)
 	if err != nil {
