@@ -14,7 +14,8 @@ import (
 
 func handler(p *pool.Pool) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /query", func(w http.ResponseWriter, r *http.Request) { query(w, r, p) })
+	mux.HandleFunc("GET /query", func(w http.ResponseWriter, r *http.Request) { work(w, r, p, query) })
+	mux.HandleFunc("GET /transaction", func(w http.ResponseWriter, r *http.Request) { work(w, r, p, transaction) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(p.Status())
@@ -30,14 +31,15 @@ func handler(p *pool.Pool) http.Handler {
 	return mux
 }
 
-// query stands for the app's work. Every query has a limit, so that a hung one
-// cannot keep an old pool open for ever.
-func query(w http.ResponseWriter, r *http.Request, p *pool.Pool) {
+// work stands for what the app does. It has a limit, so that a query that hangs cannot
+// keep an old pool open for ever.
+func work(w http.ResponseWriter, r *http.Request, p *pool.Pool, do func(context.Context, *sql.DB) (int, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()
 	var items int
-	err := p.Use(func(db *sql.DB) error {
-		return db.QueryRowContext(ctx, "SELECT COUNT(*) FROM secretsync_items").Scan(&items)
+	err := p.Use(func(db *sql.DB) (err error) {
+		items, err = do(ctx, db)
+		return err
 	})
 	if err != nil {
 		slog.Error("query failed", "err", err)
@@ -45,4 +47,28 @@ func query(w http.ResponseWriter, r *http.Request, p *pool.Pool) {
 		return
 	}
 	fmt.Fprintf(w, "%d items\n", items)
+}
+
+const countItems = "SELECT COUNT(*) FROM secretsync_items"
+
+func query(ctx context.Context, db *sql.DB) (items int, err error) {
+	err = db.QueryRowContext(ctx, countItems).Scan(&items)
+	return items, err
+}
+
+// transaction is one that is still open while the credentials change.
+func transaction(ctx context.Context, db *sql.DB) (items int, err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "INSERT INTO secretsync_done VALUES (1)"); err != nil {
+		return 0, err
+	}
+	time.Sleep(100 * time.Millisecond)
+	if err := tx.QueryRowContext(ctx, countItems).Scan(&items); err != nil {
+		return 0, err
+	}
+	return items, tx.Commit()
 }

@@ -3,9 +3,10 @@
 // they changed, by SIGHUP or by POST /-/reload, it changes to new connections
 // without failing a query. With APP_FOLLOW=true it watches the files itself.
 //
-//	GET  /query      asks the database something
-//	GET  /status     who is connected, and since when
-//	POST /-/reload   204 once the newest credentials are in use and no older ones, else 500
+//	GET  /query        asks the database something
+//	GET  /transaction  does so in a transaction of 100 ms
+//	GET  /status       who is connected, and since when
+//	POST /-/reload     204 once the newest credentials are in use and no older ones, else 500
 //
 // The environment: APP_DATABASE, a URL without a user, as mysql://HOST:PORT/NAME
 // or postgres://HOST:PORT/NAME; APP_CREDENTIALS, the folder of the Secret;

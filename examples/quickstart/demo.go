@@ -19,6 +19,7 @@ import (
 	"github.com/secret-sync/secret-sync/examples/internal/build"
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
 	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
+	"github.com/secret-sync/secret-sync/examples/internal/recipe"
 )
 
 const (
@@ -32,9 +33,11 @@ const (
 // demo is everything that runs, in the order in which it is started.
 type demo struct {
 	options options
+	app     app
 	undo    []func() error // what cleanUp does, last first
 
 	work      string // binaries and kubeconfigs
+	program   recipe.Program
 	cluster   *controlplane.Cluster
 	namespace string
 	database  *database
@@ -83,10 +86,11 @@ func (d *demo) buildBinaries(ctx context.Context) error {
 	if _, err := build.Sidecar(ctx, d.work); err != nil {
 		return err
 	}
-	if err := build.App(ctx, filepath.Join(d.work, "app")); err != nil {
-		return err
+	var err error
+	if d.program, err = d.app.prepare(ctx, d.work, d.options.dsn); err != nil {
+		return fmt.Errorf("-app %s: %w", d.app.name, err)
 	}
-	d.step(started, "build", "secret-sync and the app")
+	d.step(started, "build", "secret-sync and the app in %s", d.app.name)
 	return nil
 }
 

@@ -29,6 +29,7 @@ import (
 type options struct {
 	once       bool
 	rotations  int
+	app        string
 	interval   time.Duration
 	workers    int
 	kubeconfig string
@@ -47,11 +48,16 @@ func main() {
 		fmt.Fprintf(os.Stderr, "quickstart: %q is not understood; -h lists the flags\n", flags.Arg(0))
 		os.Exit(2)
 	}
+	chosen, err := findApp(o.app)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(2)
+	}
 	endWithGoRun()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go endOnSignal(cancel)
-	err := run(ctx, o)
+	err = run(ctx, o, chosen)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "\nquickstart:", err)
 		os.Exit(1)
@@ -65,6 +71,7 @@ func main() {
 // flag.CommandLine.
 func newFlags(o *options) *flag.FlagSet {
 	flags := flag.NewFlagSet("quickstart", flag.ExitOnError)
+	flags.StringVar(&o.app, "app", "go", "the `language` of the app: go, python, node or java, where it is installed")
 	flags.BoolVar(&o.once, "once", false, "end after the rotations: exit 0, or 1 if a query failed")
 	flags.IntVar(&o.rotations, "rotations", 6, "how many `times` to rotate")
 	flags.DurationVar(&o.interval, "interval", time.Second, "how long to load the app between two rotations")
@@ -75,8 +82,8 @@ func newFlags(o *options) *flag.FlagSet {
 	return flags
 }
 
-func run(ctx context.Context, o options) (err error) {
-	d := &demo{options: o}
+func run(ctx context.Context, o options, a app) (err error) {
+	d := &demo{options: o, app: a}
 	defer func() { err = errors.Join(err, d.cleanUp()) }()
 	if err := d.setUp(ctx); err != nil {
 		return err

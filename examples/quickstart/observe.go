@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,20 +49,44 @@ func (o *observer) watch() {
 	}
 }
 
-// appLine takes a line of the app's log.
-func (o *observer) appLine(line string) {
-	var l struct {
-		Time      time.Time
-		Msg, User string
-	}
-	if json.Unmarshal([]byte(line), &l) != nil {
-		return
+// line is one of a log in JSON.
+type line struct {
+	Time      time.Time
+	Msg, User string
+}
+
+// appLine takes a line of the app's log: in JSON, or as the recipes write it.
+func (o *observer) appLine(text string) {
+	var l line
+	if json.Unmarshal([]byte(text), &l) != nil {
+		l = plainLine(text)
 	}
 	switch l.Msg {
 	case "reload requested":
 		o.add(event{kind: "notified", at: l.Time})
 	case "new pool":
 		o.add(event{kind: "pool", user: l.User, at: l.Time})
+	}
+}
+
+func plainLine(text string) line {
+	l := line{Time: time.Now()}
+	if strings.HasPrefix(text, "reload requested") {
+		l.Msg = "reload requested"
+	}
+	for _, prefix := range []string{"new pool as ", "reloaded as "} { // some write the latter alone
+		if user, ok := strings.CutPrefix(text, prefix); ok {
+			l.Msg, l.User = "new pool", strings.TrimSpace(user)
+		}
+	}
+	return l
+}
+
+// sidecarLine takes a line of the sidecar's log, for an app that a signal notifies.
+func (o *observer) sidecarLine(text string) {
+	var l line
+	if json.Unmarshal([]byte(text), &l) == nil && l.Msg == "notified the app" {
+		o.add(event{kind: "notified", at: l.Time})
 	}
 }
 

@@ -86,7 +86,7 @@ Everything is still up, and the load goes on. In another terminal:
   %[7]s wait --secret %[3]s --selector %[8]s -n %[2]s --direct
   ls -la %[4]s %[4]s/%[3]s
   cat %[4]s/%[3]s/note
-  curl %[5]s/status            # the app's
+  curl %[5]s%[9]s            # the app's
   curl %[6]s/status   # the sidecar's
   curl %[6]s/metrics
 
@@ -98,7 +98,7 @@ Secret (the files stay), a deleted file (it is put back).
   rm %[4]s/%[3]s/username
 
 Enter rotates once more. Ctrl-C ends and removes it all.
-`, d.cluster.Kubeconfig(), d.namespace, secretName, first.dir, first.appURL, first.address+":"+sidecarPort, d.binary(), labels)
+`, d.cluster.Kubeconfig(), d.namespace, secretName, first.dir, first.appURL, first.address+":"+sidecarPort, d.binary(), labels, d.app.look)
 }
 
 // anyEnded has an error when a process of a replica has ended.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,19 +71,24 @@ func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
 		return err
 	}
 	r.appURL = "http://" + addr
-	env := []string{
-		"KUBECONFIG=" + r.kubeconfig,
-		"POD_NAMESPACE=" + d.namespace,
-		"POD_NAME=" + r.name,
-		"SECRETSYNC_SECRETS=" + secretName,
-		"SECRETSYNC_DIR=" + r.dir,
-		"SECRETSYNC_WEBHOOK_URL=" + r.appURL + "/-/reload",
-		"SECRETSYNC_HTTP_ADDR=" + r.address + ":" + sidecarPort,
-	}
+	env := append(d.sidecarEnv(r),
+		"KUBECONFIG="+r.kubeconfig,
+		"POD_NAMESPACE="+d.namespace,
+		"POD_NAME="+r.name,
+		"SECRETSYNC_SECRETS="+secretName,
+		"SECRETSYNC_DIR="+r.dir,
+		"SECRETSYNC_HTTP_ADDR="+r.address+":"+sidecarPort,
+	)
 	if r.observer, err = newObserver(r.dir); err != nil {
 		return err
 	}
-	r.sidecarLog.Line = d.show(r.name + " sidecar")
+	show := d.show(r.name + " sidecar")
+	r.sidecarLog.Line = func(line string) {
+		if d.app.signal != "" { // an app that is called says so itself
+			r.observer.sidecarLine(line)
+		}
+		show(line)
+	}
 	cmd := exec.Command(d.binary())
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, &r.sidecarLog, &r.sidecarLog
 	if r.sidecar, err = childprocess.Start(cmd); err != nil {
@@ -115,15 +119,8 @@ func (d *demo) waitUntilReady(ctx context.Context, r *replica, env []string) err
 }
 
 func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
-	cmd := exec.Command(filepath.Join(d.work, "app"))
-	cmd.Env = []string{
-		"APP_ADDR=" + r.appURL[len("http://"):],
-		"APP_DATABASE=" + d.database.url,
-		"APP_CREDENTIALS=" + filepath.Join(r.dir, secretName),
-		// Connections open all the time, so that a password that does not work
-		// any more shows at once.
-		"APP_CONN_LIFETIME=200ms",
-	}
+	cmd := d.program(r.appURL[len("http://"):])
+	cmd.Env = d.appEnv(r)
 	show := d.show(r.name)
 	r.appLog.Line = func(line string) { r.observer.appLine(line); show(line) }
 	cmd.Stdout, cmd.Stderr = &r.appLog, &r.appLog
@@ -131,7 +128,10 @@ func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
 		return err
 	}
 	d.later(func() error { r.app.Stop(15 * time.Second); return nil })
-	return r.until(ctx, 15*time.Second, func() error { return query(http.DefaultClient, r.appURL+"/query") })
+	if err := os.WriteFile(d.pidFile(r), fmt.Append(nil, r.app.PID()), 0o644); err != nil {
+		return err
+	}
+	return r.until(ctx, 30*time.Second, func() error { return query(http.DefaultClient, r.appURL+"/query") })
 }
 
 // makePod makes the object by which `secret-sync wait` finds the sidecar. No

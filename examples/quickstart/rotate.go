@@ -19,6 +19,10 @@ import (
 // pickUp is how long a rotation may take to reach all apps.
 const pickUp = "15s"
 
+// signalGrace is for an app that is signalled, and cannot say when it has reloaded: its
+// queries here take some milliseconds.
+const signalGrace = "1s"
+
 // rotation is what was seen of one. Durations are from the API server's answer,
 // which an event may just precede: the watch and the answer run side by side. Of
 // what each replica does, they are those of the last one.
@@ -88,7 +92,7 @@ func (d *demo) rotate(ctx context.Context) error {
 func (d *demo) wait(ctx context.Context) error {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, d.binary(), "wait",
-		"--secret", secretName, "--selector", labels, "-n", d.namespace, "--direct", "--timeout", pickUp)
+		"--secret", secretName, "--selector", labels, "-n", d.namespace, "--direct", "--timeout", pickUp, "--signal-grace", signalGrace)
 	cmd.Env = []string{"KUBECONFIG=" + d.waitAs}
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

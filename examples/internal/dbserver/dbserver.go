@@ -34,7 +34,9 @@ func MariaDB(t testing.TB) *Server {
 	t.Helper()
 	dir, account := newDir(t, "mysql")
 	data := filepath.Join(dir, "data")
-	run(t, account, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
+	// A starting MariaDB removes what others have as temporary tables in a common folder.
+	temporary := "--tmpdir=" + dir
+	run(t, account, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary, "--auth-root-authentication-method=normal", "--skip-test-db")
 	initial := filepath.Join(dir, "init.sql")
 	statements := strings.Join([]string{ // one a line, as --init-file wants it
 		"CREATE DATABASE app;",
@@ -47,7 +49,7 @@ func MariaDB(t testing.TB) *Server {
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "mysql://" + addr + "/app", Addr: addr, Admin: pool.Credentials{Username: "root", Password: adminPassword}}
-	s.serve(t, account, need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, "--bind-address=127.0.0.1", "--port="+port,
+	s.serve(t, account, need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary, "--bind-address=127.0.0.1", "--port="+port,
 		"--socket="+filepath.Join(dir, "sock"), "--init-file="+initial, "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")
 	return s
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // packages are Debian's, of all that the tests run.
-const packages = "nginx-light postgresql-15 python3-minimal nodejs gcc libc6-dev"
+const packages = "nginx-light haproxy postgresql-15 python3-minimal nodejs gcc libc6-dev"
 
 // need finds a program in the first of these places, which may be patterns. A
 // machine that lacks one fails the test: it would prove nothing.

@@ -15,6 +15,8 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,7 +97,31 @@ func load(t *testing.T, addr string) (stop func() int64) {
 // none of which fails.
 func TestNginxCertificate(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, st.Env{"SECRETSYNC_SECRETS": "tls", "SECRETSYNC_PROCESS": "nginx", "SECRETSYNC_PROCESS_MIN_AGE": "1s"})
+	certificates(t, "nginx", "HUP", "start worker process", func(a *app, addr string) *program {
+		conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf(
+			"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\nssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;", addr, a.Dir)))
+		return a.start(need(t, "/usr/sbin/nginx"), "-p", a.dir, "-c", conf, "-e", "stderr")
+	})
+}
+
+// The same with HAProxy and the configuration of examples/recipes/haproxy. Its master
+// starts itself again on USR2.
+func TestHAProxyCertificate(t *testing.T) {
+	t.Parallel()
+	certificates(t, "haproxy", "USR2", "Loading success", func(a *app, addr string) *program {
+		text, err := os.ReadFile("../../../recipes/haproxy/haproxy.cfg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf := a.write("haproxy.cfg", strings.NewReplacer("/secrets/", a.Dir+"/", "bind :8443", "bind "+addr).Replace(string(text)))
+		return a.start(need(t, "/usr/sbin/haproxy"), "-W", "-db", "-f", conf)
+	})
+}
+
+// certificates gives a program a new certificate again and again.
+func certificates(t *testing.T, name, signal, ready string, start func(a *app, addr string) *program) {
+	t.Helper()
+	p := newPod(t, st.Env{"SECRETSYNC_SECRETS": "tls", "SECRETSYNC_PROCESS": name, "SECRETSYNC_SIGNAL": signal, "SECRETSYNC_PROCESS_MIN_AGE": "1s"})
 	a := &app{pod: p, dir: st.Volume(t)}
 	a.pidFile = a.dir + "/pid"
 	if _, err := a.Secrets().Create(t.Context(), tlsSecret(t, 1), metav1.CreateOptions{}); err != nil {
@@ -103,10 +129,8 @@ func TestNginxCertificate(t *testing.T) {
 	}
 	a.Start(nil).WaitReady()
 	addr := st.FreeAddr(t)
-	conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf(
-		"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\nssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;", addr, a.Dir)))
-	g := a.start(need(t, "/usr/sbin/nginx"), "-p", a.dir, "-c", conf, "-e", "stderr")
-	g.waitReady("start worker process")
+	g := start(a, addr)
+	g.waitReady(ready)
 	stop := load(t, addr)
 	var slowest time.Duration
 	for serial := int64(2); serial <= 13; serial++ {

@@ -1,0 +1,43 @@
+//go:build programs
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+)
+
+// TestEachApp: .ci/run has the one in Go.
+func TestEachApp(t *testing.T) {
+	quickstart := filepath.Join(t.TempDir(), "quickstart")
+	build := exec.Command("go", "build", "-o", quickstart, ".")
+	build.Env = append(os.Environ(), "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"python", "node", "java"} {
+		t.Run(name, func(t *testing.T) { rotateTwice(t, quickstart, name) })
+	}
+}
+
+func rotateTwice(t *testing.T, quickstart, name string) {
+	log := &childprocess.Log{}
+	cmd := exec.Command(quickstart, "-once", "-rotations", "2", "-interval", "300ms", "-app", name)
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := childprocess.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill) // when the test was broken off
+	if code := p.ExitCode(); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, log.Tail(40))
+	}
+	if !regexp.MustCompile(`(?m)^2 rotations, [1-9]\d* queries, 0 failed`).MatchString(log.String()) {
+		t.Errorf("no 2 rotations without a failure:\n%s", log.Tail(40))
+	}
+}

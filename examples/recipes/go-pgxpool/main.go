@@ -1,0 +1,76 @@
+// Command go-pgxpool is a web service on PostgreSQL that reloads on SIGHUP. pool.go is
+// made to be copied; this file is what tests it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // first of all: until then HUP kills
+	p, err := Open(context.Background(), os.Getenv("APP_DATABASE"), os.Getenv("APP_CREDENTIALS"))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	go reload(p, hup)
+	http.HandleFunc("GET /query", func(w http.ResponseWriter, r *http.Request) { answer(w, query(r.Context(), p)) })
+	http.HandleFunc("GET /transaction", func(w http.ResponseWriter, r *http.Request) { answer(w, transaction(r.Context(), p)) })
+	fmt.Println(http.ListenAndServe(os.Getenv("APP_ADDR"), nil))
+	os.Exit(1)
+}
+
+// reload tries until it works: a signal has no answer to say that it did not. A further
+// signal meanwhile waits in the channel.
+func reload(p *Pool, hup <-chan os.Signal) {
+	for range hup {
+		for {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			user, err := p.Reload(ctx)
+			cancel()
+			if err == nil {
+				fmt.Println("reloaded as", user)
+				break
+			}
+			fmt.Println("reload:", err)
+			time.Sleep(time.Second)
+		}
+	}
+}
+
+func answer(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+const countItems = "SELECT COUNT(*) FROM secretsync_items"
+
+func query(ctx context.Context, p *Pool) error {
+	var items int
+	return p.QueryRow(ctx, countItems).Scan(&items)
+}
+
+func transaction(ctx context.Context, p *Pool) error {
+	tx, err := p.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(context.Background())
+	if _, err := tx.Exec(ctx, "INSERT INTO secretsync_done VALUES (1)"); err != nil {
+		return err
+	}
+	time.Sleep(100 * time.Millisecond)
+	var items int
+	if err := tx.QueryRow(ctx, countItems).Scan(&items); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
