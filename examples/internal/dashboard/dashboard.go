@@ -1,0 +1,70 @@
+// Package dashboard reads a Grafana dashboard, asks a Prometheus what its panels ask,
+// and draws the answers. It does what Grafana does with the queries, and not what
+// Grafana does with the picture: for that there is no Grafana here.
+package dashboard
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// Dashboard is what is read of the JSON.
+type Dashboard struct {
+	Title  string
+	Panels []Panel
+}
+
+// Panel is a panel at its place in the grid, which has 24 columns.
+type Panel struct {
+	Title       string
+	Description string
+	Type        string // stat or timeseries
+	GridPos     struct{ X, Y, W, H int }
+	FieldConfig struct{ Defaults struct{ Unit string } }
+	Targets     []Target
+}
+
+// Target is a query of a panel.
+type Target struct{ Expr, LegendFormat string }
+
+// Read reads a dashboard. A field that is not known is no error: Grafana has many.
+func Read(path string) (d Dashboard, err error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &d)
+	}
+	if err != nil {
+		return d, fmt.Errorf("read dashboard %q: %w", path, err)
+	}
+	return d, nil
+}
+
+// Ask runs the queries of a panel, as Grafana does with all of each variable chosen.
+func (p Panel) Ask(server Server, r Range) ([]Series, error) {
+	var all []Series
+	for _, t := range p.Targets {
+		expr := strings.NewReplacer("$__rate_interval", seconds(r.Rate), "$namespace", ".*", "$pod", ".*").Replace(t.Expr)
+		answer, err := server.QueryRange(expr, r)
+		if err != nil {
+			return nil, fmt.Errorf("panel %q, query %s: %w", p.Title, expr, err)
+		}
+		for i := range answer {
+			answer[i].Name = legend(t.LegendFormat, answer[i].Labels)
+		}
+		all = append(all, answer...)
+	}
+	return all, nil
+}
+
+// legend puts labels into a legend's format.
+func legend(format string, labels map[string]string) string {
+	for name, value := range labels {
+		format = strings.ReplaceAll(format, "{{"+name+"}}", value)
+	}
+	return format
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
