@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,6 +55,7 @@ func (p Panel) Ask(server Server, r Range) ([]Series, error) {
 		for i := range answer {
 			answer[i].Name = legend(t.LegendFormat, answer[i].Labels)
 		}
+		slices.SortFunc(answer, func(a, b Series) int { return strings.Compare(a.Name, b.Name) })
 		all = append(all, answer...)
 	}
 	return all, nil

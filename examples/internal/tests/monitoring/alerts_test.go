@@ -77,12 +77,13 @@ func during(state string, rules []rule) (d time.Duration) {
 			d = max(d, r.wait())
 		}
 	}
-	return d + 4*time.Minute
+	return d + 6*time.Minute
 }
 
 // TestAlerts: each alert fires in the state that it is about, for the Pod and the thing that
 // it is about, not before its time, and no other does. None fires for a healthy one.
 func TestAlerts(t *testing.T) {
+	t.Parallel()
 	rules, file := readRules(t)
 	path := filepath.Join(t.TempDir(), "rules.yaml")
 	if err := os.WriteFile(path, file, 0o644); err != nil {
