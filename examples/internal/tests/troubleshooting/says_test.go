@@ -56,13 +56,15 @@ func (p *pod) ready() {
 	st.Until(p.t, "the HTTP server", func() error { _, err := p.metrics(); return err })
 }
 
-// rotate puts a new password. What is logged before is not quoted.
+// rotate puts a new password. What was logged before is not quoted.
 func (p *pod) rotate() {
 	if p.run != nil {
-		p.from = len(p.run.Log.String())
+		p.quoteFromHere()
 	}
 	p.Put("db", map[string]string{"username": "app", "password": "2"})
 }
+
+func (p *pod) quoteFromHere() { p.from = len(p.run.Log.String()) }
 
 func (p *pod) metrics() ([]string, error) {
 	r, err := http.Get("http://" + p.addr + "/metrics")

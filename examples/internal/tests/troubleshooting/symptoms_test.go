@@ -58,7 +58,7 @@ var symptoms = []symptom{
 	{title: "The API server answers 403", metrics: []string{"secretsync_watch_up"}, run: forbidden},
 	{title: "A watch is stale", metrics: []string{"secretsync_watch_up", "secretsync_last_contact_timestamp_seconds"}, run: away},
 	{title: "The files do not appear", keys: []string{"waiting"}, metrics: []string{"secretsync_generation", "secretsync_secret_present"}, run: missing},
-	{title: "The files do not change", metrics: []string{"secretsync_secret_present", "secretsync_watch_up"}, run: deleted},
+	{title: "The files do not change", keys: []string{"level"}, metrics: []string{"secretsync_secret_present", "secretsync_watch_up"}, run: deleted},
 	{title: "The files change, but not in a subPath mount", keys: []string{"changed"}, metrics: []string{"secretsync_generation"}, run: subPath},
 	{title: "A Secret lacks a key", metrics: []string{"secretsync_secret_refused"}, events: 1, run: lacksKey},
 	{title: "The volume is mounted read-only", run: readOnly},
@@ -105,9 +105,11 @@ func missing(t *testing.T) *pod {
 	return p
 }
 
+// deleted would quote any line, "level" being in all of them. There is none.
 func deleted(t *testing.T) *pod {
 	p := newPod(t, nil)
 	p.ready()
+	p.quoteFromHere()
 	p.Delete("db")
 	p.waitMetric(`secretsync_secret_present{secret="db"} 0`)
 	return p
