@@ -109,19 +109,24 @@ func (p *pod) waitMetric(line string) {
 }
 
 // log is what the page quotes of the log: all warnings and errors, lines that are no
-// JSON (before the log is set up), and those at info that have one of these keys.
+// JSON (before the log is set up), and the last one at info that has one of these keys:
+// on a slow machine others come before it.
 func (p *pod) log(keys []string) (all []string) {
+	info := ""
 	for line := range strings.Lines(p.run.Log.String()[p.from:]) {
 		line = strings.TrimSpace(line)
 		var fields map[string]any
-		quoted := json.Unmarshal([]byte(line), &fields) != nil || fields["level"] != "INFO"
-		for _, key := range keys {
-			_, has := fields[key]
-			quoted = quoted || has
-		}
-		if quoted {
+		if json.Unmarshal([]byte(line), &fields) != nil || fields["level"] != "INFO" {
 			all = append(all, line)
 		}
+		for _, key := range keys {
+			if _, has := fields[key]; has && fields["level"] == "INFO" {
+				info = line
+			}
+		}
+	}
+	if info != "" {
+		all = append(all, info)
 	}
 	return all
 }
