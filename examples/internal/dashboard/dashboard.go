@@ -6,7 +6,9 @@ package dashboard
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,9 +16,40 @@ import (
 
 // Dashboard is what is read of the JSON.
 type Dashboard struct {
-	Title  string
-	Panels []Panel
+	Title      string
+	Templating struct{ List []Variable }
+	Panels     []Panel
 }
+
+// Variable is one that the user chooses: a data source, or a label's values.
+type Variable struct {
+	Name, Type string
+	Query      any // of a type "query": an object with the query
+}
+
+var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
+
+// Choices are the values that the user can choose from.
+func (v Variable) Choices(server Server, r Range) ([]string, error) {
+	query, _ := v.Query.(map[string]any)
+	text, _ := query["query"].(string)
+	parts := labelValues.FindStringSubmatch(text)
+	if parts == nil {
+		return nil, fmt.Errorf("variable %s: %v is not label_values(SERIES, LABEL)", v.Name, v.Query)
+	}
+	answer, err := server.QueryRange(all.Replace(parts[1]), r)
+	if err != nil {
+		return nil, fmt.Errorf("variable %s: %w", v.Name, err)
+	}
+	values := map[string]bool{}
+	for _, series := range answer {
+		values[series.Labels[parts[2]]] = true
+	}
+	return slices.Sorted(maps.Keys(values)), nil
+}
+
+// all chooses all values of each variable, as allValue in the JSON says.
+var all = strings.NewReplacer("$namespace", ".*", "$pod", ".*")
 
 // Panel is a panel at its place in the grid, which has 24 columns.
 type Panel struct {
@@ -45,9 +78,9 @@ func Read(path string) (d Dashboard, err error) {
 
 // Ask runs the queries of a panel, as Grafana does with all of each variable chosen.
 func (p Panel) Ask(server Server, r Range) ([]Series, error) {
-	var all []Series
+	var series []Series
 	for _, t := range p.Targets {
-		expr := strings.NewReplacer("$__rate_interval", seconds(r.Rate), "$namespace", ".*", "$pod", ".*").Replace(t.Expr)
+		expr := strings.ReplaceAll(all.Replace(t.Expr), "$__rate_interval", seconds(r.Rate))
 		answer, err := server.QueryRange(expr, r)
 		if err != nil {
 			return nil, fmt.Errorf("panel %q, query %s: %w", p.Title, expr, err)
@@ -56,9 +89,9 @@ func (p Panel) Ask(server Server, r Range) ([]Series, error) {
 			answer[i].Name = legend(t.LegendFormat, answer[i].Labels)
 		}
 		slices.SortFunc(answer, func(a, b Series) int { return strings.Compare(a.Name, b.Name) })
-		all = append(all, answer...)
+		series = append(series, answer...)
 	}
-	return all, nil
+	return series, nil
 }
 
 // legend puts labels into a legend's format.

@@ -41,6 +41,14 @@ func TestDashboard(t *testing.T) {
 		return dashboard.Range{From: began.Add(2 * time.Second), To: time.Now(), Step: scrapeInterval, Rate: 4 * scrapeInterval}
 	}
 	live(t, fleet, func() error { return allHaveData(board, server, span()) })
+	for _, v := range board.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		if got, err := v.Choices(server, span()); err != nil || len(got) != map[string]int{"namespace": 1, "pod": len(fleet)}[v.Name] || got[0] == "" {
+			t.Errorf("variable %s: %q, %v, want the namespace and each Pod", v.Name, got, err)
+		}
+	}
 	if *picture != "" {
 		draw(t, board, server, span())
 	}
