@@ -63,6 +63,9 @@ func record(t *testing.T, st state, before, during time.Duration) *recording {
 		<-clock.C
 		r.scrape(t, s)
 	}
+	if _, err := fetch(s.addr, "/livez"); err != nil {
+		t.Errorf("at the end the sidecar does not answer: %v", err)
+	}
 	return r
 }
 
