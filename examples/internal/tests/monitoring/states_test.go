@@ -40,6 +40,10 @@ func newSidecar(t *testing.T) *sidecar {
 	s.SmallVolume("256k")
 	s.rotate()
 	s.start()
+	s.fill() // once, for a moment: its counter stays, and is no reason for an alert
+	s.waitMetric("secretsync_publish_failures_total{")
+	s.rotate()
+	s.waitMetric("secretsync_publishes_total 2")
 	return s
 }
 
@@ -50,6 +54,21 @@ func (s *sidecar) start() {
 	s.run = s.Start(nil)
 	st.Until(s.T, "the files", func() error { _, err := fetch(s.addr, "/readyz"); return err })
 }
+
+// waitMetric waits for a line that begins so.
+func (s *sidecar) waitMetric(begin string) {
+	s.T.Helper()
+	st.Until(s.T, begin, func() error {
+		text, err := fetch(s.addr, "/metrics")
+		if err == nil && !strings.Contains(text, "\n"+begin) {
+			err = fmt.Errorf("not in\n%s", text)
+		}
+		return err
+	})
+}
+
+// fill puts what the volume has no room for.
+func (s *sidecar) fill() { s.Put("db", map[string]string{"password": strings.Repeat("x", 900_000)}) }
 
 // rotate puts a new password.
 func (s *sidecar) rotate() {
@@ -100,9 +119,7 @@ var states = []state{
 		}
 	}},
 	{name: "SecretSyncWatchStale", begin: func(s *sidecar) { s.wire.Cut() }},
-	{name: "SecretSyncPublishFailing", begin: func(s *sidecar) {
-		s.Put("db", map[string]string{"password": strings.Repeat("x", 900_000)})
-	}},
+	{name: "SecretSyncPublishFailing", begin: (*sidecar).fill},
 	{name: "SecretSyncNotificationPending", begin: func(s *sidecar) { s.hook.Status.Store(http.StatusServiceUnavailable); s.rotate() }},
 	{name: "SecretSyncSecretMissing", begin: func(s *sidecar) { s.Delete("db") }},
 	{name: "SecretSyncSecretRefused", begin: func(s *sidecar) { s.Put("db", map[string]string{"username": "app"}) }},
