@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 )
 
@@ -39,13 +40,13 @@ func Sidecar(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "secret-sync")
-	return path, sidecar(ctx, filepath.Dir(source), path)
+	return path, Release(ctx, filepath.Dir(source), path, runtime.GOARCH, "")
 }
 
-// sidecar builds secret-sync from the source in a folder, for this machine or for that
-// of the environment that is added.
-func sidecar(ctx context.Context, source, path string, environment ...string) error {
-	return run(ctx, source, path, ".", sidecarFlags, environment...)
+// Release builds secret-sync from the source in a folder, as the Dockerfile does with
+// these build arguments.
+func Release(ctx context.Context, source, path, arch, version string) error {
+	return run(ctx, source, path, ".", sidecarFlags, linkerFlags+" -X main.version="+version, "GOOS=linux", "GOARCH="+arch)
 }
 
 // App builds the example app, under the name that path ends in.
@@ -54,10 +55,10 @@ func App(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, source, path, "./app", []string{"-trimpath", "-buildvcs=false"})
+	return run(ctx, source, path, "./app", []string{"-trimpath", "-buildvcs=false"}, linkerFlags)
 }
 
-func run(ctx context.Context, source, out, pkg string, flags []string, environment ...string) error {
+func run(ctx context.Context, source, out, pkg string, flags []string, linkerFlags string, environment ...string) error {
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-ldflags", linkerFlags, "-o", out, pkg})...)
 	cmd.Dir = source
 	cmd.Env = slices.Concat(os.Environ(), []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, environment)

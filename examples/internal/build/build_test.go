@@ -21,7 +21,7 @@ func TestAsInTheDockerfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags
+	want := "go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags + ` -X main.version=$VERSION"`
 	if !strings.Contains(string(text), want) {
 		t.Errorf("the Dockerfile does not have %s", want)
 	}
@@ -58,7 +58,7 @@ func TestReproducible(t *testing.T) {
 			var binaries [][]byte
 			for i, folder := range []string{source, other} {
 				path := filepath.Join(t.TempDir(), "secret-sync")
-				if err := sidecar(t.Context(), folder, path, "GOARCH="+arch); err != nil {
+				if err := Release(t.Context(), folder, path, arch, "v1.2.3"); err != nil {
 					t.Fatal(err)
 				}
 				b, err := os.ReadFile(path)

@@ -4,6 +4,7 @@ package kubelet
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,16 @@ func TestInjected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest = []byte(strings.ReplaceAll(string(manifest), "secret-sync:latest", *sidecarImage))
+	// Where this cluster has no Service for its API server, its own policy tells containers
+	// the address, but not those that are added later.
+	server, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = "Object.spec.initContainers.env{name: 'POD_NAMESPACE'"
+	address := fmt.Sprintf("Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_HOST', value: '%s'}, "+
+		"Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_PORT', value: '%s'}, ", server.Hostname(), server.Port())
+	manifest = []byte(strings.NewReplacer("secret-sync:latest", *sidecarImage, first, address+first).Replace(string(manifest)))
 	if err := controlplane.Apply(t.Context(), config, "", manifest, false); err != nil {
 		t.Fatal(err)
 	}

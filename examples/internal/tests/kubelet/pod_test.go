@@ -47,7 +47,12 @@ func newScene(t *testing.T) *scene {
 // put makes or changes a Secret.
 func (s *scene) put(name string, data map[string]string) {
 	s.Helper()
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
+	s.putLabels(name, nil, data)
+}
+
+func (s *scene) putLabels(name string, labels, data map[string]string) {
+	s.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, StringData: data}
 	until(s.T, "the Secret is put", func() error {
 		_, err := client.CoreV1().Secrets(s.namespace).Update(s.Context(), secret, metav1.UpdateOptions{})
 		if errors.IsNotFound(err) {

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+
 	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
@@ -107,4 +111,34 @@ func download(t *testing.T, module string) string {
 		t.Fatal(err)
 	}
 	return answer.Dir
+}
+
+// TestNetworkPolicy: the API server takes it, and it is about the port and the Pods of
+// the Deployments beside it.
+func TestNetworkPolicy(t *testing.T) {
+	s := st.NewWithoutRole(t, nil)
+	manifest, err := os.ReadFile("../../../pod/networkpolicy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.DryRun(manifest)
+	var policy networkingv1.NetworkPolicy
+	if err := yaml.UnmarshalStrict(manifest, &policy); err != nil {
+		t.Fatal(err)
+	}
+	if got := policy.Spec.Ingress[0].Ports[0].Port.IntValue(); got != 29808 {
+		t.Errorf("port: got %d, want 29808", got)
+	}
+	for _, file := range []string{"deployment.yaml", "deployment-webhook.yaml"} {
+		deployment, err := os.ReadFile("../../../pod/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pod := range s.DryRun(deployment) {
+			selector := labels.SelectorFromSet(policy.Spec.PodSelector.MatchLabels)
+			if !selector.Matches(labels.Set(pod.Labels)) {
+				t.Errorf("%s: the policy's %s does not select %v", file, selector, pod.Labels)
+			}
+		}
+	}
 }

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// What the Dockerfile says of the image, too.
+const user, entrypoint = "65532:65532", "/secret-sync"
+
+func (o options) labels() map[string]string {
+	const prefix = "org.opencontainers.image."
+	return map[string]string{
+		prefix + "title":       "secret-sync",
+		prefix + "description": "Keeps a Pod's Secrets as files and notifies its app of changes",
+		prefix + "source":      "https://github.com/secret-sync/secret-sync",
+		prefix + "licenses":    "Apache-2.0",
+		prefix + "version":     o.version,
+		prefix + "revision":    o.revision,
+	}
+}
+
+// writeImage writes one image for each architecture and their index as an OCI layout,
+// which registries' tools take: `crane push dist/image NAME`, `skopeo copy --all
+// oci:dist/image docker://NAME`.
+func writeImage(o options) error {
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, arch := range architectures {
+		image, err := o.imageFor(arch)
+		if err != nil {
+			return err
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
+		})
+	}
+	// The layout's own index names one image, which is the index of the architectures.
+	all := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
+		Add: index, Descriptor: v1.Descriptor{Annotations: map[string]string{"org.opencontainers.image.ref.name": o.version}},
+	})
+	_, err := layout.Write(filepath.Join(o.out, "image"), all)
+	return err
+}
+
+// imageFor is the Dockerfile's last stage: the binary and nothing else.
+func (o options) imageFor(arch string) (v1.Image, error) {
+	files, err := o.layer(arch)
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(files)), nil
+	}, tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		return nil, err
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{
+		Created: v1.Time{Time: o.created}, CreatedBy: "COPY /secret-sync /secret-sync",
+	}})
+	if err != nil {
+		return nil, err
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture, config.Created = "linux", arch, v1.Time{Time: o.created}
+	config.Config = v1.Config{User: user, Entrypoint: []string{entrypoint}, Labels: o.labels(), WorkingDir: "/"}
+	return mutate.ConfigFile(image, config)
+}
+
+// layer is the binary as a tar, with the commit's date.
+func (o options) layer(arch string) ([]byte, error) {
+	binary, err := os.ReadFile(o.binary(arch))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	header := &tar.Header{Name: entrypoint[1:], Mode: 0o755, Size: int64(len(binary)), ModTime: o.created, Format: tar.FormatPAX}
+	if err := w.WriteHeader(header); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(binary); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return out.Bytes(), err
+}

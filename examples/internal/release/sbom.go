@@ -1,0 +1,76 @@
+package main
+
+import (
+	"debug/buildinfo"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	cyclonedx "github.com/CycloneDX/cyclonedx-go"
+)
+
+// writeSBOM lists what the linker put into a binary, as it says itself (`go version -m`):
+// the modules with the sums of go.sum, and the standard library.
+func writeSBOM(o options, arch string) error {
+	info, err := buildinfo.ReadFile(o.binary(arch))
+	if err != nil {
+		return err
+	}
+	main := component(cyclonedx.ComponentTypeApplication, info.Main.Path, o.version)
+	bom := cyclonedx.NewBOM()
+	bom.Metadata = &cyclonedx.Metadata{
+		Timestamp: o.created.Format(time.RFC3339),
+		Component: &main,
+		Properties: &[]cyclonedx.Property{
+			{Name: "revision", Value: o.revision}, {Name: "os", Value: "linux"}, {Name: "architecture", Value: arch},
+		},
+	}
+	library := []cyclonedx.Component{component(cyclonedx.ComponentTypeLibrary, "std", strings.TrimPrefix(info.GoVersion, "go"))}
+	uses := []string{library[0].BOMRef}
+	for _, module := range info.Deps {
+		part, err := fromModule(module)
+		if err != nil {
+			return err
+		}
+		library, uses = append(library, part), append(uses, part.BOMRef)
+	}
+	bom.Components = &library
+	bom.Dependencies = &[]cyclonedx.Dependency{{Ref: main.BOMRef, Dependencies: &uses}}
+	return encode(bom, o.binary(arch)+".cdx.json")
+}
+
+func component(kind cyclonedx.ComponentType, path, version string) cyclonedx.Component {
+	purl := fmt.Sprintf("pkg:golang/%s@%s", path, version)
+	return cyclonedx.Component{Type: kind, BOMRef: purl, Name: path, Version: version, PackageURL: purl}
+}
+
+// fromModule is a module of the binary. The sum is that of go.sum: the SHA-256 of the
+// list of the module's files and their SHA-256.
+func fromModule(module *debug.Module) (cyclonedx.Component, error) {
+	if module.Replace != nil {
+		module = module.Replace
+	}
+	part := component(cyclonedx.ComponentTypeLibrary, module.Path, module.Version)
+	sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(module.Sum, "h1:"))
+	if err != nil || len(sum) != 32 {
+		return part, fmt.Errorf("module %s has no sum in the binary", module.Path)
+	}
+	part.Hashes = &[]cyclonedx.Hash{{Algorithm: cyclonedx.HashAlgoSHA256, Value: hex.EncodeToString(sum)}}
+	return part, nil
+}
+
+func encode(bom *cyclonedx.BOM, path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := cyclonedx.NewBOMEncoder(f, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bom); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
