@@ -164,6 +164,7 @@ var masks = []struct {
 	with string
 }{
 	{regexp.MustCompile(`"(time|version|dur|retry_in)":"[^"]*"`), `"$1":"…"`},
+	{regexp.MustCompile(`"memory_limit":\d+`), `"memory_limit":…`}, // of the machine, where the container has none
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:…"},
 	{regexp.MustCompile(`\.\.20\d\d_[0-9_.]+`), "..20…"},
 	{regexp.MustCompile(`\b\d+ \(([a-z-]+)\)`), "… ($1)"}, // a process
