@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,9 +31,8 @@ func Open(ctx context.Context, database, dir string) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{dir: dir, open: map[credentials]int{}}
-	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-		now, err := read(dir)
-		c.User, c.Password = now.user, now.password
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) (err error) {
+		c.User, c.Password, err = read(dir)
 		return err
 	}
 	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error { p.count(c, 1); return nil }
@@ -48,41 +46,41 @@ func Open(ctx context.Context, database, dir string) (*Pool, error) {
 // Reload changes to connections with the present credentials, and returns the user once
 // no older ones are open. On an error the old ones stay, and the caller tries again.
 func (p *Pool) Reload(ctx context.Context) (user string, err error) {
-	now, err := read(p.dir)
-	if err != nil {
+	config := p.Config().ConnConfig
+	if config.User, config.Password, err = read(p.dir); err != nil {
 		return "", err
 	}
-	config := p.Config().ConnConfig
-	config.User, config.Password = now.user, now.password
 	check, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return "", err
 	}
 	_ = check.Close(ctx)
-	// Idle connections close now, the others when they are released.
-	p.Reset()
-	// What was being opened before may still get the old credentials: that ends first.
-	if err := wait(ctx, func() bool { return p.Stat().ConstructingConns() == 0 }); err != nil {
-		return "", err
+	p.Reset() // idle connections close now, the others when they are released
+	// A connection that was being opened may still get the old credentials: that ends first.
+	for opening := true; opening || p.older(config) > 0; opening = opening && p.Stat().ConstructingConns() > 0 {
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
-	return now.user, wait(ctx, func() bool { return p.older(now) == 0 })
+	return config.User, nil
 }
 
 func (p *Pool) count(c *pgx.Conn, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	config := c.Config()
-	key := credentials{config.User, config.Password}
+	key := credentials{c.Config().User, c.Config().Password}
 	if p.open[key] += n; p.open[key] == 0 {
 		delete(p.open, key)
 	}
 }
 
-func (p *Pool) older(now credentials) (n int) {
+func (p *Pool) older(now *pgx.ConnConfig) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c, open := range p.open {
-		if c != now {
+		if c.user != now.User || c.password != now.Password {
 			n += open
 		}
 	}
@@ -90,24 +88,13 @@ func (p *Pool) older(now credentials) (n int) {
 }
 
 // read follows ..data once, so that both files are of one generation.
-func read(dir string) (credentials, error) {
+func read(dir string) (user, password string, err error) {
 	generation, err := os.OpenRoot(filepath.Join(dir, "..data"))
 	if err != nil {
-		return credentials{}, err
+		return "", "", err
 	}
 	defer generation.Close()
-	user, err1 := generation.ReadFile("username")
-	password, err2 := generation.ReadFile("password")
-	return credentials{strings.TrimSpace(string(user)), strings.TrimRight(string(password), "\r\n")}, errors.Join(err1, err2)
-}
-
-func wait(ctx context.Context, f func() bool) error {
-	for !f() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("old connections are still in use: %w", ctx.Err())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return nil
+	u, err1 := generation.ReadFile("username")
+	p, err2 := generation.ReadFile("password")
+	return strings.TrimSpace(string(u)), strings.TrimRight(string(p), "\r\n"), errors.Join(err1, err2)
 }

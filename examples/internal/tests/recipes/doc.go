@@ -33,8 +33,7 @@
 // It says that it has reloaded when it uses the new credentials alone and has closed
 // all older connections, in one of these ways:
 //
-//   - notified by the webhook, it answers POST /-/reload with 2xx then and no earlier; a
-//     command (recipe.exec) ends then;
+//   - notified by the webhook, it answers POST /-/reload with 2xx then and no earlier;
 //   - notified by a signal, it writes the line "reloaded as USER" to its standard
 //     output or error. Each of several workers (recipe.workers) writes one, and before that
 //     the line "ready" when it can be reloaded;

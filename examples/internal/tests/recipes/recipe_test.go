@@ -24,8 +24,7 @@ const (
 // recipe is an app, and how it is notified. See the package's comment.
 type recipe struct {
 	database func(testing.TB) *dbserver.Server // dbserver.MariaDB or dbserver.PostgreSQL
-	notify   string                            // "webhook", "exec", or the name of a signal
-	exec     func(w *world) string             // with "exec": the command, as SECRETSYNC_EXEC
+	notify   string                            // "webhook", or the name of a signal
 	// command is how the app is started. What it has in Env is added to the contract's.
 	command func(w *world) *exec.Cmd
 	// beside, when set, starts what else there has to be, as what answers the load when
@@ -144,7 +143,7 @@ func (w *world) reloaded(user, since string) error {
 	switch {
 	case w.recipe.reloaded != nil:
 		return w.recipe.reloaded(w, user, since)
-	case w.recipe.notify == "webhook", w.recipe.notify == "exec":
+	case w.recipe.notify == "webhook":
 		return w.notified()
 	}
 	if got, want := lines(since, "reloaded as "+user), max(1, w.recipe.workers); got < want {

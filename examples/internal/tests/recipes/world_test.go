@@ -53,12 +53,9 @@ func newWorld(t *testing.T, r recipe) *world {
 	status := st.FreeAddr(t)
 	w.status = "http://" + status + "/status"
 	env := st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": status}
-	switch r.notify {
-	case "webhook":
+	if r.notify == "webhook" {
 		env["SECRETSYNC_WEBHOOK_URL"], env["SECRETSYNC_WEBHOOK_TIMEOUT"] = w.url+"/-/reload", "20s"
-	case "exec":
-		env["SECRETSYNC_EXEC"] = r.exec(w)
-	default:
+	} else {
 		env["SECRETSYNC_PID_FILE"], env["SECRETSYNC_SIGNAL"] = w.pidFile(), r.notify
 		// The test waits until the app has its handler, so there is no age to wait for.
 		env["SECRETSYNC_PROCESS_MIN_AGE"] = "100ms"
@@ -133,8 +130,8 @@ func (w *world) start(cmd *exec.Cmd, log *childprocess.Log) *childprocess.Proces
 	return p
 }
 
-// notified says whether the app has answered the sidecar's webhook, or the command has
-// ended, for what is in the Secret now.
+// notified says whether the app has answered the sidecar's webhook for what is in the
+// Secret now.
 func (w *world) notified() error {
 	resp, err := http.Get(w.status)
 	if err != nil {
