@@ -8,6 +8,9 @@
 // credentials: it makes a new user, changes the Secret, waits with `secret-sync
 // wait` until every app has reloaded, and drops the old user at once. It shows
 // what happens when, and no query may fail.
+//
+// The app is the one in Go, or, with -app python, node or java, a recipe of
+// examples/recipes, where that language is installed.
 package main
 
 import (

@@ -3,8 +3,8 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,7 +24,7 @@ type Program func(addr string) *exec.Cmd
 func Node(ctx context.Context, dir string) (Program, error) {
 	node, errNode := exec.LookPath("node")
 	npm, errNPM := exec.LookPath("npm")
-	if err := errors.Join(errNode, errNPM); err != nil {
+	if err := cmp.Or(errNode, errNPM); err != nil {
 		return nil, missing("Node and npm", err, "nodejs npm")
 	}
 	source, err := folder(ctx, "node")
@@ -52,7 +52,7 @@ func Java(ctx context.Context, dir string) (Program, error) {
 	const debian = "default-jdk-headless libhikaricp-java libslf4j-java libpostgresql-jdbc-java libmariadb-java"
 	java, errJava := exec.LookPath("java")
 	javac, errJavac := exec.LookPath("javac")
-	if err := errors.Join(errJava, errJavac); err != nil {
+	if err := cmp.Or(errJava, errJavac); err != nil {
 		return nil, missing("a JDK", err, debian)
 	}
 	classes := filepath.Join(dir, "classes")
