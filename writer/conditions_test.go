@@ -230,3 +230,28 @@ func TestNoValueIsLogged(t *testing.T) {
 		}
 	}
 }
+
+// A full volume takes no old generation away while the swap is not on disk.
+func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
+	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	w := open(t, opts)
+	publish(t, w, mixed)
+	swapped := false
+	seam.reset(func(_ int, call call, do func() error) error {
+		switch {
+		case swapped && call.op == "SyncDir":
+			return syscall.EIO
+		case swapped && call.op == "Create":
+			return syscall.ENOSPC
+		}
+		swapped = swapped || call.op == "Rename" && call.to == plan.DataLink
+		return do()
+	})
+	publish(t, w, changes)
+	if _, err := w.Publish(mixed); Reason(err) != "no_space" {
+		t.Errorf("got %v, want no space", err)
+	}
+	if got := len(w.old); got != 1 {
+		t.Errorf("got %d old generations, want 1", got)
+	}
+}

@@ -118,9 +118,13 @@ func TestRecovery(t *testing.T) {
 			must(os.Remove(gen + "/db/password"))
 			must(os.Symlink("/etc/passwd", gen+"/db/password"))
 		}, 2, false, ""},
-		"a file is a hard link":    {func(dir, gen string) { must(os.Link(gen+"/db/password", dir+"/foreign")); put(dir, "foreign", "evil") }, 2, false, ""},
-		"all files missing":        {func(_, gen string) { must(os.RemoveAll(gen)); must(os.Mkdir(gen, 0o755)) }, 2, false, ""},
-		"the generation missing":   {func(_, gen string) { must(os.RemoveAll(gen)) }, 3, true, ""}, // back to 1, then 3
+		"a file is a hard link":  {func(dir, gen string) { must(os.Link(gen+"/db/password", dir+"/foreign")); put(dir, "foreign", "evil") }, 2, false, ""},
+		"all files missing":      {func(_, gen string) { must(os.RemoveAll(gen)); must(os.Mkdir(gen, 0o755)) }, 2, false, ""},
+		"the generation missing": {func(_, gen string) { must(os.RemoveAll(gen)) }, 3, true, ""}, // back to 1, then 3
+		"..data and a file missing": {func(dir, gen string) {
+			must(os.Remove(gen + "/db/password"))
+			must(os.Remove(filepath.Join(dir, plan.DataLink)))
+		}, 3, true, ""}, // back to 1, which is whole
 		"record missing":           {func(_, gen string) { must(os.Remove(gen + ".json")) }, 3, true, ""},
 		"record truncated":         {func(_, gen string) { must(os.Truncate(gen+".json", 20)) }, 3, true, ""},
 		"record of another format": {func(_, gen string) { must(os.WriteFile(gen+".json", []byte(`{"format":2,"generation":2}`), 0o644)) }, 3, true, ""},

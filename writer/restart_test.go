@@ -216,3 +216,47 @@ func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 		t.Error("the current set is not complete")
 	}
 }
+
+// Run wakes for the end of the oldest grace, or earlier for what is tried again.
+func TestWhatIsDueFirst(t *testing.T) {
+	dir, c := memoryDir(t), newClock()
+	opts := testOptions(t, dir)
+	opts.now = c.Now
+	w := open(t, opts)
+	publish(t, w, fewer)
+	if due := w.due(); !due.IsZero() {
+		t.Errorf("with nothing to do: got %v", due)
+	}
+	publish(t, w, mixed)
+	end := w.old[0].at.Add(grace)
+	for again, want := range map[time.Time]time.Time{{}: end, end.Add(1): end, end.Add(-1): end.Add(-1)} {
+		if w.again = again; !w.due().Equal(want) {
+			t.Errorf("to be tried again at %v: got %v, want %v", again, w.due(), want)
+		}
+	}
+}
+
+// The record of a generation goes last, so that what a crash leaves of it is known as
+// older; and a notification's record is on disk when SetNotified returns.
+func TestOrderAroundRecords(t *testing.T) {
+	dir, c := memoryDir(t), newClock()
+	opts, seam := withSeam(testOptions(t, dir))
+	opts.now = c.Now
+	w := open(t, opts)
+	publish(t, w, fewer)
+	old := filepath.Base(current(dir))
+	publish(t, w, mixed)
+	c.Add(grace + time.Second)
+	seam.reset(nil)
+	w.attend(false)
+	calls := seam.recorded()
+	if last := calls[len(calls)-1]; last.op != "Remove" || last.name != old+".json" {
+		t.Errorf("removed last: got %v, want the record of %s", last, old)
+	}
+	seam.reset(nil)
+	must(w.SetNotified("webhook", 2))
+	calls = seam.recorded()
+	if last := calls[len(calls)-1]; last.op != "SyncDir" || last.name != "." {
+		t.Errorf("after the record's rename: got %v, want a sync of the volume", last)
+	}
+}

@@ -101,3 +101,28 @@ func TestFailedRepairIsTriedAgain(t *testing.T) {
 	settle(w, c)
 	equal(t, "in the end", tree(t, dir), before)
 }
+
+// Nothing is removed as long as ..data does not point to this generation: what it
+// points to may be what apps read.
+func TestWhatDataPointsToStaysUntilItPointsElsewhere(t *testing.T) {
+	dir, c := memoryDir(t), newClock()
+	opts, seam := withSeam(testOptions(t, dir))
+	opts.now = c.Now
+	w := open(t, opts)
+	publish(t, w, mixed)
+	before := tree(t, dir)
+	const other = "..2031_01_01_00_00_00.1"
+	must(os.CopyFS(filepath.Join(dir, other), os.DirFS(current(dir))))
+	relink(dir, other)
+	seam.reset(func(_ int, call call, do func() error) error {
+		if call.op == "Symlink" {
+			return syscall.EIO
+		}
+		return do()
+	})
+	heal(w)
+	equal(t, "visible while the link cannot be made", visible(t, dir), shown(false, mixed))
+	seam.reset(nil)
+	heal(w)
+	equal(t, "in the end", tree(t, dir), before)
+}

@@ -88,3 +88,18 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 		}
 	}
 }
+
+// A repair puts new files in the place of all: a watch on the directory of a Secret
+// wakes, though that Secret is as it was.
+func TestWatchersWakeOnARepair(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	publish(t, w, changes) // tls is as in the generation before
+	watch := newWatch(t, filepath.Join(dir, "tls"))
+	put(current(dir), "tls/tls.crt", "evil")
+	heal(w)
+	if !watch.woken(time.Second) {
+		t.Error("a watch on the directory of a Secret saw nothing")
+	}
+}

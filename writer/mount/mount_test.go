@@ -127,3 +127,16 @@ func TestNoLinkInsideANameIsFollowed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is not a regular file is an error, not an empty file.
+func TestOnlyRegularFilesAreRead(t *testing.T) {
+	dir := t.TempDir()
+	m := open(t, dir)
+	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
+	for _, name := range []string{"fifo", "dir"} {
+		if _, err := m.ReadFile(name); !errors.Is(err, errType) {
+			t.Errorf("%s: got %v, want %v", name, err, errType)
+		}
+	}
+}
