@@ -1,12 +1,14 @@
 package sidecartest
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -25,7 +27,7 @@ type Wire struct {
 // read their kubeconfig.
 func (s *Scene) Wire() *Wire {
 	s.T.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", OwnAddr())
 	if err != nil {
 		s.T.Fatal(err)
 	}
@@ -34,6 +36,15 @@ func (s *Scene) Wire() *Wire {
 	go w.serve()
 	s.Env["KUBECONFIG"] = copyKubeconfig(s.T, s.Kubeconfig, "https://"+listener.Addr().String())
 	return w
+}
+
+var addrs atomic.Uint32
+
+// OwnAddr is a loopback address that nobody else uses: not the port alone, which another
+// process may take while nobody listens, but the IP address is its own.
+func OwnAddr() string {
+	pid, n := os.Getpid(), addrs.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d:29808", 64+pid>>8&63, pid&255, 1+n%254)
 }
 
 // copyKubeconfig writes a kubeconfig with its token beside the binary, where other
@@ -52,7 +63,7 @@ func copyKubeconfig(t testing.TB, from, server string) string {
 		user.Token, user.TokenFile = string(token), ""
 	}
 	for _, cluster := range config.Clusters {
-		cluster.Server = server
+		cluster.Server, cluster.TLSServerName = server, "127.0.0.1"
 	}
 	path := filepath.Join(filepath.Dir(binary), filepath.Base(from)+".wire")
 	if err := clientcmd.WriteToFile(*config, path); err != nil {

@@ -140,7 +140,7 @@ func startPrometheus(t *testing.T, fleet []*sidecar) dashboard.Server {
 	if err := os.WriteFile(path, config, 0o644); err != nil { // JSON is YAML
 		t.Fatal(err)
 	}
-	addr, log := st.FreeAddr(t), &childprocess.Log{}
+	addr, log := st.OwnAddr(), &childprocess.Log{}
 	cmd := exec.Command(program(t, "prometheus"), "--config.file="+path, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+addr)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := childprocess.Start(cmd)

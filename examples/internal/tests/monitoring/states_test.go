@@ -31,7 +31,7 @@ type sidecar struct {
 // newSidecar starts one and waits until its files are there.
 func newSidecar(t *testing.T) *sidecar {
 	t.Helper()
-	s := &sidecar{addr: st.FreeAddr(t), hook: st.NewWebhook(t)}
+	s := &sidecar{addr: st.OwnAddr(), hook: st.NewWebhook(t)}
 	s.Scene = st.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_REQUIRED_KEYS": "db/password",
 		"SECRETSYNC_WEBHOOK_URL": s.hook.URL, "SECRETSYNC_HTTP_ADDR": s.addr,

@@ -3,6 +3,8 @@
 package troubleshooting
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +19,7 @@ import (
 func outOfMemory(t *testing.T) *pod {
 	p := newPod(t, nil)
 	p.ready()
-	group := memoryGroup(t, "12M")
+	group := memoryGroup(t, "2M") // on top of what it has: less than four generations need
 	if group != "" {
 		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, p.run.PID()), 0o644); err != nil {
 			t.Fatal(err)
@@ -48,7 +50,19 @@ func outOfMemory(t *testing.T) *pod {
 	p.from = 0
 	p.ready()
 	p.WaitFiles(map[string]string{"db/username": "app", "db/password": "2"})
+	// A generation that the kill cut short is worth a warning before this line.
+	p.from = strings.LastIndex(p.run.Log.String(), `{"time":"`+p.started()+`"`)
 	return p
+}
+
+// started is the time of the line that only a start has, by its key.
+func (p *pod) started() string {
+	line := p.log([]string{"version"})
+	var fields struct{ Time string }
+	if err := json.Unmarshal([]byte(line[len(line)-1]), &fields); err != nil {
+		p.t.Fatal(err)
+	}
+	return fields.Time
 }
 
 func ended(r *st.Run) bool {
@@ -64,13 +78,25 @@ func ended(r *st.Run) bool {
 // not allowed.
 func memoryGroup(t *testing.T, limit string) string {
 	t.Helper()
-	for parent, file := range map[string]string{"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"} {
-		group, err := os.MkdirTemp(parent, "secret-sync-test-")
+	for _, version := range []struct{ parent, limit string }{
+		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"},
+	} {
+		group, err := os.MkdirTemp(version.parent, "secret-sync-test-")
 		if err != nil {
 			continue
 		}
-		t.Cleanup(func() { os.Remove(group) })
-		if os.WriteFile(filepath.Join(group, file), []byte(limit), 0o644) == nil {
+		t.Cleanup(func() {
+			if err := os.Remove(group); err != nil {
+				t.Error(err)
+			}
+		})
+		// The kernel made the file, or this is no cgroup.
+		file, err := os.OpenFile(filepath.Join(group, version.limit), os.O_WRONLY, 0)
+		if err != nil {
+			continue
+		}
+		_, err = file.WriteString(limit)
+		if errors.Join(err, file.Close()) == nil {
 			return group
 		}
 	}

@@ -34,7 +34,7 @@ const podName = "app-1"
 // newPod makes one, with the Secret db. Any user can run its sidecar.
 func newPod(t *testing.T, env st.Env) *pod {
 	t.Helper()
-	p := &pod{t: t, addr: st.FreeAddr(t)}
+	p := &pod{t: t, addr: st.OwnAddr()}
 	all := st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": p.addr, "SECRETSYNC_LOG_LEVEL": "info",
 		"SECRETSYNC_EVENTS": "true", "POD_NAME": podName, "POD_UID": "0",
@@ -165,7 +165,7 @@ var masks = []struct {
 }{
 	{regexp.MustCompile(`"(time|version|dur|retry_in)":"[^"]*"`), `"$1":"…"`},
 	{regexp.MustCompile(`"memory_limit":\d+`), `"memory_limit":…`}, // of the machine, where the container has none
-	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:…"},
+	{regexp.MustCompile(`127\.\d+\.\d+\.\d+:\d+`), "127.0.0.1:…"},
 	{regexp.MustCompile(`\.\.20\d\d_[0-9_.]+`), "..20…"},
 	{regexp.MustCompile(`\b\d+ \(([a-z-]+)\)`), "… ($1)"}, // a process
 	{regexp.MustCompile(`\b\d+ KiB and \d+ inodes`), "… KiB and … inodes"},

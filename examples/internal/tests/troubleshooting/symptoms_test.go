@@ -247,7 +247,7 @@ func killed(t *testing.T) *pod {
 }
 
 func hookDown(t *testing.T) *pod {
-	p := newPod(t, st.Env{"SECRETSYNC_WEBHOOK_URL": "http://" + st.FreeAddr(t) + "/reload"})
+	p := newPod(t, st.Env{"SECRETSYNC_WEBHOOK_URL": "http://" + st.OwnAddr() + "/reload"})
 	p.ready()
 	p.rotate()
 	p.waitLog()
