@@ -146,7 +146,10 @@ func (f *seamFile) Close() error {
 // withSeam puts a seam before the volume of opts.
 func withSeam(opts Options) (Options, *seam) {
 	s := &seam{}
-	opts.volume = func(v mount.Volume) mount.Volume { s.under = v; return s }
+	opts.Volume = func(dir string) (_ mount.Volume, err error) {
+		s.under, err = openMount(dir)
+		return s, err
+	}
 	return opts, s
 }
 

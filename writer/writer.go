@@ -101,9 +101,12 @@ type Options struct {
 	FileMode fs.FileMode // 0400 at least
 	Logger   *slog.Logger
 	Repaired func() // called after each repair; may be nil
+	// Volume opens the volume at Dir; nil: the mount, with inotify on it. Tests put
+	// their own in its place, which fails, cuts off and records calls, or is in
+	// memory.
+	Volume func(dir string) (mount.Volume, error)
 
 	now    func() time.Time                                     // tests
-	volume func(mount.Volume) mount.Volume                      // tests: what stands before the real one
 	limit  func() *rate.Limiter                                 // tests: how often to repair
 	notify func(string, *slog.Logger) (*inotify.Watcher, error) // tests: no inotify
 	sweep  func() (<-chan time.Time, func())                    // tests: when to compare all
@@ -161,12 +164,12 @@ type Writer struct {
 // process left (see recover.go). Its errors wrap ErrUnusable.
 func Open(opts Options) (*Writer, error) {
 	opts = opts.withDefaults()
-	vol, err := mount.Open(opts.Dir)
+	vol, err := opts.Volume(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
 	w := &Writer{
-		opts: opts, log: opts.Logger, limit: opts.limit(), vol: opts.volume(vol),
+		opts: opts, log: opts.Logger, limit: opts.limit(), vol: vol,
 		poke: make(chan struct{}, 1), recheck: make(chan struct{}, 1), warned: map[string]bool{}, foreign: map[string]bool{},
 	}
 	if err := w.recover(); err != nil {
@@ -184,14 +187,17 @@ func (o Options) withDefaults() Options {
 	if o.now == nil {
 		o.now = time.Now
 	}
-	if o.volume == nil {
-		o.volume = func(v mount.Volume) mount.Volume { return v }
+	if o.notify == nil && o.Volume == nil {
+		o.notify = inotify.New
+	}
+	if o.notify == nil {
+		o.notify = func(string, *slog.Logger) (*inotify.Watcher, error) { return nil, nil }
+	}
+	if o.Volume == nil {
+		o.Volume = openMount
 	}
 	if o.limit == nil {
 		o.limit = func() *rate.Limiter { return rate.NewLimiter(rate.Every(repairEvery), repairBurst) }
-	}
-	if o.notify == nil {
-		o.notify = inotify.New
 	}
 	if o.sweep == nil {
 		o.sweep = func() (<-chan time.Time, func()) { t := time.NewTicker(sweepEvery); return t.C, t.Stop }
@@ -200,6 +206,14 @@ func (o Options) withDefaults() Options {
 		o.Repaired = func() {}
 	}
 	return o
+}
+
+func openMount(dir string) (mount.Volume, error) {
+	vol, err := mount.Open(dir)
+	if err != nil {
+		return nil, err // not a Volume that holds a nil pointer
+	}
+	return vol, nil
 }
 
 // Close gives up the volume and its lock. The files stay.
