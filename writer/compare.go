@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/secret-sync/secret-sync/writer/inotify"
 	"github.com/secret-sync/secret-sync/writer/plan"
@@ -56,13 +57,14 @@ func (w *Writer) mismatches(cur *generation) []plan.Entry {
 	return append(bad, w.mismatched(w.around(cur))...)
 }
 
-// around lists what there is for a generation besides its directory.
+// around lists what there is for a generation besides its directory, in the order in
+// which it is put back: ..data last, as apps get there only with all the rest.
 func (w *Writer) around(cur *generation) []plan.Entry {
-	entries := append([]plan.Entry{cur.Link(), cur.Record}, cur.Outside...)
+	entries := append(slices.Clone(cur.Outside), cur.Record)
 	if w.notified.exists() {
 		entries = append(entries, w.notified.entry())
 	}
-	return entries
+	return append(entries, cur.Link())
 }
 
 // concerns reports whether an event is about a mismatch: one look at the entry that

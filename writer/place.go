@@ -104,6 +104,9 @@ func (w *Writer) point(e plan.Entry) error {
 	if err := w.takePlace(tmp, e.Path); err != nil && !(w.matches(e) && w.isGone(tmp)) {
 		return err
 	}
+	if e.Path == plan.DataLink {
+		w.astray.Store(false)
+	}
 	return nil
 }
 
@@ -150,9 +153,12 @@ func (w *Writer) takePlace(from, to string) error {
 	return w.vol.Rename(from, to)
 }
 
-// inTheWay reports whether one of two entries is a directory and the other not.
+// inTheWay reports whether one of two entries is a directory and the other not. What
+// cannot be looked at is not removed.
 func (w *Writer) inTheWay(from, to string) bool {
-	return w.isDir(from) != w.isDir(to) && !w.isGone(from) && !w.isGone(to)
+	a, errFrom := w.vol.Lstat(from)
+	b, errTo := w.vol.Lstat(to)
+	return errors.Join(errFrom, errTo) == nil && a.Mode.IsDir() != b.Mode.IsDir()
 }
 
 // mkdir makes a directory with the planned mode, past any umask.

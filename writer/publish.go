@@ -144,7 +144,7 @@ func (w *Writer) build(inside []plan.Entry) error {
 // undo removes what a publish that failed has made.
 func (w *Writer) undo(cur, gen *generation) {
 	w.unwatch(gen)
-	w.tidy()
+	w.tidyUp()
 	if cur != nil && cur.record.Flat != gen.record.Flat { // a name may be in both layouts
 		w.putBack(cur.Plan)
 	}
@@ -158,13 +158,10 @@ func (w *Writer) afterSwap(cur, gen *generation) {
 	w.wakeDirectories(cur, gen) // 9
 	if cur != nil {
 		w.wakeFiles(cur) // 10
-		if !gen.Covers(cur.Plan) {
-			w.pending = true
-		}
 		w.retire(cur.Dir, size(cur.set), cur.Inside)
 	}
-	if w.pending {
-		w.tidy() // 11
+	if w.pending || cur != nil && !gen.Covers(cur.Plan) {
+		w.tidyUp() // 11
 	}
 	w.collect() // 12
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/plan"
@@ -18,8 +20,9 @@ import (
 //
 //  1. Which targets were notified (notified.go).
 //  2. The generation that ..data points to. Without one (no link, one that points
-//     nowhere or elsewhere) the newest whole generation there is; a volume
-//     without any is empty.
+//     nowhere or elsewhere) the newest whole generation there is, or else the
+//     newest one: it has some files, and the API may be away. A volume without
+//     any is empty.
 //  3. Other generations: those of lower numbers were published and get a new
 //     grace; the rest never were, and go.
 //  4. Links and directories of Secrets are put right; temporaries, records
@@ -35,7 +38,10 @@ func (w *Writer) recover() error {
 		return fmt.Errorf("%w: read %q: %w", ErrUnusable, w.opts.Dir, err)
 	}
 	found := w.findGenerations(entries)
-	cur := w.findCurrent(found) // 2
+	cur, err := w.findCurrent(found) // 2
+	if err != nil {
+		return fmt.Errorf("%w: see which generation is in %q: %w", ErrUnusable, w.opts.Dir, err)
+	}
 	w.current.Store(cur)
 	if cur != nil {
 		for _, f := range found { // 3
@@ -45,7 +51,7 @@ func (w *Writer) recover() error {
 		}
 		w.putBack(cur.Plan) // 4
 	}
-	w.tidy()
+	w.tidyUp()
 	w.collect()
 	return nil
 }
@@ -92,29 +98,47 @@ func (w *Writer) sizeOf(f found) (bytes int64) {
 }
 
 // findCurrent gives the generation that apps see, with its files, nil for none,
-// and keeps the highest number that was used.
-func (w *Writer) findCurrent(all []found) *generation {
+// and keeps the highest number that was used. What ..data is has to be known: else all
+// that apps read could be taken for leftovers.
+func (w *Writer) findCurrent(all []found) (*generation, error) {
 	target, err := w.vol.Readlink(plan.DataLink)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EINVAL) {
+		return nil, err
+	}
 	if i := slices.IndexFunc(all, func(f found) bool { return err == nil && f.dir == target }); i >= 0 {
 		if all[i].record.Generation == 0 {
-			return w.rebuildRecord(target, all)
+			return w.rebuildRecord(target, all), nil
 		}
 		w.last = max(w.last, all[i].record.Generation)
 		cur, _ := w.load(all[i])
-		return cur
+		return cur, nil
 	}
 	w.countAll(all)
+	g := w.newestWhole(all)
+	if g != nil {
+		w.log.Warn("..data pointed to no generation: it points to the newest whole one now", "generation", g.record.Generation, "path", target)
+		// Links first, as in a publish: it may be a first one that did not come to
+		// its end, and with ..data the volume is ready.
+		w.putBack(g.Plan)
+		w.pointBack(g)
+	}
+	return g, nil
+}
+
+// newestWhole gives the newest generation that has all its files, or else the newest
+// one, nil for none.
+func (w *Writer) newestWhole(all []found) (newest *generation) {
 	for _, f := range slices.Backward(all) {
 		if f.record.Generation == 0 {
 			break
 		}
-		if g, whole := w.load(f); whole {
-			w.log.Warn("..data pointed to no generation: it points to the newest whole one now", "generation", f.record.Generation, "path", target)
-			w.pointBack(g)
+		g, whole := w.load(f)
+		if whole {
 			return g
 		}
+		newest = cmp.Or(newest, g)
 	}
-	return nil
+	return newest
 }
 
 // countAll has no number of these used again: apps may have seen any.
@@ -129,6 +153,7 @@ func (w *Writer) countAll(all []found) {
 func (w *Writer) pointBack(g *generation) {
 	err := errors.Join(w.point(g.Link()), w.vol.SyncDir("."))
 	if err != nil {
+		w.astray.Store(true)
 		w.retryLater("could not put back the link to the generation, will try again", plan.DataLink, w.explain(err))
 	}
 	w.opts.Repaired()
@@ -163,8 +188,8 @@ func (w *Writer) load(f found) (g *generation, whole bool) {
 // Which one it was is not known any more: it counts as one that no target was
 // notified of, and as not complete until the API has confirmed it.
 func (w *Writer) rebuildRecord(dir string, all []found) *generation {
-	set, flat := Set{Secrets: map[string]Files{}}, w.opts.Flat
-	w.walk(dir, func(p string, data []byte) {
+	set, flat, unread := Set{Secrets: map[string]Files{}}, w.opts.Flat, [][2]string(nil)
+	w.walk(dir, func(p string, data []byte, err error) {
 		name, file := "", strings.TrimPrefix(p, dir+"/")
 		if !flat {
 			name, file, _ = strings.Cut(file, "/")
@@ -176,11 +201,17 @@ func (w *Writer) rebuildRecord(dir string, all []found) *generation {
 			set.Secrets[name] = Files{Content: map[string]secret.Value{}}
 		}
 		set.Secrets[name].Content[file] = data
+		if err != nil {
+			unread = append(unread, [2]string{name, file})
+		}
 	})
 	w.countAll(all)
 	w.last++
 	rec := plan.Next(nil, Set{}, w.last, set, flat, w.opts.FileMode)
 	rec.Since = w.last
+	for _, u := range unread { // it is in the record, for readAgain
+		delete(set.Secrets[u[0]].Content, u[1])
+	}
 	g := newGeneration(dir, rec, set, true)
 	w.log.Warn("the record of the generation cannot be read: rebuilt, and all targets are notified again", "generation", w.last)
 	if !flat { // in the flat layout the files do not tell which Secrets they are from
@@ -189,8 +220,8 @@ func (w *Writer) rebuildRecord(dir string, all []found) *generation {
 	return g
 }
 
-// walk calls f for each regular file below dir that can be read.
-func (w *Writer) walk(dir string, f func(name string, data []byte)) {
+// walk calls f for each regular file below dir, also for one that cannot be read.
+func (w *Writer) walk(dir string, f func(name string, data []byte, err error)) {
 	entries, err := w.vol.ReadDir(dir)
 	if err != nil {
 		return
@@ -199,8 +230,43 @@ func (w *Writer) walk(dir string, f func(name string, data []byte)) {
 		p := path.Join(dir, e.Name())
 		if e.IsDir() {
 			w.walk(p, f)
-		} else if data, err := w.vol.ReadFile(p); err == nil {
-			f(p, data)
+		} else if e.Type().IsRegular() {
+			data, err := w.vol.ReadFile(p)
+			f(p, data, err)
 		}
 	}
+}
+
+// readAgain adds to set what could not be read at start, of Secrets that the API has
+// not been asked for yet: they are in set as they were found. A file that is still
+// there, and still cannot be read, is an error: without it the next generation would
+// have less than this one.
+func (w *Writer) readAgain(cur *generation, set Set) error {
+	for name, rec := range cur.record.Secrets {
+		files := set.Secrets[name]
+		if len(files.Content) == len(rec.Files) || !cur.set.Equal(name, files) {
+			continue
+		}
+		content := maps.Clone(files.Content)
+		for file := range rec.Files {
+			p := path.Join(cur.Dir, plan.Path(cur.record.Flat, name, file))
+			if _, ok := content[file]; ok || !w.isFile(p) {
+				continue
+			}
+			data, err := w.vol.ReadFile(p)
+			if err != nil {
+				return fmt.Errorf("keep what is in %q: %w", w.opts.Dir, err)
+			}
+			content[file] = data
+		}
+		files.Content = content
+		set.Secrets[name] = files
+	}
+	return nil
+}
+
+// isFile reports whether name is a regular file, as far as can be seen.
+func (w *Writer) isFile(name string) bool {
+	info, err := w.vol.Lstat(name)
+	return err == nil && info.Mode.IsRegular() || err != nil && !errors.Is(err, fs.ErrNotExist)
 }

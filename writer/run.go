@@ -109,6 +109,7 @@ func (w *Writer) heal() (again time.Time) {
 	}
 	repaired, err := w.repair()
 	if err != nil {
+		w.pending = true // a publish must not pass over what is not there
 		w.log.Warn("could not put back what someone changed, will try again", "err", err)
 		return now.Add(healAgain)
 	}

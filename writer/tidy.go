@@ -33,7 +33,7 @@ func (w *Writer) tidy() {
 				w.tidySecretDir(name)
 			}
 		case plan.IsOwn(name):
-			w.retryLater("could not remove a leftover, will try again", name, w.removeAll(name))
+			w.retryLater("could not remove a leftover, will try again", name, w.removeOwn(name))
 		case e.IsDir() && w.isSecretDir(name):
 			w.retryLater("could not remove the directory of a Secret that is gone, will try again", name, w.removeSecretDir(name))
 		default:
@@ -45,6 +45,25 @@ func (w *Writer) tidy() {
 	if !w.pending {
 		clear(w.warned)
 	}
+}
+
+// removeOwn removes what apps never read. Of a generation the record goes first: part
+// of one that has a record would be taken for what is left of one that apps read.
+func (w *Writer) removeOwn(name string) error {
+	if plan.GenerationName.MatchString(name) {
+		if err := w.removeAll(plan.RecordName(name)); err != nil {
+			return err
+		}
+	}
+	return w.removeAll(name)
+}
+
+// tidyUp is tidy after something else that may have failed: what that has to try again
+// is not forgotten.
+func (w *Writer) tidyUp() {
+	failed := w.pending
+	w.tidy()
+	w.pending = w.pending || failed
 }
 
 // needed has the names in DIR that stay. What ..data points to is among them,
@@ -100,8 +119,12 @@ func (w *Writer) tidySecretDir(dir string) {
 }
 
 // removedOwnLink removes a link if this program made it, and reports whether it is
-// one.
+// one, or may be one that cannot be looked at.
 func (w *Writer) removedOwnLink(name string) bool {
+	if _, err := w.vol.Readlink(name); err != nil && !errors.Is(err, syscall.EINVAL) {
+		w.retryLater("could not look for leftovers, will try again", name, err)
+		return true // as far as is known
+	}
 	own := w.isOwnLink(name)
 	if own {
 		w.retryLater("could not remove a stale link, will try again", name, w.vol.Remove(name))

@@ -146,6 +146,7 @@ type Writer struct {
 	recheck chan struct{} // wakes Run: compare now
 
 	current atomic.Pointer[generation] // what ..data points to; nil for nothing
+	astray  atomic.Bool                // it does not point there: it could not be put back at start
 
 	mu        sync.Mutex // guards all that follows, and every write to the volume
 	vol       mount.Volume
@@ -235,8 +236,13 @@ func (w *Writer) Current() (number uint64, set Set) {
 	return g.record.Generation, set
 }
 
-// Newest is the number of the generation in the volume, 0 for none.
+// Newest is the number of the generation in the volume, 0 for none. It is also 0 while
+// apps cannot get to it, from a start at which ..data could not be put back until the
+// repair, of which Repaired tells.
 func (w *Writer) Newest() uint64 {
+	if w.astray.Load() {
+		return 0
+	}
 	number, _ := w.Current()
 	return number
 }
@@ -257,6 +263,11 @@ func (w *Writer) Publish(set Set) (number uint64, err error) {
 	defer w.mu.Unlock()
 	set.Secrets = maps.Clone(set.Secrets)
 	cur := w.current.Load()
+	if cur != nil {
+		if err := w.readAgain(cur, set); err != nil {
+			return 0, w.explain(err)
+		}
+	}
 	if cur != nil && !w.differs(cur, set) {
 		return cur.record.Generation, w.confirm(cur, set)
 	}
