@@ -207,7 +207,7 @@ func (c *Client) Create(ctx context.Context, namespace, resource string, object 
 	if err != nil && requestError("create", err).Outdated() {
 		c.Renew()
 	}
-	return err
+	return withoutBody(err)
 }
 
 // disableKlog turns off the logs of client-go. They bypass the program's logger,

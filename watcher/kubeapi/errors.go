@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,12 +90,32 @@ func statusError(verb string, s metav1.Status) *Error {
 		return e
 	}
 	e.RetryAfter = time.Duration(min(max(s.Details.RetryAfterSeconds, 0), 3600)) * time.Second
-	for _, cause := range s.Details.Causes {
-		if cause.Type == metav1.CauseTypeUnexpectedServerResponse { // a proxy's text, not the server's
-			e.Text = fmt.Sprintf("HTTP %d %s", s.Code, http.StatusText(int(s.Code)))
-		}
+	if text, ok := proxyText(s); ok {
+		e.Text = text
 	}
 	return e
+}
+
+// proxyText is what to say in the place of a status's message when that is not the API
+// server's, but the text of something on the way.
+func proxyText(s metav1.Status) (text string, ok bool) {
+	return fmt.Sprintf("HTTP %d %s", s.Code, http.StatusText(int(s.Code))), s.Details != nil &&
+		slices.ContainsFunc(s.Details.Causes, func(c metav1.StatusCause) bool { return c.Type == metav1.CauseTypeUnexpectedServerResponse })
+}
+
+// withoutBody gives an error of client-go without the body of the answer, which it
+// quotes when the API server did not write it.
+func withoutBody(err error) error {
+	status := apierrors.APIStatus(nil)
+	if !errors.As(err, &status) {
+		return err
+	}
+	s := status.Status()
+	if text, ok := proxyText(s); ok {
+		s.Message = text
+		return &apierrors.StatusError{ErrStatus: s}
+	}
+	return err
 }
 
 func adviceFor(code int) string {
