@@ -243,8 +243,8 @@ func (w *Writer) walk(dir string, f func(name string, data []byte, err error)) {
 // have less than this one.
 func (w *Writer) readAgain(cur *generation, set Set) error {
 	for name, rec := range cur.record.Secrets {
-		files := set.Secrets[name]
-		if len(files.Content) == len(rec.Files) || !cur.set.Equal(name, files) {
+		files, there := set.Secrets[name]
+		if !there || len(files.Content) == len(rec.Files) || !cur.set.Equal(name, files) {
 			continue
 		}
 		content := maps.Clone(files.Content)

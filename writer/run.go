@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -146,7 +147,11 @@ func (w *Writer) repair() (repaired bool, err error) {
 	defer w.watch()
 	if slices.ContainsFunc(bad, func(e plan.Entry) bool { return plan.Top(e.Path) == cur.Dir }) {
 		// The files go into a new directory of the same generation.
-		if err := w.replace(cur, cur.record, cur.set, cur.restored); err != nil {
+		set := Set{Complete: cur.set.Complete, Secrets: maps.Clone(cur.set.Secrets)}
+		if err := w.readAgain(cur, set); err != nil {
+			return false, w.explain(err)
+		}
+		if err := w.replace(cur, cur.record, set, cur.restored); err != nil {
 			return false, err
 		}
 		cur = w.current.Load()

@@ -43,7 +43,7 @@ func (w *world) harm() {
 	}
 }
 
-var temporaries = []string{plan.DataLink + plan.Temporary, plan.LinkTemp, plan.NotifiedFile + plan.Temporary}
+var temporaries = []string{plan.DataLink + plan.Temporary, "..link_tmp", plan.NotifiedFile + plan.Temporary}
 
 // plant puts something in the place of whatever has the name.
 func plant(dir *inode, name string, n *inode) {
@@ -112,7 +112,7 @@ func (w *world) own(suffix string, do func(*inode)) {
 // turnBack makes ..data lead to the oldest generation that there is.
 func (w *world) turnBack() {
 	for _, name := range slices.Sorted(maps.Keys(w.disk.root.entries)) {
-		if plan.GenerationName.MatchString(name) {
+		if link := w.disk.root.entries[plan.DataLink]; plan.GenerationName.MatchString(name) && link != nil && string(link.data) != name {
 			plant(w.disk.root, plan.DataLink, newLink(name))
 			return
 		}
@@ -141,11 +141,12 @@ func (r *reader) lose() {
 }
 
 // believe notes what harm there is when a program starts: it finds that in the
-// volume. mu is held.
-func (w *world) believe() {
+// volume. It reports whether ..data is not there. mu is held.
+func (w *world) believe() (lost bool) {
 	r, root := &w.reader, w.disk.root
+	r.unread = nil
 	g := w.current()
-	lost := g == nil || g.lost || root.touched[g.name]
+	lost = g == nil || g.lost || root.touched[g.name]
 	if lost {
 		r.lose()
 	}
@@ -162,4 +163,5 @@ func (w *world) believe() {
 			t.view = w.views()
 		}
 	}
+	return g == nil
 }

@@ -70,7 +70,7 @@ func (w *world) live(ctx context.Context) error {
 	w.locked(func() {
 		w.lives++
 		l.number, w.life = w.lives, l
-		w.believe()
+		l.blind = w.believe() // without ..data it may take the volume for an empty one
 		w.tracef("life %d begins", l.number)
 	})
 	p, err := l.assemble()
@@ -229,6 +229,7 @@ func (l *life) misread(op, name string) {
 	l.blind = l.blind || name == plan.NotifiedFile
 	if strings.HasSuffix(name, ".json") && name != plan.NotifiedFile {
 		l.reader.lose() // the record is rebuilt; a flat one cannot be
+		l.reader.unread = l.reader.parsed
 	}
 }
 

@@ -23,6 +23,7 @@ type reader struct {
 	dirty map[string]bool
 	reset bool // the volume may begin with the first generation again
 
+	unread *inode // the record that a program could not read, and makes anew
 	parsed *inode // the record that rec is of
 	rec    plan.Record
 	dir    *inode // and the directory
@@ -35,7 +36,7 @@ type generation struct {
 	name string
 	dir  *inode
 	rec  plan.Record // as it was before harm was done to it
-	lost bool        // there was
+	lost bool        // there was, or it could not be read
 }
 
 // whole reports whether a generation has all files of a Secret, if it has any.
@@ -88,7 +89,7 @@ func (w *world) current() *generation {
 		}
 		r.parsed, r.rec, r.dir = file, rec, dir
 	}
-	return &generation{name, dir, r.rec, false}
+	return &generation{name, dir, r.rec, r.unread == file}
 }
 
 // look checks all that has to hold at every moment. mu is held.
@@ -98,7 +99,7 @@ func (w *world) look() {
 		return
 	}
 	r := &w.reader
-	if g.rec.Generation < r.number {
+	if g.rec.Generation < r.number && !g.lost {
 		w.failf("generation %d after generation %d", g.rec.Generation, r.number)
 	}
 	if r.reset && g.rec.Generation == 1 && !g.lost { // that one is told to nobody
@@ -108,7 +109,9 @@ func (w *world) look() {
 	}
 	r.reset = r.reset && g.lost
 	r.adopted = r.adopted && g.rec.Generation == 1
-	r.number = g.rec.Generation
+	if !g.lost {
+		r.number = g.rec.Generation
+	}
 	for name, s := range g.rec.Secrets {
 		w.lookAt(g, name, slices.Sorted(maps.Keys(s.Files)))
 	}
