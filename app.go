@@ -45,7 +45,7 @@ func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kubeapi.ClusterConfig()
 	a.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: func() { a.metrics.Repairs.Add(1) },
+		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.repaired,
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
 		err = a.wire(cluster)
@@ -54,6 +54,15 @@ func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 		err = errors.Join(err, a.writer.Close())
 	}
 	return a, err
+}
+
+// repaired is called after each repair. It may be one without which apps could not
+// get to the generation, so that a notification had to wait for it.
+func (a *app) repaired() {
+	a.metrics.Repairs.Add(1)
+	if a.notifier != nil { // else it is one at start
+		a.notifier.Poke()
+	}
 }
 
 func (a *app) flat() bool { return a.cfg.Layout.Value == "flat" }

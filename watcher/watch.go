@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
@@ -39,6 +40,14 @@ var errEndsAtOnce = &kubeapi.Error{
 	Kind: "ends at once", Verb: kubeapi.VerbWatch, Resource: "secrets",
 	Text:   "the watch is opened and ends at once, again and again",
 	Advice: "look at what is between this Pod and the API server: a proxy with a very short timeout, or one that cannot stream",
+}
+
+// errBackwards is what to make of a watch that gives an older version after a newer
+// one. Which of them is the present one only a consistent read tells.
+var errBackwards = &kubeapi.Error{
+	Kind: "backwards", Verb: kubeapi.VerbWatch, Resource: "secrets",
+	Text:   "the watch gave an older version after a newer one",
+	Advice: "nothing: it is read anew; if it happens again, look at what is between this Pod and the API server",
 }
 
 // source is an API server, or a test's.
@@ -148,12 +157,16 @@ func (w *watch) follow(ctx context.Context) error {
 	return err
 }
 
-// receive applies the events of a watch until it ends. Only a change or a new
-// version puts stale off: a server that lost its etcd may repeat one bookmark.
+// receive applies the events of a watch until it ends, or until one is older than
+// what came before it. Only a change or a new version puts stale off: a server that
+// lost its etcd may repeat one bookmark.
 func (w *watch) receive(news events, version string, stale *time.Timer) error {
 	for e, err := range news {
 		if err != nil {
 			return err
+		}
+		if order, err := resourceversion.CompareResourceVersion(e.Object.ResourceVersion, version); err == nil && order < 0 {
+			return errBackwards
 		}
 		w.apply(e)
 		if e.Type != apiwatch.Bookmark || e.Object.ResourceVersion != version {

@@ -28,13 +28,14 @@ func (w *Writer) differs(e plan.Entry) bool {
 	return err != nil || !e.Data.Equal(data)
 }
 
-// around lists what there is for a generation besides its directory.
+// around lists what there is for a generation besides its directory, in the order in
+// which it is put back: ..data last, as apps get there only with all the rest.
 func (w *Writer) around(cur *generation) []plan.Entry {
 	entries := w.notified.Entries(w.opts.FileMode)
 	if cur.none() {
 		return entries
 	}
-	return append(append([]plan.Entry{cur.Link(), cur.Record}, cur.Outside...), entries...)
+	return slices.Concat(cur.Outside, []plan.Entry{cur.Record}, entries, []plan.Entry{cur.Link()})
 }
 
 // changedInside compares the generation's directory with its plan: what was

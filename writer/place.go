@@ -25,9 +25,12 @@ func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
 		if e.Mode.IsDir() {
 			dirs[e.Path] = true
 		}
-		if e.Mode.IsDir() && w.isDir(e.Path) {
+		switch info, err := w.vol.Lstat(e.Path); {
+		case err != nil && !errors.Is(err, fs.ErrNotExist): // what cannot be looked at is not replaced
+			errs = append(errs, err)
+		case e.Mode.IsDir() && err == nil && info.Mode.IsDir():
 			errs = append(errs, w.setDirMode(e))
-		} else {
+		default:
 			errs = append(errs, w.place(e))
 		}
 	}
@@ -48,6 +51,9 @@ func (w *Writer) place(e plan.Entry) error {
 			err = w.clearing(e.Path, func() error { return w.vol.Rename(tmp, e.Path) })
 		}
 		if err == nil || !w.differs(e) && w.isGone(tmp) { // it failed but did happen
+			if e.Path == plan.DataLink {
+				w.astray.Store(false)
+			}
 			return nil
 		}
 		w.retryLater("could not remove a leftover, will try again", tmp, w.removeAll(tmp))

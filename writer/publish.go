@@ -19,6 +19,9 @@ func (w *Writer) Publish(set Set) (number uint64, err error) {
 	defer w.mu.Unlock()
 	set.Secrets = maps.Clone(set.Secrets)
 	cur := w.current.Load()
+	if err := w.readAgain(cur, set); err != nil {
+		return 0, w.explain(err)
+	}
 	if !cur.record.Differs(cur.set, set, w.opts.Flat, w.opts.FileMode, cur.restored) {
 		return cur.record.Generation, w.confirm(cur, set)
 	}
@@ -91,6 +94,11 @@ func (w *Writer) freshName() string {
 func (w *Writer) upToSwap(cur, gen *generation) error {
 	if cur.none() {
 		if err := w.refuseTaken(gen.Outside); err != nil {
+			return err
+		}
+	}
+	if !w.again.IsZero() && !cur.none() { // what is not there is not to be passed over
+		if _, err := w.put(cur.Outside); err != nil {
 			return err
 		}
 	}

@@ -118,7 +118,11 @@ func (w *Writer) repair() (changed []plan.Entry, err error) {
 	changed = w.changedInside(cur)
 	if len(changed) > 0 {
 		// The files go into a new directory of the same generation.
-		if err := w.replace(cur, cur.record, cur.set, cur.restored); err != nil {
+		set := Set{Complete: cur.set.Complete, Secrets: maps.Clone(cur.set.Secrets)}
+		if err := w.readAgain(cur, set); err != nil {
+			return nil, w.explain(err)
+		}
+		if err := w.replace(cur, cur.record, set, cur.restored); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"syscall"
 
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
@@ -37,8 +38,18 @@ func (w *Writer) tidyOrRetry() {
 // removeOwn removes what is ours. What is not stays: directly in DIR, one warning
 // names it.
 func (w *Writer) removeOwn(name string) error {
+	if _, err := w.vol.Readlink(name); err != nil && !isNoLink(err) {
+		return err // it may be ours
+	}
 	inDir := path.Dir(name) == "."
 	switch {
+	case plan.GenerationName.MatchString(name):
+		// The record goes first: part of a generation that has one would be taken for
+		// what is left of one that apps read.
+		if err := w.removeAll(plan.RecordName(name)); err != nil {
+			return err
+		}
+		return w.removeAll(name)
 	case plan.IsOwn(path.Base(name)):
 		return w.removeAll(name)
 	case w.isOwnLink(name):
@@ -49,6 +60,11 @@ func (w *Writer) removeOwn(name string) error {
 		w.warnOnce(notOurs, name)
 	}
 	return nil
+}
+
+// isNoLink reports whether an error says that there is no link of a name.
+func isNoLink(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL)
 }
 
 // removeSecretDir removes a Secret's directory under a temporary name: without its

@@ -137,6 +137,7 @@ type Writer struct {
 	timer   *time.Timer   // wakes Run: see due
 
 	current atomic.Pointer[generation] // what ..data points to
+	astray  atomic.Bool                // it does not point there: it could not be put back at start
 
 	mu       sync.Mutex // guards all that follows, and every write to the volume
 	vol      mount.Volume
@@ -220,8 +221,13 @@ func (w *Writer) known() *generation {
 	return g
 }
 
-// Newest is the number of the generation in the volume, 0 for none.
+// Newest is the number of the generation in the volume, 0 for none. It is also 0 while
+// apps cannot get to it, from a start at which ..data could not be put back until the
+// repair, of which Repaired tells.
 func (w *Writer) Newest() uint64 {
+	if w.astray.Load() {
+		return 0
+	}
 	number, _ := w.Current()
 	return number
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -55,6 +57,30 @@ func TestErrorTexts(t *testing.T) {
 		if !strings.Contains(got, c.want) || strings.Contains(got, c.not) || len(got) > 450 {
 			t.Errorf("got %q, want %q in it and not %q", got, c.want, c.not)
 		}
+	}
+}
+
+// TestCreateQuotesNoBody: an answer that is not the API server's may have anything in it.
+func TestCreateQuotesNoBody(t *testing.T) {
+	for _, answer := range []struct{ contentType, body, want string }{
+		{"text/html", "<html>" + canary, "HTTP 502"},
+		{"application/json", `{"kind":"Status","apiVersion":"v1","status":"Failure","code":502,"message":"its own words"}`, "its own words"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", answer.contentType)
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = io.WriteString(w, answer.body)
+		}))
+		client, err := NewClient(&rest.Config{Host: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = client.Create(t.Context(), "ns", "events", []byte("{}"))
+		if err == nil || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), answer.want) {
+			t.Errorf("%s: got %v, want %q and nothing of the body", answer.contentType, err, answer.want)
+		}
+		client.Close()
+		server.Close()
 	}
 }
 

@@ -1,6 +1,7 @@
 package apifaults
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -13,16 +14,19 @@ import (
 )
 
 var (
-	soakFor  = flag.Duration("soak", 30*time.Second, "for how long TestSoak goes on")
+	soakFor  = flag.Duration("soak", 2*time.Minute, "for how long TestSoak goes on")
 	soakSeed = flag.Uint64("seed", 0, "of TestSoak; 0: a new one, which it prints")
 )
 
 // TestSoak does what a seed says: faults on the way, changes of Secrets that are
-// named and that are selected, restarts of the API server and kill -9 of the
-// sidecar. What must hold all the time is checked all the time; in the end the
-// files are what the API server has. For longer, or once more:
+// named and that are selected, harm in the volumes, new tokens, restarts of the API
+// server, of the app, and kill -9 of one of two sidecars. The other one lives through
+// all of it. What must hold all the time is checked all the time; in the end the
+// files are what the API server has, and the one that lived has no more memory,
+// descriptors, goroutines and inotify watches than early in its life. For longer, or
+// once more:
 //
-//	go test -C examples ./internal/tests/apifaults -run Soak -v -soak 10m -timeout 15m -seed N
+//	go test -C examples ./internal/tests/apifaults -run Soak -v -soak 1h -timeout 90m -seed N
 func TestSoak(t *testing.T) {
 	seed := *soakSeed
 	for seed == 0 {
@@ -30,22 +34,36 @@ func TestSoak(t *testing.T) {
 	}
 	t.Logf("-seed %d -soak %s", seed, *soakFor)
 	k := newSoak(t, rand.New(rand.NewPCG(seed, 0)))
-	stop := k.watch(t)
-	for end := time.Now().Add(*soakFor); time.Now().Before(end) && !t.Failed(); {
+	stops := []func() int{watch(t, k.Dir), watch(t, k.old.Dir)}
+	began := time.Now()
+	k.stepUntil(began.Add(min(*soakFor/2, time.Minute)))
+	early := k.measure()
+	k.stepUntil(began.Add(*soakFor))
+	late := k.measure()
+	t.Logf("%d steps: %v", k.steps, k.done)
+	t.Logf("early %+v", early)
+	t.Logf("late  %+v", late)
+	if err := late.compare(early); err != nil {
+		t.Error(err)
+	}
+	for _, stop := range stops {
+		if n := stop(); n == 0 {
+			t.Error("the files were never read")
+		} else {
+			t.Logf("%d sets of files were whole and not older than the one before", n)
+		}
+	}
+	k.run.Stop()
+	k.old.run.Stop()
+}
+
+// stepUntil goes on for a while.
+func (k *soak) stepUntil(end time.Time) {
+	for time.Now().Before(end) && !k.road.t.Failed() {
 		k.step()
 		pace := time.After(time.Duration(k.rand.IntN(150)) * time.Millisecond)
 		<-pace
 	}
-	k.heal()
-	began := time.Now()
-	st.UntilIn(t, soakPatience, "what the API server has", k.equal)
-	t.Logf("right %v after the last fault; %d steps: %v", time.Since(began).Round(time.Millisecond), k.steps, k.done)
-	if n := stop(); n == 0 {
-		t.Error("the files were never read")
-	} else {
-		t.Logf("%d sets of files were whole and not older than the one before", n)
-	}
-	k.run.Stop()
 }
 
 // soakPatience is longer than that of one fault: the last removal of a Secret
@@ -57,11 +75,13 @@ type soak struct {
 	*st.Scene
 	*road
 	run     *st.Run
+	old     *longLife // the sidecar that is not killed
 	rand    *rand.Rand
 	counter int // the value that was written last
 	steps   int
 	done    map[string]int
-	pending func() // ends the present fault
+	pending func()    // ends the present fault
+	renewed time.Time // the token
 }
 
 func newSoak(t *testing.T, random *rand.Rand) *soak {
@@ -69,13 +89,19 @@ func newSoak(t *testing.T, random *rand.Rand) *soak {
 		"SECRETSYNC_SECRETS": "named0", "SECRETSYNC_OPTIONAL_SECRETS": "named1,named2", "SECRETSYNC_SELECTOR": "soak=yes",
 		"SECRETSYNC_ON_DELETE": "remove",
 	})
-	k := &soak{Scene: s, road: r, rand: random, done: map[string]int{}}
+	k := &soak{Scene: s, road: r, rand: random, done: map[string]int{}, renewed: time.Now()}
+	k.putAll()
+	k.run = s.Start(nil)
+	k.old = newLongLife(t, s)
+	st.Until(t, "the start", k.equal)
+	return k
+}
+
+// putAll changes every Secret.
+func (k *soak) putAll() {
 	for _, name := range soakSecrets {
 		k.put(name, true)
 	}
-	k.run = s.Start(nil)
-	st.Until(t, "the start", k.equal)
-	return k
 }
 
 var soakSecrets = []string{"named0", "named1", "named2", "picked0", "picked1", "picked2", "picked3"}
@@ -83,6 +109,11 @@ var soakSecrets = []string{"named0", "named1", "named2", "picked0", "picked1", "
 // step does one thing, of those that cost much rarely.
 func (k *soak) step() {
 	k.steps++
+	if time.Since(k.renewed) > time.Minute {
+		k.renewed = time.Now()
+		k.note("renew the token")
+		k.renew()
+	}
 	name := soakSecrets[k.rand.IntN(len(soakSecrets))]
 	switch dice := k.rand.IntN(200); {
 	case dice < 110:
@@ -99,7 +130,12 @@ func (k *soak) step() {
 		k.note("kill -9 the sidecar")
 		k.run.Kill()
 		k.run = k.Start(nil)
-	case dice < 193:
+	case dice < 192:
+		k.note("restart the app")
+		k.old.restartApp()
+	case dice < 196:
+		k.harm()
+	case dice < 198:
 		k.note("restart the API server")
 		st.ControlPlane().StopAPIServer()
 		if err := st.ControlPlane().StartAPIServer(k.road.t.Context()); err != nil {
@@ -160,13 +196,7 @@ func (k *soak) endFault() {
 	}
 }
 
-// heal ends all faults.
-func (k *soak) heal() {
-	k.endFault()
-	k.put("picked0", true) // so that the selector has something
-}
-
-// equal compares the files with what the API server has.
+// equal compares the files of both volumes with what the API server has.
 func (k *soak) equal() error {
 	all, err := k.Secrets().List(k.road.t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -181,5 +211,5 @@ func (k *soak) equal() error {
 			want[s.Name+"/"+key] = string(value)
 		}
 	}
-	return k.CheckFiles(want)
+	return errors.Join(k.CheckFiles(want), k.old.CheckFiles(want))
 }

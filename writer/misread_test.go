@@ -1,0 +1,247 @@
+package writer
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/plan"
+)
+
+// The tests of this file are of defects that the simulation of the whole found.
+
+// misreads is a volume that cannot read, look at or follow some entries.
+type misreads struct {
+	mount.Volume
+	fails func(call, name string) bool // nil: none
+}
+
+func (m *misreads) fail(call, name string) error {
+	if m.fails != nil && m.fails(call, name) {
+		return syscall.EIO
+	}
+	return nil
+}
+
+func (m *misreads) Lstat(name string) (mount.Info, error) {
+	if err := m.fail("lstat", name); err != nil {
+		return mount.Info{}, err
+	}
+	return m.Volume.Lstat(name)
+}
+
+func (m *misreads) Readlink(name string) (string, error) {
+	if err := m.fail("readlink", name); err != nil {
+		return "", err
+	}
+	return m.Volume.Readlink(name)
+}
+
+func (m *misreads) ReadFile(name string) ([]byte, error) {
+	if err := m.fail("read", name); err != nil {
+		return nil, err
+	}
+	return m.Volume.ReadFile(name)
+}
+
+// withMisreads puts one before the volume of opts.
+func withMisreads(opts Options) (Options, *misreads) {
+	m := &misreads{}
+	opts.Volume = func(dir string) (mount.Volume, error) {
+		vol, err := mount.Open(dir)
+		m.Volume = vol
+		return m, err
+	}
+	return opts, m
+}
+
+// A file that cannot be read at start stays in the volume while the API is away.
+func TestAFileThatCannotBeReadIsNotLost(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	opts, m := withMisreads(testOptions(t, dir))
+	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
+	w = open(t, opts)
+	_, set := w.Current()
+	next := Set{Complete: true, Secrets: maps.Clone(set.Secrets)}
+	next.Secrets["tls"] = files("2", "tls.crt", "c2")
+	if _, err := w.Publish(next); !errors.Is(err, syscall.EIO) {
+		t.Errorf("while it cannot be read: got %v, want EIO", err)
+	}
+	equal(t, "seen", visible(t, dir), shown(false, mixed))
+	m.fails = nil
+	publish(t, w, next)
+	next.Secrets["db"] = mixed.Secrets["db"]
+	equal(t, "seen once it can be read", visible(t, dir), shown(false, next))
+}
+
+// What ..data is has to be known: all of a volume that has none is a leftover.
+func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	before := tree(t, dir)
+	opts, m := withMisreads(testOptions(t, dir))
+	m.fails = func(call, name string) bool { return call == "readlink" && name == plan.DataLink }
+	if _, err := Open(opts); !errors.Is(err, ErrUnusable) {
+		t.Errorf("got %v, want ErrUnusable", err)
+	}
+	equal(t, "in the volume", tree(t, dir), before)
+}
+
+// A generation that lost a file is better than none: its other files are whole.
+func TestAGenerationThatIsNotWholeIsKept(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	must(os.Remove(filepath.Join(dir, plan.DataLink, "tls", "tls.crt")))
+	must(os.Remove(filepath.Join(dir, plan.DataLink)))
+	open(t, testOptions(t, dir))
+	want := shown(false, mixed)
+	delete(want, "tls/tls.crt")
+	equal(t, "seen", visible(t, dir), want)
+}
+
+// stopped publishes a first generation and is killed just before a call.
+func stopped(t *testing.T, dir string, at func(c call) bool) {
+	t.Helper()
+	opts, seam := withSeam(testOptions(t, dir))
+	w := open(t, opts)
+	dead := false
+	seam.reset(func(_ int, c call, do func() error) error {
+		if dead = dead || at(c); dead {
+			return errInjected
+		}
+		return do()
+	})
+	if _, err := w.Publish(mixed); err == nil {
+		t.Fatal("it was published")
+	}
+	_ = w.Close()
+}
+
+// The links are there before ..data, also when the next start completes a first publish.
+func TestAStartMakesLinksBeforeData(t *testing.T) {
+	dir := memoryDir(t)
+	stopped(t, dir, func(c call) bool { return c.name == plan.Temporary })
+	opts, seam := withSeam(testOptions(t, dir))
+	open(t, opts)
+	swapped := false
+	for _, c := range seam.recorded() {
+		swapped = swapped || c.op == "Rename" && c.to == plan.DataLink
+		if swapped && c.op == "Rename" && c.to != plan.DataLink {
+			t.Errorf("%v after ..data", c)
+		}
+	}
+	if !swapped {
+		t.Error("..data was not put in its place")
+	}
+}
+
+// Nobody is notified of a generation that ..data could not be made to point to, and
+// neither that nor a missing link waits for the sweep.
+func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
+	for _, op := range []string{"Symlink", "Mkdir"} { // of ..data, of a Secret's directory
+		dir := memoryDir(t)
+		stopped(t, dir, func(c call) bool { return c.name == plan.Temporary })
+		repaired := 0
+		opts, seam := withSeam(testOptions(t, dir))
+		opts.Repaired = func() { repaired++ }
+		seam.step = func(_ int, c call, do func() error) error {
+			if c.name == plan.Temporary && c.op == op {
+				return syscall.ENOSPC
+			}
+			return do()
+		}
+		w := open(t, opts)
+		if n := w.Newest(); op == "Symlink" && n != 0 {
+			t.Errorf("apps cannot get there, and the newest generation is %d", n)
+		}
+		if w.again.IsZero() {
+			t.Errorf("without %s: it is not tried again", op)
+		}
+		w.heal()
+		if w.again.IsZero() {
+			t.Errorf("without %s, after a repair that failed: it is not tried again", op)
+		}
+		repaired = 0
+		seam.reset(nil)
+		w.heal()
+		if w.Newest() != 1 || repaired != 1 || !w.again.IsZero() {
+			t.Errorf("without %s, in the end: newest %d, repairs %d, unfinished %v", op, w.Newest(), repaired, !w.again.IsZero())
+		}
+		equal(t, "seen", visible(t, dir), shown(false, mixed))
+		shut(t, w)
+	}
+}
+
+// What cannot be looked at is not taken for something in the way, and removed.
+func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
+	dir := memoryDir(t)
+	opts, m := withMisreads(testOptions(t, dir))
+	w := open(t, opts)
+	publish(t, w, mixed)
+	must(os.Remove(filepath.Join(dir, "db", "user")))
+	m.fails = func(call, name string) bool { return call == "lstat" && name == "db" }
+	w.heal()
+	if got := visible(t, dir)["db/password"]; got != "old" {
+		t.Errorf("db/password: got %q, want it as it was", got)
+	}
+	m.fails = nil
+	w.heal()
+	equal(t, "seen in the end", visible(t, dir), shown(false, mixed))
+}
+
+// A stale link that could not be looked at is looked at again.
+func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
+	dir := memoryDir(t)
+	opts, m := withMisreads(testOptions(t, dir))
+	w := open(t, opts)
+	publish(t, w, one("db", files("1", "a", "1", "b", "1")))
+	m.fails = func(call, name string) bool { return call == "readlink" && name == "db/b" }
+	publish(t, w, one("db", files("2", "a", "2")))
+	m.fails = nil
+	if w.again.IsZero() {
+		t.Error("it is not tried again")
+	}
+	w.heal()
+	if _, err := os.Lstat(filepath.Join(dir, "db", "b")); err == nil {
+		t.Error("the stale link is there")
+	}
+}
+
+// Part of a generation that was never published has no record: it would be taken for
+// what is left of one that apps read.
+func TestALeftoversRecordGoesFirst(t *testing.T) {
+	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	w := open(t, opts)
+	seam.reset(func(_ int, c call, do func() error) error {
+		if c.name == plan.Temporary && c.op == "Symlink" {
+			return errInjected
+		}
+		return do()
+	})
+	if _, err := w.Publish(mixed); err == nil {
+		t.Fatal("it was published")
+	}
+	var removed []string
+	for _, c := range seam.recorded() {
+		if top := plan.Top(c.name); c.op == "Remove" && strings.HasPrefix(top, "..2") {
+			removed = append(removed, c.name)
+		}
+	}
+	if i := slices.IndexFunc(removed, func(name string) bool { return strings.HasSuffix(name, ".json") }); i != 0 {
+		t.Errorf("removed in the order %v", removed)
+	}
+}
