@@ -19,7 +19,7 @@ import (
 
 var (
 	oneSeed   = flag.Uint64("seed", 0, "the one seed that TestSimulation runs, with a trace; 0: many")
-	seedCount = flag.Uint64("seeds", 2000, "how many seeds TestSimulation runs")
+	seedCount = flag.Uint64("seeds", defaultSeeds, "how many seeds TestSimulation runs")
 	firstSeed = flag.Uint64("first", 1, "the first of them")
 	stride    = flag.Uint64("stride", 0, "of a child: run each STRIDE-th seed; 0: start children")
 )
