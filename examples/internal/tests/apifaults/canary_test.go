@@ -110,7 +110,7 @@ func (c *canary) chmod(mode os.FileMode) {
 func (c *canary) harm() {
 	c.run.Mark()
 	write(c.t, filepath.Join(c.Dir, "db", "password"), c.next())
-	c.run.WaitLog("putting back what someone changed")
+	c.run.WaitLog("back what someone changed")
 	c.values = c.values[:len(c.values)-1]
 	c.CheckWritten()
 }
