@@ -188,7 +188,10 @@ func (w *Writer) wakeDirectories(old, gen *generation) {
 		if path.Base(e.Path) != plan.DataLink || old.record.Generation != number && gen.record.SecretSince(dir) != number {
 			continue
 		}
-		if err := w.place(e); !errors.Is(err, fs.ErrNotExist) { // a directory that is gone is repaired
+		release := w.hold(dir)
+		err := w.place(e)
+		release()
+		if !errors.Is(err, fs.ErrNotExist) { // a directory that is gone is repaired
 			w.retryLater("could not wake the watchers of a directory", dir, err)
 		}
 	}

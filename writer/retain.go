@@ -89,8 +89,12 @@ func (w *Writer) removeRetired(r retired) error {
 			defer w.hold(e.Path)()
 		}
 	}
-	for _, e := range slices.Backward(r.inside) {
-		_ = w.vol.Remove(e.Path)
+	gone := false
+	for _, e := range slices.Backward(r.inside) { // r.dir is the last
+		gone = w.vol.Remove(e.Path) == nil
+	}
+	if gone {
+		return nil
 	}
 	return w.removeAll(r.dir)
 }

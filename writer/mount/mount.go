@@ -171,11 +171,15 @@ func (m *Mount) Rename(from, to string) error {
 	})
 }
 
-// Remove removes a file, a link or an empty directory, and follows no link.
+// Remove removes a file, a link or an empty directory, and follows no link. What
+// is held is a directory: that saves a call.
 func (m *Mount) Remove(name string) error {
-	return m.at("unlinkat", name, func(dir int, base string) error {
-		err := unix.Unlinkat(dir, base, 0)
-		if err == unix.EISDIR {
+	_, held := m.held[name]
+	return m.at("unlinkat", name, func(dir int, base string) (err error) {
+		if !held {
+			err = unix.Unlinkat(dir, base, 0)
+		}
+		if held || err == unix.EISDIR {
 			err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
 		}
 		return err
