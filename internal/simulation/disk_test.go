@@ -20,7 +20,7 @@ type inode struct {
 	// What harm did, until the program puts something of its own in its place.
 	foreign bool            // it was made or changed
 	touched map[string]bool // of a directory: these names were taken away or replaced
-	mended  bool            // a directory of the program's, in the place of what was harmed
+	rebuilt bool            // a directory of the program's, in the place of what was harmed
 }
 
 func newDir(mode fs.FileMode) *inode {
@@ -44,7 +44,7 @@ func (n *inode) set(name string, entry *inode, harm bool) {
 	if harm {
 		n.touched[name] = true
 	} else if entry != nil {
-		entry.mended = entry.mended || n.touched[name] || hurt(n.entries[name])
+		entry.rebuilt = entry.rebuilt || n.touched[name] || hurt(n.entries[name])
 		delete(n.touched, name)
 	}
 	if entry == nil {

@@ -233,7 +233,7 @@ func (w *world) lookThroughLinks(g *generation, name string, files []string) {
 		}
 	}
 	for _, file := range files {
-		if outside != nil && (outside.touched[file] || hurt(outside.entries[file]) || outside.mended && outside.entries[file] == nil) {
+		if outside != nil && (outside.touched[file] || hurt(outside.entries[file]) || outside.rebuilt && outside.entries[file] == nil) {
 			continue // or the directory was put back for the next generation
 		}
 		if n, err := w.disk.resolve(plan.Path(w.flat, name, file), true); (err != nil || n != dir.entries[file]) && !w.reader.adopted {

@@ -34,7 +34,7 @@ func (s *Scene) Wire() *Wire {
 	w := &Wire{listener: listener, open: map[net.Conn]bool{}}
 	s.T.Cleanup(w.Cut)
 	go w.serve()
-	s.Env["KUBECONFIG"] = copyKubeconfig(s.T, s.Kubeconfig, "https://"+listener.Addr().String())
+	s.Env["KUBECONFIG"] = CopyKubeconfig(s.T, s.Kubeconfig, "https://"+listener.Addr().String())
 	return w
 }
 
@@ -47,9 +47,9 @@ func OwnAddr() string {
 	return fmt.Sprintf("127.%d.%d.%d:29808", 64+pid>>8&63, pid&255, 1+n%254)
 }
 
-// copyKubeconfig writes a kubeconfig with its token beside the binary, where other
-// users can read it, and with another server.
-func copyKubeconfig(t testing.TB, from, server string) string {
+// CopyKubeconfig writes a kubeconfig, which is its owner's alone, with its token beside
+// the binary, where other users can read it; and with another server, unless that is "".
+func CopyKubeconfig(t testing.TB, from, server string) string {
 	t.Helper()
 	config, err := clientcmd.LoadFromFile(from)
 	if err != nil {
@@ -63,9 +63,11 @@ func copyKubeconfig(t testing.TB, from, server string) string {
 		user.Token, user.TokenFile = string(token), ""
 	}
 	for _, cluster := range config.Clusters {
-		cluster.Server, cluster.TLSServerName = server, "127.0.0.1"
+		if server != "" {
+			cluster.Server, cluster.TLSServerName = server, "127.0.0.1"
+		}
 	}
-	path := filepath.Join(filepath.Dir(binary), filepath.Base(from)+".wire")
+	path := filepath.Join(filepath.Dir(binary), filepath.Base(from)+".copy")
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -23,31 +21,6 @@ func podUser() *syscall.Credential {
 	return &syscall.Credential{Uid: 65532, Gid: 65532}
 }
 
-// readable copies the scene's kubeconfig, which is its owner's alone, with the
-// token in it, to where that user can read it.
-func readable(t *testing.T, s *st.Scene) string {
-	t.Helper()
-	config, err := clientcmd.LoadFromFile(s.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, user := range config.AuthInfos {
-		token, err := os.ReadFile(user.TokenFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		user.Token, user.TokenFile = string(token), ""
-	}
-	path := filepath.Join(filepath.Dir(st.Binary()), s.Namespace+".kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // A memory volume of a Pod is root's and sticky: others may not rename over what
 // is not theirs.
 func TestNotRootInAStickyVolume(t *testing.T) {
@@ -57,7 +30,7 @@ func TestNotRootInAStickyVolume(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Put("db", files{"k": "1"})
-	env := st.Env{"KUBECONFIG": readable(t, s)}
+	env := st.Env{"KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")}
 	r := s.StartAs(podUser(), env)
 	s.WaitFiles(files{"db/k": "1"})
 	s.Put("db", files{"k": "2"})
@@ -93,7 +66,7 @@ func TestInvalidVolume(t *testing.T) {
 			if err := tt.make(path); err != nil {
 				t.Fatal(err)
 			}
-			r := s.StartAs(podUser(), st.Env{"SECRETSYNC_DIR": path, "KUBECONFIG": readable(t, s)})
+			r := s.StartAs(podUser(), st.Env{"SECRETSYNC_DIR": path, "KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")})
 			r.WaitExit(2, 5*time.Second)
 			if !strings.Contains(r.Log.String(), path) || strings.Contains(r.Log.String(), "kubeconfig") {
 				t.Errorf("want an error about %s, and no other:\n%s", path, r.Log)

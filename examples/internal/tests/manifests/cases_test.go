@@ -1,9 +1,7 @@
 package manifests
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,7 +69,7 @@ func TestWriters(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s := st.NewWithoutRole(t, nil)
 			module, paths, _ := strings.Cut(definitions, ":")
-			folder := download(t, module)
+			folder := st.ModuleDir(t, module)
 			for path := range strings.SplitSeq(paths, ",") {
 				apply(t, "", filepath.Join(folder, path), false)
 			}
@@ -95,22 +93,6 @@ func apply(t *testing.T, namespace, file string, dryRun bool) {
 	if err := controlplane.Apply(t.Context(), st.ControlPlane().Config, namespace, manifest, dryRun); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// download returns the folder of a Go module, which go keeps in its cache.
-func download(t *testing.T, module string) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)
-	cmd.Dir = t.TempDir()
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go mod download %s: %v\n%s", module, err, out)
-	}
-	var answer struct{ Dir string }
-	if err := json.Unmarshal(out, &answer); err != nil {
-		t.Fatal(err)
-	}
-	return answer.Dir
 }
 
 // TestNetworkPolicy: the API server takes it, and it is about the port and the Pods of
