@@ -24,6 +24,7 @@ import (
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // app is the parts, wired to one another. They exchange plain values and do not import
@@ -167,7 +168,7 @@ func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	group.Go(func() error { return a.events.Run(ctx) })
 	group.Go(func() error { return a.lookAgain(ctx, hup) })
 	if addr := a.cfg.HTTPAddr.Value; addr != "" {
-		ready := func() error { return writer.Ready(a.cfg.Dir.Value) }
+		ready := func() error { return inspect.Ready(a.cfg.Dir.Value) }
 		handler := telemetry.Handler(a.metrics, telemetry.Sources{Ready: ready, Status: a.status, Collect: a.collect})
 		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, a.log) })
 	}

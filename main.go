@@ -39,6 +39,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // version is set by the linker.
@@ -103,7 +104,7 @@ func command(args []string, out io.Writer) error {
 	}
 	switch strings.Join(args, " ") { // these take no arguments
 	case "ready":
-		return writer.Ready(config.Lenient().Dir.Value)
+		return inspect.Ready(config.Lenient().Dir.Value)
 	case "version", "--version":
 		_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
 		return err

@@ -14,7 +14,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/status"
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // status is the document of the running sidecar.
@@ -49,7 +49,7 @@ func (a *app) status() *status.Document {
 
 // statusOfVolume is what the volume alone says. Whether a Secret still exists is
 // not in it: a Secret that has files counts as present.
-func statusOfVolume(v writer.State) *status.Document {
+func statusOfVolume(v inspect.State) *status.Document {
 	d := &status.Document{
 		Format: status.Format, Generation: v.Generation, Complete: v.Complete,
 		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
@@ -79,7 +79,7 @@ func printStatus(args []string, out io.Writer) error {
 	dir := cfg.Dir.Value
 	d, err := fetchStatus(cfg.HTTPAddr.Value)
 	if err != nil {
-		state, volumeErr := writer.ReadState(dir)
+		state, volumeErr := inspect.Read(dir)
 		if volumeErr != nil {
 			return errors.Join(err, volumeErr)
 		}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/writer/inspect"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
@@ -113,7 +114,7 @@ func FuzzRecovery(f *testing.F) {
 			}
 			settle(w, c)
 			check(t, dir, flat, changes)
-			if err := Ready(dir); err != nil {
+			if err := inspect.Ready(dir); err != nil {
 				t.Error(err)
 			}
 			shut(t, w)

@@ -257,7 +257,7 @@ func mismatches(w *Writer) []plan.Entry {
 	cur := w.current.Load()
 	bad := w.changedInside(cur)
 	for _, e := range w.around(cur) {
-		if w.differs(e) {
+		if w.vol.Differs(e) {
 			bad = append(bad, e)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/secret-sync/secret-sync/writer/mount"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
@@ -22,47 +23,83 @@ func (w *Writer) Publish(set Set) (number uint64, err error) {
 	if err := w.readAgain(cur, set); err != nil {
 		return 0, w.explain(err)
 	}
-	if !cur.record.Differs(cur.set, set, w.opts.Flat, w.opts.FileMode, cur.restored) {
-		return cur.record.Generation, w.confirm(cur, set)
+	if !cur.Record.Differs(cur.Set, set, w.opts.Flat, w.opts.FileMode, w.restored) {
+		return cur.Record.Generation, w.confirm(cur, set)
 	}
-	rec := plan.Next(cur.record, cur.set, w.last+1, set, w.opts.Flat, w.opts.FileMode)
+	rec := plan.Next(cur.Record, cur.Set, w.last+1, set, w.opts.Flat, w.opts.FileMode)
 	if err := rec.Validate(); err != nil {
 		return 0, fmt.Errorf("publish in %q: %w", w.opts.Dir, err)
 	}
-	if err := w.replace(cur, rec, set, false); err != nil {
+	if err := w.replace(cur, rec, set); err != nil {
 		return 0, err
 	}
+	w.restored = false
 	return rec.Generation, nil
+}
+
+// readAgain adds to set what could not be read at start, of Secrets that the API has
+// not been asked for yet: they are in set as they were found. A file that is still
+// there, and still cannot be read, is an error: without it the next generation would
+// have less than this one.
+func (w *Writer) readAgain(cur *plan.Plan, set Set) error {
+	for name, rec := range cur.Record.Secrets {
+		files, there := set.Secrets[name]
+		if !there || len(files.Content) == len(rec.Files) || !cur.Set.Equal(name, files) {
+			continue
+		}
+		content := maps.Clone(files.Content)
+		for file := range rec.Files {
+			p := path.Join(cur.Dir, plan.Path(cur.Record.Flat, name, file))
+			if _, ok := content[file]; ok || !w.mayBeFile(p) {
+				continue
+			}
+			data, err := w.vol.ReadFile(p)
+			if err != nil {
+				return fmt.Errorf("keep what is in %q: %w", w.opts.Dir, err)
+			}
+			content[file] = data
+		}
+		files.Content = content
+		set.Secrets[name] = files
+	}
+	return nil
+}
+
+// mayBeFile reports whether name is a regular file, as far as can be seen.
+func (w *Writer) mayBeFile(name string) bool {
+	info, err := w.vol.Lstat(name)
+	return err == nil && info.Mode.IsRegular() || err != nil && !mount.IsNoLink(err)
 }
 
 // confirm takes set for what the current generation has to contain. What was
 // found at start is believed only now: it is compared with set, and what someone
 // changed while nobody looked is put back.
-func (w *Writer) confirm(cur *generation, set Set) error {
-	rec := cur.record
+func (w *Writer) confirm(cur *plan.Plan, set Set) error {
+	rec := cur.Record
 	rec.Complete = rec.Complete || set.Complete
-	if !cur.restored && rec.Complete == cur.record.Complete {
+	if !w.restored && rec.Complete == cur.Record.Complete {
 		return nil
 	}
-	if cur.restored {
-		w.current.Store(newGeneration(cur.Dir, cur.record, set, true))
+	if w.restored {
+		w.current.Store(plan.New(cur.Dir, cur.Record, set))
 		if _, err := w.repair(); err != nil {
 			return err
 		}
 	}
-	confirmed := newGeneration(w.current.Load().Dir, rec, set, cur.restored && !set.Complete)
-	if _, err := w.put([]plan.Entry{confirmed.Record}); err != nil {
+	confirmed := plan.New(w.current.Load().Dir, rec, set)
+	if _, err := w.put([]plan.Entry{confirmed.RecordFile}); err != nil {
 		return w.explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(confirmed)
+	w.restored = w.restored && !set.Complete
 	return nil
 }
 
 // replace puts a new directory with set in the place of cur. An error is always
 // from before the rename of 7: cur is still what apps see, and what was made is
 // removed.
-func (w *Writer) replace(cur *generation, rec plan.Record, set Set, restored bool) error {
-	gen := newGeneration(w.freshName(), rec, set, restored)
+func (w *Writer) replace(cur *plan.Plan, rec plan.Record, set Set) error {
+	gen := plan.New(w.freshName(), rec, set)
 	err := w.makeRoom(func() error {
 		err := w.upToSwap(cur, gen)
 		if err != nil {
@@ -91,13 +128,13 @@ func (w *Writer) freshName() string {
 }
 
 // upToSwap is steps 1 to 7 of the package comment.
-func (w *Writer) upToSwap(cur, gen *generation) error {
-	if cur.none() {
+func (w *Writer) upToSwap(cur, gen *plan.Plan) error {
+	if cur.None() {
 		if err := w.refuseTaken(gen.Outside); err != nil {
 			return err
 		}
 	}
-	if !w.again.IsZero() && !cur.none() { // what is not there is not to be passed over
+	if !w.again.IsZero() && !cur.None() { // what is not there is not to be passed over
 		if _, err := w.put(cur.Outside); err != nil {
 			return err
 		}
@@ -105,11 +142,11 @@ func (w *Writer) upToSwap(cur, gen *generation) error {
 	if err := w.build(gen.Inside); err != nil { // 1, 2, 3
 		return err
 	}
-	if err := w.create(gen.Record); err != nil { // 4
+	if err := w.vol.Create(gen.RecordFile); err != nil { // 4
 		return err
 	}
 	w.inotify.Add(plan.Dirs(gen.Inside)...)               // before apps see it, so that no change to it goes unseen
-	if _, err := w.put(gen.Added(cur.Plan)); err != nil { // 5
+	if _, err := w.put(gen.Added(cur)); err != nil { // 5
 		return err
 	}
 	if err := w.vol.SyncDir("."); err != nil { // 6
@@ -128,7 +165,7 @@ func (w *Writer) refuseTaken(needed []plan.Entry) error {
 		case path.Dir(e.Path) != ".", errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return err
-		case !w.isOurs(e.Path): // else of a first publish that did not come to its end
+		case !w.vol.IsOurs(e.Path): // else of a first publish that did not come to its end
 			taken = append(taken, fmt.Errorf("%w: %q is needed, and secret-sync did not make it: use an empty volume, or another SECRETSYNC_DIR",
 				ErrUnusable, path.Join(w.opts.Dir, e.Path)))
 		}
@@ -139,11 +176,11 @@ func (w *Writer) refuseTaken(needed []plan.Entry) error {
 // build makes the generation's directory, whole and on disk.
 func (w *Writer) build(inside []plan.Entry) error {
 	for _, e := range inside { // outer first
-		if err := w.create(e); err != nil {
+		if err := w.vol.Create(e); err != nil {
 			return err
 		}
 		if e.Mode.IsDir() {
-			defer w.hold(e.Path)()
+			defer w.vol.Hold(e.Path)()
 		}
 	}
 	for _, dir := range slices.Backward(plan.Dirs(inside)) { // inner first
@@ -156,13 +193,13 @@ func (w *Writer) build(inside []plan.Entry) error {
 
 // afterSwap is steps 8 to 12. Apps have the new generation: what fails here is
 // logged and tried again, but the publish has been done.
-func (w *Writer) afterSwap(cur, gen *generation) {
+func (w *Writer) afterSwap(cur, gen *plan.Plan) {
 	w.unsynced = true
 	w.syncSwap()                // 8
 	w.wakeDirectories(cur, gen) // 9
 	w.wakeFiles(cur)            // 10
 	w.retire(cur)
-	if !gen.SameOutside(cur.Plan) {
+	if !gen.SameOutside(cur) {
 		w.tidyOrRetry() // 11
 	}
 	w.collect() // 12
@@ -181,14 +218,14 @@ func (w *Writer) syncSwap() bool {
 // wakeDirectories is step 9: it renames ..data over itself where files changed. A
 // new directory has been there since before the swap, and somebody may be watching
 // it already. A repair wakes all.
-func (w *Writer) wakeDirectories(old, gen *generation) {
-	number := gen.record.Generation
+func (w *Writer) wakeDirectories(old, gen *plan.Plan) {
+	number := gen.Record.Generation
 	for _, e := range gen.Outside {
 		dir := path.Dir(e.Path)
-		if path.Base(e.Path) != plan.DataLink || old.record.Generation != number && gen.record.SecretSince(dir) != number {
+		if path.Base(e.Path) != plan.DataLink || old.Record.Generation != number && gen.Record.SecretSince(dir) != number {
 			continue
 		}
-		release := w.hold(dir)
+		release := w.vol.Hold(dir)
 		err := w.place(e)
 		release()
 		if !errors.Is(err, fs.ErrNotExist) { // a directory that is gone is repaired
@@ -199,11 +236,11 @@ func (w *Writer) wakeDirectories(old, gen *generation) {
 
 // wakeFiles is step 10. Old files stay for the grace, so that nothing else would
 // wake those who watch their inodes.
-func (w *Writer) wakeFiles(old *generation) {
+func (w *Writer) wakeFiles(old *plan.Plan) {
 	w.inotify.Remove(plan.Dirs(old.Inside)...)
 	for _, e := range old.Inside {
 		if e.Mode.IsDir() {
-			defer w.hold(e.Path)()
+			defer w.vol.Hold(e.Path)()
 		} else if err := w.vol.Chmod(e.Path, e.Mode); err != nil {
 			w.log.Debug("could not wake the watchers of a replaced file", "path", e.Path, "err", err)
 		}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/writer/inspect"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
@@ -179,7 +180,7 @@ func TestRecovery(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(dir, row.removes)); row.removes != "" && !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s is there: %v", row.removes, err)
 			}
-			if err := Ready(dir); err != nil {
+			if err := inspect.Ready(dir); err != nil {
 				t.Error(err)
 			}
 			settle(w, c)

@@ -118,11 +118,11 @@ func (w *Writer) repair() (changed []plan.Entry, err error) {
 	changed = w.changedInside(cur)
 	if len(changed) > 0 {
 		// The files go into a new directory of the same generation.
-		set := Set{Complete: cur.set.Complete, Secrets: maps.Clone(cur.set.Secrets)}
+		set := Set{Complete: cur.Set.Complete, Secrets: maps.Clone(cur.Set.Secrets)}
 		if err := w.readAgain(cur, set); err != nil {
 			return nil, w.explain(err)
 		}
-		if err := w.replace(cur, cur.record, set, cur.restored); err != nil {
+		if err := w.replace(cur, cur.Record, set); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +132,7 @@ func (w *Writer) repair() (changed []plan.Entry, err error) {
 	}
 	changed = append(changed, outside...)
 	if len(changed) > 0 {
-		w.log.Info("put back what someone changed", "generation", cur.record.Generation, "paths", len(changed), "path", changed[0].Path)
+		w.log.Info("put back what someone changed", "generation", cur.Record.Generation, "paths", len(changed), "path", changed[0].Path)
 		w.opts.Repaired()
 	}
 	return changed, nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/writer/inspect"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
@@ -193,7 +194,7 @@ func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, dir))
 	w := open(t, opts)
 	publish(t, w, incomplete(mixed))
-	if err := Ready(dir); err == nil {
+	if err := inspect.Ready(dir); err == nil {
 		t.Error("ready before all was there")
 	}
 	seam.reset(func(_ int, c call, do func() error) error {
@@ -209,7 +210,7 @@ func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 	if n := publish(t, w, mixed); n != 1 {
 		t.Errorf("got generation %d, want 1", n)
 	}
-	if err := Ready(dir); err != nil {
+	if err := inspect.Ready(dir); err != nil {
 		t.Error(err)
 	}
 	if _, set := w.Current(); !set.Complete {

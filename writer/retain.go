@@ -29,8 +29,8 @@ type retired struct {
 }
 
 // retire begins the grace of a generation that was replaced, if there was one.
-func (w *Writer) retire(g *generation) {
-	if g.none() {
+func (w *Writer) retire(g *plan.Plan) {
+	if g.None() {
 		return
 	}
 	r := retired{g.Dir, w.opts.now(), g.Size(), slices.Clone(g.Inside)}
@@ -75,7 +75,7 @@ func (w *Writer) dropOldest() bool {
 	w.old = w.old[1:]
 	err := w.removeRetired(r)
 	if err == nil { // last: a directory without a record would not be known as older at a later start
-		err = w.removeAll(plan.RecordName(r.dir))
+		err = w.vol.RemoveAll(plan.RecordName(r.dir))
 	}
 	w.retryLater("could not remove an old generation, will try again", r.dir, err)
 	return true
@@ -86,7 +86,7 @@ func (w *Writer) dropOldest() bool {
 func (w *Writer) removeRetired(r retired) error {
 	for _, e := range r.inside {
 		if e.Mode.IsDir() {
-			defer w.hold(e.Path)()
+			defer w.vol.Hold(e.Path)()
 		}
 	}
 	gone := false
@@ -96,5 +96,5 @@ func (w *Writer) removeRetired(r retired) error {
 	if gone {
 		return nil
 	}
-	return w.removeAll(r.dir)
+	return w.vol.RemoveAll(r.dir)
 }

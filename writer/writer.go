@@ -70,22 +70,26 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"github.com/secret-sync/secret-sync/writer/entry"
 	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/secret-sync/secret-sync/writer/inspect"
 	"github.com/secret-sync/secret-sync/writer/mount"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// What a generation is made of is the plan's.
+// What a generation is made of is the plan's, and its state is what others see of it.
 type (
 	Files   = plan.Files
 	Set     = plan.Set
 	Changes = plan.Changes
+	State   = inspect.State
 )
 
 // ErrUnusable is in the errors that only a change from outside can end: of the
@@ -110,23 +114,6 @@ type Options struct {
 	notify func(string, *slog.Logger, func()) (*inotify.Watcher, error) // tests: no inotify
 }
 
-// generation is one that is, or was, published. Nothing in it changes once it is
-// the current one. Before the first one it is empty.
-type generation struct {
-	*plan.Plan
-	record plan.Record
-	set    Set
-	// restored is set while the content is what was found on disk at start, and
-	// no caller has confirmed all of it.
-	restored bool
-}
-
-func newGeneration(dir string, rec plan.Record, set Set, restored bool) *generation {
-	return &generation{plan.New(dir, rec, set), rec, set, restored}
-}
-
-func (g *generation) none() bool { return g.record.Generation == 0 }
-
 // Writer owns a volume, from Open to Close. Its methods may be called from
 // several goroutines.
 type Writer struct {
@@ -136,11 +123,12 @@ type Writer struct {
 	poke    chan struct{} // wakes Run: compare
 	timer   *time.Timer   // wakes Run: see due
 
-	current atomic.Pointer[generation] // what ..data points to
-	astray  atomic.Bool                // it does not point there: it could not be put back at start
+	current atomic.Pointer[plan.Plan] // what ..data points to; nothing in it changes
+	astray  atomic.Bool               // it does not point there: it could not be put back at start
 
 	mu       sync.Mutex // guards all that follows, and every write to the volume
-	vol      mount.Volume
+	vol      entry.Volume
+	restored bool            // current is what was found at start, and no caller has confirmed all of it
 	last     uint64          // the highest number that was ever used, as far as the volume shows
 	old      []retired       // generations within their grace, oldest first
 	notified plan.Notified   // which target was notified of which generation
@@ -158,7 +146,7 @@ func Open(opts Options) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{
-		opts: opts, log: opts.Logger, vol: vol, poke: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
+		opts: opts, log: opts.Logger, vol: entry.Volume{Volume: vol}, poke: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
 		warned: map[string]bool{},
 	}
 	if err := w.recover(); err != nil {
@@ -205,18 +193,18 @@ func (w *Writer) Close() error {
 // generation. The maps are not to be changed.
 func (w *Writer) Current() (number uint64, set Set) {
 	g := w.known()
-	set = g.set
-	set.Complete = g.record.Complete
-	return g.record.Generation, set
+	set = g.Set
+	set.Complete = g.Record.Complete
+	return g.Record.Generation, set
 }
 
 // known is the current generation, or an empty one where its record was lost in the
 // flat layout: which Secrets the files are from is not known. They stay until the
 // first Publish, but are no set to go on from.
-func (w *Writer) known() *generation {
+func (w *Writer) known() *plan.Plan {
 	g := w.current.Load()
-	if _, lost := g.record.Secrets[""]; lost {
-		return &generation{}
+	if _, lost := g.Record.Secrets[""]; lost {
+		return &plan.Plan{}
 	}
 	return g
 }
@@ -228,11 +216,18 @@ func (w *Writer) Newest() uint64 {
 	if w.astray.Load() {
 		return 0
 	}
-	number, _ := w.Current()
-	return number
+	return w.known().Record.Generation
 }
 
 // ChangesSince is what differs from a generation to the newest one.
 func (w *Writer) ChangesSince(generation uint64) Changes {
-	return w.current.Load().record.ChangesSince(generation)
+	return w.current.Load().Record.ChangesSince(generation)
+}
+
+// State is that of the volume now.
+func (w *Writer) State() State {
+	w.mu.Lock()
+	notified := maps.Clone(w.notified.Targets)
+	w.mu.Unlock()
+	return inspect.StateOf(&w.known().Record, notified)
 }

@@ -221,6 +221,11 @@ func (m *Mount) Readlink(name string) (string, error) {
 	return string(target[:max(n, 0)]), err
 }
 
+// IsNoLink reports whether an error of Readlink says that there is no link of the name.
+func IsNoLink(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL)
+}
+
 // ReadDir lists a directory.
 func (m *Mount) ReadDir(name string) ([]fs.DirEntry, error) {
 	fd, err := m.openDir(name)

@@ -26,6 +26,8 @@ func (e Entry) IsLink() bool { return e.Mode.Type() == fs.ModeSymlink }
 
 // Plan is all that the volume contains for one generation. Of none it is empty.
 type Plan struct {
+	Record Record
+	Set    Set
 	Dir    string  // the generation's directory
 	Inside []Entry // that directory and what is in it, parents first
 	// Outside is how apps get there: the directories of Secrets and the links,
@@ -33,8 +35,8 @@ type Plan struct {
 	//
 	//	flat:    password     → ..data/password
 	//	nested:  db/password  → ..data/password   and   db/..data → ../..data/db
-	Outside []Entry
-	Record  Entry
+	Outside    []Entry
+	RecordFile Entry
 }
 
 // New plans a generation in the directory dir. A file that the record names and
@@ -64,8 +66,11 @@ func New(dir string, rec Record, set Set) *Plan {
 		}
 	}
 	record := Entry{Path: RecordName(dir), Mode: rec.FileMode, Data: encode(rec)}
-	return &Plan{Dir: dir, Inside: sorted(inside), Outside: sorted(outside), Record: record}
+	return &Plan{Record: rec, Set: set, Dir: dir, Inside: sorted(inside), Outside: sorted(outside), RecordFile: record}
 }
+
+// None reports whether it is of no generation.
+func (p *Plan) None() bool { return p.Record.Generation == 0 }
 
 func link(name, target string) Entry {
 	return Entry{Path: name, Mode: fs.ModeSymlink, Target: target}
@@ -102,8 +107,8 @@ func (p *Plan) Find(name string) (Entry, bool) {
 	switch name {
 	case DataLink:
 		return p.Link(), true
-	case p.Record.Path:
-		return p.Record, true
+	case p.RecordFile.Path:
+		return p.RecordFile, true
 	}
 	if e, ok := find(p.Outside, name); ok {
 		return e, true

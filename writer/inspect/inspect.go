@@ -1,0 +1,106 @@
+// Package inspect reads what is in a volume: its state, for those who look from
+// outside, and what an earlier process left, for the writer's start. It promises to
+// change nothing, and to take nothing for missing that it could not read. It must not
+// know what is done about what it finds.
+package inspect
+
+import (
+	"fmt"
+	"path"
+
+	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/plan"
+)
+
+// State is what the volume says of itself: no content.
+type State struct {
+	Generation uint64 // 0: none
+	Complete   bool
+	Secrets    map[string]SecretState // those that have files
+	Notified   map[string]uint64      // target → the generation it was notified of last
+}
+
+// SecretState is which version of a Secret the files are from.
+type SecretState struct {
+	UID, ResourceVersion string
+	Generation           uint64 // since which the files are as they are
+}
+
+// StateOf is the state of a volume with these records.
+func StateOf(rec *plan.Record, notified map[string]uint64) State {
+	s := State{Generation: rec.Generation, Complete: rec.Complete, Secrets: map[string]SecretState{}, Notified: notified}
+	for name, secret := range rec.Secrets {
+		s.Secrets[name] = SecretState{secret.UID, secret.ResourceVersion, rec.SecretSince(name)}
+	}
+	return s
+}
+
+// Read reads the state of the volume at dir. It needs no lock, and works beside the
+// writer, in its process or in another one.
+func Read(dir string) (State, error) {
+	s, _, err := look(dir)
+	return s, err
+}
+
+// Ready reports whether a complete generation is in the volume at dir, nil if so.
+// Like Read, it needs no lock.
+func Ready(dir string) error {
+	s, missing, err := look(dir)
+	switch {
+	case err != nil:
+		return err
+	case !s.Complete:
+		return fmt.Errorf("generation %d in %q is not complete yet", s.Generation, dir)
+	case missing != "":
+		return fmt.Errorf("generation %d in %q lacks %q", s.Generation, dir, missing)
+	}
+	return nil
+}
+
+// look reads the state of the volume at dir, and names a file that is missing.
+func look(dir string) (s State, missing string, err error) {
+	vol, err := mount.Look(dir)
+	if err != nil {
+		return s, "", fmt.Errorf("open the volume: %w", err)
+	}
+	defer func() { _ = vol.Close() }()
+	target, err := vol.Readlink(plan.DataLink)
+	if err != nil {
+		return s, "", fmt.Errorf("no generation is in %q yet", dir)
+	}
+	if !plan.GenerationName.MatchString(target) {
+		return s, "", fmt.Errorf("%s in %q points to %q, which is no generation", plan.DataLink, dir, target)
+	}
+	rec, err := readRecord(vol, target)
+	if err != nil {
+		return s, "", err
+	}
+	for name := range rec.Paths() {
+		p := path.Join(target, name)
+		if info, err := vol.Lstat(p); err != nil || !info.Mode.IsRegular() {
+			missing = p
+		}
+	}
+	n, _ := readNotified(vol) // of one that cannot be read, nothing is known
+	return StateOf(&rec, n.Targets), missing, nil
+}
+
+// readRecord reads the record of a generation.
+func readRecord(vol mount.Volume, generation string) (rec plan.Record, err error) {
+	data, err := vol.ReadFile(plan.RecordName(generation))
+	if err == nil {
+		rec, err = plan.ParseRecord(data)
+	}
+	if err != nil {
+		err = fmt.Errorf("read the record of %q: %w", generation, err)
+	}
+	return rec, err
+}
+
+func readNotified(vol mount.Volume) (plan.Notified, error) {
+	data, err := vol.ReadFile(plan.NotifiedFile)
+	if err != nil {
+		return plan.Notified{}, err
+	}
+	return plan.ParseNotified(data)
+}

@@ -1,0 +1,50 @@
+package writer
+
+import (
+	"errors"
+	"path"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
+)
+
+// put makes entries outside of the generation's directory as planned, whatever has
+// their names: in a volume of ours these are ours. It returns those that were not
+// as planned. They are on disk then.
+func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
+	var errs []error
+	dirs := map[string]bool{}
+	for _, e := range entries { // parents first
+		if !w.vol.Differs(e) {
+			continue
+		}
+		changed = append(changed, e)
+		dirs[path.Dir(e.Path)] = true
+		if e.Mode.IsDir() {
+			dirs[e.Path] = true
+		}
+		errs = append(errs, w.place(e))
+	}
+	for dir := range dirs {
+		errs = append(errs, w.vol.SyncDir(dir))
+	}
+	return changed, errors.Join(errs...)
+}
+
+// place puts an entry into the volume. The oldest generations within their grace make
+// room.
+func (w *Writer) place(e plan.Entry) error {
+	err := w.makeRoom(func() error { return w.vol.Put(e) })
+	if err == nil && e.Path == plan.DataLink {
+		w.astray.Store(false)
+	}
+	return err
+}
+
+// makeRoom has the oldest generations within their grace yield to a full volume.
+func (w *Writer) makeRoom(try func() error) error {
+	for {
+		if err := try(); !noSpace(err) || !w.dropOldest() {
+			return err
+		}
+	}
+}
