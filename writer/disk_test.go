@@ -87,7 +87,7 @@ func (d *disk) record(at int, c call) {
 		d.add(effect{on: parent, entries: map[string]*node{base: nil, path.Base(c.to): d.at(c.name)}}, at)
 	case "file.Write":
 		d.add(effect{on: d.at(c.name), data: c.data}, at)
-	case "Chmod", "file.Chmod":
+	case "Chmod":
 		d.add(effect{on: d.at(c.name), mode: c.mode}, at)
 	case "SyncDir", "file.Sync":
 		for _, e := range d.effects {

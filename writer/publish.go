@@ -145,7 +145,7 @@ func (w *Writer) upToSwap(cur, gen *plan.Plan) error {
 	if err := w.vol.Create(gen.RecordFile); err != nil { // 4
 		return err
 	}
-	w.inotify.Add(plan.Dirs(gen.Inside)...)               // before apps see it, so that no change to it goes unseen
+	w.inotify.Add(plan.Dirs(gen.Inside)...)          // before apps see it, so that no change to it goes unseen
 	if _, err := w.put(gen.Added(cur)); err != nil { // 5
 		return err
 	}

@@ -36,8 +36,8 @@ type seam struct {
 
 // The classification, checked against the interfaces.
 var (
-	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Chmod", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close", "file.Mode"}
+	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Sync", "file.Close"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -124,12 +124,6 @@ func (f *seamFile) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-func (f *seamFile) Mode() (fs.FileMode, error) { f.s.look(); return f.under.Mode() }
-
-func (f *seamFile) Chmod(mode fs.FileMode) error {
-	return f.s.change(call{op: "file.Chmod", name: f.name, mode: mode}, func() error { return f.under.Chmod(mode) })
-}
-
 func (f *seamFile) Sync() error {
 	return f.s.change(call{op: "file.Sync", name: f.name}, f.under.Sync)
 }
@@ -174,7 +168,7 @@ func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	_, _, _, _ = s.Symlink("x", "x"), s.Rename("x", "x"), s.Remove("x"), s.SyncDir("x")
 	f := &seamFile{s: s, under: rejectAll{}}
 	_, _ = f.Write(nil)
-	_, _, _ = f.Chmod(0), f.Sync(), f.Close()
+	_, _ = f.Sync(), f.Close()
 	var counted []string
 	for _, c := range s.recorded() {
 		counted = append(counted, c.op)
@@ -191,8 +185,6 @@ var errInjected = errors.New("injected")
 // rejectAll is a file with which nothing works.
 type rejectAll struct{}
 
-func (rejectAll) Write([]byte) (int, error)  { return 0, errInjected }
-func (rejectAll) Mode() (fs.FileMode, error) { return 0, errInjected }
-func (rejectAll) Chmod(fs.FileMode) error    { return errInjected }
-func (rejectAll) Sync() error                { return errInjected }
-func (rejectAll) Close() error               { return errInjected }
+func (rejectAll) Write([]byte) (int, error) { return 0, errInjected }
+func (rejectAll) Sync() error               { return errInjected }
+func (rejectAll) Close() error              { return errInjected }

@@ -19,7 +19,7 @@
 //     A crash leaves: TIME without a record. The next start removes it.
 //  2. In TIME, outer first, mkdir of each directory; of each file
 //     open(O_CREAT|O_EXCL), write, fsync, close. Where umask or a default ACL took
-//     something of the mode also chmod, or fchmod.
+//     something of the mode also chmod.
 //     Readers: as in 1. A crash leaves: as in 1, with files, maybe cut short.
 //  3. fsync of each directory in TIME, inner first, and of TIME.
 //     Readers: as in 1. A crash leaves: as in 1.

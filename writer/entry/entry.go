@@ -47,11 +47,9 @@ func (v Volume) Create(e plan.Entry) error {
 	if err := v.Mkdir(e.Path, e.Mode); err != nil {
 		return err
 	}
-	return v.setDirMode(e)
+	return v.setMode(e)
 }
 
-// createFile sets the mode where umask or a default ACL took something of it: each
-// chmod is an event for every watch.
 func (v Volume) createFile(e plan.Entry) (err error) {
 	f, err := v.Volume.Create(e.Path, e.Mode)
 	if err != nil {
@@ -61,17 +59,17 @@ func (v Volume) createFile(e plan.Entry) (err error) {
 	if _, err := f.Write(e.Data); err != nil {
 		return err
 	}
-	if mode, err := f.Mode(); err != nil || mode != e.Mode {
-		if err := f.Chmod(e.Mode); err != nil {
-			return err
-		}
+	if err := v.setMode(e); err != nil {
+		return err
 	}
 	return f.Sync()
 }
 
-// setDirMode leaves a right mode alone: the kernel takes the setgid bit (of an
-// fsGroup) from a directory when a process that is not in its group sets any mode.
-func (v Volume) setDirMode(e plan.Entry) error {
+// setMode sets the mode of a file or a directory where umask or a default ACL took
+// something of it. It leaves a right mode alone: each chmod is an event for every
+// watch, and the kernel takes the setgid bit (of an fsGroup) from a directory when a
+// process that is not in its group sets any mode.
+func (v Volume) setMode(e plan.Entry) error {
 	info, err := v.Lstat(e.Path)
 	if err != nil || info.Mode.Perm() == e.Mode.Perm() {
 		return err
@@ -86,7 +84,7 @@ func (v Volume) Put(e plan.Entry) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist): // what cannot be looked at is not replaced
 		return err
 	case e.Mode.IsDir() && err == nil && info.Mode.IsDir():
-		return v.setDirMode(e)
+		return v.setMode(e)
 	}
 	return v.replace(e)
 }

@@ -44,11 +44,8 @@ type Volume interface {
 
 // File is a file that is being made.
 type File interface {
-	Write([]byte) (int, error)
-	Mode() (fs.FileMode, error)
-	Chmod(fs.FileMode) error
+	io.WriteCloser
 	Sync() error
-	Close() error
 }
 
 // maxFile is more than a Secret can have (1 MiB): a larger file is not ours, and
@@ -133,7 +130,7 @@ func (m *Mount) Create(name string, mode fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{fd, name}, nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // Chmod sets the mode of a file or a directory.
