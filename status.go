@@ -55,7 +55,7 @@ func statusOfVolume(v inspect.State) *status.Document {
 		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
 	}
 	for name, s := range v.Secrets {
-		d.Secrets[name] = status.Secret{Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, Generation: s.Generation}
+		d.Secrets[name] = status.Secret{Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, Generation: v.SecretSince(name)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Notified)) {
 		notified := v.Notified[name]

@@ -52,7 +52,8 @@ func TestModePerFile(t *testing.T) {
 	if got, want := w.ChangesSince(1).Changed, []string{"ssh/id"}; !slices.Equal(got, want) {
 		t.Errorf("changed: got %q, want %q", got, want)
 	}
-	if got := w.State().Secrets["ssh"].Generation; got != 2 {
+	state := w.State()
+	if got := state.SecretSince("ssh"); got != 2 {
 		t.Errorf("the Secret is as it is since generation %d, want 2", got)
 	}
 

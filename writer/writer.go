@@ -227,7 +227,6 @@ func (w *Writer) ChangesSince(generation uint64) Changes {
 // State is that of the volume now.
 func (w *Writer) State() State {
 	w.mu.Lock()
-	notified := maps.Clone(w.notified.Targets)
-	w.mu.Unlock()
-	return inspect.StateOf(&w.known().Record, notified)
+	defer w.mu.Unlock()
+	return State{Record: w.known().Record, Notified: maps.Clone(w.notified.Targets)}
 }

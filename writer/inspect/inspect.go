@@ -14,25 +14,8 @@ import (
 
 // State is what the volume says of itself: no content.
 type State struct {
-	Generation uint64 // 0: none
-	Complete   bool
-	Secrets    map[string]SecretState // those that have files
-	Notified   map[string]uint64      // target → the generation it was notified of last
-}
-
-// SecretState is which version of a Secret the files are from.
-type SecretState struct {
-	UID, ResourceVersion string
-	Generation           uint64 // since which the files are as they are
-}
-
-// StateOf is the state of a volume with these records.
-func StateOf(rec *plan.Record, notified map[string]uint64) State {
-	s := State{Generation: rec.Generation, Complete: rec.Complete, Secrets: map[string]SecretState{}, Notified: notified}
-	for name, secret := range rec.Secrets {
-		s.Secrets[name] = SecretState{secret.UID, secret.ResourceVersion, rec.SecretSince(name)}
-	}
-	return s
+	plan.Record                   // of the generation; an empty one for none
+	Notified    map[string]uint64 // target → the generation it was notified of last
 }
 
 // Read reads the state of the volume at dir. It needs no lock, and works beside the
@@ -71,18 +54,18 @@ func look(dir string) (s State, missing string, err error) {
 	if !plan.GenerationName.MatchString(target) {
 		return s, "", fmt.Errorf("%s in %q points to %q, which is no generation", plan.DataLink, dir, target)
 	}
-	rec, err := readRecord(vol, target)
-	if err != nil {
+	if s.Record, err = readRecord(vol, target); err != nil {
 		return s, "", err
 	}
-	for name := range rec.Paths() {
+	for name := range s.Paths() {
 		p := path.Join(target, name)
 		if info, err := vol.Lstat(p); err != nil || !info.Mode.IsRegular() {
 			missing = p
 		}
 	}
 	n, _ := readNotified(vol) // of one that cannot be read, nothing is known
-	return StateOf(&rec, n.Targets), missing, nil
+	s.Notified = n.Targets
+	return s, missing, nil
 }
 
 // readRecord reads the record of a generation.
