@@ -90,7 +90,8 @@ func (v Volume) Put(e plan.Entry) error {
 }
 
 // replace puts an entry in the place of another one, or of none, in one step: made
-// under a temporary name beside it, then renamed.
+// under a temporary name beside it, then renamed. What a failure leaves there, the next
+// attempt, or else the writer, removes.
 func (v Volume) replace(e plan.Entry) error {
 	tmp := path.Join(path.Dir(e.Path), plan.Temporary)
 	err := v.clearing(tmp, func() error { return v.make(tmp, e) })
@@ -100,7 +101,7 @@ func (v Volume) replace(e plan.Entry) error {
 	if err == nil || !v.Differs(e) && v.IsGone(tmp) { // it failed but did happen
 		return nil
 	}
-	return errors.Join(err, v.RemoveAll(tmp))
+	return err
 }
 
 // make makes an entry, whole and on disk, under another name. A Secret's directory
