@@ -1,9 +1,11 @@
 package writer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -253,5 +255,25 @@ func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
 	}
 	if got := len(w.old); got != 1 {
 		t.Errorf("got %d old generations, want 1", got)
+	}
+}
+
+// What others put into the volume before a start stays, and one warning names it.
+func TestAnEntryOfOthersStaysAndIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	must(os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o600))
+	var log bytes.Buffer
+	opts := testOptions(t, dir)
+	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w = open(t, opts)
+	w.heal()
+	if got := strings.Count(log.String(), "path=theirs"); got != 1 {
+		t.Errorf("got %d warnings, want 1:\n%s", got, &log)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "theirs")); err != nil {
+		t.Error(err)
 	}
 }

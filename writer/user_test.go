@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // asUser runs a role as a UID that is not root's, in the group of an fsGroup.
@@ -89,8 +93,25 @@ func userChild(args []string) error {
 			return fmt.Errorf("%s is left", name)
 		}
 	}
-	// Planted: a directory without w for its owner, which is us, in an old one.
-	return nil
+	return plantedChild(opts)
+}
+
+// plantedChild: what looks like a left-over generation has a directory whose mode
+// keeps its owner out, who is us. It goes all the same.
+func plantedChild(opts Options) error {
+	planted := filepath.Join(opts.Dir, plan.NewName(time.Unix(0, 0)))
+	closed := filepath.Join(planted, "closed")
+	must(os.MkdirAll(closed, 0o755))
+	must(os.WriteFile(filepath.Join(closed, "file"), nil, 0o600))
+	must(os.Chmod(closed, 0))
+	w, err := Open(opts)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(planted); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: got %w, want that it is gone", planted, err)
+	}
+	return w.Close()
 }
 
 // A root init container has filled a sticky memory volume: its files cannot be
