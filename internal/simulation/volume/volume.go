@@ -1,4 +1,4 @@
-package simulation
+package volume
 
 import (
 	"io/fs"
@@ -11,61 +11,39 @@ import (
 	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
-// handle is the disk as one life of the program has it open: a mount.Volume. Once
-// that life is over each call fails and does nothing.
-type handle struct {
-	*world
-	life *life
-	held map[string]*inode
+// Caller is a process that makes calls on the volume. It decides what becomes of
+// each: it runs do or does not, and gives do's error or another one. It runs one at
+// a time.
+type Caller interface {
+	// Change makes a call that changes something.
+	Change(op, name string, do func() error) error
+	// Look makes a call that only looks.
+	Look(op, name string, do func() error) error
+	// Locked runs what is no call, while none is made.
+	Locked(do func())
 }
 
-func newHandle(w *world, l *life) *handle { return &handle{w, l, map[string]*inode{".": w.disk.root}} }
+// handle is the disk as one process has it open: a mount.Volume.
+type handle struct {
+	disk   *Disk
+	caller Caller
+	held   map[string]*Inode
+}
 
-// change makes a call that changes something, or what a fault makes of it. Other
-// goroutines may run before it, as they may during a system call.
+// Open opens the disk for a process.
+func (d *Disk) Open(by Caller) mount.Volume {
+	return &handle{d, by, map[string]*Inode{".": d.Root}}
+}
+
+// change makes a call that changes something. Other goroutines may run before it, as
+// they may during a system call.
 func (h *handle) change(op, name string, do func() error) error {
 	runtime.Gosched()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.life.dead {
-		return pathError(op, name, errDead)
-	}
-	h.changes++
-	fault := h.life.fault(op, name)
-	if fault == killBefore {
-		h.life.kill("before " + op + " " + name)
-		return pathError(op, name, errDead)
-	}
-	var err error
-	if fault != notDone && fault != noSpace {
-		err = do()
-	}
-	h.tracef("volume: %s %s: %v%s", op, name, err, fault)
-	h.look()
-	switch fault {
-	case killAfter:
-		h.life.kill("after " + op + " " + name)
-		return pathError(op, name, errDead)
-	case notDone, done:
-		err = syscall.EIO
-	case noSpace:
-		err = syscall.ENOSPC
-	}
-	return pathError(op, name, err)
+	return pathError(op, name, h.caller.Change(op, name, do))
 }
 
-// read makes a call that only looks.
 func (h *handle) read(op, name string, do func() error) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.life.dead {
-		return pathError(op, name, errDead)
-	}
-	if h.life.fault(op, name) != "" {
-		h.tracef("volume: %s %s fails", op, name)
-		return pathError(op, name, syscall.EIO)
-	}
-	return pathError(op, name, do())
+	return pathError(op, name, h.caller.Look(op, name, do))
 }
 
 func pathError(op, name string, err error) error {
@@ -76,20 +54,20 @@ func pathError(op, name string, err error) error {
 }
 
 // parent is the directory that a call is made in, through its handle if it is held.
-func (h *handle) parent(name string) (*inode, string, error) {
+func (h *handle) parent(name string) (*Inode, string, error) {
 	dir := path.Dir(name)
 	if n := h.held[dir]; n != nil {
 		return n, path.Base(name), nil
 	}
-	n, err := h.disk.resolve(dir, false)
-	if err == nil && !n.mode.IsDir() {
+	n, err := h.disk.Resolve(dir, false)
+	if err == nil && !n.Mode.IsDir() {
 		err = errKind
 	}
 	return n, path.Base(name), err
 }
 
 // in makes a call in the directory that name is in.
-func (h *handle) in(name string, do func(dir *inode, base string) error) error {
+func (h *handle) in(name string, do func(dir *Inode, base string) error) error {
 	dir, base, err := h.parent(name)
 	if err != nil {
 		return err
@@ -98,7 +76,7 @@ func (h *handle) in(name string, do func(dir *inode, base string) error) error {
 }
 
 // lookup is an entry itself, not what it points to.
-func (h *handle) lookup(name string) (*inode, error) {
+func (h *handle) lookup(name string) (*Inode, error) {
 	if n := h.held[name]; n != nil {
 		return n, nil
 	}
@@ -106,16 +84,16 @@ func (h *handle) lookup(name string) (*inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := dir.entries[base]; n != nil {
+	if n := dir.Entries[base]; n != nil {
 		return n, nil
 	}
 	return nil, syscall.ENOENT
 }
 
 // add gives a directory a new entry.
-func (h *handle) add(name string, n *inode) error {
-	return h.in(name, func(dir *inode, base string) error {
-		if dir.entries[base] != nil {
+func (h *handle) add(name string, n *Inode) error {
+	return h.in(name, func(dir *Inode, base string) error {
+		if dir.Entries[base] != nil {
 			return syscall.EEXIST
 		}
 		dir.set(base, n, false)
@@ -124,11 +102,11 @@ func (h *handle) add(name string, n *inode) error {
 }
 
 func (h *handle) Mkdir(name string, mode fs.FileMode) error {
-	return h.change("mkdir", name, func() error { return h.add(name, newDir(mode)) })
+	return h.change("mkdir", name, func() error { return h.add(name, NewDir(mode)) })
 }
 
 func (h *handle) Create(name string, mode fs.FileMode) (mount.File, error) {
-	n := newFile(mode, "")
+	n := NewFile(mode, "")
 	if err := h.change("create", name, func() error { return h.add(name, n) }); err != nil {
 		return nil, err
 	}
@@ -136,14 +114,14 @@ func (h *handle) Create(name string, mode fs.FileMode) (mount.File, error) {
 }
 
 func (h *handle) Symlink(target, name string) error {
-	return h.change("symlink", name, func() error { return h.add(name, newLink(target)) })
+	return h.change("symlink", name, func() error { return h.add(name, NewLink(target)) })
 }
 
 func (h *handle) Chmod(name string, mode fs.FileMode) error {
 	return h.change("chmod", name, func() error {
 		n, err := h.lookup(name)
 		if err == nil {
-			n.mode = n.mode.Type() | mode.Perm()
+			n.Mode = n.Mode.Type() | mode.Perm()
 		}
 		return err
 	})
@@ -151,13 +129,13 @@ func (h *handle) Chmod(name string, mode fs.FileMode) error {
 
 func (h *handle) Rename(from, to string) error {
 	return h.change("rename", from, func() error {
-		return h.in(from, func(dir *inode, base string) error { return dir.rename(base, path.Base(to)) })
+		return h.in(from, func(dir *Inode, base string) error { return dir.rename(base, path.Base(to)) })
 	})
 }
 
 func (h *handle) Remove(name string) error {
 	return h.change("remove", name, func() error {
-		return h.in(name, func(dir *inode, base string) error { return dir.remove(base) })
+		return h.in(name, func(dir *Inode, base string) error { return dir.remove(base) })
 	})
 }
 
@@ -166,33 +144,30 @@ func (h *handle) SyncDir(name string) error {
 }
 
 func (h *handle) Hold(name string) (release func(), err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.held[name] != nil {
-		return func() {}, nil
-	}
-	n, err := h.lookup(name)
-	if err == nil && !n.mode.IsDir() {
-		err = syscall.ENOTDIR
-	}
-	if err != nil {
-		return nil, pathError("open", name, err)
-	}
-	h.held[name] = n
-	return func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.held, name)
-	}, nil
+	release = func() {}
+	h.caller.Locked(func() {
+		if h.held[name] != nil {
+			return
+		}
+		var n *Inode
+		if n, err = h.lookup(name); err == nil && !n.Mode.IsDir() {
+			err = syscall.ENOTDIR
+		}
+		if err == nil {
+			h.held[name] = n
+			release = func() { h.caller.Locked(func() { delete(h.held, name) }) }
+		}
+	})
+	return release, pathError("open", name, err)
 }
 
 func (h *handle) Lstat(name string) (info mount.Info, err error) {
 	err = h.read("lstat", name, func() error {
 		n, err := h.lookup(name)
 		if err == nil {
-			info = mount.Info{Mode: n.mode, Size: int64(len(n.data))}
-			if n.mode.Type() != 0 {
-				info.Mode = n.mode.Type() | n.mode.Perm()
+			info = mount.Info{Mode: n.Mode, Size: int64(len(n.Data))}
+			if n.Mode.Type() != 0 {
+				info.Mode = n.Mode.Type() | n.Mode.Perm()
 			}
 		}
 		return err
@@ -202,12 +177,12 @@ func (h *handle) Lstat(name string) (info mount.Info, err error) {
 
 func (h *handle) Readlink(name string) (target string, err error) {
 	err = h.read("readlink", name, func() error {
-		n, err := h.disk.resolve(name, false)
-		if err == nil && !n.isLink() {
+		n, err := h.disk.Resolve(name, false)
+		if err == nil && !n.IsLink() {
 			err = syscall.EINVAL
 		}
 		if err == nil {
-			target = string(n.data)
+			target = string(n.Data)
 		}
 		return err
 	})
@@ -217,13 +192,13 @@ func (h *handle) Readlink(name string) (target string, err error) {
 func (h *handle) ReadDir(name string) (all []fs.DirEntry, err error) {
 	err = h.read("readdir", name, func() error {
 		n, err := h.lookup(name)
-		if err == nil && !n.mode.IsDir() {
+		if err == nil && !n.Mode.IsDir() {
 			err = syscall.ENOTDIR
 		}
 		if err != nil {
 			return err
 		}
-		for base, e := range n.entries {
+		for base, e := range n.Entries {
 			all = append(all, entry{base, e})
 		}
 		slices.SortFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
@@ -234,12 +209,12 @@ func (h *handle) ReadDir(name string) (all []fs.DirEntry, err error) {
 
 func (h *handle) ReadFile(name string) (data []byte, err error) {
 	err = h.read("read", name, func() error {
-		n, err := h.disk.resolve(name, false)
-		if err == nil && !n.mode.IsRegular() {
+		n, err := h.disk.Resolve(name, false)
+		if err == nil && !n.Mode.IsRegular() {
 			err = errKind
 		}
 		if err == nil {
-			data = slices.Clone(n.data)
+			data = slices.Clone(n.Data)
 		}
 		return err
 	})
@@ -253,21 +228,21 @@ func (h *handle) Close() error                            { return nil }
 type openFile struct {
 	*handle
 	name string
-	n    *inode
+	n    *Inode
 }
 
 func (f *openFile) Write(p []byte) (int, error) {
-	err := f.change("write", f.name, func() error { f.n.data = append(f.n.data, p...); return nil })
+	err := f.change("write", f.name, func() error { f.n.Data = append(f.n.Data, p...); return nil })
 	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-func (f *openFile) Mode() (fs.FileMode, error) { return f.n.mode, nil }
+func (f *openFile) Mode() (fs.FileMode, error) { return f.n.Mode, nil }
 
 func (f *openFile) Chmod(mode fs.FileMode) error {
-	return f.change("fchmod", f.name, func() error { f.n.mode = mode.Perm(); return nil })
+	return f.change("fchmod", f.name, func() error { f.n.Mode = mode.Perm(); return nil })
 }
 
 func (f *openFile) Sync() error {
