@@ -2,7 +2,7 @@
 // its system calls through. Only the tests of the simulation use it; nothing of it
 // is in the program.
 //
-// It promises to do what os.Root does on a real one, with links and errors, and to
+// It promises to do what package mount does on a real one, with its errors, and to
 // remember which entries somebody else changed. Who makes a call decides what
 // becomes of it (Caller). It must not know Secrets, or how the program arranges
 // what it writes.
@@ -84,12 +84,14 @@ type Disk struct{ Root *Inode }
 // NewDisk makes an empty one.
 func NewDisk() *Disk { return &Disk{NewDir(0o777)} }
 
-// errKind is the mount's error for an entry of another kind, or for a link that
-// leads out of the volume.
-var errKind = errors.New("not of the expected type")
+// errType is the mount's error for a file that is none.
+var errType = errors.New("not a regular file")
 
-// Resolve finds an entry as os.Root does. Links on the way are followed, at the
-// end only if follow says so; none leads out of the volume.
+// errOutside is for a link that leads out of the volume.
+var errOutside = errors.New("outside of the volume")
+
+// Resolve finds an entry as an app does. Links on the way are followed, at the end
+// only if follow says so; none leads out of the volume.
 func (d *Disk) Resolve(name string, follow bool) (*Inode, error) {
 	stack, todo, hops := []*Inode{d.Root}, strings.Split(name, "/"), 0
 	for len(todo) > 0 {
@@ -101,7 +103,7 @@ func (d *Disk) Resolve(name string, follow bool) (*Inode, error) {
 			continue
 		case "..":
 			if len(stack) == 1 {
-				return nil, errKind
+				return nil, errOutside
 			}
 			stack = stack[:len(stack)-1]
 			continue
@@ -122,7 +124,7 @@ func (d *Disk) Resolve(name string, follow bool) (*Inode, error) {
 		}
 		target := string(next.Data)
 		if path.IsAbs(target) {
-			return nil, errKind
+			return nil, errOutside
 		}
 		todo = slices.Concat(strings.Split(target, "/"), todo)
 	}
@@ -135,6 +137,8 @@ func (n *Inode) rename(from, to string) error {
 	switch {
 	case moved == nil:
 		return syscall.ENOENT
+	case moved == there:
+		return nil
 	case there == nil:
 	case moved.Mode.IsDir() && !there.Mode.IsDir():
 		return syscall.ENOTDIR

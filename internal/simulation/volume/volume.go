@@ -25,14 +25,13 @@ type Caller interface {
 
 // handle is the disk as one process has it open: a mount.Volume.
 type handle struct {
-	disk   *Disk
 	caller Caller
 	held   map[string]*Inode
 }
 
 // Open opens the disk for a process.
 func (d *Disk) Open(by Caller) mount.Volume {
-	return &handle{d, by, map[string]*Inode{".": d.Root}}
+	return &handle{by, map[string]*Inode{".": d.Root}}
 }
 
 // change makes a call that changes something. Other goroutines may run before it, as
@@ -53,41 +52,40 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// parent is the directory that a call is made in, through its handle if it is held.
-func (h *handle) parent(name string) (*Inode, string, error) {
-	dir := path.Dir(name)
-	if n := h.held[dir]; n != nil {
-		return n, path.Base(name), nil
+// dir is a directory, through its handle if it is held. As in the mount, no link is
+// followed anywhere.
+func (h *handle) dir(name string) (*Inode, error) {
+	if n := h.held[name]; n != nil {
+		return n, nil
 	}
-	n, err := h.disk.Resolve(dir, false)
+	n, err := h.lookup(name)
 	if err == nil && !n.Mode.IsDir() {
-		err = errKind
+		err = syscall.ENOTDIR
 	}
-	return n, path.Base(name), err
+	return n, err
 }
 
 // in makes a call in the directory that name is in.
 func (h *handle) in(name string, do func(dir *Inode, base string) error) error {
-	dir, base, err := h.parent(name)
+	dir, err := h.dir(path.Dir(name))
 	if err != nil {
 		return err
 	}
-	return do(dir, base)
+	return do(dir, path.Base(name))
 }
 
 // lookup is an entry itself, not what it points to.
-func (h *handle) lookup(name string) (*Inode, error) {
-	if n := h.held[name]; n != nil {
-		return n, nil
-	}
-	dir, base, err := h.parent(name)
-	if err != nil {
-		return nil, err
-	}
-	if n := dir.Entries[base]; n != nil {
-		return n, nil
-	}
-	return nil, syscall.ENOENT
+func (h *handle) lookup(name string) (n *Inode, err error) {
+	err = h.in(name, func(dir *Inode, base string) error {
+		if n = dir.Entries[base]; base == "." {
+			n = dir
+		}
+		if n == nil {
+			return syscall.ENOENT
+		}
+		return nil
+	})
+	return n, err
 }
 
 // add gives a directory a new entry.
@@ -120,10 +118,14 @@ func (h *handle) Symlink(target, name string) error {
 func (h *handle) Chmod(name string, mode fs.FileMode) error {
 	return h.change("chmod", name, func() error {
 		n, err := h.lookup(name)
-		if err == nil {
-			n.Mode = n.Mode.Type() | mode.Perm()
+		switch {
+		case err != nil:
+			return err
+		case n.IsLink():
+			return syscall.EOPNOTSUPP
 		}
-		return err
+		n.Mode = n.Mode.Type() | mode.Perm()
+		return nil
 	})
 }
 
@@ -140,7 +142,7 @@ func (h *handle) Remove(name string) error {
 }
 
 func (h *handle) SyncDir(name string) error {
-	return h.change("sync", name, func() error { _, err := h.lookup(name); return err })
+	return h.change("sync", name, func() error { _, err := h.dir(name); return err })
 }
 
 func (h *handle) Hold(name string) (release func(), err error) {
@@ -150,9 +152,7 @@ func (h *handle) Hold(name string) (release func(), err error) {
 			return
 		}
 		var n *Inode
-		if n, err = h.lookup(name); err == nil && !n.Mode.IsDir() {
-			err = syscall.ENOTDIR
-		}
+		n, err = h.dir(name)
 		if err == nil {
 			h.held[name] = n
 			release = func() { h.caller.Locked(func() { delete(h.held, name) }) }
@@ -177,7 +177,7 @@ func (h *handle) Lstat(name string) (info mount.Info, err error) {
 
 func (h *handle) Readlink(name string) (target string, err error) {
 	err = h.read("readlink", name, func() error {
-		n, err := h.disk.Resolve(name, false)
+		n, err := h.lookup(name)
 		if err == nil && !n.IsLink() {
 			err = syscall.EINVAL
 		}
@@ -191,10 +191,7 @@ func (h *handle) Readlink(name string) (target string, err error) {
 
 func (h *handle) ReadDir(name string) (all []fs.DirEntry, err error) {
 	err = h.read("readdir", name, func() error {
-		n, err := h.lookup(name)
-		if err == nil && !n.Mode.IsDir() {
-			err = syscall.ENOTDIR
-		}
+		n, err := h.dir(name)
 		if err != nil {
 			return err
 		}
@@ -209,14 +206,17 @@ func (h *handle) ReadDir(name string) (all []fs.DirEntry, err error) {
 
 func (h *handle) ReadFile(name string) (data []byte, err error) {
 	err = h.read("read", name, func() error {
-		n, err := h.disk.Resolve(name, false)
-		if err == nil && !n.Mode.IsRegular() {
-			err = errKind
+		n, err := h.lookup(name)
+		switch {
+		case err != nil:
+			return err
+		case n.IsLink():
+			return syscall.ELOOP
+		case !n.Mode.IsRegular():
+			return errType
 		}
-		if err == nil {
-			data = slices.Clone(n.Data)
-		}
-		return err
+		data = slices.Clone(n.Data)
+		return nil
 	})
 	return data, err
 }
