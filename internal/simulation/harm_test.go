@@ -120,11 +120,12 @@ func (w *world) turnBack() {
 }
 
 // operate is somebody who reads why the program cannot use the volume, and removes
-// what is not its own. mu is held.
+// what it takes for somebody else's: that may be a directory of its own whose link
+// was harmed. mu is held.
 func (w *world) operate() {
 	root := w.disk.Root
 	for _, name := range slices.Sorted(maps.Keys(root.Entries)) {
-		if n := root.Entries[name]; n.Foreign && !strings.HasPrefix(name, "..") {
+		if w.reader.NotOurs(name) && !strings.HasPrefix(name, "..") {
 			w.tracef("somebody removes %s", name)
 			root.Take(name)
 		}

@@ -56,7 +56,7 @@ func (r *Reader) rightTree(g *generation) error {
 	want, got := r.plannedTree(g), r.Disk.Tree()
 	for name := range got {
 		n, _ := r.Disk.Resolve(name, false)
-		if top := plan.Top(name); want[top] == "" && r.notOurs(top) || want[name] == "" && n.IsForeign() && !plan.IsOwn(top) {
+		if top := plan.Top(name); want[top] == "" && r.NotOurs(top) || want[name] == "" && n.IsForeign() && !plan.IsOwn(top) {
 			delete(got, name)
 		}
 	}
@@ -77,8 +77,8 @@ func (r *Reader) rightTree(g *generation) error {
 	return nil
 }
 
-// notOurs reports whether an entry cannot be distinguished from somebody else's.
-func (r *Reader) notOurs(name string) bool {
+// NotOurs reports whether an entry cannot be distinguished from somebody else's.
+func (r *Reader) NotOurs(name string) bool {
 	n := r.Disk.Root.Entries[name]
 	return !plan.IsOwn(name) && (n.Foreign || harmedLink(n))
 }
