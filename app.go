@@ -98,8 +98,7 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	a.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
-	a.metrics.Generation.Set(float64(a.writer.Newest()))
+	a.describe(a.writer.Newest())
 	a.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{
 			Flat: a.flat(), Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
@@ -191,6 +190,17 @@ func (a *app) lookAgain(ctx context.Context, hup <-chan os.Signal) error {
 			a.watcher.Reread()
 			a.writer.Recheck()
 		}
+	}
+}
+
+// describe sets the metrics that are known from the start; generation is the one that
+// is in the volume.
+func (a *app) describe(generation uint64) {
+	a.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
+	a.metrics.ProcessStart.Set(telemetry.Seconds(time.Now()))
+	a.metrics.Generation.Set(float64(generation))
+	for _, name := range a.cfg.Secrets.Value {
+		a.metrics.SecretRequired.Set(1, name)
 	}
 }
 

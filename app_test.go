@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/layout"
@@ -12,7 +14,7 @@ import (
 )
 
 // TestSecretsInMetrics: a named Secret that is absent is 0, and another that is gone
-// takes its series with it.
+// takes its series with it. Only those that must exist are required.
 func TestSecretsInMetrics(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "shop")
 	t.Setenv("SECRETSYNC_SECRETS", "db")
@@ -23,6 +25,7 @@ func TestSecretsInMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &app{cfg: cfg, metrics: telemetry.NewMetrics()}
+	a.describe(7)
 	observer{a}.Seen(map[string]pipeline.Observed{
 		"db": {Present: true, Refused: layout.ReasonMissingKey}, "tls": {}, "selected": {Present: true}, "gone": {},
 	})
@@ -37,9 +40,25 @@ func TestSecretsInMetrics(t *testing.T) {
 	want := `present{secret="db"} 1
 present{secret="selected"} 1
 present{secret="tls"} 0
+required{secret="db"} 1
 refused{secret="db",reason="missing_key"} 1
 `
 	if strings.Join(got, "") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, ""), want)
+	}
+}
+
+// TestStartInMetrics: each process has a start time of its own, by which Prometheus
+// sees that it restarted.
+func TestStartInMetrics(t *testing.T) {
+	began := time.Now().Truncate(time.Microsecond)
+	a := &app{cfg: &config.Config{}, metrics: telemetry.NewMetrics()}
+	a.describe(0)
+	w := httptest.NewRecorder()
+	telemetry.Handler(a.metrics, telemetry.Sources{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	_, line, _ := strings.Cut(w.Body.String(), "\nprocess_start_time_seconds ")
+	var got float64
+	if _, err := fmt.Sscan(line, &got); err != nil || got < telemetry.Seconds(began) || got > telemetry.Seconds(time.Now()) {
+		t.Errorf("started at %f, %v, want a time since %f", got, err, telemetry.Seconds(began))
 	}
 }

@@ -2,22 +2,19 @@ package simulation
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/simulation/reader"
 	"github.com/secret-sync/secret-sync/notifier"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-// target is an app. It reads all files each time that it is notified.
+// target is how the program notifies an app.
 type target struct {
 	*world
-	name string
-	// What follows is guarded by mu.
-	view    map[string]int // Secret → the stamp that it read last
-	told    uint64         // the generation that it was notified of last
-	trouble string         // how it answers; "" is well
+	name    string
+	app     *reader.App // guarded by mu
+	trouble string      // how it answers; "" is well; guarded by mu
 }
 
 // How a target answers while a fault lasts.
@@ -46,7 +43,9 @@ func (t *calledTarget) Notify(ctx context.Context, c notifier.Changes) error {
 	t.locked(func() {
 		t.calls++
 		trouble = t.trouble
-		t.checkCall(c)
+		if !t.life.dead {
+			t.app.CheckCall(c.Generation, t.life.blind)
+		}
 		t.tracef("target %s is called for generation %d, and %s", t.name, c.Generation, trouble)
 	})
 	switch trouble {
@@ -77,7 +76,7 @@ func (t *calledTarget) take(c notifier.Changes, trouble string) error {
 	if t.life.dead {
 		return errDead
 	}
-	t.view, t.told = t.views(), c.Generation
+	t.app.Notified(c.Generation)
 	switch trouble {
 	case targetSilent:
 		return notifier.Failf("lost", "the answer is lost")
@@ -85,37 +84,4 @@ func (t *calledTarget) take(c notifier.Changes, trouble string) error {
 		t.life.kill(t.name + " was notified")
 	}
 	return nil
-}
-
-// checkCall: nobody is notified before the files are there, or of what the volume
-// says that it was notified of. mu is held.
-func (t *calledTarget) checkCall(c notifier.Changes) {
-	if t.life.dead {
-		return
-	}
-	link := t.disk.root.entries[plan.DataLink]
-	if g := t.current(); g != nil && !g.lost && g.rec.Generation < c.Generation {
-		t.failf("target %s is notified of generation %d while generation %d is in the volume", t.name, c.Generation, g.rec.Generation)
-	} else if link == nil && !t.disk.root.touched[plan.DataLink] {
-		t.failf("target %s is notified of generation %d of an empty volume", t.name, c.Generation)
-	}
-	if recorded, ok := t.recorded(t.name); ok && !t.life.blind && recorded == c.Generation && t.told == c.Generation {
-		t.failf("target %s is notified of generation %d again, which is recorded", t.name, c.Generation)
-	}
-}
-
-// recorded is what the volume says of a target, unless harm was done to that.
-func (w *world) recorded(target string) (uint64, bool) {
-	n := w.disk.root.entries[plan.NotifiedFile]
-	if n == nil || n.foreign {
-		return 0, false
-	}
-	var record struct {
-		Told map[string]uint64 `json:"told"`
-	}
-	if json.Unmarshal(n.data, &record) != nil {
-		return 0, false
-	}
-	generation, ok := record.Told[target]
-	return generation, ok
 }

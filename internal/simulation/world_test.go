@@ -10,45 +10,39 @@ import (
 	"sync"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/simulation/apiserver"
+	"github.com/secret-sync/secret-sync/internal/simulation/program"
+	"github.com/secret-sync/secret-sync/internal/simulation/reader"
+	"github.com/secret-sync/secret-sync/internal/simulation/volume"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
-const namespace = "shop"
-
-// variant is how the program is configured.
-type variant struct {
-	flat, remove, notifyFirst bool
-	settle                    time.Duration
-}
-
 // world is all that is outside of the program, and outlives it.
 type world struct {
-	variant
-	seed    uint64
+	config  program.Config
 	verbose bool // keep a trace
 	began   time.Time
 	rand    *rand.Rand // the driver's alone
+	dice    *dice
 
 	traceMu sync.Mutex
 	trace   []string // guarded by traceMu: the program may log while a call on the volume has mu
 
-	mu      sync.Mutex // guards all that follows
-	truth   *truth
-	disk    *disk
-	server  *server
+	api     *apiserver.Store
+	server  *apiserver.Server
 	targets []*target
+
+	mu      sync.Mutex // guards all that follows
+	disk    *volume.Disk
+	reader  *reader.Reader
 	life    *life
 	lives   int
-	reader  reader
 	failure string // the first one
 	failed  chan struct{}
-	counts  map[string]int // how often a question was asked, by question
 	numbers map[string]int // generations' directories, in the order in which they came
 
 	// Faults that last, and what is counted.
-	answer     string  // how the API server answers
-	begin      *string // how it shall answer next
-	unreliable bool    // watches
+	unreliable bool // watches
 	diskFault  string
 	deadly     bool // the program is killed at one of its next calls on the volume
 	changes    int  // calls that change the volume
@@ -56,21 +50,23 @@ type world struct {
 }
 
 func newWorld(seed uint64, verbose bool) *world {
-	random := rand.New(rand.NewPCG(seed, 0))
 	w := &world{
-		seed: seed, verbose: verbose, began: time.Now(), rand: random,
-		truth: newTruth(), disk: newDisk(), reader: newReader(), failed: make(chan struct{}),
-		counts: map[string]int{}, numbers: map[string]int{},
+		verbose: verbose, began: time.Now(), rand: rand.New(rand.NewPCG(seed, 0)), dice: newDice(seed),
+		api: apiserver.NewStore(), disk: volume.NewDisk(), failed: make(chan struct{}), numbers: map[string]int{},
 	}
-	w.variant = variant{flat: w.chance(0.3), remove: w.chance(0.5), notifyFirst: w.chance(0.3)}
+	w.config = program.Config{Flat: w.chance(0.3), Remove: w.chance(0.5), NotifyFirst: w.chance(0.3)}
 	if w.chance(0.3) {
-		w.settle = time.Second
+		w.config.Settle = time.Second
 	}
+	w.reader = reader.New(reader.Options{
+		Disk: w.disk, API: w.api, Flat: w.config.Flat, Remove: w.config.Remove, NotifyFirst: w.config.NotifyFirst,
+		Wanted: program.Wanted, Plain: w.plain, Failf: w.failf,
+	})
 	for _, name := range []string{"process", "webhook", "exec"} {
-		w.targets = append(w.targets, &target{world: w, name: name})
+		w.targets = append(w.targets, &target{world: w, name: name, app: w.reader.NewApp(name)})
 	}
-	w.server = newServer(w)
-	w.tracef("%+v", w.variant)
+	w.server = apiserver.New(apiserver.Options{Store: w.api, Dice: w.dice.roll, Tracef: w.tracef})
+	w.tracef("%+v", w.config)
 	return w
 }
 
@@ -86,16 +82,6 @@ func (w *world) between(least, most time.Duration) time.Duration {
 		d = d * 5 / 2
 	}
 	return min(d+time.Duration(w.rand.Int64N(int64(d))), most)
-}
-
-// dice gives a number from 0 to 1 for a question: the same for the same seed, the
-// same question, and the same number of times it was asked. mu is held.
-func (w *world) dice(question ...any) float64 {
-	key := fmt.Sprint(question...)
-	w.counts[key]++
-	h := fnv.New64a()
-	fmt.Fprint(h, w.seed, "/", key, "/", w.counts[key])
-	return rand.New(rand.NewPCG(h.Sum64(), w.seed)).Float64()
 }
 
 // plain gives a name in the volume with the generation's number for its time.
@@ -170,4 +156,26 @@ func (w *world) sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// dice decides what the program's calls run into. What the driver does is decided by
+// world.rand: it asks in an order of its own.
+type dice struct {
+	seed   uint64
+	mu     sync.Mutex
+	counts map[string]int // how often a question was asked, by question; guarded by mu
+}
+
+func newDice(seed uint64) *dice { return &dice{seed: seed, counts: map[string]int{}} }
+
+// roll gives a number from 0 to 1 for a question: the same for the same seed, the
+// same question, and the same number of times it was asked.
+func (d *dice) roll(question ...any) float64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := fmt.Sprint(question...)
+	d.counts[key]++
+	h := fnv.New64a()
+	fmt.Fprint(h, d.seed, "/", key, "/", d.counts[key])
+	return rand.New(rand.NewPCG(h.Sum64(), d.seed)).Float64()
 }

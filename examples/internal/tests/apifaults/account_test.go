@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/secret-sync/secret-sync/examples/internal/faultproxy"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -28,21 +29,21 @@ import (
 // forbidden, and the log has the rule to add.
 func TestRoleTakenAway(t *testing.T) {
 	t.Parallel()
-	s, r := newRoad(t, st.Env{"SECRETSYNC_SECRETS": "db"})
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	p := newPair(t, s)
 	roles := st.ControlPlane().Client.RbacV1()
 	if err := roles.RoleBindings(s.Namespace).Delete(t.Context(), "secret-sync-"+st.Account, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	st.Until(t, "the API server knows", func() error { return p.allowed(t, false) })
-	r.gate.endAll()
+	r.Gateway.EndAll()
 	p.Put("db", files{"k": "2"})
 	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
 	p.endure(t)
 	p.run.WaitLog(down) // not at the first 403, which may be an API server that starts
 	s.Apply(s.RBAC())
 	st.Until(t, "the API server knows", func() error { return p.allowed(t, true) })
-	p.recover(t, patience)
+	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, `{apiGroups: [""], resources: [secrets], resourceNames: ["db"], verbs: [list, watch]}`)
 }
 
@@ -68,7 +69,7 @@ const leeway = time.Minute
 // TestTokenExpires: nobody renewed the token in time, and then somebody did.
 func TestTokenExpires(t *testing.T) {
 	t.Parallel()
-	s, r := newRoad(t, st.Env{"SECRETSYNC_SECRETS": "db"})
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	file := s.Kubeconfig + ".token"
 	good := read(t, file)
 	short := expiring(t, good, time.Now().Add(3*time.Second-leeway))
@@ -76,12 +77,12 @@ func TestTokenExpires(t *testing.T) {
 	p := newPair(t, s)
 	// The API server keeps for 10 s that a token was good.
 	st.Until(t, "the token is expired", func() error { return unauthorized(t, s, short) })
-	r.gate.endAll()
+	r.Gateway.EndAll()
 	p.Put("db", files{"k": "2"})
 	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
 	p.endure(t)
 	write(t, file, good)
-	p.recover(t, patience)
+	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, "Unauthorized")
 }
 

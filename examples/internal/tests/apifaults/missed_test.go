@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/examples/internal/faultproxy"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -13,22 +14,22 @@ import (
 // reached is known to no event, only to the list after it.
 func TestMissedWhileAway(t *testing.T) {
 	t.Parallel()
-	s, r := newRoad(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_SELECTOR": "app=web", "SECRETSYNC_ON_DELETE": "remove"})
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_SELECTOR": "app=web", "SECRETSYNC_ON_DELETE": "remove"})
 	s.Put("db", files{"k": "1"})
 	s.Put("leaves", files{"k": "1"}, "app=web")
 	s.Put("goes", files{"k": "1"}, "app=web")
 	s.Put("stays", files{"k": "1"}, "app=web")
 	run := s.Start(nil)
 	s.WaitFiles(files{"db/k": "1", "leaves/k": "1", "goes/k": "1", "stays/k": "1"})
-	r.wire.refuse()
+	r.Wire.Refuse()
 	run.WaitLog(down)
 	s.Delete("db")
 	s.Put("db", files{"k": "recreated"})
 	s.Put("leaves", files{"k": "not ours"})
 	s.Delete("goes")
 	s.Put("comes", files{"k": "new"}, "app=web")
-	r.wire.listen()
-	st.UntilIn(t, patience+5e9, "what was missed", func() error {
+	r.Wire.Listen()
+	st.UntilIn(t, faultproxy.Patience+5e9, "what was missed", func() error {
 		return s.CheckFiles(files{"db/k": "recreated", "stays/k": "1", "comes/k": "new"})
 	})
 	run.Stop()
@@ -38,11 +39,11 @@ func TestMissedWhileAway(t *testing.T) {
 // in the middle of it, and changed.
 func TestOneMegabyte(t *testing.T) {
 	t.Parallel()
-	s, r := newRoad(t, st.Env{"SECRETSYNC_SECRETS": "big"})
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "big"})
 	large := func(c string) files { return files{"k": strings.Repeat(c, 1<<20-1000)} }
 	in := func(f files) files { return files{"big/k": f["k"]} }
 	s.Put("big", large("a"))
-	r.wire.cut(500_000)
+	r.Wire.Cut(500_000)
 	run := s.Start(nil)
 	st.Until(t, "some tries", func() error {
 		if got := len(lines(run, ended)); got < 2 {
@@ -53,8 +54,8 @@ func TestOneMegabyte(t *testing.T) {
 	if err := s.CheckFiles(files{}); err != nil {
 		t.Error("half of it:", err)
 	}
-	r.wire.cut(0)
-	st.UntilIn(t, patience, "all of it", func() error { return s.CheckFiles(in(large("a"))) })
+	r.Wire.Cut(0)
+	st.UntilIn(t, faultproxy.Patience, "all of it", func() error { return s.CheckFiles(in(large("a"))) })
 	s.Put("big", large("b"))
 	s.WaitFiles(in(large("b")))
 	run.Stop()
@@ -68,7 +69,7 @@ func TestAHundred(t *testing.T) {
 	for i := range 100 {
 		names = append(names, "s"+strconv.Itoa(i))
 	}
-	s, r := newRoad(t, st.Env{"SECRETSYNC_SECRETS": strings.Join(names, ",")})
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": strings.Join(names, ",")})
 	want := func(value string) files {
 		all := files{}
 		for _, n := range names {
@@ -84,13 +85,13 @@ func TestAHundred(t *testing.T) {
 	put("1")
 	run := s.Start(nil)
 	s.WaitFiles(want("1"))
-	r.wire.refuse()
+	r.Wire.Refuse()
 	put("2")
 	if err := s.CheckFiles(want("1")); err != nil {
 		t.Error("during the fault:", err)
 	}
-	r.wire.listen()
-	st.UntilIn(t, patience, "right after the fault", func() error { return s.CheckFiles(want("2")) })
+	r.Wire.Listen()
+	st.UntilIn(t, faultproxy.Patience, "right after the fault", func() error { return s.CheckFiles(want("2")) })
 	put("3")
 	s.WaitFiles(want("3"))
 	if got := len(lines(run, down)); got != 100 {

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/examples/internal/faultproxy"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -25,7 +26,7 @@ func TestAPIServerKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Put("db", files{"k": "2"})
-	p.recover(t, patience)
+	p.recover(t, faultproxy.Patience)
 	for _, l := range lines(p.run, down) { // a server that starts may refuse what it will allow
 		t.Logf("logged: %s", l.Err)
 	}
@@ -46,7 +47,7 @@ func TestEtcdRestored(t *testing.T) {
 	}
 	newer := version(t, p.Scene)
 	p.WaitFiles(files{"db/k": "newer"})
-	st.UntilIn(t, patience, "files", func() error { return p.spare.CheckFiles(files{"db/k": "newer"}) })
+	st.UntilIn(t, faultproxy.Patience, "files", func() error { return p.spare.CheckFiles(files{"db/k": "newer"}) })
 	p.other.Stop()
 	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
 		t.Fatal(err)
@@ -55,12 +56,12 @@ func TestEtcdRestored(t *testing.T) {
 		t.Fatalf("version %d after the restore, %d before: it did not go back", older, newer)
 	}
 	began := time.Now()
-	st.UntilIn(t, patience, "what was restored", func() error { return p.CheckFiles(files{"db/k": "1"}) })
+	st.UntilIn(t, faultproxy.Patience, "what was restored", func() error { return p.CheckFiles(files{"db/k": "1"}) })
 	t.Logf("right %v after the API server was", time.Since(began).Round(time.Millisecond))
 	p.other = p.spare.Start(nil)
 	p.spare.WaitFiles(files{"db/k": "1"})
 	p.Put("db", files{"k": "2"})
-	p.recover(t, patience)
+	p.recover(t, faultproxy.Patience)
 }
 
 // version is what a consistent read answers.

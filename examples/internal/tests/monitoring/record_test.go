@@ -131,6 +131,17 @@ func (r *recording) virtual(series, value string) string {
 	return fmt.Sprint((float64(i-1) + part) * interval.Seconds())
 }
 
+// without is the recording without a metric.
+func (r *recording) without(t *testing.T, metric string) *recording {
+	t.Helper()
+	rest := maps.Clone(r.series)
+	maps.DeleteFunc(rest, func(series string, _ []string) bool { return strings.HasPrefix(series, metric+"{") })
+	if len(rest) == len(r.series) {
+		t.Errorf("there is no %s", metric)
+	}
+	return &recording{r.ticks, rest, r.at}
+}
+
 // inputSeries is the recording as promtool wants it.
 func (r *recording) inputSeries() (all []map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(r.series)) {

@@ -15,7 +15,7 @@ import (
 )
 
 // sidecar is a real one with all that can go wrong: a wire to the API server, a small
-// volume, a webhook. It watches the Secret db.
+// volume, a webhook. It watches the Secret db, and cache, which may be absent, and is.
 type sidecar struct {
 	*st.Scene
 	addr     string // of /metrics
@@ -33,7 +33,7 @@ func newSidecar(t *testing.T) *sidecar {
 	t.Helper()
 	s := &sidecar{addr: st.OwnAddr(), hook: st.NewWebhook(t)}
 	s.Scene = st.New(t, st.Env{
-		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_REQUIRED_KEYS": "db/password",
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "cache", "SECRETSYNC_REQUIRED_KEYS": "db/password",
 		"SECRETSYNC_WEBHOOK_URL": s.hook.URL, "SECRETSYNC_HTTP_ADDR": s.addr,
 	})
 	s.wire = s.Wire()

@@ -5,36 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"k8s.io/client-go/tools/clientcmd"
 
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
 type files = map[string]string
-
-// detour makes the scene's sidecars go to another address; caFile is empty for
-// the CA of the real API server.
-func detour(s *st.Scene, address, caFile string) {
-	config, err := clientcmd.LoadFromFile(s.Kubeconfig)
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	cluster := config.Clusters["c"]
-	cluster.Server = "https://" + address
-	if caFile != "" {
-		cluster.CertificateAuthority, cluster.CertificateAuthorityData = caFile, nil
-	}
-	path := filepath.Join(s.T.(*testing.T).TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		s.T.Fatal(err)
-	}
-	s.Env["KUBECONFIG"] = path
-}
 
 // pair is two sidecars in one namespace: the one under test, and a spare
 // one with a volume of its own, that is stopped and started during the fault.

@@ -1,4 +1,4 @@
-package apifaults
+package canary
 
 import (
 	"encoding/base64"
@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/examples/internal/faultproxy"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -27,11 +28,11 @@ func TestCanary(t *testing.T) {
 	c.run = c.StartAs(c.user, nil)
 	c.CheckWritten()
 	c.makePod()
-	for _, f := range between {
-		c.through(f.name, func() { f.begin(c.road) }, func() { f.end(c.road) })
+	for _, f := range faultproxy.Faults {
+		c.through(f.Name, func() { f.Begin(c.route) }, func() { f.End(c.route) })
 	}
 	for name, a := range c.answersWithMarks() {
-		c.through(name, func() { c.gate.say(a) }, func() { c.gate.say(nil) })
+		c.through(name, func() { c.route.Gateway.Say(a) }, func() { c.route.Gateway.Say(nil) })
 	}
 	c.through("no notification", func() { c.refused.Store(true) }, func() { c.refused.Store(false) })
 	c.through("a volume that is read-only", func() { c.chmod(0o555) }, func() { c.chmod(0o777) })
@@ -44,7 +45,7 @@ func TestCanary(t *testing.T) {
 	c.commands() // from the volume
 	c.check("the log", c.run.Log.String())
 	c.check("the webhook's requests", c.requests.String())
-	c.check("the command's environment and input", read(t, c.said))
+	c.check("the command's environment and input", read(t, c.output))
 	c.events()
 }
 
@@ -63,7 +64,7 @@ func (c *canary) rotate() {
 // that was never there finds nothing.
 func (c *canary) CheckWritten() {
 	c.t.Helper()
-	st.UntilIn(c.t, soakPatience, "files", func() error {
+	st.UntilIn(c.t, patience, "files", func() error {
 		return c.CheckFiles(files{"db/password": c.values[len(c.values)-1], "db/user": "app"})
 	})
 }
@@ -84,19 +85,19 @@ func (c *canary) through(name string, begin, end func()) {
 }
 
 // answersWithMarks have a value where no client expects it.
-func (c *canary) answersWithMarks() map[string]answer {
+func (c *canary) answersWithMarks() map[string]faultproxy.Answer {
 	value := c.next()
 	encoded := base64.StdEncoding.EncodeToString([]byte(value))
 	list := `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"db"},"data":{"password":`
-	return map[string]answer{
-		"a value that is no base64": says(200, "application/json", list+`"`+value+`!"}}]}`, ""),
-		"a value that is cut off":   says(200, "application/json", list+`"`+encoded, ""),
-		"a value that is a number":  says(200, "application/json", list+`{"`+encoded+`":1}}}]}`, ""),
-		"a value as text":           says(200, "text/plain", value, ""),
-		"a value as YAML":           says(200, "application/yaml", "password: "+value+"\n\t- "+encoded, ""),
-		"a value as protobuf":       says(200, "application/vnd.kubernetes.protobuf", "k8s\x00"+value+encoded, ""),
-		"a value in a proxy's text": says(502, "text/plain", value+" "+encoded, ""),
-		"a value instead of HTML":   says(500, "text/html", "<html>"+value+" "+encoded, ""),
+	return map[string]faultproxy.Answer{
+		"a value that is no base64": faultproxy.Says(200, "application/json", list+`"`+value+`!"}}]}`, ""),
+		"a value that is cut off":   faultproxy.Says(200, "application/json", list+`"`+encoded, ""),
+		"a value that is a number":  faultproxy.Says(200, "application/json", list+`{"`+encoded+`":1}}}]}`, ""),
+		"a value as text":           faultproxy.Says(200, "text/plain", value, ""),
+		"a value as YAML":           faultproxy.Says(200, "application/yaml", "password: "+value+"\n\t- "+encoded, ""),
+		"a value as protobuf":       faultproxy.Says(200, "application/vnd.kubernetes.protobuf", "k8s\x00"+value+encoded, ""),
+		"a value in a proxy's text": faultproxy.Says(502, "text/plain", value+" "+encoded, ""),
+		"a value instead of HTML":   faultproxy.Says(500, "text/html", "<html>"+value+" "+encoded, ""),
 	}
 }
 

@@ -1,4 +1,4 @@
-package apifaults
+package longlife
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/examples/internal/faultproxy"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -26,7 +27,7 @@ var (
 // descriptors, goroutines and inotify watches than early in its life. For longer, or
 // once more:
 //
-//	go test -C examples ./internal/tests/apifaults -run Soak -v -soak 1h -timeout 90m -seed N
+//	go test -C examples ./internal/tests/longlife -run Soak -v -soak 1h -timeout 90m -seed N
 func TestSoak(t *testing.T) {
 	seed := *soakSeed
 	for seed == 0 {
@@ -59,21 +60,22 @@ func TestSoak(t *testing.T) {
 
 // stepUntil goes on for a while.
 func (k *soak) stepUntil(end time.Time) {
-	for time.Now().Before(end) && !k.road.t.Failed() {
+	for time.Now().Before(end) && !k.t.Failed() {
 		k.step()
 		pace := time.After(time.Duration(k.rand.IntN(150)) * time.Millisecond)
 		<-pace
 	}
 }
 
-// soakPatience is longer than that of one fault: the last removal of a Secret
+// patience is longer than that of one fault: the last removal of a Secret
 // takes 5 s more, and the dead connection of the last freeze 15 s.
-const soakPatience = 30 * time.Second
+const patience = 30 * time.Second
 
 // soak is the state of a run. All that it decides comes from rand.
 type soak struct {
 	*st.Scene
-	*road
+	t       *testing.T
+	route   *faultproxy.Route
 	run     *st.Run
 	old     *longLife // the sidecar that is not killed
 	rand    *rand.Rand
@@ -85,11 +87,11 @@ type soak struct {
 }
 
 func newSoak(t *testing.T, random *rand.Rand) *soak {
-	s, r := newRoad(t, st.Env{
+	s, r := faultproxy.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "named0", "SECRETSYNC_OPTIONAL_SECRETS": "named1,named2", "SECRETSYNC_SELECTOR": "soak=yes",
 		"SECRETSYNC_ON_DELETE": "remove",
 	})
-	k := &soak{Scene: s, road: r, rand: random, done: map[string]int{}, renewed: time.Now()}
+	k := &soak{Scene: s, t: t, route: r, rand: random, done: map[string]int{}, renewed: time.Now()}
 	k.putAll()
 	k.run = s.Start(nil)
 	k.old = newLongLife(t, s)
@@ -121,7 +123,7 @@ func (k *soak) step() {
 		k.put(name, k.rand.IntN(8) > 0)
 	case dice < 125 && name != "named0": // as an app cannot do without it
 		k.note("delete")
-		_ = k.Secrets().Delete(k.road.t.Context(), name, metav1.DeleteOptions{}) // may be gone
+		_ = k.Secrets().Delete(k.t.Context(), name, metav1.DeleteOptions{}) // may be gone
 	case dice < 155:
 		k.fault()
 	case dice < 185:
@@ -138,8 +140,8 @@ func (k *soak) step() {
 	case dice < 198:
 		k.note("restart the API server")
 		st.ControlPlane().StopAPIServer()
-		if err := st.ControlPlane().StartAPIServer(k.road.t.Context()); err != nil {
-			k.road.t.Fatal(err)
+		if err := st.ControlPlane().StartAPIServer(k.t.Context()); err != nil {
+			k.t.Fatal(err)
 		}
 	}
 }
@@ -165,22 +167,24 @@ func (k *soak) put(name string, label bool) {
 // fault begins one, after it ended the one before.
 func (k *soak) fault() {
 	k.endFault()
-	w, g := k.wire, k.gate
+	w, g := k.route.Wire, k.route.Gateway
 	kinds := []struct {
 		name       string
 		begin, end func()
 	}{
-		{"refuse", w.refuse, w.listen},
-		{"reset", w.reset, func() {}},
-		{"freeze", w.freeze, w.thaw},
-		{"cut", func() { w.cut(1 + k.rand.IntN(200_000)) }, func() { w.cut(0) }},
-		{"end all watches", g.endAll, func() {}},
-		{"401", func() { g.say(says(401, "application/json", status(401, "Unauthorized"), "")) }, func() { g.say(nil) }},
-		{"410", func() { g.say(says(410, "application/json", status(410, "Expired"), "")) }, func() { g.say(nil) }},
-		{"429", func() { g.say(says(429, "application/json", status(429, "TooManyRequests"), "1")) }, func() { g.say(nil) }},
-		{"503", func() { g.say(says(503, "text/html", "<html>", "")) }, func() { g.say(nil) }},
-		{"half", func() { g.say(half) }, func() { g.say(nil) }},
-		{"watches end", func() { g.say(watchesEnd) }, func() { g.say(nil) }},
+		{"refuse", w.Refuse, w.Listen},
+		{"reset", w.Reset, func() {}},
+		{"freeze", w.Freeze, w.Thaw},
+		{"cut", func() { w.Cut(1 + k.rand.IntN(200_000)) }, func() { w.Cut(0) }},
+		{"end all watches", g.EndAll, func() {}},
+		{"401", func() { g.Say(faultproxy.Says(401, "application/json", faultproxy.Status(401, "Unauthorized"), "")) }, func() { g.Say(nil) }},
+		{"410", func() { g.Say(faultproxy.Says(410, "application/json", faultproxy.Status(410, "Expired"), "")) }, func() { g.Say(nil) }},
+		{"429", func() {
+			g.Say(faultproxy.Says(429, "application/json", faultproxy.Status(429, "TooManyRequests"), "1"))
+		}, func() { g.Say(nil) }},
+		{"503", func() { g.Say(faultproxy.Says(503, "text/html", "<html>", "")) }, func() { g.Say(nil) }},
+		{"half", func() { g.Say(faultproxy.Half) }, func() { g.Say(nil) }},
+		{"watches end", func() { g.Say(faultproxy.WatchesEnd) }, func() { g.Say(nil) }},
 	}
 	kind := kinds[k.rand.IntN(len(kinds))]
 	k.note(kind.name)
@@ -198,7 +202,7 @@ func (k *soak) endFault() {
 
 // equal compares the files of both volumes with what the API server has.
 func (k *soak) equal() error {
-	all, err := k.Secrets().List(k.road.t.Context(), metav1.ListOptions{})
+	all, err := k.Secrets().List(k.t.Context(), metav1.ListOptions{})
 	if err != nil {
 		return err
 	}

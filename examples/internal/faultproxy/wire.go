@@ -1,4 +1,4 @@
-package apifaults
+package faultproxy
 
 import (
 	"fmt"
@@ -7,15 +7,14 @@ import (
 	"net/url"
 	"sync"
 	"testing"
-	"time"
 
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// wire is a TCP proxy that can refuse, break, cut and stop to forward.
-type wire struct {
+// Wire is a TCP proxy that can refuse, break, cut and stop to forward.
+type Wire struct {
 	t       testing.TB
-	address string
+	Address string // where it listens
 	target  string
 
 	mu       sync.Mutex
@@ -25,14 +24,14 @@ type wire struct {
 	most     int           // bytes that a new connection carries from the server, then it ends; 0: no end
 }
 
-// newWire makes a wire to the target, which is the real API server if empty.
-func newWire(t testing.TB, target string) *wire {
+// NewWire makes a Wire to the target, which is the real API server if empty.
+func NewWire(t testing.TB, target string) *Wire {
 	if target == "" {
 		target = apiServer(t)
 	}
-	w := &wire{t: t, target: target, open: map[net.Conn]bool{}}
-	w.listen()
-	t.Cleanup(func() { w.thaw(); w.refuse() })
+	w := &Wire{t: t, target: target, open: map[net.Conn]bool{}}
+	w.Listen()
+	t.Cleanup(func() { w.Thaw(); w.Refuse() })
 	return w
 }
 
@@ -45,19 +44,19 @@ func apiServer(t testing.TB) string {
 	return u.Host
 }
 
-// listen accepts connections, again after refuse. The port is not one that the
+// Listen accepts connections, again after Refuse. The port is not one that the
 // kernel gives to anybody who asks for any: nobody has it meanwhile.
-func (w *wire) listen() {
+func (w *Wire) Listen() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.listener != nil {
 		return
 	}
-	for again := w.address; ; {
+	for again := w.Address; ; {
 		if again == "" {
-			w.address = fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+			w.Address = fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
 		}
-		l, err := net.Listen("tcp", w.address)
+		l, err := net.Listen("tcp", w.Address)
 		if err == nil {
 			w.listener = l
 			go w.accept(l)
@@ -70,7 +69,7 @@ func (w *wire) listen() {
 	}
 }
 
-func (w *wire) accept(l net.Listener) {
+func (w *Wire) accept(l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -80,7 +79,7 @@ func (w *wire) accept(l net.Listener) {
 	}
 }
 
-func (w *wire) serve(c net.Conn) {
+func (w *Wire) serve(c net.Conn) {
 	defer c.Close()
 	w.mu.Lock()
 	w.open[c] = true
@@ -104,7 +103,7 @@ func (w *wire) serve(c net.Conn) {
 }
 
 // forward copies until one end does; most is in bytes, 0 for no limit.
-func (w *wire) forward(to, from net.Conn, most int) {
+func (w *Wire) forward(to, from net.Conn, most int) {
 	buf := make([]byte, 32<<10)
 	for sent := 0; ; {
 		n, err := from.Read(buf)
@@ -124,8 +123,8 @@ func (w *wire) forward(to, from net.Conn, most int) {
 	}
 }
 
-// reset breaks all connections as a router does that forgot them.
-func (w *wire) reset() {
+// Reset breaks all connections as a router does that forgot them.
+func (w *Wire) Reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for c := range w.open {
@@ -134,20 +133,20 @@ func (w *wire) reset() {
 	}
 }
 
-// refuse ends all connections and accepts none; listen accepts again.
-func (w *wire) refuse() {
+// Refuse ends all connections and accepts none; Listen accepts again.
+func (w *Wire) Refuse() {
 	w.mu.Lock()
 	if w.listener != nil {
 		_ = w.listener.Close()
 		w.listener = nil
 	}
 	w.mu.Unlock()
-	w.reset()
+	w.Reset()
 }
 
-// freeze stops to forward, on all connections and on new ones, which are
+// Freeze stops to forward, on all connections and on new ones, which are
 // accepted: as a firewall does that drops packets.
-func (w *wire) freeze() {
+func (w *Wire) Freeze() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.frozen == nil {
@@ -155,7 +154,8 @@ func (w *wire) freeze() {
 	}
 }
 
-func (w *wire) thaw() {
+// Thaw ends that.
+func (w *Wire) Thaw() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.frozen != nil {
@@ -164,15 +164,11 @@ func (w *wire) thaw() {
 	}
 }
 
-// cut resets all connections and ends each new one after that many bytes from
+// Cut resets all connections and ends each new one after that many bytes from
 // the server; 0 stops that.
-func (w *wire) cut(most int) {
+func (w *Wire) Cut(most int) {
 	w.mu.Lock()
 	w.most = most
 	w.mu.Unlock()
-	w.reset()
+	w.Reset()
 }
-
-// patience is for how long an API server that is back may go unseen: the
-// longest pause between two tries, and a little for the machine.
-const patience = 11 * time.Second

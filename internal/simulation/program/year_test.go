@@ -1,9 +1,10 @@
-package simulation
+package program
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/simulation/apiserver"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -19,7 +21,7 @@ const rotations = 10_000
 
 // TestAYearOfRotations makes them as fast as they go, on a real file system with
 // inotify, and waits for each to be notified. In the end there is no more than after
-// the first hundred: in the volume, of memory, descriptors, goroutines and inotify
+// the first hundred: in the volume, of memory, descriptors, goroutines and inotify watches.
 func TestAYearOfRotations(t *testing.T) {
 	y := newYear(t)
 	y.rotate(100)
@@ -34,73 +36,72 @@ func TestAYearOfRotations(t *testing.T) {
 	}
 }
 
-// year is the program in this process, with an app that says what it was told.
+// year is the program in this process, with an app that passes on what it is notified of.
 type year struct {
 	*testing.T
-	*world
-	dir  string
-	told chan uint64
+	api      *apiserver.Store
+	dir      string
+	notified chan uint64
 }
 
 func (y *year) Name() string { return "app" }
 
 func (y *year) Notify(_ context.Context, c notifier.Changes) error {
-	y.told <- c.Generation
+	y.notified <- c.Generation
 	return nil
 }
 
 func newYear(t *testing.T) *year {
-	dir, err := os.MkdirTemp("/dev/shm", "simulation-")
-	if err != nil {
-		dir = t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	y := &year{t, newWorld(1, false), dir, make(chan uint64, 1)}
-	y.variant = variant{notifyFirst: true}
-	p, err := y.assembleOn(dir, nil, []notifier.Target{y})
+	y := &year{t, apiserver.NewStore(), memoryVolume(t), make(chan uint64, 1)}
+	well := func(...any) float64 { return 0.5 }
+	server := apiserver.New(apiserver.Options{Store: y.api, Dice: well, Tracef: func(string, ...any) {}})
+	p, err := New(Config{NotifyFirst: true}, Outside{Dir: y.dir, API: server, Targets: []notifier.Target{y}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- p.run(ctx) }()
+	go func() { ended <- p.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := errors.Join(<-ended, p.writer.Close()); err != nil {
+		if err := errors.Join(<-ended, p.Close()); err != nil {
 			t.Error(err)
 		}
-		y.server.stop()
+		server.Stop()
 	})
-	y.locked(func() {
-		for _, name := range secrets {
-			y.truth.put(name, true, keys(name, 1))
-		}
-	})
+	for _, name := range Secrets {
+		y.api.Put(name, true, Keys(name, 1))
+	}
 	return y
 }
 
-// rotate changes the required Secret n times, which the app is told of each time. The
-// first generation may come in parts.
+// memoryVolume is a folder in memory, or a temporary one where there is none.
+func memoryVolume(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "simulation-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// rotate changes the required Secret n times, which the app is notified of each time.
+// The first generation may come in parts.
 func (y *year) rotate(n int) {
 	for range n {
-		var value string
-		y.locked(func() {
-			y.truth.put(required, true, keys(required, 1))
-			value = y.truth.objects[required].data[required+"-a"]
-			y.truth.data = map[string]map[int]map[string]string{}
-		})
+		value := y.api.Put(Required, true, Keys(Required, 1)).Data[requiredKey]
 		for y.value() != value {
 			select {
-			case <-y.told:
+			case <-y.notified:
 			case <-time.After(time.Minute):
-				y.Fatalf("%s: not told", value)
+				y.Fatalf("%s: not notified", value)
 			}
 		}
 	}
 }
 
 func (y *year) value() string {
-	data, _ := os.ReadFile(filepath.Join(y.dir, required, required+"-a"))
+	data, _ := os.ReadFile(filepath.Join(y.dir, Required, requiredKey))
 	return string(data)
 }
 
@@ -112,12 +113,7 @@ type traces struct {
 
 // settled waits for the end of all graces.
 func (y *year) settled() (s traces) {
-	y.locked(func() { // what the API server of this test remembers does not count
-		for i := range y.truth.log {
-			last := y.truth.objects[y.truth.log[i].name()]
-			y.truth.log[i].before, y.truth.log[i].after = last, last
-		}
-	})
+	y.api.Forget() // what the API server of this test remembers does not count
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(time.Minute); ; <-tick.C {

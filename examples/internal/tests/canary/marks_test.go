@@ -1,4 +1,4 @@
-package apifaults
+package canary
 
 import (
 	"crypto/md5"

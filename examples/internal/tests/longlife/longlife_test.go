@@ -1,4 +1,4 @@
-package apifaults
+package longlife
 
 import (
 	"bufio"
@@ -66,12 +66,12 @@ func (l *longLife) restartApp() {
 // renew gives the service account's token file a new token, as the kubelet does.
 func (k *soak) renew() {
 	k.endFault() // the API server has to answer
-	path, err := st.ControlPlane().TokenKubeconfig(k.road.t.Context(), k.Namespace, st.Account)
+	path, err := st.ControlPlane().TokenKubeconfig(k.t.Context(), k.Namespace, st.Account)
 	if err != nil {
-		k.road.t.Fatal(err)
+		k.t.Fatal(err)
 	}
 	if path != k.Kubeconfig {
-		k.road.t.Fatalf("the token is beside %s and not beside %s", path, k.Kubeconfig)
+		k.t.Fatalf("the token is beside %s and not beside %s", path, k.Kubeconfig)
 	}
 }
 
@@ -145,9 +145,9 @@ func (k *soak) measure() (f figures) {
 	k.endFault()
 	k.putAll()
 	began := time.Now()
-	st.UntilIn(k.road.t, soakPatience, "what the API server has", k.equal)
-	k.road.t.Logf("right %v after the last fault", time.Since(began).Round(time.Millisecond))
-	st.UntilIn(k.road.t, time.Minute, "calm", func() (err error) {
+	st.UntilIn(k.t, patience, "what the API server has", k.equal)
+	k.t.Logf("right %v after the last fault", time.Since(began).Round(time.Millisecond))
+	st.UntilIn(k.t, time.Minute, "calm", func() (err error) {
 		f, err = k.old.figures()
 		return err
 	})

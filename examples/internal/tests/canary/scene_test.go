@@ -1,4 +1,4 @@
-package apifaults
+package canary
 
 import (
 	"errors"
@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+	"github.com/secret-sync/secret-sync/examples/internal/faultproxy"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -28,14 +29,14 @@ import (
 // webhook and a command.
 type canary struct {
 	*st.Scene
-	*road
 	marks
+	route    *faultproxy.Route
 	t        *testing.T
 	user     *syscall.Credential
 	run      *st.Run
 	http     string
 	pprof    string
-	said     string // the file that the command writes to
+	output   string // the file that the command writes to
 	cores    string // the folder that a core dump would be in
 	requests childprocess.Log
 	refused  atomic.Bool // the webhook fails
@@ -59,7 +60,7 @@ func newCanary(t *testing.T) *canary {
 	if os.Getuid() == 0 { // else all are one user anyway
 		c.user = &syscall.Credential{Uid: 65532, Gid: 65532}
 	}
-	c.said = filepath.Join(c.cores, "said")
+	c.output = filepath.Join(c.cores, "output")
 	hook := httptest.NewServer(http.HandlerFunc(c.webhook))
 	t.Cleanup(hook.Close)
 	name := "canary" + strconv.Itoa(os.Getpid()%100000)
@@ -70,11 +71,11 @@ func newCanary(t *testing.T) *canary {
 	if err := os.Chmod(pidFile, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c.Scene, c.road = newRoad(t, st.Env{
+	c.Scene, c.route = faultproxy.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused", "SECRETSYNC_REQUIRED_KEYS": "refused/must",
 		"SECRETSYNC_HTTP_ADDR": c.http, "SECRETSYNC_PPROF_ADDR": c.pprof, "SECRETSYNC_EVENTS": "true",
 		"SECRETSYNC_PROCESS": name, "SECRETSYNC_PID_FILE": pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "0s",
-		"SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_EXEC": `["/bin/sh", "-c", "{ env; cat; } >> ` + c.said + `; echo notified"]`,
+		"SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_EXEC": `["/bin/sh", "-c", "{ env; cat; } >> ` + c.output + `; echo notified"]`,
 		"POD_NAME": "pod", "POD_UID": "00000000-0000-0000-0000-000000000001", "GOTRACEBACK": "crash",
 	})
 	c.Env["KUBECONFIG"] = c.kubeconfig()
@@ -105,8 +106,8 @@ func (c *canary) kubeconfig() string {
 		c.t.Fatal(err)
 	}
 	ca := filepath.Join(c.cores, "ca.crt")
-	write(c.t, ca, read(c.t, c.gate.caFile))
-	c.gate.caFile = ca
+	write(c.t, ca, read(c.t, c.route.Gateway.CAFile))
+	c.route.Gateway.CAFile = ca
 	config.Clusters["c"].CertificateAuthority = ca
 	for _, user := range config.AuthInfos {
 		user.Token, user.TokenFile = read(c.t, user.TokenFile), ""

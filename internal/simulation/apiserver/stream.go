@@ -1,4 +1,4 @@
-package simulation
+package apiserver
 
 import (
 	"context"
@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// stream is one open watch. While the world's events are unreliable it skips,
-// repeats, delays and reorders them, or is silent for ever, as a watch is from
-// before a restore of etcd.
+// stream is one open watch. While the server is unreliable it skips, repeats,
+// delays and reorders events, or is silent for ever, as a watch is from before a
+// restore of etcd.
 type stream struct {
-	*server
+	*Server
 	query
 	w      http.ResponseWriter
 	ctx    context.Context
@@ -22,20 +22,34 @@ type stream struct {
 	ended  chan struct{}
 }
 
-func (s *server) stream(w http.ResponseWriter, ctx context.Context, q query) {
-	from, _ := strconv.Atoi(q.rv)
-	st := &stream{server: s, query: q, w: w, ctx: ctx, from: from}
+func (s *Server) stream(w http.ResponseWriter, ctx context.Context, q query) {
+	from, _ := strconv.Atoi(q.version)
+	st := &stream{Server: s, query: q, w: w, ctx: ctx, from: from, next: s.Store.after(from)}
 	s.mu.Lock()
-	for st.next < len(s.truth.log) && s.truth.log[st.next].rv <= from {
-		st.next++
-	}
 	st.ended = s.cutting
-	st.silent = s.unreliable && s.dice("silent", q.name) < 0.1
+	st.silent = s.unreliable && s.Dice("silent", q.name) < 0.1
 	// A real one ends a watch after the 5 to 10 minutes that it is asked for.
-	last := 5*time.Minute + time.Duration(s.dice("lasts", q.name)*float64(5*time.Minute))
+	last := 5*time.Minute + time.Duration(s.Dice("lasts", q.name)*float64(5*time.Minute))
 	s.mu.Unlock()
 	_ = http.NewResponseController(w).Flush()
 	st.run(last)
+}
+
+// after is the index of the first event after a version.
+func (s *Store) after(version int) (next int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for next < len(s.log) && s.log[next].version <= version {
+		next++
+	}
+	return next
+}
+
+// change is closed at the next event.
+func (s *Store) change() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
 func (s *stream) run(last time.Duration) {
@@ -44,9 +58,7 @@ func (s *stream) run(last time.Duration) {
 	bookmark := time.NewTicker(time.Minute)
 	defer bookmark.Stop()
 	for {
-		s.mu.Lock()
-		changed := s.truth.changed
-		s.mu.Unlock()
+		changed := s.Store.change()
 		if !s.silent && !s.deliver() {
 			return
 		}
@@ -69,7 +81,6 @@ func (s *stream) run(last time.Duration) {
 // deliver sends what is new. It reports false when the stream has ended meanwhile.
 func (s *stream) deliver() bool {
 	for {
-		s.mu.Lock()
 		e, fault, ok := s.take()
 		var follows event
 		if fault == "swap" {
@@ -78,7 +89,6 @@ func (s *stream) deliver() bool {
 				fault = ""
 			}
 		}
-		s.mu.Unlock()
 		if !ok {
 			return true
 		}
@@ -106,8 +116,10 @@ func (s *stream) deliver() bool {
 
 // take gives the next event that the watch asks for, and what goes wrong with it.
 func (s *stream) take() (e event, fault string, ok bool) {
-	for s.next < len(s.truth.log) {
-		e = s.truth.log[s.next]
+	s.Store.mu.Lock()
+	defer s.Store.mu.Unlock()
+	for s.next < len(s.Store.log) {
+		e = s.Store.log[s.next]
 		s.next++
 		if !s.matches(e.before) && !s.matches(e.after) {
 			continue
@@ -119,21 +131,21 @@ func (s *stream) take() (e event, fault string, ok bool) {
 
 // fault decides what goes wrong with an event; "" for nothing.
 func (s *stream) fault(e event) (fault string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.unreliable {
 		return ""
 	}
 	faults := []string{"skip", "late", "repeat", "old", "swap"}
-	if d := s.dice("event", s.name, e.rv); d < 0.5 {
+	if d := s.Dice("event", s.name, e.version); d < 0.5 {
 		fault = faults[int(d*10)]
-		s.tracef("API: watch %s, event %d: %s", s.name, e.rv, fault)
+		s.Tracef("API: watch %s, event %d: %s", s.name, e.version, fault)
 	}
 	return fault
 }
 
 func (s *stream) lateness(e event) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Duration(s.dice("late", s.name, e.rv) * float64(40*time.Second))
+	return time.Duration(s.Dice("late", s.name, e.version) * float64(40*time.Second))
 }
 
 func (s *stream) pause(d time.Duration) bool {
@@ -154,7 +166,7 @@ func (s *stream) send(e event) {
 		if e.after != nil {
 			gone = *e.after
 		}
-		gone.rv = e.rv
+		gone.Version = e.version
 		kind, o = "DELETED", &gone
 	case !s.matches(e.before):
 		kind = "ADDED"
@@ -164,33 +176,40 @@ func (s *stream) send(e event) {
 
 // sendOld sends an event of the same Secret from before this one once more.
 func (s *stream) sendOld(e event) {
-	s.mu.Lock()
-	var old *event
-	for i := range s.truth.log {
-		if o := &s.truth.log[i]; o.rv < e.rv && o.name() == e.name() && (s.matches(o.before) || s.matches(o.after)) {
-			old = o
-		}
-	}
-	s.mu.Unlock()
-	if old != nil {
+	if old := s.old(e); old != nil {
 		s.send(*old)
 	}
+}
+
+func (s *stream) old(e event) (old *event) {
+	s.Store.mu.Lock()
+	defer s.Store.mu.Unlock()
+	for _, o := range s.Store.log {
+		if o.version < e.version && o.name() == e.name() && (s.matches(o.before) || s.matches(o.after)) {
+			old = &o
+		}
+	}
+	return old
 }
 
 // bookmark says up to which version all was sent. Versions are those of the whole
 // cluster, where something changes all the time.
 func (s *stream) bookmark() {
-	s.mu.Lock()
-	rv := s.rv
+	version := s.upTo()
+	s.write("BOOKMARK", map[string]any{"kind": "Secret", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": version}})
+}
+
+func (s *stream) upTo() string {
+	s.Store.mu.Lock()
+	defer s.Store.mu.Unlock()
 	switch {
-	case s.next == len(s.truth.log):
-		s.truth.rv++
-		rv = fmt.Sprint(s.truth.rv)
+	case s.next == len(s.Store.log):
+		s.Store.version++
+		return fmt.Sprint(s.Store.version)
 	case s.next > 0:
-		rv = fmt.Sprint(max(s.from, s.truth.log[s.next-1].rv))
+		return fmt.Sprint(max(s.from, s.Store.log[s.next-1].version))
 	}
-	s.mu.Unlock()
-	s.write("BOOKMARK", map[string]any{"kind": "Secret", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": rv}})
+	return s.version
 }
 
 func (s *stream) write(kind string, object any) {

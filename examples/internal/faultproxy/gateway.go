@@ -1,4 +1,4 @@
-package apifaults
+package faultproxy
 
 import (
 	"crypto/ecdsa"
@@ -25,36 +25,36 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// gateway is a proxy that ends TLS, with a CA of its own, and passes requests on
+// Gateway is a proxy that ends TLS, with a CA of its own, and passes requests on
 // to the real API server, or answers in its place.
-type gateway struct {
+type Gateway struct {
 	*httptest.Server
-	caFile string
+	CAFile string // has the CA that the sidecar trusts
 	up     http.RoundTripper
 
 	mu     sync.Mutex
 	cert   *tls.Certificate
-	answer answer        // nil: requests are passed on
+	answer Answer        // nil: requests are passed on
 	ended  chan struct{} // closed and made anew to end what is passed on
 
 	writes sync.Mutex // held while a part of an answer is passed on
 }
 
-// answer answers in the place of the API server.
-type answer func(g *gateway, w http.ResponseWriter, r *http.Request)
+// Answer answers in the place of the API server.
+type Answer func(g *Gateway, w http.ResponseWriter, r *http.Request)
 
-func newGateway(t testing.TB) *gateway {
+func newGateway(t testing.TB) *Gateway {
 	config := rest.AnonymousClientConfig(st.ControlPlane().Config)
 	up, err := rest.TransportFor(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{up: up, ended: make(chan struct{}), caFile: filepath.Join(t.TempDir(), "ca.crt")}
+	g := &Gateway{up: up, ended: make(chan struct{}), CAFile: filepath.Join(t.TempDir(), "ca.crt")}
 	g.Server = httptest.NewUnstartedServer(g)
 	g.EnableHTTP2 = true
 	g.Config.ErrorLog = log.New(io.Discard, "", 0)
-	g.newCertificate(t)
-	g.trust(t)
+	g.NewCertificate(t)
+	g.Trust(t)
 	g.TLS = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -63,15 +63,15 @@ func newGateway(t testing.TB) *gateway {
 	g.StartTLS()
 	g.TLS.Certificates = nil // httptest has put in one of its own
 	t.Cleanup(func() {
-		g.endAll()
+		g.EndAll()
 		g.CloseClientConnections()
 		g.Close()
 	})
 	return g
 }
 
-// newCertificate gives the gateway a certificate of a new CA.
-func (g *gateway) newCertificate(t testing.TB) {
+// NewCertificate gives the gateway a certificate of a new CA.
+func (g *Gateway) NewCertificate(t testing.TB) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -89,31 +89,31 @@ func (g *gateway) newCertificate(t testing.TB) {
 	g.mu.Unlock()
 }
 
-// trust puts the CA of the certificate into the file that the kubeconfig names.
-func (g *gateway) trust(t testing.TB) {
+// Trust puts the CA of the certificate into the file that the kubeconfig names.
+func (g *Gateway) Trust(t testing.TB) {
 	g.mu.Lock()
 	der := g.cert.Certificate[0]
 	g.mu.Unlock()
-	if err := os.WriteFile(g.caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(g.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (g *gateway) address() string { return g.Listener.Addr().String() }
+func (g *Gateway) address() string { return g.Listener.Addr().String() }
 
-// say makes the gateway answer, and ends what is passed on; nil lets requests pass again.
-func (g *gateway) say(a answer) {
+// Say makes the gateway answer, and ends what is passed on; nil lets requests pass again.
+func (g *Gateway) Say(a Answer) {
 	g.mu.Lock()
 	g.answer = a
 	g.mu.Unlock()
 	if a != nil {
-		g.endAll()
+		g.EndAll()
 	}
 }
 
-// endAll ends all watches in order, as a busy server does. Nothing of them is passed
+// EndAll ends all watches in order, as a busy server does. Nothing of them is passed
 // on after it.
-func (g *gateway) endAll() {
+func (g *Gateway) EndAll() {
 	g.writes.Lock()
 	defer g.writes.Unlock()
 	g.mu.Lock()
@@ -122,18 +122,18 @@ func (g *gateway) endAll() {
 	g.ended = make(chan struct{})
 }
 
-func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	a := g.answer
 	g.mu.Unlock()
 	if a == nil {
-		a = (*gateway).pass
+		a = (*Gateway).pass
 	}
 	a(g, w, r)
 }
 
-// pass asks the API server. Its answer ends early, and in order, with endAll.
-func (g *gateway) pass(w http.ResponseWriter, r *http.Request) {
+// pass asks the API server. Its answer ends early, and in order, with EndAll.
+func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	ended := g.ended
 	g.mu.Unlock()
@@ -166,7 +166,7 @@ func (g *gateway) pass(w http.ResponseWriter, r *http.Request) {
 }
 
 // passOn writes a part of an answer, unless that has ended.
-func (g *gateway) passOn(w http.ResponseWriter, part []byte, ended chan struct{}) bool {
+func (g *Gateway) passOn(w http.ResponseWriter, part []byte, ended chan struct{}) bool {
 	g.writes.Lock()
 	defer g.writes.Unlock()
 	select {
@@ -179,15 +179,15 @@ func (g *gateway) passOn(w http.ResponseWriter, part []byte, ended chan struct{}
 	return true
 }
 
-func (g *gateway) ask(r *http.Request) (*http.Response, error) {
+func (g *Gateway) ask(r *http.Request) (*http.Response, error) {
 	out := r.Clone(r.Context())
 	out.RequestURI, out.URL.Scheme, out.URL.Host = "", "https", strings.TrimPrefix(st.ControlPlane().Config.Host, "https://")
 	return g.up.RoundTrip(out)
 }
 
-// half gives the first half of what the API server answers to a list, and ends
+// Half gives the first half of what the API server answers to a list, and ends
 // a watch at once.
-func half(g *gateway, w http.ResponseWriter, r *http.Request) {
+func Half(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("watch") {
 		return
 	}
@@ -202,9 +202,9 @@ func half(g *gateway, w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body[:len(body)/2])
 }
 
-// says answers with a text; retry is in seconds, for 429 and 503.
-func says(code int, contentType, text string, retry string) answer {
-	return func(_ *gateway, w http.ResponseWriter, _ *http.Request) {
+// Says answers with a text; retry is in seconds, for 429 and 503.
+func Says(code int, contentType, text string, retry string) Answer {
+	return func(_ *Gateway, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		if retry != "" {
 			w.Header().Set("Retry-After", retry)
@@ -214,8 +214,8 @@ func says(code int, contentType, text string, retry string) answer {
 	}
 }
 
-// watchesEnd answers lists, and ends each watch at once.
-func watchesEnd(g *gateway, w http.ResponseWriter, r *http.Request) {
+// WatchesEnd answers lists, and ends each watch at once.
+func WatchesEnd(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	if !r.URL.Query().Has("watch") {
 		g.pass(w, r)
 	}

@@ -1,0 +1,254 @@
+package volume
+
+import (
+	"io/fs"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/secret-sync/secret-sync/writer/mount"
+)
+
+// Caller is a process that makes calls on the volume. It decides what becomes of
+// each: it runs do or does not, and gives do's error or another one. It runs one at
+// a time.
+type Caller interface {
+	// Change makes a call that changes something.
+	Change(op, name string, do func() error) error
+	// Look makes a call that only looks.
+	Look(op, name string, do func() error) error
+	// Locked runs what is no call, while none is made.
+	Locked(do func())
+}
+
+// handle is the disk as one process has it open: a mount.Volume.
+type handle struct {
+	caller Caller
+	held   map[string]*Inode
+}
+
+// Open opens the disk for a process.
+func (d *Disk) Open(by Caller) mount.Volume {
+	return &handle{by, map[string]*Inode{".": d.Root}}
+}
+
+// change makes a call that changes something. Other goroutines may run before it, as
+// they may during a system call.
+func (h *handle) change(op, name string, do func() error) error {
+	runtime.Gosched()
+	return pathError(op, name, h.caller.Change(op, name, do))
+}
+
+func (h *handle) read(op, name string, do func() error) error {
+	return pathError(op, name, h.caller.Look(op, name, do))
+}
+
+func pathError(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+// dir is a directory, through its handle if it is held. As in the mount, no link is
+// followed anywhere.
+func (h *handle) dir(name string) (*Inode, error) {
+	if n := h.held[name]; n != nil {
+		return n, nil
+	}
+	n, err := h.lookup(name)
+	if err == nil && !n.Mode.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	return n, err
+}
+
+// in makes a call in the directory that name is in.
+func (h *handle) in(name string, do func(dir *Inode, base string) error) error {
+	dir, err := h.dir(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	return do(dir, path.Base(name))
+}
+
+// lookup is an entry itself, not what it points to.
+func (h *handle) lookup(name string) (n *Inode, err error) {
+	err = h.in(name, func(dir *Inode, base string) error {
+		if n = dir.Entries[base]; base == "." {
+			n = dir
+		}
+		if n == nil {
+			return syscall.ENOENT
+		}
+		return nil
+	})
+	return n, err
+}
+
+// add gives a directory a new entry.
+func (h *handle) add(name string, n *Inode) error {
+	return h.in(name, func(dir *Inode, base string) error {
+		if dir.Entries[base] != nil {
+			return syscall.EEXIST
+		}
+		dir.set(base, n, false)
+		return nil
+	})
+}
+
+func (h *handle) Mkdir(name string, mode fs.FileMode) error {
+	return h.change("mkdir", name, func() error { return h.add(name, NewDir(mode)) })
+}
+
+func (h *handle) Create(name string, mode fs.FileMode) (mount.File, error) {
+	n := NewFile(mode, "")
+	if err := h.change("create", name, func() error { return h.add(name, n) }); err != nil {
+		return nil, err
+	}
+	return &openFile{h, name, n}, nil
+}
+
+func (h *handle) Symlink(target, name string) error {
+	return h.change("symlink", name, func() error { return h.add(name, NewLink(target)) })
+}
+
+func (h *handle) Chmod(name string, mode fs.FileMode) error {
+	return h.change("chmod", name, func() error {
+		n, err := h.lookup(name)
+		switch {
+		case err != nil:
+			return err
+		case n.IsLink():
+			return syscall.EOPNOTSUPP
+		}
+		n.Mode = n.Mode.Type() | mode.Perm()
+		return nil
+	})
+}
+
+func (h *handle) Rename(from, to string) error {
+	return h.change("rename", from, func() error {
+		return h.in(from, func(dir *Inode, base string) error { return dir.rename(base, path.Base(to)) })
+	})
+}
+
+func (h *handle) Remove(name string) error {
+	return h.change("remove", name, func() error {
+		return h.in(name, func(dir *Inode, base string) error { return dir.remove(base) })
+	})
+}
+
+func (h *handle) SyncDir(name string) error {
+	return h.change("sync", name, func() error { _, err := h.dir(name); return err })
+}
+
+func (h *handle) Hold(name string) (release func(), err error) {
+	release = func() {}
+	h.caller.Locked(func() {
+		if h.held[name] != nil {
+			return
+		}
+		var n *Inode
+		n, err = h.dir(name)
+		if err == nil {
+			h.held[name] = n
+			release = func() { h.caller.Locked(func() { delete(h.held, name) }) }
+		}
+	})
+	return release, pathError("open", name, err)
+}
+
+func (h *handle) Lstat(name string) (info mount.Info, err error) {
+	err = h.read("lstat", name, func() error {
+		n, err := h.lookup(name)
+		if err == nil {
+			info = mount.Info{Mode: n.Mode, Size: int64(len(n.Data))}
+			if n.Mode.Type() != 0 {
+				info.Mode = n.Mode.Type() | n.Mode.Perm()
+			}
+		}
+		return err
+	})
+	return info, err
+}
+
+func (h *handle) Readlink(name string) (target string, err error) {
+	err = h.read("readlink", name, func() error {
+		n, err := h.lookup(name)
+		if err == nil && !n.IsLink() {
+			err = syscall.EINVAL
+		}
+		if err == nil {
+			target = string(n.Data)
+		}
+		return err
+	})
+	return target, err
+}
+
+func (h *handle) ReadDir(name string) (all []fs.DirEntry, err error) {
+	err = h.read("readdir", name, func() error {
+		n, err := h.dir(name)
+		if err != nil {
+			return err
+		}
+		for base, e := range n.Entries {
+			all = append(all, entry{base, e})
+		}
+		slices.SortFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+		return nil
+	})
+	return all, err
+}
+
+func (h *handle) ReadFile(name string) (data []byte, err error) {
+	err = h.read("read", name, func() error {
+		n, err := h.lookup(name)
+		switch {
+		case err != nil:
+			return err
+		case n.IsLink():
+			return syscall.ELOOP
+		case !n.Mode.IsRegular():
+			return errType
+		}
+		data = slices.Clone(n.Data)
+		return nil
+	})
+	return data, err
+}
+
+func (h *handle) Free() (bytes, inodes uint64, err error) { return 1 << 20, 1000, nil }
+func (h *handle) Close() error                            { return nil }
+
+// openFile is a file that is being made.
+type openFile struct {
+	*handle
+	name string
+	n    *Inode
+}
+
+func (f *openFile) Write(p []byte) (int, error) {
+	err := f.change("write", f.name, func() error { f.n.Data = append(f.n.Data, p...); return nil })
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (f *openFile) Mode() (fs.FileMode, error) { return f.n.Mode, nil }
+
+func (f *openFile) Chmod(mode fs.FileMode) error {
+	return f.change("fchmod", f.name, func() error { f.n.Mode = mode.Perm(); return nil })
+}
+
+func (f *openFile) Sync() error {
+	return f.change("fsync", f.name, func() error { return nil })
+}
+
+func (f *openFile) Close() error {
+	return f.change("close", f.name, func() error { return nil })
+}

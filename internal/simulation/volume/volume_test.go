@@ -1,0 +1,197 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/mount"
+)
+
+// well makes each call.
+type well struct{}
+
+func (well) Change(_, _ string, do func() error) error { return do() }
+func (well) Look(_, _ string, do func() error) error   { return do() }
+func (well) Locked(do func())                          { do() }
+
+// TestAsTheMount makes the same calls on the kernel's file system and on the one in
+// memory, among directories, files, and links to all of them. Both have to answer the
+// same, and to have the same in the end.
+func TestAsTheMount(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	for seed := range uint64(300) {
+		real, err := mount.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &both{t: t, rand: rand.New(rand.NewPCG(seed, 0)), volumes: [2]mount.Volume{real, NewDisk().Open(well{})}}
+		for range 80 {
+			b.step()
+		}
+		b.letGo()
+		b.compare(".")
+		if err := real.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d:\n%s", seed, b.calls)
+		}
+	}
+}
+
+// both are the two volumes.
+type both struct {
+	t       *testing.T
+	rand    *rand.Rand
+	volumes [2]mount.Volume
+	held    [][2]func() // releases
+	calls   string
+}
+
+func (b *both) pick(from ...string) string { return from[b.rand.IntN(len(from))] }
+
+// name is a path of up to three elements, most of which is there often.
+func (b *both) name() string {
+	name := b.pick("a", "b", "c")
+	for b.rand.IntN(2) == 0 && len(name) < 5 {
+		name += "/" + b.pick("a", "b", "c")
+	}
+	return name
+}
+
+// call makes a call on both, and compares what they answer.
+func (b *both) call(what string, do func(v mount.Volume) (answer any, err error)) {
+	b.t.Helper()
+	var answers [2]string
+	for i, v := range b.volumes {
+		answer, err := do(v)
+		answers[i] = kind(err)
+		if err == nil {
+			answers[i] = fmt.Sprint(answer)
+		}
+	}
+	b.calls += fmt.Sprintf("%s: %s\n", what, answers[0])
+	if answers[0] != answers[1] {
+		b.t.Errorf("%s: got %s, want %s as the mount", what, answers[1], answers[0])
+	}
+}
+
+// kind is what the program can tell of an error.
+func kind(err error) string {
+	var number syscall.Errno
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &number):
+		return number.Error()
+	}
+	return "of another type"
+}
+
+func (b *both) step() {
+	name, mode := b.name(), fs.FileMode(0o600+b.rand.IntN(0o200))
+	switch b.rand.IntN(12) {
+	case 0, 1:
+		b.call("mkdir "+name, func(v mount.Volume) (any, error) { return nil, v.Mkdir(name, mode|0o100) })
+	case 2, 3:
+		b.call("create "+name, func(v mount.Volume) (any, error) { return create(v, name, mode) })
+	case 4:
+		target := b.pick("a", "b", "../a", "a/b", "..", "/etc", "nowhere")
+		b.call("symlink "+name+" -> "+target, func(v mount.Volume) (any, error) { return nil, v.Symlink(target, name) })
+	case 5:
+		b.call(fmt.Sprintf("chmod %s %v", name, mode), func(v mount.Volume) (any, error) { return nil, v.Chmod(name, mode|0o100) })
+	case 6, 7:
+		b.letGo() // the program never renames a directory that it holds
+		to := name[:len(name)-1] + b.pick("a", "b", "c")
+		b.call("rename "+name+" "+to, func(v mount.Volume) (any, error) { return nil, v.Rename(name, to) })
+	case 8:
+		b.letGo()
+		b.call("remove "+name, func(v mount.Volume) (any, error) { return nil, v.Remove(name) })
+	case 9:
+		b.call("sync "+name, func(v mount.Volume) (any, error) { return nil, v.SyncDir(name) })
+	case 10:
+		b.hold(name)
+	case 11:
+		b.look(name)
+	}
+}
+
+// create writes a file.
+func create(v mount.Volume, name string, mode fs.FileMode) (answer any, err error) {
+	f, err := v.Create(name, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write([]byte("data of " + name))
+	err = errors.Join(err, f.Chmod(mode), f.Sync())
+	got, modeErr := f.Mode()
+	return got, errors.Join(err, modeErr, f.Close())
+}
+
+func (b *both) hold(name string) {
+	var releases [2]func()
+	i := 0
+	b.call("hold "+name, func(v mount.Volume) (answer any, err error) {
+		releases[i], err = v.Hold(name)
+		i++
+		return nil, err
+	})
+	if releases[0] != nil && releases[1] != nil {
+		b.held = append(b.held, releases)
+	}
+}
+
+func (b *both) letGo() {
+	for _, releases := range b.held {
+		releases[0]()
+		releases[1]()
+	}
+	b.held = nil
+}
+
+// look makes all calls that only look.
+func (b *both) look(name string) {
+	b.call("lstat "+name, func(v mount.Volume) (any, error) { return lstat(v, name) })
+	b.call("readlink "+name, func(v mount.Volume) (any, error) { return v.Readlink(name) })
+	b.call("readdir "+name, func(v mount.Volume) (any, error) { return names(v, name) })
+	b.call("read "+name, func(v mount.Volume) (any, error) { return v.ReadFile(name) })
+}
+
+// lstat leaves out the size of a directory, which each file system has its own of.
+func lstat(v mount.Volume, name string) (mount.Info, error) {
+	info, err := v.Lstat(name)
+	if info.Mode.IsDir() {
+		info.Size = 0
+	}
+	return info, err
+}
+
+func names(v mount.Volume, dir string) (all []string, err error) {
+	entries, err := v.ReadDir(dir)
+	for _, e := range entries {
+		all = append(all, e.Name()+" "+e.Type().String())
+	}
+	slices.Sort(all)
+	return all, err
+}
+
+// compare walks both.
+func (b *both) compare(dir string) {
+	b.look(dir)
+	entries, err := b.volumes[0].ReadDir(dir)
+	if err != nil {
+		b.t.Error(err)
+	}
+	for _, e := range entries {
+		if name := dir + "/" + e.Name(); e.IsDir() {
+			b.compare(name)
+		} else {
+			b.look(name)
+		}
+	}
+}
