@@ -61,9 +61,7 @@ func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 // get to the generation, so that a notification had to wait for it.
 func (a *app) repaired() {
 	a.metrics.Repairs.Add(1)
-	if a.notifier != nil { // else it is one at start
-		a.notifier.Poke()
-	}
+	a.notifier.Poke()
 }
 
 func (a *app) flat() bool { return a.cfg.Layout.Value == "flat" }

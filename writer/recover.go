@@ -26,12 +26,9 @@ func (w *Writer) recover() error {
 	}
 	w.current.Store(left.Current)
 	w.restored, w.last, w.notified = true, left.Last, left.Notified
-	if left.Astray {
-		w.astray.Store(true) // until tidy
-		w.opts.Repaired()
-	}
-	for _, old := range left.Old { // 2
-		w.old = append(w.old, retired{dir: old.Dir, at: w.opts.now(), size: old.Size})
+	w.astray.Store(left.Astray) // until tidy
+	for _, dir := range left.Old { // 2
+		w.old = append(w.old, retired{dir: dir, at: w.opts.now()})
 	}
 	w.tidyOrRetry() // 3
 	w.collect()

@@ -2,6 +2,7 @@ package writer
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,7 +96,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	}
 }
 
-func TestALostToldRecordOwesAllTargetsAcrossRestarts(t *testing.T) {
+func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) {
 	dir := memoryDir(t)
 	w := open(t, testOptions(t, dir))
 	n := publish(t, w, mixed)
@@ -260,4 +261,59 @@ func TestOrderAroundRecords(t *testing.T) {
 	if last := calls[len(calls)-1]; last.op != "SyncDir" || last.name != "." {
 		t.Errorf("after the record's rename: got %v, want a sync of the volume", last)
 	}
+}
+
+// A Secret whose files were all lost while no process ran, and which is gone from the
+// API meanwhile, stays an empty directory.
+func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	must(os.RemoveAll(filepath.Join(dir, plan.DataLink, "tls")))
+	w = open(t, testOptions(t, dir))
+	_, found := w.Current()
+	found.Complete = true
+	publish(t, w, found)
+	entries, err := os.ReadDir(filepath.Join(dir, "tls", plan.DataLink))
+	if err != nil || len(entries) > 0 {
+		t.Errorf("got %v, %v, want an empty directory", entries, err)
+	}
+}
+
+// Files that someone put into a generation without a record, under names that only
+// this program uses, are not taken for a Secret's: no generation could have them.
+func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	current := w.current.Load().Dir
+	shut(t, w)
+	put(dir, plan.RecordName(current), "garbage")
+	put(dir, current+"/db/..planted", "evil")
+	put(dir, current+"/..planted/file", "evil")
+	w = open(t, testOptions(t, dir))
+	_, found := w.Current()
+	equal(t, "found", shown(false, found), shown(false, mixed))
+}
+
+// As long as not all Secrets are confirmed, what someone changed in a file while no
+// process ran is no change of its Secret: it is put back, by the same generation.
+func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	put(dir, plan.DataLink+"/tls/tls.crt", "changed")
+	w = open(t, testOptions(t, dir))
+	_, found := w.Current()
+	partly := incomplete(mixed)
+	partly.Secrets = maps.Clone(mixed.Secrets)
+	partly.Secrets["tls"] = found.Secrets["tls"]
+	for _, set := range []Set{partly, mixed} {
+		if n := publish(t, w, set); n != 1 {
+			t.Errorf("got generation %d, want 1", n)
+		}
+	}
+	equal(t, "volume", visible(t, dir), shown(false, mixed))
 }

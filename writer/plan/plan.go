@@ -49,6 +49,7 @@ func New(dir string, rec Record, set Set) *Plan {
 		below := "" // of the generation's directory, and of the volume
 		if !rec.Flat {
 			below = name + "/"
+			inside = append(inside, directory(dir+"/"+name)) // also of a Secret whose files are all lost
 			outside = append(outside, directory(name), link(below+DataLink, path.Join("..", DataLink, name)))
 		}
 		for file, at := range s.Files {

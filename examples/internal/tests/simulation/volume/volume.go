@@ -239,12 +239,6 @@ func (f *openFile) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (f *openFile) Mode() (fs.FileMode, error) { return f.n.Mode, nil }
-
-func (f *openFile) Chmod(mode fs.FileMode) error {
-	return f.change("fchmod", f.name, func() error { f.n.Mode = mode.Perm(); return nil })
-}
-
 func (f *openFile) Sync() error {
 	return f.change("fsync", f.name, func() error { return nil })
 }

@@ -44,7 +44,7 @@ var (
 
 // TestSimulation runs many seeds. One that fails is run again, with a trace, by
 //
-//	go test ./internal/simulation -seed N
+//	go test -C examples ./internal/tests/simulation -seed N
 func TestSimulation(t *testing.T) {
 	if *oneSeed == 0 && *stride == 0 {
 		runChildren(t)
@@ -63,7 +63,7 @@ func TestSimulation(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+*seedCount && failed < maxFailures; seed += *stride {
 		if w := play(t, seed, false); w.failure != "" {
 			failed++
-			t.Errorf("seed %d: %s (again, with a trace: go test ./internal/simulation -seed %d)", seed, w.failure, seed)
+			t.Errorf("seed %d: %s (again, with a trace: go test -C examples ./internal/tests/simulation -seed %d)", seed, w.failure, seed)
 		}
 	}
 }
@@ -103,15 +103,4 @@ func runChildren(t *testing.T) {
 		})
 	}
 	running.Wait()
-}
-
-// TestOnlyTestsUseIt: the program that is released has nothing of the simulation.
-func TestOnlyTestsUseIt(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "../..").Output()
-	if err != nil || !strings.Contains(string(out), "secret-sync/writer") {
-		t.Fatalf("list what the program imports: %v\n%s", err, out)
-	}
-	if strings.Contains(string(out), "internal/simulation") {
-		t.Error("the program imports a part of the simulation")
-	}
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/secret-sync/secret-sync/internal/simulation/reader"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/reader"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 

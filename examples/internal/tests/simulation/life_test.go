@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/secret-sync/secret-sync/internal/simulation/program"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/program"
 	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/mount"
 )

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/apiserver"
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
-	"github.com/secret-sync/secret-sync/internal/simulation/apiserver"
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"

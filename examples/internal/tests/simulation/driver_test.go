@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/secret-sync/secret-sync/internal/simulation/apiserver"
-	"github.com/secret-sync/secret-sync/internal/simulation/program"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/apiserver"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/program"
 )
 
 // act is one thing that happens. weight is how often, beside the others.

@@ -17,8 +17,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/secret-sync/secret-sync/internal/simulation/apiserver"
-	"github.com/secret-sync/secret-sync/internal/simulation/volume"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/apiserver"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/volume"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 

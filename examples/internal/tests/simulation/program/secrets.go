@@ -1,6 +1,6 @@
 package program
 
-import "github.com/secret-sync/secret-sync/internal/simulation/apiserver"
+import "github.com/secret-sync/secret-sync/examples/internal/tests/simulation/apiserver"
 
 // The Secrets that the program watches by name.
 const (

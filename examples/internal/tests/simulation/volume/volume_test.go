@@ -128,9 +128,9 @@ func create(v mount.Volume, name string, mode fs.FileMode) (answer any, err erro
 		return nil, err
 	}
 	_, err = f.Write([]byte("data of " + name))
-	err = errors.Join(err, f.Chmod(mode), f.Sync())
-	got, modeErr := f.Mode()
-	return got, errors.Join(err, modeErr, f.Close())
+	err = errors.Join(err, v.Chmod(name, mode), f.Sync())
+	info, lookErr := v.Lstat(name)
+	return info.Mode, errors.Join(err, lookErr, f.Close())
 }
 
 func (b *both) hold(name string) {

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/secret-sync/secret-sync/internal/simulation/program"
-	"github.com/secret-sync/secret-sync/internal/simulation/volume"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/program"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/volume"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 

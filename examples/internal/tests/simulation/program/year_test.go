@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/internal/simulation/apiserver"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/apiserver"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 

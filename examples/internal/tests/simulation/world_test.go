@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/secret-sync/secret-sync/internal/simulation/apiserver"
-	"github.com/secret-sync/secret-sync/internal/simulation/program"
-	"github.com/secret-sync/secret-sync/internal/simulation/reader"
-	"github.com/secret-sync/secret-sync/internal/simulation/volume"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/apiserver"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/program"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/reader"
+	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/volume"
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
