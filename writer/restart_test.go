@@ -317,3 +317,13 @@ func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
 	}
 	equal(t, "volume", visible(t, dir), shown(false, mixed))
 }
+
+// A generation that someone took a file out of is not ready, and the error names it.
+func TestNotReadyWithoutAFile(t *testing.T) {
+	dir := memoryDir(t)
+	publish(t, open(t, testOptions(t, dir)), mixed)
+	must(os.Remove(filepath.Join(dir, plan.DataLink, "tls", "tls.crt")))
+	if err := inspect.Ready(dir); err == nil || !strings.Contains(err.Error(), "tls/tls.crt") {
+		t.Errorf("got %v, want the file that is missing", err)
+	}
+}
