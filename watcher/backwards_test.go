@@ -15,13 +15,13 @@ import (
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
-// told is a source whose watch gives what a test sends.
-type told struct {
+// feed is a source whose watch gives what a test sends.
+type feed struct {
 	script
 	news chan event
 }
 
-func (s *told) Watch(ctx context.Context, _ kubeapi.Query, _ string) (events, error) {
+func (s *feed) Watch(ctx context.Context, _ kubeapi.Query, _ string) (events, error) {
 	return func(yield func(event, error) bool) {
 		for {
 			select {
@@ -41,7 +41,7 @@ func (s *told) Watch(ctx context.Context, _ kubeapi.Query, _ string) (events, er
 // is read anew. One that gives the same version twice is well.
 func TestAWatchThatGoesBackwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		logs, s := &journal{}, &told{news: make(chan event)}
+		logs, s := &journal{}, &feed{news: make(chan event)}
 		w := newWatch(oneName("ns", "db"), s, &sync.Mutex{}, func() {}, slog.New(slog.NewJSONHandler(logs, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

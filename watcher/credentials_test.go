@@ -61,13 +61,13 @@ func TestTokenIsReadAgain(t *testing.T) {
 func TestNewTokenForAll(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("calm", "1", "", nil)
+	a.put("quiet", "1", "", nil)
 	a.put("refused", "1", "", nil)
 	var anew atomic.Bool
 	unauthorized := status(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		fresh := r.Header.Get("Authorization") == "Bearer new"
-		if strings.Contains(r.URL.RawQuery, "calm") {
+		if strings.Contains(r.URL.RawQuery, "quiet") {
 			anew.Store(anew.Load() || fresh && isWatch(r))
 			return false
 		}
@@ -82,11 +82,11 @@ func TestNewTokenForAll(t *testing.T) {
 	write("old")
 	cfg := a.config("")
 	cfg.BearerToken, cfg.BearerTokenFile = "old", file
-	r := start(t, Options{Config: cfg, Names: []string{"calm", "refused"}})
-	r.wait("one is up, one is down", 5*time.Second, func() bool { return r.up("secret/calm") && len(r.logs.level("WARN")) == 1 })
+	r := start(t, Options{Config: cfg, Names: []string{"quiet", "refused"}})
+	r.wait("one is up, one is down", 5*time.Second, func() bool { return r.up("secret/quiet") && len(r.logs.level("WARN")) == 1 })
 	write("new")
 	r.has("refused", "1", 11*time.Second)
-	r.wait("the calm watch started again", 5*time.Second, anew.Load)
+	r.wait("the quiet watch started again", 5*time.Second, anew.Load)
 }
 
 // TestClientCertificateIsReadAgain: the same of a kubeconfig's certificate.

@@ -22,10 +22,10 @@ const (
 	staleAfter = 3 * time.Minute
 	// longestPause is within what time an API server that is back is noticed.
 	longestPause = 10 * time.Second
-	// calmAfter is how long a watch has to last before a new list follows at
+	// stableAfter is how long a watch has to last before a new list follows at
 	// once. So there are never more lists, in the long run, than there are while
 	// the API server is away.
-	calmAfter = longestPause
+	stableAfter = longestPause
 )
 
 // newBackoff gives the pauses between attempts: 0.25 to 0.5 s, doubled each time,
@@ -181,7 +181,7 @@ func (w *watch) receive(news events, version string, stale *time.Timer) error {
 // watch that ended after minutes, as servers end them, or that had nothing new
 // to report, is not an error: a new list follows at once.
 func (w *watch) pauseAfter(err error) time.Duration {
-	if !w.listed.IsZero() && time.Since(w.listed) >= calmAfter {
+	if !w.listed.IsZero() && time.Since(w.listed) >= stableAfter {
 		w.backoff = newBackoff()
 		if err == nil {
 			return 0

@@ -238,7 +238,7 @@ func TestBackoffStartsAnew(t *testing.T) {
 	for range 10 {
 		w.pauseAfter(&kubeapi.Error{Kind: "500"})
 	}
-	w.listed = time.Now().Add(-calmAfter)
+	w.listed = time.Now().Add(-stableAfter)
 	if got := w.pauseAfter(&kubeapi.Error{Kind: "500"}); got > 500*time.Millisecond {
 		t.Errorf("got %v, want at most 0.5 s", got)
 	}

@@ -139,7 +139,7 @@ func (f figures) compare(early figures) (err error) {
 	return err
 }
 
-// measure ends the faults, waits until all is right and calm, and gives the figures of
+// measure ends the faults, waits until all is right and quiet, and gives the figures of
 // the sidecar that lives on.
 func (k *soak) measure() (f figures) {
 	k.endFault()
@@ -147,7 +147,7 @@ func (k *soak) measure() (f figures) {
 	began := time.Now()
 	st.UntilIn(k.t, patience, "what the API server has", k.equal)
 	k.t.Logf("right %v after the last fault", time.Since(began).Round(time.Millisecond))
-	st.UntilIn(k.t, time.Minute, "calm", func() (err error) {
+	st.UntilIn(k.t, time.Minute, "quiet", func() (err error) {
 		f, err = k.old.figures()
 		return err
 	})
