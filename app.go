@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,17 +87,10 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 		pod := telemetry.Pod{Namespace: cfg.Namespace.Value, Name: cfg.PodName.Value, UID: cfg.PodUID.Value}
 		a.events = telemetry.NewEvents(pod, client, a.log)
 	}
-	targets, err := newTargets(cfg, a.log)
-	if err != nil {
-		return err
-	}
-	a.notifier, err = notifier.New(notifier.Options{
-		Targets: targets, Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,
-		Logger: a.log, Report: a.reportNotify,
+	a.notifier = notifier.New(notifier.Options{
+		Targets: newTargets(cfg, a.log), Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,
+		Logger: a.log, Report: a.events.NotifyFailing,
 	})
-	if err != nil {
-		return err
-	}
 	a.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
 	a.metrics.Generation.Set(float64(a.writer.Newest()))
 	a.pipeline = pipeline.New(pipeline.Options{
@@ -112,35 +106,37 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 
 // newTargets makes what the configuration wants to be notified. A new kind of
 // target is a folder below notifier and a line here.
-func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target, err error) {
-	add := func(target notifier.Target, targetErr error) {
-		all, err = append(all, target), errors.Join(err, targetErr)
+func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
+	add := func(name string, notify func(context.Context, notifier.Changes) error) {
+		all = append(all, notifier.Target{Name: name, Notify: notify})
 	}
-	signal := process.Options{
-		Signal: cfg.Signal.Value, Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
+	signalling := func(p config.Signalled) process.Options {
+		return process.Options{
+			Signal: cmp.Or(p.Signal, cfg.Signal.Value), Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
+		}
 	}
 	names, files, urls := cfg.Process.Value, cfg.PIDFile.Value, cfg.WebhookURL.Value
 	several := len(names)+len(files) > 1
 	for _, p := range names {
-		add(process.NewByName(p.Of, signal.For(targetName("process", several, p.Of), p.Signal)), nil)
+		add(targetName("process", several, p.Of), process.NewByName(p.Of, signalling(p)).Notify)
 	}
 	for i, p := range files {
 		name := "process"
 		if several {
 			name = targetName("pidfile", several, i+1)
 		}
-		add(process.NewByPIDFile(p.Of, signal.For(name, p.Signal)), nil)
+		add(name, process.NewByPIDFile(p.Of, signalling(p)).Notify)
 	}
 	for i, url := range urls {
-		add(webhook.New(webhook.Options{
-			Target: targetName("webhook", len(urls) > 1, i+1), URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
+		add(targetName("webhook", len(urls) > 1, i+1), webhook.Target{
+			URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
 			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value,
-		}))
+		}.Notify)
 	}
 	if command := cfg.Exec.Value; len(command) > 0 {
-		add(exec.New(exec.Options{Target: "exec", Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}), nil)
+		add("exec", exec.Target{Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}.Notify)
 	}
-	return all, err
+	return all
 }
 
 // targetName is that of a target: of its kind alone, or of one of several.
@@ -230,12 +226,6 @@ func (o observer) Seen(all map[string]pipeline.Observed) {
 	}
 	o.metrics.SecretPresent.Replace(present)
 	o.metrics.SecretRefused.Replace(refused)
-}
-
-func (a *app) reportNotify(target string, err error) {
-	if err != nil {
-		a.events.NotifyFailing(target, err.Error())
-	}
 }
 
 // collect sets the metrics that the parts keep themselves.

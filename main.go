@@ -35,6 +35,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/watcher"
@@ -78,11 +79,11 @@ func parseFlags(flags *flag.FlagSet, args []string) error {
 }
 
 func exitCode(err error) int {
-	var invalid config.InvalidError
+	var problem *field.Error // of config.Load
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &invalid), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
+	case errors.As(err, &problem), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
 		return 2
 	default:
 		return 1

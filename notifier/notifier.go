@@ -13,7 +13,6 @@ package notifier
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -41,13 +40,13 @@ func (c Changes) JSON() ([]byte, error) {
 }
 
 // Target is one way to notify the app.
-type Target interface {
-	// Name is the key of the target's record and the label of its metrics:
-	// "process", or "process/nginx" where there are several of a kind.
-	Name() string
+type Target struct {
+	// Name is the key of the target's record and the label of its metrics, and no
+	// other target's: "process", or "process/nginx" where there are several of a kind.
+	Name string
 	// Notify returns nil once the app has been notified. An error may be a
 	// *Failure, which says more.
-	Notify(ctx context.Context, changes Changes) error
+	Notify func(ctx context.Context, changes Changes) error
 }
 
 // Volume is what the notifier has to know of the volume. Its methods are safe
@@ -73,8 +72,7 @@ type Options struct {
 	NotifyFirst bool
 	Splay       time.Duration // the longest random wait before a notification
 	Logger      *slog.Logger
-	// Report is called when a target starts to fail, with the error, and when it
-	// has recovered, with nil. The target's worker waits for it.
+	// Report is called when a target starts to fail. The target's worker waits for it.
 	Report func(target string, err error)
 }
 
@@ -102,19 +100,12 @@ type Status struct {
 // New settles the record of every target that has none. Call it before anything is
 // published, so that a crash does not change whether the first generation is
 // pending. A record that cannot be written is no error: it is written later.
-func New(opts Options) (*Notifier, error) {
+func New(opts Options) *Notifier {
 	n := &Notifier{}
-	names := map[string]bool{}
 	for _, target := range opts.Targets {
-		// The name is the key of the record, which two targets must not share.
-		name := target.Name()
-		if name == "" || names[name] {
-			return nil, fmt.Errorf("notifier: a target's name is missing or used twice: %q", name)
-		}
-		names[name] = true
 		n.workers = append(n.workers, newWorker(target, opts))
 	}
-	return n, nil
+	return n
 }
 
 // Poke says that a newer generation may be in the volume. It never blocks.

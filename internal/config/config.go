@@ -8,6 +8,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 
 	"github.com/kelseyhightower/envconfig"
@@ -72,18 +73,18 @@ type Config struct {
 	LogFormat choice  `envconfig:"SECRETSYNC_LOG_FORMAT" default:"json" oneof:"json,text" desc:"json or text"`
 }
 
-// Load reads the process environment. Its error is an InvalidError, with
-// everything that is wrong.
+// Load reads the process environment. Its error has a *field.Error, of one line, for
+// each thing that is wrong, in the order of the table.
 func Load() (*Config, error) {
 	c, variables := decode()
 	c.check(variables)
-	var invalid InvalidError
+	var problems []error
 	for _, v := range variables {
-		invalid = append(invalid, v.problems...)
+		problems = append(problems, v.problems...)
 	}
-	invalid = append(invalid, unknown(variables)...)
-	if len(invalid) > 0 {
-		return nil, invalid
+	problems = append(problems, unknown(variables)...)
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
 	}
 	if c.OneShot.Value {
 		c.HTTPAddr.Value = "" // an init container ends before anyone asks

@@ -100,7 +100,7 @@ type parts struct {
 func (l *life) assemble() (parts, error) {
 	var targets []notifier.Target
 	for _, t := range l.targets {
-		targets = append(targets, &calledTarget{t, l})
+		targets = append(targets, notifier.Target{Name: t.name, Notify: (&calledTarget{t, l}).Notify})
 	}
 	inMemory := func(string) (mount.Volume, error) { return newHandle(l.world, l), nil }
 	return l.assembleOn("/secrets", inMemory, targets)
@@ -123,10 +123,7 @@ func (w *world) assembleOn(dir string, open func(string) (mount.Volume, error), 
 	if err != nil {
 		return p, err
 	}
-	p.notifier, err = notifier.New(notifier.Options{Targets: targets, Volume: volume{p.writer}, NotifyFirst: w.notifyFirst, Logger: log, Report: func(string, error) {}})
-	if err != nil {
-		return p, err
-	}
+	p.notifier = notifier.New(notifier.Options{Targets: targets, Volume: volume{p.writer}, NotifyFirst: w.notifyFirst, Logger: log, Report: func(string, error) {}})
 	poke = p.notifier.Poke
 	p.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{

@@ -42,8 +42,6 @@ type year struct {
 	told chan uint64
 }
 
-func (y *year) Name() string { return "app" }
-
 func (y *year) Notify(_ context.Context, c notifier.Changes) error {
 	y.told <- c.Generation
 	return nil
@@ -57,7 +55,7 @@ func newYear(t *testing.T) *year {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	y := &year{t, newWorld(1, false), dir, make(chan uint64, 1)}
 	y.variant = variant{notifyFirst: true}
-	p, err := y.assembleOn(dir, nil, []notifier.Target{y})
+	p, err := y.assembleOn(dir, nil, []notifier.Target{{Name: "app", Notify: y.Notify}})
 	if err != nil {
 		t.Fatal(err)
 	}

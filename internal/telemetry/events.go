@@ -74,10 +74,10 @@ func (e *Events) Refused(secret, reason string) {
 	e.put("Warning", "SecretRefused", fmt.Sprintf("Secret %s is not published: %s", secret, reason))
 }
 
-// NotifyFailing says that the app could not be notified, and why: the reason has no
+// NotifyFailing says that the app could not be notified, and why: the error has no
 // values.
-func (e *Events) NotifyFailing(target, reason string) {
-	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying by %s fails: %s", target, reason))
+func (e *Events) NotifyFailing(target string, err error) {
+	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying by %s fails: %v", target, err))
 }
 
 func (e *Events) put(kind, reason, message string) {

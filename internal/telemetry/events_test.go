@@ -69,7 +69,7 @@ func TestEventsAreOnThePod(t *testing.T) {
 		events, stop := running(t, c, new(logged))
 		events.Published(3, []string{"db", "tls"})
 		events.Refused("tls", "the required key tls.key is missing")
-		events.NotifyFailing("webhook", "connection refused")
+		events.NotifyFailing("webhook", errors.New("connection refused"))
 		synctest.Wait()
 		stop()
 		want := []string{
@@ -107,7 +107,7 @@ func TestNilEventsDoNothing(t *testing.T) {
 	var events *Events
 	events.Published(1, []string{"a"})
 	events.Refused("a", "b")
-	events.NotifyFailing("a", "b")
+	events.NotifyFailing("a", errors.New("b"))
 	if err := events.Run(t.Context()); err != nil {
 		t.Errorf("got %v", err)
 	}

@@ -23,37 +23,27 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// Options are which command is run, without a shell.
-type Options struct {
-	Target  string   // the target's name: "exec"
+// Target is a command that is run without a shell.
+type Target struct {
 	Command []string // the program and its arguments; not empty
 	Timeout time.Duration
 	Logger  *slog.Logger
 }
-
-// Exec is a notifier.Target.
-type Exec struct{ opts Options }
 
 // pipeGrace is how long the output is still read after the command's end, when a
 // process that it left behind has the other end open. The sidecar ends within a
 // second.
 const pipeGrace = 500 * time.Millisecond
 
-// New returns a target that runs the command at each Notify.
-func New(opts Options) *Exec { return &Exec{opts} }
-
-// Name returns Options.Target.
-func (t *Exec) Name() string { return t.opts.Target }
-
 // Notify runs the command and waits for its end. At the timeout, or when ctx is
 // done, its process group is killed, so that no part of a pipeline goes on. What
 // a command leaves behind when it exits by itself is left alone.
-func (t *Exec) Notify(ctx context.Context, changes notifier.Changes) error {
+func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	input, err := changes.JSON()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	cmd := t.command(ctx, input, changes.Generation)
 	var stdout, stderr output
@@ -64,8 +54,8 @@ func (t *Exec) Notify(ctx context.Context, changes notifier.Changes) error {
 	return t.result(ctx, err)
 }
 
-func (t *Exec) command(ctx context.Context, input []byte, generation uint64) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, t.opts.Command[0], t.opts.Command[1:]...)
+func (t Target) command(ctx context.Context, input []byte, generation uint64) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, t.Command[0], t.Command[1:]...)
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.Env = append(os.Environ(), "SECRETSYNC_GENERATION="+strconv.FormatUint(generation, 10))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -78,13 +68,13 @@ func (t *Exec) command(ctx context.Context, input []byte, generation uint64) *ex
 
 // result returns the error for the command's end. It shows the program alone:
 // arguments may be secret.
-func (t *Exec) result(ctx context.Context, err error) error {
-	name := filepath.Base(t.opts.Command[0])
+func (t Target) result(ctx context.Context, err error) error {
+	name := filepath.Base(t.Command[0])
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
 		return nil // it exited with 0, maybe leaving behind what has its output open
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return notifier.Failf("timeout", "exec %q: killed after %v: %w", name, t.opts.Timeout, ctx.Err())
+		return notifier.Failf("timeout", "exec %q: killed after %v: %w", name, t.Timeout, ctx.Err())
 	}
 	return fmt.Errorf("exec %q: %w", name, err)
 }

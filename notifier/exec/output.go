@@ -21,8 +21,8 @@ func (o *output) Write(data []byte) (int, error) {
 }
 
 // logOutput logs each line.
-func (t *Exec) logOutput(stream string, o output) {
-	logger := t.opts.Logger.With("target", t.opts.Target, "stream", stream)
+func (t Target) logOutput(stream string, o output) {
+	logger := t.Logger.With("target", "exec", "stream", stream)
 	for line := range strings.Lines(strings.ToValidUTF8(string(o.kept), "�")) {
 		logger.Info("output of the command", "line", strings.TrimRight(line, "\r\n"))
 	}

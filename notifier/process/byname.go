@@ -10,7 +10,7 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// ByName is a notifier.Target: the process of a name.
+// ByName notifies the process of a name.
 type ByName struct {
 	sender
 	name string

@@ -26,8 +26,8 @@ const (
 	pidFileRetry = 500 * time.Millisecond
 )
 
-// ByPIDFile is a notifier.Target: the process whose number is in a file, which is
-// read anew each time.
+// ByPIDFile notifies the process whose number is in a file, which is read anew each
+// time.
 type ByPIDFile struct {
 	sender
 	path string
