@@ -89,7 +89,7 @@ func printStatus(args []string, out io.Writer) error {
 	if *format == "text" {
 		return d.WriteText(out, time.Now())
 	}
-	return d.Write(out)
+	return status.WriteJSON(out, d)
 }
 
 // fetchStatus asks the server of this container over the loopback address.

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
@@ -109,7 +111,7 @@ func (w *waiter) run(ctx context.Context) error {
 	for {
 		now := time.Now()
 		w.ask(ctx, now)
-		if w.tally.complete() && w.tally.graceLeft(now) == 0 {
+		if w.tally.complete(now) {
 			if yes, err := w.confirm(ctx); yes || err != nil {
 				return err
 			}
@@ -170,7 +172,10 @@ func (w *waiter) update(ctx context.Context, update func()) {
 // one.
 func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
 	pods, _, err := kubeapi.List[pod](ctx, w.API, w.query)
-	if w.note(err) || !w.tally.confirm(pods, time.Now()) {
+	if w.note(err) {
+		return false, nil
+	}
+	if w.tally.list(pods); !w.tally.complete(time.Now()) {
 		return false, nil
 	}
 	return w.unchanged(ctx)
@@ -219,14 +224,10 @@ func (w *waiter) note(err error) bool {
 
 // follow keeps the tally's Pods equal to the API server's.
 func (w *waiter) follow(ctx context.Context) {
-	for ctx.Err() == nil {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		err := w.listAndWatch(ctx)
 		w.update(ctx, func() { w.note(err) })
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryPause):
-		}
-	}
+	}, retryPause)
 }
 
 func (w *waiter) listAndWatch(ctx context.Context) error {

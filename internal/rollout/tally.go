@@ -23,17 +23,17 @@ type PodState struct {
 // tally is what is known of the Pods, and decides when all are done. It knows no
 // network and no clock: the caller gives it lists, events, answers and times.
 //
-// A yes needs, in this order: each Pod that counts has answered that it is done;
-// the signal's grace is over; and then a consistent list of Pods, begun after
-// both, has no Pod that counts and is not done (see confirm). Answers need not be
-// repeated for that: generations and versions of one Pod only grow.
+// A yes needs, in this order: each Pod that counts has answered that it is done, and
+// the signal's grace is over; then a consistent list of Pods, begun after both, has
+// no Pod that counts and is not done: complete, list, and complete again. Answers
+// need not be repeated for that: generations and versions of one Pod only grow.
 type tally struct {
 	version      Version
 	ignoreOthers bool
 	grace        time.Duration
 
 	pods       map[string]*candidate // those that count, by UID
-	graceUntil time.Time
+	graceUntil time.Time             // a signal may be under way in an app
 }
 
 // candidate is one Pod.
@@ -129,25 +129,15 @@ func (t *tally) missing(c *candidate, d *status.Document, err error) string {
 	return t.version.missingIn(d)
 }
 
-// complete reports whether all that count are done, as far as is known. No Pod at
-// all is not a yes: the selector may be wrong.
-func (t *tally) complete() bool {
+// complete reports whether all that count are done, as far as is known, and the grace
+// is over. No Pod at all is not a yes: the selector may be wrong.
+func (t *tally) complete(now time.Time) bool {
 	for _, c := range t.pods {
 		if !c.Done {
 			return false
 		}
 	}
-	return len(t.pods) > 0
-}
-
-// graceLeft is for how much longer a signal may be under way in an app.
-func (t *tally) graceLeft(now time.Time) time.Duration { return max(t.graceUntil.Sub(now), 0) }
-
-// confirm decides on a list that was begun when all were complete and the grace
-// was over: true is the yes.
-func (t *tally) confirm(pods []pod, now time.Time) bool {
-	t.list(pods)
-	return t.complete() && t.graceLeft(now) == 0
+	return len(t.pods) > 0 && !now.Before(t.graceUntil)
 }
 
 // withoutSidecar names a Pod that runs for good without the sidecar, "" if there is

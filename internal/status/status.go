@@ -75,10 +75,7 @@ type Watch struct {
 	LastContact time.Time `json:"lastContact,omitzero"`
 }
 
-// Write writes the document as JSON.
-func (d *Document) Write(out io.Writer) error { return WriteJSON(out, d) }
-
-// WriteJSON writes what people read, too.
+// WriteJSON writes a document, or another one that people read, too.
 func WriteJSON(out io.Writer, document any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")

@@ -153,13 +153,17 @@ func TestServeEndsWithinASecond(t *testing.T) {
 	}
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	s := server{log: slog.New(slog.DiscardHandler), handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		close(entered)
-		<-release
-	})}
+	s := server{
+		log: slog.New(slog.DiscardHandler), retry: time.Minute,
+		listen: func(context.Context, string, string) (net.Listener, error) { return listener, nil },
+		handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			close(entered)
+			<-release
+		}),
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- s.serve(ctx, listener) }()
+	go func() { done <- s.run(ctx) }()
 	go func() { _, _ = http.Get("http://" + listener.Addr().String()) }()
 	<-entered
 	cancel()

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Serve answers at an address until the context ends, and returns nil then. An
@@ -27,7 +29,7 @@ type server struct {
 
 func (s *server) run(ctx context.Context) error {
 	logged := false
-	for {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		listener, err := s.listen(ctx, "tcp", s.addr)
 		if err == nil {
 			s.log.Info("http server listens", "addr", listener.Addr().String())
@@ -38,16 +40,12 @@ func (s *server) run(ctx context.Context) error {
 			s.log.Error("http server is not up, trying again", "addr", s.addr, "err", err)
 			logged = true
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(s.retry):
-		}
-	}
+	}, s.retry)
+	return nil
 }
 
-// serve returns when the listener fails, or nil when the context ends. That closes
-// every connection: the whole program has a second to end.
+// serve returns when the listener fails or the context ends. That closes every
+// connection: the whole program has a second to end.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	srv := &http.Server{
 		Handler:        s.handler,
@@ -58,8 +56,5 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-	if err := srv.Serve(listener); ctx.Err() == nil {
-		return err
-	}
-	return nil
+	return srv.Serve(listener)
 }
