@@ -41,7 +41,8 @@ type app struct {
 }
 
 // assemble makes the parts. It asks the API for nothing. What is wrong with the
-// volume and with the cluster's configuration is reported at once.
+// volume and with the cluster's configuration is reported at once. After an error
+// the end of the process closes the volume.
 func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kubeapi.ClusterConfig()
@@ -50,9 +51,6 @@ func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
 		err = a.wire(cluster)
-	}
-	if err != nil && a.writer != nil {
-		err = errors.Join(err, a.writer.Close())
 	}
 	return a, err
 }
@@ -107,8 +105,12 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 // newTargets makes what the configuration wants to be notified. A new kind of
 // target is a folder below notifier and a line here.
 func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
-	add := func(name string, notify func(context.Context, notifier.Changes) error) {
-		all = append(all, notifier.Target{Name: name, Notify: notify})
+	// which is the part of the name that distinguishes one of several.
+	add := func(kind string, several bool, which any, notify func(context.Context, notifier.Changes) error) {
+		if several {
+			kind = fmt.Sprint(kind, "/", which)
+		}
+		all = append(all, notifier.Target{Name: kind, Notify: notify})
 	}
 	signalling := func(p config.Signalled) process.Options {
 		return process.Options{
@@ -118,33 +120,25 @@ func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
 	names, files, urls := cfg.Process.Value, cfg.PIDFile.Value, cfg.WebhookURL.Value
 	several := len(names)+len(files) > 1
 	for _, p := range names {
-		add(targetName("process", several, p.Of), process.NewByName(p.Of, signalling(p)).Notify)
+		add("process", several, p.Of, process.NewByName(p.Of, signalling(p)).Notify)
 	}
 	for i, p := range files {
-		name := "process"
+		kind := "process"
 		if several {
-			name = targetName("pidfile", several, i+1)
+			kind = "pidfile"
 		}
-		add(name, process.NewByPIDFile(p.Of, signalling(p)).Notify)
+		add(kind, several, i+1, process.NewByPIDFile(p.Of, signalling(p)).Notify)
 	}
 	for i, url := range urls {
-		add(targetName("webhook", len(urls) > 1, i+1), webhook.Target{
+		add("webhook", len(urls) > 1, i+1, webhook.Target{
 			URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
 			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value,
 		}.Notify)
 	}
 	if command := cfg.Exec.Value; len(command) > 0 {
-		add("exec", exec.Target{Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}.Notify)
+		add("exec", false, nil, exec.Target{Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}.Notify)
 	}
 	return all
-}
-
-// targetName is that of a target: of its kind alone, or of one of several.
-func targetName(kind string, several bool, which any) string {
-	if !several {
-		return kind
-	}
-	return fmt.Sprint(kind, "/", which)
 }
 
 // run runs all parts until the pipeline ends: with ctx, or earlier when the job

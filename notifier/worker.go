@@ -60,15 +60,6 @@ func (w *worker) refresh() Status {
 	return *s
 }
 
-// update changes the state and returns what it was before.
-func (w *worker) update(change func(*Status)) Status {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	before := w.state
-	change(&w.state)
-	return before
-}
-
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !w.refresh().Pending {
@@ -114,10 +105,11 @@ func (w *worker) try(ctx context.Context, backoff *wait.Backoff) bool {
 }
 
 func (w *worker) succeed(generation uint64, took time.Duration) {
-	w.update(func(s *Status) {
-		s.Notified, s.Error, s.Failures, s.PendingSince = generation, "", 0, time.Time{}
-		s.Succeeded++
-	})
+	w.mu.Lock()
+	w.state.Notified, w.state.PendingSince = generation, time.Time{}
+	w.state.Error, w.state.Failures = "", 0
+	w.state.Succeeded++
+	w.mu.Unlock()
 	w.Logger.Info("notified the app", "generation", generation, "dur", took.String())
 	w.save()
 }
@@ -129,13 +121,14 @@ func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time
 	if !f.Waiting {
 		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", f.delay(backoff)
 	}
-	before := w.update(func(s *Status) {
-		s.Error = f.Kind
-		if !f.Waiting {
-			s.Failed++
-			s.Failures++
-		}
-	})
+	w.mu.Lock()
+	before := w.state
+	w.state.Error = f.Kind
+	if !f.Waiting {
+		w.state.Failed++
+		w.state.Failures++
+	}
+	w.mu.Unlock()
 	if before.Error == f.Kind {
 		level = slog.LevelDebug
 	}

@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -51,14 +52,12 @@ func newTally(v Version, ignoreOthers bool, grace time.Duration) *tally {
 
 // list takes a list of all Pods: a Pod that is not in it is gone.
 func (t *tally) list(pods []pod) {
-	before := t.pods
-	t.pods = make(map[string]*candidate, len(pods))
+	listed := map[string]bool{}
 	for _, p := range pods {
-		if known, ok := before[p.Metadata.UID]; ok {
-			t.pods[p.Metadata.UID] = known
-		}
+		listed[p.Metadata.UID] = true
 		t.put(p)
 	}
+	maps.DeleteFunc(t.pods, func(uid string, _ *candidate) bool { return !listed[uid] })
 }
 
 // put takes the new state of one Pod.
@@ -112,21 +111,18 @@ func (t *tally) answer(uid string, d *status.Document, err error, now time.Time,
 		return // gone meanwhile
 	}
 	c.asking, c.next = false, now.Add(pause)
-	c.Reason = t.missing(c, d, err)
+	switch {
+	case err != nil:
+		c.Reason = err.Error()
+	case d.Pod != "" && d.Pod != c.Name:
+		c.Reason = fmt.Sprintf("Pod %q answers at its address", d.Pod)
+	default:
+		c.Reason = t.version.missingIn(d)
+	}
 	c.Done = c.Reason == ""
 	if c.Done && signalled(d) {
 		t.graceUntil = now.Add(t.grace)
 	}
-}
-
-func (t *tally) missing(c *candidate, d *status.Document, err error) string {
-	switch {
-	case err != nil:
-		return err.Error()
-	case d.Pod != "" && d.Pod != c.Name:
-		return fmt.Sprintf("Pod %q answers at its address", d.Pod)
-	}
-	return t.version.missingIn(d)
 }
 
 // complete reports whether all that count are done, as far as is known, and the grace
