@@ -104,7 +104,8 @@ func command(args []string, out io.Writer) error {
 	}
 	switch strings.Join(args, " ") { // these take no arguments
 	case "ready":
-		return writer.Ready(config.Lenient().Dir.Value)
+		cfg, _ := config.Load()
+		return writer.Ready(cfg.Dir.Value)
 	case "version", "--version":
 		_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
 		return err

@@ -30,13 +30,14 @@ type Changes struct {
 
 // JSON is the body of a webhook and the standard input of a command. No list is
 // null, so that the receiver can loop over each unchecked.
-func (c Changes) JSON() ([]byte, error) {
+func (c Changes) JSON() []byte {
 	for _, list := range []*[]string{&c.Secrets, &c.Added, &c.Changed, &c.Removed} {
 		if *list == nil {
 			*list = []string{}
 		}
 	}
-	return json.Marshal(c)
+	data, _ := json.Marshal(c) // a number and strings: that cannot fail
+	return data
 }
 
 // Target is one way to notify the app.
@@ -103,7 +104,10 @@ type Status struct {
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
-		n.workers = append(n.workers, newWorker(target, opts))
+		w := &worker{Options: opts, target: target, poke: make(chan struct{}, 1), state: Status{Target: target.Name}}
+		w.Logger = opts.Logger.With("target", target.Name)
+		w.settle()
+		n.workers = append(n.workers, w)
 	}
 	return n
 }

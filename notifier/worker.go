@@ -33,13 +33,6 @@ type worker struct {
 	state Status // under mu; Notified changes in the worker's goroutine alone
 }
 
-func newWorker(target Target, opts Options) *worker {
-	opts.Logger = opts.Logger.With("target", target.Name)
-	w := &worker{Options: opts, target: target, poke: make(chan struct{}, 1), state: Status{Target: target.Name}}
-	w.settle()
-	return w
-}
-
 // refresh returns the state after it has decided whether a notification is pending.
 //
 // Numbers only go up in one volume, so a record above the newest number comes

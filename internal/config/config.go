@@ -74,40 +74,24 @@ type Config struct {
 }
 
 // Load reads the process environment. Its error has a *field.Error, of one line, for
-// each thing that is wrong, in the order of the table.
+// each thing that is wrong, in the order of the table. The Config is there all the
+// same, for a command that needs one variable or two: in a directory that does not
+// exist, nothing is ready.
 func Load() (*Config, error) {
-	c, variables := decode()
-	c.check(variables)
-	var problems []error
-	for _, v := range variables {
-		problems = append(problems, v.problems...)
-	}
-	problems = append(problems, unknown(variables)...)
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	if c.OneShot.Value {
-		c.HTTPAddr.Value = "" // an init container ends before anyone asks
-	}
-	return c, nil
-}
-
-// Lenient reads the process environment for a command that needs one variable or
-// two and ignores every problem: in a directory that does not exist, nothing is
-// ready.
-func Lenient() *Config {
-	c, _ := decode()
-	return c
-}
-
-// decode parses each variable by itself. Its field keeps what is wrong with it.
-func decode() (*Config, []*variable) {
 	c := &Config{}
 	variables := c.variables()
 	if err := envconfig.Process("", c); err != nil {
 		panic(err) // a defect of the table: Decode returns no error
 	}
-	return c, variables
+	c.check(variables)
+	var problems []error
+	for _, v := range variables {
+		problems = append(problems, v.problems...)
+	}
+	if c.OneShot.Value {
+		c.HTTPAddr.Value = "" // an init container ends before anyone asks
+	}
+	return c, errors.Join(append(problems, unknown(variables)...)...)
 }
 
 // variables returns the fields of c, each with its line of the table.

@@ -193,12 +193,12 @@ func TestOneShotHasNoServer(t *testing.T) {
 	}
 }
 
-func TestLenientIgnoresProblems(t *testing.T) {
+func TestLoadGivesWhatIsRight(t *testing.T) {
 	environ(t, podNamespace, "SECRETSYNC_SECRETS", "SECRETSYNC_LAYOUT=round", "SECRETSYNC_NONSENSE=1")
 	for value, want := range map[string]string{"": "/secrets", "/run/s/": "/run/s", "relative": "relative", "/": "/"} {
 		t.Setenv(dirName, value)
-		if got := Lenient().Dir.Value; got != want {
-			t.Errorf("%q: got %q, want %q", value, got, want)
+		if got, err := Load(); got.Dir.Value != want || err == nil {
+			t.Errorf("%q: got %q, %v, want %q and an error", value, got.Dir.Value, err, want)
 		}
 	}
 }

@@ -128,19 +128,17 @@ func (e *Events) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(eventLastCall, cancel) })()
 	failing := "" // why creating fails; empty while it does not
 	for requests.Err() == nil {
-		var next event
 		select {
-		case next = <-e.queue:
+		case next := <-e.queue:
+			if e.limit.Wait(ctx) != nil && !e.limit.Allow() {
+				return nil
+			}
+			failing = e.create(requests, next, failing)
 		case <-ctx.Done():
 			if len(e.queue) == 0 {
 				return nil
 			}
-			next = <-e.queue
 		}
-		if e.limit.Wait(ctx) != nil && !e.limit.Allow() {
-			return nil
-		}
-		failing = e.create(requests, next, failing)
 	}
 	return nil
 }

@@ -39,25 +39,21 @@ const pipeGrace = 500 * time.Millisecond
 // done, its process group is killed, so that no part of a pipeline goes on. What
 // a command leaves behind when it exits by itself is left alone.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
-	input, err := changes.JSON()
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
-	cmd := t.command(ctx, input, changes.Generation)
+	cmd := t.command(ctx, changes)
 	var stdout, stderr output
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
+	err := cmd.Run()
 	t.logOutput("stdout", stdout)
 	t.logOutput("stderr", stderr)
 	return t.result(ctx, err)
 }
 
-func (t Target) command(ctx context.Context, input []byte, generation uint64) *exec.Cmd {
+func (t Target) command(ctx context.Context, changes notifier.Changes) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, t.Command[0], t.Command[1:]...)
-	cmd.Stdin = bytes.NewReader(input)
-	cmd.Env = append(os.Environ(), "SECRETSYNC_GENERATION="+strconv.FormatUint(generation, 10))
+	cmd.Stdin = bytes.NewReader(changes.JSON())
+	cmd.Env = append(os.Environ(), "SECRETSYNC_GENERATION="+strconv.FormatUint(changes.Generation, 10))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// Only called before Wait has reaped the command, so the number of the group
 	// is still its own.

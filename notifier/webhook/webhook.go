@@ -66,10 +66,7 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 }
 
 func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
-	body, err := changes.JSON()
-	if err != nil {
-		return nil, err
-	}
+	body := changes.JSON()
 	// A body of a GET means nothing (RFC 9110, 9.3.1), and some servers refuse it.
 	if t.Method == http.MethodGet || t.Method == http.MethodHead {
 		body = nil
