@@ -30,10 +30,6 @@ func (w *worker) settle() {
 	}
 }
 
-// saveInterval is how often a record that is not on disk is written again. A
-// volume that is full has room again some day.
-const saveInterval = backoffMax
-
 func (w *worker) save() {
 	err := w.Volume.SetNotified(w.target.Name, w.state.Notified)
 	if err != nil && !w.unsaved {

@@ -70,7 +70,7 @@ func (w *worker) run(ctx context.Context) {
 func (w *worker) idle(ctx context.Context) {
 	var retry <-chan time.Time
 	if w.unsaved {
-		retry = time.After(saveInterval)
+		retry = time.After(backoffMax) // a volume that is full has room again some day
 	}
 	select {
 	case <-ctx.Done():

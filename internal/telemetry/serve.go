@@ -15,33 +15,30 @@ import (
 // again: a second sidecar with the same port must not keep the Secrets from the
 // app.
 func Serve(ctx context.Context, addr string, h http.Handler, log *slog.Logger) error {
-	s := server{addr: addr, handler: h, log: log, retry: 2 * time.Second, listen: new(net.ListenConfig).Listen}
-	return s.run(ctx)
+	s := server{addr: addr, handler: h, log: log}
+	wait.UntilWithContext(ctx, s.try, 2*time.Second)
+	return nil
 }
 
 type server struct {
 	addr    string
 	handler http.Handler
 	log     *slog.Logger
-	retry   time.Duration
-	listen  func(ctx context.Context, network, address string) (net.Listener, error)
+	down    bool // which is logged
 }
 
-func (s *server) run(ctx context.Context) error {
-	logged := false
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		listener, err := s.listen(ctx, "tcp", s.addr)
-		if err == nil {
-			s.log.Info("http server listens", "addr", listener.Addr().String())
-			logged = false
-			err = s.serve(ctx, listener)
-		}
-		if ctx.Err() == nil && !logged {
-			s.log.Error("http server is not up, trying again", "addr", s.addr, "err", err)
-			logged = true
-		}
-	}, s.retry)
-	return nil
+// try serves, until the listener fails or the context ends.
+func (s *server) try(ctx context.Context) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
+	if err == nil {
+		s.log.Info("http server listens", "addr", listener.Addr().String())
+		s.down = false
+		err = s.serve(ctx, listener)
+	}
+	if ctx.Err() == nil && !s.down {
+		s.log.Error("http server is not up, trying again", "addr", s.addr, "err", err)
+		s.down = true
+	}
 }
 
 // serve returns when the listener fails or the context ends. That closes every
