@@ -47,7 +47,7 @@ func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kubeapi.ClusterConfig()
 	a.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.repaired,
+		Dir: cfg.Dir.Value, Flat: cfg.Layout.Value == "flat", FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.repaired,
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
 		err = a.wire(cluster)
@@ -63,8 +63,6 @@ func (a *app) repaired() {
 		a.notifier.Poke()
 	}
 }
-
-func (a *app) flat() bool { return a.cfg.Layout.Value == "flat" }
 
 // wire makes what follows the writer.
 func (a *app) wire(cluster *rest.Config) (err error) {
@@ -93,7 +91,7 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 	a.metrics.Generation.Set(float64(a.writer.Newest()))
 	a.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{
-			Flat: a.flat(), Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
+			Flat: cfg.Layout.Value == "flat", Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
 			Items: cfg.Items.Value, Modes: cfg.Items.Modes, RequiredKeys: cfg.RequiredKeys.Value,
 		},
 		Remove: cfg.OnDelete.Value == "remove", OneShot: cfg.OneShot.Value, SyncTimeout: cfg.SyncTimeout.Value,

@@ -95,7 +95,7 @@ func (p modelPod) object() pod {
 	o.Status.Phase = "Pending"
 	if p.running {
 		o.Status.Phase = "Running"
-		o.Status.ContainerStatuses = []containerStatus{{Name: sidecarName, State: containerState{Running: &struct{}{}}}}
+		o.Status.ContainerStatuses = []containerStatus{{Name: sidecarName, State: map[string]any{"running": true}}}
 	}
 	if p.deleting {
 		o.Metadata.DeletionTimestamp = "now"

@@ -46,10 +46,9 @@ type Events struct {
 	queue   chan event
 }
 
-type event struct {
-	kind, reason, message string
-	at                    time.Time
-}
+// event is the JSON of a core/v1 Event. The type of k8s.io/api would bring all others
+// of its package into the binary.
+type event map[string]any
 
 // NewEvents gives Events that begin to be written with Run.
 func NewEvents(pod Pod, creator EventCreator, log *slog.Logger) *Events {
@@ -84,28 +83,22 @@ func (e *Events) put(kind, reason, message string) {
 	if e == nil {
 		return
 	}
+	now := metav1.Now()
+	one := event{
+		"apiVersion": "v1", "kind": "Event",
+		"metadata": event{"namespace": e.pod.Namespace, "generateName": e.pod.Name + "."},
+		"involvedObject": event{
+			"apiVersion": "v1", "kind": "Pod", "namespace": e.pod.Namespace, "name": e.pod.Name, "uid": e.pod.UID,
+		},
+		"type": kind, "reason": reason, "message": truncate(message, eventMessage),
+		"source": event{"component": eventComponent}, "reportingComponent": eventComponent,
+		"firstTimestamp": now, "lastTimestamp": now, "count": 1,
+	}
 	select {
-	case e.queue <- event{kind, reason, message, time.Now()}:
+	case e.queue <- one:
 	default:
 		e.log.Debug("event dropped", "reason", reason)
 	}
-}
-
-// object is the JSON of a core/v1 Event. The type of k8s.io/api would bring all
-// others of its package into the binary.
-func (e *Events) object(one event) ([]byte, error) {
-	type object map[string]any
-	at := metav1.NewTime(one.at)
-	return json.Marshal(object{
-		"apiVersion": "v1", "kind": "Event",
-		"metadata": object{"namespace": e.pod.Namespace, "generateName": e.pod.Name + "."},
-		"involvedObject": object{
-			"apiVersion": "v1", "kind": "Pod", "namespace": e.pod.Namespace, "name": e.pod.Name, "uid": e.pod.UID,
-		},
-		"type": one.kind, "reason": one.reason, "message": truncate(one.message, eventMessage),
-		"source": object{"component": eventComponent}, "reportingComponent": eventComponent,
-		"firstTimestamp": at, "lastTimestamp": at, "count": 1,
-	})
 }
 
 // truncate cuts a text to at most n bytes, between characters.
@@ -148,7 +141,7 @@ func (e *Events) Run(ctx context.Context) error {
 func (e *Events) create(ctx context.Context, one event, before string) string {
 	request, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
-	object, err := e.object(one)
+	object, err := json.Marshal(one)
 	if err == nil {
 		err = e.creator.Create(request, e.pod.Namespace, "events", object)
 	}
@@ -166,7 +159,7 @@ func (e *Events) create(ctx context.Context, one event, before string) string {
 		kind = string(reason)
 	}
 	if kind != before {
-		e.log.Warn("event not written", "reason", one.reason, "err", err)
+		e.log.Warn("event not written", "reason", one["reason"], "err", err)
 	}
 	return kind
 }
