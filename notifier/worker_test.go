@@ -30,6 +30,12 @@ func TestChangesWhileNotifyingBecomeOne(t *testing.T) {
 		if !n.Status()[0].Pending {
 			t.Error("not pending while it is notified")
 		}
+		time.Sleep(time.Minute)
+		app.block <- struct{}{}
+		synctest.Wait()
+		if got := n.Status()[0].PendingSince; !got.Equal(time.Now()) {
+			t.Errorf("the next one is pending since %v, want %v", got, time.Now())
+		}
 		close(app.block)
 		synctest.Wait()
 		if got, want := app.notified(), []uint64{2, 6}; !slices.Equal(got, want) {
@@ -117,8 +123,8 @@ func TestDownForHours(t *testing.T) {
 		if got, most := app.tried(), hours*3600/22+10; got > most || got < hours*3600/30 {
 			t.Errorf("%d tries in %d hours, want at most %d", got, hours, most)
 		}
-		if log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
-			t.Errorf("%d warnings, reports %v: want one each", log.count("level=WARN"), reports)
+		if log.count("target=app") != 1 || log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
+			t.Errorf("reports %v: want one, and one warning, of the target:\n%s", reports, &log)
 		}
 		app.set(func(a *fakeApp) { a.err = nil })
 		time.Sleep(backoffMax)

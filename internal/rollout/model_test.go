@@ -163,7 +163,7 @@ func (w world) steps() map[string]func(*world) {
 		steps["grace"] = func(w *world) { w.now = later }
 	}
 	if w.tally.complete(w.now) {
-		steps["confirm"] = func(w *world) { w.tally.list(w.list()); w.yes = w.tally.complete(w.now) }
+		steps["confirm"] = func(w *world) { w.yes = w.tally.confirm(w.list(), w.now) }
 	}
 	return steps
 }

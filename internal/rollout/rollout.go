@@ -172,10 +172,7 @@ func (w *waiter) update(ctx context.Context, update func()) {
 // one.
 func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
 	pods, _, err := kubeapi.List[pod](ctx, w.API, w.query)
-	if w.note(err) {
-		return false, nil
-	}
-	if w.tally.list(pods); !w.tally.complete(time.Now()) {
+	if w.note(err) || !w.tally.confirm(pods, time.Now()) {
 		return false, nil
 	}
 	return w.unchanged(ctx)

@@ -26,8 +26,8 @@ type PodState struct {
 //
 // A yes needs, in this order: each Pod that counts has answered that it is done, and
 // the signal's grace is over; then a consistent list of Pods, begun after both, has
-// no Pod that counts and is not done: complete, list, and complete again. Answers
-// need not be repeated for that: generations and versions of one Pod only grow.
+// no Pod that counts and is not done (see confirm). Answers need not be repeated for
+// that: generations and versions of one Pod only grow.
 type tally struct {
 	version      Version
 	ignoreOthers bool
@@ -134,6 +134,12 @@ func (t *tally) complete(now time.Time) bool {
 		}
 	}
 	return len(t.pods) > 0 && !now.Before(t.graceUntil)
+}
+
+// confirm decides on a list that was begun when all was complete: true is the yes.
+func (t *tally) confirm(pods []pod, now time.Time) bool {
+	t.list(pods)
+	return t.complete(now)
 }
 
 // withoutSidecar names a Pod that runs for good without the sidecar, "" if there is

@@ -63,7 +63,7 @@ func TestSignalGrace(t *testing.T) {
 		if !tally.complete(now.Add(want)) {
 			t.Errorf("%s: no yes after %s", target, want)
 		}
-		if want > 0 && tally.complete(now.Add(want-1)) {
+		if want > 0 && tally.confirm([]pod{modelPod{uid: "a", running: true}.object()}, now.Add(want-1)) {
 			t.Errorf("%s: a yes within the grace", target)
 		}
 	}
@@ -127,6 +127,21 @@ func TestWhatDoesNotCount(t *testing.T) {
 		if got := len(tally.states()); got != step.count || tally.complete(time.Unix(1, 0)) != (got == 1) {
 			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, got != 1, step.count)
 		}
+	}
+}
+
+// TestGoneFromTheList: what a list does not have is gone, and what it has keeps what
+// is known of it.
+func TestGoneFromTheList(t *testing.T) {
+	good, other := modelPod{uid: "a", running: true}.object(), modelPod{uid: "b", running: true}.object()
+	now := time.Unix(1, 0)
+	tally := newTestTally(false, good, other)
+	tally.answer("a", done(), nil, now, 0)
+	if tally.confirm([]pod{good, other}, now) {
+		t.Error("a yes without the answer of a Pod")
+	}
+	if !tally.confirm([]pod{good}, now) || len(tally.states()) != 1 {
+		t.Errorf("got %+v, want a yes of the Pod that is left", tally.states())
 	}
 }
 

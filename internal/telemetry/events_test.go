@@ -205,6 +205,11 @@ func TestFailureIsLoggedOncePerState(t *testing.T) {
 }
 
 func TestMessageIsNotTooLong(t *testing.T) {
+	events := NewEvents(Pod{}, nil, nil)
+	events.Refused("db", strings.Repeat("x", 2000))
+	if got := (<-events.queue)["message"].(string); len(got) != eventMessage {
+		t.Errorf("got an Event with a message of %d bytes, want %d", len(got), eventMessage)
+	}
 	for _, text := range []string{strings.Repeat("x", 2000), strings.Repeat("ä", 1000), "a\xff"} {
 		got := truncate(text, 1024)
 		if len(got) > 1024 || strings.ToValidUTF8(got, "?") != got {

@@ -106,6 +106,16 @@ func TestTakenPortIsServedOnceItIsFree(t *testing.T) {
 	if _, err := net.Dial("tcp", s.addr); err == nil {
 		t.Error("it still listens")
 	}
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() { s.try(ctx); close(done) }()
+	for log.count("http server listens") == 1 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-done
+	if s.down { // what takes the port after that would not be logged
+		t.Error("it is still down")
+	}
 }
 
 func get(t *testing.T, url string) string {
