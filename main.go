@@ -94,22 +94,21 @@ func command(args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return run()
 	}
-	switch args[0] {
-	case "rbac":
-		return rbac(args[1:], out)
-	case "status":
-		return printStatus(args[1:], out)
-	case "wait":
-		return waitForPods(args[1:], out)
-	}
-	switch strings.Join(args, " ") { // these take no arguments
-	case "ready":
+	switch name, args := args[0], args[1:]; {
+	case name == "rbac":
+		return rbac(args, out)
+	case name == "status":
+		return printStatus(args, out)
+	case name == "wait":
+		return waitForPods(args, out)
+	case len(args) > 0: // the others take none
+	case name == "ready":
 		cfg, _ := config.Load()
 		return writer.Ready(cfg.Dir.Value)
-	case "version", "--version":
+	case name == "version", name == "--version":
 		_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
 		return err
-	case "help", "--help", "-h":
+	case name == "help", name == "--help", name == "-h":
 		return config.Help(out)
 	}
 	return fmt.Errorf("%w: there is no command %q: it is one of ready, rbac [SERVICEACCOUNT | --wait ACCOUNT], "+

@@ -79,9 +79,8 @@ type Options struct {
 
 // Notifier notifies every target of the newest generation.
 //
-// It is level-triggered: a Poke only says "look again". A notification is
-// pending when Volume.Newest differs from the target's record, and so a lost
-// event, a crash or a restart cannot lose one; see worker.
+// It is level-triggered: a Poke only says "look again", so that neither a lost event
+// nor a restart loses a notification; see worker.
 type Notifier struct {
 	workers []*worker
 }

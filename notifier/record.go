@@ -1,12 +1,9 @@
 package notifier
 
-// firstGeneration is the number of the first generation in a volume.
-const firstGeneration = 1
-
 // settle decides what a target without a record counts as notified of: the
 // generation that is there, since the app starts later and has read none older.
 //
-// In an empty volume that is the first one, recorded in advance. With NotifyFirst
+// In an empty volume that is the first one, 1, recorded in advance. With NotifyFirst
 // it is none, recorded as well: without a record, a process that starts after a
 // crash between the first publish and the notification would take generation 1
 // as notified.
@@ -17,13 +14,13 @@ const firstGeneration = 1
 func (w *worker) settle() {
 	newest := w.Volume.Newest()
 	recorded, known := w.Volume.Notified(w.target.Name)
-	if known && (newest > 0 || recorded > firstGeneration) {
+	if known && (newest > 0 || recorded > 1) {
 		w.state.Notified = recorded
 		return
 	}
 	w.state.Notified = newest
 	if newest == 0 && !w.NotifyFirst {
-		w.state.Notified = firstGeneration
+		w.state.Notified = 1
 	}
 	if !known || recorded != w.state.Notified {
 		w.save()

@@ -112,7 +112,10 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	if !f.Waiting {
-		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", f.delay(backoff)
+		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", max(backoff.Step(), f.RetryAfter)
+	}
+	if f.RetryWithin > 0 {
+		delay = min(delay, f.RetryWithin)
 	}
 	w.mu.Lock()
 	before := w.state

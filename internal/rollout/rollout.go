@@ -94,7 +94,7 @@ func Wait(ctx context.Context, o Options) (Result, error) {
 	w.tally, w.checked = newTally(version, o.IgnoreOthers, o.SignalGrace), time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go w.follow(ctx)
+	go wait.UntilWithContext(ctx, w.follow, retryPause)
 	err = w.run(ctx)
 	result := w.result()
 	result.Done = err == nil
@@ -219,12 +219,10 @@ func (w *waiter) note(err error) bool {
 	return true
 }
 
-// follow keeps the tally's Pods equal to the API server's.
+// follow keeps the tally's Pods equal to the API server's, until a watch ends.
 func (w *waiter) follow(ctx context.Context) {
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		err := w.listAndWatch(ctx)
-		w.update(ctx, func() { w.note(err) })
-	}, retryPause)
+	err := w.listAndWatch(ctx)
+	w.update(ctx, func() { w.note(err) })
 }
 
 func (w *waiter) listAndWatch(ctx context.Context) error {

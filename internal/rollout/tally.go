@@ -37,7 +37,6 @@ type tally struct {
 	graceUntil time.Time             // a signal may be under way in an app
 }
 
-// candidate is one Pod.
 type candidate struct {
 	PodState // as of the last answer
 	pod      pod

@@ -20,7 +20,6 @@ func (o *output) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// logOutput logs each line.
 func (t Target) logOutput(stream string, o output) {
 	logger := t.Logger.With("target", "exec", "stream", stream)
 	for line := range strings.Lines(strings.ToValidUTF8(string(o.kept), "�")) {
