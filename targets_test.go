@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -58,11 +59,12 @@ func TestEachHasItsSignal(t *testing.T) {
 	t.Setenv("SECRETSYNC_SIGNAL_CHECK", "false")
 	t.Setenv("SECRETSYNC_PROCESS_MIN_AGE", "0")
 	for own, want := range map[string]syscall.Signal{"": syscall.SIGTERM, ":USR1": syscall.SIGUSR1} {
-		child := exec.Command("sleep", "1000")
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		child := exec.CommandContext(ctx, "sleep", "1000")
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = child.Process.Kill() })
 		pidFile := filepath.Join(t.TempDir(), "pid")
 		if err := os.WriteFile(pidFile, []byte(strconv.Itoa(child.Process.Pid)), 0o644); err != nil {
 			t.Fatal(err)
