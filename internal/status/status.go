@@ -75,7 +75,7 @@ type Watch struct {
 	LastContact time.Time `json:"lastContact,omitzero"`
 }
 
-// WriteJSON writes a document, or another one that people read, too.
+// WriteJSON writes a document, this one or another, so that people can read it too.
 func WriteJSON(out io.Writer, document any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")

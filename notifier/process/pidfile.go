@@ -55,7 +55,7 @@ func (t *ByPIDFile) findByFile() (process, error) {
 	}
 	p, err := t.proc.read(pid)
 	switch started := time.Now().Add(-t.proc.age(p)); {
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
 		return p, t.fail("stale", "there is no process %d (is the file left over, or the number of another container's PID namespace? "+
 			"shareProcessNamespace: true)", pid)
 	case err != nil:
