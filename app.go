@@ -81,7 +81,7 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 			return err
 		}
 		pod := telemetry.Pod{Namespace: cfg.Namespace.Value, Name: cfg.PodName.Value, UID: cfg.PodUID.Value}
-		a.events = telemetry.NewEvents(pod, client, a.log)
+		a.events = telemetry.NewEvents(pod, client.Create, a.log)
 	}
 	a.notifier = notifier.New(notifier.Options{
 		Targets: newTargets(cfg, a.log), Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,

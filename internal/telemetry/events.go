@@ -23,10 +23,8 @@ const (
 	eventComponent = "secret-sync"
 )
 
-// EventCreator creates objects in the API server: a kubeapi.Client.
-type EventCreator interface {
-	Create(ctx context.Context, namespace, resource string, object []byte) error
-}
+// Creator creates an object in the API server: kubeapi.Client.Create.
+type Creator func(ctx context.Context, namespace, resource string, object []byte) error
 
 // Pod is the object that Events are about.
 type Pod struct{ Namespace, Name, UID string }
@@ -39,11 +37,11 @@ type Pod struct{ Namespace, Name, UID string }
 // Event up, needs the right to patch Events for that, and links the types of every
 // API group.
 type Events struct {
-	pod     Pod
-	creator EventCreator
-	log     *slog.Logger
-	limit   *rate.Limiter
-	queue   chan event
+	pod   Pod
+	post  Creator
+	log   *slog.Logger
+	limit *rate.Limiter
+	queue chan event
 }
 
 // event is the JSON of a core/v1 Event. The type of k8s.io/api would bring all others
@@ -51,13 +49,13 @@ type Events struct {
 type event map[string]any
 
 // NewEvents gives Events that begin to be written with Run.
-func NewEvents(pod Pod, creator EventCreator, log *slog.Logger) *Events {
+func NewEvents(pod Pod, post Creator, log *slog.Logger) *Events {
 	return &Events{
-		pod:     pod,
-		creator: creator,
-		log:     log,
-		limit:   rate.NewLimiter(rate.Every(eventInterval), eventBurst),
-		queue:   make(chan event, eventQueue),
+		pod:   pod,
+		post:  post,
+		log:   log,
+		limit: rate.NewLimiter(rate.Every(eventInterval), eventBurst),
+		queue: make(chan event, eventQueue),
 	}
 }
 
@@ -143,7 +141,7 @@ func (e *Events) create(ctx context.Context, one event, before string) string {
 	defer cancel()
 	object, err := json.Marshal(one)
 	if err == nil {
-		err = e.creator.Create(request, e.pod.Namespace, "events", object)
+		err = e.post(request, e.pod.Namespace, "events", object)
 	}
 	switch {
 	case err == nil:

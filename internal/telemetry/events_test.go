@@ -51,7 +51,7 @@ func (c *creator) messages() (all []string) {
 // running starts Events in a synctest bubble; stop ends them and waits.
 func running(t *testing.T, c *creator, log *logged) (events *Events, stop func()) {
 	t.Helper()
-	events = NewEvents(Pod{Namespace: "prod", Name: "app-0", UID: "1-2-3"}, c, log.logger())
+	events = NewEvents(Pod{Namespace: "prod", Name: "app-0", UID: "1-2-3"}, c.Create, log.logger())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- events.Run(ctx) }()
