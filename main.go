@@ -56,11 +56,10 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// errEnvironment marks what stays wrong until the environment changes.
-var errEnvironment = errors.New("the environment is wrong")
-
-// errUsage marks arguments that are wrong.
-var errUsage = errors.New("wrong use")
+var (
+	errEnvironment = errors.New("the environment is wrong") // until it is changed
+	errUsage       = errors.New("wrong use")                // of the arguments
+)
 
 // parseFlags parses the arguments of a subcommand, and takes no others.
 func parseFlags(flags *flag.FlagSet, args []string) error {
