@@ -183,6 +183,28 @@ func TestEventsAtTheEndAreWritten(t *testing.T) {
 	})
 }
 
+// A request that hangs does not hold the next Event.
+func TestOneRequestHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &creator{answer: func(ctx context.Context, n int) error {
+			if n == 1 {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}}
+		log := new(logged)
+		events, stop := running(t, c, log)
+		events.Published(1, []string{"a"})
+		events.Published(2, []string{"a"})
+		time.Sleep(eventTimeout)
+		synctest.Wait()
+		if got := len(c.messages()); got != 2 || log.count("not written") != 1 {
+			t.Errorf("got %d, want 2; log:\n%s", got, log)
+		}
+		stop()
+	})
+}
+
 func TestFailureIsLoggedOncePerState(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no rule"))
 	answers := []error{forbidden, forbidden, errors.New("dial 1"), errors.New("dial 2"), nil, forbidden}
