@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,18 +42,16 @@ type app struct {
 }
 
 // assemble makes the parts. It asks the API for nothing. What is wrong with the
-// volume and with the cluster's configuration is reported at once.
+// volume and with the cluster's configuration is reported at once. After an error
+// the end of the process closes the volume.
 func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kubeapi.ClusterConfig()
 	a.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir.Value, Flat: a.flat(), FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.repaired,
+		Dir: cfg.Dir.Value, Flat: cfg.Layout.Value == "flat", FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.repaired,
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
 		err = a.wire(cluster)
-	}
-	if err != nil && a.writer != nil {
-		err = errors.Join(err, a.writer.Close())
 	}
 	return a, err
 }
@@ -63,8 +62,6 @@ func (a *app) repaired() {
 	a.metrics.Repairs.Add(1)
 	a.notifier.Poke()
 }
-
-func (a *app) flat() bool { return a.cfg.Layout.Value == "flat" }
 
 // wire makes what follows the writer.
 func (a *app) wire(cluster *rest.Config) (err error) {
@@ -83,23 +80,16 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 			return err
 		}
 		pod := telemetry.Pod{Namespace: cfg.Namespace.Value, Name: cfg.PodName.Value, UID: cfg.PodUID.Value}
-		a.events = telemetry.NewEvents(pod, client, a.log)
+		a.events = telemetry.NewEvents(pod, client.Create, a.log)
 	}
-	targets, err := newTargets(cfg, a.log)
-	if err != nil {
-		return err
-	}
-	a.notifier, err = notifier.New(notifier.Options{
-		Targets: targets, Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,
-		Logger: a.log, Report: a.reportNotify,
+	a.notifier = notifier.New(notifier.Options{
+		Targets: newTargets(cfg, a.log), Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,
+		Logger: a.log, Report: a.events.NotifyFailing,
 	})
-	if err != nil {
-		return err
-	}
 	a.describe(a.writer.Newest())
 	a.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{
-			Flat: a.flat(), Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
+			Flat: cfg.Layout.Value == "flat", Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
 			Items: cfg.Items.Value, Modes: cfg.Items.Modes, RequiredKeys: cfg.RequiredKeys.Value,
 		},
 		Remove: cfg.OnDelete.Value == "remove", OneShot: cfg.OneShot.Value, SyncTimeout: cfg.SyncTimeout.Value,
@@ -110,43 +100,41 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 
 // newTargets makes what the configuration wants to be notified. A new kind of
 // target is a folder below notifier and a line here.
-func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target, err error) {
-	add := func(target notifier.Target, targetErr error) {
-		all, err = append(all, target), errors.Join(err, targetErr)
+func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
+	// which is the part of the name that distinguishes one of several.
+	add := func(kind string, several bool, which any, notify func(context.Context, notifier.Changes) error) {
+		if several {
+			kind = fmt.Sprint(kind, "/", which)
+		}
+		all = append(all, notifier.Target{Name: kind, Notify: notify})
 	}
-	signal := process.Options{
-		Signal: cfg.Signal.Value, Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
+	signalling := func(p config.Signalled) process.Options {
+		return process.Options{
+			Signal: cmp.Or(p.Signal, cfg.Signal.Value), Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
+		}
 	}
 	names, files, urls := cfg.Process.Value, cfg.PIDFile.Value, cfg.WebhookURL.Value
 	several := len(names)+len(files) > 1
 	for _, p := range names {
-		add(process.NewByName(p.Of, signal.For(targetName("process", several, p.Of), p.Signal)), nil)
+		add("process", several, p.Of, process.NewByName(p.Of, signalling(p)).Notify)
 	}
 	for i, p := range files {
-		name := "process"
+		kind := "process"
 		if several {
-			name = targetName("pidfile", several, i+1)
+			kind = "pidfile"
 		}
-		add(process.NewByPIDFile(p.Of, signal.For(name, p.Signal)), nil)
+		add(kind, several, i+1, process.NewByPIDFile(p.Of, signalling(p)).Notify)
 	}
 	for i, url := range urls {
-		add(webhook.New(webhook.Options{
-			Target: targetName("webhook", len(urls) > 1, i+1), URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
+		add("webhook", len(urls) > 1, i+1, webhook.Target{
+			URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
 			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value,
-		}))
+		}.Notify)
 	}
 	if command := cfg.Exec.Value; len(command) > 0 {
-		add(exec.New(exec.Options{Target: "exec", Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}), nil)
+		add("exec", false, nil, exec.Target{Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}.Notify)
 	}
-	return all, err
-}
-
-// targetName is that of a target: of its kind alone, or of one of several.
-func targetName(kind string, several bool, which any) string {
-	if !several {
-		return kind
-	}
-	return fmt.Sprint(kind, "/", which)
+	return all
 }
 
 // run runs all parts until the pipeline ends: with ctx, or earlier when the job
@@ -239,12 +227,6 @@ func (o observer) Seen(all map[string]pipeline.Observed) {
 	}
 	o.metrics.SecretPresent.Replace(present)
 	o.metrics.SecretRefused.Replace(refused)
-}
-
-func (a *app) reportNotify(target string, err error) {
-	if err != nil {
-		a.events.NotifyFailing(target, err.Error())
-	}
 }
 
 // collect sets the metrics that the parts keep themselves.

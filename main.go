@@ -35,6 +35,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/watcher"
@@ -56,11 +57,10 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// errEnvironment marks what stays wrong until the environment changes.
-var errEnvironment = errors.New("the environment is wrong")
-
-// errUsage marks arguments that are wrong.
-var errUsage = errors.New("wrong use")
+var (
+	errEnvironment = errors.New("the environment is wrong") // until it is changed
+	errUsage       = errors.New("wrong use")                // of the arguments
+)
 
 // parseFlags parses the arguments of a subcommand, and takes no others.
 func parseFlags(flags *flag.FlagSet, args []string) error {
@@ -79,11 +79,11 @@ func parseFlags(flags *flag.FlagSet, args []string) error {
 }
 
 func exitCode(err error) int {
-	var invalid config.InvalidError
+	var problem *field.Error // of config.Load
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &invalid), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
+	case errors.As(err, &problem), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
 		return 2
 	default:
 		return 1
@@ -94,21 +94,21 @@ func command(args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return run()
 	}
-	switch args[0] {
-	case "rbac":
-		return rbac(args[1:], out)
-	case "status":
-		return printStatus(args[1:], out)
-	case "wait":
-		return waitForPods(args[1:], out)
-	}
-	switch strings.Join(args, " ") { // these take no arguments
-	case "ready":
-		return inspect.Ready(config.Lenient().Dir.Value)
-	case "version", "--version":
+	switch name, args := args[0], args[1:]; {
+	case name == "rbac":
+		return rbac(args, out)
+	case name == "status":
+		return printStatus(args, out)
+	case name == "wait":
+		return waitForPods(args, out)
+	case len(args) > 0: // the others take none
+	case name == "ready":
+		cfg, _ := config.Load()
+		return inspect.Ready(cfg.Dir.Value)
+	case name == "version", name == "--version":
 		_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
 		return err
-	case "help", "--help", "-h":
+	case name == "help", name == "--help", name == "-h":
 		return config.Help(out)
 	}
 	return fmt.Errorf("%w: there is no command %q: it is one of ready, rbac [SERVICEACCOUNT | --wait ACCOUNT], "+

@@ -75,7 +75,7 @@ func printStatus(args []string, out io.Writer) error {
 	if *format != "json" && *format != "text" {
 		return fmt.Errorf("%w: -o %q: it is json or text", errUsage, *format)
 	}
-	cfg := config.Lenient()
+	cfg, _ := config.Load()
 	dir := cfg.Dir.Value
 	d, err := fetchStatus(cfg.HTTPAddr.Value)
 	if err != nil {
@@ -89,7 +89,7 @@ func printStatus(args []string, out io.Writer) error {
 	if *format == "text" {
 		return d.WriteText(out, time.Now())
 	}
-	return d.Write(out)
+	return status.WriteJSON(out, d)
 }
 
 // fetchStatus asks the server of this container over the loopback address.

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/config"
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
 // TestTargetNames: one of a kind is called after it, and several each have a name.
@@ -33,16 +41,45 @@ func TestTargetNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		targets, err := newTargets(cfg, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
 		var got []string
-		for _, target := range targets {
-			got = append(got, target.Name())
+		for _, target := range newTargets(cfg, slog.New(slog.DiscardHandler)) {
+			got = append(got, target.Name)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%+v: got %q", c, got)
+		}
+	}
+}
+
+// TestEachHasItsSignal: that of its entry, or SECRETSYNC_SIGNAL's.
+func TestEachHasItsSignal(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", "shop")
+	t.Setenv("SECRETSYNC_SECRETS", "db")
+	t.Setenv("SECRETSYNC_SIGNAL", "TERM")
+	t.Setenv("SECRETSYNC_SIGNAL_CHECK", "false")
+	t.Setenv("SECRETSYNC_PROCESS_MIN_AGE", "0")
+	for own, want := range map[string]syscall.Signal{"": syscall.SIGTERM, ":USR1": syscall.SIGUSR1} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		child := exec.CommandContext(ctx, "sleep", "1000")
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pidFile := filepath.Join(t.TempDir(), "pid")
+		if err := os.WriteFile(pidFile, []byte(strconv.Itoa(child.Process.Pid)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("SECRETSYNC_PID_FILE", pidFile+own)
+		cfg, err := config.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := newTargets(cfg, slog.New(slog.DiscardHandler))[0].Notify(t.Context(), notifier.Changes{}); err != nil {
+			t.Fatal(err)
+		}
+		var exit *exec.ExitError
+		if err := child.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != want {
+			t.Errorf("%q: the process ended by %v, want %v", own, err, want)
 		}
 	}
 }

@@ -74,11 +74,11 @@ func waitForPods(args []string, out io.Writer) error {
 		return err
 	}
 	cluster, err := kubeapi.ClusterConfig()
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+	if err == nil {
+		cluster.UserAgent = "secret-sync-wait/" + buildVersion()
+		f.API, err = kubeapi.NewClient(cluster)
 	}
-	cluster.UserAgent = "secret-sync-wait/" + buildVersion()
-	if f.API, err = kubeapi.NewClient(cluster); err != nil {
+	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	defer f.API.Close()

@@ -38,14 +38,6 @@ func AsFailure(err error) *Failure {
 	return &Failure{Kind: err.Error(), Err: err}
 }
 
-func (f *Failure) delay(backoff *wait.Backoff) time.Duration {
-	delay := max(backoff.Step(), f.RetryAfter)
-	if f.RetryWithin > 0 {
-		delay = min(delay, f.RetryWithin)
-	}
-	return delay
-}
-
 const (
 	backoffFirst = 500 * time.Millisecond
 	backoffMax   = 30 * time.Second

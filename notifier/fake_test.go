@@ -98,9 +98,9 @@ type fakeApp struct {
 	limit func(generation uint64) error // may refuse a generation
 }
 
-func (a *fakeApp) Name() string { return a.name }
+func (a *fakeApp) target() Target { return Target{Name: a.name, Notify: a.notify} }
 
-func (a *fakeApp) Notify(ctx context.Context, changes Changes) error {
+func (a *fakeApp) notify(ctx context.Context, changes Changes) error {
 	a.mu.Lock()
 	a.tries++
 	err, block, each := a.err, a.block, a.each
@@ -153,11 +153,7 @@ func newNotifier(t *testing.T, opts Options) *Notifier {
 	if opts.Report == nil {
 		opts.Report = func(string, error) {}
 	}
-	n, err := New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return New(opts)
 }
 
 // start runs a notifier; stop ends it and waits for it.

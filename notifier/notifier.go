@@ -13,7 +13,6 @@ package notifier
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -31,23 +30,24 @@ type Changes struct {
 
 // JSON is the body of a webhook and the standard input of a command. No list is
 // null, so that the receiver can loop over each unchecked.
-func (c Changes) JSON() ([]byte, error) {
+func (c Changes) JSON() []byte {
 	for _, list := range []*[]string{&c.Secrets, &c.Added, &c.Changed, &c.Removed} {
 		if *list == nil {
 			*list = []string{}
 		}
 	}
-	return json.Marshal(c)
+	data, _ := json.Marshal(c) // a number and strings: that cannot fail
+	return data
 }
 
 // Target is one way to notify the app.
-type Target interface {
-	// Name is the key of the target's record and the label of its metrics:
-	// "process", or "process/nginx" where there are several of a kind.
-	Name() string
+type Target struct {
+	// Name is the key of the target's record and the label of its metrics, and no
+	// other target's: "process", or "process/nginx" where there are several of a kind.
+	Name string
 	// Notify returns nil once the app has been notified. An error may be a
 	// *Failure, which says more.
-	Notify(ctx context.Context, changes Changes) error
+	Notify func(ctx context.Context, changes Changes) error
 }
 
 // Volume is what the notifier has to know of the volume. Its methods are safe
@@ -73,16 +73,14 @@ type Options struct {
 	NotifyFirst bool
 	Splay       time.Duration // the longest random wait before a notification
 	Logger      *slog.Logger
-	// Report is called when a target starts to fail, with the error, and when it
-	// has recovered, with nil. The target's worker waits for it.
+	// Report is called when a target starts to fail. The target's worker waits for it.
 	Report func(target string, err error)
 }
 
 // Notifier notifies every target of the newest generation.
 //
-// It is level-triggered: a Poke only says "look again". A notification is
-// pending when Volume.Newest differs from the target's record, and so a lost
-// event, a crash or a restart cannot lose one; see worker.
+// It is level-triggered: a Poke only says "look again", so that neither a lost event
+// nor a restart loses a notification; see worker.
 type Notifier struct {
 	workers []*worker
 }
@@ -102,19 +100,15 @@ type Status struct {
 // New settles the record of every target that has none. Call it before anything is
 // published, so that a crash does not change whether the first generation is
 // pending. A record that cannot be written is no error: it is written later.
-func New(opts Options) (*Notifier, error) {
+func New(opts Options) *Notifier {
 	n := &Notifier{}
-	names := map[string]bool{}
 	for _, target := range opts.Targets {
-		// The name is the key of the record, which two targets must not share.
-		name := target.Name()
-		if name == "" || names[name] {
-			return nil, fmt.Errorf("notifier: a target's name is missing or used twice: %q", name)
-		}
-		names[name] = true
-		n.workers = append(n.workers, newWorker(target, opts))
+		w := &worker{Options: opts, target: target, poke: make(chan struct{}, 1), state: Status{Target: target.Name}}
+		w.Logger = opts.Logger.With("target", target.Name)
+		w.settle()
+		n.workers = append(n.workers, w)
 	}
-	return n, nil
+	return n
 }
 
 // Poke says that a newer generation may be in the volume. It never blocks.

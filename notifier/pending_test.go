@@ -179,7 +179,7 @@ func (w *world) boot() {
 	}
 	w.ran = true
 	w.life = &life{disk: w.disk}
-	w.n, w.stop = start(w.t, Options{Targets: []Target{w.app}, Volume: w.life, NotifyFirst: w.first})
+	w.n, w.stop = start(w.t, Options{Targets: []Target{w.app.target()}, Volume: w.life, NotifyFirst: w.first})
 }
 
 // kill ends the process at once: nothing of it reaches the disk any more.

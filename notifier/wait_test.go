@@ -23,7 +23,7 @@ func TestWaiting(t *testing.T) {
 		}
 		volume.publish()
 		n, stop := start(t, Options{
-			Targets: []Target{app}, Volume: volume, Logger: log.logger(slog.LevelInfo),
+			Targets: []Target{app.target()}, Volume: volume, Logger: log.logger(slog.LevelInfo),
 			Report: func(_ string, err error) { t.Errorf("reported: %v", err) },
 		})
 		defer stop()
@@ -47,7 +47,7 @@ func TestAfter(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
 		app.err = &Failure{Kind: "503", RetryAfter: 2 * time.Minute, Err: errors.New("503")}
 		volume.publish()
-		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		_, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		time.Sleep(2*time.Minute - 1)
 		synctest.Wait()
@@ -70,7 +70,7 @@ func TestRetryWithin(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
 		app.err = &Failure{Kind: "no PID file", RetryWithin: within, Err: errors.New("no PID file")}
 		volume.publish()
-		_, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		_, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		time.Sleep(10 * time.Minute) // deep in the backoff
 		synctest.Wait()

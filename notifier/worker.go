@@ -24,27 +24,13 @@ import (
 //  5. Save the record. If the disk refuses, this process remembers, repeats no
 //     notification, and tries to save again; only a crash repeats it.
 type worker struct {
-	target Target
-	volume Volume
-	splay  time.Duration
-	logger *slog.Logger
-	report func(string, error)
-	poke   chan struct{} // capacity one: look again
-
-	unsaved bool // state.Notified is not on disk, which is logged
+	Options // its Logger names the target
+	target  Target
+	poke    chan struct{} // capacity one: look again
+	unsaved bool          // state.Notified is not on disk, which is logged
 
 	mu    sync.Mutex
 	state Status // under mu; Notified changes in the worker's goroutine alone
-}
-
-func newWorker(target Target, opts Options) *worker {
-	w := &worker{
-		target: target, volume: opts.Volume, splay: opts.Splay, report: opts.Report,
-		logger: opts.Logger.With("target", target.Name()), poke: make(chan struct{}, 1),
-		state: Status{Target: target.Name()},
-	}
-	w.settle(opts.NotifyFirst)
-	return w
 }
 
 // refresh returns the state after it has decided whether a notification is pending.
@@ -54,7 +40,7 @@ func newWorker(target Target, opts Options) *worker {
 // hear nothing until the numbers are up there again. A reset volume that has come
 // to the very number of the record goes unnoticed.
 func (w *worker) refresh() Status {
-	newest := w.volume.Newest()
+	newest := w.Volume.Newest()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.state
@@ -67,15 +53,6 @@ func (w *worker) refresh() Status {
 	return *s
 }
 
-// update changes the state and returns what it was before.
-func (w *worker) update(change func(*Status)) Status {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	before := w.state
-	change(&w.state)
-	return before
-}
-
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !w.refresh().Pending {
@@ -83,7 +60,7 @@ func (w *worker) run(ctx context.Context) {
 			continue
 		}
 		// Only before the first try: the backoff of the others is random too.
-		sleep(ctx, rand.N(max(w.splay, 1)))
+		sleep(ctx, rand.N(max(w.Splay, 1)))
 		for backoff := newBackoff(); ctx.Err() == nil && !w.try(ctx, &backoff); {
 		}
 	}
@@ -93,7 +70,7 @@ func (w *worker) run(ctx context.Context) {
 func (w *worker) idle(ctx context.Context) {
 	var retry <-chan time.Time
 	if w.unsaved {
-		retry = time.After(saveInterval)
+		retry = time.After(backoffMax) // a volume that is full has room again some day
 	}
 	select {
 	case <-ctx.Done():
@@ -107,7 +84,7 @@ func (w *worker) idle(ctx context.Context) {
 // next try is due. A poke does not end that wait: an app that is down should not
 // be called more often because its Secret rotates.
 func (w *worker) try(ctx context.Context, backoff *wait.Backoff) bool {
-	changes := w.volume.ChangesSince(w.state.Notified)
+	changes := w.Volume.ChangesSince(w.state.Notified)
 	began := time.Now()
 	err := w.target.Notify(ctx, changes)
 	switch {
@@ -121,15 +98,13 @@ func (w *worker) try(ctx context.Context, backoff *wait.Backoff) bool {
 }
 
 func (w *worker) succeed(generation uint64, took time.Duration) {
-	before := w.update(func(s *Status) {
-		s.Notified, s.Error, s.Failures, s.PendingSince = generation, "", 0, time.Time{}
-		s.Succeeded++
-	})
-	w.logger.Info("notified the app", "generation", generation, "dur", took.String())
+	w.mu.Lock()
+	w.state.Notified, w.state.PendingSince = generation, time.Time{}
+	w.state.Error, w.state.Failures = "", 0
+	w.state.Succeeded++
+	w.mu.Unlock()
+	w.Logger.Info("notified the app", "generation", generation, "dur", took.String())
 	w.save()
-	if before.Failures > 0 {
-		w.report(w.target.Name(), nil)
-	}
 }
 
 // fail records a failure and returns how long to wait. Its repetitions are logged
@@ -137,22 +112,26 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	if !f.Waiting {
-		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", f.delay(backoff)
+		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", max(backoff.Step(), f.RetryAfter)
 	}
-	before := w.update(func(s *Status) {
-		s.Error = f.Kind
-		if !f.Waiting {
-			s.Failed++
-			s.Failures++
-		}
-	})
+	if f.RetryWithin > 0 {
+		delay = min(delay, f.RetryWithin)
+	}
+	w.mu.Lock()
+	before := w.state
+	w.state.Error = f.Kind
+	if !f.Waiting {
+		w.state.Failed++
+		w.state.Failures++
+	}
+	w.mu.Unlock()
 	if before.Error == f.Kind {
 		level = slog.LevelDebug
 	}
-	w.logger.Log(context.Background(), level, msg,
+	w.Logger.Log(context.Background(), level, msg,
 		"generation", generation, "err", f, "retry_in", delay.Round(time.Millisecond).String())
 	if !f.Waiting && before.Failures == 0 {
-		w.report(w.target.Name(), f)
+		w.Report(w.target.Name, f)
 	}
 	return delay
 }

@@ -20,7 +20,7 @@ func settled(n uint64) *life {
 func TestChangesWhileNotifyingBecomeOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app", block: make(chan struct{})}
-		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		for range 5 {
 			volume.publish()
@@ -29,6 +29,12 @@ func TestChangesWhileNotifyingBecomeOne(t *testing.T) {
 		}
 		if !n.Status()[0].Pending {
 			t.Error("not pending while it is notified")
+		}
+		time.Sleep(time.Minute)
+		app.block <- struct{}{}
+		synctest.Wait()
+		if got := n.Status()[0].PendingSince; !got.Equal(time.Now()) {
+			t.Errorf("the next one is pending since %v, want %v", got, time.Now())
 		}
 		close(app.block)
 		synctest.Wait()
@@ -42,7 +48,7 @@ func TestSplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const splay = time.Minute
 		volume, app := settled(1), &fakeApp{name: "app"}
-		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume, Splay: splay})
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Splay: splay})
 		defer stop()
 		var waits []time.Duration
 		for range 20 {
@@ -66,7 +72,7 @@ func TestSplay(t *testing.T) {
 func TestSplayTakesTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
-		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume, Splay: time.Hour})
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Splay: time.Hour})
 		defer stop()
 		for range 3 {
 			volume.publish()
@@ -103,7 +109,7 @@ func TestDownForHours(t *testing.T) {
 		var reports []error
 		volume, app := settled(1), &fakeApp{name: "app", err: errors.New("connection refused")}
 		n, stop := start(t, Options{
-			Targets: []Target{app}, Volume: volume, Logger: log.logger(slog.LevelInfo),
+			Targets: []Target{app.target()}, Volume: volume, Logger: log.logger(slog.LevelInfo),
 			Report: func(_ string, err error) { reports = append(reports, err) },
 		})
 		defer stop()
@@ -117,8 +123,8 @@ func TestDownForHours(t *testing.T) {
 		if got, most := app.tried(), hours*3600/22+10; got > most || got < hours*3600/30 {
 			t.Errorf("%d tries in %d hours, want at most %d", got, hours, most)
 		}
-		if log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
-			t.Errorf("%d warnings, reports %v: want one each", log.count("level=WARN"), reports)
+		if log.count("target=app") != 1 || log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
+			t.Errorf("reports %v: want one, and one warning, of the target:\n%s", reports, &log)
 		}
 		app.set(func(a *fakeApp) { a.err = nil })
 		time.Sleep(backoffMax)
@@ -126,8 +132,8 @@ func TestDownForHours(t *testing.T) {
 		if got, want := app.notified(), []uint64{1 + hours*3600}; !slices.Equal(got, want) {
 			t.Errorf("notified = %v, want %v", got, want)
 		}
-		if len(reports) != 2 || reports[1] != nil {
-			t.Errorf("reports = %v, want a nil at the end", reports)
+		if len(reports) != 1 {
+			t.Errorf("reports = %v, want none of the return", reports)
 		}
 		got, want := n.Status()[0], Status{Target: "app", Notified: 1 + hours*3600, Succeeded: 1, Failed: uint64(app.tried() - 1)}
 		if got != want {
@@ -140,7 +146,7 @@ func TestDownForHours(t *testing.T) {
 func TestBackoffIsOfOneFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app", err: errors.New("down")}
-		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		for range 3 {
 			app.set(func(a *fakeApp) { a.err = errors.New("down") })
@@ -169,7 +175,7 @@ func TestOneDoesNotHoldBackAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume := &life{disk: newDisk(1)}
 		down, stuck, fine := &fakeApp{name: "down", err: errors.New("down")}, &fakeApp{name: "stuck", block: make(chan struct{})}, &fakeApp{name: "fine"}
-		n, stop := start(t, Options{Targets: []Target{down, stuck, fine}, Volume: volume})
+		n, stop := start(t, Options{Targets: []Target{down.target(), stuck.target(), fine.target()}, Volume: volume})
 		defer stop()
 		for range 3 {
 			volume.publish()
@@ -189,7 +195,7 @@ func TestOneDoesNotHoldBackAnother(t *testing.T) {
 func TestQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(3), &fakeApp{name: "app"}
-		n, stop := start(t, Options{Targets: []Target{app}, Volume: volume})
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		for range 100 {
 			n.Poke()
@@ -215,7 +221,7 @@ func TestRunEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				volume, app := settled(1), &fakeApp{name: "app"}
 				volume.publish()
-				opts := Options{Targets: []Target{app}, Volume: volume}
+				opts := Options{Targets: []Target{app.target()}, Volume: volume}
 				prepare(app, &opts)
 				n, stop := start(t, opts)
 				time.Sleep(time.Minute)
@@ -239,7 +245,7 @@ func TestRunEnds(t *testing.T) {
 func TestNotifiedAtTheEndIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := settled(1), &fakeApp{name: "app"}
-		n := newNotifier(t, Options{Targets: []Target{app}, Volume: volume})
+		n := newNotifier(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		ctx, cancel := context.WithCancel(t.Context())
 		app.each = func(error) { cancel() }
 		volume.publish()

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
 // check finds what is wrong with variables that are each right by themselves.
@@ -26,10 +28,19 @@ func (c *Config) check(all []*variable) {
 		c.OneShot.reject(c.OneShot.text, "an init container has nobody to notify, but there is "+strings.Join(targets, " and "),
 			"false, or true without them")
 	}
-	for _, v := range []*variable{c.WebhookCAFile.common(), c.WebhookTokenFile.common()} {
-		if v.text != "" && c.WebhookURL.text == "" && len(v.problems) == 0 {
-			v.reject(v.text, c.WebhookURL.name+" is not set", "unset without it")
-		}
+	c.checkWebhook(&c.WebhookCAFile, "has a URL that is not https://", func(u *webhook.URL) bool { return !u.IsTLS() })
+	c.checkWebhook(&c.WebhookTokenFile, "has a URL with a user, and one request has one authorization", (*webhook.URL).HasUser)
+}
+
+// checkWebhook wants URLs for a file to be used with, and none that it cannot be used
+// with.
+func (c *Config) checkWebhook(f *file, problem string, cannot func(*webhook.URL) bool) {
+	switch {
+	case f.text == "" || len(f.problems) > 0:
+	case c.WebhookURL.text == "":
+		f.reject(f.text, c.WebhookURL.name+" is not set", "unset without it")
+	case slices.ContainsFunc(c.WebhookURL.Value, cannot):
+		f.reject(f.text, c.WebhookURL.name+" "+problem, "unset with it")
 	}
 }
 

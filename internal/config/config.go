@@ -8,6 +8,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 
 	"github.com/kelseyhightower/envconfig"
@@ -72,41 +73,25 @@ type Config struct {
 	LogFormat choice  `envconfig:"SECRETSYNC_LOG_FORMAT" default:"json" oneof:"json,text" desc:"json or text"`
 }
 
-// Load reads the process environment. Its error is an InvalidError, with
-// everything that is wrong.
+// Load reads the process environment. Its error has a *field.Error, of one line, for
+// each thing that is wrong, in the order of the table. The Config is there all the
+// same, for a command that needs one variable or two: in a directory that does not
+// exist, nothing is ready.
 func Load() (*Config, error) {
-	c, variables := decode()
-	c.check(variables)
-	var invalid InvalidError
-	for _, v := range variables {
-		invalid = append(invalid, v.problems...)
-	}
-	invalid = append(invalid, unknown(variables)...)
-	if len(invalid) > 0 {
-		return nil, invalid
-	}
-	if c.OneShot.Value {
-		c.HTTPAddr.Value = "" // an init container ends before anyone asks
-	}
-	return c, nil
-}
-
-// Lenient reads the process environment for a command that needs one variable or
-// two and ignores every problem: in a directory that does not exist, nothing is
-// ready.
-func Lenient() *Config {
-	c, _ := decode()
-	return c
-}
-
-// decode parses each variable by itself. Its field keeps what is wrong with it.
-func decode() (*Config, []*variable) {
 	c := &Config{}
 	variables := c.variables()
 	if err := envconfig.Process("", c); err != nil {
 		panic(err) // a defect of the table: Decode returns no error
 	}
-	return c, variables
+	c.check(variables)
+	var problems []error
+	for _, v := range variables {
+		problems = append(problems, v.problems...)
+	}
+	if c.OneShot.Value {
+		c.HTTPAddr.Value = "" // an init container ends before anyone asks
+	}
+	return c, errors.Join(append(problems, unknown(variables)...)...)
 }
 
 // variables returns the fields of c, each with its line of the table.

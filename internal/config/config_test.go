@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"reflect"
@@ -9,6 +10,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
 // environ makes the environment nothing but what is given, as NAME=value, over
@@ -83,14 +88,27 @@ func compare(t *testing.T, got, want map[string]any) {
 }
 
 // problems returns what Load finds, nothing for a valid environment.
-func problems(t *testing.T) InvalidError {
+func problems(t *testing.T) (all []*field.Error) {
 	t.Helper()
 	_, err := Load()
-	var invalid InvalidError
-	if err != nil && !errors.As(err, &invalid) {
-		t.Fatalf("Load: got %T %v, want an InvalidError", err, err)
+	if err == nil {
+		return nil
 	}
-	return invalid
+	for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var problem *field.Error
+		if !errors.As(one, &problem) || problem.Error() != one.Error() {
+			t.Fatalf("Load: got %T %v, want a *field.Error", one, one)
+		}
+		all = append(all, problem)
+	}
+	return all
+}
+
+// text is what Load's error says.
+func text(t *testing.T) string {
+	t.Helper()
+	_, err := Load()
+	return fmt.Sprint(err)
 }
 
 func TestDefaults(t *testing.T) {
@@ -122,7 +140,7 @@ func TestEverythingSet(t *testing.T) {
 		"SECRETSYNC_ITEMS=db/password=db/pass=word, db/user=db/user,other/.x=x,", "SECRETSYNC_REQUIRED_KEYS=db/password,db/user,tls/tls.key",
 		"SECRETSYNC_DIR=/run/s/", "SECRETSYNC_LAYOUT=flat", "SECRETSYNC_FILE_MODE=040", "SECRETSYNC_ON_DELETE=remove", "SECRETSYNC_SETTLE=250ms",
 		"SECRETSYNC_PROCESS=nginx, a:b:TERM,nginx", "SECRETSYNC_PID_FILE=/run/app.pid,/run/x:y.pid:usr2", "SECRETSYNC_SIGNAL=sigusr1", "SECRETSYNC_SIGNAL_CHECK=0", "SECRETSYNC_PROCESS_MIN_AGE=0",
-		"SECRETSYNC_WEBHOOK_URL=https://user:pw@app:8443/reload?k=v,http://b/x%2Cy", "SECRETSYNC_WEBHOOK_METHOD=PUT", "SECRETSYNC_WEBHOOK_TIMEOUT=1m",
+		"SECRETSYNC_WEBHOOK_URL=https://app:8443/reload?k=v,https://b/x%2Cy", "SECRETSYNC_WEBHOOK_METHOD=PUT", "SECRETSYNC_WEBHOOK_TIMEOUT=1m",
 		"SECRETSYNC_WEBHOOK_CA_FILE=/ca/ca.crt", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/token/token",
 		`SECRETSYNC_EXEC=["nginx","-s",""]`, "SECRETSYNC_EXEC_TIMEOUT=1s", "SECRETSYNC_SPLAY=30s", "SECRETSYNC_NOTIFY_FIRST=T",
 		"SECRETSYNC_SYNC_TIMEOUT=2m", "SECRETSYNC_EVENTS=TRUE", "SECRETSYNC_HTTP_ADDR=", "SECRETSYNC_PPROF_ADDR=[::1]:6060",
@@ -135,11 +153,23 @@ func TestEverythingSet(t *testing.T) {
 		"Dir":          "/run/s", "Layout": "flat", "FileMode": fs.FileMode(0o440), "OnDelete": "remove", "Settle": 250 * time.Millisecond,
 		"Process": []Signalled{{"nginx", 0}, {"a:b", syscall.SIGTERM}},
 		"PIDFile": []Signalled{{"/run/app.pid", 0}, {"/run/x:y.pid", syscall.SIGUSR2}}, "Signal": syscall.SIGUSR1,
-		"WebhookURL": []string{"https://user:pw@app:8443/reload?k=v", "http://b/x%2Cy"}, "WebhookMethod": "PUT", "WebhookTimeout": time.Minute,
+		"WebhookURL": parsed(t, "https://app:8443/reload?k=v", "https://b/x%2Cy"), "WebhookMethod": "PUT", "WebhookTimeout": time.Minute,
 		"WebhookCAFile": "/ca/ca.crt", "WebhookTokenFile": "/token/token",
 		"Exec": []string{"nginx", "-s", ""}, "ExecTimeout": time.Second, "Splay": 30 * time.Second, "NotifyFirst": true,
 		"SyncTimeout": 2 * time.Minute, "Events": true, "PprofAddr": "[::1]:6060", "LogLevel": "debug", "LogFormat": "text",
 	})
+}
+
+func parsed(t *testing.T, all ...string) (urls []*webhook.URL) {
+	t.Helper()
+	for _, s := range all {
+		u, err := webhook.ParseURL(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		urls = append(urls, u)
+	}
+	return urls
 }
 
 func TestEmptyHTTPAddressIsNoServer(t *testing.T) {
@@ -163,12 +193,12 @@ func TestOneShotHasNoServer(t *testing.T) {
 	}
 }
 
-func TestLenientIgnoresProblems(t *testing.T) {
+func TestLoadGivesWhatIsRight(t *testing.T) {
 	environ(t, podNamespace, "SECRETSYNC_SECRETS", "SECRETSYNC_LAYOUT=round", "SECRETSYNC_NONSENSE=1")
 	for value, want := range map[string]string{"": "/secrets", "/run/s/": "/run/s", "relative": "relative", "/": "/"} {
 		t.Setenv(dirName, value)
-		if got := Lenient().Dir.Value; got != want {
-			t.Errorf("%q: got %q, want %q", value, got, want)
+		if got, err := Load(); got.Dir.Value != want || err == nil {
+			t.Errorf("%q: got %q, %v, want %q and an error", value, got.Dir.Value, err, want)
 		}
 	}
 }
@@ -176,7 +206,7 @@ func TestLenientIgnoresProblems(t *testing.T) {
 func TestSeveralProblemsAtOnceInTableOrder(t *testing.T) {
 	environ(t, podNamespace, "SECRETSYNC_SECRETS=Db,tls,a_b", "SECRETSYNC_LOG_FORMAT=xml", "SECRETSYNC_LAYOUT=round", "SECRETSYNC_EVENTS=true",
 		"SECRETSYNC_ZEBRA=1", "SECRETSYNC_SECRET=1", "SECRETSYNC_SETTLE=-1s")
-	got := problems(t).Error()
+	got := text(t)
 	want := `POD_NAMESPACE: Required value: the Pod's metadata.namespace; add to the env of the container: - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 POD_NAME: Required value: SECRETSYNC_EVENTS is true, and needs the Pod's metadata.name; add to the env of the container: - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 POD_UID: Required value: SECRETSYNC_EVENTS is true, and needs the Pod's metadata.uid; add to the env of the container: - {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}

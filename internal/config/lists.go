@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -115,14 +116,11 @@ func (i *items) add(entry string) error {
 		path = match[1]
 		put(i.Modes, secret, path, mode)
 	}
-	if err := checkPath(path); err != nil {
-		return err
+	err = cmp.Or(checkPath(path), checkConflict(i.Value[secret], key, path))
+	if err == nil {
+		put(i.Value, secret, key, path)
 	}
-	if err := checkConflict(i.Value[secret], key, path); err != nil {
-		return err
-	}
-	put(i.Value, secret, key, path)
-	return nil
+	return err
 }
 
 func put[V any](all map[string]map[string]V, secret, key string, value V) {

@@ -3,23 +3,9 @@ package config
 import (
 	"fmt"
 	"regexp"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
-
-// InvalidError is everything that is wrong with the environment, in the order of
-// the table of variables. The Field of each problem is the variable's name.
-type InvalidError field.ErrorList
-
-// Error is one line for each problem.
-func (e InvalidError) Error() string {
-	var lines []string
-	for _, problem := range e {
-		lines = append(lines, problem.Error())
-	}
-	return strings.Join(lines, "\n")
-}
 
 // reject records that a value is invalid: all that v is set to or an entry of it.
 // The problem is empty where the value and what is allowed explain it.

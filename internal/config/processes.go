@@ -67,8 +67,10 @@ func splitSignal(entry string) (Signalled, error) {
 // parse repeats no part of a URL, nor do the errors of webhook.ParseURL.
 func (u *urls) parse(s string) {
 	u.list(s, "http://host/path, https://host/path or unix:///path/to.sock:/url/path", func(entry string) error {
-		_, err := webhook.ParseURL(entry)
-		u.Value = append(u.Value, entry)
+		one, err := webhook.ParseURL(entry)
+		if err == nil {
+			u.Value = append(u.Value, one)
+		}
 		return err
 	})
 }

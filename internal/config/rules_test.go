@@ -153,7 +153,7 @@ func oneProblem(t *testing.T, env []string, wrong, mentions string) {
 	if len(got) != 1 || got[0].Field != wrong {
 		t.Fatalf("got %v, want one problem in %s", got, wrong)
 	}
-	line := got.Error()
+	line := text(t)
 	if !strings.Contains(line, mentions) || strings.ContainsAny(line, "\n\x1b") || !strings.HasPrefix(line, wrong+": ") {
 		t.Errorf("got %q, want one line on %s with %q", line, wrong, mentions)
 	}

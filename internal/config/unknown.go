@@ -23,7 +23,7 @@ var serviceLink = regexp.MustCompile(
 
 // unknown finds the variables that look like ours and are not. It does not
 // repeat their values: a misspelled name of the token's variable has a token.
-func unknown(known []*variable) (problems field.ErrorList) {
+func unknown(known []*variable) (problems []error) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
 		if !strings.HasPrefix(name, prefix) || name == reserved || serviceLink.MatchString(name) ||

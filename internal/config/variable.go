@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
 // The types of variables, as help names them.
@@ -33,7 +33,7 @@ type (
 	}
 	processes struct{ value[[]Signalled] } // names to compare with others that have no slash
 	pidFiles  struct{ value[[]Signalled] } // paths
-	urls      struct{ value[[]string] }    // where webhooks call
+	urls      struct{ value[[]*webhook.URL] }
 )
 
 // parser is one field of Config: a variable of a certain type.
@@ -63,7 +63,7 @@ type variable struct {
 	name     string
 	tag      reflect.StructTag // its line of the table
 	text     string            // what it is set to, without white space around it
-	problems field.ErrorList
+	problems []error           // each a *field.Error
 }
 
 func (v *variable) common() *variable { return v }

@@ -74,7 +74,7 @@ func (w world) clone() world {
 // key is equal for states that behave alike.
 func (w world) key() string {
 	var b strings.Builder
-	fmt.Fprint(&b, w.secret, w.pods, len(w.events), w.tally.graceLeft(w.now))
+	fmt.Fprint(&b, w.secret, w.pods, len(w.events), max(w.tally.graceUntil.Sub(w.now), 0))
 	for _, e := range w.events {
 		fmt.Fprint(&b, e.Type, e.Object.Metadata.UID, e.Object.role())
 	}
@@ -95,7 +95,7 @@ func (p modelPod) object() pod {
 	o.Status.Phase = "Pending"
 	if p.running {
 		o.Status.Phase = "Running"
-		o.Status.ContainerStatuses = []containerStatus{{Name: sidecarName, State: containerState{Running: &struct{}{}}}}
+		o.Status.ContainerStatuses = []containerStatus{{Name: sidecarName, State: map[string]any{"running": true}}}
 	}
 	if p.deleting {
 		o.Metadata.DeletionTimestamp = "now"
@@ -159,10 +159,10 @@ func (w world) steps() map[string]func(*world) {
 		steps[fmt.Sprint("answer ", i)] = func(w *world) { w.answer(i, nil) }
 		steps[fmt.Sprint("lost answer ", i)] = func(w *world) { w.answer(i, errors.New("lost")) }
 	}
-	if w.tally.complete() {
-		steps["grace"] = func(w *world) { w.now = w.now.Add(time.Hour) }
+	if later := w.now.Add(time.Hour); w.tally.complete(later) {
+		steps["grace"] = func(w *world) { w.now = later }
 	}
-	if w.tally.complete() && w.tally.graceLeft(w.now) == 0 {
+	if w.tally.complete(w.now) {
 		steps["confirm"] = func(w *world) { w.yes = w.tally.confirm(w.list(), w.now) }
 	}
 	return steps

@@ -57,13 +57,8 @@ type container struct {
 type containerStatus struct {
 	Name         string         `json:"name"`
 	RestartCount int            `json:"restartCount"`
-	State        containerState `json:"state"`
-	LastState    containerState `json:"lastState"`
-}
-
-type containerState struct {
-	Running    *struct{} `json:"running"`
-	Terminated *struct{} `json:"terminated"`
+	State        map[string]any `json:"state"`     // by one key: waiting, running or terminated
+	LastState    map[string]any `json:"lastState"` // the same, empty for none
 }
 
 // role is how a Pod counts.
@@ -138,11 +133,10 @@ func (c container) port() int {
 func (p *pod) started(name string) bool {
 	all := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
 	return slices.ContainsFunc(all, func(s containerStatus) bool {
-		return s.Name == name && (s.RestartCount > 0 || s.State.started() || s.LastState.started())
+		return s.Name == name &&
+			(s.RestartCount > 0 || s.State["running"] != nil || s.State["terminated"] != nil || s.LastState["terminated"] != nil)
 	})
 }
-
-func (s containerState) started() bool { return s.Running != nil || s.Terminated != nil }
 
 // statusPort is the port on which the Pod's sidecar answers.
 func (p *pod) statusPort() int {

@@ -24,6 +24,7 @@ func TestRole(t *testing.T) {
 		{"not started", native, "Pending", `"initContainerStatuses":[{"name":"secret-sync","state":{"waiting":{}}}]`, absent, 29808},
 		{"no status yet", native, "Pending", `"phase":""`, absent, 29808},
 		{"crashed, the app runs on", native, "Running", `"initContainerStatuses":[{"name":"secret-sync","restartCount":1,"state":{"waiting":{}}}]`, sidecar, 29808},
+		{"crashed, not restarted yet", native, "Running", `"initContainerStatuses":[{"name":"secret-sync","state":{"waiting":{}},"lastState":{"terminated":{}}}]`, sidecar, 29808},
 		{"ended before the app", renamed, "Running", `"containerStatuses":[{"name":"creds","state":{"terminated":{}}}]`, sidecar, 29808},
 		{"of the image", renamed, "Running", `"containerStatuses":[{"name":"creds"` + run + `}]`, sidecar, 29808},
 		{"of the port", ported, "Running", `"containerStatuses":[{"name":"s"` + run + `}]`, sidecar, 81},

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
@@ -92,7 +94,7 @@ func Wait(ctx context.Context, o Options) (Result, error) {
 	w.tally, w.checked = newTally(version, o.IgnoreOthers, o.SignalGrace), time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go w.follow(ctx)
+	go wait.UntilWithContext(ctx, w.follow, retryPause)
 	err = w.run(ctx)
 	result := w.result()
 	result.Done = err == nil
@@ -109,7 +111,7 @@ func (w *waiter) run(ctx context.Context) error {
 	for {
 		now := time.Now()
 		w.ask(ctx, now)
-		if w.tally.complete() && w.tally.graceLeft(now) == 0 {
+		if w.tally.complete(now) {
 			if yes, err := w.confirm(ctx); yes || err != nil {
 				return err
 			}
@@ -217,16 +219,10 @@ func (w *waiter) note(err error) bool {
 	return true
 }
 
-// follow keeps the tally's Pods equal to the API server's.
+// follow keeps the tally's Pods equal to the API server's, until a watch ends.
 func (w *waiter) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := w.listAndWatch(ctx)
-		w.update(ctx, func() { w.note(err) })
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryPause):
-		}
-	}
+	err := w.listAndWatch(ctx)
+	w.update(ctx, func() { w.note(err) })
 }
 
 func (w *waiter) listAndWatch(ctx context.Context) error {

@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,20 +24,19 @@ type PodState struct {
 // tally is what is known of the Pods, and decides when all are done. It knows no
 // network and no clock: the caller gives it lists, events, answers and times.
 //
-// A yes needs, in this order: each Pod that counts has answered that it is done;
-// the signal's grace is over; and then a consistent list of Pods, begun after
-// both, has no Pod that counts and is not done (see confirm). Answers need not be
-// repeated for that: generations and versions of one Pod only grow.
+// A yes needs, in this order: each Pod that counts has answered that it is done, and
+// the signal's grace is over; then a consistent list of Pods, begun after both, has
+// no Pod that counts and is not done (see confirm). Answers need not be repeated for
+// that: generations and versions of one Pod only grow.
 type tally struct {
 	version      Version
 	ignoreOthers bool
 	grace        time.Duration
 
 	pods       map[string]*candidate // those that count, by UID
-	graceUntil time.Time
+	graceUntil time.Time             // a signal may be under way in an app
 }
 
-// candidate is one Pod.
 type candidate struct {
 	PodState // as of the last answer
 	pod      pod
@@ -51,14 +51,12 @@ func newTally(v Version, ignoreOthers bool, grace time.Duration) *tally {
 
 // list takes a list of all Pods: a Pod that is not in it is gone.
 func (t *tally) list(pods []pod) {
-	before := t.pods
-	t.pods = make(map[string]*candidate, len(pods))
+	listed := map[string]bool{}
 	for _, p := range pods {
-		if known, ok := before[p.Metadata.UID]; ok {
-			t.pods[p.Metadata.UID] = known
-		}
+		listed[p.Metadata.UID] = true
 		t.put(p)
 	}
+	maps.DeleteFunc(t.pods, func(uid string, _ *candidate) bool { return !listed[uid] })
 }
 
 // put takes the new state of one Pod.
@@ -112,42 +110,35 @@ func (t *tally) answer(uid string, d *status.Document, err error, now time.Time,
 		return // gone meanwhile
 	}
 	c.asking, c.next = false, now.Add(pause)
-	c.Reason = t.missing(c, d, err)
+	switch {
+	case err != nil:
+		c.Reason = err.Error()
+	case d.Pod != "" && d.Pod != c.Name:
+		c.Reason = fmt.Sprintf("Pod %q answers at its address", d.Pod)
+	default:
+		c.Reason = t.version.missingIn(d)
+	}
 	c.Done = c.Reason == ""
 	if c.Done && signalled(d) {
 		t.graceUntil = now.Add(t.grace)
 	}
 }
 
-func (t *tally) missing(c *candidate, d *status.Document, err error) string {
-	switch {
-	case err != nil:
-		return err.Error()
-	case d.Pod != "" && d.Pod != c.Name:
-		return fmt.Sprintf("Pod %q answers at its address", d.Pod)
-	}
-	return t.version.missingIn(d)
-}
-
-// complete reports whether all that count are done, as far as is known. No Pod at
-// all is not a yes: the selector may be wrong.
-func (t *tally) complete() bool {
+// complete reports whether all that count are done, as far as is known, and the grace
+// is over. No Pod at all is not a yes: the selector may be wrong.
+func (t *tally) complete(now time.Time) bool {
 	for _, c := range t.pods {
 		if !c.Done {
 			return false
 		}
 	}
-	return len(t.pods) > 0
+	return len(t.pods) > 0 && !now.Before(t.graceUntil)
 }
 
-// graceLeft is for how much longer a signal may be under way in an app.
-func (t *tally) graceLeft(now time.Time) time.Duration { return max(t.graceUntil.Sub(now), 0) }
-
-// confirm decides on a list that was begun when all were complete and the grace
-// was over: true is the yes.
+// confirm decides on a list that was begun when all was complete: true is the yes.
 func (t *tally) confirm(pods []pod, now time.Time) bool {
 	t.list(pods)
-	return t.complete() && t.graceLeft(now) == 0
+	return t.complete(now)
 }
 
 // withoutSidecar names a Pod that runs for good without the sidecar, "" if there is

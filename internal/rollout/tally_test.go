@@ -26,7 +26,8 @@ func newTestTally(ignoreOthers bool, pods ...pod) *tally {
 
 func TestNoPodIsNotAYes(t *testing.T) {
 	pending := modelPod{uid: "a"}.object()
-	if newTestTally(false).complete() || newTestTally(false, pending).complete() {
+	now := time.Unix(1, 0)
+	if newTestTally(false).complete(now) || newTestTally(false, pending).complete(now) {
 		t.Error("complete without a Pod that counts")
 	}
 }
@@ -39,7 +40,7 @@ func TestWithoutSidecar(t *testing.T) {
 	for _, ignore := range []bool{false, true} {
 		tally := newTestTally(ignore, other, good)
 		tally.answer("a", done(), nil, now, 0)
-		if got := tally.complete(); got != ignore {
+		if got := tally.complete(now); got != ignore {
 			t.Errorf("ignoring others is %v: complete is %v", ignore, got)
 		}
 		if got := tally.withoutSidecar() != ""; got == ignore {
@@ -47,7 +48,7 @@ func TestWithoutSidecar(t *testing.T) {
 		}
 	}
 	other.Metadata.DeletionTimestamp = "now" // it will be gone
-	if tally := newTestTally(false, other, good); tally.withoutSidecar() != "" || tally.complete() {
+	if tally := newTestTally(false, other, good); tally.withoutSidecar() != "" || tally.complete(now) {
 		t.Error("a Pod that is being deleted: want to wait for its end")
 	}
 }
@@ -59,8 +60,8 @@ func TestSignalGrace(t *testing.T) {
 	} {
 		tally := newTestTally(false, modelPod{uid: "a", running: true}.object())
 		tally.answer("a", done(status.Target{Name: target, Notified: 3}), nil, now, 0)
-		if got := tally.graceLeft(now); !tally.complete() || got != want {
-			t.Errorf("%s: got %s left, want %s", target, got, want)
+		if !tally.complete(now.Add(want)) {
+			t.Errorf("%s: no yes after %s", target, want)
 		}
 		if want > 0 && tally.confirm([]pod{modelPod{uid: "a", running: true}.object()}, now.Add(want-1)) {
 			t.Errorf("%s: a yes within the grace", target)
@@ -73,7 +74,7 @@ func TestAnotherPodAnswers(t *testing.T) {
 	d := done()
 	d.Pod = "pod-b"
 	tally.answer("a", d, nil, time.Unix(1, 0), 0)
-	if tally.complete() {
+	if tally.complete(time.Unix(1, 0)) {
 		t.Error("the answer of another Pod at its address counts")
 	}
 }
@@ -123,9 +124,24 @@ func TestWhatDoesNotCount(t *testing.T) {
 		{"gone", watch.Deleted, other, 1},
 	} {
 		tally.apply(kubeapi.Event[pod]{Type: step.kind, Object: step.pod})
-		if got := len(tally.states()); got != step.count || tally.complete() != (got == 1) {
-			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, tally.complete(), step.count)
+		if got := len(tally.states()); got != step.count || tally.complete(time.Unix(1, 0)) != (got == 1) {
+			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, got != 1, step.count)
 		}
+	}
+}
+
+// TestGoneFromTheList: what a list does not have is gone, and what it has keeps what
+// is known of it.
+func TestGoneFromTheList(t *testing.T) {
+	good, other := modelPod{uid: "a", running: true}.object(), modelPod{uid: "b", running: true}.object()
+	now := time.Unix(1, 0)
+	tally := newTestTally(false, good, other)
+	tally.answer("a", done(), nil, now, 0)
+	if tally.confirm([]pod{good, other}, now) {
+		t.Error("a yes without the answer of a Pod")
+	}
+	if !tally.confirm([]pod{good}, now) || len(tally.states()) != 1 {
+		t.Errorf("got %+v, want a yes of the Pod that is left", tally.states())
 	}
 }
 

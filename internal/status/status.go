@@ -75,10 +75,7 @@ type Watch struct {
 	LastContact time.Time `json:"lastContact,omitzero"`
 }
 
-// Write writes the document as JSON.
-func (d *Document) Write(out io.Writer) error { return WriteJSON(out, d) }
-
-// WriteJSON writes what people read, too.
+// WriteJSON writes a document, this one or another, so that people can read it too.
 func WriteJSON(out io.Writer, document any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")

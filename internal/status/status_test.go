@@ -31,7 +31,7 @@ func TestWriteAndParse(t *testing.T) {
 		Watches: []Watch{{Name: "secret/db", Up: true, LastContact: at}, {Name: "secret/tls"}},
 	}
 	var json, text strings.Builder
-	if err := d.Write(&json); err != nil {
+	if err := WriteJSON(&json, d); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

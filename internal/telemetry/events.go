@@ -23,10 +23,8 @@ const (
 	eventComponent = "secret-sync"
 )
 
-// EventCreator creates objects in the API server: a kubeapi.Client.
-type EventCreator interface {
-	Create(ctx context.Context, namespace, resource string, object []byte) error
-}
+// Creator creates an object in the API server: kubeapi.Client.Create.
+type Creator func(ctx context.Context, namespace, resource string, object []byte) error
 
 // Pod is the object that Events are about.
 type Pod struct{ Namespace, Name, UID string }
@@ -39,26 +37,25 @@ type Pod struct{ Namespace, Name, UID string }
 // Event up, needs the right to patch Events for that, and links the types of every
 // API group.
 type Events struct {
-	pod     Pod
-	creator EventCreator
-	log     *slog.Logger
-	limit   *rate.Limiter
-	queue   chan event
+	pod   Pod
+	post  Creator
+	log   *slog.Logger
+	limit *rate.Limiter
+	queue chan event
 }
 
-type event struct {
-	kind, reason, message string
-	at                    time.Time
-}
+// event is the JSON of a core/v1 Event. The type of k8s.io/api would bring all others
+// of its package into the binary.
+type event map[string]any
 
 // NewEvents gives Events that begin to be written with Run.
-func NewEvents(pod Pod, creator EventCreator, log *slog.Logger) *Events {
+func NewEvents(pod Pod, post Creator, log *slog.Logger) *Events {
 	return &Events{
-		pod:     pod,
-		creator: creator,
-		log:     log,
-		limit:   rate.NewLimiter(rate.Every(eventInterval), eventBurst),
-		queue:   make(chan event, eventQueue),
+		pod:   pod,
+		post:  post,
+		log:   log,
+		limit: rate.NewLimiter(rate.Every(eventInterval), eventBurst),
+		queue: make(chan event, eventQueue),
 	}
 }
 
@@ -74,38 +71,32 @@ func (e *Events) Refused(secret, reason string) {
 	e.put("Warning", "SecretRefused", fmt.Sprintf("Secret %s is not published: %s", secret, reason))
 }
 
-// NotifyFailing says that the app could not be notified, and why: the reason has no
+// NotifyFailing says that the app could not be notified, and why: the error has no
 // values.
-func (e *Events) NotifyFailing(target, reason string) {
-	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying by %s fails: %s", target, reason))
+func (e *Events) NotifyFailing(target string, err error) {
+	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying by %s fails: %v", target, err))
 }
 
 func (e *Events) put(kind, reason, message string) {
 	if e == nil {
 		return
 	}
+	now := metav1.Now()
+	one := event{
+		"apiVersion": "v1", "kind": "Event",
+		"metadata": event{"namespace": e.pod.Namespace, "generateName": e.pod.Name + "."},
+		"involvedObject": event{
+			"apiVersion": "v1", "kind": "Pod", "namespace": e.pod.Namespace, "name": e.pod.Name, "uid": e.pod.UID,
+		},
+		"type": kind, "reason": reason, "message": truncate(message, eventMessage),
+		"source": event{"component": eventComponent}, "reportingComponent": eventComponent,
+		"firstTimestamp": now, "lastTimestamp": now, "count": 1,
+	}
 	select {
-	case e.queue <- event{kind, reason, message, time.Now()}:
+	case e.queue <- one:
 	default:
 		e.log.Debug("event dropped", "reason", reason)
 	}
-}
-
-// object is the JSON of a core/v1 Event. The type of k8s.io/api would bring all
-// others of its package into the binary.
-func (e *Events) object(one event) ([]byte, error) {
-	type object map[string]any
-	at := metav1.NewTime(one.at)
-	return json.Marshal(object{
-		"apiVersion": "v1", "kind": "Event",
-		"metadata": object{"namespace": e.pod.Namespace, "generateName": e.pod.Name + "."},
-		"involvedObject": object{
-			"apiVersion": "v1", "kind": "Pod", "namespace": e.pod.Namespace, "name": e.pod.Name, "uid": e.pod.UID,
-		},
-		"type": one.kind, "reason": one.reason, "message": truncate(one.message, eventMessage),
-		"source": object{"component": eventComponent}, "reportingComponent": eventComponent,
-		"firstTimestamp": at, "lastTimestamp": at, "count": 1,
-	})
 }
 
 // truncate cuts a text to at most n bytes, between characters.
@@ -128,19 +119,17 @@ func (e *Events) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(eventLastCall, cancel) })()
 	failing := "" // why creating fails; empty while it does not
 	for requests.Err() == nil {
-		var next event
 		select {
-		case next = <-e.queue:
+		case next := <-e.queue:
+			if e.limit.Wait(ctx) != nil && !e.limit.Allow() {
+				return nil
+			}
+			failing = e.create(requests, next, failing)
 		case <-ctx.Done():
 			if len(e.queue) == 0 {
 				return nil
 			}
-			next = <-e.queue
 		}
-		if e.limit.Wait(ctx) != nil && !e.limit.Allow() {
-			return nil
-		}
-		failing = e.create(requests, next, failing)
 	}
 	return nil
 }
@@ -150,9 +139,9 @@ func (e *Events) Run(ctx context.Context) error {
 func (e *Events) create(ctx context.Context, one event, before string) string {
 	request, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
-	object, err := e.object(one)
+	object, err := json.Marshal(one)
 	if err == nil {
-		err = e.creator.Create(request, e.pod.Namespace, "events", object)
+		err = e.post(request, e.pod.Namespace, "events", object)
 	}
 	switch {
 	case err == nil:
@@ -168,7 +157,7 @@ func (e *Events) create(ctx context.Context, one event, before string) string {
 		kind = string(reason)
 	}
 	if kind != before {
-		e.log.Warn("event not written", "reason", one.reason, "err", err)
+		e.log.Warn("event not written", "reason", one["reason"], "err", err)
 	}
 	return kind
 }

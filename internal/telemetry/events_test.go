@@ -51,7 +51,7 @@ func (c *creator) messages() (all []string) {
 // running starts Events in a synctest bubble; stop ends them and waits.
 func running(t *testing.T, c *creator, log *logged) (events *Events, stop func()) {
 	t.Helper()
-	events = NewEvents(Pod{Namespace: "prod", Name: "app-0", UID: "1-2-3"}, c, log.logger())
+	events = NewEvents(Pod{Namespace: "prod", Name: "app-0", UID: "1-2-3"}, c.Create, log.logger())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- events.Run(ctx) }()
@@ -69,7 +69,7 @@ func TestEventsAreOnThePod(t *testing.T) {
 		events, stop := running(t, c, new(logged))
 		events.Published(3, []string{"db", "tls"})
 		events.Refused("tls", "the required key tls.key is missing")
-		events.NotifyFailing("webhook", "connection refused")
+		events.NotifyFailing("webhook", errors.New("connection refused"))
 		synctest.Wait()
 		stop()
 		want := []string{
@@ -107,7 +107,7 @@ func TestNilEventsDoNothing(t *testing.T) {
 	var events *Events
 	events.Published(1, []string{"a"})
 	events.Refused("a", "b")
-	events.NotifyFailing("a", "b")
+	events.NotifyFailing("a", errors.New("b"))
 	if err := events.Run(t.Context()); err != nil {
 		t.Errorf("got %v", err)
 	}
@@ -183,6 +183,28 @@ func TestEventsAtTheEndAreWritten(t *testing.T) {
 	})
 }
 
+// A request that hangs does not hold the next Event.
+func TestOneRequestHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &creator{answer: func(ctx context.Context, n int) error {
+			if n == 1 {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}}
+		log := new(logged)
+		events, stop := running(t, c, log)
+		events.Published(1, []string{"a"})
+		events.Published(2, []string{"a"})
+		time.Sleep(eventTimeout)
+		synctest.Wait()
+		if got := len(c.messages()); got != 2 || log.count("not written") != 1 {
+			t.Errorf("got %d, want 2; log:\n%s", got, log)
+		}
+		stop()
+	})
+}
+
 func TestFailureIsLoggedOncePerState(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no rule"))
 	answers := []error{forbidden, forbidden, errors.New("dial 1"), errors.New("dial 2"), nil, forbidden}
@@ -205,6 +227,11 @@ func TestFailureIsLoggedOncePerState(t *testing.T) {
 }
 
 func TestMessageIsNotTooLong(t *testing.T) {
+	events := NewEvents(Pod{}, nil, nil)
+	events.Refused("db", strings.Repeat("x", 2000))
+	if got := (<-events.queue)["message"].(string); len(got) != eventMessage {
+		t.Errorf("got an Event with a message of %d bytes, want %d", len(got), eventMessage)
+	}
 	for _, text := range []string{strings.Repeat("x", 2000), strings.Repeat("ä", 1000), "a\xff"} {
 		got := truncate(text, 1024)
 		if len(got) > 1024 || strings.ToValidUTF8(got, "?") != got {

@@ -7,9 +7,9 @@ import (
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// Sources are asked at each request, concurrently; each function can be nil.
+// Sources are asked at each request, concurrently.
 type Sources struct {
-	Collect func()       // sets the metrics that nothing else keeps current
+	Collect func()       // sets the metrics that nothing else keeps current; nil: none
 	Ready   func() error // why it is not ready, in names and never values
 	Status  func() *status.Document
 }
@@ -20,11 +20,9 @@ func Handler(m *Metrics, s Sources) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if s.Ready != nil {
-			if err := s.Ready(); err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
-			}
+		if err := s.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
@@ -38,7 +36,7 @@ func Handler(m *Metrics, s Sources) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_ = s.Status().Write(w)
+		_ = status.WriteJSON(w, s.Status())
 	})
 	return mux
 }

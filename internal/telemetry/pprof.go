@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -28,14 +29,10 @@ func PprofHandler() http.Handler {
 // cpuProfile takes ?seconds=N, 30 if it is not given, at most 60: less than the
 // server's write timeout. There can be one at a time. It ends with its request.
 func cpuProfile(w http.ResponseWriter, r *http.Request) {
-	length := 30 * time.Second
-	if text := r.FormValue("seconds"); text != "" {
-		n, err := strconv.Atoi(text)
-		length = time.Duration(n) * time.Second
-		if err != nil || n < 1 || n > 60 {
-			http.Error(w, "seconds is not a number from 1 to 60", http.StatusBadRequest)
-			return
-		}
+	seconds, err := strconv.Atoi(cmp.Or(r.FormValue("seconds"), "30"))
+	if err != nil || seconds < 1 || seconds > 60 {
+		http.Error(w, "seconds is not a number from 1 to 60", http.StatusBadRequest)
+		return
 	}
 	if err := pprof.StartCPUProfile(w); err != nil {
 		http.Error(w, err.Error(), http.StatusConflict)
@@ -43,7 +40,7 @@ func cpuProfile(w http.ResponseWriter, r *http.Request) {
 	}
 	defer pprof.StopCPUProfile()
 	select {
-	case <-time.After(length):
+	case <-time.After(time.Duration(seconds) * time.Second):
 	case <-r.Context().Done():
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Serve answers at an address until the context ends, and returns nil then. An
@@ -13,41 +15,34 @@ import (
 // again: a second sidecar with the same port must not keep the Secrets from the
 // app.
 func Serve(ctx context.Context, addr string, h http.Handler, log *slog.Logger) error {
-	s := server{addr: addr, handler: h, log: log, retry: 2 * time.Second, listen: new(net.ListenConfig).Listen}
-	return s.run(ctx)
+	s := server{addr: addr, handler: h, log: log}
+	wait.UntilWithContext(ctx, s.try, 2*time.Second)
+	return nil
 }
 
 type server struct {
 	addr    string
 	handler http.Handler
 	log     *slog.Logger
-	retry   time.Duration
-	listen  func(ctx context.Context, network, address string) (net.Listener, error)
+	down    bool // which is logged
 }
 
-func (s *server) run(ctx context.Context) error {
-	logged := false
-	for {
-		listener, err := s.listen(ctx, "tcp", s.addr)
-		if err == nil {
-			s.log.Info("http server listens", "addr", listener.Addr().String())
-			logged = false
-			err = s.serve(ctx, listener)
-		}
-		if ctx.Err() == nil && !logged {
-			s.log.Error("http server is not up, trying again", "addr", s.addr, "err", err)
-			logged = true
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(s.retry):
-		}
+// try serves, until the listener fails or the context ends.
+func (s *server) try(ctx context.Context) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
+	if err == nil {
+		s.log.Info("http server listens", "addr", listener.Addr().String())
+		s.down = false
+		err = s.serve(ctx, listener)
+	}
+	if ctx.Err() == nil && !s.down {
+		s.log.Error("http server is not up, trying again", "addr", s.addr, "err", err)
+		s.down = true
 	}
 }
 
-// serve returns when the listener fails, or nil when the context ends. That closes
-// every connection: the whole program has a second to end.
+// serve returns when the listener fails or the context ends. That closes every
+// connection: the whole program has a second to end.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	srv := &http.Server{
 		Handler:        s.handler,
@@ -58,8 +53,5 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
-	if err := srv.Serve(listener); ctx.Err() == nil {
-		return err
-	}
-	return nil
+	return srv.Serve(listener)
 }

@@ -23,11 +23,10 @@ var someChanges = notifier.Changes{
 // patience is more than any command here takes.
 const patience = 20 * time.Second
 
-func sh(script string, timeout time.Duration, log *journal) *Exec {
-	return New(Options{
-		Target:  "exec",
+func sh(script string, timeout time.Duration, log *journal) Target {
+	return Target{
 		Command: []string{"/bin/sh", "-c", script}, Timeout: timeout, Logger: log.logger(slog.LevelInfo),
-	})
+	}
 }
 
 func TestExecInput(t *testing.T) {
@@ -57,7 +56,7 @@ func TestExecInputUnread(t *testing.T) {
 // Nothing is interpreted by a shell of ours.
 func TestExecHasNoShell(t *testing.T) {
 	var log journal
-	e := New(Options{Target: "exec", Command: []string{"/bin/echo", "$HOME;", "*"}, Timeout: patience, Logger: log.logger(slog.LevelInfo)})
+	e := Target{Command: []string{"/bin/echo", "$HOME;", "*"}, Timeout: patience, Logger: log.logger(slog.LevelInfo)}
 	if err := e.Notify(t.Context(), someChanges); err != nil || log.count(`line="$HOME; *"`) != 1 {
 		t.Errorf("error %v, log:\n%s", err, &log)
 	}
@@ -73,7 +72,7 @@ func TestExecFails(t *testing.T) {
 	}
 	for _, command := range [][]string{{"/no/such/program", "hunter2"}, {"no-such-program", "hunter2"}, {t.TempDir(), "hunter2"}} {
 		var log journal
-		e := New(Options{Target: "exec", Command: command, Timeout: patience, Logger: log.logger(slog.LevelDebug)})
+		e := Target{Command: command, Timeout: patience, Logger: log.logger(slog.LevelDebug)}
 		err := e.Notify(t.Context(), someChanges)
 		wantError(t, err, "exec")
 		if strings.Contains(err.Error(), "hunter2") {

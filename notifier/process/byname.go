@@ -10,7 +10,7 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// ByName is a notifier.Target: the process of a name.
+// ByName notifies the process of a name.
 type ByName struct {
 	sender
 	name string
@@ -31,7 +31,7 @@ type identity struct {
 // is the process's comm, or the base of its argv[0] or of its script.
 func NewByName(name string, opts Options) *ByName {
 	t := &ByName{sender: newSender(opts), name: name}
-	t.confirm = t.matches
+	t.confirm = func(p process) bool { return p.is(t.name) }
 	t.find = func() (process, error) {
 		seen, err := t.proc.all()
 		if err != nil {
@@ -43,14 +43,12 @@ func NewByName(name string, opts Options) *ByName {
 	return t
 }
 
-func (t *ByName) matches(p process) bool { return p.is(t.name) }
-
 // noteNames sets the renamed time of the processes that match.
 func (t *ByName) noteNames(seen []process) {
 	now, next := t.proc.uptime(), map[identity]time.Duration{}
 	for i, p := range seen {
 		id := identity{p.pid, p.start}
-		if !t.matches(p) {
+		if !p.is(t.name) {
 			next[id] = now
 		} else if last, ok := t.otherName[id]; ok {
 			next[id], seen[i].renamed = last, last
@@ -80,9 +78,9 @@ func (t *ByName) choose(seen []process) (process, error) {
 		switch {
 		case p.zombie || p.kernel: // cannot take a signal
 		case slices.Contains(all.lineage(p.pid), t.self): // this process, or what an exec target started
-		case t.matches(p) && !sandbox && t.proc.age(p) >= t.opts.MinAge:
+		case p.is(t.name) && !sandbox && t.proc.age(p) >= t.opts.MinAge:
 			old = append(old, p)
-		case t.matches(p) && !sandbox:
+		case p.is(t.name) && !sandbox:
 			young = append(young, p)
 		case !slices.Contains(ancestors, p.pid):
 			others = append(others, p)

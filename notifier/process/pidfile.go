@@ -26,8 +26,8 @@ const (
 	pidFileRetry = 500 * time.Millisecond
 )
 
-// ByPIDFile is a notifier.Target: the process whose number is in a file, which is
-// read anew each time.
+// ByPIDFile notifies the process whose number is in a file, which is read anew each
+// time.
 type ByPIDFile struct {
 	sender
 	path string
@@ -55,7 +55,7 @@ func (t *ByPIDFile) findByFile() (process, error) {
 	}
 	p, err := t.proc.read(pid)
 	switch started := time.Now().Add(-t.proc.age(p)); {
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
 		return p, t.fail("stale", "there is no process %d (is the file left over, or the number of another container's PID namespace? "+
 			"shareProcessNamespace: true)", pid)
 	case err != nil:

@@ -19,7 +19,7 @@ import (
 
 func byFile(path string) *ByPIDFile {
 	p := NewByPIDFile(path, Options{
-		Target: "process", Signal: unix.SIGHUP, Check: true, Logger: slog.New(slog.DiscardHandler),
+		Signal: unix.SIGHUP, Check: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	p.self = nobody
 	return p
@@ -131,13 +131,10 @@ func TestPIDFileAppears(t *testing.T) {
 
 func pidFileAppears(t *testing.T, program, dir string, appear func(t *testing.T, path, text string)) {
 	h := startHelper(t, program, "handle")
-	n, err := notifier.New(notifier.Options{
-		Targets: []notifier.Target{byFile(dir + "/pid")}, Volume: pending{},
+	n := notifier.New(notifier.Options{
+		Targets: []notifier.Target{{Name: "process", Notify: byFile(dir + "/pid").Notify}}, Volume: pending{},
 		Logger: slog.New(slog.DiscardHandler), Report: func(string, error) {},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()

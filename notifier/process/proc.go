@@ -66,7 +66,8 @@ func (fs procfs) all() (out []process, err error) {
 	return out, err
 }
 
-// read returns one process; os.ErrNotExist when there is none with this number.
+// read returns one process. Its error is ENOENT when there is none with this number,
+// or ESRCH when it ended after a file was opened.
 func (fs procfs) read(pid int) (process, error) {
 	p := process{pid: pid}
 	for _, file := range []struct {
@@ -74,9 +75,6 @@ func (fs procfs) read(pid int) (process, error) {
 		parse func([]byte) error
 	}{{"stat", p.parseStat}, {"status", p.parseStatus}, {"cmdline", p.parseCmdline}} {
 		data, err := os.ReadFile(filepath.Join(fs.root, strconv.Itoa(pid), file.name))
-		if errors.Is(err, unix.ESRCH) { // it ended after the open
-			err = os.ErrNotExist
-		}
 		if err == nil {
 			err = file.parse(data)
 		}

@@ -30,21 +30,10 @@ import (
 
 // Options are what targets by name and by PID file have in common.
 type Options struct {
-	Target string // the target's name: "process", "process/nginx"
 	Signal syscall.Signal
 	Check  bool          // the process must have a handler for the signal
 	MinAge time.Duration // a younger process is not signalled yet
 	Logger *slog.Logger
-}
-
-// For returns the options of one of several targets, with the signal unless it
-// is 0.
-func (o Options) For(target string, signal syscall.Signal) Options {
-	o.Target = target
-	if signal != 0 {
-		o.Signal = signal
-	}
-	return o
 }
 
 // sender finds a process and signals it, once that is safe.
@@ -66,9 +55,6 @@ func newSender(opts Options) sender {
 		open: os.FindProcess, signal: (*os.Process).Signal,
 	}
 }
-
-// Name returns Options.Target.
-func (s *sender) Name() string { return s.opts.Target }
 
 // Notify signals the process that it finds, in an order that makes its number
 // safe:

@@ -23,19 +23,20 @@ func Reap(ctx context.Context) {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
-	for ctx.Err() == nil {
-		zombies, wake := zombieChildren(), ended
-		var overdue <-chan time.Time // never
-		if len(zombies) > 0 {
-			overdue, wake = time.After(reapGrace), nil
-		}
+	for {
 		select {
 		case <-ctx.Done():
-		case <-wake:
-		case <-overdue:
-			for _, zombie := range zombies {
-				zombie.Wait() // does not block: the pidfd is of one that has ended, reaped or not
-			}
+			return
+		case <-ended: // kept while the loop is below, for what ends meanwhile
+		}
+		zombies := zombieChildren()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reapGrace):
+		}
+		for _, zombie := range zombies {
+			zombie.Wait() // does not block: the pidfd is of one that has ended, reaped or not
 		}
 	}
 }

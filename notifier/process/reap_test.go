@@ -41,9 +41,9 @@ func reaperMain() {
 
 	for range 50 {
 		// Each leaves an orphan, and has its exit code: ECHILD would be an error.
-		command := exec.New(exec.Options{
+		command := exec.Target{
 			Command: []string{"/bin/sh", "-c", "/bin/true & exit 0"}, Timeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
-		})
+		}
 		if err := command.Notify(ctx, notifier.Changes{}); err != nil {
 			fmt.Println("exec:", err)
 		}

@@ -40,7 +40,7 @@ func TestWebhookEnds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWebhook(t, Options{URL: rawServer(t, test.answer), Timeout: 500 * time.Millisecond})
+			w := newWebhook(t, rawServer(t, test.answer), Target{Timeout: 500 * time.Millisecond})
 			err := w.Notify(t.Context(), someChanges)
 			if test.want != "" {
 				wantError(t, err, test.want)
@@ -86,10 +86,10 @@ func rawServer(t *testing.T, answer func(net.Conn, string)) string {
 
 // Success does not wait for the timeout because a body does not come.
 func TestWebhookBodyDoesNotHoldBack(t *testing.T) {
-	w := newWebhook(t, Options{Timeout: time.Hour, URL: rawServer(t, func(c net.Conn, _ string) {
+	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
 		io.Copy(io.Discard, c) // until it is hung up
-	})})
+	}), Target{Timeout: time.Hour})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := w.Notify(ctx, someChanges); err != nil || ctx.Err() != nil {
@@ -100,10 +100,10 @@ func TestWebhookBodyDoesNotHoldBack(t *testing.T) {
 // The end of the sidecar ends the call.
 func TestWebhookEndsWithItsContext(t *testing.T) {
 	asked := make(chan struct{})
-	w := newWebhook(t, Options{Timeout: time.Hour, URL: rawServer(t, func(c net.Conn, _ string) {
+	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) {
 		close(asked)
 		io.Copy(io.Discard, c)
-	})})
+	}), Target{Timeout: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
 	if err := w.Notify(ctx, someChanges); !errors.Is(err, context.Canceled) {
@@ -124,7 +124,7 @@ func TestWebhookReasonsAreStable(t *testing.T) {
 			c.(*net.TCPConn).SetLinger(0)
 		}),
 	} {
-		w := newWebhook(t, Options{URL: strings.Replace(address, "//", "//user:hunter2@", 1) + "/x?token=hunter2"})
+		w := newWebhook(t, strings.Replace(address, "//", "//user:hunter2@", 1)+"/x?token=hunter2", Target{})
 		reasons := map[string]bool{}
 		for range 5 {
 			f := notifier.AsFailure(w.Notify(t.Context(), someChanges))
@@ -158,7 +158,7 @@ func TestRetryAfter(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		server.Start()
-		err := newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges)
+		err := newWebhook(t, server.URL, Target{}).Notify(t.Context(), someChanges)
 		if got := notifier.AsFailure(err).RetryAfter; got != want {
 			t.Errorf("%d: wait %v, want %v", status, got, want)
 		}

@@ -56,6 +56,12 @@ func parseSocket(s string) (*URL, error) {
 	return u, err
 }
 
+// IsTLS reports whether the server proves who it is.
+func (u *URL) IsTLS() bool { return u.url.Scheme == "https" }
+
+// HasUser reports whether a call is authorized by the URL itself.
+func (u *URL) HasUser() bool { return u.url.User != nil }
+
 // Format shows scheme, host and path for every verb of fmt, and so in a log.
 func (u *URL) Format(f fmt.State, _ rune) {
 	text := shown(u.url)

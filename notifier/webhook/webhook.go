@@ -24,22 +24,15 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// Options are which URL is called and how.
-type Options struct {
-	Target  string        // the target's name: "webhook", "webhook/2"
-	URL     string        // see ParseURL
+// Target is which URL is called and how.
+type Target struct {
+	URL     *URL          // with a CA file, it is https://; with a token file, it has no user
 	Method  string        // GET and HEAD are sent without a body
 	Timeout time.Duration // for the whole call
 	CAFile  string        // trust these certificates, and no others
 	// TokenFile has a bearer token. Both files are read at each call, since they
 	// are renewed as Secrets are.
 	TokenFile string
-}
-
-// Webhook is a notifier.Target.
-type Webhook struct {
-	opts Options
-	url  *URL
 }
 
 const (
@@ -52,32 +45,14 @@ const (
 	retryAfterMax = 5 * time.Minute
 )
 
-// New returns an error when no server could make the options work.
-func New(opts Options) (*Webhook, error) {
-	u, err := ParseURL(opts.URL)
-	if err != nil {
-		return nil, fmt.Errorf("webhook: %w", err)
-	}
-	switch {
-	case opts.CAFile != "" && u.url.Scheme != "https":
-		return nil, errors.New("webhook: a CA file is for https:// only")
-	case opts.TokenFile != "" && u.url.User != nil:
-		return nil, errors.New("webhook: a token file and a user in the URL: one request has one authorization")
-	}
-	return &Webhook{opts: opts, url: u}, nil
-}
-
-// Name returns Options.Target.
-func (t *Webhook) Name() string { return t.opts.Target }
-
 // Notify calls the URL with the changes as JSON.
-func (t *Webhook) Notify(ctx context.Context, changes notifier.Changes) error {
-	ctx, cancel := context.WithTimeout(ctx, t.opts.Timeout)
+func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	request, requestErr := t.request(ctx, changes)
 	transport, transportErr := t.transport()
 	if err := errors.Join(requestErr, transportErr); err != nil {
-		return notifier.Failf(err.Error(), "webhook %v: %w", t.url, err)
+		return notifier.Failf(err.Error(), "webhook %v: %w", t.URL, err)
 	}
 	response, err := transport.RoundTrip(request) // unlike a Client it follows no redirect
 	switch {
@@ -85,21 +60,18 @@ func (t *Webhook) Notify(ctx context.Context, changes notifier.Changes) error {
 		drain(response.Body)
 		return t.result(response)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return notifier.Failf("timeout", "webhook %v: no answer within %v: %w", t.url, t.opts.Timeout, ctx.Err())
+		return notifier.Failf("timeout", "webhook %v: no answer within %v: %w", t.URL, t.Timeout, ctx.Err())
 	}
-	return notifier.Failf(callKind(err), "webhook %v: %w", t.url, err)
+	return notifier.Failf(callKind(err), "webhook %v: %w", t.URL, err)
 }
 
-func (t *Webhook) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
-	body, err := changes.JSON()
-	if err != nil {
-		return nil, err
-	}
+func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
+	body := changes.JSON()
 	// A body of a GET means nothing (RFC 9110, 9.3.1), and some servers refuse it.
-	if t.opts.Method == http.MethodGet || t.opts.Method == http.MethodHead {
+	if t.Method == http.MethodGet || t.Method == http.MethodHead {
 		body = nil
 	}
-	request, err := http.NewRequestWithContext(ctx, t.opts.Method, t.url.url.String(), bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, t.Method, t.URL.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, errors.New("the request cannot be made") // err has the URL in it
 	}
@@ -107,13 +79,13 @@ func (t *Webhook) request(ctx context.Context, changes notifier.Changes) (*http.
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", "secret-sync")
-	if user := t.url.url.User; user != nil {
+	if user := t.URL.url.User; user != nil {
 		password, _ := user.Password()
 		request.SetBasicAuth(user.Username(), password)
 	}
-	if t.opts.TokenFile != "" {
+	if t.TokenFile != "" {
 		var token string
-		token, err = readToken(t.opts.TokenFile)
+		token, err = readToken(t.TokenFile)
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	return request, err
@@ -134,27 +106,27 @@ func readToken(path string) (string, error) {
 
 // transport is made for one call: calls are hours apart, and a kept connection
 // would keep the old CA. It has no Proxy: none from the environment.
-func (t *Webhook) transport() (*http.Transport, error) {
+func (t Target) transport() (*http.Transport, error) {
 	transport := &http.Transport{
 		DisableKeepAlives:      true,
 		MaxResponseHeaderBytes: 64 << 10,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 	}
-	if t.url.socket != "" {
+	if t.URL.socket != "" {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", t.url.socket)
+			return new(net.Dialer).DialContext(ctx, "unix", t.URL.socket)
 		}
 	}
-	if t.opts.CAFile == "" {
+	if t.CAFile == "" {
 		return transport, nil
 	}
-	pem, err := os.ReadFile(t.opts.CAFile)
+	pem, err := os.ReadFile(t.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
 	}
 	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
 	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA file %q has no certificate in PEM form", t.opts.CAFile)
+		return nil, fmt.Errorf("CA file %q has no certificate in PEM form", t.CAFile)
 	}
 	return transport, nil
 }
@@ -177,7 +149,7 @@ func callKind(err error) string {
 }
 
 // result depends on the status alone.
-func (t *Webhook) result(response *http.Response) error {
+func (t Target) result(response *http.Response) error {
 	code := response.StatusCode
 	switch {
 	case code >= 200 && code <= 299:
@@ -187,9 +159,9 @@ func (t *Webhook) result(response *http.Response) error {
 		if location, err := response.Location(); err == nil {
 			to = shown(location)
 		}
-		return notifier.Failf(response.Status, "webhook %v: answered %s to %s: redirects are not followed, set SECRETSYNC_WEBHOOK_URL to where it is", t.url, response.Status, to)
+		return notifier.Failf(response.Status, "webhook %v: answered %s to %s: redirects are not followed, set SECRETSYNC_WEBHOOK_URL to where it is", t.URL, response.Status, to)
 	}
-	f := notifier.Failf(response.Status, "webhook %v: answered %s", t.url, response.Status)
+	f := notifier.Failf(response.Status, "webhook %v: answered %s", t.URL, response.Status)
 	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
 		f.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
 	}

@@ -19,16 +19,16 @@ var someChanges = notifier.Changes{
 	Generation: 7, Secrets: []string{"db"}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
 }
 
-func newWebhook(t *testing.T, opts Options) *Webhook {
+func newWebhook(t *testing.T, url string, w Target) Target {
 	t.Helper()
-	if opts.Timeout == 0 {
-		opts.Timeout = 20 * time.Second
+	if w.Timeout == 0 {
+		w.Timeout = 20 * time.Second
 	}
-	if opts.Method == "" {
-		opts.Method = "POST"
+	if w.Method == "" {
+		w.Method = "POST"
 	}
-	w, err := New(opts)
-	if err != nil {
+	var err error
+	if w.URL, err = ParseURL(url); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -56,7 +56,7 @@ func serve(t *testing.T, answer http.HandlerFunc) (*httptest.Server, chan seen) 
 func TestWebhookCall(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
-	w := newWebhook(t, Options{URL: server.URL + "/reload?now=1"})
+	w := newWebhook(t, server.URL+"/reload?now=1", Target{})
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestWebhookMethods(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	for _, method := range []string{"PUT", "PATCH", "GET", "HEAD"} {
-		if err := newWebhook(t, Options{URL: server.URL, Method: method}).Notify(t.Context(), someChanges); err != nil {
+		if err := newWebhook(t, server.URL, Target{Method: method}).Notify(t.Context(), someChanges); err != nil {
 			t.Fatal(err)
 		}
 		request := <-got
@@ -103,7 +103,7 @@ func TestWebhookStatus(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		server.Start()
-		err := newWebhook(t, Options{URL: server.URL + "/x?token=hunter2"}).Notify(t.Context(), someChanges)
+		err := newWebhook(t, server.URL+"/x?token=hunter2", Target{}).Notify(t.Context(), someChanges)
 		switch {
 		case (err == nil) != (want == ""):
 			t.Errorf("%d: error %v", status, err)
@@ -127,7 +127,7 @@ func TestWebhookUser(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	url := strings.Replace(server.URL, "//", "//user:hunter2@", 1)
-	if err := newWebhook(t, Options{URL: url}).Notify(t.Context(), someChanges); err != nil {
+	if err := newWebhook(t, url, Target{}).Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := (<-got).auth, "Basic dXNlcjpodW50ZXIy"; got != want {
@@ -141,7 +141,7 @@ func TestWebhookFollowsNothing(t *testing.T) {
 		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 	})
 	server.Start()
-	wantError(t, newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges), "307", "/other")
+	wantError(t, newWebhook(t, server.URL, Target{}).Notify(t.Context(), someChanges), "307", "/other")
 	if len(got) != 1 {
 		t.Errorf("%d requests, want 1", len(got))
 	}
@@ -152,11 +152,11 @@ func TestWebhookUsesNoProxy(t *testing.T) {
 	proxy.Start()
 	t.Setenv("HTTP_PROXY", proxy.URL)
 	t.Setenv("http_proxy", proxy.URL)
-	newWebhook(t, Options{URL: "http://secret-sync.invalid/"}).Notify(t.Context(), someChanges)
+	newWebhook(t, "http://secret-sync.invalid/", Target{}).Notify(t.Context(), someChanges)
 	if len(asked) > 0 {
 		t.Error("the proxy was asked")
 	}
-	transport, err := newWebhook(t, Options{URL: "http://localhost/"}).transport()
+	transport, err := newWebhook(t, "http://localhost/", Target{}).transport()
 	if err != nil || transport.Proxy != nil { // the environment is read once per process
 		t.Errorf("the transport has a proxy; %v", err)
 	}
@@ -172,7 +172,7 @@ func TestWebhookUnixSocket(t *testing.T) {
 	server.Listener.Close()
 	server.Listener = listener
 	server.Start()
-	w := newWebhook(t, Options{URL: "unix://" + path + ":/a/b?c=d"})
+	w := newWebhook(t, "unix://"+path+":/a/b?c=d", Target{})
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestWebhookTLS(t *testing.T) {
 	server, got := serve(t, nil)
 	server.StartTLS()
 	ca := t.TempDir() + "/ca.crt"
-	w := newWebhook(t, Options{URL: server.URL, CAFile: ca})
+	w := newWebhook(t, server.URL, Target{CAFile: ca})
 	wantError(t, w.Notify(t.Context(), someChanges), "CA file", "no such file")
 	write(t, ca, "not a certificate")
 	wantError(t, w.Notify(t.Context(), someChanges), "no certificate", ca)
@@ -196,7 +196,7 @@ func TestWebhookTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-got
-	err := newWebhook(t, Options{URL: server.URL}).Notify(t.Context(), someChanges)
+	err := newWebhook(t, server.URL, Target{}).Notify(t.Context(), someChanges)
 	wantError(t, err, "certificate")
 	if got := notifier.AsFailure(err).Kind; got != "certificate" {
 		t.Errorf("reason = %q: the time of the day is in the text", got)
@@ -207,7 +207,7 @@ func TestWebhookToken(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	path := t.TempDir() + "/token"
-	w := newWebhook(t, Options{URL: server.URL, TokenFile: path})
+	w := newWebhook(t, server.URL, Target{TokenFile: path})
 	wantError(t, w.Notify(t.Context(), someChanges), "token file")
 	for _, token := range []string{"first", "second\n"} { // renewed in between
 		write(t, path, token)

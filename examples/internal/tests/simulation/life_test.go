@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/internal/tests/simulation/program"
+	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/mount"
 )
@@ -86,7 +87,7 @@ func (l *life) outside() program.Outside {
 		Volume: func(string) (mount.Volume, error) { return l.disk.Open(l), nil },
 	}
 	for _, t := range l.targets {
-		o.Targets = append(o.Targets, &calledTarget{t, l})
+		o.Targets = append(o.Targets, notifier.Target{Name: t.name, Notify: (&calledTarget{t, l}).Notify})
 	}
 	return o
 }

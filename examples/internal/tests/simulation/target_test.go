@@ -35,8 +35,6 @@ type calledTarget struct {
 	life *life
 }
 
-func (t *calledTarget) Name() string { return t.name }
-
 // Notify does with the app what its trouble says.
 func (t *calledTarget) Notify(ctx context.Context, c notifier.Changes) error {
 	var trouble string

@@ -63,12 +63,9 @@ func New(c Config, o Outside) (p Program, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.notifier, err = notifier.New(notifier.Options{
+	p.notifier = notifier.New(notifier.Options{
 		Targets: o.Targets, Volume: volume{p.writer}, NotifyFirst: c.NotifyFirst, Logger: o.Logger, Report: func(string, error) {},
 	})
-	if err != nil {
-		return p, err
-	}
 	poke = p.notifier.Poke
 	p.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{

@@ -44,8 +44,6 @@ type year struct {
 	notified chan uint64
 }
 
-func (y *year) Name() string { return "app" }
-
 func (y *year) Notify(_ context.Context, c notifier.Changes) error {
 	y.notified <- c.Generation
 	return nil
@@ -55,7 +53,7 @@ func newYear(t *testing.T) *year {
 	y := &year{t, apiserver.NewStore(), memoryVolume(t), make(chan uint64, 1)}
 	well := func(...any) float64 { return 0.5 }
 	server := apiserver.New(apiserver.Options{Store: y.api, Dice: well, Tracef: func(string, ...any) {}})
-	p, err := New(Config{NotifyFirst: true}, Outside{Dir: y.dir, API: server, Targets: []notifier.Target{y}, Logger: slog.New(slog.DiscardHandler)})
+	p, err := New(Config{NotifyFirst: true}, Outside{Dir: y.dir, API: server, Targets: []notifier.Target{{Name: "app", Notify: y.Notify}}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
