@@ -41,7 +41,7 @@ type Options struct {
 	Names     []string      // watched by name, required and optional alike
 	Selector  string        // a label selector; "" for none
 	Settle    time.Duration // wait for this long without a change before Changed is poked, at most 10 times this long; 0: poke at once
-	Logger    *slog.Logger  // nil: no logs
+	Logger    *slog.Logger
 }
 
 // Watcher follows the Secrets of its Options. Its methods may be called from
@@ -57,9 +57,6 @@ type Watcher struct {
 
 // New makes a Watcher. No request is made before Run.
 func New(o Options) (*Watcher, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	if o.Namespace == "" {
 		return nil, errors.New("watch Secrets: no namespace")
 	}

@@ -15,34 +15,26 @@ import (
 // first that is there is used, and an error in it is not passed over.
 func ClusterConfig() (*rest.Config, error) {
 	disableKlog()
-	if path := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); path != "" {
-		cfg, err := load(clientcmd.NewDefaultClientConfigLoadingRules())
-		if err != nil {
-			return nil, fmt.Errorf("find the cluster: KUBECONFIG=%q: %w", path, err)
+	tried := fmt.Sprintf("KUBECONFIG=%q", os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
+	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
+		cfg, err := rest.InClusterConfig()
+		switch {
+		case err == nil:
+			return cfg, nil
+		case !errors.Is(err, rest.ErrNotInCluster):
+			return nil, fmt.Errorf("find the cluster: this is a Pod, but the files of its service account cannot be read (is the token mounted in this container?): %w", err)
 		}
-		return cfg, nil
+		tried = "KUBECONFIG is not set, this is no Pod (KUBERNETES_SERVICE_HOST is not set), and " + clientcmd.RecommendedHomeFile
 	}
-	cfg, err := rest.InClusterConfig()
-	if err == nil {
-		return cfg, nil
-	}
-	if !errors.Is(err, rest.ErrNotInCluster) {
-		return nil, fmt.Errorf("find the cluster: this is a Pod, but the files of its service account cannot be read (is the token mounted in this container?): %w", err)
-	}
-	home := clientcmd.RecommendedHomeFile
-	cfg, err = load(&clientcmd.ClientConfigLoadingRules{ExplicitPath: home})
+	merged, err := clientcmd.NewDefaultClientConfigLoadingRules().Load()
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: KUBECONFIG is not set, this is no Pod (KUBERNETES_SERVICE_HOST is not set), and %s: %w", home, err)
+		return nil, fmt.Errorf("find the cluster: %s: %w", tried, err)
+	}
+	cfg, err := clientcmd.NewDefaultClientConfig(*merged, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %s: %w", tried, err)
 	}
 	return cfg, nil
-}
-
-func load(rules clientcmd.ClientConfigLoader) (*rest.Config, error) {
-	merged, err := rules.Load()
-	if err != nil {
-		return nil, err
-	}
-	return clientcmd.NewDefaultClientConfig(*merged, &clientcmd.ConfigOverrides{}).ClientConfig()
 }
 
 // Namespace is the namespace that kubectl would use: that of the kubeconfig's context
