@@ -14,7 +14,7 @@ import (
 //     notified. A volume without any generation is empty.
 //  2. Generations from before get a new grace. Those that never were published go with 3.
 //  3. Links and directories of Secrets are put right; temporaries, records
-//     without a directory and stale links go (tidy.go).
+//     without a directory and stale links go (put.go).
 //
 // A crash in any of this leaves what the next start recovers the same way. A
 // failure to remove is no reason not to start; one to look is. What is in the
@@ -26,7 +26,7 @@ func (w *Writer) recover() error {
 	}
 	w.current.Store(left.Current)
 	w.restored, w.last, w.notified = true, left.Last, left.Notified
-	w.astray.Store(left.Astray) // until tidy
+	w.astray.Store(left.Astray)    // until tidy
 	for _, dir := range left.Old { // 2
 		w.old = append(w.old, retired{dir: dir, at: w.opts.now()})
 	}

@@ -53,7 +53,7 @@
 //  11. Where links, directories of Secrets or their modes are others than before:
 //     what 5 left as OLD needed it; unlink of the links that the new set lacks;
 //     rename of the directories of Secrets that it lacks to a temporary name,
-//     fsync DIR, and unlink of what is in them (tidy.go).
+//     fsync DIR, and unlink of what is in them (put.go).
 //     Readers: links vanish that have dangled since 7.
 //     A crash leaves: some of them, which the next start removes.
 //  12. Old generations beyond the grace: unlink, record last.
