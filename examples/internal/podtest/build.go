@@ -1,8 +1,8 @@
-//go:build programs
-
-package programs
+package podtest
 
 import (
+	"bytes"
+	"embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,12 +13,12 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// packages are Debian's, of all that the tests run.
+// packages are Debian's, of all that the tests of this kind run.
 const packages = "nginx-light haproxy postgresql-15 python3-minimal nodejs gcc libc6-dev"
 
-// need finds a program in the first of these places, which may be patterns. A
+// Need finds a program in the first of these places, which may be patterns. A
 // machine that lacks one fails the test: it would prove nothing.
-func need(t *testing.T, places ...string) string {
+func Need(t testing.TB, places ...string) string {
 	t.Helper()
 	for _, place := range places {
 		if found, _ := filepath.Glob(place); len(found) > 0 {
@@ -33,7 +33,8 @@ func need(t *testing.T, places ...string) string {
 	return path
 }
 
-func testdata(t *testing.T, name string) string {
+// Testdata is the path of a file of the tests' own.
+func Testdata(t testing.TB, name string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", name))
 	if err != nil {
@@ -42,21 +43,55 @@ func testdata(t *testing.T, name string) string {
 	return path
 }
 
+// CompileGo builds the Go program testdata/NAME of the tests, once, and gives its path.
+func CompileGo(t testing.TB, name string) string {
+	t.Helper()
+	return compile(t, name, func(path string) *exec.Cmd {
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "./testdata/"+name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+		return cmd
+	})
+}
+
+// CompileC builds testdata/NAME.c of the tests, once, and gives its path.
+func CompileC(t testing.TB, name string) string {
+	t.Helper()
+	return compile(t, name, func(path string) *exec.Cmd {
+		return exec.Command(Need(t, "gcc"), "-O1", "-o", path, Testdata(t, name+".c"))
+	})
+}
+
+// Target is the path of a C program that does with HUP what its first argument says.
+func Target(t testing.TB) string { t.Helper(); return compileOwn(t, "target") }
+
+//go:embed testdata/*.c
+var sources embed.FS
+
+// compileOwn builds a C program of this package, which may be far from the tests'.
+func compileOwn(t testing.TB, name string) string {
+	t.Helper()
+	source, err := sources.ReadFile("testdata/" + name + ".c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compile(t, name, func(path string) *exec.Cmd {
+		cmd := exec.Command(Need(t, "gcc"), "-O1", "-o", path, "-x", "c", "-")
+		cmd.Stdin = bytes.NewReader(source)
+		return cmd
+	})
+}
+
 var compiled = struct {
 	sync.Mutex
 	paths map[string]error
 }{paths: map[string]error{}}
 
-// compile builds testdata/NAME, once, and gives its path. It is beside the
-// sidecar, in a folder that goes when the tests end.
-func compile(t *testing.T, name string) string {
+// compile runs a compiler, once for each name, and gives the program's path. It is
+// beside the sidecar, in a folder that goes when the tests end.
+func compile(t testing.TB, name string, compiler func(path string) *exec.Cmd) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(st.Binary()), name)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "./testdata/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	if _, err := os.Stat(testdata(t, name+".c")); err == nil {
-		cmd = exec.Command(need(t, "gcc"), "-O1", "-o", path, testdata(t, name+".c"))
-	}
+	cmd := compiler(path)
 	compiled.Lock()
 	defer compiled.Unlock()
 	if _, done := compiled.paths[name]; !done {
@@ -72,8 +107,8 @@ func compile(t *testing.T, name string) string {
 	return path
 }
 
-// called gives a program another name, which its process then has.
-func called(t *testing.T, program, name string) string {
+// Called gives a program another name, which its process then has.
+func Called(t testing.TB, program, name string) string {
 	t.Helper()
 	path := filepath.Join(st.Volume(t), name)
 	if err := os.Symlink(program, path); err != nil {

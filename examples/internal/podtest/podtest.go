@@ -1,6 +1,14 @@
-//go:build programs
-
-package programs
+// Package podtest has the sidecar and programs share a PID namespace in tests, as the
+// containers of a Pod do with shareProcessNamespace. A Pod is a scene of sidecartest
+// with a pause program as PID 1; all its processes end with the test. Programs run
+// as another user than root.
+//
+// It says what a program printed, which number it has there, and how it ended. It must
+// not know whose program that is, or what the sidecar should do about it. It needs gcc,
+// and root or a user namespace.
+//
+// What is random repeats with PROGRAMS_SEED, which Main prints.
+package podtest
 
 import (
 	"flag"
@@ -17,7 +25,8 @@ import (
 	"github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-func TestMain(m *testing.M) {
+// Main is sidecartest.Main, as root or as root of a user namespace.
+func Main(m *testing.M) {
 	flag.Parse()
 	if os.Getuid() != 0 {
 		os.Exit(asRootOfANamespace())
@@ -47,16 +56,16 @@ func asRootOfANamespace() int {
 	signal.Ignore(syscall.SIGINT) // the terminal sends it to both
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
-		fmt.Fprintf(os.Stderr, "programs: these tests make PID namespaces: run them as root, or allow user namespaces: %v\n", err)
+		fmt.Fprintf(os.Stderr, "podtest: these tests make PID namespaces: run them as root, or allow user namespaces: %v\n", err)
 		return 1
 	}
 	return cmd.ProcessState.ExitCode()
 }
 
-var seed = number("PROGRAMS_SEED", int(time.Now().UnixNano()&0xffffffff))
+var seed = Number("PROGRAMS_SEED", int(time.Now().UnixNano()&0xffffffff))
 
-// number is an environment variable's, or what it is without one.
-func number(variable string, otherwise int) int {
+// Number is an environment variable's, or what it is without one.
+func Number(variable string, otherwise int) int {
 	n, err := strconv.Atoi(os.Getenv(variable))
 	if err != nil {
 		return otherwise
@@ -64,8 +73,8 @@ func number(variable string, otherwise int) int {
 	return n
 }
 
-// random gives the same numbers for a test of the same name and seed.
-func random(t *testing.T) *rand.Rand {
+// Random gives the same numbers for a test of the same name and seed.
+func Random(t testing.TB) *rand.Rand {
 	name := uint64(14695981039346656037)
 	for _, c := range []byte(t.Name()) {
 		name = (name ^ uint64(c)) * 1099511628211
@@ -73,5 +82,5 @@ func random(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(seed), name))
 }
 
-// upTo is a random time below d.
-func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
+// UpTo is a random time below d.
+func UpTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }

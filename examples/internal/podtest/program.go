@@ -1,6 +1,4 @@
-//go:build programs
-
-package programs
+package podtest
 
 import (
 	"fmt"
@@ -11,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
@@ -34,37 +33,37 @@ func first(words []string) string {
 	return words[0]
 }
 
-// program is a program that runs in a pod.
-type program struct {
+// Program is a program that runs in a pod.
+type Program struct {
 	*childprocess.Process
-	pod *pod
-	log *childprocess.Log
-	// answer is what it would say now; nil: what it said last.
-	answer func() string
+	Log *childprocess.Log // both streams
+	// Answer is what it would say now; nil: what it said last.
+	Answer func() string
+	t      testing.TB
 }
 
-// start runs a program in the pod, as a user without rights.
-func (p *pod) start(path string, args ...string) *program {
-	p.t.Helper()
+// StartProgram runs a program in the pod, as a user without rights.
+func (p *Pod) StartProgram(path string, args ...string) *Program {
+	p.T.Helper()
 	cmd := exec.Command(path, args...)
-	asUser(p.t, cmd)
-	return p.startCommand(cmd)
+	AsUser(p.T, cmd)
+	return p.StartCommand(cmd)
 }
 
-// startCommand is start as the user of the tests, unless cmd says otherwise.
-func (p *pod) startCommand(cmd *exec.Cmd) *program {
-	p.t.Helper()
-	g := &program{pod: p, log: &childprocess.Log{}}
+// StartCommand is StartProgram as the user of the tests, unless cmd says otherwise.
+func (p *Pod) StartCommand(cmd *exec.Cmd) *Program {
+	p.T.Helper()
+	g := &Program{t: p.T, Log: &childprocess.Log{}}
 	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = g.log, g.log
+	cmd.Stdout, cmd.Stderr = g.Log, g.Log
 	var err error
 	if g.Process, err = p.StartProcess(cmd); err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
-	p.t.Cleanup(func() {
+	p.T.Cleanup(func() {
 		g.Kill()
-		if p.t.Failed() {
-			p.t.Logf("%s's output:\n%s", cmd.Path, g.log.Tail(20))
+		if p.T.Failed() {
+			p.T.Logf("%s's output:\n%s", cmd.Path, g.Log.Tail(20))
 		}
 	})
 	return g
@@ -73,23 +72,23 @@ func (p *pod) startCommand(cmd *exec.Cmd) *program {
 // nobody is the user of the programs.
 const nobody = 65534
 
-// asUser makes cmd run as another user than root: PostgreSQL refuses that one.
-func asUser(t *testing.T, cmd *exec.Cmd) {
+// AsUser makes cmd run as another user than root: PostgreSQL refuses that one.
+func AsUser(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	if os.Getenv(inUserNamespace) == "" {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		return
 	}
-	wrapper := compile(t, "nobody")
+	wrapper := compileOwn(t, "nobody")
 	cmd.Args = append([]string{wrapper, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = wrapper
 }
 
-// inner is its number in the pod.
-func (g *program) inner() int {
+// Inner is its number in the pod.
+func (g *Program) Inner() int {
 	pids := readStatus(fmt.Sprintf("/proc/%d", g.PID()))["NSpid"]
 	if len(pids) < 2 {
-		g.pod.t.Fatalf("process %d is in no PID namespace: %v", g.PID(), pids)
+		g.t.Fatalf("process %d is in no PID namespace: %v", g.PID(), pids)
 	}
 	n, _ := strconv.Atoi(pids[len(pids)-1])
 	return n
@@ -97,11 +96,11 @@ func (g *program) inner() int {
 
 var notifiedPattern = regexp.MustCompile(`(?:notified |secretsync.n" changed to ")(\d+)`)
 
-// notified is the value that it read when it was notified last, -1 for never.
-func (g *program) notified() int64 {
-	text := g.log.String()
-	if g.answer != nil {
-		text = g.answer()
+// Notified is the value that it read when it was notified last, -1 for never.
+func (g *Program) Notified() int64 {
+	text := g.Log.String()
+	if g.Answer != nil {
+		text = g.Answer()
 	}
 	all := notifiedPattern.FindAllStringSubmatch(text, -1)
 	if len(all) == 0 {
@@ -111,27 +110,56 @@ func (g *program) notified() int64 {
 	return n
 }
 
-// checkNotified says whether it was notified of n, or of a later value. One that has ended
+// CheckNotified says whether it was notified of n, or of a later value. One that has ended
 // fails the test.
-func (g *program) checkNotified(n int64) error {
-	g.pod.t.Helper()
+func (g *Program) CheckNotified(n int64) error {
+	g.t.Helper()
 	select {
 	case <-g.Done():
-		g.pod.t.Fatalf("the program ended by itself or of HUP: %s", g.State())
+		g.t.Fatalf("the program ended by itself or of HUP: %s", g.State())
 	default:
 	}
-	if got := g.notified(); got < n {
-		return fmt.Errorf("notified of %d, want %d\n%s", got, n, g.log.Tail(5))
+	if got := g.Notified(); got < n {
+		return fmt.Errorf("notified of %d, want %d\n%s", got, n, g.Log.Tail(5))
 	}
 	return nil
 }
 
-func (g *program) waitReady(word string) {
-	g.pod.t.Helper()
-	st.Until(g.pod.t, "the program runs", func() error { return says(g.log, word) })
+// NotifiedWithin is how long it may take until a running program is notified: a step of
+// the backoff, 30 s at most, and the minimum age.
+const NotifiedWithin = 40 * time.Second
+
+// WaitNotified waits until it was notified of n, or of a later value.
+func (g *Program) WaitNotified(n int64) {
+	g.t.Helper()
+	st.UntilIn(g.t, NotifiedWithin, "notified", func() error { return g.CheckNotified(n) })
 }
 
-func says(log *childprocess.Log, word string) error {
+// diedOfHUP is how a parent words the end of a child by signal 1.
+var diedOfHUP = regexp.MustCompile(`died of HUP|exited on signal 1\b|terminated by signal 1\b`)
+
+// CheckNoneDied fails the test when the program or, as far as it says so, a child of
+// it was killed by HUP.
+func (g *Program) CheckNoneDied() {
+	g.t.Helper()
+	select {
+	case <-g.Done():
+		g.t.Errorf("the program ended by itself or of HUP: %s\n%s", g.State(), g.Log.Tail(10))
+	default:
+	}
+	if line := diedOfHUP.FindString(g.Log.String()); line != "" {
+		g.t.Errorf("a child was killed: %s\n%s", line, g.Log.Tail(20))
+	}
+}
+
+// WaitReady waits until the program has printed the word.
+func (g *Program) WaitReady(word string) {
+	g.t.Helper()
+	st.Until(g.t, "the program runs", func() error { return Says(g.Log, word) })
+}
+
+// Says is an error as long as a log has no such word.
+func Says(log *childprocess.Log, word string) error {
 	if !strings.Contains(log.String(), word) {
 		return fmt.Errorf("no %q in %q", word, log.Tail(3))
 	}

@@ -1,15 +1,12 @@
 //go:build programs
 
-package programs
+package processes
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,22 +14,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/examples/internal/podtest"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// seen is what the receiver saw when it was notified: a line that it wrote.
-type seen struct {
-	Notified   uint64 // the generation that it was notified of; 0: a signal, which carries none
-	Generation uint64 // what was in the volume
-	Value      int64  `json:",string"`
-}
-
 // crash is a sidecar that is killed again and again, with one target.
 type crash struct {
-	*pod
+	*podtest.Pod
 	target   string
-	out      string   // what the receiver writes
-	receiver *program // of the target process
+	out      string           // what the receiver writes
+	receiver *podtest.Program // of the target process
 	run      *st.Run
 	random   *rand.Rand
 
@@ -49,7 +40,7 @@ type crash struct {
 // it again: the last generation is always notified, never before its files are
 // there, and nobody is notified when nothing changed.
 func TestKilledSidecar(t *testing.T) {
-	kills := number("PROGRAMS_KILLS", 60)
+	kills := podtest.Number("PROGRAMS_KILLS", 60)
 	for i, target := range []string{"process", "webhook", "exec"} {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
@@ -66,8 +57,8 @@ func TestKilledSidecar(t *testing.T) {
 }
 
 func newCrash(t *testing.T, target string) *crash {
-	c := &crash{target: target, out: filepath.Join(st.Volume(t), "out"), random: random(t), values: map[uint64]int64{}}
-	program, addr, env := called(t, compile(t, "receiver"), "notified-app"), "", st.Env{"SECRETSYNC_PROCESS_MIN_AGE": "100ms"}
+	c := &crash{target: target, out: filepath.Join(st.Volume(t), "out"), random: podtest.Random(t), values: map[uint64]int64{}}
+	program, addr, env := podtest.Called(t, podtest.CompileGo(t, "receiver"), "notified-app"), "", st.Env{"SECRETSYNC_PROCESS_MIN_AGE": "100ms"}
 	switch target {
 	case "process":
 		env["SECRETSYNC_PROCESS"] = "notified-app"
@@ -75,7 +66,7 @@ func newCrash(t *testing.T, target string) *crash {
 		addr = st.FreeAddr(t)
 		env["SECRETSYNC_WEBHOOK_URL"] = "http://" + addr + "/reload"
 	}
-	c.pod = newPod(t, env)
+	c.Pod = podtest.New(t, env)
 	if target == "exec" {
 		command, err := json.Marshal([]string{program, "exec", c.out, c.Dir})
 		if err != nil {
@@ -88,10 +79,10 @@ func newCrash(t *testing.T, target string) *crash {
 	c.settled, c.values[1] = 1, 0
 	switch target {
 	case "process":
-		c.receiver = c.start(program, "hup", c.out, c.Dir)
-		c.receiver.waitReady("ready")
+		c.receiver = c.StartProgram(program, "hup", c.out, c.Dir)
+		c.receiver.WaitReady("ready")
 	case "webhook":
-		c.start(program, "serve", c.out, c.Dir, addr)
+		c.StartProgram(program, "serve", c.out, c.Dir, addr)
 	}
 	return c
 }
@@ -99,26 +90,26 @@ func newCrash(t *testing.T, target string) *crash {
 // round rotates up to three times, kills the sidecar during that, starts it, and
 // checks what the receiver saw.
 func (c *crash) round() {
-	c.t.Helper()
+	c.T.Helper()
 	rotated := make(chan error, 1)
 	pauses := make([]time.Duration, 1+c.random.IntN(3))
 	for i := range pauses {
-		pauses[i] = upTo(c.random, 15*time.Millisecond)
+		pauses[i] = podtest.UpTo(c.random, 15*time.Millisecond)
 	}
 	go func() { rotated <- c.rotateAfter(pauses) }()
-	<-time.After(upTo(c.random, 40*time.Millisecond))
+	<-time.After(podtest.UpTo(c.random, 40*time.Millisecond))
 	c.run.Kill()
 	c.note()
 	kills := 1
 	if c.random.IntN(3) == 0 { // and during its start, with a notification pending
 		c.run = c.Start(nil)
-		<-time.After(upTo(c.random, 120*time.Millisecond))
+		<-time.After(podtest.UpTo(c.random, 120*time.Millisecond))
 		c.run.Kill()
 		kills++
 	}
 	c.run = c.Start(nil)
 	if err := <-rotated; err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	c.settle()
 	c.fence()
@@ -133,7 +124,7 @@ func (c *crash) round() {
 func (c *crash) rotateAfter(pauses []time.Duration) error {
 	for _, d := range pauses {
 		<-time.After(d)
-		if _, err := c.rotate(); err != nil {
+		if _, err := c.Rotate(); err != nil {
 			return err
 		}
 	}
@@ -142,21 +133,21 @@ func (c *crash) rotateAfter(pauses []time.Duration) error {
 
 // settle waits until the newest value is published, notified, and recorded as notified.
 func (c *crash) settle() {
-	c.t.Helper()
-	st.UntilIn(c.t, notifiedWithin, "notified of the last generation", func() error {
+	c.T.Helper()
+	st.UntilIn(c.T, podtest.NotifiedWithin, "notified of the last generation", func() error {
 		c.restart()
 		all, err := c.lines()
 		if err != nil {
 			return err
 		}
-		n, record := c.n.Load(), c.record()
+		n, record := c.Last(), c.record()
 		if !slices.ContainsFunc(all, func(s seen) bool { return s.Value == n }) {
 			return fmt.Errorf("the receiver saw %v, want the value %d", all[max(0, len(all)-3):], n)
 		}
 		if newest := c.newest(); newest == 0 || record != newest {
 			return fmt.Errorf("generation %d, recorded as notified %d", newest, record)
 		}
-		if c.target == "exec" && c.has("notified-app") { // of a sidecar that was killed
+		if c.target == "exec" && c.Has("notified-app") { // of a sidecar that was killed
 			return errors.New("a command still runs")
 		}
 		return nil
@@ -166,23 +157,23 @@ func (c *crash) settle() {
 // fence waits until the receiver has dealt with the signals that it has: the one
 // of a sidecar that was killed may be behind that of the next one.
 func (c *crash) fence() {
-	c.t.Helper()
+	c.T.Helper()
 	if c.target != "process" {
 		return
 	}
-	passed := strings.Count(c.receiver.log.String(), "fence")
+	passed := strings.Count(c.receiver.Log.String(), "fence")
 	if err := c.receiver.Signal(syscall.SIGUSR1); err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-	times(c.t, c.receiver.log, "fence", passed+1)
+	times(c.T, c.receiver.Log, "fence", passed+1)
 }
 
 // up waits until the sidecar has heard of the API.
 func (c *crash) up() {
-	c.t.Helper()
-	st.Until(c.t, "the watch", func() error {
+	c.T.Helper()
+	st.Until(c.T, "the watch", func() error {
 		c.restart()
-		return says(c.run.Log, "watch is up")
+		return podtest.Says(c.run.Log, "watch is up")
 	})
 }
 
@@ -192,112 +183,11 @@ func (c *crash) up() {
 func (c *crash) restart() {
 	select {
 	case <-c.run.Done():
-		if err := says(c.run.Log, "another process has locked"); err != nil {
-			c.t.Fatalf("the sidecar ended: %s: %v", c.run.State(), err)
+		if err := podtest.Says(c.run.Log, "another process has locked"); err != nil {
+			c.T.Fatalf("the sidecar ended: %s: %v", c.run.State(), err)
 		}
 		c.locked++
 		c.run = c.Start(nil)
 	default:
-	}
-}
-
-// check looks at the lines since the last check. All that are allowed are of
-// generations that had not been recorded as notified, each once and once more for a
-// sidecar that was killed.
-func (c *crash) check(kills int) {
-	c.t.Helper()
-	all, err := c.lines()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	count := map[uint64]int{}
-	for _, s := range all[c.checked:] {
-		of := s.Notified
-		if c.target == "process" { // a signal does not say
-			of = s.Generation
-		}
-		value, known := c.values[s.Generation]
-		count[s.Notified]++
-		switch {
-		case s.Generation < s.Notified:
-			c.t.Errorf("notified before its files were there: %+v", s)
-		case of <= c.settled:
-			c.t.Errorf("notified of generation %d, when nothing had changed since %d was notified", of, c.settled)
-		case known && value != s.Value:
-			c.t.Errorf("generation %d has the values %d and %d", s.Generation, value, s.Value)
-		}
-		c.values[s.Generation] = s.Value
-	}
-	record := c.record()
-	for generation, n := range count {
-		most := 1 + kills
-		if c.target == "process" { // a signal may have been seen after the next publish
-			most = int(record-c.settled) + kills
-		}
-		if n > most {
-			c.t.Errorf("notified %d times of generation %d, with %d kills, after generation %d", n, generation, kills, c.settled)
-		}
-	}
-	c.checked, c.settled = len(all), record
-}
-
-// note counts what was done when the sidecar was killed.
-func (c *crash) note() {
-	last, record := c.newest(), c.record()
-	all, _ := c.lines()
-	var at uint64
-	if len(all) > 0 {
-		at = all[len(all)-1].Generation
-	}
-	switch {
-	case last == c.settled:
-		c.fell[0]++
-	case at < last:
-		c.fell[1]++
-	case record < last:
-		c.fell[2]++
-	default:
-		c.fell[3]++
-	}
-}
-
-func (c *crash) lines() (all []seen, err error) {
-	text, err := os.ReadFile(c.out)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	for line := range bytes.Lines(text) {
-		var s seen
-		if err := json.Unmarshal(line, &s); err != nil {
-			return nil, fmt.Errorf("%q: %w", line, err)
-		}
-		all = append(all, s)
-	}
-	return all, err
-}
-
-// newest is the generation in the volume.
-func (c *crash) newest() uint64 {
-	var r struct{ Generation uint64 }
-	c.read(c.Generation()+".json", &r)
-	return r.Generation
-}
-
-// record is the generation that the volume says the target was notified of.
-func (c *crash) record() uint64 {
-	var r struct {
-		Targets map[string]uint64 `json:"told"`
-	}
-	c.read("..notified.json", &r)
-	return r.Targets[c.target]
-}
-
-func (c *crash) read(name string, into any) {
-	data, err := os.ReadFile(filepath.Join(c.Dir, name))
-	if err == nil {
-		err = json.Unmarshal(data, into)
-	}
-	if err != nil {
-		c.t.Log(err) // between two looks; whoever waits looks again
 	}
 }
