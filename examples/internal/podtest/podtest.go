@@ -15,8 +15,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"os/signal"
 	"strconv"
 	"syscall"
 	"testing"
@@ -29,7 +27,7 @@ import (
 func Main(m *testing.M) {
 	flag.Parse()
 	if os.Getuid() != 0 {
-		os.Exit(asRootOfANamespace())
+		os.Exit(sidecartest.InNamespaces(syscall.CLONE_NEWUSER, inUserNamespace+"=1"))
 	}
 	// Most tests wait most of the time.
 	if err := flag.Set("test.parallel", "6"); err != nil {
@@ -41,26 +39,6 @@ func Main(m *testing.M) {
 
 // inUserNamespace is set when this process is only root of its user namespace.
 const inUserNamespace = "PROGRAMS_IN_USER_NAMESPACE"
-
-// asRootOfANamespace runs this program again, as a user that may make namespaces.
-func asRootOfANamespace() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inUserNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
-	signal.Ignore(syscall.SIGINT) // the terminal sends it to both
-	err := cmd.Run()
-	if cmd.ProcessState == nil {
-		fmt.Fprintf(os.Stderr, "podtest: these tests make PID namespaces: run them as root, or allow user namespaces: %v\n", err)
-		return 1
-	}
-	return cmd.ProcessState.ExitCode()
-}
 
 var seed = Number("PROGRAMS_SEED", int(time.Now().UnixNano()&0xffffffff))
 
