@@ -67,7 +67,7 @@ func (d *demo) appEnv(r *replica) []string {
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + os.Getenv("HOME"),
 		"APP_ADDR=" + r.appURL[len("http://"):],
-		"APP_DATABASE=" + d.database.url,
+		"APP_DATABASE=" + d.database.URL,
 		"APP_CREDENTIALS=" + filepath.Join(r.dir, secretName),
 		// In the app in Go, connections open all the time, so that a password that
 		// does not work any more shows at once.

@@ -19,6 +19,8 @@ import (
 	"github.com/secret-sync/secret-sync/examples/internal/build"
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
 	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
+	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
+	"github.com/secret-sync/secret-sync/examples/internal/quickstart/accounts"
 	"github.com/secret-sync/secret-sync/examples/internal/recipe"
 )
 
@@ -40,7 +42,7 @@ type demo struct {
 	program   recipe.Program
 	cluster   *controlplane.Cluster
 	namespace string
-	database  *database
+	database  *accounts.Database
 	current   pool.Credentials // what the Secret holds
 
 	replicas  []*replica
@@ -122,7 +124,7 @@ func (d *demo) startDatabase(ctx context.Context) error {
 	url, suffix, what := d.options.dsn, "", "embedded, in memory, MySQL protocol"
 	if url == "" {
 		log := &childprocess.Log{Line: d.show("database")}
-		p, embedded, err := startDatabase(log)
+		p, embedded, err := mysqlserver.StartSelf(log)
 		if err != nil {
 			return err
 		}
@@ -132,13 +134,13 @@ func (d *demo) startDatabase(ctx context.Context) error {
 		suffix, what = "_"+strings.ToLower(rand.Text()[:4]), "the one given"
 	}
 	var err error
-	if d.database, err = openDatabase(ctx, url, suffix); d.database != nil {
-		d.later(d.database.close)
+	if d.database, err = accounts.Open(ctx, url, suffix); d.database != nil {
+		d.later(d.database.Close)
 	}
 	if err != nil {
 		return fmt.Errorf("set up the database: %w", err)
 	}
-	d.step(started, "database", "%s: users %s and %s, alternately", what, d.database.users[0], d.database.users[1])
+	d.step(started, "database", "%s: users %s and %s, alternately", what, d.database.Users[0], d.database.Users[1])
 	return nil
 }
 
@@ -155,8 +157,8 @@ func (d *demo) makeNamespace(ctx context.Context) error {
 	d.later(func() error {
 		return namespaces.Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
 	})
-	first := pool.Credentials{Username: d.database.users[0], Password: rand.Text()}
-	if err := d.database.createUser(ctx, first); err != nil {
+	first := pool.Credentials{Username: d.database.Users[0], Password: rand.Text()}
+	if err := d.database.CreateUser(ctx, first); err != nil {
 		return err
 	}
 	if err := d.putSecret(ctx, first); err != nil {

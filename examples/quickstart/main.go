@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,8 +42,8 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == databaseCommand {
-		os.Exit(databaseMain())
+	if len(os.Args) == 2 && os.Args[1] == mysqlserver.Command {
+		os.Exit(mysqlserver.Main())
 	}
 	var o options
 	flags := newFlags(&o)

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+	"github.com/secret-sync/secret-sync/examples/internal/quickstart/observe"
+	"github.com/secret-sync/secret-sync/examples/internal/quickstart/queries"
 )
 
 // sidecarPort is where `secret-sync wait` asks.
@@ -28,8 +30,8 @@ type replica struct {
 
 	sidecar, app       *childprocess.Process
 	sidecarLog, appLog childprocess.Log
-	observer           *observer
-	load               *load
+	observer           *observe.Observer
+	load               *queries.Load
 }
 
 func (d *demo) startReplicas(ctx context.Context) error {
@@ -48,8 +50,8 @@ func (d *demo) startReplicas(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
 		}
-		r.load = startLoad(r.appURL+"/query", d.options.workers)
-		d.later(func() error { r.load.stop(); return nil })
+		r.load = queries.Start(r.appURL+"/query", d.options.workers)
+		d.later(func() error { r.load.Stop(); return nil })
 	}
 	d.step(started, "replicas", "%d of sidecar and app, with %d clients each", replicas, d.options.workers)
 	return nil
@@ -79,13 +81,13 @@ func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
 		"SECRETSYNC_DIR="+r.dir,
 		"SECRETSYNC_HTTP_ADDR="+r.address+":"+sidecarPort,
 	)
-	if r.observer, err = newObserver(r.dir); err != nil {
+	if r.observer, err = observe.New(r.dir); err != nil {
 		return err
 	}
 	show := d.show(r.name + " sidecar")
 	r.sidecarLog.Line = func(line string) {
 		if d.app.signal != "" { // an app that is called says so itself
-			r.observer.sidecarLine(line)
+			r.observer.SidecarLine(line)
 		}
 		show(line)
 	}
@@ -122,7 +124,7 @@ func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
 	cmd := d.program(r.appURL[len("http://"):])
 	cmd.Env = d.appEnv(r)
 	show := d.show(r.name)
-	r.appLog.Line = func(line string) { r.observer.appLine(line); show(line) }
+	r.appLog.Line = func(line string) { r.observer.AppLine(line); show(line) }
 	cmd.Stdout, cmd.Stderr = &r.appLog, &r.appLog
 	if r.app, err = childprocess.Start(cmd); err != nil {
 		return err
@@ -131,7 +133,7 @@ func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
 	if err := os.WriteFile(d.pidFile(r), fmt.Append(nil, r.app.PID()), 0o644); err != nil {
 		return err
 	}
-	return r.until(ctx, 30*time.Second, func() error { return query(http.DefaultClient, r.appURL+"/query") })
+	return r.until(ctx, 30*time.Second, func() error { return queries.Query(http.DefaultClient, r.appURL+"/query") })
 }
 
 // makePod makes the object by which `secret-sync wait` finds the sidecar. No

@@ -54,8 +54,8 @@ func (d *demo) rotateAll(ctx context.Context) error {
 //  5. the load goes on, and connections keep opening, so that an old user that is
 //     still in use somewhere would show.
 func (d *demo) rotate(ctx context.Context) error {
-	next := pool.Credentials{Username: d.database.other(d.current.Username), Password: rand.Text()}
-	if err := d.database.createUser(ctx, next); err != nil { // 1
+	next := pool.Credentials{Username: d.database.Other(d.current.Username), Password: rand.Text()}
+	if err := d.database.CreateUser(ctx, next); err != nil { // 1
 		return err
 	}
 	before := time.Now()
@@ -69,11 +69,11 @@ func (d *demo) rotate(ctx context.Context) error {
 	r.waited = time.Since(r.changed)
 	old := d.current
 	d.current = next
-	if err := d.database.dropUser(ctx, old.Username); err != nil { // 4
+	if err := d.database.DropUser(ctx, old.Username); err != nil { // 4
 		return err
 	}
 	r.dropped = time.Since(r.changed)
-	if err := d.database.refused(ctx, old); err != nil {
+	if err := d.database.Refused(ctx, old); err != nil {
 		return err
 	}
 	if err := d.note(&r, before); err != nil {
@@ -118,11 +118,11 @@ func (d *demo) putSecret(ctx context.Context, c pool.Credentials) error {
 // note takes from what was seen since the change when the last replica did what.
 func (d *demo) note(r *rotation, since time.Time) error {
 	for _, replica := range d.replicas {
-		events := replica.observer.since(since)
+		events := replica.observer.Since(since)
 		first := map[string]time.Time{} // a repetition is not the change
 		for _, e := range events {
-			if _, ok := first[e.kind]; !ok && (e.kind != "pool" || e.user == r.user) {
-				first[e.kind] = e.at
+			if _, ok := first[e.Kind]; !ok && (e.Kind != "pool" || e.User == r.user) {
+				first[e.Kind] = e.At
 			}
 		}
 		if first["pool"].IsZero() {
@@ -138,8 +138,8 @@ func (d *demo) note(r *rotation, since time.Time) error {
 // queries counts those of all replicas.
 func (d *demo) queries() (done, failed int64) {
 	for _, r := range d.replicas {
-		done += r.load.done.Load()
-		failed += r.load.failed.Load()
+		done += r.load.Done.Load()
+		failed += r.load.Failed.Load()
 	}
 	return done, failed
 }
@@ -150,8 +150,8 @@ func (d *demo) verdict() error {
 		if r.load == nil {
 			continue
 		}
-		if n := r.load.failed.Load(); n > 0 {
-			return fmt.Errorf("%d queries of %s failed, the first: %w", n, r.name, r.load.firstError())
+		if n := r.load.Failed.Load(); n > 0 {
+			return fmt.Errorf("%d queries of %s failed, the first: %w", n, r.name, r.load.FirstError())
 		}
 	}
 	return nil

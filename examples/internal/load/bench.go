@@ -18,6 +18,8 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/internal/build"
 	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
+	"github.com/secret-sync/secret-sync/examples/internal/load/candidate"
+	"github.com/secret-sync/secret-sync/examples/internal/load/usage"
 )
 
 // bench is a control plane and what is measured on it.
@@ -56,7 +58,7 @@ func (b *bench) prepare() (err error) {
 	if b.cp, err = controlplane.Start(b.ctx, controlplane.Options{Progress: os.Stderr}); err != nil {
 		return err
 	}
-	fmt.Printf("secret-sync of %s MB, %s, %s/%s, %d cores\n", mb(info.Size()), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	fmt.Printf("secret-sync of %s MB, %s, %s/%s, %d cores\n", usage.MB(info.Size()), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	return nil
 }
 
@@ -130,6 +132,15 @@ func (b *bench) volume() (string, error) {
 	return dir, os.Mkdir(dir, 0o777)
 }
 
+// launch starts a sidecar with a volume of its own.
+func (b *bench) launch(env ...string) (*candidate.Process, error) {
+	dir, err := b.volume()
+	if err != nil {
+		return nil, err
+	}
+	return candidate.Start(exec.Command(b.binary), dir, env)
+}
+
 // table prints aligned columns; the first row is the header.
 func table(title string, rows [][]string) {
 	fmt.Printf("\n%s\n", title)
@@ -142,6 +153,3 @@ func table(title string, rows [][]string) {
 	}
 	_ = w.Flush()
 }
-
-// mb is in units of a million bytes, as all sizes here.
-func mb(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os/exec"
 	"time"
+
+	"github.com/secret-sync/secret-sync/examples/internal/load/candidate"
+	"github.com/secret-sync/secret-sync/examples/internal/load/usage"
 )
 
 // fleet is table (b): many sidecars against one API server.
@@ -51,7 +54,7 @@ func (b *bench) fleetBy(name, how string) (row []string, err error) {
 	if err := b.put("fleet", "s0", small, label); err != nil {
 		return nil, err
 	}
-	server, err := childNamed("kube-apiserver")
+	server, err := usage.ChildNamed("kube-apiserver")
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +88,8 @@ func ms64(d time.Duration) float64 { return float64(d) / 1e6 }
 type fleet struct {
 	*bench
 	server    int // the API server's process
-	all       []*sidecar
-	seen      *volumes
+	all       []*candidate.Process
+	seen      *candidate.Volumes
 	published map[string]bool // volume → has what is waited for
 
 	startedIn           time.Duration
@@ -101,7 +104,7 @@ func (f *fleet) end() {
 		_ = f.seen.Close()
 	}
 	for _, s := range f.all {
-		s.end()
+		s.End()
 	}
 }
 
@@ -117,7 +120,7 @@ func (f *fleet) volumes() (err error) {
 		dirs = append(dirs, dir)
 		f.published[dir] = false
 	}
-	f.seen, err = follow(dirs...)
+	f.seen, err = candidate.Follow(dirs...)
 	return err
 }
 
@@ -129,7 +132,7 @@ func (f *fleet) launch(env []string) error {
 	}
 	began := time.Now()
 	for dir := range f.published {
-		s, err := start(exec.Command(f.binary), dir, append(env, "SECRETSYNC_DIR="+dir))
+		s, err := candidate.Start(exec.Command(f.binary), dir, env)
 		if err != nil {
 			return err
 		}
@@ -148,12 +151,12 @@ func (f *fleet) launch(env []string) error {
 }
 
 func (f *fleet) serverUse() (memory int64, cpu time.Duration, err error) {
-	u, err := usageOf(f.server)
+	u, err := usage.MemoryOf(f.server)
 	if err != nil {
 		return 0, 0, err
 	}
-	a, err := activityOf(f.server)
-	return u.rss, a.cpu, err
+	a, err := usage.ActivityOf(f.server)
+	return u.RSS, a.CPU, err
 }
 
 // rotate changes the Secret again and again, each time when all have the last.
@@ -195,7 +198,7 @@ func (f *fleet) allHave(began time.Time) (times []time.Duration, err error) {
 		f.published[dir] = false
 	}
 	for len(times) < len(f.published) {
-		dir, at, err := f.seen.next(ctx)
+		dir, at, err := f.seen.Next(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("%d of %d have it: %w", len(times), len(f.published), err)
 		}
@@ -212,19 +215,19 @@ func (f *fleet) allHave(began time.Time) (times []time.Duration, err error) {
 func (f *fleet) oneMore() (string, error) {
 	var sum int64
 	for _, s := range f.all {
-		u, err := usageOf(s.PID())
+		u, err := usage.MemoryOf(s.PID())
 		if err != nil {
 			return "", err
 		}
-		if u.pss < 0 {
+		if u.PSS < 0 {
 			return "- (needs root)", nil
 		}
-		sum += u.pss
+		sum += u.PSS
 	}
-	last, err := usageOf(f.all[0].PID())
+	last, err := usage.MemoryOf(f.all[0].PID())
 	if err != nil {
 		return "", err
 	}
-	alone := last.rss // with nobody to share with
-	return mb((sum - alone) / int64(len(f.all)-1)), nil
+	alone := last.RSS // with nobody to share with
+	return usage.MB((sum - alone) / int64(len(f.all)-1)), nil
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"github.com/secret-sync/secret-sync/examples/internal/load/candidate"
+	"github.com/secret-sync/secret-sync/examples/internal/load/usage"
 )
 
 // idle is table (d): what a sidecar does when nothing happens.
@@ -28,14 +31,14 @@ func (b *bench) idleOf(n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer c.end()
-	if err := c.has(b.ctx, n); err != nil {
+	defer c.End()
+	if err := c.Has(b.ctx, n); err != nil {
 		return nil, err
 	}
 	if _, err := b.watch(c, 15*time.Second); err != nil { // not idle yet: the grace of generations, say
 		return nil, err
 	}
-	before, err := activityOf(c.PID())
+	before, err := usage.ActivityOf(c.PID())
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +47,7 @@ func (b *bench) idleOf(n int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, err := activityOf(c.PID())
+	now, err := usage.ActivityOf(c.PID())
 	if err != nil {
 		return nil, err
 	}
@@ -52,25 +55,25 @@ func (b *bench) idleOf(n int) ([]string, error) {
 	return []string{
 		fmt.Sprintf("%d Secrets", n),
 		fmt.Sprintf("%.0f", float64(moments)/minutes),
-		fmt.Sprintf("%.0f", float64(now.switches-before.switches)/minutes),
-		fmt.Sprintf("%.0f", float64((now.cpu-before.cpu).Milliseconds())/minutes),
+		fmt.Sprintf("%.0f", float64(now.Switches-before.Switches)/minutes),
+		fmt.Sprintf("%.0f", float64((now.CPU-before.CPU).Milliseconds())/minutes),
 		b.options.idle.String(),
 	}, nil
 }
 
 // watch counts the moments in which the process did something. One ends with a
 // second in which it did nothing.
-func (b *bench) watch(c *sidecar, d time.Duration) (moments int, err error) {
+func (b *bench) watch(c *candidate.Process, d time.Duration) (moments int, err error) {
 	const tick, pause = 50 * time.Millisecond, 20
 	ticker, end := time.NewTicker(tick), time.After(d)
 	defer ticker.Stop()
-	last, err := activityOf(c.PID())
+	last, err := usage.ActivityOf(c.PID())
 	for quiet := pause; err == nil; {
 		select {
 		case <-ticker.C:
-			var now activity
-			now, err = activityOf(c.PID())
-			if quiet++; now.switches != last.switches {
+			var now usage.Activity
+			now, err = usage.ActivityOf(c.PID())
+			if quiet++; now.Switches != last.Switches {
 				if quiet > pause {
 					moments++
 				}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/secret-sync/secret-sync/examples/internal/load/candidate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -44,18 +45,18 @@ func (b *bench) startOnce(env []string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	seen, err := follow(dir)
+	seen, err := candidate.Follow(dir)
 	if err != nil {
 		return 0, err
 	}
 	defer seen.Close()
 	began := time.Now()
-	c, err := start(exec.Command(b.binary), dir, append(env, "SECRETSYNC_DIR="+dir))
+	c, err := candidate.Start(exec.Command(b.binary), dir, env)
 	if err != nil {
 		return 0, err
 	}
-	defer c.end()
-	_, at, err := seen.next(b.ctx)
+	defer c.End()
+	_, at, err := seen.Next(b.ctx)
 	return at.Sub(began), err
 }
 
@@ -84,11 +85,11 @@ func (b *bench) latency() error {
 	if err != nil {
 		return err
 	}
-	defer c.end()
-	if err := c.has(b.ctx, 1); err != nil {
+	defer c.End()
+	if err := c.Has(b.ctx, 1); err != nil {
 		return err
 	}
-	seen, err := follow(c.dir)
+	seen, err := candidate.Follow(c.Dir)
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (b *bench) latency() error {
 	return nil
 }
 
-func (b *bench) putAndSee(seen *volumes) (files, bare []time.Duration, err error) {
+func (b *bench) putAndSee(seen *candidate.Volumes) (files, bare []time.Duration, err error) {
 	secrets := b.cp.Client.CoreV1().Secrets("latency")
 	w, err := secrets.Watch(b.ctx, metav1.ListOptions{FieldSelector: "metadata.name=db"})
 	if err != nil {
@@ -129,7 +130,7 @@ func (b *bench) putAndSee(seen *volumes) (files, bare []time.Duration, err error
 		if err := b.put("latency", "db", small, nil); err != nil {
 			return nil, nil, err
 		}
-		_, at, err := seen.next(b.ctx)
+		_, at, err := seen.Next(b.ctx)
 		if err != nil {
 			return nil, nil, err
 		}

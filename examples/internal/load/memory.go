@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+
+	"github.com/secret-sync/secret-sync/examples/internal/load/candidate"
+	"github.com/secret-sync/secret-sync/examples/internal/load/plot"
+	"github.com/secret-sync/secret-sync/examples/internal/load/usage"
 )
 
 const (
@@ -19,8 +23,8 @@ type sample struct {
 	what       string
 	secrets    int
 	others     int
-	first      usage // once all files are there
-	changed    usage // after 20 changes of one Secret
+	first      usage.Memory // once all files are there
+	changed    usage.Memory // after 20 changes of one Secret
 	goroutines string
 }
 
@@ -53,7 +57,7 @@ func (b *bench) memory() error {
 	s.what, s.others = "secret-sync, 700 KB", b.others
 	printMemory(append(all, s))
 	if b.plot != "" {
-		return os.WriteFile(b.plot, []byte(plot(all)), 0o644)
+		return os.WriteFile(b.plot, []byte(drawn(all)), 0o644)
 	}
 	return nil
 }
@@ -62,11 +66,28 @@ func printMemory(all []sample) {
 	rows := [][]string{{"", "Secrets", "others of 8 KB", "RSS", "anonymous", fmt.Sprintf("RSS after %d changes", changes), "anonymous", "goroutines", "threads"}}
 	for _, s := range all {
 		rows = append(rows, []string{
-			s.what, fmt.Sprint(s.secrets), fmt.Sprint(s.others), mb(s.first.rss), mb(s.first.anonymous),
-			mb(s.changed.rss), mb(s.changed.anonymous), s.goroutines, fmt.Sprint(s.changed.threads),
+			s.what, fmt.Sprint(s.secrets), fmt.Sprint(s.others), usage.MB(s.first.RSS), usage.MB(s.first.Anonymous),
+			usage.MB(s.changed.RSS), usage.MB(s.changed.Anonymous), s.goroutines, fmt.Sprint(s.changed.Threads),
 		})
 	}
 	table("Memory of one process, MB", rows)
+}
+
+// drawn is the table as a plot.
+func drawn(all []sample) string {
+	var rows []plot.Bar
+	for _, s := range all {
+		note := "no other in the namespace"
+		if s.others > 0 {
+			note = fmt.Sprintf("beside %d others of 8 KB", s.others)
+		}
+		rows = append(rows, plot.Bar{
+			Name: fmt.Sprintf("%s, %d by name", s.what, s.secrets), Note: note,
+			Whole: s.changed.RSS, Part: s.changed.Anonymous, Label: usage.MB(s.changed.RSS),
+		})
+	}
+	return plot.SVG(fmt.Sprintf("Memory of one process after %d changes, MB", changes),
+		"anonymous", "RSS (the rest is shared by all processes of the binary)", rows)
 }
 
 // addOthers fills a namespace with Secrets that nobody asks for.
@@ -96,8 +117,8 @@ func (b *bench) memoryByName(n, size int) (s sample, err error) {
 	}
 	s, err = b.sample(c, n, size)
 	s.what = "secret-sync"
-	s.goroutines = c.goroutines()
-	c.end()
+	s.goroutines = c.Goroutines()
+	c.End()
 	return s, err
 }
 
@@ -115,35 +136,35 @@ func (b *bench) memoryOfInformer() (s sample, err error) {
 	if err != nil {
 		return s, err
 	}
-	c, err := start(exec.Command(self, informerCommand), dir, append(env, "SECRETSYNC_DIR="+dir, "SECRETSYNC_SECRETS=s0"))
+	c, err := candidate.Start(exec.Command(self, informerCommand), dir, append(env, "SECRETSYNC_SECRETS=s0"))
 	if err != nil {
 		return s, err
 	}
-	defer c.end()
+	defer c.End()
 	s, err = b.sample(c, 1, small)
 	s.what, s.goroutines = "informer", "-"
 	return s, err
 }
 
 // sample measures a process when it has all files, and after changes of one.
-func (b *bench) sample(c *sidecar, secrets, size int) (s sample, err error) {
+func (b *bench) sample(c *candidate.Process, secrets, size int) (s sample, err error) {
 	s.secrets = secrets
-	if err := c.has(b.ctx, secrets); err != nil {
+	if err := c.Has(b.ctx, secrets); err != nil {
 		return s, err
 	}
-	if s.first, err = c.settled(b.ctx); err != nil {
+	if s.first, err = c.Settled(b.ctx); err != nil {
 		return s, err
 	}
 	for range changes {
-		before, err := c.content()
+		before, err := c.Content("s0")
 		if err != nil {
 			return s, err
 		}
 		if err := b.put("memory", "s0", size, nil); err != nil {
 			return s, err
 		}
-		err = until(b.ctx, "a change", func() error {
-			if now, err := c.content(); err != nil || now == before {
+		err = candidate.Until(b.ctx, "a change", func() error {
+			if now, err := c.Content("s0"); err != nil || now == before {
 				return fmt.Errorf("not yet (%v)", err)
 			}
 			return nil
@@ -152,11 +173,6 @@ func (b *bench) sample(c *sidecar, secrets, size int) (s sample, err error) {
 			return s, err
 		}
 	}
-	s.changed, err = c.settled(b.ctx)
+	s.changed, err = c.Settled(b.ctx)
 	return s, err
-}
-
-func (s *sidecar) content() (string, error) {
-	b, err := os.ReadFile(s.dir + "/s0/password")
-	return string(b), err
 }

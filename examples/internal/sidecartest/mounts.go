@@ -34,20 +34,27 @@ func RealRoot() bool { return os.Getenv(inNamespace) == "root" }
 
 // again runs this program in the namespaces, and gives its exit code.
 func again() int {
+	if os.Getuid() != 0 {
+		return InNamespaces(syscall.CLONE_NEWNS|syscall.CLONE_NEWUSER, inNamespace+"=user")
+	}
+	return InNamespaces(syscall.CLONE_NEWNS, inNamespace+"=root")
+}
+
+// InNamespaces runs this program again with one more variable, in new namespaces of
+// these kinds (CLONE_NEWNS, …), and gives its exit code. In a user namespace it is root.
+func InNamespaces(kinds uintptr, variable string) int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inNamespace+"=root")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if os.Getuid() != 0 {
-		cmd.Env = append(os.Environ(), inNamespace+"=user")
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+	cmd.Env = append(os.Environ(), variable)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: kinds, Pdeathsig: syscall.SIGKILL}
+	if kinds&syscall.CLONE_NEWUSER != 0 {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
 	signal.Ignore(syscall.SIGINT) // the terminal sends it to both
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
-		fmt.Fprintf(os.Stderr, "sidecartest: these tests mount volumes: they need root, or user namespaces: %v\n", err)
+		fmt.Fprintf(os.Stderr, "sidecartest: these tests make namespaces: they need root, or user namespaces: %v\n", err)
 		return 1
 	}
 	return cmd.ProcessState.ExitCode()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/examples/internal/podtest"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -24,17 +25,17 @@ type kind struct {
 	// see, less than the minimum age for a Go program.
 	latest time.Duration
 	// prepare returns how to start it, with its handler late by this much.
-	prepare func(k *app) func(late time.Duration) *program
+	prepare func(k *app) func(late time.Duration) *podtest.Program
 }
 
 // app is a kind in a pod.
 type app struct {
-	*pod
+	*podtest.Pod
 	kind    kind
 	dir     string // the program's own folder
 	pidFile string
 	port    string // that PostgreSQL listens at
-	begin   func(late time.Duration) *program
+	begin   func(late time.Duration) *podtest.Program
 }
 
 var kinds = []kind{
@@ -57,7 +58,7 @@ func newApp(t *testing.T, k kind, byFile bool, minAge string) *app {
 	if byFile {
 		env = st.Env{"SECRETSYNC_PID_FILE": a.pidFile, "SECRETSYNC_PROCESS_MIN_AGE": minAge}
 	}
-	a.pod = newPod(t, env)
+	a.Pod = podtest.New(t, env)
 	a.begin = k.prepare(a)
 	if byFile && k.name == "postgres" {
 		a.Env["SECRETSYNC_PID_FILE"] = filepath.Join(a.dir, "data", "postmaster.pid")
@@ -68,47 +69,47 @@ func newApp(t *testing.T, k kind, byFile bool, minAge string) *app {
 
 func ms(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
 
-func script(interpreter, file string) func(*app) func(time.Duration) *program {
-	return func(a *app) func(time.Duration) *program {
-		path := need(a.t, interpreter)
-		return func(late time.Duration) *program {
-			return a.start(path, testdata(a.t, file), a.value(), a.pidFile, ms(late))
+func script(interpreter, file string) func(*app) func(time.Duration) *podtest.Program {
+	return func(a *app) func(time.Duration) *podtest.Program {
+		path := podtest.Need(a.T, interpreter)
+		return func(late time.Duration) *podtest.Program {
+			return a.StartProgram(path, podtest.Testdata(a.T, file), a.Value(), a.pidFile, ms(late))
 		}
 	}
 }
 
-func cTarget(a *app) func(time.Duration) *program {
-	path := called(a.t, compile(a.t, "target"), a.kind.name)
-	return func(late time.Duration) *program {
-		return a.start(path, "handler", a.value(), a.pidFile, ms(late))
+func cTarget(a *app) func(time.Duration) *podtest.Program {
+	path := podtest.Called(a.T, podtest.Target(a.T), a.kind.name)
+	return func(late time.Duration) *podtest.Program {
+		return a.StartProgram(path, "handler", a.Value(), a.pidFile, ms(late))
 	}
 }
 
-func goReceiver(a *app) func(time.Duration) *program {
-	path := called(a.t, compile(a.t, "receiver"), a.kind.name)
-	return func(late time.Duration) *program {
-		return a.start(path, "value", a.value(), a.pidFile, ms(late))
+func goReceiver(a *app) func(time.Duration) *podtest.Program {
+	path := podtest.Called(a.T, podtest.CompileGo(a.T, "goapp"), a.kind.name)
+	return func(late time.Duration) *podtest.Program {
+		return a.StartProgram(path, a.Value(), a.pidFile, ms(late))
 	}
 }
 
 // write makes a file in the app's folder.
 func (a *app) write(name, text string) string {
-	a.t.Helper()
+	a.T.Helper()
 	path := filepath.Join(a.dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		a.t.Fatal(err)
+		a.T.Fatal(err)
 	}
 	return path
 }
 
 // nginx answers what its configuration, which is in the volume, said at the last
 // reload.
-func nginx(a *app) func(time.Duration) *program {
-	path, addr := need(a.t, "/usr/sbin/nginx"), st.FreeAddr(a.t)
+func nginx(a *app) func(time.Duration) *podtest.Program {
+	path, addr := podtest.Need(a.T, "/usr/sbin/nginx"), st.FreeAddr(a.T)
 	conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf("listen %s;\ninclude %s/db/nginx.conf;", addr, a.Dir)))
-	return func(time.Duration) *program {
-		g := a.start(path, "-p", a.dir, "-c", conf, "-e", "stderr")
-		g.answer = func() string {
+	return func(time.Duration) *podtest.Program {
+		g := a.StartProgram(path, "-p", a.dir, "-c", conf, "-e", "stderr")
+		g.Answer = func() string {
 			client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 			resp, err := client.Get("http://" + addr)
 			if err != nil {
@@ -142,10 +143,10 @@ access_log off;
 }
 
 // postgres says in its log which parameter of the file in the volume changed.
-func postgres(a *app) func(time.Duration) *program {
+func postgres(a *app) func(time.Duration) *podtest.Program {
 	data := initdb(a)
-	a.port = freePort(a.t)
-	path := need(a.t, "/usr/lib/postgresql/*/bin/postgres")
+	a.port = freePort(a.T)
+	path := podtest.Need(a.T, "/usr/lib/postgresql/*/bin/postgres")
 	a.write("data/postgresql.conf", fmt.Sprintf(`listen_addresses = '127.0.0.1'
 port = %s
 unix_socket_directories = '%s'
@@ -156,27 +157,27 @@ fsync = off
 log_line_prefix = '%%p '
 include '%s/db/pg.conf'
 `, a.port, a.dir, a.Dir))
-	return func(time.Duration) *program {
+	return func(time.Duration) *podtest.Program {
 		// After a SIGKILL: it would find a process of the number in it, the new one.
 		_ = os.Remove(filepath.Join(data, "postmaster.pid"))
-		return a.start(path, "-D", data)
+		return a.StartProgram(path, "-D", data)
 	}
 }
 
 // initdb makes a database cluster of the programs' user.
 func initdb(a *app) string {
-	a.t.Helper()
+	a.T.Helper()
 	data := filepath.Join(a.dir, "data")
-	cmd := exec.Command(need(a.t, "/usr/lib/postgresql/*/bin/initdb"), "-D", data, "-U", "app", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+	cmd := exec.Command(podtest.Need(a.T, "/usr/lib/postgresql/*/bin/initdb"), "-D", data, "-U", "app", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
 	cmd.Dir = "/"
-	asUser(a.t, cmd)
+	podtest.AsUser(a.T, cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		a.t.Fatalf("initdb: %v\n%s", err, out)
+		a.T.Fatalf("initdb: %v\n%s", err, out)
 	}
 	return data
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(st.FreeAddr(t))
 	if err != nil {

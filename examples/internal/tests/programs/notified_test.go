@@ -5,6 +5,7 @@ package programs
 import (
 	"testing"
 
+	"github.com/secret-sync/secret-sync/examples/internal/podtest"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -17,12 +18,12 @@ func TestNotified(t *testing.T) {
 				t.Parallel()
 				a := newApp(t, k, by == "file", "1s")
 				g := a.begin(0)
-				g.waitReady(k.ready)
+				g.WaitReady(k.ready)
 				for range 3 {
-					n := a.mustRotate()
-					st.UntilIn(t, notifiedWithin, "notified", func() error { return g.checkNotified(n) })
+					n := a.MustRotate()
+					st.UntilIn(t, podtest.NotifiedWithin, "notified", func() error { return g.CheckNotified(n) })
 				}
-				a.checkNoneDied(g)
+				g.CheckNoneDied()
 			})
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/examples/internal/podtest"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
@@ -97,10 +98,10 @@ func load(t *testing.T, addr string) (stop func() int64) {
 // none of which fails.
 func TestNginxCertificate(t *testing.T) {
 	t.Parallel()
-	certificates(t, "nginx", "HUP", "start worker process", func(a *app, addr string) *program {
+	certificates(t, "nginx", "HUP", "start worker process", func(a *app, addr string) *podtest.Program {
 		conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf(
 			"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\nssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;", addr, a.Dir)))
-		return a.start(need(t, "/usr/sbin/nginx"), "-p", a.dir, "-c", conf, "-e", "stderr")
+		return a.StartProgram(podtest.Need(t, "/usr/sbin/nginx"), "-p", a.dir, "-c", conf, "-e", "stderr")
 	})
 }
 
@@ -108,21 +109,21 @@ func TestNginxCertificate(t *testing.T) {
 // starts itself again on USR2.
 func TestHAProxyCertificate(t *testing.T) {
 	t.Parallel()
-	certificates(t, "haproxy", "USR2", "Loading success", func(a *app, addr string) *program {
+	certificates(t, "haproxy", "USR2", "Loading success", func(a *app, addr string) *podtest.Program {
 		text, err := os.ReadFile("../../../recipes/haproxy/haproxy.cfg")
 		if err != nil {
 			t.Fatal(err)
 		}
 		conf := a.write("haproxy.cfg", strings.NewReplacer("/secrets/", a.Dir+"/", "bind :8443", "bind "+addr).Replace(string(text)))
-		return a.start(need(t, "/usr/sbin/haproxy"), "-W", "-db", "-f", conf)
+		return a.StartProgram(podtest.Need(t, "/usr/sbin/haproxy"), "-W", "-db", "-f", conf)
 	})
 }
 
 // certificates gives a program a new certificate again and again.
-func certificates(t *testing.T, name, signal, ready string, start func(a *app, addr string) *program) {
+func certificates(t *testing.T, name, signal, ready string, start func(a *app, addr string) *podtest.Program) {
 	t.Helper()
-	p := newPod(t, st.Env{"SECRETSYNC_SECRETS": "tls", "SECRETSYNC_PROCESS": name, "SECRETSYNC_SIGNAL": signal, "SECRETSYNC_PROCESS_MIN_AGE": "1s"})
-	a := &app{pod: p, dir: st.Volume(t)}
+	p := podtest.New(t, st.Env{"SECRETSYNC_SECRETS": "tls", "SECRETSYNC_PROCESS": name, "SECRETSYNC_SIGNAL": signal, "SECRETSYNC_PROCESS_MIN_AGE": "1s"})
+	a := &app{Pod: p, dir: st.Volume(t)}
 	a.pidFile = a.dir + "/pid"
 	if _, err := a.Secrets().Create(t.Context(), tlsSecret(t, 1), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func certificates(t *testing.T, name, signal, ready string, start func(a *app, a
 	a.Start(nil).WaitReady()
 	addr := st.FreeAddr(t)
 	g := start(a, addr)
-	g.waitReady(ready)
+	g.WaitReady(ready)
 	stop := load(t, addr)
 	var slowest time.Duration
 	for serial := int64(2); serial <= 13; serial++ {
@@ -150,7 +151,7 @@ func certificates(t *testing.T, name, signal, ready string, start func(a *app, a
 		}
 	}
 	t.Logf("%d connections, a new certificate within %v", stop(), slowest.Round(time.Millisecond))
-	a.checkNoneDied(g)
+	g.CheckNoneDied()
 }
 
 // PostgreSQL's postmaster re-reads its configuration and passes it on to its backends: the
@@ -165,14 +166,14 @@ func TestPostgresSession(t *testing.T) {
 	}
 	a := newApp(t, k, false, "1s")
 	g := a.begin(0)
-	g.waitReady(k.ready)
+	g.WaitReady(k.ready)
 	conn, err := pgx.Connect(t.Context(), "postgres://app@127.0.0.1:"+a.port+"/postgres?sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
 	for range 10 {
-		n := fmt.Sprint(a.mustRotate())
+		n := fmt.Sprint(a.MustRotate())
 		st.Until(t, "the session sees it", func() error {
 			var got string
 			err := conn.QueryRow(t.Context(), "SHOW secretsync.n").Scan(&got)
@@ -185,5 +186,5 @@ func TestPostgresSession(t *testing.T) {
 			return nil
 		})
 	}
-	a.checkNoneDied(g)
+	g.CheckNoneDied()
 }

@@ -1,6 +1,6 @@
 //go:build programs
 
-package programs
+package processes
 
 import (
 	"fmt"
@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+	"github.com/secret-sync/secret-sync/examples/internal/podtest"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
 const cannot = "cannot notify the app"
 
 // times waits until a log has a text as often as that.
-func times(t *testing.T, log *childprocess.Log, text string, n int) {
+func times(t testing.TB, log *childprocess.Log, text string, n int) {
 	t.Helper()
 	st.Until(t, text, func() error {
 		if got := strings.Count(log.String(), text); got < n {
@@ -26,24 +27,19 @@ func times(t *testing.T, log *childprocess.Log, text string, n int) {
 }
 
 // startTarget starts the C program under a name.
-func (p *pod) startTarget(name, mode string) *program {
-	p.t.Helper()
-	g := p.start(called(p.t, compile(p.t, "target"), name), mode, p.value(), st.Volume(p.t)+"/pid", "0")
-	g.waitReady("ready")
+func startTarget(p *podtest.Pod, name, mode string) *podtest.Program {
+	p.T.Helper()
+	g := p.StartProgram(podtest.Called(p.T, podtest.Target(p.T), name), mode, p.Value(), st.Volume(p.T)+"/pid", "0")
+	g.WaitReady("ready")
 	return g
 }
 
-func (g *program) waitNotified(n int64) {
-	g.pod.t.Helper()
-	st.UntilIn(g.pod.t, notifiedWithin, "notified", func() error { return g.checkNotified(n) })
-}
-
-func (g *program) neverNotified() {
-	g.pod.t.Helper()
-	if got := g.notified(); got != -1 {
-		g.pod.t.Errorf("notified of %d, want never", got)
+func neverNotified(t testing.TB, g *podtest.Program) {
+	t.Helper()
+	if got := g.Notified(); got != -1 {
+		t.Errorf("notified of %d, want never", got)
 	}
-	g.pod.checkNoneDied(g)
+	g.CheckNoneDied()
 }
 
 // What the sidecar can see of a program that would be killed by the signal, or
@@ -60,21 +56,21 @@ func TestHandlers(t *testing.T) {
 	} {
 		t.Run(test.mode+" "+test.check, func(t *testing.T) {
 			t.Parallel()
-			p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "c-target", "SECRETSYNC_SIGNAL_CHECK": test.check, "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
+			p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "c-target", "SECRETSYNC_SIGNAL_CHECK": test.check, "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
 			r := p.Start(nil)
 			r.WaitReady()
-			g := p.startTarget("c-target", test.mode)
-			n := p.mustRotate()
+			g := startTarget(p, "c-target", test.mode)
+			n := p.MustRotate()
 			if test.warning == "" {
-				g.waitNotified(n)
-				p.checkNoneDied(g)
+				g.WaitNotified(n)
+				g.CheckNoneDied()
 				return
 			}
 			times(t, r.Log, cannot, 3)
-			if err := says(r.Log, test.warning); err != nil || strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
+			if err := podtest.Says(r.Log, test.warning); err != nil || strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
 				t.Errorf("want one warning with %q", test.warning)
 			}
-			g.neverNotified()
+			neverNotified(t, g)
 		})
 	}
 }
@@ -82,31 +78,31 @@ func TestHandlers(t *testing.T) {
 // Two apps of one name: an error that lists both, until one is gone.
 func TestSeveral(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "twin", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "twin", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
 	r := p.Start(nil)
 	r.WaitReady()
-	one, two := p.startTarget("twin", "handler"), p.startTarget("twin", "handler")
-	n := p.mustRotate()
+	one, two := startTarget(p, "twin", "handler"), startTarget(p, "twin", "handler")
+	n := p.MustRotate()
 	r.WaitLog("2 unrelated processes are named")
-	for _, g := range []*program{one, two} {
-		r.WaitLog(fmt.Sprintf("pid %d (twin, parent 0", g.inner()))
-		g.neverNotified()
+	for _, g := range []*podtest.Program{one, two} {
+		r.WaitLog(fmt.Sprintf("pid %d (twin, parent 0", g.Inner()))
+		neverNotified(t, g)
 	}
 	one.Kill()
-	two.waitNotified(n)
+	two.WaitNotified(n)
 }
 
 // A probe of the kubelet runs the app's own program for a moment.
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "probed", "SECRETSYNC_PROCESS_MIN_AGE": "3s"})
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "probed", "SECRETSYNC_PROCESS_MIN_AGE": "3s"})
 	p.Start(nil).WaitReady()
-	g := p.startTarget("probed", "handler")
-	g.waitNotified(p.mustRotate()) // so it is old now
+	g := startTarget(p, "probed", "handler")
+	g.WaitNotified(p.MustRotate()) // so it is old now
 	for range 5 {
-		probe := p.startTarget("probed", "handler")
-		g.waitNotified(p.mustRotate())
-		probe.neverNotified()
+		probe := startTarget(p, "probed", "handler")
+		g.WaitNotified(p.MustRotate())
+		neverNotified(t, probe)
 		probe.Kill()
 	}
 }
@@ -115,12 +111,12 @@ func TestProbe(t *testing.T) {
 // is another matter.
 func TestNeverItself(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "secret-sync", "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "secret-sync", "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
 	r := p.Start(nil)
 	r.WaitReady()
-	n := p.mustRotate()
+	n := p.MustRotate()
 	r.WaitLog("no process is named")
-	p.startTarget("secret-sync", "handler").waitNotified(n)
+	startTarget(p, "secret-sync", "handler").WaitNotified(n)
 	r.Stop()
 }
 
@@ -128,14 +124,14 @@ func TestNeverItself(t *testing.T) {
 // all of the Pod with it.
 func TestNeverPause(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "pause", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "pause", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
 	r := p.Start(nil)
 	r.WaitReady()
-	n := p.mustRotate()
+	n := p.MustRotate()
 	times(t, r.Log, cannot, 3)
 	r.WaitLog(`no process is named \"pause\"`)
-	p.startTarget("pause", "handler").waitNotified(n) // an app of that name
-	if err := says(p.log, "notified"); err == nil {
+	startTarget(p, "pause", "handler").WaitNotified(n) // an app of that name
+	if err := podtest.Says(p.FirstLog, "notified"); err == nil {
 		t.Error("PID 1 was signalled")
 	}
 }
@@ -143,20 +139,17 @@ func TestNeverPause(t *testing.T) {
 // Commands that leave processes behind: PID 1 of a container has to reap them.
 func TestReap(t *testing.T) {
 	t.Parallel()
-	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_NOTIFY_FIRST": "true"})
-	s.Env["SECRETSYNC_EXEC"] = fmt.Sprintf("[%q, %q]", compile(t, "receiver"), "orphans")
-	p := &pod{Scene: s, t: t}
-	p.Put("db", data(0))
-	s.StartProcess = asFirst(compile(t, "pause"))
-	r := s.Start(nil)
+	p := podtest.NewAlone(t, st.Env{"SECRETSYNC_NOTIFY_FIRST": "true"})
+	p.Env["SECRETSYNC_EXEC"] = fmt.Sprintf("[%q, %q]", podtest.CompileGo(t, "receiver"), "orphans")
+	r := p.Start(nil)
 	r.WaitReady()
 	for n := 1; n <= 5; n++ {
-		p.mustRotate()
+		p.MustRotate()
 		times(t, r.Log, "notified the app", n)
 	}
 	zombies := func() (n int) {
-		for _, q := range processesBeside(r.PID()) {
-			if q.state == "Z" {
+		for _, q := range podtest.Beside(r.PID()) {
+			if q.State == "Z" {
 				n++
 			}
 		}
@@ -171,7 +164,7 @@ func TestReap(t *testing.T) {
 	})
 	st.Until(t, "no zombies", func() error {
 		most = max(most, zombies())
-		if left := processesBeside(r.PID()); len(left) > 0 {
+		if left := podtest.Beside(r.PID()); len(left) > 0 {
 			return fmt.Errorf("left: %v", left)
 		}
 		return nil

@@ -1,4 +1,6 @@
-package main
+// Package queries loads an app with queries, steadily, and counts those that fail: each
+// is sent once. The package must not know what happens to the app meanwhile.
+package queries
 
 import (
 	"context"
@@ -10,9 +12,9 @@ import (
 	"time"
 )
 
-// load asks the app's /query all the time, as several clients, and counts.
-type load struct {
-	done, failed atomic.Int64
+// Load asks an app all the time, as several clients, and counts.
+type Load struct {
+	Done, Failed atomic.Int64
 	cancel       context.CancelFunc
 	clients      sync.WaitGroup
 
@@ -20,9 +22,10 @@ type load struct {
 	first error // the first failure
 }
 
-func startLoad(url string, workers int) *load {
+// Start asks this URL until Stop.
+func Start(url string, workers int) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel}
+	l := &Load{cancel: cancel}
 	for range workers {
 		l.clients.Go(func() { l.client(ctx, url) })
 	}
@@ -31,7 +34,7 @@ func startLoad(url string, workers int) *load {
 
 // client asks some 50 times a second: a steady load that leaves room on a small
 // machine, so that the times shown are of the work and not of the queue for it.
-func (l *load) client(ctx context.Context, url string) {
+func (l *Load) client(ctx context.Context, url string) {
 	c := &http.Client{Transport: &http.Transport{}, Timeout: 15 * time.Second}
 	defer c.CloseIdleConnections()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -41,12 +44,13 @@ func (l *load) client(ctx context.Context, url string) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			l.count(query(c, url))
+			l.count(Query(c, url))
 		}
 	}
 }
 
-func query(c *http.Client, url string) error {
+// Query asks once: an answer other than 200 is an error.
+func Query(c *http.Client, url string) error {
 	resp, err := c.Get(url)
 	if err != nil {
 		return err
@@ -59,12 +63,12 @@ func query(c *http.Client, url string) error {
 	return err
 }
 
-func (l *load) count(err error) {
-	l.done.Add(1)
+func (l *Load) count(err error) {
+	l.Done.Add(1)
 	if err == nil {
 		return
 	}
-	l.failed.Add(1)
+	l.Failed.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.first == nil {
@@ -72,14 +76,15 @@ func (l *load) count(err error) {
 	}
 }
 
-func (l *load) firstError() error {
+// FirstError is the first failure.
+func (l *Load) FirstError() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.first
 }
 
-// stop lets the queries under way end, so that none fails by it.
-func (l *load) stop() {
+// Stop lets the queries under way end, so that none fails by it.
+func (l *Load) Stop() {
 	l.cancel()
 	l.clients.Wait()
 }

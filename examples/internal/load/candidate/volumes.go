@@ -1,4 +1,4 @@
-package main
+package candidate
 
 import (
 	"context"
@@ -9,11 +9,12 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// volumes sees the moment at which a new generation is published in each of
+// Volumes sees the moment at which a new generation is published in each of
 // many volumes.
-type volumes struct{ *fsnotify.Watcher }
+type Volumes struct{ *fsnotify.Watcher }
 
-func follow(dirs ...string) (*volumes, error) {
+// Follow sees what is published from now on. The caller has to Close it.
+func Follow(dirs ...string) (*Volumes, error) {
 	w, err := fsnotify.NewBufferedWatcher(4096)
 	if err != nil {
 		return nil, err
@@ -23,11 +24,11 @@ func follow(dirs ...string) (*volumes, error) {
 			return nil, err
 		}
 	}
-	return &volumes{w}, nil
+	return &Volumes{w}, nil
 }
 
-// next waits for the next publish, and gives its volume and when it was.
-func (v *volumes) next(ctx context.Context) (dir string, at time.Time, err error) {
+// Next waits for the next publish, and gives its volume and when it was.
+func (v *Volumes) Next(ctx context.Context) (dir string, at time.Time, err error) {
 	for {
 		select {
 		case e := <-v.Events:

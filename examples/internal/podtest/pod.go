@@ -1,10 +1,9 @@
-//go:build programs
-
-package programs
+package podtest
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,29 +24,25 @@ import (
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
-// pod is a scene whose sidecar and programs share a PID namespace, the first
+// Pod is a scene whose sidecar and programs share a PID namespace, the first
 // process of which is a pause program, as with shareProcessNamespace. All its
 // processes end with the test.
-type pod struct {
+type Pod struct {
 	*st.Scene
-	t     *testing.T
+	FirstLog *childprocess.Log // of the first process, which prints "notified" at HUP
+
 	first *childprocess.Process
-	log   *childprocess.Log // of the first process
-	n     atomic.Int64      // the value of the Secret now
+	n     atomic.Int64 // the value of the Secret now
 }
 
-// newPod makes a pod with the Secret db, whose key n is "0".
-func newPod(t *testing.T, env st.Env) *pod {
+// New makes a pod with the Secret db, whose key n is "0". The sidecar gets that
+// Secret unless env says otherwise.
+func New(t testing.TB, env st.Env) *Pod {
 	t.Helper()
-	all := st.Env{"SECRETSYNC_SECRETS": "db"}
-	for k, v := range env {
-		all[k] = v
-	}
-	p := &pod{Scene: st.New(t, all), t: t, log: &childprocess.Log{}}
-	p.Put("db", data(0))
-	cmd := exec.Command(compile(t, "pause"))
+	p := prepare(t, env)
+	cmd := exec.Command(compileOwn(t, "pause"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
-	cmd.Stdout, cmd.Stderr = p.log, p.log
+	cmd.Stdout, cmd.Stderr = p.FirstLog, p.FirstLog
 	var err error
 	if p.first, err = childprocess.Start(cmd); err != nil {
 		t.Fatal(err, needsNamespaces)
@@ -56,14 +51,32 @@ func newPod(t *testing.T, env st.Env) *pod {
 	st.Until(t, "pause", func() error {
 		select {
 		case <-p.first.Done():
-			t.Fatal(p.log, needsNamespaces)
+			t.Fatal(p.FirstLog, needsNamespaces)
 		default:
 		}
-		return says(p.log, "ready")
+		return Says(p.FirstLog, "ready")
 	})
 	p.StartProcess = func(cmd *exec.Cmd) (*childprocess.Process, error) {
 		return childprocess.StartIn(cmd, func() error { return enter(p.first.PID()) })
 	}
+	return p
+}
+
+// NewAlone makes a pod that shares nothing: the sidecar is the first process of a PID
+// namespace of its own. Only the Secret can be changed in it.
+func NewAlone(t testing.TB, env st.Env) *Pod {
+	t.Helper()
+	p := prepare(t, env)
+	p.StartProcess = asFirst(compileOwn(t, "pause"))
+	return p
+}
+
+func prepare(t testing.TB, env st.Env) *Pod {
+	t.Helper()
+	all := st.Env{"SECRETSYNC_SECRETS": "db"}
+	maps.Copy(all, env)
+	p := &Pod{Scene: st.New(t, all), FirstLog: &childprocess.Log{}}
+	p.Put("db", data(0))
 	return p
 }
 
@@ -102,8 +115,8 @@ func data(n int64) map[string]string {
 	}
 }
 
-// rotate puts the next value and returns it.
-func (p *pod) rotate() (int64, error) {
+// Rotate puts the next value and returns it.
+func (p *Pod) Rotate() (int64, error) {
 	n := p.n.Add(1)
 	// Not by a read first, which Put would need for more than the data.
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "db"}, StringData: data(n)}
@@ -111,24 +124,24 @@ func (p *pod) rotate() (int64, error) {
 	return n, err
 }
 
-// mustRotate is rotate in the test's own goroutine.
-func (p *pod) mustRotate() int64 {
-	p.t.Helper()
-	n, err := p.rotate()
+// MustRotate is Rotate in the test's own goroutine.
+func (p *Pod) MustRotate() int64 {
+	p.T.Helper()
+	n, err := p.Rotate()
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	return n
 }
 
-// rotateEvery rotates until stop is called, or the test has ended.
-func (p *pod) rotateEvery(d time.Duration) (stop func()) {
+// RotateEvery rotates until stop is called, or the test has ended.
+func (p *Pod) RotateEvery(d time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
 	ended.Go(func() {
 		for tick := time.NewTicker(d); ctx.Err() == nil; {
-			if _, err := p.rotate(); err != nil {
-				p.t.Error(err)
+			if _, err := p.Rotate(); err != nil {
+				p.T.Error(err)
 				return
 			}
 			select {
@@ -138,46 +151,49 @@ func (p *pod) rotateEvery(d time.Duration) (stop func()) {
 		}
 	})
 	stop = func() { cancel(); ended.Wait() }
-	p.t.Cleanup(stop)
+	p.T.Cleanup(stop)
 	return stop
 }
 
-// value is the path of the Secret's value, as a program reads it.
-func (p *pod) value() string { return filepath.Join(p.Dir, "db", "n") }
+// Last is the value that was put last.
+func (p *Pod) Last() int64 { return p.n.Load() }
 
-// process is one in the pod, by its number there.
-type process struct {
-	pid         int
-	comm, state string // state: Z for a zombie
+// Value is the path of the Secret's value, as a program reads it.
+func (p *Pod) Value() string { return filepath.Join(p.Dir, "db", "n") }
+
+// Process is one in a PID namespace, by its number there.
+type Process struct {
+	PID         int
+	Comm, State string // State: Z for a zombie
 }
 
-// processes are those of the pod that are there now, but for its first one.
-func (p *pod) processes() []process { return processesBeside(p.first.PID()) }
+// Processes are those of the pod that are there now, but for its first one.
+func (p *Pod) Processes() []Process { return Beside(p.first.PID()) }
 
-// processesBeside are those in the PID namespace that this process is the first of.
-func processesBeside(one int) (all []process) {
+// Beside are those in the PID namespace that this process is the first of.
+func Beside(one int) (all []Process) {
 	dirs, _ := filepath.Glob(fmt.Sprintf("/proc/%d/root/proc/[0-9]*", one))
 	for _, dir := range dirs {
 		status := readStatus(dir)
 		pid, _ := strconv.Atoi(filepath.Base(dir))
 		if pid > 1 && len(status) > 0 {
-			all = append(all, process{pid, first(status["Name"]), first(status["State"])})
+			all = append(all, Process{pid, first(status["Name"]), first(status["State"])})
 		}
 	}
 	return all
 }
 
-// has reports whether a process of this name is in the pod.
-func (p *pod) has(name string) bool {
-	return slices.ContainsFunc(p.processes(), func(q process) bool { return q.comm == name })
+// Has reports whether a process of this name is in the pod.
+func (p *Pod) Has(name string) bool {
+	return slices.ContainsFunc(p.Processes(), func(q Process) bool { return q.Comm == name })
 }
 
 // kill kills those of the pod that have another name than this, in vain if they
 // are in the middle of a fork.
-func (p *pod) kill(but string) {
+func (p *Pod) kill(but string) {
 	mine, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.first.PID()))
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
@@ -191,16 +207,16 @@ func (p *pod) kill(but string) {
 	}
 }
 
-// killAll kills what runs in the pod, but for its first process and the sidecar,
+// KillAll kills what runs in the pod, but for its first process and the sidecar,
 // and waits until it is gone: workers outlive a parent that is killed.
-func (p *pod) killAll() {
-	p.t.Helper()
+func (p *Pod) KillAll() {
+	p.T.Helper()
 	const sidecar = "secret-sync"
-	st.Until(p.t, "programs end", func() error {
-		if !slices.ContainsFunc(p.processes(), func(q process) bool { return q.comm != sidecar }) {
+	st.Until(p.T, "programs end", func() error {
+		if !slices.ContainsFunc(p.Processes(), func(q Process) bool { return q.Comm != sidecar }) {
 			return nil
 		}
 		p.kill(sidecar)
-		return fmt.Errorf("%v still run", p.processes())
+		return fmt.Errorf("%v still run", p.Processes())
 	})
 }

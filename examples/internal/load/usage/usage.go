@@ -1,4 +1,7 @@
-package main
+// Package usage reads what Linux says of a process in /proc: its memory, its processor
+// time, how often its threads were woken. Each answer is of one moment. It must not
+// know what the process is, nor what a measurement makes of the figures.
+package usage
 
 import (
 	"fmt"
@@ -9,23 +12,24 @@ import (
 	"time"
 )
 
-// usage is what the kernel says of a process, in bytes.
-type usage struct {
-	rss, anonymous int64
-	pss            int64 // -1: only root may know
-	threads        int
+// Memory is what the kernel says of a process, in bytes.
+type Memory struct {
+	RSS, Anonymous int64
+	PSS            int64 // -1: only root may know
+	Threads        int
 }
 
-func usageOf(pid int) (u usage, err error) {
+// MemoryOf is the memory of a process now.
+func MemoryOf(pid int) (m Memory, err error) {
 	status, err := fields(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return u, err
+		return m, err
 	}
-	u = usage{rss: status["VmRSS"] << 10, anonymous: status["RssAnon"] << 10, threads: int(status["Threads"]), pss: -1}
+	m = Memory{RSS: status["VmRSS"] << 10, Anonymous: status["RssAnon"] << 10, Threads: int(status["Threads"]), PSS: -1}
 	if rollup, err := fields(fmt.Sprintf("/proc/%d/smaps_rollup", pid)); err == nil {
-		u.pss = rollup["Pss"] << 10
+		m.PSS = rollup["Pss"] << 10
 	}
-	return u, nil
+	return m, nil
 }
 
 // fields reads the numbers of a file of lines "Name: 12 kB".
@@ -46,16 +50,17 @@ func fields(path string) (map[string]int64, error) {
 	return all, nil
 }
 
-// activity is what a process has done since it began.
-type activity struct {
-	switches int64 // voluntary: its threads slept and were woken
-	cpu      time.Duration
+// Activity is what a process has done since it began.
+type Activity struct {
+	Switches int64 // voluntary: its threads slept and were woken
+	CPU      time.Duration
 }
 
 // tick is the unit of /proc/PID/stat: USER_HZ, 100 on every Linux.
 const tick = 10 * time.Millisecond
 
-func activityOf(pid int) (a activity, err error) {
+// ActivityOf is the activity of a process up to now.
+func ActivityOf(pid int) (a Activity, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil {
 		return a, err
@@ -65,7 +70,7 @@ func activityOf(pid int) (a activity, err error) {
 		if err != nil {
 			return a, err
 		}
-		a.switches += status["voluntary_ctxt_switches"]
+		a.Switches += status["voluntary_ctxt_switches"]
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -81,13 +86,13 @@ func activityOf(pid int) (a activity, err error) {
 		if err != nil {
 			return a, err
 		}
-		a.cpu += time.Duration(n) * tick
+		a.CPU += time.Duration(n) * tick
 	}
 	return a, nil
 }
 
-// childNamed finds our child of this name.
-func childNamed(name string) (pid int, err error) {
+// ChildNamed finds the child of this process that has this name.
+func ChildNamed(name string) (pid int, err error) {
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0, err
@@ -103,3 +108,6 @@ func childNamed(name string) (pid int, err error) {
 	}
 	return 0, fmt.Errorf("no child process %s", name)
 }
+
+// MB is in units of a million bytes, as all sizes of the measurements.
+func MB(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }

@@ -1,4 +1,6 @@
-package main
+// Package plot draws bars as an SVG, readable on a light and on a dark page. It must not
+// know what they are of.
+package plot
 
 import (
 	"fmt"
@@ -14,38 +16,37 @@ const (
 	top       = 58
 )
 
-// plot draws the table of memory as an SVG: for each row a bar of the RSS with
-// its anonymous part in front. It is readable on a light and on a dark page.
-func plot(all []sample) string {
+// Bar is one row: a whole with a part of it in front.
+type Bar struct {
+	Name, Note  string // Note is below Name, fainter
+	Whole, Part int64
+	Label       string // behind the bar
+}
+
+// SVG draws the rows under a title, and says what part and whole are.
+func SVG(title, part, whole string, rows []Bar) string {
 	var most int64
-	for _, s := range all {
-		most = max(most, s.changed.rss)
+	for _, r := range rows {
+		most = max(most, r.Whole)
 	}
 	var b strings.Builder
-	height := top + len(all)*rowHeight
+	height := top + len(rows)*rowHeight
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n", width, height, width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", width, height)
-	text(&b, 12, 22, `font-weight="bold"`, fmt.Sprintf("Memory of one process after %d changes, MB", changes))
-	legend(&b, 12, "#1f6feb", "anonymous")
-	legend(&b, 112, "#a5c8ff", "RSS (the rest is shared by all processes of the binary)")
-	for i, s := range all {
+	text(&b, 12, 22, `font-weight="bold"`, title)
+	legend(&b, 12, "#1f6feb", part)
+	legend(&b, 112, "#a5c8ff", whole)
+	for i, r := range rows {
 		y := top + i*rowHeight
 		scale := float64(width-labelled-60) / float64(most)
-		text(&b, 12, y+14, "", fmt.Sprintf("%s, %d by name", s.what, s.secrets))
-		text(&b, 12, y+31, `fill="#666"`, beside(s.others))
-		bar(&b, y+6, float64(s.changed.rss)*scale, "#a5c8ff")
-		bar(&b, y+6, float64(s.changed.anonymous)*scale, "#1f6feb")
-		text(&b, labelled+int(float64(s.changed.rss)*scale)+6, y+20, "", mb(s.changed.rss))
+		text(&b, 12, y+14, "", r.Name)
+		text(&b, 12, y+31, `fill="#666"`, r.Note)
+		bar(&b, y+6, float64(r.Whole)*scale, "#a5c8ff")
+		bar(&b, y+6, float64(r.Part)*scale, "#1f6feb")
+		text(&b, labelled+int(float64(r.Whole)*scale)+6, y+20, "", r.Label)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
-}
-
-func beside(others int) string {
-	if others == 0 {
-		return "no other in the namespace"
-	}
-	return fmt.Sprintf("beside %d others of 8 KB", others)
 }
 
 func text(b *strings.Builder, x, y int, attributes, words string) {

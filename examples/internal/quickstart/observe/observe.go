@@ -1,4 +1,7 @@
-package main
+// Package observe sees from outside when a sidecar and its app do what, in the volume by
+// inotify and in their logs by the lines that say so. Events are in the order in which
+// they were seen. The package must not know which rotation they belong to.
+package observe
 
 import (
 	"encoding/json"
@@ -11,23 +14,23 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// event is something that was seen from outside the sidecar.
-type event struct {
-	kind string // swapped, notified or pool
-	user string // of a new pool
-	at   time.Time
+// Event is something that was seen.
+type Event struct {
+	Kind string // swapped (the files), notified (the app) or pool (the app has a new one)
+	User string // of a new pool
+	At   time.Time
 }
 
-// observer collects events: from the directory by inotify, from the app by the
+// Observer collects events: from the directory by inotify, from the app by the
 // times in its own log.
-type observer struct {
+type Observer struct {
 	watcher *fsnotify.Watcher
 	mu      sync.Mutex
-	events  []event
+	events  []Event
 }
 
-// newObserver watches dir, where the sidecar will put ..data.
-func newObserver(dir string) (*observer, error) {
+// New watches dir, where the sidecar will put ..data.
+func New(dir string) (*Observer, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, err
@@ -36,15 +39,15 @@ func newObserver(dir string) (*observer, error) {
 		w.Close()
 		return nil, fmt.Errorf("watch %s: %w", dir, err)
 	}
-	o := &observer{watcher: w}
+	o := &Observer{watcher: w}
 	go o.watch()
 	return o, nil
 }
 
-func (o *observer) watch() {
+func (o *Observer) watch() {
 	for e := range o.watcher.Events {
 		if filepath.Base(e.Name) == "..data" && e.Has(fsnotify.Create) {
-			o.add(event{kind: "swapped", at: time.Now()})
+			o.add(Event{Kind: "swapped", At: time.Now()})
 		}
 	}
 }
@@ -55,17 +58,17 @@ type line struct {
 	Msg, User string
 }
 
-// appLine takes a line of the app's log: in JSON, or as the recipes write it.
-func (o *observer) appLine(text string) {
+// AppLine takes a line of the app's log: in JSON, or as the recipes write it.
+func (o *Observer) AppLine(text string) {
 	var l line
 	if json.Unmarshal([]byte(text), &l) != nil {
 		l = plainLine(text)
 	}
 	switch l.Msg {
 	case "reload requested":
-		o.add(event{kind: "notified", at: l.Time})
+		o.add(Event{Kind: "notified", At: l.Time})
 	case "new pool":
-		o.add(event{kind: "pool", user: l.User, at: l.Time})
+		o.add(Event{Kind: "pool", User: l.User, At: l.Time})
 	}
 }
 
@@ -82,27 +85,27 @@ func plainLine(text string) line {
 	return l
 }
 
-// sidecarLine takes a line of the sidecar's log, for an app that a signal notifies.
-func (o *observer) sidecarLine(text string) {
+// SidecarLine takes a line of the sidecar's log, for an app that a signal notifies.
+func (o *Observer) SidecarLine(text string) {
 	var l line
 	if json.Unmarshal([]byte(text), &l) == nil && l.Msg == "notified the app" {
-		o.add(event{kind: "notified", at: l.Time})
+		o.add(Event{Kind: "notified", At: l.Time})
 	}
 }
 
-func (o *observer) add(e event) {
+func (o *Observer) add(e Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.events = append(o.events, e)
 }
 
-// since gives the events from at on. Clocks of one machine are compared, so the
+// Since gives the Events from at on. Clocks of one machine are compared, so the
 // times fit.
-func (o *observer) since(at time.Time) (events []event) {
+func (o *Observer) Since(at time.Time) (events []Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, e := range o.events {
-		if !e.at.Before(at) {
+		if !e.At.Before(at) {
 			events = append(events, e)
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build programs
 
-package programs
+package processes
 
 import (
 	"fmt"
@@ -12,21 +12,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/examples/internal/podtest"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
 // startWithPID starts the C program with a number that must be free, or become so.
-func (p *pod) startWithPID(inner int, name string) *program {
-	p.t.Helper()
-	path, reuse, file := called(p.t, compile(p.t, "target"), name), compile(p.t, "reuse"), st.Volume(p.t)+"/pid"
-	var g *program
-	st.Until(p.t, "the number is reused", func() error {
-		g = p.startCommand(exec.Command(reuse, fmt.Sprint(inner), path, "handler", p.value(), file, "0"))
-		for changed := g.log.Changed(); says(g.log, "ready") != nil; changed = g.log.Changed() {
+func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
+	p.T.Helper()
+	path, reuse, file := podtest.Called(p.T, podtest.Target(p.T), name), podtest.CompileC(p.T, "reuse"), st.Volume(p.T)+"/pid"
+	var g *podtest.Program
+	st.Until(p.T, "the number is reused", func() error {
+		g = p.StartCommand(exec.Command(reuse, fmt.Sprint(inner), path, "handler", p.Value(), file, "0"))
+		for changed := g.Log.Changed(); podtest.Says(g.Log, "ready") != nil; changed = g.Log.Changed() {
 			select {
 			case <-g.Done():
 				if g.ExitCode() != 99 {
-					p.t.Fatalf("reuse: %s: %s", g.State(), g.log)
+					p.T.Fatalf("reuse: %s: %s", g.State(), g.Log)
 				}
 				return fmt.Errorf("%d is not free", inner)
 			case <-changed:
@@ -41,21 +42,21 @@ func (p *pod) startWithPID(inner int, name string) *program {
 // lets the app end and another program have its number, and continues it.
 func TestReusedPID(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "reused", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
-	first := p.startTarget("reused", "handler")
-	inner := first.inner()
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "reused", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	first := startTarget(p, "reused", "handler")
+	inner := first.Inner()
 	first.Kill()
 	// A look reads the app first and then all of these, so that there is time
 	// between it and the signal.
 	for range 60 {
-		p.startTarget("crowd", "none")
+		startTarget(p, "crowd", "none")
 	}
 	s := p.Start(nil)
 	s.WaitReady()
-	r := random(t)
+	r := podtest.Random(t)
 	fell := map[string]int{}
-	for range number("PROGRAMS_REUSES", 20) {
-		fell[p.reuseOnce(s, r, inner)]++
+	for range podtest.Number("PROGRAMS_REUSES", 20) {
+		fell[reuseOnce(p, s, r, inner)]++
 	}
 	t.Logf("stopped: %v", fell)
 	s.Stop()
@@ -63,36 +64,36 @@ func TestReusedPID(t *testing.T) {
 
 // reuseOnce returns when the sidecar was stopped: before it looked for the app,
 // between the look and the signal, or after the signal.
-func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
-	p.t.Helper()
-	app := p.startWithPID(inner, "reused")
+func reuseOnce(p *podtest.Pod, s *st.Run, r *rand.Rand, inner int) string {
+	p.T.Helper()
+	app := startWithPID(p, inner, "reused")
 	mark := len(s.Log.String())
-	n, rotated := p.n.Load()+1, make(chan error, 1)
-	wait := upTo(r, 6*time.Millisecond)
-	p.waitPublish(rotated, wait)
-	p.signal(s, syscall.SIGSTOP)
+	n, rotated := p.Last()+1, make(chan error, 1)
+	wait := podtest.UpTo(r, 6*time.Millisecond)
+	waitPublish(p, rotated, wait)
+	signal(p, s, syscall.SIGSTOP)
 	app.Kill()
-	other := p.startWithPID(inner, "bystander")
-	p.signal(s, syscall.SIGCONT)
+	other := startWithPID(p, inner, "bystander")
+	signal(p, s, syscall.SIGCONT)
 	var log string
-	st.UntilIn(p.t, notifiedWithin, "the sidecar goes on", func() error {
+	st.UntilIn(p.T, podtest.NotifiedWithin, "the sidecar goes on", func() error {
 		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "notified the app") {
 			return nil
 		}
 		return fmt.Errorf("neither notified nor not: %s", log)
 	})
-	if got := other.notified(); got != -1 {
-		p.t.Errorf("a bystander was notified, the sidecar having been stopped after %v", wait)
+	if got := other.Notified(); got != -1 {
+		p.T.Errorf("a bystander was notified, the sidecar having been stopped after %v", wait)
 	}
 	other.Kill()
 	if err := <-rotated; err != nil {
-		p.t.Error(err)
+		p.T.Error(err)
 	}
 	if strings.Contains(log, "notified the app") {
 		return "after the signal"
 	}
-	app = p.startTarget("reused", "handler")
-	app.waitNotified(n)
+	app = startTarget(p, "reused", "handler")
+	app.WaitNotified(n)
 	app.Kill()
 	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "was replaced while") {
 		return "between look and signal"
@@ -102,23 +103,23 @@ func (p *pod) reuseOnce(s *st.Run, r *rand.Rand, inner int) string {
 
 // waitPublish rotates, and waits until that is in the volume and then for so long,
 // to the microsecond.
-func (p *pod) waitPublish(rotated chan<- error, long time.Duration) {
-	p.t.Helper()
+func waitPublish(p *podtest.Pod, rotated chan<- error, long time.Duration) {
+	p.T.Helper()
 	before := p.Generation()
-	go func() { _, err := p.rotate(); rotated <- err }()
-	for deadline := time.Now().Add(notifiedWithin); p.Generation() == before; {
+	go func() { _, err := p.Rotate(); rotated <- err }()
+	for deadline := time.Now().Add(podtest.NotifiedWithin); p.Generation() == before; {
 		if time.Now().After(deadline) {
-			p.t.Fatal("not published")
+			p.T.Fatal("not published")
 		}
 	}
 	for began := time.Now(); time.Since(began) < long; { // a timer is not as fine
 	}
 }
 
-func (p *pod) signal(s *st.Run, sig syscall.Signal) {
-	p.t.Helper()
+func signal(p *podtest.Pod, s *st.Run, sig syscall.Signal) {
+	p.T.Helper()
 	if err := s.Signal(sig); err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 }
 
@@ -127,20 +128,20 @@ func (p *pod) signal(s *st.Run, sig syscall.Signal) {
 func TestReusedPIDFile(t *testing.T) {
 	t.Parallel()
 	path := st.Volume(t) + "/pid"
-	p := newPod(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	p := podtest.New(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
 	r := p.Start(nil)
 	r.WaitReady()
-	app := p.startTarget("app", "handler")
-	inner := app.inner()
+	app := startTarget(p, "app", "handler")
+	inner := app.Inner()
 	place(t, path, fmt.Sprintln(inner))
 	long := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(path, long, long); err != nil {
 		t.Fatal(err)
 	}
 	app.Kill()
-	other := p.startWithPID(inner, "bystander")
-	p.mustRotate()
+	other := startWithPID(p, inner, "bystander")
+	p.MustRotate()
 	times(t, r.Log, cannot, 3)
 	r.WaitLog("the number was reused")
-	other.neverNotified()
+	neverNotified(t, other)
 }

@@ -1,6 +1,6 @@
 //go:build programs
 
-package programs
+package processes
 
 import (
 	"fmt"
@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/examples/internal/podtest"
 	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
 )
 
 // place renames a file with a text to its path.
-func place(t *testing.T, path, text string) {
+func place(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -30,22 +31,22 @@ func TestPIDFile(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(st.Volume(t), "run", "app")
 	path := filepath.Join(dir, "pid")
-	p := newPod(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
+	p := podtest.New(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
 	r := p.Start(nil)
 	r.WaitReady()
-	g := p.startTarget("c-target", "handler")
-	gone := p.startTarget("gone", "handler")
-	stale := gone.inner()
+	g := startTarget(p, "c-target", "handler")
+	gone := startTarget(p, "gone", "handler")
+	stale := gone.Inner()
 	gone.Kill()
 
-	n := p.mustRotate()
+	n := p.MustRotate()
 	times(t, r.Log, cannot, 5) // the next try is 6 s later at least
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	place(t, path, fmt.Sprintf("  %d\nmore lines\n", g.inner()))
-	g.waitNotified(n)
+	place(t, path, fmt.Sprintf("  %d\nmore lines\n", g.Inner()))
+	g.WaitNotified(n)
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("notified %v after the file appeared, want at once", took)
 	}
@@ -56,35 +57,35 @@ func TestPIDFile(t *testing.T) {
 		"1\n":                                   "is not a number above 1",
 		"-1\n":                                  "is not a number above 1",
 		fmt.Sprintln(stale):                     "there is no process",
-		fmt.Sprintln(p.sidecarPID()):            "is this process",
+		fmt.Sprintln(sidecarPID(p)):             "is this process",
 		strings.Repeat("12345\n", 1<<10) + "\n": "it is no PID file",
 	} {
-		p.refuses(r, g, path, text, reason)
+		refuses(p, r, g, path, text, reason)
 	}
-	p.checkNoneDied(g)
+	g.CheckNoneDied()
 }
 
 // refuses puts a text into the PID file: nobody is notified, for this reason, until
 // the right number is there.
-func (p *pod) refuses(r *st.Run, g *program, path, text, reason string) {
-	p.t.Helper()
+func refuses(p *podtest.Pod, r *st.Run, g *podtest.Program, path, text, reason string) {
+	p.T.Helper()
 	r.Mark()
-	place(p.t, path, text)
-	n := p.mustRotate()
+	place(p.T, path, text)
+	n := p.MustRotate()
 	r.WaitLog(reason)
-	if got := g.notified(); got >= n {
-		p.t.Errorf("%.10q: notified of %d", text, got)
+	if got := g.Notified(); got >= n {
+		p.T.Errorf("%.10q: notified of %d", text, got)
 	}
-	place(p.t, path, fmt.Sprint(g.inner())) // without a newline
-	g.waitNotified(n)
+	place(p.T, path, fmt.Sprint(g.Inner())) // without a newline
+	g.WaitNotified(n)
 }
 
-func (p *pod) sidecarPID() int {
-	for _, q := range p.processes() {
-		if q.comm == "secret-sync" {
-			return q.pid
+func sidecarPID(p *podtest.Pod) int {
+	for _, q := range p.Processes() {
+		if q.Comm == "secret-sync" {
+			return q.PID
 		}
 	}
-	p.t.Fatal("no sidecar in the pod")
+	p.T.Fatal("no sidecar in the pod")
 	return 0
 }

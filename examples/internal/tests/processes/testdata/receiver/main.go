@@ -4,9 +4,6 @@
 //	receiver hup OUT DIR         a process that handles HUP; prints "fence" at USR1
 //	receiver serve OUT DIR ADDR  a webhook
 //	receiver exec OUT DIR        the command that the sidecar runs
-//	receiver value FILE PIDFILE DELAY
-//	                             prints "notified N" at HUP, which it asks for after
-//	                             DELAY ms, N being what FILE holds
 //	receiver orphans             leaves two processes behind that end after it
 package main
 
@@ -34,9 +31,7 @@ type event struct {
 
 func main() {
 	hup := make(chan os.Signal, 64)
-	if os.Args[1] != "value" { // before anything else, as the README says
-		signal.Notify(hup, syscall.SIGHUP)
-	}
+	signal.Notify(hup, syscall.SIGHUP) // before anything else, as the README says
 	switch os.Args[1] {
 	case "hup":
 		signal.Notify(hup, syscall.SIGUSR1)
@@ -60,8 +55,6 @@ func main() {
 			log.Fatal("the environment and the input differ")
 		}
 		see(notified)
-	case "value":
-		value(hup)
 	case "orphans":
 		orphans()
 	}
@@ -92,23 +85,6 @@ func see(notified uint64) {
 	_, err = f.Write(append(line, '\n'))
 	must(err)
 	must(f.Close())
-}
-
-func value(hup chan os.Signal) {
-	delay, err := strconv.Atoi(os.Args[4])
-	must(err)
-	if delay == 0 {
-		signal.Notify(hup, syscall.SIGHUP)
-	}
-	must(os.WriteFile(os.Args[3], fmt.Appendln(nil, os.Getpid()), 0o666))
-	time.Sleep(time.Duration(delay) * time.Millisecond)
-	signal.Notify(hup, syscall.SIGHUP)
-	fmt.Println("ready")
-	for range hup {
-		b, err := os.ReadFile(os.Args[2])
-		must(err)
-		fmt.Printf("notified %s\n", b)
-	}
 }
 
 func orphans() {
