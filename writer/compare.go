@@ -55,19 +55,19 @@ func (w *Writer) planned(name string) bool {
 	return ok || name == plan.NotifiedFile
 }
 
-// concern reports whether one of the events is about a mismatch.
-func (w *Writer) concern(events map[string]fsnotify.Op) (any bool) {
+// mismatches reports whether one of the events is about a mismatch.
+func (w *Writer) mismatches(events map[string]fsnotify.Op) (any bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, op := range events {
-		any = w.concerns(name, op) || any
+		any = w.mismatch(name, op) || any
 	}
 	return any
 }
 
-// concerns reports whether an event is about a mismatch: one look at the entry that
+// mismatch reports whether an event is about a mismatch: one look at the entry that
 // it names. Our own writes leave none.
-func (w *Writer) concerns(name string, op fsnotify.Op) bool {
+func (w *Writer) mismatch(name string, op fsnotify.Op) bool {
 	cur := w.current.Load()
 	if cur.None() || name == "." || path.Base(name) == plan.Temporary {
 		return false

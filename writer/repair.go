@@ -41,7 +41,7 @@ func (w *Writer) Run(ctx context.Context) error {
 			events[w.inotify.Name(e)] |= e.Op
 			continue
 		case <-collected:
-			compare = w.concern(events)
+			compare = w.mismatches(events)
 			clear(events)
 		case <-sweep.C:
 		case <-w.poke:

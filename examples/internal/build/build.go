@@ -15,7 +15,10 @@ import (
 const examples = "github.com/secret-sync/secret-sync/examples"
 
 // The Dockerfile has the same, and says why.
-var sidecarFlags = []string{"-trimpath", "-buildvcs=false", "-gcflags", "all=-l"}
+var sidecarFlags = []string{
+	"-trimpath", "-buildvcs=false",
+	"-gcflags", "all=-l", "-gcflags", "runtime=", "-gcflags", "internal/runtime/...=", "-gcflags", "encoding/json=", "-gcflags", "reflect=",
+}
 
 const linkerFlags = "-s -w"
 
