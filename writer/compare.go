@@ -55,20 +55,12 @@ func (w *Writer) planned(name string) bool {
 	return ok || name == plan.NotifiedFile
 }
 
-// mismatches reports whether one of the events is about a mismatch.
-func (w *Writer) mismatches(events map[string]fsnotify.Op) (any bool) {
+// concerns reports whether an event is about a mismatch: one look at the entry that
+// it names. Our own writes leave none, so that they wake nothing.
+func (w *Writer) concerns(e fsnotify.Event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for name, op := range events {
-		any = w.mismatch(name, op) || any
-	}
-	return any
-}
-
-// mismatch reports whether an event is about a mismatch: one look at the entry that
-// it names. Our own writes leave none.
-func (w *Writer) mismatch(name string, op fsnotify.Op) bool {
-	cur := w.current.Load()
+	name, cur := w.inotify.Name(e), w.current.Load()
 	if cur.None() || name == "." || path.Base(name) == plan.Temporary {
 		return false
 	}
@@ -87,7 +79,7 @@ func (w *Writer) mismatch(name string, op fsnotify.Op) bool {
 	case want.Mode.IsDir():
 		// Nobody watched one that was moved away and back, or was put in its place:
 		// all is compared. The generation's own is created with each publish.
-		return op.Has(fsnotify.Rename) || op.Has(fsnotify.Create) && name != cur.Dir || w.vol.Differs(want)
+		return e.Has(fsnotify.Rename) || e.Has(fsnotify.Create) && name != cur.Dir || w.vol.Differs(want)
 	}
 	return w.vol.Differs(want)
 }

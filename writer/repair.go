@@ -7,15 +7,10 @@ import (
 	"maps"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 const (
-	// eventsFor is how long events are collected: most are of what the writer did, and
-	// the processor is for those who wait for the new files then.
-	eventsFor   = 2 * time.Millisecond
 	sweepEvery  = time.Minute
 	repairEvery = 2 * time.Second // on and on, when something undoes the repairs
 	repairBurst = 10
@@ -27,22 +22,15 @@ const (
 func (w *Writer) Run(ctx context.Context) error {
 	sweep := time.NewTicker(w.opts.sweep)
 	defer sweep.Stop()
-	events := map[string]fsnotify.Op{} // by name
-	var collected <-chan time.Time     // nil: there are none
 	for {
 		compare := true
 		select {
 		case <-ctx.Done():
 			return nil
 		case e := <-w.inotify.Events():
-			if len(events) == 0 {
-				collected = time.After(eventsFor)
+			if !w.concerns(e) {
+				continue
 			}
-			events[w.inotify.Name(e)] |= e.Op
-			continue
-		case <-collected:
-			compare = w.mismatches(events)
-			clear(events)
 		case <-sweep.C:
 		case <-w.poke:
 		case <-w.timer.C:
