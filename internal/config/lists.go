@@ -130,6 +130,8 @@ func put[V any](all map[string]map[string]V, secret, key string, value V) {
 	all[secret][key] = value
 }
 
+const maxItemPath = 3584 // PATH_MAX less DIR, the generation's name and the Secret's
+
 // checkPath returns why a path has no place below a Secret's directory.
 func checkPath(path string) error {
 	long := func(element string) bool { return len(element) > 255 } // NAME_MAX
@@ -140,8 +142,8 @@ func checkPath(path string) error {
 		{path == "", "the path is empty"},
 		{slashpath.IsAbs(path), "the path is not relative"},
 		{path == "." || slashpath.Clean(path) != path, "the path has a needless . or /"},
-		{len(path) > 4096, "the path is longer than 4096 bytes"}, // PATH_MAX
-		{!utf8.ValidString(path), "the path is not UTF-8"},       // the JSON records could not name it
+		{len(path) > maxItemPath, fmt.Sprintf("the path is longer than %d bytes", maxItemPath)},
+		{!utf8.ValidString(path), "the path is not UTF-8"}, // the JSON records could not name it
 		{strings.Contains("/"+path, "/.."), "an element of the path begins with two dots"},
 		{slices.ContainsFunc(strings.Split(path, "/"), long), "an element of the path is longer than 255 bytes"},
 	} {

@@ -70,7 +70,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_ITEMS=db/a=\xff"}, "SECRETSYNC_ITEMS", "UTF-8"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x", 255)}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x", 256)}, "SECRETSYNC_ITEMS", "longer than 255"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x/", 2048) + "x"}, "SECRETSYNC_ITEMS", "longer than 4096"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x/", 1792) + "x"}, "SECRETSYNC_ITEMS", "longer than 3584"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/a=y"}, "SECRETSYNC_ITEMS", `the key is at "x" already`},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x"}, "SECRETSYNC_ITEMS", "same path"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x/y"}, "SECRETSYNC_ITEMS", "directory of the other"},
