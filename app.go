@@ -101,10 +101,10 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 // newTargets makes what the configuration wants to be notified. A new kind of
 // target is a folder below notifier and a line here.
 func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
-	// which is the part of the name that distinguishes one of several.
-	add := func(kind string, several bool, which any, notify func(context.Context, notifier.Changes) error) {
+	// suffix distinguishes one of several.
+	add := func(kind string, several bool, suffix any, notify func(context.Context, notifier.Changes) error) {
 		if several {
-			kind = fmt.Sprint(kind, "/", which)
+			kind = fmt.Sprint(kind, "/", suffix)
 		}
 		all = append(all, notifier.Target{Name: kind, Notify: notify})
 	}

@@ -95,7 +95,7 @@ func printStatus(args []string, out io.Writer) error {
 // fetchStatus asks the server of this container over the loopback address.
 func fetchStatus(addr string) (*status.Document, error) {
 	if addr == "" {
-		return nil, errors.New("SECRETSYNC_HTTP_ADDR is empty, so there is no server to ask")
+		return nil, errors.New("there is no server to ask: SECRETSYNC_HTTP_ADDR is empty, or this is an init container")
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -27,8 +27,8 @@ func (w *Writer) recover() error {
 	w.current.Store(left.Current)
 	w.restored, w.last, w.notified = true, left.Last, left.Notified
 	w.astray.Store(left.Astray)    // until tidy
-	for _, dir := range left.Old { // 2
-		w.old = append(w.old, retired{dir: dir, at: w.opts.now()})
+	for _, old := range left.Old { // 2
+		w.old = append(w.old, retired{dir: old.Dir, at: w.opts.now(), size: old.Size})
 	}
 	w.tidyOrRetry() // 3
 	w.collect()

@@ -126,7 +126,18 @@ func TestRecovery(t *testing.T) {
 			must(os.Remove(gen + "/db/password"))
 			must(os.Remove(filepath.Join(dir, plan.DataLink)))
 		}, 3, true, ""}, // back to 1, which is whole
-		"record missing":           {func(_, gen string) { must(os.Remove(gen + ".json")) }, 3, true, ""},
+		"record missing": {func(_, gen string) { must(os.Remove(gen + ".json")) }, 3, true, ""},
+		"record lost, notified of 1": {func(dir, gen string) {
+			put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":1}}`)
+			entries, err := os.ReadDir(dir)
+			must(err)
+			for _, e := range entries {
+				if strings.HasPrefix(e.Name(), "..2") && !strings.HasPrefix(e.Name(), filepath.Base(gen)) {
+					must(os.RemoveAll(filepath.Join(dir, e.Name())))
+				}
+			}
+			must(os.Truncate(gen+".json", 20))
+		}, 2, true, ""},
 		"record truncated":         {func(_, gen string) { must(os.Truncate(gen+".json", 20)) }, 3, true, ""},
 		"record of another format": {func(_, gen string) { must(os.WriteFile(gen+".json", []byte(`{"format":2,"generation":2}`), 0o644)) }, 3, true, ""},
 		"record of a forged number": {func(_, gen string) {

@@ -144,13 +144,14 @@ func TestGraceBounds(t *testing.T) {
 		sizes []int
 		wait  time.Duration
 		want  int // old ones that stay
+		then  int // and after one more, by the next process
 	}{
-		{"time", []int{1, 2, 3}, 11 * time.Second, 0},
-		{"within the time", []int{1, 2, 3}, 9 * time.Second, 2},
-		{"count", slices.Repeat([]int{10}, 40), 0, 16},
-		{"size", slices.Repeat([]int{512 << 10}, 12), 0, 4},
-		{"small ones by count", slices.Repeat([]int{8 << 10}, 40), 0, 16},
-		{"just replaced and large", []int{900 << 10, 900 << 10, 900 << 10, 3 << 20, 1}, 0, 1},
+		{"time", []int{1, 2, 3}, 11 * time.Second, 0, 1},
+		{"within the time", []int{1, 2, 3}, 9 * time.Second, 2, 3},
+		{"count", slices.Repeat([]int{10}, 40), 0, 16, 16},
+		{"size", slices.Repeat([]int{512 << 10}, 12), 0, 4, 4},
+		{"small ones by count", slices.Repeat([]int{8 << 10}, 40), 0, 16, 16},
+		{"just replaced and large", []int{900 << 10, 900 << 10, 900 << 10, 3 << 20, 1}, 0, 1, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, c := memoryDir(t), newClock()
@@ -169,6 +170,10 @@ func TestGraceBounds(t *testing.T) {
 			w = open(t, opts) // the next process keeps to them, too
 			if got := len(w.old); got != tt.want {
 				t.Errorf("after a restart: got %d, want %d", got, tt.want)
+			}
+			publish(t, w, sized(len(tt.sizes), tt.sizes[len(tt.sizes)-1]))
+			if got, want := len(w.old), tt.then; got != want {
+				t.Errorf("after one more: got %d, want %d", got, want)
 			}
 		})
 	}
@@ -325,5 +330,19 @@ func TestNotReadyWithoutAFile(t *testing.T) {
 	must(os.Remove(filepath.Join(dir, plan.DataLink, "tls", "tls.crt")))
 	if err := inspect.Ready(dir); err == nil || !strings.Contains(err.Error(), "tls/tls.crt") {
 		t.Errorf("got %v, want the file that is missing", err)
+	}
+}
+
+// What changed before a record was lost is not known: all paths count as changed.
+func TestARebuiltRecordHasAllAsChanged(t *testing.T) {
+	dir := memoryDir(t)
+	w := open(t, testOptions(t, dir))
+	publish(t, w, fewer)
+	current := w.current.Load().Dir
+	shut(t, w)
+	put(dir, plan.RecordName(current), "garbage")
+	w = open(t, testOptions(t, dir))
+	if got := w.ChangesSince(0); len(got.Changed) != 3 || len(got.Added) != 0 {
+		t.Errorf("got %+v, want all three as changed", got)
 	}
 }

@@ -24,7 +24,7 @@ const (
 type retired struct {
 	dir    string
 	at     time.Time    // when it was replaced
-	size   int64        // bytes that its files take; 0 of one from before this process
+	size   int64        // bytes that its files take
 	inside []plan.Entry // without the values; not known of one from before this process
 }
 

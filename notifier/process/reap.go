@@ -27,7 +27,7 @@ func Reap(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ended: // kept while the loop is below, for what ends meanwhile
+		case <-ended: // the channel keeps one for what ends during the rest of the loop
 		}
 		zombies := zombieChildren()
 		select {

@@ -26,7 +26,7 @@ import (
 
 // Target is which URL is called and how.
 type Target struct {
-	URL     *URL          // with a CA file, it is https://; with a token file, it has no user
+	URL     *URL          // https:// with a CAFile, without a user with a TokenFile: the configuration checks both
 	Method  string        // GET and HEAD are sent without a body
 	Timeout time.Duration // for the whole call
 	CAFile  string        // trust these certificates, and no others

@@ -15,6 +15,7 @@ import (
 // first that is there is used, and an error in it is not passed over.
 func ClusterConfig() (*rest.Config, error) {
 	disableKlog()
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	tried := fmt.Sprintf("KUBECONFIG=%q", os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
 	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
 		cfg, err := rest.InClusterConfig()
@@ -24,9 +25,10 @@ func ClusterConfig() (*rest.Config, error) {
 		case !errors.Is(err, rest.ErrNotInCluster):
 			return nil, fmt.Errorf("find the cluster: this is a Pod, but the files of its service account cannot be read (is the token mounted in this container?): %w", err)
 		}
-		tried = "KUBECONFIG is not set, this is no Pod (KUBERNETES_SERVICE_HOST is not set), and " + clientcmd.RecommendedHomeFile
+		rules.ExplicitPath = clientcmd.RecommendedHomeFile
+		tried = "KUBECONFIG is not set, this is no Pod (KUBERNETES_SERVICE_HOST is not set), and " + rules.ExplicitPath
 	}
-	merged, err := clientcmd.NewDefaultClientConfigLoadingRules().Load()
+	merged, err := rules.Load()
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %s: %w", tried, err)
 	}

@@ -19,9 +19,15 @@ import (
 type Left struct {
 	Current  *plan.Plan // the generation that apps see, with its files; an empty one for none
 	Astray   bool       // ..data does not point there
-	Old      []string   // directories of generations that apps may have seen before it, oldest first
+	Old      []Old      // generations that apps may have seen before it, oldest first
 	Last     uint64     // the highest number that was ever used, as far as the volume shows
 	Notified plan.Notified
+}
+
+// Old is the directory of a generation that was replaced.
+type Old struct {
+	Dir  string
+	Size int64 // that its files take, in bytes
 }
 
 // Leftovers finds what an earlier process left. It warns of what cannot be read. An
@@ -45,7 +51,7 @@ func Leftovers(vol mount.Volume, flat bool, mode fs.FileMode, log *slog.Logger) 
 	}
 	for _, g := range all {
 		if n := g.record.Generation; g.dir != f.left.Current.Dir && n != 0 && n <= f.left.Current.Record.Generation {
-			f.left.Old = append(f.left.Old, g.dir)
+			f.left.Old = append(f.left.Old, Old{g.dir, f.size(g)})
 		}
 	}
 	return f.left, nil
@@ -104,6 +110,15 @@ func (f *finder) generations(entries []fs.DirEntry) (all []generation) {
 	return all
 }
 
+// size is what the files of a generation take on the volume, in bytes.
+func (f *finder) size(g generation) (bytes int64) {
+	for name := range g.record.Paths() {
+		info, _ := f.vol.Lstat(path.Join(g.dir, name))
+		bytes += plan.Pages(info.Size)
+	}
+	return bytes
+}
+
 // current finds the generation that apps see. They may have seen any, but for those
 // above the one that ..data points to.
 func (f *finder) current(all []generation) error {
@@ -126,7 +141,7 @@ func (f *finder) current(all []generation) error {
 	}
 	f.left.Current = f.newestWhole(all)
 	if f.left.Astray = !f.left.Current.None(); f.left.Astray {
-		f.log.Warn("..data pointed to no generation: it points to the newest whole one now",
+		f.log.Warn("..data points to no generation: the newest whole one is taken",
 			"generation", f.left.Current.Record.Generation, "path", target)
 	}
 	return nil
@@ -195,8 +210,12 @@ func (f *finder) rebuild(dir string) *plan.Plan {
 		}
 		set.Secrets[name].Content[file] = nil // load reads it
 	}
+	for _, notified := range f.left.Notified.Targets { // there is a generation: 1 is not in advance
+		f.used(notified)
+	}
 	f.left.Last++
 	rec := plan.Next(plan.Record{}, plan.Set{}, f.left.Last, set, f.flat, f.mode)
+	rec.Since = f.left.Last
 	f.log.Warn("the record of the generation cannot be read: rebuilt, and all targets are notified again", "generation", f.left.Last)
 	rebuilt, _ := f.load(generation{dir, rec})
 	return rebuilt

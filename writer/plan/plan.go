@@ -152,10 +152,13 @@ func (p *Plan) SameOutside(old *Plan) bool {
 // page is what a file system hands out, in bytes: a small file takes one.
 const page = 4096
 
+// Pages is what a file of so many bytes takes on a volume, in bytes.
+func Pages(bytes int64) int64 { return (bytes + page - 1) / page * page }
+
 // Size is what the generation's files take, in bytes, and a page at least.
 func (p *Plan) Size() (bytes int64) {
 	for _, e := range p.Inside {
-		bytes += (int64(len(e.Data)) + page - 1) / page * page
+		bytes += Pages(int64(len(e.Data)))
 	}
 	return max(bytes, page)
 }
