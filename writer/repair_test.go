@@ -113,6 +113,13 @@ var changesTo = map[string]func(p string, info os.FileInfo) bool{
 		must(os.WriteFile(p, []byte("evil"), 0o644))
 		return true
 	},
+	"overwrite by as many bytes": func(p string, info os.FileInfo) bool {
+		if !info.Mode().IsRegular() {
+			return false
+		}
+		must(os.WriteFile(p, bytes.Repeat([]byte("x"), int(info.Size())), 0o644))
+		return true
+	},
 	"chmod": func(p string, info os.FileInfo) bool {
 		if info.Mode()&os.ModeSymlink != 0 || strings.HasSuffix(p, plan.NotifiedFile) {
 			return false
