@@ -20,7 +20,7 @@ func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := w.notified.With(target, generation)
-	err := w.place(next.Entries(w.opts.FileMode)[0])
+	err := w.place(next.Entries(w.opts.FileMode)[0], w.vol.Replace)
 	if err == nil {
 		err = w.vol.SyncDir(".")
 	}

@@ -152,7 +152,7 @@ func (w *Writer) upToSwap(cur, gen *plan.Plan) error {
 	if err := w.vol.SyncDir("."); err != nil { // 6
 		return err
 	}
-	return w.place(gen.Link()) // 7
+	return w.place(gen.Link(), w.vol.Replace) // 7
 }
 
 // refuseTaken reports whether a volume that contains nothing of ours has other
@@ -226,7 +226,7 @@ func (w *Writer) wakeDirectories(old, gen *plan.Plan) {
 			continue
 		}
 		release := w.vol.Hold(dir)
-		err := w.place(e)
+		err := w.place(e, w.vol.Replace)
 		release()
 		if !errors.Is(err, fs.ErrNotExist) { // a directory that is gone is repaired
 			w.retryLater("could not wake the watchers of a directory", dir, err)

@@ -22,7 +22,7 @@ func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
 		if e.Mode.IsDir() {
 			dirs[e.Path] = true
 		}
-		errs = append(errs, w.place(e))
+		errs = append(errs, w.place(e, w.vol.Put))
 	}
 	for dir := range dirs {
 		errs = append(errs, w.vol.SyncDir(dir))
@@ -30,10 +30,10 @@ func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
 	return changed, errors.Join(errs...)
 }
 
-// place puts an entry into the volume. The oldest generations within their grace make
-// room.
-func (w *Writer) place(e plan.Entry) error {
-	err := w.makeRoom(func() error { return w.vol.Put(e) })
+// place has an entry put into the volume. The oldest generations within their grace
+// make room.
+func (w *Writer) place(e plan.Entry, put func(plan.Entry) error) error {
+	err := w.makeRoom(func() error { return put(e) })
 	if err == nil && e.Path == plan.DataLink {
 		w.astray.Store(false)
 	}

@@ -86,13 +86,13 @@ func (v Volume) Put(e plan.Entry) error {
 	case e.Mode.IsDir() && err == nil && info.Mode.IsDir():
 		return v.setMode(e)
 	}
-	return v.replace(e)
+	return v.Replace(e)
 }
 
-// replace puts an entry in the place of another one, or of none, in one step: made
+// Replace puts an entry in the place of another one, or of none, in one step: made
 // under a temporary name beside it, then renamed. What a failure leaves there, the next
 // attempt, or else the writer, removes.
-func (v Volume) replace(e plan.Entry) error {
+func (v Volume) Replace(e plan.Entry) error {
 	tmp := path.Join(path.Dir(e.Path), plan.Temporary)
 	err := v.clearing(tmp, func() error { return v.make(tmp, e) })
 	if err == nil {

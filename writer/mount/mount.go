@@ -130,7 +130,7 @@ func (m *Mount) Create(name string, mode fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return &file{fd, name}, nil
 }
 
 // Chmod sets the mode of a file or a directory.
