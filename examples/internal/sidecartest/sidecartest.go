@@ -94,6 +94,24 @@ func Throughout(t testing.TB, window time.Duration, what string, f func() error)
 	}
 }
 
+// Read gives the text of a file.
+func Read(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Write makes a file that only its owner reads.
+func Write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Volume is a new folder on a memory file system, as the volume of a Pod is, or
 // a temporary one where there is none. It is removed after the test.
 func Volume(t testing.TB) string {

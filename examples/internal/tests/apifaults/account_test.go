@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,9 +70,9 @@ func TestTokenExpires(t *testing.T) {
 	t.Parallel()
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	file := s.Kubeconfig + ".token"
-	good := read(t, file)
+	good := st.Read(t, file)
 	short := expiring(t, good, time.Now().Add(3*time.Second-leeway))
-	write(t, file, short)
+	st.Write(t, file, short)
 	p := newPair(t, s)
 	// The API server keeps for 10 s that a token was good.
 	st.Until(t, "the token is expired", func() error { return unauthorized(t, s, short) })
@@ -81,7 +80,7 @@ func TestTokenExpires(t *testing.T) {
 	p.Put("db", files{"k": "2"})
 	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
 	p.endure(t)
-	write(t, file, good)
+	st.Write(t, file, good)
 	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, "Unauthorized")
 }
@@ -102,7 +101,7 @@ func expiring(t *testing.T, token string, at time.Time) string {
 	if payload, err = json.Marshal(claims); err != nil {
 		t.Fatal(err)
 	}
-	block, _ := pem.Decode([]byte(read(t, filepath.Join(st.ControlPlane().Dir(), "pki", "sa.key"))))
+	block, _ := pem.Decode([]byte(st.Read(t, filepath.Join(st.ControlPlane().Dir(), "pki", "sa.key"))))
 	key, err := x509.ParseECPrivateKey(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
@@ -132,20 +131,4 @@ func unauthorized(t *testing.T, s *st.Scene, token string) error {
 		return fmt.Errorf("get with it: %v, want unauthorized", err)
 	}
 	return nil
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

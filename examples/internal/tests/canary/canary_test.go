@@ -45,7 +45,7 @@ func TestCanary(t *testing.T) {
 	c.commands() // from the volume
 	c.check("the log", c.run.Log.String())
 	c.check("the webhook's requests", c.requests.String())
-	c.check("the command's environment and input", read(t, c.output))
+	c.check("the command's environment and input", st.Read(t, c.output))
 	c.events()
 }
 
@@ -110,7 +110,7 @@ func (c *canary) chmod(mode os.FileMode) {
 // harm has the sidecar put things back, which it tells of.
 func (c *canary) harm() {
 	c.run.Mark()
-	write(c.t, filepath.Join(c.Dir, "db", "password"), c.next())
+	st.Write(c.t, filepath.Join(c.Dir, "db", "password"), c.next())
 	c.run.WaitLog("back what someone changed")
 	c.values = c.values[:len(c.values)-1]
 	c.CheckWritten()
@@ -207,7 +207,7 @@ func (c *canary) coreDump() {
 	}
 	for _, path := range glob(c.t, filepath.Join(c.cores, "core*")) {
 		c.t.Errorf("there is a core dump, %s", filepath.Base(path))
-		c.check("the core dump", read(c.t, path))
+		c.check("the core dump", st.Read(c.t, path))
 	}
 }
 

@@ -67,7 +67,7 @@ func newCanary(t *testing.T) *canary {
 	c.app(name)
 	byFile := c.app("filed")
 	pidFile := filepath.Join(c.cores, "pid")
-	write(t, pidFile, strconv.Itoa(byFile.PID()))
+	st.Write(t, pidFile, strconv.Itoa(byFile.PID()))
 	if err := os.Chmod(pidFile, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -106,11 +106,11 @@ func (c *canary) kubeconfig() string {
 		c.t.Fatal(err)
 	}
 	ca := filepath.Join(c.cores, "ca.crt")
-	write(c.t, ca, read(c.t, c.route.Gateway.CAFile))
+	st.Write(c.t, ca, st.Read(c.t, c.route.Gateway.CAFile))
 	c.route.Gateway.CAFile = ca
 	config.Clusters["c"].CertificateAuthority = ca
 	for _, user := range config.AuthInfos {
-		user.Token, user.TokenFile = read(c.t, user.TokenFile), ""
+		user.Token, user.TokenFile = st.Read(c.t, user.TokenFile), ""
 	}
 	path := filepath.Join(c.cores, "kubeconfig")
 	err = errors.Join(clientcmd.WriteToFile(*config, path), os.Chmod(path, 0o644), os.Chmod(ca, 0o644))
