@@ -387,10 +387,7 @@ func TestChangedHasRoomForOne(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	a := newAPI(t)
 	for want, o := range map[string]Options{
-		"no namespace":            {Config: a.config(""), Names: []string{"db"}},
-		"neither names":           {Config: a.config(""), Namespace: "ns"},
 		`parse selector "a in ("`: {Config: a.config(""), Namespace: "ns", Selector: "a in ("},
-		"no configuration":        {Namespace: "ns", Names: []string{"db"}},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

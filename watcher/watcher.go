@@ -17,7 +17,6 @@ package watcher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -57,12 +56,6 @@ type Watcher struct {
 
 // New makes a Watcher. No request is made before Run.
 func New(o Options) (*Watcher, error) {
-	if o.Namespace == "" {
-		return nil, errors.New("watch Secrets: no namespace")
-	}
-	if len(o.Names) == 0 && o.Selector == "" {
-		return nil, errors.New("watch Secrets: neither names nor a selector")
-	}
 	selector, err := labels.Parse(o.Selector)
 	if err != nil {
 		return nil, fmt.Errorf("parse selector %q: %w", o.Selector, err)

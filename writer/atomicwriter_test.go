@@ -193,7 +193,7 @@ func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
 		t.Errorf("through a handle from before: got %q, %v", data, err)
 	}
 	c.Add(grace + time.Second)
-	w.attend(false)
+	w.attend()
 	if _, err := os.ReadFile(old); err == nil {
 		t.Error("the old generation is there after its grace")
 	}

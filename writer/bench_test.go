@@ -53,5 +53,5 @@ func benchmarkWriter(b *testing.B, where string, flat bool) *Writer {
 	if where == "memory" {
 		dir = memoryDir(b)
 	}
-	return open(b, quiet(Options{Dir: dir, Flat: flat, FileMode: 0o644, notify: noInotify}))
+	return open(b, quiet(Options{Dir: dir, Flat: flat, FileMode: 0o644, Repaired: func() {}, notify: noInotify}))
 }

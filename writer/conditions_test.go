@@ -190,7 +190,7 @@ func TestFailedSync(t *testing.T) {
 	publish(t, w, changes)
 	c.Add(grace * 2)
 	before := c.Now()
-	w.attend(false)
+	w.attend()
 	if got := len(w.old); got != 1 {
 		t.Errorf("while the swap is not on disk: got %d old generations, want 1", got)
 	}
@@ -208,7 +208,7 @@ func TestFailedSync(t *testing.T) {
 	}
 	equal(t, "visible", visible(t, dir), shown(false, changes))
 	seam.reset(nil)
-	w.attend(false)
+	w.attend()
 	if got := len(w.old); got != 0 {
 		t.Errorf("after a sync: got %d old generations, want 0", got)
 	}

@@ -92,7 +92,7 @@ func publishAll(t *testing.T, flat bool, sets ...Set) (*Writer, map[string]strin
 		}
 	}
 	c.Add(grace + time.Second)
-	w.attend(false)
+	w.attend()
 	return w, tree(t, dir)
 }
 

@@ -66,14 +66,17 @@ func noInotify(string, *slog.Logger, func()) (*inotify.Watcher, error) {
 
 func testOptions(t testing.TB, dir string) Options {
 	return Options{
-		Dir: dir, FileMode: 0o644, notify: noInotify, now: newClock().Now,
+		Dir: dir, FileMode: 0o644, Repaired: func() {}, notify: noInotify, now: newClock().Now,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
 
 // childOptions are for a child process, where there is no testing.T.
 func childOptions(dir string) Options {
-	return Options{Dir: dir, FileMode: 0o644, notify: noInotify, now: newClock().Now, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	return Options{
+		Dir: dir, FileMode: 0o644, Repaired: func() {}, notify: noInotify, now: newClock().Now,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
 }
 
 func quiet(o Options) Options {
@@ -267,6 +270,6 @@ func mismatches(w *Writer) []plan.Entry {
 // settle ends all graces and removes what is left to be removed.
 func settle(w *Writer, c *clock) {
 	c.Add(grace + time.Second)
-	w.attend(false)
+	w.attend()
 	heal(w)
 }

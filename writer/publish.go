@@ -103,7 +103,6 @@ func (w *Writer) replace(cur *plan.Plan, rec plan.Record, set Set) error {
 	err := w.makeRoom(func() error {
 		err := w.upToSwap(cur, gen)
 		if err != nil {
-			w.inotify.Remove(plan.Dirs(gen.Inside)...)
 			w.tidyOrRetry()
 		}
 		return err
@@ -145,7 +144,6 @@ func (w *Writer) upToSwap(cur, gen *plan.Plan) error {
 	if err := w.vol.Create(gen.RecordFile); err != nil { // 4
 		return err
 	}
-	w.inotify.Add(plan.Dirs(gen.Inside)...)          // before apps see it, so that no change to it goes unseen
 	if _, err := w.put(gen.Added(cur)); err != nil { // 5
 		return err
 	}
@@ -193,7 +191,12 @@ func (w *Writer) build(inside []plan.Entry) error {
 
 // afterSwap is steps 8 to 12. Apps have the new generation: what fails here is
 // logged and tried again, but the publish has been done.
+//
+// The kernel watches the new directories from here on: before the swap that would
+// be a tenth of the time until apps have the files. What someone changes in them
+// earlier, the comparison at the end of cur's grace finds.
 func (w *Writer) afterSwap(cur, gen *plan.Plan) {
+	w.inotify.Add(plan.Dirs(gen.Inside)...)
 	w.unsynced = true
 	w.syncSwap()                // 8
 	w.wakeDirectories(cur, gen) // 9

@@ -85,7 +85,7 @@ func readAt(dirfd int, name string) (string, error) {
 // there were so many reads.
 func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set func(n int) Set) (c *counted, publishes int64) {
 	dir := memoryDir(t)
-	w := open(t, quiet(Options{Dir: dir, FileMode: 0o644, notify: noInotify}))
+	w := open(t, quiet(Options{Dir: dir, FileMode: 0o644, Repaired: func() {}, notify: noInotify}))
 	c = &counted{}
 	var published atomic.Int64
 	publish(t, w, set(0))

@@ -20,10 +20,9 @@ const (
 // Run puts back what others change, and ends old generations' grace, until ctx
 // is done. It never fails: what does not go through is tried again.
 func (w *Writer) Run(ctx context.Context) error {
-	sweep := time.NewTicker(w.opts.sweep)
+	sweep := time.NewTicker(w.sweep)
 	defer sweep.Stop()
 	for {
-		compare := true
 		select {
 		case <-ctx.Done():
 			return nil
@@ -34,9 +33,8 @@ func (w *Writer) Run(ctx context.Context) error {
 		case <-sweep.C:
 		case <-w.poke:
 		case <-w.timer.C:
-			compare = false
 		}
-		w.attend(compare)
+		w.attend()
 	}
 }
 
@@ -56,16 +54,11 @@ func (w *Writer) compareSoon() {
 	}
 }
 
-// attend compares if that is asked for or due, unless it was put off, and ends
-// graces.
-func (w *Writer) attend(compare bool) {
+// attend compares, unless that was put off, and ends graces.
+func (w *Writer) attend() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := w.opts.now()
-	if compare && w.again.IsZero() {
-		w.again = now
-	}
-	if !w.again.IsZero() && !now.Before(w.again) {
+	if !w.opts.now().Before(w.again) {
 		w.heal()
 	}
 	w.collect()
@@ -105,9 +98,9 @@ func (w *Writer) heal() {
 	switch {
 	case err != nil:
 		w.retryLater("could not put back what someone changed, will try again", ".", err)
-	case len(changed) > 0 && !w.opts.limit.AllowN(now, 1):
+	case len(changed) > 0 && !w.limit.AllowN(now, 1):
 		w.retryLater("something keeps changing the files: they are put back less often now; look for a container that mounts the volume without readOnly", changed[0].Path, errors.New("repaired too often"))
-	case w.again.IsZero() && w.opts.limit.TokensAt(now) > repairBurst/2:
+	case w.again.IsZero() && w.limit.TokensAt(now) > repairBurst/2:
 		maps.DeleteFunc(w.warned, func(_ string, lasts bool) bool { return !lasts })
 	}
 }

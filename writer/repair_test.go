@@ -51,13 +51,16 @@ func newHealer(t *testing.T, flat bool, sweep time.Duration, notify func(string,
 	h := &healer{dir: memoryDir(t)}
 	opts := Options{
 		Dir: h.dir, Flat: flat, FileMode: 0o644, Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
-		Repaired: func() { h.repairs.Add(1) }, notify: notify, limit: limit, sweep: sweep,
+		Repaired: func() { h.repairs.Add(1) }, notify: notify,
 	}
 	w, err := Open(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Writer = w
+	h.Writer, w.sweep = w, sweep
+	if limit != nil {
+		w.limit = limit
+	}
 	publish(t, w, mixed)
 	must(w.SetNotified("webhook", 1))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -212,4 +215,42 @@ func must2[T any](v T, err error) T { must(err); return v }
 func withoutAway(seen map[string]string) map[string]string {
 	maps.DeleteFunc(seen, func(p, _ string) bool { return strings.Contains(p, ".away") })
 	return seen
+}
+
+// The kernel watches the directories of a generation once apps see it. What someone
+// changes in them before that is put back when the grace of the replaced one ends.
+func TestChangedBeforeItIsWatched(t *testing.T) {
+	dir, c := memoryDir(t), newClock()
+	opts, seam := withSeam(testOptions(t, dir))
+	opts.now = c.Now
+	w := open(t, opts)
+	publish(t, w, mixed)
+	seam.reset(func(_ int, call call, do func() error) error {
+		err := do()
+		if call.op == "Rename" && call.to == plan.DataLink {
+			put(current(dir), "db/password", "evil")
+		}
+		return err
+	})
+	publish(t, w, changes)
+	seam.reset(nil)
+	c.Add(grace)
+	w.attend()
+	equal(t, "visible", visible(t, dir), shown(false, changes))
+}
+
+// TestWatchedAfterEachPublish: a generation whose links were there before is watched as
+// well, and does not wait for the end of a grace.
+func TestWatchedAfterEachPublish(t *testing.T) {
+	h := newHealer(t, false, time.Hour, inotify.New, nil)
+	began := time.Now()
+	for i := range 3 {
+		publish(t, h.Writer, one("db", files(itoa(2*i+2), "password", "one")))
+		publish(t, h.Writer, one("db", files(itoa(2*i+3), "password", "another")))
+		must(os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644))
+		until(t, "put back", func() bool { return h.repairs.Load() == int64(i+1) })
+	}
+	if took := time.Since(began); took >= grace {
+		t.Errorf("took %v, want less than %v", took, grace)
+	}
 }

@@ -162,7 +162,7 @@ func TestGraceBounds(t *testing.T) {
 				publish(t, w, sized(i, size))
 			}
 			c.Add(tt.wait)
-			w.attend(false)
+			w.attend()
 			if got := len(w.old); got != tt.want {
 				t.Errorf("old generations: got %d, want %d", got, tt.want)
 			}
@@ -255,7 +255,7 @@ func TestOrderAroundRecords(t *testing.T) {
 	publish(t, w, mixed)
 	c.Add(grace + time.Second)
 	seam.reset(nil)
-	w.attend(false)
+	w.attend()
 	calls := seam.recorded()
 	if last := calls[len(calls)-1]; last.op != "Remove" || last.name != old+".json" {
 		t.Errorf("removed last: got %v, want the record of %s", last, old)

@@ -110,7 +110,7 @@ func (s *seam) Readlink(name string) (string, error)       { s.look(); return s.
 func (s *seam) ReadDir(name string) ([]fs.DirEntry, error) { s.look(); return s.under.ReadDir(name) }
 func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.under.ReadFile(name) }
 func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
-func (s *seam) Hold(name string) (func(), error)           { s.look(); return s.under.Hold(name) }
+func (s *seam) Hold(name string) func()                    { s.look(); return s.under.Hold(name) }
 func (s *seam) Close() error                               { return s.under.Close() }
 
 type seamFile struct {

@@ -2,9 +2,11 @@ package writer
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
 // Its own writes repair nothing: publishes of all kinds, and a last change by
@@ -28,6 +31,38 @@ func TestOwnWritesCauseNoRepair(t *testing.T) {
 		if n := h.repairs.Load(); n != 0 {
 			t.Errorf("got %d repairs, want 0", n)
 		}
+	}
+}
+
+// listings counts how often directories are listed: each comparison of all does.
+type listings struct {
+	mount.Volume
+	count *atomic.Int64
+}
+
+func (l listings) ReadDir(name string) ([]fs.DirEntry, error) {
+	l.count.Add(1)
+	return l.Volume.ReadDir(name)
+}
+
+// Its own writes lead to no comparison of all either: of each event one entry is
+// looked at.
+func TestOwnWritesCauseNoComparison(t *testing.T) {
+	var listed atomic.Int64
+	h := newHealer(t, false, time.Hour, inotify.New, nil)
+	h.mu.Lock()
+	h.vol.Volume = listings{h.vol.Volume, &listed}
+	h.mu.Unlock()
+	for i := range 2 { // the first time links and directories come and go
+		listed.Store(0)
+		for n := range 30 {
+			publish(t, h.Writer, one("db", files(itoa(n), "password", itoa(n))))
+		}
+		must(os.WriteFile(filepath.Join(h.dir, "foreign"+itoa(i)), nil, 0o644))
+		until(t, "the last event", func() bool { return h.log.count("not of secret-sync") > i })
+	}
+	if n := listed.Load(); n > 0 {
+		t.Errorf("%d directories were listed, want none", n)
 	}
 }
 

@@ -66,7 +66,6 @@
 package writer
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -96,21 +95,19 @@ type (
 // volume, or of the Pod's spec. The caller cannot go on.
 var ErrUnusable = mount.ErrUnusable
 
-// Options are a Writer's. Dir and Logger are required.
+// Options are a Writer's. Dir, Logger and Repaired are required.
 type Options struct {
 	Dir      string
 	Flat     bool        // DIR/file instead of DIR/secret/file
 	FileMode fs.FileMode // 0400 at least
 	Logger   *slog.Logger
-	Repaired func() // called after each repair; may be nil
+	Repaired func() // called after each repair
 	// Volume opens the volume at Dir; nil: the mount, with inotify on it. Tests put
 	// their own in its place, which fails, cuts off and records calls, or is in
 	// memory.
 	Volume func(dir string) (mount.Volume, error)
 
 	now    func() time.Time                                             // tests
-	limit  *rate.Limiter                                                // tests: how often to repair
-	sweep  time.Duration                                                // tests: how often to compare all
 	notify func(string, *slog.Logger, func()) (*inotify.Watcher, error) // tests: no inotify
 }
 
@@ -122,6 +119,8 @@ type Writer struct {
 	inotify *inotify.Watcher
 	poke    chan struct{} // wakes Run: compare
 	timer   *time.Timer   // wakes Run: see due
+	sweep   time.Duration // how often to compare all, when nothing wakes Run
+	limit   *rate.Limiter // how often to repair
 
 	current atomic.Pointer[plan.Plan] // what ..data points to; nothing in it changes
 	astray  atomic.Bool               // it does not point there: it could not be put back at start
@@ -147,7 +146,7 @@ func Open(opts Options) (*Writer, error) {
 	}
 	w := &Writer{
 		opts: opts, log: opts.Logger, vol: entry.Volume{Volume: vol}, poke: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
-		warned: map[string]bool{},
+		sweep: sweepEvery, limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst), warned: map[string]bool{},
 	}
 	if err := w.recover(); err != nil {
 		return nil, errors.Join(err, vol.Close())
@@ -161,9 +160,6 @@ func Open(opts Options) (*Writer, error) {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Repaired == nil {
-		o.Repaired = func() {}
-	}
 	if o.now == nil {
 		o.now = time.Now
 	}
@@ -176,8 +172,6 @@ func (o Options) withDefaults() Options {
 	if o.Volume == nil {
 		o.Volume = mount.Open
 	}
-	o.limit = cmp.Or(o.limit, rate.NewLimiter(rate.Every(repairEvery), repairBurst))
-	o.sweep = cmp.Or(o.sweep, sweepEvery)
 	return o
 }
 

@@ -11,7 +11,6 @@ package status
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -95,18 +94,15 @@ func Fetch(ctx context.Context, address string) ([]byte, error) {
 	return sidecar.Get(ctx, kubeapi.JSON, "/status")
 }
 
-// ErrFormat is in the error of a document that this version does not understand.
-var ErrFormat = errors.New("not a status document of format 1")
-
 // Parse reads a document. It refuses another format, because a field that it
 // does not know could be what makes it a no.
 func Parse(data []byte) (*Document, error) {
 	var d Document
 	if err := json.Unmarshal(data, &d); err != nil {
-		return nil, fmt.Errorf("%w: it is no JSON object", ErrFormat) // the decoder's error may quote
+		return nil, fmt.Errorf("not a status document of format %d: it is no JSON object", Format) // the decoder's error may quote
 	}
 	if d.Format != Format {
-		return nil, fmt.Errorf("%w: its format is %d", ErrFormat, d.Format)
+		return nil, fmt.Errorf("not a status document of format %d: its format is %d", Format, d.Format)
 	}
 	return &d, nil
 }

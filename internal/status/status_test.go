@@ -1,7 +1,6 @@
 package status
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +8,7 @@ import (
 
 func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
 	for _, text := range []string{"", "ok", "[]", "{}", `{"format":2}`, `{"format":1`} {
-		if d, err := Parse([]byte(text)); !errors.Is(err, ErrFormat) {
+		if d, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "not a status document of format 1") {
 			t.Errorf("%q: got %+v, %v", text, d, err)
 		}
 	}

@@ -134,13 +134,3 @@ func (v Volume) clearing(name string, call func() error) error {
 	}
 	return err
 }
-
-// Hold keeps a directory open until release. One that cannot be opened is reached
-// name by name.
-func (v Volume) Hold(dir string) (release func()) {
-	release, err := v.Volume.Hold(dir)
-	if err != nil {
-		return func() {}
-	}
-	return release
-}

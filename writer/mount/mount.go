@@ -31,8 +31,9 @@ type Volume interface {
 
 	// These look. Hold keeps a directory open until release: what lies directly
 	// in it is reached through its handle, without a walk from the mount for each
-	// call, which takes a quarter of a publish.
-	Hold(name string) (release func(), err error)
+	// call, which takes a quarter of a publish. One that cannot be opened is reached
+	// by that walk.
+	Hold(name string) (release func())
 	Lstat(name string) (Info, error)
 	Readlink(name string) (string, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
@@ -64,19 +65,19 @@ type Mount struct {
 }
 
 // Hold opens a directory, and no link to one.
-func (m *Mount) Hold(name string) (release func(), err error) {
-	if _, ok := m.held[name]; ok {
-		return func() {}, nil
+func (m *Mount) Hold(name string) (release func()) {
+	if _, held := m.held[name]; held {
+		return func() {}
 	}
 	fd, err := m.openDir(name)
 	if err != nil {
-		return nil, err
+		return func() {}
 	}
 	m.held[name] = fd
 	return func() {
 		delete(m.held, name)
 		_ = unix.Close(fd)
-	}, nil
+	}
 }
 
 func (m *Mount) openDir(name string) (fd int, err error) {
@@ -168,15 +169,11 @@ func (m *Mount) Rename(from, to string) error {
 	})
 }
 
-// Remove removes a file, a link or an empty directory, and follows no link. What
-// is held is a directory: that saves a call.
+// Remove removes a file, a link or an empty directory, and follows no link.
 func (m *Mount) Remove(name string) error {
-	_, held := m.held[name]
-	return m.at("unlinkat", name, func(dir int, base string) (err error) {
-		if !held {
-			err = unix.Unlinkat(dir, base, 0)
-		}
-		if held || err == unix.EISDIR {
+	return m.at("unlinkat", name, func(dir int, base string) error {
+		err := unix.Unlinkat(dir, base, 0)
+		if err == unix.EISDIR {
 			err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
 		}
 		return err
@@ -186,13 +183,8 @@ func (m *Mount) Remove(name string) error {
 // SyncDir syncs the entries of a directory. A file system that cannot do that
 // has nothing to wait for.
 func (m *Mount) SyncDir(name string) error {
-	release, err := m.Hold(name)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return try("fsync", name, func() error {
-		if err := unix.Fsync(m.held[name]); err != unix.EINVAL {
+	return m.at("fsync", name+"/.", func(dir int, _ string) error {
+		if err := unix.Fsync(dir); err != unix.EINVAL {
 			return err
 		}
 		return nil

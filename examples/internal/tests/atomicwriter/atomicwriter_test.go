@@ -144,7 +144,9 @@ func openAtomicWriter(b *testing.B, dir string, files, size int) (func(int) erro
 // openWriter opens ours as secret-sync does, with Run beside it, which looks at
 // what inotify reports of the writer's own work.
 func openWriter(b *testing.B, dir string, flat bool, files, size int) (publish func(int) error, shut func()) {
-	w, err := writer.Open(writer.Options{Dir: dir, Flat: flat, FileMode: 0o644, Logger: slog.New(failing{b})})
+	w, err := writer.Open(writer.Options{
+		Dir: dir, Flat: flat, FileMode: 0o644, Logger: slog.New(failing{b}), Repaired: func() { b.Error("a repair of what nobody changed") },
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -145,20 +145,18 @@ func (h *handle) SyncDir(name string) error {
 	return h.change("sync", name, func() error { _, err := h.dir(name); return err })
 }
 
-func (h *handle) Hold(name string) (release func(), err error) {
+func (h *handle) Hold(name string) (release func()) {
 	release = func() {}
 	h.caller.Locked(func() {
 		if h.held[name] != nil {
 			return
 		}
-		var n *Inode
-		n, err = h.dir(name)
-		if err == nil {
+		if n, err := h.dir(name); err == nil {
 			h.held[name] = n
 			release = func() { h.caller.Locked(func() { delete(h.held, name) }) }
 		}
 	})
-	return release, pathError("open", name, err)
+	return release
 }
 
 func (h *handle) Lstat(name string) (info mount.Info, err error) {
