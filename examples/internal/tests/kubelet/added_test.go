@@ -45,25 +45,25 @@ func TestInjected(t *testing.T) {
 	}
 	// Where this cluster has no Service for its API server, its own policy tells containers
 	// the address, but not those that are added later.
-	server, err := url.Parse(config.Host)
+	server, err := url.Parse(cluster.Config.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const first = "Object.spec.initContainers.env{name: 'POD_NAMESPACE'"
 	address := fmt.Sprintf("Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_HOST', value: '%s'}, "+
 		"Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_PORT', value: '%s'}, ", server.Hostname(), server.Port())
-	manifest = []byte(strings.NewReplacer("secret-sync:latest", *sidecarImage, first, address+first).Replace(string(manifest)))
-	if err := controlplane.Apply(t.Context(), config, "", manifest, false); err != nil {
+	manifest = []byte(strings.NewReplacer("secret-sync:latest", cluster.Images.Sidecar, first, address+first).Replace(string(manifest)))
+	if err := controlplane.Apply(t.Context(), cluster.Config, "", manifest, false); err != nil {
 		t.Fatal(err)
 	}
 	patch := []byte(`{"metadata":{"labels":{"secret-sync/inject":"enabled"}}}`)
-	if _, err := client.CoreV1().Namespaces().Patch(t.Context(), s.namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := cluster.Client.CoreV1().Namespaces().Patch(t.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wait(5 * time.Second) // both policies take effect
 	s.rbac()
-	s.putPassword("0")
-	s.apply([]byte(plain), nil)
+	s.PutPassword("0")
+	s.Apply([]byte(plain), nil)
 	s.rotates("signal")
 }
 
@@ -71,23 +71,23 @@ func TestInjected(t *testing.T) {
 func TestChart(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	manifest, err := helmchart.Template("../../../helm/app", s.namespace, nil)
+	manifest, err := helmchart.Template("../../../helm/app", s.Namespace, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.putPassword("0")
-	s.apply(manifest, nil)
+	s.PutPassword("0")
+	s.Apply(manifest, nil)
 	s.rotates("signal")
 }
 
 // rotates changes the password three times, and looks at what the app says.
 func (s *scene) rotates(by string) {
 	s.Helper()
-	s.loaded("app", "0")
+	s.Loaded("app", "0")
 	wait(6 * time.Second) // a process younger than 5 s is not signalled
 	for i := 1; i <= 3; i++ {
-		s.putPassword(fmt.Sprint(i))
-		if a := s.loaded("app", fmt.Sprint(i)); a.By != by {
+		s.PutPassword(fmt.Sprint(i))
+		if a := s.Loaded("app", fmt.Sprint(i)); a.By != by {
 			s.Errorf("rotation %d: got it by %s, want by %s", i, a.By, by)
 		}
 	}

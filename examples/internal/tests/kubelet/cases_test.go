@@ -19,6 +19,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/secret-sync/secret-sync/examples/internal/nodetest"
 )
 
 const cases = "../../../cases/"
@@ -32,25 +34,25 @@ func TestCases(t *testing.T) {
 		t.Run(test.folder, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.put("tls", map[string]string{"tls.crt": "1"})
-			s.putPassword("0")
-			s.deploy(cases+test.folder, nil)
-			took := until(t, "the app starts", func() error { _, err := ask(s.ports["app"]); return err })
-			if a := s.loaded("app", "0"); a.Start["username"] != "app" {
+			s.Put("tls", map[string]string{"tls.crt": "1"})
+			s.PutPassword("0")
+			s.Deploy(cases+test.folder, nil)
+			took := nodetest.Until(t, "the app starts", func() error { _, err := nodetest.Ask(s.Addresses["app"]); return err })
+			if a := s.Loaded("app", "0"); a.Start["username"] != "app" {
 				t.Errorf("got %v at the start, want the files", a.Start)
 			}
-			pid, loads := s.loaded("app", "0").PID, 0
+			pid, loads := s.Loaded("app", "0").PID, 0
 			for i := 1; i <= 5; i++ {
 				wait(time.Second)
-				s.putPassword(fmt.Sprint(i))
-				a := s.loaded("app", fmt.Sprint(i))
+				s.PutPassword(fmt.Sprint(i))
+				a := s.Loaded("app", fmt.Sprint(i))
 				if a.By != test.by || a.PID != pid {
 					t.Errorf("rotation %d: got it by %s as process %d, want by %s as %d", i, a.By, a.PID, test.by, pid)
 				}
 				loads = a.Loads
 			}
 			if test.folder == "shared" {
-				if a := s.loaded("worker", "5"); a.By != "signal" {
+				if a := s.Loaded("worker", "5"); a.By != "signal" {
 					t.Errorf("worker: got it by %s, want signal", a.By)
 				}
 				s.follows("proxy", "/secrets/db", "5")
@@ -63,8 +65,8 @@ func TestCases(t *testing.T) {
 // follows waits until the container has seen this password by following a folder.
 func (s *scene) follows(container, folder, password string) {
 	s.Helper()
-	until(s.T, container+" sees "+password, func() error {
-		a, err := ask(s.ports[container])
+	nodetest.Until(s.T, container+" sees "+password, func() error {
+		a, err := nodetest.Ask(s.Addresses[container])
 		if err != nil {
 			return err
 		}
@@ -81,10 +83,10 @@ func TestFollowed(t *testing.T) {
 		t.Run(folder, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.putPassword("0")
-			s.deploy(cases+folder, nil)
+			s.PutPassword("0")
+			s.Deploy(cases+folder, nil)
 			for i := range 5 {
-				s.putPassword(fmt.Sprint(i))
+				s.PutPassword(fmt.Sprint(i))
 				s.follows("app", "/secrets/db", fmt.Sprint(i))
 			}
 		})
@@ -95,8 +97,8 @@ func TestFollowed(t *testing.T) {
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.deploy(cases+"init", endsBySelf)
-	s.putPassword("0")
+	s.Deploy(cases+"init", endsBySelf)
+	s.PutPassword("0")
 	s.completes()
 }
 
@@ -104,20 +106,20 @@ func TestOnce(t *testing.T) {
 func TestJobCompletes(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.putPassword("0")
-	s.apply([]byte(job), endsBySelf)
+	s.PutPassword("0")
+	s.Apply([]byte(job), endsBySelf)
 	s.rbac()
 	s.completes()
 }
 
 func endsBySelf(p *corev1.PodTemplateSpec) {
-	set(&p.Spec.Containers[0], "READER_FOR", "2s")
+	nodetest.Set(&p.Spec.Containers[0], "READER_FOR", "2s")
 }
 
 func (s *scene) completes() {
 	s.Helper()
-	took := until(s.T, "the Job completes", func() error {
-		j, err := client.BatchV1().Jobs(s.namespace).Get(s.Context(), "app", metav1.GetOptions{})
+	took := nodetest.Until(s.T, "the Job completes", func() error {
+		j, err := cluster.Client.BatchV1().Jobs(s.Namespace).Get(s.Context(), "app", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -160,5 +162,5 @@ func selfSigned(t *testing.T, serial int64) (crt, key string) {
 // rbac applies the Role that the program prints for the Secret db.
 func (s *scene) rbac() {
 	s.Helper()
-	s.apply([]byte(strings.ReplaceAll(role, "NAMESPACE", s.namespace)), nil)
+	s.Apply([]byte(strings.ReplaceAll(role, "NAMESPACE", s.Namespace)), nil)
 }

@@ -5,7 +5,6 @@ package kubelet
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,28 +15,11 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/secret-sync/secret-sync/examples/internal/nodetest"
 )
 
 func quantityOf(text string) *resource.Quantity { return new(resource.MustParse(text)) }
-
-// metric gives nil when the sidecar's metrics have a line that begins so and is not 0.
-func (s *scene) metric(begin string) error {
-	r, err := asker.Get("http://" + s.ports["secret-sync"] + "/metrics")
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), begin+" "); ok && value != "0" {
-			return nil
-		}
-	}
-	return fmt.Errorf("no %s, or 0", begin)
-}
 
 // TestKilled: whatever is killed in the middle of rotations, the app ends up with the
 // newest password, and never goes back to an older one.
@@ -45,26 +27,26 @@ func TestKilled(t *testing.T) {
 	for _, what := range []string{"secret-sync", "app", "kube-apiserver", "kubelet"} {
 		t.Run(what, func(t *testing.T) {
 			s := newScene(t)
-			s.putPassword("0")
-			s.deploy(cases+"webhook", nil)
-			s.loaded("app", "0")
+			s.PutPassword("0")
+			s.Deploy(cases+"webhook", nil)
+			s.Loaded("app", "0")
 			const rotations = 60
 			newest := s.observe(t)
 			for i := 1; i <= rotations; i++ {
-				s.putPassword(strconv.Itoa(i))
+				s.PutPassword(strconv.Itoa(i))
 				if i%20 == 10 {
 					s.kill(what)
 				}
 				wait(150 * time.Millisecond)
 			}
 			began := time.Now()
-			a := s.loaded("app", strconv.Itoa(rotations))
+			a := s.Loaded("app", strconv.Itoa(rotations))
 			t.Logf("the app had the last password %s after the last rotation, by %s", time.Since(began).Round(time.Millisecond), a.By)
 			if err := newest(); err != nil {
 				t.Error(err)
 			}
 			if what == "kubelet" || what == "kube-apiserver" {
-				if n := s.restarts("app"); n != 0 {
+				if n := s.Restarts("app"); n != 0 {
 					t.Errorf("the app restarted %d times", n)
 				}
 			}
@@ -85,7 +67,7 @@ func (s *scene) observe(t *testing.T) func() error {
 				return
 			case <-time.After(10 * time.Millisecond):
 			}
-			a, err := ask(s.ports["app"])
+			a, err := nodetest.Ask(s.Addresses["app"])
 			if err != nil {
 				continue // it is restarting
 			}
@@ -105,7 +87,7 @@ func (s *scene) kill(what string) {
 	s.Helper()
 	if what == "secret-sync" || what == "app" {
 		pid := 0
-		until(s.T, what+" runs", func() (err error) { pid, err = s.process(what); return err })
+		nodetest.Until(s.T, what+" runs", func() (err error) { pid, err = s.Process(what); return err })
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			s.Fatal(err)
 		}

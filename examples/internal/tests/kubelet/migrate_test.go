@@ -11,6 +11,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/secret-sync/secret-sync/examples/internal/nodetest"
 )
 
 // oldFolder is where the app reads before it moves. The kubelet's Secret volume writes
@@ -69,7 +71,7 @@ func (s *scene) move(m move) {
 // putLabelled is putPassword with the label that the selector wants.
 func (s *scene) putLabelled(n int) {
 	s.Helper()
-	s.putLabels("db", map[string]string{"app": "shop"}, map[string]string{"username": "app", "password": fmt.Sprint(n)})
+	s.PutLabels("db", map[string]string{"app": "shop"}, map[string]string{"username": "app", "password": fmt.Sprint(n)})
 }
 
 // step rolls out, and checks what the app started with.
@@ -80,17 +82,17 @@ func (s *scene) step(m move, name string, n int, change func(*corev1.PodTemplate
 	if m.rule != "" {
 		rules = strings.Replace(rules, `{apiGroups: [""], resources: [secrets], resourceNames: [db], verbs: [list, watch]}`, m.rule, 1)
 	}
-	s.apply([]byte(strings.ReplaceAll(rules, "NAMESPACE", s.namespace)), nil)
-	s.apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
+	s.Apply([]byte(strings.ReplaceAll(rules, "NAMESPACE", s.Namespace)), nil)
+	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
 		p.Annotations = map[string]string{"step": name}
 		change(p)
 	})
-	until(s.T, name, func() error {
-		pod, err := s.pod()
+	nodetest.Until(s.T, name, func() error {
+		pod, err := s.Pod()
 		if err != nil || pod.Annotations["step"] != name {
 			return fmt.Errorf("the Pod of this step is not there (%v)", err)
 		}
-		a, err := ask(s.ports["app"])
+		a, err := nodetest.Ask(s.Addresses["app"])
 		if err == nil && a.Start["password"] != fmt.Sprint(n) {
 			s.Errorf("%s: started with the password %q, want %d", name, a.Start["password"], n)
 		}
@@ -102,14 +104,14 @@ func (s *scene) step(m move, name string, n int, change func(*corev1.PodTemplate
 // rotatesAs changes the Secret, and the running app has it.
 func (s *scene) rotatesAs(m move, n int) {
 	s.Helper()
-	before, err := ask(s.ports["app"])
+	before, err := nodetest.Ask(s.Addresses["app"])
 	if err != nil {
 		s.Fatal(err)
 	}
 	wait(6 * time.Second) // a process younger than 5 s is not signalled
 	began := time.Now()
 	s.putLabelled(n)
-	a := s.loaded("app", fmt.Sprint(n))
+	a := s.Loaded("app", fmt.Sprint(n))
 	if a.By != m.by || a.PID != before.PID {
 		s.Errorf("got it by %s as process %d, want by %s as %d", a.By, a.PID, m.by, before.PID)
 	}
@@ -119,8 +121,8 @@ func (s *scene) rotatesAs(m move, n int) {
 // same compares the files of the two ways. The kubelet is slow to show a change.
 func (s *scene) same(m move, n int) {
 	s.Helper()
-	until(s.T, "both have the same files", func() error {
-		a, err := ask(s.ports["app"])
+	nodetest.Until(s.T, "both have the same files", func() error {
+		a, err := nodetest.Ask(s.Addresses["app"])
 		if err != nil {
 			return err
 		}
@@ -156,7 +158,7 @@ func (m move) both(s *scene, p *corev1.PodTemplateSpec) {
 	for _, name := range m.names() {
 		files = append(files, oldFolder+"/"+name, m.folder+"/"+name)
 	}
-	set(&p.Spec.Containers[0], "READER_FILES", strings.Join(files, ","))
+	nodetest.Set(&p.Spec.Containers[0], "READER_FILES", strings.Join(files, ","))
 }
 
 func (m move) old(p *corev1.PodTemplateSpec) {
@@ -165,19 +167,19 @@ func (m move) old(p *corev1.PodTemplateSpec) {
 	}})
 	app := &p.Spec.Containers[0]
 	app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: "old", MountPath: oldFolder, ReadOnly: true})
-	set(app, "READER_DIR", oldFolder)
-	set(app, "READER_FOLLOW", "")
+	nodetest.Set(app, "READER_DIR", oldFolder)
+	nodetest.Set(app, "READER_FOLLOW", "")
 }
 
 func (m move) sidecar(s *scene, p *corev1.PodTemplateSpec) {
 	for _, name := range slices.Sorted(maps.Keys(m.env)) {
-		set(&p.Spec.InitContainers[0], name, strings.Replace(m.env[name], "APP", s.ports["app"], 1))
+		nodetest.Set(&p.Spec.InitContainers[0], name, strings.Replace(m.env[name], "APP", s.Addresses["app"], 1))
 	}
 	shared := m.by == "signal"
 	p.Spec.ShareProcessNamespace = &shared
 }
 
 func (m move) read(p *corev1.PodTemplateSpec) {
-	set(&p.Spec.Containers[0], "READER_DIR", m.folder)
-	set(&p.Spec.Containers[0], "READER_FOLLOW", m.folder)
+	nodetest.Set(&p.Spec.Containers[0], "READER_DIR", m.folder)
+	nodetest.Set(&p.Spec.Containers[0], "READER_FOLLOW", m.folder)
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
 	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
+	"github.com/secret-sync/secret-sync/examples/internal/nodetest"
 )
 
 // The port in the case's nginx.conf: its tests are not parallel.
@@ -36,13 +37,13 @@ func TestNginx(t *testing.T) {
 		crt, key := selfSigned(t, n)
 		return map[string]string{"tls.crt": crt, "tls.key": key}
 	}
-	s.put("app-tls", certificate(1))
-	s.deploy(cases+"nginx", nil)
+	s.Put("app-tls", certificate(1))
+	s.Deploy(cases+"nginx", nil)
 	shown := map[string]bool{}
 	s.another(shown)
 	wait(6 * time.Second) // a process younger than 5 s is not signalled
 	for n := int64(2); n <= 6; n++ {
-		s.put("app-tls", certificate(n))
+		s.Put("app-tls", certificate(n))
 		if got := s.another(shown).SerialNumber.Int64(); got != n {
 			t.Errorf("nginx shows certificate %d, want %d", got, n)
 		}
@@ -75,8 +76,8 @@ func TestCertManager(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.apply(manifest, nil)
-	s.deploy(cases+"nginx", nil)
+	s.Apply(manifest, nil)
+	s.Deploy(cases+"nginx", nil)
 	shown := map[string]bool{}
 	s.another(shown)
 	wait(6 * time.Second)
@@ -89,10 +90,10 @@ func TestCertManager(t *testing.T) {
 
 func newNginx(t *testing.T) *scene {
 	t.Helper()
-	if *nginxImage == "" {
+	if cluster.Images.Nginx == "" {
 		t.Fatal("say which image of nginx is on the node: -nginx")
 	}
-	until(t, "the port is free", func() error {
+	nodetest.Until(t, "the port is free", func() error {
 		c, err := net.Dial("tcp", nginxAddr)
 		if err != nil {
 			return nil
@@ -107,7 +108,7 @@ func newNginx(t *testing.T) *scene {
 func (s *scene) another(shown map[string]bool) *x509.Certificate {
 	s.Helper()
 	var certificate *x509.Certificate
-	took := until(s.T, "nginx shows another certificate", func() error {
+	took := nodetest.Until(s.T, "nginx shows another certificate", func() error {
 		c, err := tls.Dial("tcp", nginxAddr, &tls.Config{InsecureSkipVerify: true}) // it is self-signed
 		if err != nil {
 			return err
@@ -125,7 +126,7 @@ func (s *scene) another(shown map[string]bool) *x509.Certificate {
 
 func (s *scene) noRestart() {
 	s.Helper()
-	if n := s.restarts("nginx"); n != 0 {
+	if n := s.Restarts("nginx"); n != 0 {
 		s.Errorf("nginx restarted %d times", n)
 	}
 }
@@ -152,7 +153,7 @@ func (s *scene) definitions(module string) {
 		if !strings.Contains(string(manifest), "kind: CustomResourceDefinition") {
 			continue
 		}
-		if err := controlplane.Apply(s.Context(), config, "", manifest, false); err != nil {
+		if err := controlplane.Apply(s.Context(), cluster.Config, "", manifest, false); err != nil {
 			s.Fatal(err)
 		}
 	}
@@ -162,12 +163,12 @@ func (s *scene) definitions(module string) {
 // renew asks for a new certificate, as `cmctl renew app` does.
 func (s *scene) renew() {
 	s.Helper()
-	client, err := dynamic.NewForConfig(config)
+	client, err := dynamic.NewForConfig(cluster.Config)
 	if err != nil {
 		s.Fatal(err)
 	}
-	certificates := client.Resource(schema.GroupVersionResource{Group: "cert-manager.io", Version: "v1", Resource: "certificates"}).Namespace(s.namespace)
-	until(s.T, "the last one is issued", func() error {
+	certificates := client.Resource(schema.GroupVersionResource{Group: "cert-manager.io", Version: "v1", Resource: "certificates"}).Namespace(s.Namespace)
+	nodetest.Until(s.T, "the last one is issued", func() error {
 		c, err := certificates.Get(s.Context(), "app", metav1.GetOptions{})
 		if err != nil {
 			return err

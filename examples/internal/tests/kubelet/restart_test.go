@@ -9,6 +9,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/secret-sync/secret-sync/examples/internal/nodetest"
 )
 
 // TestRestart: TERM makes the kubelet start the app again, on the new files. The log
@@ -16,20 +18,20 @@ import (
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.putPassword("0")
-	s.deploy(cases+"restart", func(p *corev1.PodTemplateSpec) { set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "0s") })
+	s.PutPassword("0")
+	s.Deploy(cases+"restart", func(p *corev1.PodTemplateSpec) { nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "0s") })
 	for i := 1; i <= 4; i++ {
-		s.loaded("app", fmt.Sprint(i-1))
+		s.Loaded("app", fmt.Sprint(i-1))
 		wait(6 * time.Second) // a process younger than 5 s is not signalled
-		s.putPassword(fmt.Sprint(i))
-		down := until(t, "the app ends", func() error {
-			if _, err := ask(s.ports["app"]); err == nil {
+		s.PutPassword(fmt.Sprint(i))
+		down := nodetest.Until(t, "the app ends", func() error {
+			if _, err := nodetest.Ask(s.Addresses["app"]); err == nil {
 				return fmt.Errorf("it runs")
 			}
 			return nil
 		})
 		began := time.Now()
-		if a := s.loaded("app", fmt.Sprint(i)); a.By != "start" {
+		if a := s.Loaded("app", fmt.Sprint(i)); a.By != "start" {
 			t.Errorf("got the password by %s, want by start", a.By)
 		}
 		t.Logf("rotation %d: down after %s, for %s", i, down.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
@@ -41,34 +43,34 @@ func TestSplay(t *testing.T) {
 	t.Parallel()
 	const replicas = 3
 	s := newScene(t)
-	s.putPassword("0")
+	s.PutPassword("0")
 	s.rbac()
 	var addresses []string
 	for i := range replicas {
-		s.apply([]byte(strings.ReplaceAll(deployment, "name: app}\nspec", fmt.Sprintf("name: app-%d}\nspec", i))), func(p *corev1.PodTemplateSpec) {
+		s.Apply([]byte(strings.ReplaceAll(deployment, "name: app}\nspec", fmt.Sprintf("name: app-%d}\nspec", i))), func(p *corev1.PodTemplateSpec) {
 			p.Spec.ShareProcessNamespace = new(true)
-			set(&p.Spec.InitContainers[0], "SECRETSYNC_PROCESS", "app")
-			set(&p.Spec.InitContainers[0], "SECRETSYNC_SIGNAL", "TERM")
-			set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "20s")
+			nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_PROCESS", "app")
+			nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_SIGNAL", "TERM")
+			nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "20s")
 			p.Labels["app"] = "app" // the selector's
 		})
-		addresses = append(addresses, s.ports["app"])
+		addresses = append(addresses, s.Addresses["app"])
 	}
 	for _, addr := range addresses {
-		s.ports["app"] = addr
-		s.loaded("app", "0")
+		s.Addresses["app"] = addr
+		s.Loaded("app", "0")
 	}
 	wait(6 * time.Second)
-	s.putPassword("1")
+	s.PutPassword("1")
 	most, changed, began := 0, 0, time.Now()
 	for changed < replicas {
-		if time.Since(began) > patience {
+		if time.Since(began) > nodetest.Patience {
 			t.Fatalf("%d of %d replicas have the new password", changed, replicas)
 		}
 		down := 0
 		changed = 0
 		for _, addr := range addresses {
-			switch a, err := ask(addr); {
+			switch a, err := nodetest.Ask(addr); {
 			case err != nil:
 				down++
 			case a.Loaded["password"] == "1":
@@ -88,16 +90,16 @@ func TestSplay(t *testing.T) {
 func TestEnv(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	put := func(i int) { s.put("db", map[string]string{"app.env": fmt.Sprintf("PASSWORD='%d'\n", i)}) }
+	put := func(i int) { s.Put("db", map[string]string{"app.env": fmt.Sprintf("PASSWORD='%d'\n", i)}) }
 	put(0)
-	s.deploy(cases+"env", func(p *corev1.PodTemplateSpec) {
-		set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "0s")
-		set(&p.Spec.Containers[0], "READER_ENV", "PASSWORD")
+	s.Deploy(cases+"env", func(p *corev1.PodTemplateSpec) {
+		nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "0s")
+		nodetest.Set(&p.Spec.Containers[0], "READER_ENV", "PASSWORD")
 	})
 	for i := range 3 {
 		put(i)
-		until(t, "the app has the variable", func() error {
-			a, err := ask(s.ports["app"])
+		nodetest.Until(t, "the app has the variable", func() error {
+			a, err := nodetest.Ask(s.Addresses["app"])
 			if err == nil && a.Env != fmt.Sprint(i) {
 				err = fmt.Errorf("got %q, want %d", a.Env, i)
 			}

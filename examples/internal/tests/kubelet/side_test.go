@@ -11,6 +11,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/secret-sync/secret-sync/examples/internal/nodetest"
 )
 
 const kubeletFolder = "/volume/db"
@@ -21,20 +23,20 @@ func TestSideBySide(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	now := func() string { return time.Now().UTC().Format(time.RFC3339Nano) }
-	s.putPassword(now())
+	s.PutPassword(now())
 	s.rbac()
-	s.apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
+	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "kubelet", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "db"}}})
 		app := &p.Spec.Containers[0]
 		app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: "kubelet", MountPath: kubeletFolder, ReadOnly: true})
-		set(app, "READER_FOLLOW", "/secrets/db,"+kubeletFolder)
+		nodetest.Set(app, "READER_FOLLOW", "/secrets/db,"+kubeletFolder)
 	})
-	until(t, "the app starts", func() error { _, err := ask(s.ports["app"]); return err })
+	nodetest.Until(t, "the app starts", func() error { _, err := nodetest.Ask(s.Addresses["app"]); return err })
 	latency := map[string][]time.Duration{}
 	for i := range *updates {
 		wait(time.Duration(i) * 1300 * time.Millisecond) // not in step with the kubelet
 		put := now()
-		s.putPassword(put)
+		s.PutPassword(put)
 		for _, folder := range []string{"/secrets/db", kubeletFolder} {
 			latency[folder] = append(latency[folder], s.latency(folder, put))
 		}
@@ -62,7 +64,7 @@ func (s *scene) latency(folder, put string) time.Duration {
 		if time.Now().After(deadline) {
 			s.Fatalf("%s: not within 3 minutes", folder)
 		}
-		a, err := ask(s.ports["app"])
+		a, err := nodetest.Ask(s.Addresses["app"])
 		if err != nil {
 			continue
 		}
