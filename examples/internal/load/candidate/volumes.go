@@ -11,7 +11,16 @@ import (
 
 // Volumes sees the moment at which a new generation is published in each of
 // many volumes.
-type Volumes struct{ *fsnotify.Watcher }
+type Volumes struct {
+	*fsnotify.Watcher
+	published chan published
+}
+
+type published struct {
+	dir string
+	at  time.Time
+	err error
+}
 
 // Follow sees what is published from now on. The caller has to Close it.
 func Follow(dirs ...string) (*Volumes, error) {
@@ -24,21 +33,38 @@ func Follow(dirs ...string) (*Volumes, error) {
 			return nil, err
 		}
 	}
-	return &Volumes{w}, nil
+	v := &Volumes{w, make(chan published, 4096)}
+	go v.see()
+	return v, nil
+}
+
+// see notes when each publish was, whatever the caller of Next does meanwhile, until
+// Close.
+func (v *Volumes) see() {
+	for {
+		select {
+		case e, open := <-v.Events:
+			if !open {
+				return
+			}
+			if e.Has(fsnotify.Create) && strings.HasSuffix(e.Name, "/..data") {
+				v.published <- published{filepath.Dir(e.Name), time.Now(), nil}
+			}
+		case err, open := <-v.Errors:
+			if !open {
+				return
+			}
+			v.published <- published{err: err}
+		}
+	}
 }
 
 // Next waits for the next publish, and gives its volume and when it was.
 func (v *Volumes) Next(ctx context.Context) (dir string, at time.Time, err error) {
-	for {
-		select {
-		case e := <-v.Events:
-			if e.Has(fsnotify.Create) && strings.HasSuffix(e.Name, "/..data") {
-				return filepath.Dir(e.Name), time.Now(), nil
-			}
-		case err := <-v.Errors:
-			return "", time.Time{}, err
-		case <-ctx.Done():
-			return "", time.Time{}, ctx.Err()
-		}
+	select {
+	case p := <-v.published:
+		return p.dir, p.at, p.err
+	case <-ctx.Done():
+		return "", time.Time{}, ctx.Err()
 	}
 }
