@@ -53,7 +53,7 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 	h.mu.Lock()
 	h.vol.Volume = listings{h.vol.Volume, &listed}
 	h.mu.Unlock()
-	for i := range 2 { // the first time links and directories come and go
+	for i := range 2 { // the second time counts: in the first one links and directories come and go
 		listed.Store(0)
 		for n := range 30 {
 			publish(t, h.Writer, one("db", files(itoa(n), "password", itoa(n))))

@@ -119,7 +119,7 @@ type Writer struct {
 	inotify *inotify.Watcher
 	poke    chan struct{} // wakes Run: compare
 	timer   *time.Timer   // wakes Run: see due
-	sweep   time.Duration // how often to compare all, when nothing wakes Run
+	sweep   time.Duration // how often to compare all, whatever happens
 	limit   *rate.Limiter // how often to repair
 
 	current atomic.Pointer[plan.Plan] // what ..data points to; nothing in it changes
@@ -153,7 +153,7 @@ func Open(opts Options) (*Writer, error) {
 	}
 	w.inotify, err = opts.notify(opts.Dir, w.log, w.compareSoon)
 	if err != nil { // inotify is used up on many nodes: no reason to stop
-		w.log.Warn("no inotify: the volume is compared every minute only", "err", err)
+		w.log.Warn("no inotify: what others change in the volume is found within a minute", "err", err)
 	}
 	w.watch()
 	return w, nil

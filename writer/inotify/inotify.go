@@ -58,7 +58,7 @@ func (w *Watcher) Add(names ...string) {
 		}
 		err := w.notify.Add(p)
 		if err != nil && !errors.Is(err, syscall.ENOENT) && !w.warned.Swap(true) {
-			w.log.Warn("the kernel watches no more directories: only the comparison of every minute sees some changes", "path", name, "err", err)
+			w.log.Warn("the kernel watches no more directories: some of what others change is found within a minute only", "path", name, "err", err)
 		}
 	}
 }
