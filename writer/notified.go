@@ -1,8 +1,6 @@
 package writer
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Notified is the generation that the target was notified of last. known is false
 // for a target that has no record in this volume.
