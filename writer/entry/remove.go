@@ -51,12 +51,13 @@ func (v Volume) removeSecretDir(name string) error {
 // error. It follows no link. A directory whose mode keeps us out (planted: ours
 // always let us in) is opened up first.
 func (v Volume) RemoveAll(name string) error {
+	err := v.remove(name)
+	if !errors.Is(err, fs.ErrExist) { // what ENOTEMPTY is, too
+		return err
+	}
 	info, err := v.Lstat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil || !info.Mode.IsDir():
-		return v.remove(name)
+	if err != nil {
+		return err
 	}
 	if info.Mode.Perm()&0o700 != 0o700 {
 		if err := v.Chmod(name, 0o700); err != nil {

@@ -94,12 +94,8 @@ func (m *Mount) openat(name string, flags int, mode fs.FileMode) (fd int, err er
 }
 
 // at makes a call in the directory that name lies in.
-func (m *Mount) at(op, name string, call func(dir int, base string) error) error {
-	return m.in(path.Dir(name), op, name, func(dir int) error { return call(dir, path.Base(name)) })
-}
-
-// in makes a call in a directory.
-func (m *Mount) in(dir, op, name string, call func(dir int) error) (err error) {
+func (m *Mount) at(op, name string, call func(dir int, base string) error) (err error) {
+	dir := path.Dir(name)
 	fd, held := m.held[dir]
 	if !held {
 		if fd, err = m.openDir(dir); err != nil {
@@ -107,7 +103,7 @@ func (m *Mount) in(dir, op, name string, call func(dir int) error) (err error) {
 		}
 		defer func() { _ = unix.Close(fd) }()
 	}
-	return try(op, name, func() error { return call(fd) })
+	return try(op, name, func() error { return call(fd, path.Base(name)) })
 }
 
 // try makes a call, again if a signal interrupts it.
@@ -118,7 +114,7 @@ func try(op, name string, call func() error) error {
 			return nil
 		case unix.EINTR:
 		default:
-			return &fs.PathError{Op: op, Path: name, Err: err}
+			return &fs.PathError{Op: op, Path: path.Clean(name), Err: err}
 		}
 	}
 }
@@ -188,7 +184,7 @@ func (m *Mount) Remove(name string) error {
 // SyncDir syncs the entries of a directory. A file system that cannot do that
 // has nothing to wait for.
 func (m *Mount) SyncDir(name string) error {
-	return m.in(name, "fsync", name, func(dir int) error {
+	return m.at("fsync", name+"/.", func(dir int, _ string) error {
 		if err := unix.Fsync(dir); err != unix.EINVAL {
 			return err
 		}
