@@ -36,7 +36,7 @@ const firstWait = 3 * time.Second
 // Options are what a Watcher is made from.
 type Options struct {
 	Config    *rest.Config  // of the cluster; it is not modified
-	Namespace string        // of all the Secrets
+	Namespace string        // of all the Secrets; required, and so is one of the next two
 	Names     []string      // watched by name, required and optional alike
 	Selector  string        // a label selector; "" for none
 	Settle    time.Duration // wait for this long without a change before Changed is poked, at most 10 times this long; 0: poke at once

@@ -193,7 +193,7 @@ func (w *Writer) build(inside []plan.Entry) error {
 // logged and tried again, but the publish has been done.
 //
 // The kernel watches the new directories from here on. Before the swap that was a
-// tenth of the time from the event to the files (35 of 350 µs). What someone changes in
+// tenth of the time from the event to the files (40 of 350 µs). What someone changes in
 // them earlier, the next comparison finds: at the end of cur's grace, or the sweep's.
 func (w *Writer) afterSwap(cur, gen *plan.Plan) {
 	w.inotify.Add(plan.Dirs(gen.Inside)...)

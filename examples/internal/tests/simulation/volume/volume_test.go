@@ -136,8 +136,23 @@ func create(v mount.Volume, name string, mode fs.FileMode) (answer any, err erro
 func (b *both) hold(name string) {
 	b.call("hold "+name, func(v mount.Volume) (any, error) {
 		b.held = append(b.held, v.Hold(name))
-		return nil, nil
+		return reachedWithoutName(v, name), nil
 	})
+}
+
+// reachedWithoutName moves a directory away for a moment: one that is held is reached
+// all the same.
+func reachedWithoutName(v mount.Volume, name string) bool {
+	if v.Rename(name, name+".away") != nil {
+		return false
+	}
+	probe := name + "/probe"
+	made := v.Symlink("x", probe) == nil
+	if made {
+		_ = v.Remove(probe)
+	}
+	_ = v.Rename(name+".away", name)
+	return made
 }
 
 func (b *both) letGo() {
