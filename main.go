@@ -38,7 +38,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/secret-sync/secret-sync/internal/config"
-	"github.com/secret-sync/secret-sync/watcher"
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/inspect"
 )
@@ -136,7 +136,7 @@ func rbac(args []string, out io.Writer) error {
 	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
-	role := watcher.RBAC{Namespace: namespaceOrDefault(*namespace), ServiceAccount: *waiting}
+	role := kube.RBAC{Namespace: namespaceOrDefault(*namespace), ServiceAccount: *waiting}
 	if *waiting == "" {
 		cfg, err := config.Load()
 		if err != nil {
@@ -157,11 +157,11 @@ func rbac(args []string, out io.Writer) error {
 
 // sidecarRBAC is what the sidecar's account needs. A Pod without an account of its
 // own runs as "default", like others of the namespace: it is to get one.
-func sidecarRBAC(cfg *config.Config, account string) watcher.RBAC {
+func sidecarRBAC(cfg *config.Config, account string) kube.RBAC {
 	if account == "" && cfg.ServiceAccount.Value != "default" {
 		account = cfg.ServiceAccount.Value
 	}
-	return watcher.RBAC{
+	return kube.RBAC{
 		Namespace: cfg.Namespace.Value, ServiceAccount: cmp.Or(account, "secret-sync"),
 		Names: names(cfg), Selector: cfg.Selector.Value, Events: cfg.Events.Value,
 	}

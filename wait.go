@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/rollout"
 	"github.com/secret-sync/secret-sync/internal/status"
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // waitFlags are the arguments of `secret-sync wait`.
@@ -74,10 +74,10 @@ func waitForPods(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cluster, err := kubeapi.ClusterConfig()
+	cluster, err := kube.ClusterConfig()
 	if err == nil {
 		cluster.UserAgent = "secret-sync-wait/" + buildVersion()
-		f.API, err = kubeapi.NewClient(cluster)
+		f.API, err = kube.NewClient(cluster)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
@@ -97,7 +97,7 @@ func waitForPods(args []string, out io.Writer) error {
 
 // namespaceOrDefault is the namespace that a flag names, or the present one.
 func namespaceOrDefault(flag string) string {
-	return cmp.Or(flag, os.Getenv("POD_NAMESPACE"), kubeapi.Namespace())
+	return cmp.Or(flag, os.Getenv("POD_NAMESPACE"), kube.Namespace())
 }
 
 // report writes how it ended to out, and adds each Pod that is not done to the error.

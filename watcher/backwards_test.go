@@ -11,8 +11,8 @@ import (
 
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // feed is a source whose watch gives what a test sends.
@@ -21,7 +21,7 @@ type feed struct {
 	news chan event
 }
 
-func (s *feed) Watch(ctx context.Context, _ kubeapi.Query, _ string) (events, error) {
+func (s *feed) Watch(ctx context.Context, _ kube.Query, _ string) (events, error) {
 	return func(yield func(event, error) bool) {
 		for {
 			select {

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 // TestCreate: the object arrives as it is, and the configuration that the client
@@ -29,7 +29,7 @@ func TestCreate(t *testing.T) {
 		return true
 	})
 	cfg := a.config("")
-	client, err := kubeapi.NewClient(cfg)
+	client, err := kube.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestCreateWithNewAuthority(t *testing.T) {
 	})
 	file := filepath.Join(t.TempDir(), "ca.crt")
 	writePEM(t, file, "CERTIFICATE", otherAuthority(t))
-	client, err := kubeapi.NewClient(&rest.Config{Host: "https://" + a.Listener.Addr().String(), TLSClientConfig: rest.TLSClientConfig{CAFile: file}})
+	client, err := kube.NewClient(&rest.Config{Host: "https://" + a.Listener.Addr().String(), TLSClientConfig: rest.TLSClientConfig{CAFile: file}})
 	if err != nil {
 		t.Fatal(err)
 	}

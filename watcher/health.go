@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 // upAfter is how long after its list a watch that had an error must be without one to
@@ -15,10 +15,10 @@ const upAfter = 2 * time.Second
 // health is whether a watch works. Changes of that are logged, not attempts.
 type health struct {
 	up      bool
-	contact time.Time      // the last one
-	err     *kubeapi.Error // the last one since it was up, nil for none
-	logged  *kubeapi.Error // the last one of these that was logged
-	since   time.Time      // of the first of these
+	contact time.Time   // the last one
+	err     *kube.Error // the last one since it was up, nil for none
+	logged  *kube.Error // the last one of these that was logged
+	since   time.Time   // of the first of these
 }
 
 // setUp makes the watch up, unless the attempt has ended meanwhile. After an error
@@ -38,13 +38,13 @@ func (w *watch) setUp(attempt context.Context, lasted bool) {
 }
 
 // failed makes the watch down. An error is logged once, until there is another one.
-func (w *watch) failed(e *kubeapi.Error) {
+func (w *watch) failed(e *kube.Error) {
 	w.asked()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// An API server that starts answers 403 for a moment, before it has read its
 	// RBAC rules: the first one is no reason to change a Role.
-	early := e.Kind == kubeapi.KindForbidden && !same(w.err, e)
+	early := e.Kind == kube.KindForbidden && !same(w.err, e)
 	if w.err == nil {
 		w.since = time.Now()
 	}
@@ -54,14 +54,14 @@ func (w *watch) failed(e *kubeapi.Error) {
 	}
 	w.logged = e
 	attrs := []any{"err", e.Error(), "do", e.Advice}
-	if e.Kind == kubeapi.KindForbidden {
-		attrs = append(attrs, "rule", missingRule(e.Verb, w.Name))
+	if e.Kind == kube.KindForbidden {
+		attrs = append(attrs, "rule", kube.MissingRule(e.Verb, w.Name))
 	}
 	w.logger.Warn("watch is down, will try again", attrs...)
 }
 
 // same reports whether there is nothing new to log. Which rule a role lacks
 // differs with the verb.
-func same(was, is *kubeapi.Error) bool {
-	return was != nil && is.Kind == was.Kind && (is.Kind != kubeapi.KindForbidden || is.Verb == was.Verb)
+func same(was, is *kube.Error) bool {
+	return was != nil && is.Kind == was.Kind && (is.Kind != kube.KindForbidden || is.Verb == was.Verb)
 }

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // object is a Secret as the API server sends it, without what is not used here:
@@ -20,7 +20,7 @@ import (
 // that the linker keeps every method of each: 3.2 MB of the binary, and 1 MB of
 // memory. The tests compare the two.
 type object struct {
-	kubeapi.Header
+	kube.Header
 	metadata `json:"metadata"`
 	Data     map[string]secret.Value `json:"data"`
 }
@@ -35,7 +35,7 @@ type metadata struct {
 
 // filter is what one watch asks for: one name, or a selector.
 type filter struct {
-	kubeapi.Query
+	kube.Query
 	labels labels.Selector // Selector, parsed
 	named  []string        // by the selector: Secrets that have their own watch; sorted
 }

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 const (
@@ -36,41 +36,41 @@ func newBackoff() wait.Backoff {
 }
 
 // errEndsAtOnce needs two attempts in a row: any server may end one watch early.
-var errEndsAtOnce = &kubeapi.Error{
-	Kind: "ends at once", Verb: kubeapi.VerbWatch, Resource: "secrets",
+var errEndsAtOnce = &kube.Error{
+	Kind: "ends at once", Verb: kube.VerbWatch, Resource: "secrets",
 	Text:   "the watch is opened and ends at once, again and again",
 	Advice: "look at what is between this Pod and the API server: a proxy with a very short timeout, or one that cannot stream",
 }
 
 // errBackwards is what to make of a watch that gives an older version after a newer
 // one. Which of them is the present one only a consistent read tells.
-var errBackwards = &kubeapi.Error{
-	Kind: "backwards", Verb: kubeapi.VerbWatch, Resource: "secrets",
+var errBackwards = &kube.Error{
+	Kind: "backwards", Verb: kube.VerbWatch, Resource: "secrets",
 	Text:   "the watch gave an older version after a newer one",
 	Advice: "nothing: it is read anew; if it happens again, look at what is between this Pod and the API server",
 }
 
 // source is an API server, or a test's.
 type source interface {
-	List(ctx context.Context, q kubeapi.Query) (items []object, resourceVersion string, err error)
-	Watch(ctx context.Context, q kubeapi.Query, resourceVersion string) (events, error)
+	List(ctx context.Context, q kube.Query) (items []object, resourceVersion string, err error)
+	Watch(ctx context.Context, q kube.Query, resourceVersion string) (events, error)
 	Renew()
 }
 
 type (
-	event  = kubeapi.Event[object]
+	event  = kube.Event[object]
 	events = iter.Seq2[event, error]
 )
 
 // client is the source that is not a test's.
-type client struct{ *kubeapi.Client }
+type client struct{ *kube.Client }
 
-func (c client) List(ctx context.Context, q kubeapi.Query) ([]object, string, error) {
-	return kubeapi.List[object](ctx, c.Client, q)
+func (c client) List(ctx context.Context, q kube.Query) ([]object, string, error) {
+	return kube.List[object](ctx, c.Client, q)
 }
 
-func (c client) Watch(ctx context.Context, q kubeapi.Query, resourceVersion string) (events, error) {
-	return kubeapi.Watch[object](ctx, c.Client, q, resourceVersion)
+func (c client) Watch(ctx context.Context, q kube.Query, resourceVersion string) (events, error) {
+	return kube.Watch[object](ctx, c.Client, q, resourceVersion)
 }
 
 // watch keeps what is known of one query's Secrets equal to what the API server
@@ -191,7 +191,7 @@ func (w *watch) pauseAfter(err error) time.Duration {
 		err = errEndsAtOnce
 	}
 	pause := w.backoff.Step()
-	if e := (*kubeapi.Error)(nil); errors.As(err, &e) {
+	if e := (*kube.Error)(nil); errors.As(err, &e) {
 		w.failed(e)
 		if e.Outdated() {
 			w.source.Renew()

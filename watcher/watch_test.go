@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 // script is a source for tests in virtual time. Nil functions do what a good
@@ -29,7 +29,7 @@ type script struct {
 
 func (s *script) Renew() { s.renewed++ }
 
-func (s *script) List(context.Context, kubeapi.Query) ([]object, string, error) {
+func (s *script) List(context.Context, kube.Query) ([]object, string, error) {
 	s.lists = append(s.lists, time.Now())
 	if s.onList != nil {
 		if err := s.onList(); err != nil {
@@ -40,7 +40,7 @@ func (s *script) List(context.Context, kubeapi.Query) ([]object, string, error) 
 }
 
 // Watch ends with the watch, or with the context of its request.
-func (s *script) Watch(ctx context.Context, _ kubeapi.Query, _ string) (events, error) {
+func (s *script) Watch(ctx context.Context, _ kube.Query, _ string) (events, error) {
 	w := apiwatch.NewRaceFreeFake()
 	if s.onOpen != nil {
 		if err := s.onOpen(ctx, w); err != nil {
@@ -100,7 +100,7 @@ func play(t *testing.T, s *script, long time.Duration, then func(logs *journal, 
 
 // oneName is the filter of a watch by name.
 func oneName(namespace, name string) filter {
-	return filter{Query: kubeapi.Query{Namespace: namespace, Name: name}, labels: labels.Everything()}
+	return filter{Query: kube.Query{Namespace: namespace, Name: name}, labels: labels.Everything()}
 }
 
 // isUp is as in Status.
@@ -137,7 +137,7 @@ func bookmarks(step int) func(context.Context, *apiwatch.RaceFreeFakeWatcher) er
 
 // TestPace counts the requests of an hour.
 func TestPace(t *testing.T) {
-	refused := &kubeapi.Error{Kind: "dial", Verb: kubeapi.VerbList, Text: "refused"}
+	refused := &kube.Error{Kind: "dial", Verb: kube.VerbList, Text: "refused"}
 	for _, c := range []struct {
 		name     string
 		s        script
@@ -157,8 +157,8 @@ func TestPace(t *testing.T) {
 		{"bookmarks", script{onOpen: bookmarks(1)}, 1, 1, true, 0},
 		{"bookmarks without a new version", script{onOpen: bookmarks(0)}, 20, 21, true, 0},
 		{"never opened", script{onOpen: func(ctx context.Context, _ *apiwatch.RaceFreeFakeWatcher) error { <-ctx.Done(); return refused }}, 20, 21, true, 0},
-		{"asks for a second", script{onList: func() error { return &kubeapi.Error{Kind: "429", RetryAfter: time.Second} }}, 360, 730, false, 1},
-		{"asks for an hour", script{onList: func() error { return &kubeapi.Error{Kind: "503", RetryAfter: time.Hour} }}, 360, 361, false, 1},
+		{"asks for a second", script{onList: func() error { return &kube.Error{Kind: "429", RetryAfter: time.Second} }}, 360, 730, false, 1},
+		{"asks for an hour", script{onList: func() error { return &kube.Error{Kind: "503", RetryAfter: time.Hour} }}, 360, 361, false, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, &c.s, time.Hour, func(logs *journal, w *watch) {
@@ -186,7 +186,7 @@ func TestBackIsSeenSoon(t *testing.T) {
 			back = time.Now().Add(time.Hour)
 		}
 		if time.Now().Before(back) {
-			return &kubeapi.Error{Kind: "dial"}
+			return &kube.Error{Kind: "dial"}
 		}
 		return nil
 	}
@@ -202,8 +202,8 @@ func TestBackIsSeenSoon(t *testing.T) {
 
 // TestRenew: credentials are read again after a 401 and not after anything.
 func TestRenew(t *testing.T) {
-	for kind, want := range map[string]bool{kubeapi.KindUnauthorized: true, kubeapi.KindTLS: true, "500": false} {
-		s := &script{onList: func() error { return &kubeapi.Error{Kind: kind} }}
+	for kind, want := range map[string]bool{kube.KindUnauthorized: true, kube.KindTLS: true, "500": false} {
+		s := &script{onList: func() error { return &kube.Error{Kind: kind} }}
 		play(t, s, time.Minute, func(*journal, *watch) {
 			if got := s.renewed > 0; got != want {
 				t.Errorf("%s: renewed: got %v, want %v", kind, got, want)
@@ -226,7 +226,7 @@ func TestBackoff(t *testing.T) {
 // TestRetryAfterIsLimited: whatever a server asks for.
 func TestRetryAfterIsLimited(t *testing.T) {
 	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
-	got := w.pauseAfter(&kubeapi.Error{Kind: "429", RetryAfter: time.Hour})
+	got := w.pauseAfter(&kube.Error{Kind: "429", RetryAfter: time.Hour})
 	if got != longestPause {
 		t.Errorf("got %v, want %v", got, longestPause)
 	}
@@ -236,10 +236,10 @@ func TestRetryAfterIsLimited(t *testing.T) {
 func TestBackoffStartsAnew(t *testing.T) {
 	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
 	for range 10 {
-		w.pauseAfter(&kubeapi.Error{Kind: "500"})
+		w.pauseAfter(&kube.Error{Kind: "500"})
 	}
 	w.listed = time.Now().Add(-stableAfter)
-	if got := w.pauseAfter(&kubeapi.Error{Kind: "500"}); got > 500*time.Millisecond {
+	if got := w.pauseAfter(&kube.Error{Kind: "500"}); got > 500*time.Millisecond {
 		t.Errorf("got %v, want at most 0.5 s", got)
 	}
 }
@@ -258,7 +258,7 @@ func TestForbiddenAtFirst(t *testing.T) {
 				until = time.Now().Add(c.lasts)
 			}
 			if len(s.lists) == 1 || time.Now().Before(until) {
-				return &kubeapi.Error{Kind: kubeapi.KindForbidden, Verb: kubeapi.VerbList}
+				return &kube.Error{Kind: kube.KindForbidden, Verb: kube.VerbList}
 			}
 			return nil
 		}
@@ -279,7 +279,7 @@ func TestNotUpAfterItsEnd(t *testing.T) {
 	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
 	attempt, end := context.WithCancel(t.Context())
 	end()
-	w.failed(&kubeapi.Error{Kind: "500"})
+	w.failed(&kube.Error{Kind: "500"})
 	w.setUp(attempt, true)
 	if w.isUp() {
 		t.Error("an attempt that has ended made the watch up")
@@ -296,7 +296,7 @@ func TestReread(t *testing.T) {
 	for name, s := range map[string]*script{
 		"open":  {onOpen: bookmarks(1)},
 		"never": {onOpen: func(ctx context.Context, _ *apiwatch.RaceFreeFakeWatcher) error { <-ctx.Done(); return ctx.Err() }},
-		"error": {onList: func() error { return &kubeapi.Error{Kind: "500", RetryAfter: time.Hour} }},
+		"error": {onList: func() error { return &kube.Error{Kind: "500", RetryAfter: time.Hour} }},
 	} {
 		play(t, s, 15*time.Second, func(logs *journal, w *watch) {
 			before, up := len(s.lists), w.isUp()

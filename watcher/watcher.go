@@ -11,7 +11,7 @@
 // reached. Meanwhile the Snapshot stays what it was, and Status reports how old
 // that is.
 //
-// It knows Kubernetes; requests and their errors are those of kubeapi. It must
+// It knows Kubernetes; requests and their errors are those of kube. It must
 // know no file, and not what a Snapshot is for.
 package watcher
 
@@ -27,7 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 // firstWait is how long the other watches wait for the first one at most.
@@ -46,7 +46,7 @@ type Options struct {
 // Watcher follows the Secrets of its Options. Its methods may be called from
 // any goroutine, before, while and after Run.
 type Watcher struct {
-	client  *kubeapi.Client
+	client  *kube.Client
 	watches []*watch   // the names in order, then the selector
 	mu      sync.Mutex // guards what all watches know
 	changes poker      // of what they know
@@ -60,7 +60,7 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse selector %q: %w", o.Selector, err)
 	}
-	api, err := kubeapi.NewClient(o.Config)
+	api, err := kube.NewClient(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -71,10 +71,10 @@ func New(o Options) (*Watcher, error) {
 	}
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
 	for _, name := range names {
-		w.add(filter{Query: kubeapi.Query{Kind: "Secret", Namespace: o.Namespace, Name: name}, labels: labels.Everything()}, o.Logger)
+		w.add(filter{Query: kube.Query{Kind: "Secret", Namespace: o.Namespace, Name: name}, labels: labels.Everything()}, o.Logger)
 	}
 	if o.Selector != "" {
-		w.add(filter{Query: kubeapi.Query{Kind: "Secret", Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names}, o.Logger)
+		w.add(filter{Query: kube.Query{Kind: "Secret", Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names}, o.Logger)
 	}
 	return w, nil
 }

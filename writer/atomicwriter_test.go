@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // The seven defects of the kubelet's AtomicWriter, one test each.
@@ -159,7 +159,7 @@ func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
 	opts.now = c.Now
 	w := open(t, opts)
 	publish(t, w, mixed)
-	held, err := os.Open(filepath.Join(dir, plan.DataLink))
+	held, err := os.Open(filepath.Join(dir, generation.DataLink))
 	must(err)
 	defer held.Close()
 	seam.reset(nil)
@@ -172,7 +172,7 @@ func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
 		case "SyncDir", "file.Sync":
 			synced[call.name] = true
 		case "Rename":
-			if call.to == plan.DataLink {
+			if call.to == generation.DataLink {
 				for name := range made {
 					if !synced[name] {
 						t.Errorf("%s was not synced before the swap", name)
@@ -252,7 +252,7 @@ func TestPayloads(t *testing.T) {
 				must(err)
 				generations := 0
 				for _, e := range entries {
-					if plan.GenerationName.MatchString(e.Name()) {
+					if generation.GenerationName.MatchString(e.Name()) {
 						generations++
 					}
 				}

@@ -6,31 +6,31 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // around lists what there is for a generation besides its directory, in the order in
 // which it is put back: ..data last, as apps get there only with all the rest.
-func (w *Writer) around(cur *plan.Plan) []plan.Entry {
+func (w *Writer) around(cur *generation.Plan) []generation.Entry {
 	entries := w.notified.Entries(w.opts.FileMode)
 	if cur.None() {
 		return entries
 	}
-	return slices.Concat(cur.Outside, []plan.Entry{cur.RecordFile}, entries, []plan.Entry{cur.Link()})
+	return slices.Concat(cur.Outside, []generation.Entry{cur.RecordFile}, entries, []generation.Entry{cur.Link()})
 }
 
 // changedInside compares the generation's directory with its plan: what was
 // changed, what is missing, and what does not belong there.
-func (w *Writer) changedInside(cur *plan.Plan) (changed []plan.Entry) {
+func (w *Writer) changedInside(cur *generation.Plan) (changed []generation.Entry) {
 	for _, e := range cur.Inside {
 		if w.vol.Differs(e) {
 			changed = append(changed, e)
 		}
 	}
-	for _, dir := range plan.Dirs(cur.Inside) {
+	for _, dir := range generation.Dirs(cur.Inside) {
 		names, _ := w.unplanned(dir) // of one that is not there, it is known already
 		for _, name := range names {
-			changed = append(changed, plan.Entry{Path: name})
+			changed = append(changed, generation.Entry{Path: name})
 		}
 	}
 	return changed
@@ -50,9 +50,9 @@ func (w *Writer) unplanned(dir string) (names []string, err error) {
 func (w *Writer) planned(name string) bool {
 	_, ok := w.current.Load().Find(name)
 	for _, r := range w.old {
-		ok = ok || name == r.dir || name == plan.RecordName(r.dir)
+		ok = ok || name == r.dir || name == generation.RecordName(r.dir)
 	}
-	return ok || name == plan.NotifiedFile
+	return ok || name == generation.NotifiedFile
 }
 
 // concerns reports whether an event is about a mismatch: one look at the entry that
@@ -61,15 +61,15 @@ func (w *Writer) concerns(e fsnotify.Event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name, cur := w.inotify.Name(e), w.current.Load()
-	if cur.None() || name == "." || path.Base(name) == plan.Temporary {
+	if cur.None() || name == "." || path.Base(name) == generation.Temporary {
 		return false
 	}
-	if name == plan.NotifiedFile {
+	if name == generation.NotifiedFile {
 		return slices.ContainsFunc(w.notified.Entries(w.opts.FileMode), w.vol.Differs)
 	}
 	want, ok := cur.Find(name)
 	switch {
-	case !ok && plan.Top(name) == cur.Dir:
+	case !ok && generation.Top(name) == cur.Dir:
 		return !w.vol.IsGone(name)
 	case !ok:
 		if path.Dir(name) == "." && !w.vol.IsOurs(name) && !w.vol.IsGone(name) {
@@ -89,6 +89,6 @@ func (w *Writer) concerns(e fsnotify.Event) bool {
 func (w *Writer) watch() {
 	cur := w.current.Load()
 	w.inotify.Add(".")
-	w.inotify.Add(plan.Dirs(cur.Inside)...)
-	w.inotify.Add(plan.Dirs(cur.Outside)...)
+	w.inotify.Add(generation.Dirs(cur.Inside)...)
+	w.inotify.Add(generation.Dirs(cur.Outside)...)
 }

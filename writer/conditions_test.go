@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/inotify"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // inNamespace runs a role in a child with its own user and mount namespace, in
@@ -181,7 +181,7 @@ func TestFailedSync(t *testing.T) {
 	publish(t, w, mixed)
 	swapped := false
 	seam.reset(func(_ int, call call, do func() error) error {
-		swapped = swapped || call.op == "Rename" && call.to == plan.DataLink
+		swapped = swapped || call.op == "Rename" && call.to == generation.DataLink
 		if strings.Contains(call.op, "Sync") && swapped {
 			return syscall.EIO
 		}
@@ -246,7 +246,7 @@ func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
 		case swapped && call.op == "Create":
 			return syscall.ENOSPC
 		}
-		swapped = swapped || call.op == "Rename" && call.to == plan.DataLink
+		swapped = swapped || call.op == "Rename" && call.to == generation.DataLink
 		return do()
 	})
 	publish(t, w, changes)

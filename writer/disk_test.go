@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // node is an inode of the model: what it is never changes, what it holds does.
@@ -158,7 +158,7 @@ func (d *disk) open(k int) (out []*effect) {
 // and whether all are readable for apps.
 func (s state) published() map[string]string {
 	top := s.entries[s.root]
-	data := top[plan.DataLink]
+	data := top[generation.DataLink]
 	if data == nil {
 		return nil
 	}

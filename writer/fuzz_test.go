@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/inspect"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // plant makes an arbitrary tree: the bytes choose from names that mean something
@@ -109,7 +109,7 @@ func FuzzRecovery(f *testing.F) {
 			}
 			settle(w, c)
 			check(t, dir, flat, mixed)
-			if n, err := w.Publish(changes); err != nil || n == 0 || n > plan.MaxGeneration {
+			if n, err := w.Publish(changes); err != nil || n == 0 || n > generation.MaxGeneration {
 				t.Fatalf("generation %d, %v", n, err)
 			}
 			settle(w, c)
@@ -134,7 +134,7 @@ func check(t *testing.T, dir string, flat bool, set Set) {
 	generations := 0
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if plan.GenerationName.MatchString(e.Name()) {
+		if generation.GenerationName.MatchString(e.Name()) {
 			generations++
 		}
 		if strings.HasSuffix(e.Name(), "_tmp") {
@@ -161,21 +161,21 @@ func FuzzParseRecord(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := plan.ParseRecord(data)
+		r, err := generation.ParseRecord(data)
 		if err != nil {
 			return
 		}
 		_ = r.ChangesSince(0)
 		_ = r.ChangesSince(r.Generation)
-		for _, e := range plan.New("dir", r, Set{}).Outside {
+		for _, e := range generation.New("dir", r, Set{}).Outside {
 			name := e.Path
-			if !fs.ValidPath(name) || name == "." || strings.HasPrefix(plan.Top(name), "..") {
+			if !fs.ValidPath(name) || name == "." || strings.HasPrefix(generation.Top(name), "..") {
 				t.Errorf("a link at %q", name)
 			}
 		}
 		again, err := json.Marshal(r)
 		must(err)
-		if _, err := plan.ParseRecord(again); err != nil {
+		if _, err := generation.ParseRecord(again); err != nil {
 			t.Errorf("not read again: %v", err)
 		}
 	})

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/inotify"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // files makes the Files of a Secret: key, value, key, value, …
@@ -156,7 +156,7 @@ func shown(flat bool, set Set) map[string]string {
 	out := map[string]string{}
 	for name, f := range set.Secrets {
 		for file, value := range f.Content {
-			out[plan.Path(flat, name, file)] = string(value)
+			out[generation.Path(flat, name, file)] = string(value)
 		}
 	}
 	return out
@@ -173,7 +173,7 @@ func tree(t testing.TB, dir string) map[string]string {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if plan.GenerationName.MatchString(e.Name()) {
+		if generation.GenerationName.MatchString(e.Name()) {
 			times[e.Name()] = fmt.Sprintf("TIME%d", len(times)+1)
 		}
 	}
@@ -256,7 +256,7 @@ func heal(w *Writer) {
 }
 
 // mismatches has all that is not as planned.
-func mismatches(w *Writer) []plan.Entry {
+func mismatches(w *Writer) []generation.Entry {
 	cur := w.current.Load()
 	bad := w.changedInside(cur)
 	for _, e := range w.around(cur) {

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/mount"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // The tests of this file are of defects that the simulation of the whole found.
@@ -92,7 +92,7 @@ func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
 	shut(t, w)
 	before := tree(t, dir)
 	opts, m := withMisreads(testOptions(t, dir))
-	m.fails = func(call, name string) bool { return call == "readlink" && name == plan.DataLink }
+	m.fails = func(call, name string) bool { return call == "readlink" && name == generation.DataLink }
 	if _, err := Open(opts); !errors.Is(err, ErrUnusable) {
 		t.Errorf("got %v, want ErrUnusable", err)
 	}
@@ -105,8 +105,8 @@ func TestAGenerationThatIsNotWholeIsKept(t *testing.T) {
 	w := open(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
-	must(os.Remove(filepath.Join(dir, plan.DataLink, "tls", "tls.crt")))
-	must(os.Remove(filepath.Join(dir, plan.DataLink)))
+	must(os.Remove(filepath.Join(dir, generation.DataLink, "tls", "tls.crt")))
+	must(os.Remove(filepath.Join(dir, generation.DataLink)))
 	open(t, testOptions(t, dir))
 	want := shown(false, mixed)
 	delete(want, "tls/tls.crt")
@@ -134,13 +134,13 @@ func stopped(t *testing.T, dir string, at func(c call) bool) {
 // The links are there before ..data, also when the next start completes a first publish.
 func TestAStartMakesLinksBeforeData(t *testing.T) {
 	dir := memoryDir(t)
-	stopped(t, dir, func(c call) bool { return c.name == plan.Temporary })
+	stopped(t, dir, func(c call) bool { return c.name == generation.Temporary })
 	opts, seam := withSeam(testOptions(t, dir))
 	open(t, opts)
 	swapped := false
 	for _, c := range seam.recorded() {
-		swapped = swapped || c.op == "Rename" && c.to == plan.DataLink
-		if swapped && c.op == "Rename" && c.to != plan.DataLink {
+		swapped = swapped || c.op == "Rename" && c.to == generation.DataLink
+		if swapped && c.op == "Rename" && c.to != generation.DataLink {
 			t.Errorf("%v after ..data", c)
 		}
 	}
@@ -154,12 +154,12 @@ func TestAStartMakesLinksBeforeData(t *testing.T) {
 func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 	for _, op := range []string{"Symlink", "Mkdir"} { // of ..data, of a Secret's directory
 		dir := memoryDir(t)
-		stopped(t, dir, func(c call) bool { return c.name == plan.Temporary })
+		stopped(t, dir, func(c call) bool { return c.name == generation.Temporary })
 		repaired := 0
 		opts, seam := withSeam(testOptions(t, dir))
 		opts.Repaired = func() { repaired++ }
 		seam.step = func(_ int, c call, do func() error) error {
-			if c.name == plan.Temporary && c.op == op {
+			if c.name == generation.Temporary && c.op == op {
 				return syscall.ENOSPC
 			}
 			return do()
@@ -227,7 +227,7 @@ func TestALeftoversRecordGoesFirst(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, memoryDir(t)))
 	w := open(t, opts)
 	seam.reset(func(_ int, c call, do func() error) error {
-		if c.name == plan.Temporary && c.op == "Symlink" {
+		if c.name == generation.Temporary && c.op == "Symlink" {
 			return errInjected
 		}
 		return do()
@@ -237,7 +237,7 @@ func TestALeftoversRecordGoesFirst(t *testing.T) {
 	}
 	var removed []string
 	for _, c := range seam.recorded() {
-		if top := plan.Top(c.name); c.op == "Remove" && strings.HasPrefix(top, "..2") {
+		if top := generation.Top(c.name); c.op == "Remove" && strings.HasPrefix(top, "..2") {
 			removed = append(removed, c.name)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // choices gives what may have happened, in every combination while those are
@@ -187,7 +187,7 @@ func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
 			renamed, synced = true, false
 		case c.op == "SyncDir" && c.name == ".":
 			synced = true
-		case c.op == "Remove" && strings.HasPrefix(c.name, plan.Temporary):
+		case c.op == "Remove" && strings.HasPrefix(c.name, generation.Temporary):
 			removed++
 			if !renamed || !synced {
 				t.Errorf("%v before the renaming was on disk", c)

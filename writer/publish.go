@@ -8,8 +8,8 @@ import (
 	"path"
 	"slices"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/mount"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // Publish makes set what apps see, and returns the number of the generation
@@ -26,7 +26,7 @@ func (w *Writer) Publish(set Set) (number uint64, err error) {
 	if !cur.Record.Differs(cur.Set, set, w.opts.Flat, w.opts.FileMode, w.restored) {
 		return cur.Record.Generation, w.confirm(cur, set)
 	}
-	rec := plan.Next(cur.Record, cur.Set, w.last+1, set, w.opts.Flat, w.opts.FileMode)
+	rec := generation.Next(cur.Record, cur.Set, w.last+1, set, w.opts.Flat, w.opts.FileMode)
 	if err := rec.Validate(); err != nil {
 		return 0, fmt.Errorf("publish in %q: %w", w.opts.Dir, err)
 	}
@@ -41,7 +41,7 @@ func (w *Writer) Publish(set Set) (number uint64, err error) {
 // not been asked for yet: they are in set as they were found. A file that is still
 // there, and still cannot be read, is an error: without it the next generation would
 // have less than this one.
-func (w *Writer) readAgain(cur *plan.Plan, set Set) error {
+func (w *Writer) readAgain(cur *generation.Plan, set Set) error {
 	for name, rec := range cur.Record.Secrets {
 		files, there := set.Secrets[name]
 		if !there || len(files.Content) == len(rec.Files) || !cur.Set.Equal(name, files) {
@@ -49,7 +49,7 @@ func (w *Writer) readAgain(cur *plan.Plan, set Set) error {
 		}
 		content := maps.Clone(files.Content)
 		for file := range rec.Files {
-			p := path.Join(cur.Dir, plan.Path(cur.Record.Flat, name, file))
+			p := path.Join(cur.Dir, generation.Path(cur.Record.Flat, name, file))
 			if _, ok := content[file]; ok || !w.mayBeFile(p) {
 				continue
 			}
@@ -74,20 +74,20 @@ func (w *Writer) mayBeFile(name string) bool {
 // confirm takes set for what the current generation has to contain. What was
 // found at start is believed only now: it is compared with set, and what someone
 // changed while nobody looked is put back.
-func (w *Writer) confirm(cur *plan.Plan, set Set) error {
+func (w *Writer) confirm(cur *generation.Plan, set Set) error {
 	rec := cur.Record
 	rec.Complete = rec.Complete || set.Complete
 	if !w.restored && rec.Complete == cur.Record.Complete {
 		return nil
 	}
 	if w.restored {
-		w.current.Store(plan.New(cur.Dir, cur.Record, set))
+		w.current.Store(generation.New(cur.Dir, cur.Record, set))
 		if _, err := w.repair(); err != nil {
 			return err
 		}
 	}
-	confirmed := plan.New(w.current.Load().Dir, rec, set)
-	if _, err := w.put([]plan.Entry{confirmed.RecordFile}); err != nil {
+	confirmed := generation.New(w.current.Load().Dir, rec, set)
+	if _, err := w.put([]generation.Entry{confirmed.RecordFile}); err != nil {
 		return w.explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(confirmed)
@@ -98,8 +98,8 @@ func (w *Writer) confirm(cur *plan.Plan, set Set) error {
 // replace puts a new directory with set in the place of cur. An error is always
 // from before the rename of 7: cur is still what apps see, and what was made is
 // removed.
-func (w *Writer) replace(cur *plan.Plan, rec plan.Record, set Set) error {
-	gen := plan.New(w.freshName(), rec, set)
+func (w *Writer) replace(cur *generation.Plan, rec generation.Record, set Set) error {
+	gen := generation.New(w.freshName(), rec, set)
 	err := w.makeRoom(func() error {
 		err := w.upToSwap(cur, gen)
 		if err != nil {
@@ -119,7 +119,7 @@ func (w *Writer) replace(cur *plan.Plan, rec plan.Record, set Set) error {
 // freshName gives a name that is free: the clock may stand still or go back.
 func (w *Writer) freshName() string {
 	for now := w.opts.now(); ; now = now.Add(1) {
-		name := plan.NewName(now)
+		name := generation.NewName(now)
 		if _, err := w.vol.Lstat(name); err != nil {
 			return name
 		}
@@ -127,7 +127,7 @@ func (w *Writer) freshName() string {
 }
 
 // upToSwap is steps 1 to 7 of the package comment.
-func (w *Writer) upToSwap(cur, gen *plan.Plan) error {
+func (w *Writer) upToSwap(cur, gen *generation.Plan) error {
 	if cur.None() {
 		if err := w.refuseTaken(gen.Outside); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (w *Writer) upToSwap(cur, gen *plan.Plan) error {
 
 // refuseTaken reports whether a volume that contains nothing of ours has other
 // entries where we need names: then it is somebody else's, and is left as it is.
-func (w *Writer) refuseTaken(needed []plan.Entry) error {
+func (w *Writer) refuseTaken(needed []generation.Entry) error {
 	var taken []error
 	for _, e := range needed {
 		_, err := w.vol.Lstat(e.Path)
@@ -172,7 +172,7 @@ func (w *Writer) refuseTaken(needed []plan.Entry) error {
 }
 
 // build makes the generation's directory, whole and on disk.
-func (w *Writer) build(inside []plan.Entry) error {
+func (w *Writer) build(inside []generation.Entry) error {
 	for _, e := range inside { // outer first
 		if err := w.vol.Create(e); err != nil {
 			return err
@@ -181,7 +181,7 @@ func (w *Writer) build(inside []plan.Entry) error {
 			defer w.vol.Hold(e.Path)()
 		}
 	}
-	for _, dir := range slices.Backward(plan.Dirs(inside)) { // inner first
+	for _, dir := range slices.Backward(generation.Dirs(inside)) { // inner first
 		if err := w.vol.SyncDir(dir); err != nil {
 			return err
 		}
@@ -195,8 +195,8 @@ func (w *Writer) build(inside []plan.Entry) error {
 // The kernel watches the new directories from here on. Before the swap that was a
 // tenth of the time from the event to the files (40 of 350 µs). What someone changes in
 // them earlier, the next comparison finds: at the end of cur's grace, or the sweep's.
-func (w *Writer) afterSwap(cur, gen *plan.Plan) {
-	w.inotify.Add(plan.Dirs(gen.Inside)...)
+func (w *Writer) afterSwap(cur, gen *generation.Plan) {
+	w.inotify.Add(generation.Dirs(gen.Inside)...)
 	w.unsynced = true
 	w.syncSwap()                // 8
 	w.wakeDirectories(cur, gen) // 9
@@ -221,11 +221,11 @@ func (w *Writer) syncSwap() bool {
 // wakeDirectories is step 9: it renames ..data over itself where files changed. A
 // new directory has been there since before the swap, and somebody may be watching
 // it already. A repair wakes all.
-func (w *Writer) wakeDirectories(old, gen *plan.Plan) {
+func (w *Writer) wakeDirectories(old, gen *generation.Plan) {
 	number := gen.Record.Generation
 	for _, e := range gen.Outside {
 		dir := path.Dir(e.Path)
-		if path.Base(e.Path) != plan.DataLink || old.Record.Generation != number && gen.Record.SecretSince(dir) != number {
+		if path.Base(e.Path) != generation.DataLink || old.Record.Generation != number && gen.Record.SecretSince(dir) != number {
 			continue
 		}
 		release := w.vol.Hold(dir)
@@ -239,8 +239,8 @@ func (w *Writer) wakeDirectories(old, gen *plan.Plan) {
 
 // wakeFiles is step 10. Old files stay for the grace, so that nothing else would
 // wake those who watch their inodes.
-func (w *Writer) wakeFiles(old *plan.Plan) {
-	w.inotify.Remove(plan.Dirs(old.Inside)...)
+func (w *Writer) wakeFiles(old *generation.Plan) {
+	w.inotify.Remove(generation.Dirs(old.Inside)...)
 	for _, e := range old.Inside {
 		if e.Mode.IsDir() {
 			defer w.vol.Hold(e.Path)()

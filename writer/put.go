@@ -4,13 +4,13 @@ import (
 	"errors"
 	"path"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // put makes entries outside of the generation's directory as planned, whatever has
 // their names: in a volume of ours these are ours. It returns those that were not
 // as planned. They are on disk then.
-func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
+func (w *Writer) put(entries []generation.Entry) (changed []generation.Entry, err error) {
 	var errs []error
 	dirs := map[string]bool{}
 	for _, e := range entries { // parents first
@@ -32,9 +32,9 @@ func (w *Writer) put(entries []plan.Entry) (changed []plan.Entry, err error) {
 
 // place has an entry put into the volume. The oldest generations within their grace
 // make room.
-func (w *Writer) place(e plan.Entry, put func(plan.Entry) error) error {
+func (w *Writer) place(e generation.Entry, put func(generation.Entry) error) error {
 	err := w.makeRoom(func() error { return put(e) })
-	if err == nil && e.Path == plan.DataLink {
+	if err == nil && e.Path == generation.DataLink {
 		w.astray.Store(false)
 	}
 	return err
@@ -54,12 +54,12 @@ func (w *Writer) makeRoom(try func() error) error {
 // was not. Then it removes all of ours that neither this generation nor one within
 // its grace needs. It removes nothing as long as apps may be reading it: before
 // ..data points to this generation.
-func (w *Writer) tidy() (changed []plan.Entry, err error) {
+func (w *Writer) tidy() (changed []generation.Entry, err error) {
 	cur := w.current.Load()
 	if changed, err = w.put(w.around(cur)); err != nil {
 		return changed, w.explain(err)
 	}
-	for _, dir := range append(plan.Dirs(cur.Outside), ".") {
+	for _, dir := range append(generation.Dirs(cur.Outside), ".") {
 		names, err := w.unplanned(dir)
 		w.retryLater("could not look for leftovers, will try again", dir, err)
 		for _, name := range names {

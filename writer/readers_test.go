@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // counted is what readers found.
@@ -35,7 +35,7 @@ func numberIn(data string) (int, bool) {
 // read opens ..data once and reads both files below that handle.
 func (c *counted) read(dir string, names [2]string, published *atomic.Int64) {
 	before := published.Load()
-	fd, err := unix.Open(filepath.Join(dir, plan.DataLink), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(filepath.Join(dir, generation.DataLink), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		c.miss(published.Load() - before)
 		return

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/inspect"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -90,13 +90,16 @@ func TestRecovery(t *testing.T) {
 		"stale temporaries":          {func(dir, _ string) { litter(dir) }, 2, false, "..data_tmp"},
 		"orphan of a higher number":  {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2, false, "..2031_01_01_00_00_00.1"},
 		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false, "..2031_01_01_00_00_00.1.json"},
-		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, plan.DataLink))) }, 2, false, ""},
+		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, generation.DataLink))) }, 2, false, ""},
 		"..data dangling":            {func(dir, _ string) { relink(dir, "..2001_01_01_00_00_00.1") }, 2, false, ""},
 		"..data points outside":      {func(dir, _ string) { relink(dir, "/etc") }, 2, false, ""},
 		"..data is a directory":      {func(dir, _ string) { relink(dir, ""); put(dir, "..data/db/password", "evil") }, 2, false, ""},
 		"..data is a file":           {func(dir, _ string) { relink(dir, ""); put(dir, "..data", "evil") }, 2, false, ""},
-		"..data is a FIFO":           {func(dir, _ string) { relink(dir, ""); must(syscall.Mkfifo(filepath.Join(dir, plan.DataLink), 0o600)) }, 2, false, ""},
-		"links missing":              {func(dir, _ string) { must(os.RemoveAll(filepath.Join(dir, "db"))) }, 2, false, ""},
+		"..data is a FIFO": {func(dir, _ string) {
+			relink(dir, "")
+			must(syscall.Mkfifo(filepath.Join(dir, generation.DataLink), 0o600))
+		}, 2, false, ""},
+		"links missing": {func(dir, _ string) { must(os.RemoveAll(filepath.Join(dir, "db"))) }, 2, false, ""},
 		"links foreign": {func(dir, _ string) {
 			must(os.RemoveAll(filepath.Join(dir, "db")))
 			must(os.Symlink("/etc", filepath.Join(dir, "db")))
@@ -124,11 +127,11 @@ func TestRecovery(t *testing.T) {
 		"the generation missing": {func(_, gen string) { must(os.RemoveAll(gen)) }, 3, true, ""}, // back to 1, then 3
 		"..data and a file missing": {func(dir, gen string) {
 			must(os.Remove(gen + "/db/password"))
-			must(os.Remove(filepath.Join(dir, plan.DataLink)))
+			must(os.Remove(filepath.Join(dir, generation.DataLink)))
 		}, 3, true, ""}, // back to 1, which is whole
 		"record missing": {func(_, gen string) { must(os.Remove(gen + ".json")) }, 3, true, ""},
 		"record lost, notified of 1": {func(dir, gen string) {
-			put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":1}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"told":{"webhook":1}}`)
 			entries, err := os.ReadDir(dir)
 			must(err)
 			for _, e := range entries {
@@ -144,16 +147,16 @@ func TestRecovery(t *testing.T) {
 			must(os.WriteFile(gen+".json", []byte(`{"format":1,"generation":18446744073709551615,"fileMode":420}`), 0o644))
 		}, 3, true, ""},
 		"record is a directory":      {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
-		"notified unreadable":        {func(dir, _ string) { put(dir, plan.NotifiedFile, "{") }, 2, true, ""},
-		"notified of another format": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
+		"notified unreadable":        {func(dir, _ string) { put(dir, generation.NotifiedFile, "{") }, 2, true, ""},
+		"notified of another format": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
 		"notified of a forged number": {func(dir, _ string) {
-			put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":18446744073709551615}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"told":{"webhook":18446744073709551615}}`)
 		}, 2, true, ""},
 		"notified is a directory": {func(dir, _ string) {
-			must(os.Remove(filepath.Join(dir, plan.NotifiedFile)))
-			put(dir, plan.NotifiedFile+"/x", "")
+			must(os.Remove(filepath.Join(dir, generation.NotifiedFile)))
+			put(dir, generation.NotifiedFile+"/x", "")
 		}, 2, true, ""},
-		"notified of more than is there": {func(dir, _ string) { put(dir, plan.NotifiedFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
+		"notified of more than is there": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
 		"Secret of before left": {func(dir, _ string) {
 			must(os.Mkdir(dir+"/was", 0o755))
 			must(os.Symlink("../..data/was", dir+"/was/..data"))
@@ -200,7 +203,7 @@ func TestRecovery(t *testing.T) {
 				maps.DeleteFunc(tr, func(p, _ string) bool {
 					return strings.HasSuffix(p, ".json") || p == "foreign" || strings.HasPrefix(p, "TIME")
 				})
-				delete(tr, plan.DataLink)
+				delete(tr, generation.DataLink)
 			}
 			equal(t, "links in the end", got, want)
 			if next := publish(t, w, changes); next <= number || name == "notified of more than is there" && next != 41 {
@@ -223,9 +226,9 @@ func put(dir, name, content string) {
 
 // relink makes ..data point to target, "" for not being there.
 func relink(dir, target string) {
-	must(os.Remove(filepath.Join(dir, plan.DataLink)))
+	must(os.Remove(filepath.Join(dir, generation.DataLink)))
 	if target != "" {
-		must(os.Symlink(target, filepath.Join(dir, plan.DataLink)))
+		must(os.Symlink(target, filepath.Join(dir, generation.DataLink)))
 	}
 }
 
@@ -234,7 +237,7 @@ func orphan(dir, from, name string, number uint64) {
 	must(os.CopyFS(filepath.Join(dir, name), os.DirFS(from)))
 	data, err := os.ReadFile(from + ".json")
 	must(err)
-	var r plan.Record
+	var r generation.Record
 	must(json.Unmarshal(data, &r))
 	r.Generation = number
 	data, err = json.Marshal(r)

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 const (
@@ -106,7 +106,7 @@ func (w *Writer) heal() {
 }
 
 // repair puts right what is not as planned, from the inside out, and returns it.
-func (w *Writer) repair() (changed []plan.Entry, err error) {
+func (w *Writer) repair() (changed []generation.Entry, err error) {
 	cur := w.current.Load()
 	changed = w.changedInside(cur)
 	if len(changed) > 0 {

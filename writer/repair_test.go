@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/inotify"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // healer is a writer whose Run runs.
@@ -105,7 +105,7 @@ func untilIn(t *testing.T, patience time.Duration, what string, ok func() bool) 
 func targets(flat bool, dir string) map[string]string {
 	gen := filepath.Base(current(dir))
 	all := map[string]string{
-		"..data": plan.DataLink, "generation": gen, "record": gen + ".json", "notified": plan.NotifiedFile,
+		"..data": generation.DataLink, "generation": gen, "record": gen + ".json", "notified": generation.NotifiedFile,
 	}
 	if flat {
 		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password", "directory in it": gen + "/conf"})
@@ -136,7 +136,7 @@ var changesTo = map[string]func(p string, info os.FileInfo) bool{
 		return true
 	},
 	"chmod": func(p string, info os.FileInfo) bool {
-		if info.Mode()&os.ModeSymlink != 0 || strings.HasSuffix(p, plan.NotifiedFile) {
+		if info.Mode()&os.ModeSymlink != 0 || strings.HasSuffix(p, generation.NotifiedFile) {
 			return false
 		}
 		must(os.Chmod(p, 0o700))
@@ -241,7 +241,7 @@ func TestChangedBeforeItIsWatched(t *testing.T) {
 		publish(t, w, mixed)
 		seam.reset(func(_ int, call call, do func() error) error {
 			err := do()
-			if call.op == "Rename" && call.to == plan.DataLink {
+			if call.op == "Rename" && call.to == generation.DataLink {
 				put(current(dir), "db/password", "evil")
 			}
 			return err

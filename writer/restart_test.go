@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/inspect"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // In a volume that holds nothing of ours, a name that is taken stays, nothing is
@@ -83,7 +83,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	must(err)
 	for _, e := range entries {
-		if e.Name() != plan.NotifiedFile {
+		if e.Name() != generation.NotifiedFile {
 			must(os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
@@ -103,7 +103,7 @@ func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) 
 	must(w.SetNotified("a", n))
 	must(w.SetNotified("b", n))
 	shut(t, w)
-	put(dir, plan.NotifiedFile, "garbage")
+	put(dir, generation.NotifiedFile, "garbage")
 	w = open(t, testOptions(t, dir))
 	must(w.SetNotified("a", n)) // and a crash before b was notified
 	shut(t, w)
@@ -275,12 +275,12 @@ func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
 	w := open(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
-	must(os.RemoveAll(filepath.Join(dir, plan.DataLink, "tls")))
+	must(os.RemoveAll(filepath.Join(dir, generation.DataLink, "tls")))
 	w = open(t, testOptions(t, dir))
 	_, found := w.Current()
 	found.Complete = true
 	publish(t, w, found)
-	entries, err := os.ReadDir(filepath.Join(dir, "tls", plan.DataLink))
+	entries, err := os.ReadDir(filepath.Join(dir, "tls", generation.DataLink))
 	if err != nil || len(entries) > 0 {
 		t.Errorf("got %v, %v, want an empty directory", entries, err)
 	}
@@ -294,7 +294,7 @@ func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
 	publish(t, w, mixed)
 	current := w.current.Load().Dir
 	shut(t, w)
-	put(dir, plan.RecordName(current), "garbage")
+	put(dir, generation.RecordName(current), "garbage")
 	put(dir, current+"/db/..planted", "evil")
 	put(dir, current+"/..planted/file", "evil")
 	w = open(t, testOptions(t, dir))
@@ -309,7 +309,7 @@ func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
 	w := open(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
-	put(dir, plan.DataLink+"/tls/tls.crt", "changed")
+	put(dir, generation.DataLink+"/tls/tls.crt", "changed")
 	w = open(t, testOptions(t, dir))
 	_, found := w.Current()
 	partly := incomplete(mixed)
@@ -327,7 +327,7 @@ func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
 func TestNotReadyWithoutAFile(t *testing.T) {
 	dir := memoryDir(t)
 	publish(t, open(t, testOptions(t, dir)), mixed)
-	must(os.Remove(filepath.Join(dir, plan.DataLink, "tls", "tls.crt")))
+	must(os.Remove(filepath.Join(dir, generation.DataLink, "tls", "tls.crt")))
 	if err := inspect.Ready(dir); err == nil || !strings.Contains(err.Error(), "tls/tls.crt") {
 		t.Errorf("got %v, want the file that is missing", err)
 	}
@@ -340,7 +340,7 @@ func TestARebuiltRecordHasAllAsChanged(t *testing.T) {
 	publish(t, w, fewer)
 	current := w.current.Load().Dir
 	shut(t, w)
-	put(dir, plan.RecordName(current), "garbage")
+	put(dir, generation.RecordName(current), "garbage")
 	w = open(t, testOptions(t, dir))
 	if got := w.ChangesSince(0); len(got.Changed) != 3 || len(got.Added) != 0 {
 		t.Errorf("got %+v, want all three as changed", got)

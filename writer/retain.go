@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // Old generations stay for readers who hold a directory or a file of them. The
@@ -23,13 +23,13 @@ const (
 // retired is a generation that was replaced.
 type retired struct {
 	dir    string
-	at     time.Time    // when it was replaced
-	size   int64        // bytes that its files take
-	inside []plan.Entry // without the values; not known of one from before this process
+	at     time.Time          // when it was replaced
+	size   int64              // bytes that its files take
+	inside []generation.Entry // without the values; not known of one from before this process
 }
 
 // retire begins the grace of a generation that was replaced, if there was one.
-func (w *Writer) retire(g *plan.Plan) {
+func (w *Writer) retire(g *generation.Plan) {
 	if g.None() {
 		return
 	}
@@ -75,7 +75,7 @@ func (w *Writer) dropOldest() bool {
 	w.old = w.old[1:]
 	err := w.removeRetired(r)
 	if err == nil { // last: a directory without a record would not be known as older at a later start
-		err = w.vol.RemoveAll(plan.RecordName(r.dir))
+		err = w.vol.RemoveAll(generation.RecordName(r.dir))
 	}
 	w.retryLater("could not remove an old generation, will try again", r.dir, err)
 	return true

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // scenario is one thing that a writer does, to be cut off at every call.
@@ -74,7 +74,7 @@ func scenarios() []scenario {
 }
 
 func current(dir string) string {
-	target, _ := os.Readlink(filepath.Join(dir, plan.DataLink))
+	target, _ := os.Readlink(filepath.Join(dir, generation.DataLink))
 	return filepath.Join(dir, target)
 }
 
@@ -100,10 +100,10 @@ func damageContent(dir string) {
 }
 
 func damageLinks(dir string) {
-	for _, name := range []string{plan.DataLink, "password", "tls.crt", "db/user", "db/..data"} {
+	for _, name := range []string{generation.DataLink, "password", "tls.crt", "db/user", "db/..data"} {
 		_ = os.Remove(filepath.Join(dir, name))
 	}
-	must(os.Symlink("/etc", filepath.Join(dir, plan.DataLink)))
+	must(os.Symlink("/etc", filepath.Join(dir, generation.DataLink)))
 	must(os.RemoveAll(filepath.Join(dir, "tls")))
 	must(os.MkdirAll(filepath.Join(dir, "tls.crt", "x"), 0o700)) // foreign where nested, in the way where flat
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // asUser runs a role as a UID that is not root's, in the group of an fsGroup.
@@ -99,7 +99,7 @@ func userChild(args []string) error {
 // plantedChild: what looks like a left-over generation has a directory whose mode
 // keeps its owner out, who is us. It goes all the same.
 func plantedChild(opts Options) error {
-	planted := filepath.Join(opts.Dir, plan.NewName(time.Unix(0, 0)))
+	planted := filepath.Join(opts.Dir, generation.NewName(time.Unix(0, 0)))
 	closed := filepath.Join(planted, "closed")
 	must(os.MkdirAll(closed, 0o755))
 	must(os.WriteFile(filepath.Join(closed, "file"), nil, 0o600))

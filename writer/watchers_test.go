@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/secret-sync/secret-sync/writer/plan"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // watchOnce watches what is at a path now, as a program does that re-adds its
@@ -61,7 +61,7 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 			return two("db", files(itoa(n), "password", fmt.Sprint(n), "user", "always the same"), "tls", files("1", "crt", "x"))
 		}
 		publish(t, w, set(0))
-		paths := []string{".", plan.Path(flat, "db", "password"), plan.Path(flat, "db", "user"), plan.Path(flat, "tls", "crt")}
+		paths := []string{".", generation.Path(flat, "db", "password"), generation.Path(flat, "db", "user"), generation.Path(flat, "tls", "crt")}
 		if !flat {
 			paths = append(paths, "db")
 		}

@@ -77,17 +77,17 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/secret-sync/secret-sync/writer/entry"
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/inotify"
 	"github.com/secret-sync/secret-sync/writer/inspect"
 	"github.com/secret-sync/secret-sync/writer/mount"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // What a generation is made of is the plan's, and its state is what others see of it.
 type (
-	Files   = plan.Files
-	Set     = plan.Set
-	Changes = plan.Changes
+	Files   = generation.Files
+	Set     = generation.Set
+	Changes = generation.Changes
 	State   = inspect.State
 )
 
@@ -122,18 +122,18 @@ type Writer struct {
 	sweep   time.Duration // how often to compare all, whatever happens
 	limit   *rate.Limiter // how often to repair
 
-	current atomic.Pointer[plan.Plan] // what ..data points to; nothing in it changes
-	astray  atomic.Bool               // it does not point there: it could not be put back at start
+	current atomic.Pointer[generation.Plan] // what ..data points to; nothing in it changes
+	astray  atomic.Bool                     // it does not point there: it could not be put back at start
 
 	mu       sync.Mutex // guards all that follows, and every write to the volume
 	vol      entry.Volume
-	restored bool            // current is what was found at start, and no caller has confirmed all of it
-	last     uint64          // the highest number that was ever used, as far as the volume shows
-	old      []retired       // generations within their grace, oldest first
-	notified plan.Notified   // which target was notified of which generation
-	unsynced bool            // the last swap may not be on disk: what it replaced is not removed
-	again    time.Time       // something was not put right: compare then, and not before. Zero: all was
-	warned   map[string]bool // what the log has warned of → whether it lasts
+	restored bool                // current is what was found at start, and no caller has confirmed all of it
+	last     uint64              // the highest number that was ever used, as far as the volume shows
+	old      []retired           // generations within their grace, oldest first
+	notified generation.Notified // which target was notified of which generation
+	unsynced bool                // the last swap may not be on disk: what it replaced is not removed
+	again    time.Time           // something was not put right: compare then, and not before. Zero: all was
+	warned   map[string]bool     // what the log has warned of → whether it lasts
 }
 
 // Open takes the volume: it checks and locks it, and recovers what an earlier
@@ -195,10 +195,10 @@ func (w *Writer) Current() (number uint64, set Set) {
 // known is the current generation, or an empty one where its record was lost in the
 // flat layout: which Secrets the files are from is not known. They stay until the
 // first Publish, but are no set to go on from.
-func (w *Writer) known() *plan.Plan {
+func (w *Writer) known() *generation.Plan {
 	g := w.current.Load()
 	if _, lost := g.Record.Secrets[""]; lost {
-		return &plan.Plan{}
+		return &generation.Plan{}
 	}
 	return g
 }

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
-	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
 // newApp gives the app's pool and server, with a database that knows the users a

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/secret-sync/secret-sync/examples/internal/build"
-	"github.com/secret-sync/secret-sync/examples/internal/recipe"
+	"github.com/secret-sync/secret-sync/test/harness/build"
+	"github.com/secret-sync/secret-sync/test/harness/recipe"
 )
 
 // app is what the replicas run.

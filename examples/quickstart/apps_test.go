@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
 // TestEachApp: .ci/run has the one in Go.

@@ -16,12 +16,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/internal/build"
-	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
-	"github.com/secret-sync/secret-sync/examples/internal/controlplane"
-	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
-	"github.com/secret-sync/secret-sync/examples/internal/quickstart/accounts"
-	"github.com/secret-sync/secret-sync/examples/internal/recipe"
+	"github.com/secret-sync/secret-sync/examples/quickstart/internal/accounts"
+	"github.com/secret-sync/secret-sync/test/harness/build"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	"github.com/secret-sync/secret-sync/test/harness/recipe"
+	"github.com/secret-sync/secret-sync/test/servers/controlplane"
+	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
 const (

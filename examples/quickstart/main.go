@@ -25,7 +25,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
+	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 	"golang.org/x/sys/unix"
 )
 

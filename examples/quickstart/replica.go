@@ -12,9 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/secret-sync/secret-sync/examples/internal/childprocess"
-	"github.com/secret-sync/secret-sync/examples/internal/quickstart/observe"
-	"github.com/secret-sync/secret-sync/examples/internal/quickstart/queries"
+	"github.com/secret-sync/secret-sync/examples/quickstart/internal/observe"
+	"github.com/secret-sync/secret-sync/examples/quickstart/internal/queries"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
 // sidecarPort is where `secret-sync wait` asks.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/internal/dbserver"
+	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
 // With the real databases the administrator has the privileges that the README

@@ -16,9 +16,9 @@ import (
 	v1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/examples/internal/dbserver"
-	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
-	st "github.com/secret-sync/secret-sync/examples/internal/sidecartest"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/test/servers/dbserver"
+	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
 func TestMain(m *testing.M) { st.Main(m) }

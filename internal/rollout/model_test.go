@@ -11,8 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // The model: Pods with their sidecars and apps, an API server whose news arrive
@@ -41,7 +41,7 @@ type inflight struct {
 type world struct {
 	secret  int // the version in the API server
 	pods    [2]modelPod
-	events  []kubeapi.Event[pod] // of the watch, not delivered yet
+	events  []kube.Event[pod] // of the watch, not delivered yet
 	answers []inflight
 	tally   *tally
 	now     time.Time
@@ -126,7 +126,7 @@ func (w world) steps() map[string]func(*world) {
 	for i, p := range w.pods {
 		event := func(kind watch.EventType) func(*world) {
 			return func(w *world) {
-				w.events = append(w.events, kubeapi.Event[pod]{Type: kind, Object: w.pods[i].object()})
+				w.events = append(w.events, kube.Event[pod]{Type: kind, Object: w.pods[i].object()})
 			}
 		}
 		step := func(name string, enabled bool, change func(*modelPod), then func(*world)) {

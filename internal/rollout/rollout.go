@@ -19,7 +19,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 const (
@@ -48,7 +48,7 @@ var ErrNotDone = errors.New("not every Pod is on the present version")
 
 // Options are what a Wait needs.
 type Options struct {
-	API          *kubeapi.Client
+	API          *kube.Client
 	Namespace    string
 	Secret       string
 	Selector     string        // of Pods
@@ -69,7 +69,7 @@ type Result struct {
 // waiter is one Wait. Its fields belong to the goroutine of run.
 type waiter struct {
 	Options
-	query   kubeapi.Query // of the Pods
+	query   kube.Query // of the Pods
 	tally   *tally
 	began   time.Time
 	asking  int
@@ -85,7 +85,7 @@ type waiter struct {
 // version. ErrNotDone is in its error when ctx ends before that, or when it cannot
 // become true any more. The Result has each Pod and its reason.
 func Wait(ctx context.Context, o Options) (Result, error) {
-	query := kubeapi.Query{Kind: "Pod", Namespace: o.Namespace, Selector: o.Selector}
+	query := kube.Query{Kind: "Pod", Namespace: o.Namespace, Selector: o.Selector}
 	w := &waiter{Options: o, query: query, began: time.Now(), updates: make(chan func())}
 	version, err := w.version(ctx)
 	if err != nil {
@@ -171,7 +171,7 @@ func (w *waiter) update(ctx context.Context, update func()) {
 // the cluster was restored from a backup, it is not known which password is the old
 // one.
 func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
-	pods, _, err := kubeapi.List[pod](ctx, w.API, w.query)
+	pods, _, err := kube.List[pod](ctx, w.API, w.query)
 	if w.note(err) || !w.tally.confirm(pods, time.Now()) {
 		return false, nil
 	}
@@ -213,7 +213,7 @@ func (w *waiter) note(err error) bool {
 		return false
 	}
 	w.problem = err.Error()
-	if e := (*kubeapi.Error)(nil); errors.As(err, &e) && (e.Kind == kubeapi.KindForbidden || e.Kind == kubeapi.KindUnauthorized) {
+	if e := (*kube.Error)(nil); errors.As(err, &e) && (e.Kind == kube.KindForbidden || e.Kind == kube.KindUnauthorized) {
 		w.denied++
 	}
 	return true
@@ -226,12 +226,12 @@ func (w *waiter) follow(ctx context.Context) {
 }
 
 func (w *waiter) listAndWatch(ctx context.Context) error {
-	pods, resourceVersion, err := kubeapi.List[pod](ctx, w.API, w.query)
+	pods, resourceVersion, err := kube.List[pod](ctx, w.API, w.query)
 	if err != nil {
 		return err
 	}
 	w.update(ctx, func() { w.note(nil); w.tally.list(pods) })
-	events, err := kubeapi.Watch[pod](ctx, w.API, w.query, resourceVersion)
+	events, err := kube.Watch[pod](ctx, w.API, w.query, resourceVersion)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // PodState is how far one Pod is.
@@ -74,7 +74,7 @@ func (t *tally) put(p pod) {
 
 // apply takes an event of the watch. Deleted is a Pod that is gone, or does not match
 // the selector any more.
-func (t *tally) apply(e kubeapi.Event[pod]) {
+func (t *tally) apply(e kube.Event[pod]) {
 	switch e.Type {
 	case watch.Added, watch.Modified:
 		t.put(e.Object)

@@ -7,8 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
 )
 
 // done is an answer that is a yes for version 2.
@@ -123,7 +123,7 @@ func TestWhatDoesNotCount(t *testing.T) {
 		{"a bookmark", watch.Bookmark, pod{}, 2},
 		{"gone", watch.Deleted, other, 1},
 	} {
-		tally.apply(kubeapi.Event[pod]{Type: step.kind, Object: step.pod})
+		tally.apply(kube.Event[pod]{Type: step.kind, Object: step.pod})
 		if got := len(tally.states()); got != step.count || tally.complete(time.Unix(1, 0)) != (got == 1) {
 			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, got != 1, step.count)
 		}

@@ -19,7 +19,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/secret-sync/secret-sync/watcher/kubeapi"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 // Format is the number of the document's layout. A field may be added to a
@@ -83,7 +83,7 @@ func WriteJSON(out io.Writer, document any) error {
 
 // Fetch asks the sidecar that listens at HOST:PORT for its document, for Parse.
 func Fetch(ctx context.Context, address string) ([]byte, error) {
-	sidecar, err := kubeapi.NewClient(&rest.Config{
+	sidecar, err := kube.NewClient(&rest.Config{
 		Host:  "http://" + address,
 		Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }, // Pods are not behind that of the environment
 	})
@@ -91,7 +91,7 @@ func Fetch(ctx context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	defer sidecar.Close()
-	return sidecar.Get(ctx, kubeapi.JSON, "/status")
+	return sidecar.Get(ctx, kube.JSON, "/status")
 }
 
 // Parse reads a document. It refuses another format, because a field that it

@@ -23,7 +23,7 @@ const (
 	eventComponent = "secret-sync"
 )
 
-// Creator creates an object in the API server: kubeapi.Client.Create.
+// Creator creates an object in the API server: kube.Client.Create.
 type Creator func(ctx context.Context, namespace, resource string, object []byte) error
 
 // Pod is the object that Events are about.

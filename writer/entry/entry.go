@@ -11,15 +11,15 @@ import (
 	"path"
 	"syscall"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/mount"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // Volume is a volume whose entries are made as a plan has them.
 type Volume struct{ mount.Volume }
 
 // Differs reports whether an entry is not in the volume as planned.
-func (v Volume) Differs(e plan.Entry) bool {
+func (v Volume) Differs(e generation.Entry) bool {
 	if e.IsLink() {
 		target, err := v.Readlink(e.Path)
 		return err != nil || target != e.Target
@@ -37,7 +37,7 @@ func (v Volume) Differs(e plan.Entry) bool {
 
 // Create makes a new entry with the planned mode, past any umask: a directory, a
 // link, or a file that is whole and on disk.
-func (v Volume) Create(e plan.Entry) error {
+func (v Volume) Create(e generation.Entry) error {
 	switch {
 	case e.IsLink():
 		return v.Symlink(e.Target, e.Path)
@@ -50,7 +50,7 @@ func (v Volume) Create(e plan.Entry) error {
 	return v.setMode(e)
 }
 
-func (v Volume) createFile(e plan.Entry) (err error) {
+func (v Volume) createFile(e generation.Entry) (err error) {
 	f, err := v.Volume.Create(e.Path, e.Mode)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (v Volume) createFile(e plan.Entry) (err error) {
 // something of it. It leaves a right mode alone: each chmod is an event for every
 // watch, and the kernel takes the setgid bit (of an fsGroup) from a directory when a
 // process that is not in its group sets any mode.
-func (v Volume) setMode(e plan.Entry) error {
+func (v Volume) setMode(e generation.Entry) error {
 	info, err := v.Lstat(e.Path)
 	if err != nil || info.Mode.Perm() == e.Mode.Perm() {
 		return err
@@ -79,7 +79,7 @@ func (v Volume) setMode(e plan.Entry) error {
 
 // Put makes an entry as planned, whatever has its name. A directory that is there
 // keeps what is in it.
-func (v Volume) Put(e plan.Entry) error {
+func (v Volume) Put(e generation.Entry) error {
 	switch info, err := v.Lstat(e.Path); {
 	case err != nil && !errors.Is(err, fs.ErrNotExist): // what cannot be looked at is not replaced
 		return err
@@ -92,8 +92,8 @@ func (v Volume) Put(e plan.Entry) error {
 // Replace puts an entry in the place of another one, or of none, in one step: made
 // under a temporary name beside it, then renamed. What a failure leaves there, the next
 // attempt, or else the writer, removes.
-func (v Volume) Replace(e plan.Entry) error {
-	tmp := path.Join(path.Dir(e.Path), plan.Temporary)
+func (v Volume) Replace(e generation.Entry) error {
+	tmp := path.Join(path.Dir(e.Path), generation.Temporary)
 	err := v.clearing(tmp, func() error { return v.make(tmp, e) })
 	if err == nil {
 		err = v.clearing(e.Path, func() error { return v.Rename(tmp, e.Path) })
@@ -107,14 +107,14 @@ func (v Volume) Replace(e plan.Entry) error {
 // make makes an entry, whole and on disk, under another name. A Secret's directory
 // has its ..data by then, so that a crash never leaves one that cannot be
 // distinguished from somebody else's.
-func (v Volume) make(name string, e plan.Entry) error {
+func (v Volume) make(name string, e generation.Entry) error {
 	at := e
 	at.Path = name
 	if err := v.Create(at); err != nil || !e.Mode.IsDir() {
 		return err
 	}
-	target := plan.OwnTarget(path.Join(e.Path, plan.DataLink))
-	if err := v.Symlink(target, path.Join(name, plan.DataLink)); err != nil {
+	target := generation.OwnTarget(path.Join(e.Path, generation.DataLink))
+	if err := v.Symlink(target, path.Join(name, generation.DataLink)); err != nil {
 		return err
 	}
 	return v.SyncDir(name)

@@ -5,8 +5,8 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/mount"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // RemoveOwn removes what this program made, whatever part of it is left. What it did
@@ -17,14 +17,14 @@ func (v Volume) RemoveOwn(name string) (others bool, err error) {
 	}
 	inVolume := path.Dir(name) == "."
 	switch {
-	case plan.GenerationName.MatchString(name):
+	case generation.GenerationName.MatchString(name):
 		// The record goes first: part of a generation that has one would be taken for
 		// what is left of one that apps read.
-		if err := v.RemoveAll(plan.RecordName(name)); err != nil {
+		if err := v.RemoveAll(generation.RecordName(name)); err != nil {
 			return false, err
 		}
 		return false, v.RemoveAll(name)
-	case plan.IsOwn(path.Base(name)):
+	case generation.IsOwn(path.Base(name)):
 		return false, v.RemoveAll(name)
 	case v.isOwnLink(name):
 		return false, v.remove(name)
@@ -37,12 +37,12 @@ func (v Volume) RemoveOwn(name string) (others bool, err error) {
 // removeSecretDir removes a Secret's directory under a temporary name: without its
 // ..data it would be taken for somebody else's after a crash in the middle.
 func (v Volume) removeSecretDir(name string) error {
-	err := v.clearing(plan.Temporary, func() error { return v.Rename(name, plan.Temporary) })
+	err := v.clearing(generation.Temporary, func() error { return v.Rename(name, generation.Temporary) })
 	if err == nil {
 		err = v.SyncDir(".") // else a power cut may undo the rename and not the removals
 	}
 	if err == nil {
-		err = v.RemoveAll(plan.Temporary)
+		err = v.RemoveAll(generation.Temporary)
 	}
 	return err
 }
@@ -92,18 +92,18 @@ func (v Volume) IsGone(name string) bool {
 
 // IsOurs reports whether this program made what has a name directly in the volume.
 func (v Volume) IsOurs(name string) bool {
-	return plan.IsOwn(name) || v.isOwnLink(name) || v.isSecretDir(name)
+	return generation.IsOwn(name) || v.isOwnLink(name) || v.isSecretDir(name)
 }
 
 // isOwnLink reports whether name is a link as this program makes them.
 func (v Volume) isOwnLink(name string) bool {
 	target, err := v.Readlink(name)
-	return err == nil && target == plan.OwnTarget(name)
+	return err == nil && target == generation.OwnTarget(name)
 }
 
 // isSecretDir reports whether name is a directory that this program made for a
 // Secret.
 func (v Volume) isSecretDir(name string) bool {
 	info, err := v.Lstat(name)
-	return err == nil && info.Mode.IsDir() && v.isOwnLink(path.Join(name, plan.DataLink))
+	return err == nil && info.Mode.IsDir() && v.isOwnLink(path.Join(name, generation.DataLink))
 }

@@ -8,14 +8,14 @@ import (
 	"fmt"
 	"path"
 
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/mount"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // State is what the volume says of itself: no content.
 type State struct {
-	plan.Record                   // of the generation; an empty one for none
-	Notified    map[string]uint64 // target → the generation it was notified of last
+	generation.Record                   // of the generation; an empty one for none
+	Notified          map[string]uint64 // target → the generation it was notified of last
 }
 
 // Read reads the state of the volume at dir. It needs no lock, and works beside the
@@ -47,12 +47,12 @@ func look(dir string) (s State, missing string, err error) {
 		return s, "", fmt.Errorf("open the volume: %w", err)
 	}
 	defer func() { _ = vol.Close() }()
-	target, err := vol.Readlink(plan.DataLink)
+	target, err := vol.Readlink(generation.DataLink)
 	if err != nil {
 		return s, "", fmt.Errorf("no generation is in %q yet", dir)
 	}
-	if !plan.GenerationName.MatchString(target) {
-		return s, "", fmt.Errorf("%s in %q points to %q, which is no generation", plan.DataLink, dir, target)
+	if !generation.GenerationName.MatchString(target) {
+		return s, "", fmt.Errorf("%s in %q points to %q, which is no generation", generation.DataLink, dir, target)
 	}
 	if s.Record, err = readRecord(vol, target); err != nil {
 		return s, "", err
@@ -69,21 +69,21 @@ func look(dir string) (s State, missing string, err error) {
 }
 
 // readRecord reads the record of a generation.
-func readRecord(vol mount.Volume, generation string) (rec plan.Record, err error) {
-	data, err := vol.ReadFile(plan.RecordName(generation))
+func readRecord(vol mount.Volume, dir string) (rec generation.Record, err error) {
+	data, err := vol.ReadFile(generation.RecordName(dir))
 	if err == nil {
-		rec, err = plan.ParseRecord(data)
+		rec, err = generation.ParseRecord(data)
 	}
 	if err != nil {
-		err = fmt.Errorf("read the record of %q: %w", generation, err)
+		err = fmt.Errorf("read the record of %q: %w", dir, err)
 	}
 	return rec, err
 }
 
-func readNotified(vol mount.Volume) (plan.Notified, error) {
-	data, err := vol.ReadFile(plan.NotifiedFile)
+func readNotified(vol mount.Volume) (generation.Notified, error) {
+	data, err := vol.ReadFile(generation.NotifiedFile)
 	if err != nil {
-		return plan.Notified{}, err
+		return generation.Notified{}, err
 	}
-	return plan.ParseNotified(data)
+	return generation.ParseNotified(data)
 }

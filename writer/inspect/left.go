@@ -11,17 +11,17 @@ import (
 	"strings"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/mount"
-	"github.com/secret-sync/secret-sync/writer/plan"
 )
 
 // Left is what an earlier process left in a volume.
 type Left struct {
-	Current  *plan.Plan // the generation that apps see, with its files; an empty one for none
-	Astray   bool       // ..data does not point there
-	Old      []Old      // generations that apps may have seen before it, oldest first
-	Last     uint64     // the highest number that was ever used, as far as the volume shows
-	Notified plan.Notified
+	Current  *generation.Plan // the generation that apps see, with its files; an empty one for none
+	Astray   bool             // ..data does not point there
+	Old      []Old            // generations that apps may have seen before it, oldest first
+	Last     uint64           // the highest number that was ever used, as far as the volume shows
+	Notified generation.Notified
 }
 
 // Old is the directory of a generation that was replaced.
@@ -70,14 +70,14 @@ type finder struct {
 func (f *finder) notified() {
 	n, err := readNotified(f.vol)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.log.Warn("the record of notifications cannot be read: all targets are notified again", "path", plan.NotifiedFile, "err", err)
-		n = plan.Notified{Lost: true}
+		f.log.Warn("the record of notifications cannot be read: all targets are notified again", "path", generation.NotifiedFile, "err", err)
+		n = generation.Notified{Lost: true}
 	}
-	for _, generation := range n.Targets {
+	for _, number := range n.Targets {
 		// Its number is never used again, but for 1: in a volume that has no
 		// generation, targets count as notified of that one in advance.
-		if generation > 1 {
-			f.used(generation)
+		if number > 1 {
+			f.used(number)
 		}
 	}
 	f.left.Notified = n
@@ -85,48 +85,48 @@ func (f *finder) notified() {
 
 func (f *finder) used(number uint64) { f.left.Last = max(f.left.Last, number) }
 
-// generation is a generation's directory. The number of one whose record cannot be
+// found is a generation's directory. The number of one whose record cannot be
 // read is 0.
-type generation struct {
+type found struct {
 	dir    string
-	record plan.Record
+	record generation.Record
 }
 
 // generations reads the records of all generations there are, lowest number first.
-func (f *finder) generations(entries []fs.DirEntry) (all []generation) {
+func (f *finder) generations(entries []fs.DirEntry) (all []found) {
 	for _, e := range entries {
-		if !plan.GenerationName.MatchString(e.Name()) || !e.IsDir() {
+		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
 			continue
 		}
 		rec, err := readRecord(f.vol, e.Name())
 		if err != nil {
 			f.log.Warn("a generation's record cannot be read", "path", e.Name(), "err", err)
 		}
-		all = append(all, generation{e.Name(), rec})
+		all = append(all, found{e.Name(), rec})
 	}
-	slices.SortFunc(all, func(a, b generation) int {
+	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.record.Generation, b.record.Generation), cmp.Compare(a.dir, b.dir))
 	})
 	return all
 }
 
 // size is what the files of a generation take on the volume, in bytes.
-func (f *finder) size(g generation) (bytes int64) {
+func (f *finder) size(g found) (bytes int64) {
 	for name := range g.record.Paths() {
 		info, _ := f.vol.Lstat(path.Join(g.dir, name))
-		bytes += plan.Pages(info.Size)
+		bytes += generation.Pages(info.Size)
 	}
 	return bytes
 }
 
 // current finds the generation that apps see. They may have seen any, but for those
 // above the one that ..data points to.
-func (f *finder) current(all []generation) error {
-	target, err := f.vol.Readlink(plan.DataLink)
+func (f *finder) current(all []found) error {
+	target, err := f.vol.Readlink(generation.DataLink)
 	if err != nil && !mount.IsNoLink(err) {
 		return err
 	}
-	at := slices.IndexFunc(all, func(g generation) bool { return g.dir == target })
+	at := slices.IndexFunc(all, func(g found) bool { return g.dir == target })
 	if at >= 0 && all[at].record.Generation > 0 {
 		f.used(all[at].record.Generation)
 		f.left.Current, _ = f.load(all[at])
@@ -149,8 +149,8 @@ func (f *finder) current(all []generation) error {
 
 // newestWhole gives the newest generation that has all its files, or else the newest
 // one, or an empty one.
-func (f *finder) newestWhole(all []generation) *plan.Plan {
-	newest := &plan.Plan{}
+func (f *finder) newestWhole(all []found) *generation.Plan {
+	newest := &generation.Plan{}
 	for _, g := range slices.Backward(all) {
 		if g.record.Generation == 0 {
 			break
@@ -168,16 +168,16 @@ func (f *finder) newestWhole(all []generation) *plan.Plan {
 
 // load reads the files that the record names and reports whether all are there.
 // One that is not is missing from the set, so that the next publish differs.
-func (f *finder) load(g generation) (p *plan.Plan, whole bool) {
+func (f *finder) load(g found) (p *generation.Plan, whole bool) {
 	whole = true
-	set := plan.Set{Complete: g.record.Complete, Secrets: map[string]plan.Files{}}
+	set := generation.Set{Complete: g.record.Complete, Secrets: map[string]generation.Files{}}
 	for name, s := range g.record.Secrets {
-		files := plan.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
+		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
 		for file, at := range s.Files {
 			if at.Mode != 0 {
 				files.Modes[file] = at.Mode
 			}
-			p := path.Join(g.dir, plan.Path(g.record.Flat, name, file))
+			p := path.Join(g.dir, generation.Path(g.record.Flat, name, file))
 			data, err := f.vol.ReadFile(p)
 			if err != nil {
 				whole = false
@@ -188,25 +188,25 @@ func (f *finder) load(g generation) (p *plan.Plan, whole bool) {
 		}
 		set.Secrets[name] = files
 	}
-	return plan.New(g.dir, g.record, set), whole
+	return generation.New(g.dir, g.record, set), whole
 }
 
 // rebuild makes a record for the generation that apps see, from its files. Which
 // one it was is not known any more: it counts as one that no target was notified of,
 // and as not complete until the API has confirmed it. In the flat layout the files
 // do not show which Secrets they are from.
-func (f *finder) rebuild(dir string) *plan.Plan {
-	set := plan.Set{Secrets: map[string]plan.Files{}}
+func (f *finder) rebuild(dir string) *generation.Plan {
+	set := generation.Set{Secrets: map[string]generation.Files{}}
 	for _, p := range f.files(dir) {
 		name, file := "", strings.TrimPrefix(p, dir+"/")
 		if !f.flat {
 			name, file, _ = strings.Cut(file, "/")
 		}
-		if !plan.ValidPath(file) || !f.flat && !plan.ValidPath(name) {
+		if !generation.ValidPath(file) || !f.flat && !generation.ValidPath(name) {
 			continue
 		}
 		if _, ok := set.Secrets[name]; !ok {
-			set.Secrets[name] = plan.Files{Content: map[string]secret.Value{}}
+			set.Secrets[name] = generation.Files{Content: map[string]secret.Value{}}
 		}
 		set.Secrets[name].Content[file] = nil // load reads it
 	}
@@ -214,10 +214,10 @@ func (f *finder) rebuild(dir string) *plan.Plan {
 		f.used(notified)
 	}
 	f.left.Last++
-	rec := plan.Next(plan.Record{}, plan.Set{}, f.left.Last, set, f.flat, f.mode)
+	rec := generation.Next(generation.Record{}, generation.Set{}, f.left.Last, set, f.flat, f.mode)
 	rec.Since = f.left.Last
 	f.log.Warn("the record of the generation cannot be read: rebuilt, and all targets are notified again", "generation", f.left.Last)
-	rebuilt, _ := f.load(generation{dir, rec})
+	rebuilt, _ := f.load(found{dir, rec})
 	return rebuilt
 }
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/examples/internal/mysqlserver"
+	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
 // fixture is a database with two users, a and b, and a Secret's folder.

@@ -1,0 +1,73 @@
+// Package build builds this repository's programs for the examples and tests.
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+)
+
+const module = "github.com/secret-sync/secret-sync"
+
+// The Dockerfile has the same, and says why.
+var sidecarFlags = []string{
+	"-trimpath", "-buildvcs=false",
+	"-gcflags", "all=-l", "-gcflags", "runtime=", "-gcflags", "internal/runtime/...=", "-gcflags", "encoding/json=", "-gcflags", "reflect=",
+}
+
+const linkerFlags = "-s -w"
+
+// RepositoryDir returns the top folder of the repository. The current folder must be in
+// the module examples or test.
+func RepositoryDir(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-json", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("find the repository: %w", err)
+	}
+	var m struct{ Dir string }
+	if err := json.Unmarshal(out, &m); err != nil || m.Dir == "" {
+		return "", fmt.Errorf("find the repository: no folder in %q", out)
+	}
+	return m.Dir, nil
+}
+
+// Sidecar builds secret-sync as the Dockerfile does, with the root module's versions
+// and not those of the examples, and gives the binary's path in dir.
+func Sidecar(ctx context.Context, dir string) (string, error) {
+	source, err := RepositoryDir(ctx)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "secret-sync")
+	return path, Release(ctx, source, path, runtime.GOARCH, "")
+}
+
+// Release builds secret-sync from the source in a folder, as the Dockerfile does with
+// these build arguments.
+func Release(ctx context.Context, source, path, arch, version string) error {
+	return run(ctx, source, path, ".", sidecarFlags, linkerFlags+" -X main.version="+version, "GOOS=linux", "GOARCH="+arch)
+}
+
+// App builds the example app, under the name that path ends in.
+func App(ctx context.Context, path string) error {
+	source, err := RepositoryDir(ctx)
+	if err != nil {
+		return err
+	}
+	return run(ctx, filepath.Join(source, "examples"), path, "./app", []string{"-trimpath", "-buildvcs=false"}, linkerFlags)
+}
+
+func run(ctx context.Context, source, out, pkg string, flags []string, linkerFlags string, environment ...string) error {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-ldflags", linkerFlags, "-o", out, pkg})...)
+	cmd.Dir = source
+	cmd.Env = slices.Concat(os.Environ(), []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, environment)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s in %s: %w\n%s", pkg, source, err, text)
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package build
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestAsInTheDockerfile: what the tests run and the tables measure is what the
+// image has in it.
+func TestAsInTheDockerfile(t *testing.T) {
+	source, err := RepositoryDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(source, "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags + ` -X main.version=$VERSION"`
+	if !strings.Contains(strings.ReplaceAll(string(text), "\\\n    ", ""), want) {
+		t.Errorf("the Dockerfile does not have %s", want)
+	}
+}
+
+// TestSize: every Pod pays for the binary with memory.
+func TestSize(t *testing.T) {
+	const most = 12_000_000
+	path, err := Sidecar(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", info.Size())
+	if info.Size() > most {
+		t.Errorf("got %d bytes, want at most %d: what was imported? go version -m and go tool nm -size tell", info.Size(), most)
+	}
+}
+
+// TestReproducible: the source in two folders gives the same bytes, for each
+// architecture of the image.
+func TestReproducible(t *testing.T) {
+	source, err := RepositoryDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "elsewhere")
+	copySource(t, source, other)
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Run(arch, func(t *testing.T) {
+			var binaries [][]byte
+			for i, folder := range []string{source, other} {
+				path := filepath.Join(t.TempDir(), "secret-sync")
+				if err := Release(t.Context(), folder, path, arch, "v1.2.3"); err != nil {
+					t.Fatal(err)
+				}
+				b, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				binaries = append(binaries, b)
+				t.Logf("build %d: %d bytes", i, len(b))
+			}
+			if !bytes.Equal(binaries[0], binaries[1]) {
+				t.Error("two builds differ")
+			}
+			info, err := buildinfo.Read(bytes.NewReader(binaries[0]))
+			if err != nil || len(info.Deps) == 0 {
+				t.Errorf("the binary does not list its parts: %v, %v", info, err)
+			}
+		})
+	}
+}
+
+// copySource copies what the product is built from: all but the examples.
+func copySource(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (name == "examples" || name == ".git") {
+			return fs.SkipDir
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, name), 0o755)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, name), b, 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,222 @@
+package podtest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// Pod is a scene whose sidecar and programs share a PID namespace, the first
+// process of which is a pause program, as with shareProcessNamespace. All its
+// processes end with the test.
+type Pod struct {
+	*st.Scene
+	FirstLog *childprocess.Log // of the first process, which prints "notified" at HUP
+
+	first *childprocess.Process
+	n     atomic.Int64 // the value of the Secret now
+}
+
+// New makes a pod with the Secret db, whose key n is "0". The sidecar gets that
+// Secret unless env says otherwise.
+func New(t testing.TB, env st.Env) *Pod {
+	t.Helper()
+	p := prepare(t, env)
+	cmd := exec.Command(compileOwn(t, "pause"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	cmd.Stdout, cmd.Stderr = p.FirstLog, p.FirstLog
+	var err error
+	if p.first, err = childprocess.Start(cmd); err != nil {
+		t.Fatal(err, needsNamespaces)
+	}
+	t.Cleanup(p.first.Kill)
+	st.Until(t, "pause", func() error {
+		select {
+		case <-p.first.Done():
+			t.Fatal(p.FirstLog, needsNamespaces)
+		default:
+		}
+		return Says(p.FirstLog, "ready")
+	})
+	p.StartProcess = func(cmd *exec.Cmd) (*childprocess.Process, error) {
+		return childprocess.StartIn(cmd, func() error { return enter(p.first.PID()) })
+	}
+	return p
+}
+
+// NewAlone makes a pod that shares nothing: the sidecar is the first process of a PID
+// namespace of its own. Only the Secret can be changed in it.
+func NewAlone(t testing.TB, env st.Env) *Pod {
+	t.Helper()
+	p := prepare(t, env)
+	p.StartProcess = asFirst(compileOwn(t, "pause"))
+	return p
+}
+
+func prepare(t testing.TB, env st.Env) *Pod {
+	t.Helper()
+	all := st.Env{"SECRETSYNC_SECRETS": "db"}
+	maps.Copy(all, env)
+	p := &Pod{Scene: st.New(t, all), FirstLog: &childprocess.Log{}}
+	p.Put("db", data(0))
+	return p
+}
+
+const needsNamespaces = ": these tests make PID namespaces and mount /proc in them: they need root with CAP_SYS_ADMIN, or user namespaces"
+
+// enter puts what this thread starts into the namespaces of a process.
+func enter(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	// A mount namespace cannot be entered with a folder that threads share.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	return unix.Setns(fd, unix.CLONE_NEWPID|unix.CLONE_NEWNS)
+}
+
+// asFirst starts a program as the first process of a PID namespace of its own.
+func asFirst(pause string) func(*exec.Cmd) (*childprocess.Process, error) {
+	return func(cmd *exec.Cmd) (*childprocess.Process, error) {
+		cmd.Path, cmd.Args = pause, append([]string{pause}, cmd.Args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+		return childprocess.Start(cmd)
+	}
+}
+
+// data is the Secret db with the value n: as such, and as a line for nginx and
+// for PostgreSQL.
+func data(n int64) map[string]string {
+	return map[string]string{
+		"n":          fmt.Sprint(n),
+		"nginx.conf": fmt.Sprintf("return 200 \"notified %d\\n\";\n", n),
+		"pg.conf":    fmt.Sprintf("secretsync.n = %d\n", n),
+	}
+}
+
+// Rotate puts the next value and returns it.
+func (p *Pod) Rotate() (int64, error) {
+	n := p.n.Add(1)
+	// Not by a read first, which Put would need for more than the data.
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "db"}, StringData: data(n)}
+	_, err := p.Secrets().Update(context.Background(), secret, metav1.UpdateOptions{})
+	return n, err
+}
+
+// MustRotate is Rotate in the test's own goroutine.
+func (p *Pod) MustRotate() int64 {
+	p.T.Helper()
+	n, err := p.Rotate()
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return n
+}
+
+// RotateEvery rotates until stop is called, or the test has ended.
+func (p *Pod) RotateEvery(d time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for tick := time.NewTicker(d); ctx.Err() == nil; {
+			if _, err := p.Rotate(); err != nil {
+				p.T.Error(err)
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	})
+	stop = func() { cancel(); ended.Wait() }
+	p.T.Cleanup(stop)
+	return stop
+}
+
+// Last is the value that was put last.
+func (p *Pod) Last() int64 { return p.n.Load() }
+
+// Value is the path of the Secret's value, as a program reads it.
+func (p *Pod) Value() string { return filepath.Join(p.Dir, "db", "n") }
+
+// Process is one in a PID namespace, by its number there.
+type Process struct {
+	PID         int
+	Comm, State string // State: Z for a zombie
+}
+
+// Processes are those of the pod that are there now, but for its first one.
+func (p *Pod) Processes() []Process { return Beside(p.first.PID()) }
+
+// Beside are those in the PID namespace that this process is the first of.
+func Beside(one int) (all []Process) {
+	dirs, _ := filepath.Glob(fmt.Sprintf("/proc/%d/root/proc/[0-9]*", one))
+	for _, dir := range dirs {
+		status := readStatus(dir)
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		if pid > 1 && len(status) > 0 {
+			all = append(all, Process{pid, first(status["Name"]), first(status["State"])})
+		}
+	}
+	return all
+}
+
+// Has reports whether a process of this name is in the pod.
+func (p *Pod) Has(name string) bool {
+	return slices.ContainsFunc(p.Processes(), func(q Process) bool { return q.Comm == name })
+}
+
+// kill kills those of the pod that have another name than this, in vain if they
+// are in the middle of a fork.
+func (p *Pod) kill(but string) {
+	mine, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.first.PID()))
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		if ns, err := os.Readlink(dir + "/ns/pid"); err != nil || ns != mine || pid == p.first.PID() {
+			continue
+		}
+		if first(readStatus(dir)["Name"]) != but {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
+// KillAll kills what runs in the pod, but for its first process and the sidecar,
+// and waits until it is gone: workers outlive a parent that is killed.
+func (p *Pod) KillAll() {
+	p.T.Helper()
+	const sidecar = "secret-sync"
+	st.Until(p.T, "programs end", func() error {
+		if !slices.ContainsFunc(p.Processes(), func(q Process) bool { return q.Comm != sidecar }) {
+			return nil
+		}
+		p.kill(sidecar)
+		return fmt.Errorf("%v still run", p.Processes())
+	})
+}

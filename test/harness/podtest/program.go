@@ -1,0 +1,167 @@
+package podtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// readStatus gives the lines of /proc/PID/status, in words.
+func readStatus(dir string) map[string][]string {
+	all := map[string][]string{}
+	text, _ := os.ReadFile(dir + "/status")
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(line, ":")
+		all[key] = strings.Fields(value)
+	}
+	return all
+}
+
+func first(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
+
+// Program is a program that runs in a pod.
+type Program struct {
+	*childprocess.Process
+	Log *childprocess.Log // both streams
+	// Answer is what it would say now; nil: what it said last.
+	Answer func() string
+	t      testing.TB
+}
+
+// StartProgram runs a program in the pod, as a user without rights.
+func (p *Pod) StartProgram(path string, args ...string) *Program {
+	p.T.Helper()
+	cmd := exec.Command(path, args...)
+	AsUser(p.T, cmd)
+	return p.StartCommand(cmd)
+}
+
+// StartCommand is StartProgram as the user of the tests, unless cmd says otherwise.
+func (p *Pod) StartCommand(cmd *exec.Cmd) *Program {
+	p.T.Helper()
+	g := &Program{t: p.T, Log: &childprocess.Log{}}
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = g.Log, g.Log
+	var err error
+	if g.Process, err = p.StartProcess(cmd); err != nil {
+		p.T.Fatal(err)
+	}
+	p.T.Cleanup(func() {
+		g.Kill()
+		if p.T.Failed() {
+			p.T.Logf("%s's output:\n%s", cmd.Path, g.Log.Tail(20))
+		}
+	})
+	return g
+}
+
+// nobody is the user of the programs.
+const nobody = 65534
+
+// AsUser makes cmd run as another user than root: PostgreSQL refuses that one.
+func AsUser(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if os.Getenv(inUserNamespace) == "" {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		return
+	}
+	wrapper := compileOwn(t, "nobody")
+	cmd.Args = append([]string{wrapper, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = wrapper
+}
+
+// Inner is its number in the pod.
+func (g *Program) Inner() int {
+	pids := readStatus(fmt.Sprintf("/proc/%d", g.PID()))["NSpid"]
+	if len(pids) < 2 {
+		g.t.Fatalf("process %d is in no PID namespace: %v", g.PID(), pids)
+	}
+	n, _ := strconv.Atoi(pids[len(pids)-1])
+	return n
+}
+
+var notifiedPattern = regexp.MustCompile(`(?:notified |secretsync.n" changed to ")(\d+)`)
+
+// Notified is the value that it read when it was notified last, -1 for never.
+func (g *Program) Notified() int64 {
+	text := g.Log.String()
+	if g.Answer != nil {
+		text = g.Answer()
+	}
+	all := notifiedPattern.FindAllStringSubmatch(text, -1)
+	if len(all) == 0 {
+		return -1
+	}
+	n, _ := strconv.ParseInt(all[len(all)-1][1], 10, 64)
+	return n
+}
+
+// CheckNotified says whether it was notified of n, or of a later value. One that has ended
+// fails the test.
+func (g *Program) CheckNotified(n int64) error {
+	g.t.Helper()
+	select {
+	case <-g.Done():
+		g.t.Fatalf("the program ended by itself or of HUP: %s", g.State())
+	default:
+	}
+	if got := g.Notified(); got < n {
+		return fmt.Errorf("notified of %d, want %d\n%s", got, n, g.Log.Tail(5))
+	}
+	return nil
+}
+
+// NotifiedWithin is how long it may take until a running program is notified: a step of
+// the backoff, 30 s at most, and the minimum age.
+const NotifiedWithin = 40 * time.Second
+
+// WaitNotified waits until it was notified of n, or of a later value.
+func (g *Program) WaitNotified(n int64) {
+	g.t.Helper()
+	st.UntilIn(g.t, NotifiedWithin, "notified", func() error { return g.CheckNotified(n) })
+}
+
+// diedOfHUP is how a parent words the end of a child by signal 1.
+var diedOfHUP = regexp.MustCompile(`died of HUP|exited on signal 1\b|terminated by signal 1\b`)
+
+// CheckNoneDied fails the test when the program or, as far as it says so, a child of
+// it was killed by HUP.
+func (g *Program) CheckNoneDied() {
+	g.t.Helper()
+	select {
+	case <-g.Done():
+		g.t.Errorf("the program ended by itself or of HUP: %s\n%s", g.State(), g.Log.Tail(10))
+	default:
+	}
+	if line := diedOfHUP.FindString(g.Log.String()); line != "" {
+		g.t.Errorf("a child was killed: %s\n%s", line, g.Log.Tail(20))
+	}
+}
+
+// WaitReady waits until the program has printed the word.
+func (g *Program) WaitReady(word string) {
+	g.t.Helper()
+	st.Until(g.t, "the program runs", func() error { return Says(g.Log, word) })
+}
+
+// Says is an error as long as a log has no such word.
+func Says(log *childprocess.Log, word string) error {
+	if !strings.Contains(log.String(), word) {
+		return fmt.Errorf("no %q in %q", word, log.Tail(3))
+	}
+	return nil
+}

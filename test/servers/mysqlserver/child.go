@@ -1,0 +1,57 @@
+package mysqlserver
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+)
+
+// Command is the argument with which StartSelf starts this program. Its main has to
+// call Main then, and do nothing else.
+const Command = "embedded-database"
+
+const (
+	admin                 = "root"
+	adminPasswordVariable = "EMBEDDED_DATABASE_ADMIN_PASSWORD"
+)
+
+// Main serves on the socket that was handed over as descriptor 3, and gives the exit code.
+func Main() int {
+	l, err := net.FileListener(os.NewFile(3, "listener"))
+	if err == nil {
+		err = Serve(context.Background(), l, admin, os.Getenv(adminPasswordVariable))
+	}
+	fmt.Fprintln(os.Stderr, "database:", err)
+	return 1
+}
+
+// StartSelf runs the server as a process of its own, which is this program again, and
+// gives the administrator's URL.
+func StartSelf(log *childprocess.Log) (*childprocess.Process, string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	defer l.Close()
+	f, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	password := rand.Text()
+	cmd := exec.Command(self, Command)
+	cmd.Env = append(os.Environ(), adminPasswordVariable+"="+password)
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := childprocess.Start(cmd)
+	return p, fmt.Sprintf("mysql://%s:%s@%s/%s", admin, password, l.Addr(), Database), err
+}

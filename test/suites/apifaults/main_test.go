@@ -1,0 +1,25 @@
+// Package apifaults has tests only: the real secret-sync binary and a real
+// kube-apiserver, with all that can go wrong between the two, and with the
+// servers themselves killed, restarted and restored from a backup. Each case
+// looks at what the volume shows during the fault, and how long it takes to be
+// right after it. The faults themselves are those of faultproxy.
+package apifaults
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests wait, they do not compute: two at a time would take minutes.
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	sidecartest.Main(m)
+}

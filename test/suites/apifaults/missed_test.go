@@ -1,0 +1,101 @@
+package apifaults
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
+)
+
+// TestMissedWhileAway: what came and went while the API server could not be
+// reached is known to no event, only to the list after it.
+func TestMissedWhileAway(t *testing.T) {
+	t.Parallel()
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_SELECTOR": "app=web", "SECRETSYNC_ON_DELETE": "remove"})
+	s.Put("db", files{"k": "1"})
+	s.Put("leaves", files{"k": "1"}, "app=web")
+	s.Put("goes", files{"k": "1"}, "app=web")
+	s.Put("stays", files{"k": "1"}, "app=web")
+	run := s.Start(nil)
+	s.WaitFiles(files{"db/k": "1", "leaves/k": "1", "goes/k": "1", "stays/k": "1"})
+	r.Wire.Refuse()
+	run.WaitLog(down)
+	s.Delete("db")
+	s.Put("db", files{"k": "recreated"})
+	s.Put("leaves", files{"k": "not ours"})
+	s.Delete("goes")
+	s.Put("comes", files{"k": "new"}, "app=web")
+	r.Wire.Listen()
+	st.UntilIn(t, faultproxy.Patience+5e9, "what was missed", func() error {
+		return s.CheckFiles(files{"db/k": "recreated", "stays/k": "1", "comes/k": "new"})
+	})
+	run.Stop()
+}
+
+// TestOneMegabyte: the largest Secret there can be, over connections that end
+// in the middle of it, and changed.
+func TestOneMegabyte(t *testing.T) {
+	t.Parallel()
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "big"})
+	large := func(c string) files { return files{"k": strings.Repeat(c, 1<<20-1000)} }
+	in := func(f files) files { return files{"big/k": f["k"]} }
+	s.Put("big", large("a"))
+	r.Wire.Cut(500_000)
+	run := s.Start(nil)
+	st.Until(t, "some tries", func() error {
+		if got := len(lines(run, ended)); got < 2 {
+			return fmt.Errorf("%d", got)
+		}
+		return nil
+	})
+	if err := s.CheckFiles(files{}); err != nil {
+		t.Error("half of it:", err)
+	}
+	r.Wire.Cut(0)
+	st.UntilIn(t, faultproxy.Patience, "all of it", func() error { return s.CheckFiles(in(large("a"))) })
+	s.Put("big", large("b"))
+	s.WaitFiles(in(large("b")))
+	run.Stop()
+}
+
+// TestAHundred: all of them come back, each once, after their one connection
+// broke.
+func TestAHundred(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for i := range 100 {
+		names = append(names, "s"+strconv.Itoa(i))
+	}
+	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": strings.Join(names, ",")})
+	want := func(value string) files {
+		all := files{}
+		for _, n := range names {
+			all[n+"/k"] = value
+		}
+		return all
+	}
+	put := func(value string) {
+		for _, n := range names {
+			s.Put(n, files{"k": value})
+		}
+	}
+	put("1")
+	run := s.Start(nil)
+	s.WaitFiles(want("1"))
+	r.Wire.Refuse()
+	put("2")
+	if err := s.CheckFiles(want("1")); err != nil {
+		t.Error("during the fault:", err)
+	}
+	r.Wire.Listen()
+	st.UntilIn(t, faultproxy.Patience, "right after the fault", func() error { return s.CheckFiles(want("2")) })
+	put("3")
+	s.WaitFiles(want("3"))
+	if got := len(lines(run, down)); got != 100 {
+		t.Errorf("%d warnings, want one for each watch", got)
+	}
+	run.Stop()
+}

@@ -1,0 +1,145 @@
+package apifaults
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+type files = map[string]string
+
+// pair is two sidecars in one namespace: the one under test, and a spare
+// one with a volume of its own, that is stopped and started during the fault.
+type pair struct {
+	*st.Scene
+	spare      *st.Scene
+	run, other *st.Run
+	httpAddr   string
+}
+
+// newPair starts both and waits until they have the Secret db with k=1.
+func newPair(t *testing.T, s *st.Scene) *pair {
+	s.Put("db", files{"k": "1"})
+	second := *s
+	second.Dir = st.Volume(t)
+	second.Env = st.Env{}
+	for k, v := range s.Env {
+		second.Env[k] = v
+	}
+	second.Env["SECRETSYNC_DIR"] = second.Dir
+	p := &pair{Scene: s, spare: &second, httpAddr: st.FreeAddr(t)}
+	p.run = s.Start(st.Env{"SECRETSYNC_HTTP_ADDR": p.httpAddr})
+	p.other = second.Start(nil)
+	s.WaitFiles(files{"db/k": "1"})
+	second.WaitFiles(files{"db/k": "1"})
+	st.Until(t, "watch_up", func() error { return p.watchUp("1") })
+	return p
+}
+
+// watchUp checks the metric of the sidecar under test.
+func (p *pair) watchUp(want string) error {
+	resp, err := http.Get("http://" + p.httpAddr + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), `secretsync_watch_up{watch="secret/db"} `); ok {
+			if value != want {
+				return fmt.Errorf("watch_up is %s, want %s", value, want)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("no watch_up")
+}
+
+// endure is what must hold while the fault is there: the last good files, ready,
+// metrics; a stop within a second; a restart that keeps the volume and is ready.
+func (p *pair) endure(t *testing.T) {
+	t.Helper()
+	lastGood := files{"db/k": "1"}
+	if err := p.watchUp("0"); err != nil {
+		t.Error(err)
+	}
+	p.other.Stop()
+	empty := *p.spare
+	empty.Dir = st.Volume(t)
+	first := empty.Start(st.Env{"SECRETSYNC_DIR": empty.Dir})
+	p.other = p.spare.Start(nil)
+	first.WaitLog("started")
+	p.other.WaitLog("started")
+	for _, s := range []*st.Scene{p.Scene, p.spare} {
+		if err := s.CheckFiles(lastGood); err != nil {
+			t.Error("during the fault:", err)
+		}
+		if err := s.Ready(); err != nil {
+			t.Error("during the fault:", err)
+		}
+	}
+	if err := empty.CheckFiles(files{}); err != nil {
+		t.Error("a volume that was empty:", err)
+	}
+	first.Stop()
+}
+
+// recover waits until the Secret, which was changed meanwhile, is right in both
+// volumes, and tells how long that took.
+func (p *pair) recover(t *testing.T, within time.Duration) {
+	t.Helper()
+	want, began := files{"db/k": "2"}, time.Now()
+	st.UntilIn(t, within, "right after the fault", func() error { return p.CheckFiles(want) })
+	t.Logf("right %v after the fault", time.Since(began).Round(time.Millisecond))
+	st.UntilIn(t, within, "the restarted sidecar", func() error { return p.spare.CheckFiles(want) })
+	st.UntilIn(t, within, "watch_up", func() error { return p.watchUp("1") })
+	p.Put("db", files{"k": "3"})
+	p.WaitFiles(files{"db/k": "3"})
+	p.run.Stop()
+	p.other.Stop()
+}
+
+// line is a line of the log.
+type line struct{ Level, Msg, Err, Do, Rule, Watch string }
+
+// lines gives those of the log that have this message.
+func lines(r *st.Run, message string) (all []line) {
+	for text := range strings.Lines(r.Log.String()) {
+		var l line
+		if json.Unmarshal([]byte(text), &l) == nil && l.Msg == message {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+const (
+	down  = "watch is down, will try again"
+	again = "watch is up again"
+	ended = "watch ended"
+)
+
+// checkStates checks that the log has each of these states once, in this order, and
+// once that it is over. A state is a text that is in its line.
+func (p *pair) checkStates(t *testing.T, states ...string) {
+	t.Helper()
+	warned := lines(p.run, down)
+	ok := len(warned) == len(states)
+	for i := 0; ok && i < len(states); i++ {
+		ok = warned[i].Level == "WARN" && strings.Contains(warned[i].Err+warned[i].Rule, states[i]) && warned[i].Do != ""
+	}
+	if !ok {
+		t.Errorf("warned of %+v, want one line for each of %q", warned, states)
+	}
+	for _, l := range warned {
+		t.Logf("logged: %s%s", l.Err, l.Rule)
+	}
+	if up := lines(p.run, again); len(up) != 1 {
+		t.Errorf("%d lines say that the watch is up again, want 1", len(up))
+	}
+}

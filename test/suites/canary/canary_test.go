@@ -1,0 +1,221 @@
+package canary
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
+)
+
+// TestCanary looks for the values of a Secret wherever they could be shown: with all
+// targets on, at debug, through every fault. They may be in the files, and nowhere
+// else.
+func TestCanary(t *testing.T) {
+	t.Parallel()
+	c := newCanary(t)
+	c.rotate()
+	c.run = c.StartAs(c.user, nil)
+	c.CheckWritten()
+	c.makePod()
+	for _, f := range faultproxy.Faults {
+		c.through(f.Name, func() { f.Begin(c.route) }, func() { f.End(c.route) })
+	}
+	for name, a := range c.answersWithMarks() {
+		c.through(name, func() { c.route.Gateway.Say(a) }, func() { c.route.Gateway.Say(nil) })
+	}
+	c.through("no notification", func() { c.refused.Store(true) }, func() { c.refused.Store(false) })
+	c.through("a volume that is read-only", func() { c.chmod(0o555) }, func() { c.chmod(0o777) })
+	c.harm()
+	c.refusedSecrets()
+	c.ask()
+	c.commands()
+	c.asAnotherProcess()
+	c.coreDump()
+	c.commands() // from the volume
+	c.check("the log", c.run.Log.String())
+	c.check("the webhook's requests", c.requests.String())
+	c.check("the command's environment and input", st.Read(t, c.output))
+	c.events()
+}
+
+// rotate gives the Secret a new value, also where kubectl keeps one.
+func (c *canary) rotate() {
+	value := c.next()
+	c.Put("db", files{"password": value, "user": "app"})
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":%q}}}`,
+		`{"data":{"password":"`+base64.StdEncoding.EncodeToString([]byte(value))+`"}}`)
+	if _, err := c.Secrets().Patch(c.t.Context(), "db", "application/merge-patch+json", []byte(patch), metav1.PatchOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// CheckWritten waits for the present value in the files: a test that looks for a value
+// that was never there finds nothing.
+func (c *canary) CheckWritten() {
+	c.t.Helper()
+	st.UntilIn(c.t, patience, "files", func() error {
+		return c.CheckFiles(files{"db/password": c.values[len(c.values)-1], "db/user": "app"})
+	})
+}
+
+// through changes the Secret during a fault, which has to be seen, and after it.
+func (c *canary) through(name string, begin, end func()) {
+	c.run.Mark()
+	begin()
+	c.rotate()
+	c.run.WaitLog(`"err":`)
+	end()
+	c.rotate()
+	if err := c.run.Signal(syscall.SIGHUP); err != nil { // it looks again at once
+		c.t.Fatal(err)
+	}
+	c.CheckWritten()
+	c.check("the log, through "+name, c.run.Log.String())
+}
+
+// answersWithMarks have a value where no client expects it.
+func (c *canary) answersWithMarks() map[string]faultproxy.Answer {
+	value := c.next()
+	encoded := base64.StdEncoding.EncodeToString([]byte(value))
+	list := `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"db"},"data":{"password":`
+	return map[string]faultproxy.Answer{
+		"a value that is no base64": faultproxy.Says(200, "application/json", list+`"`+value+`!"}}]}`, ""),
+		"a value that is cut off":   faultproxy.Says(200, "application/json", list+`"`+encoded, ""),
+		"a value that is a number":  faultproxy.Says(200, "application/json", list+`{"`+encoded+`":1}}}]}`, ""),
+		"a value as text":           faultproxy.Says(200, "text/plain", value, ""),
+		"a value as YAML":           faultproxy.Says(200, "application/yaml", "password: "+value+"\n\t- "+encoded, ""),
+		"a value as protobuf":       faultproxy.Says(200, "application/vnd.kubernetes.protobuf", "k8s\x00"+value+encoded, ""),
+		"a value in a proxy's text": faultproxy.Says(502, "text/plain", value+" "+encoded, ""),
+		"a value instead of HTML":   faultproxy.Says(500, "text/html", "<html>"+value+" "+encoded, ""),
+	}
+}
+
+func (c *canary) chmod(mode os.FileMode) {
+	if err := os.Chmod(c.Dir, mode); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// harm has the sidecar put things back, which it tells of.
+func (c *canary) harm() {
+	c.run.Mark()
+	st.Write(c.t, filepath.Join(c.Dir, "db", "password"), c.next())
+	c.run.WaitLog("back what someone changed")
+	c.values = c.values[:len(c.values)-1]
+	c.CheckWritten()
+}
+
+func (c *canary) refusedSecrets() {
+	c.Put("refused", files{"other": c.next()})
+	c.run.WaitLog("refused")
+	c.Delete("refused")
+	c.rotate()
+	c.CheckWritten()
+}
+
+func (c *canary) check(where, text string) {
+	c.t.Helper()
+	if text == "" {
+		c.t.Errorf("%s: there is nothing to look at", where)
+	}
+	if found := c.in(text); found != "" {
+		c.t.Errorf("%s shows %s", where, found)
+	}
+}
+
+// ask asks for all that the sidecar serves.
+func (c *canary) ask() {
+	for _, path := range []string{"/metrics", "/status", "/livez", "/readyz"} {
+		c.check(path, fetch(c.t, "http://"+c.http+path))
+	}
+	for _, profile := range []string{
+		"", "cmdline", "goroutine?debug=2", "heap?debug=1", "heap", "allocs?debug=1", "block?debug=1", "mutex?debug=1", "threadcreate?debug=1",
+		"profile?seconds=1", "trace?seconds=1", "symbol",
+	} {
+		c.check("the profile "+profile, fetch(c.t, "http://"+c.pprof+"/debug/pprof/"+profile))
+	}
+}
+
+// fetch gives the headers, too.
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	dump, err := httputil.DumpResponse(resp, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(dump)
+}
+
+// commands runs every subcommand, of which some have to fail.
+func (c *canary) commands() {
+	wait := []string{"wait", "--secret", "db", "--selector", "app=canary", "-n", c.Namespace, "--direct", "--signal-grace", "0s", "--timeout", "5s"}
+	for _, args := range [][]string{
+		{"status"}, {"status", "-o", "text"}, {"rbac"}, {"help"}, {"version"}, wait, append(wait, "-o", "json"),
+		{"wait", "--secret", "nobodys", "--selector", "app=canary", "-n", c.Namespace, "--timeout", "1s"},
+	} {
+		cmd := exec.Command(st.Binary(), args...)
+		for name, value := range c.Env {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+		if args[0] == "wait" {
+			cmd.Env = []string{"KUBECONFIG=" + st.ControlPlane().Kubeconfig()}
+		}
+		out, _ := cmd.CombinedOutput() // also of one that fails
+		c.check(strings.Join(args, " "), string(out))
+	}
+}
+
+// events are the Events on the Pod, whole.
+func (c *canary) events() {
+	list, err := st.ControlPlane().Client.CoreV1().Events(c.Namespace).List(c.t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) == 0 {
+		c.t.Fatalf("%d Events, %v", len(list.Items), err)
+	}
+	var all strings.Builder
+	for i := range list.Items {
+		text, _ := list.Items[i].Marshal()
+		all.Write(text)
+	}
+	c.check("the Events", all.String())
+}
+
+// coreDump kills the sidecar as the kernel and Go kill a broken one: with a trace in
+// the log, and with a core dump of all its memory, if there may be one.
+func (c *canary) coreDump() {
+	if err := c.run.Signal(syscall.SIGQUIT); err != nil {
+		c.t.Fatal(err)
+	}
+	<-c.run.Done()
+	if !strings.Contains(c.run.Log.String(), "goroutine 1 ") {
+		c.t.Error("there is no trace in the log")
+	}
+	for _, path := range glob(c.t, filepath.Join(c.cores, "core*")) {
+		c.t.Errorf("there is a core dump, %s", filepath.Base(path))
+		c.check("the core dump", st.Read(c.t, path))
+	}
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	all, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// startTarget runs this test binary under a name of its own, with a HUP handler.
+func startTarget(t *testing.T, name string) (*childprocess.Process, *childprocess.Log) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, path); err != nil {
+		t.Fatal(err)
+	}
+	log := &childprocess.Log{}
+	cmd := exec.Command(path)
+	cmd.Env = []string{targetVariable + "=1"}
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := childprocess.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	st.Until(t, "the target runs", func() error { return has(log, "ready", 1) })
+	return p, log
+}
+
+func has(log *childprocess.Log, word string, n int) error {
+	if got := strings.Count(log.String(), word); got != n {
+		return fmt.Errorf("%d times %q, want %d\n%s", got, word, n, log)
+	}
+	return nil
+}
+
+func TestNotifySignal(t *testing.T) {
+	for _, by := range []string{"name", "PID file"} {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			name := fmt.Sprintf("hup%d-%s", os.Getpid()%100000, by[:3])
+			target, log := startTarget(t, name)
+			env := st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS_MIN_AGE": "100ms"}
+			if by == "name" {
+				env["SECRETSYNC_PROCESS"] = name
+			} else {
+				env["SECRETSYNC_PID_FILE"] = filepath.Join(t.TempDir(), "pid")
+				if err := os.WriteFile(env["SECRETSYNC_PID_FILE"], fmt.Appendln(nil, target.PID()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := st.New(t, env)
+			s.Put("db", files{"k": "0"})
+			r := s.Start(nil)
+			r.WaitReady()
+			for n := 1; n <= 3; n++ {
+				s.Put("db", files{"k": fmt.Sprint(n)})
+				st.Until(t, "HUP", func() error { return has(log, "HUP", n) })
+				if err := s.CheckFiles(files{"db/k": fmt.Sprint(n)}); err != nil {
+					t.Errorf("after HUP %d: %v", n, err)
+				}
+			}
+			r.Stop()
+			if err := has(log, "HUP", 3); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A young process is not signalled, and is once it is old enough.
+func TestNotifySignalWaitsForTheAge(t *testing.T) {
+	t.Parallel()
+	name := fmt.Sprintf("young%d", os.Getpid()%100000)
+	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS": name, "SECRETSYNC_PROCESS_MIN_AGE": "2s"})
+	s.Put("db", files{"k": "0"})
+	r := s.Start(nil)
+	r.WaitReady()
+	_, log := startTarget(t, name)
+	s.Put("db", files{"k": "1"})
+	s.WaitFiles(files{"db/k": "1"})
+	if err := has(log, "HUP", 0); err != nil {
+		t.Errorf("just started: %v", err)
+	}
+	st.Until(t, "HUP", func() error { return has(log, "HUP", 1) })
+}
+
+// A webhook that refuses is called again, with the newest generation, and a
+// target that works is not held back by it.
+func TestNotifyWebhookIsRetried(t *testing.T) {
+	t.Parallel()
+	hook := st.NewWebhook(t)
+	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL})
+	s.Put("db", files{"k": "0", "other": "0"})
+	r := s.Start(nil)
+	r.WaitReady()
+	hook.Status.Store(http.StatusInternalServerError)
+	s.Put("db", files{"k": "1", "other": "0"})
+	st.Until(t, "a call", func() error { return atLeast(len(hook.Bodies()), 1) })
+	s.Put("db", files{"k": "1", "other": "1"})
+	s.WaitFiles(files{"db/k": "1", "db/other": "1"})
+	hook.Status.Store(http.StatusOK)
+	st.Until(t, "accepted", func() error { return atLeast(len(hook.Accepted()), 1) })
+	got := hook.Accepted()[0]
+	if fmt.Sprint(got.Paths()) != "[~db/k ~db/other]" || fmt.Sprint(got.Secrets) != "[db]" {
+		t.Errorf("notification %+v, want all that changed since the last accepted notification", got)
+	}
+	// Killed before it could notify: the next process does.
+	hook.Status.Store(http.StatusInternalServerError)
+	s.Put("db", files{"k": "2", "other": "1"})
+	s.WaitFiles(files{"db/k": "2", "db/other": "1"})
+	r.Kill()
+	hook.Status.Store(http.StatusOK)
+	s.Start(nil)
+	st.Until(t, "accepted after a crash", func() error { return atLeast(len(hook.Accepted()), 2) })
+	if got := hook.Accepted()[1]; fmt.Sprint(got.Paths()) != "[~db/k]" || got.Generation != 4 {
+		t.Errorf("notification after a crash %+v, want generation 4 with db/k", got)
+	}
+}
+
+func atLeast(got, want int) error {
+	if got < want {
+		return fmt.Errorf("%d, want at least %d", got, want)
+	}
+	return nil
+}
+
+// The command gets the generation in its environment and the rest as JSON.
+func TestNotifyExec(t *testing.T) {
+	t.Parallel()
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal("needs a shell")
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	command, _ := json.Marshal([]string{sh, "-c", `{ echo "$SECRETSYNC_GENERATION"; /bin/cat; } >` + out + `.part && /bin/mv ` + out + `.part ` + out})
+	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EXEC": string(command), "SECRETSYNC_NOTIFY_FIRST": "true"})
+	s.Put("db", files{"k": "0"})
+	s.Start(nil)
+	for n := 1; n <= 2; n++ {
+		st.Until(t, "exec", func() error {
+			b, err := os.ReadFile(out)
+			if err == nil && !strings.HasPrefix(string(b), fmt.Sprintf("%d\n", n)) {
+				err = fmt.Errorf("%q, want generation %d", b, n)
+			}
+			return err
+		})
+		b, _ := os.ReadFile(out)
+		var got st.Notification
+		if err := json.Unmarshal(b[2:], &got); err != nil || got.Generation != uint64(n) || fmt.Sprint(got.Secrets) != "[db]" || !strings.HasSuffix(fmt.Sprint(got.Paths()), "db/k]") {
+			t.Errorf("exec %d got %s: %v", n, b, err)
+		}
+		s.Put("db", files{"k": fmt.Sprint(n)})
+	}
+}

@@ -1,0 +1,262 @@
+package longlife
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// longLife is a sidecar that notifies an app by a signal and by a webhook, and that
+// is not restarted.
+type longLife struct {
+	*st.Scene
+	run     *st.Run
+	hook    *st.Webhook
+	pidFile string
+	app     *childprocess.Process
+	pprof   string
+}
+
+func newLongLife(t *testing.T, s *st.Scene) *longLife {
+	scene := *s
+	scene.Dir, scene.Env = st.Volume(t), maps.Clone(s.Env)
+	l := &longLife{Scene: &scene, hook: st.NewWebhook(t), pidFile: filepath.Join(t.TempDir(), "pid"), pprof: st.FreeAddr(t)}
+	maps.Copy(scene.Env, st.Env{
+		"SECRETSYNC_DIR": scene.Dir, "SECRETSYNC_PPROF_ADDR": l.pprof, "SECRETSYNC_HTTP_ADDR": st.FreeAddr(t),
+		"SECRETSYNC_WEBHOOK_URL": l.hook.URL, "SECRETSYNC_PID_FILE": l.pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "1s",
+		"SECRETSYNC_LOG_LEVEL": "info",
+	})
+	l.restartApp()
+	t.Cleanup(func() { l.app.Kill() })
+	l.run = scene.Start(nil)
+	return l
+}
+
+// restartApp makes the app another process.
+func (l *longLife) restartApp() {
+	if l.app != nil {
+		l.app.Kill()
+	}
+	cmd := exec.Command("/bin/sh", "-c", "trap : HUP; while :; do sleep 1; done")
+	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
+	app, err := childprocess.Start(cmd)
+	if err == nil {
+		err = os.WriteFile(l.pidFile, []byte(strconv.Itoa(app.PID())), 0o644)
+	}
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	l.app = app
+}
+
+// renew gives the service account's token file a new token, as the kubelet does.
+func (k *soak) renew() {
+	k.endFault() // the API server has to answer
+	path, err := st.ControlPlane().TokenKubeconfig(k.t.Context(), k.Namespace, st.Account)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if path != k.Kubeconfig {
+		k.t.Fatalf("the token is beside %s and not beside %s", path, k.Kubeconfig)
+	}
+}
+
+// harmed is what somebody writes into a file.
+const harmed = "harm"
+
+// harm changes something in the volumes, or puts something there, that only the
+// sidecar should.
+func (k *soak) harm() {
+	name := soakSecrets[k.rand.IntN(len(soakSecrets))]
+	kinds := []struct {
+		name string
+		do   func(dir string) error
+	}{
+		{"harm: an app's link", func(dir string) error { return os.Remove(filepath.Join(dir, name, "a")) }},
+		{"harm: a Secret's directory", func(dir string) error { return os.RemoveAll(filepath.Join(dir, name)) }},
+		{"harm: a file", func(dir string) error { return overwrite(filepath.Join(dir, "..data", name, "a")) }},
+		{"harm: the record of notifications", func(dir string) error { return overwrite(filepath.Join(dir, "..notified.json")) }},
+		{"harm: a temporary name", func(dir string) error { return os.MkdirAll(filepath.Join(dir, "..data_tmp", "x"), 0o755) }},
+		{"harm: a temporary directory", func(dir string) error { return os.MkdirAll(filepath.Join(dir, "..link_tmp", "x"), 0o755) }},
+	}
+	kind := kinds[k.rand.IntN(len(kinds))]
+	k.note(kind.name)
+	for _, dir := range []string{k.Dir, k.old.Dir} {
+		_ = kind.do(dir) // the sidecar may be at the same name
+	}
+}
+
+// overwrite replaces a file in one step, so that a reader sees one or the other.
+func overwrite(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(filepath.Dir(real), harmed)
+	return errors.Join(os.WriteFile(tmp, []byte(harmed), 0o644), os.Rename(tmp, real))
+}
+
+// figures are what a long life must not add to.
+type figures struct {
+	RSS, Anonymous, Heap             int64 // KiB
+	Descriptors, Goroutines, Inotify int
+	Volume                           []string // entries in the volume that are no app's business
+}
+
+// slack is for what comes and goes: a connection that is idle (two goroutines and a
+// descriptor), an allocator's mood.
+var slack = figures{Anonymous: 4 << 10, Heap: 1 << 10, Descriptors: 4, Goroutines: 8}
+
+// compare tells what is more than it was.
+func (f figures) compare(early figures) (err error) {
+	check := func(what string, now, was, slack int64) {
+		if now > was+slack {
+			err = errors.Join(err, fmt.Errorf("%s: %d at the end, %d early", what, now, was))
+		}
+	}
+	check("KiB of anonymous memory", f.Anonymous, early.Anonymous, max(slack.Anonymous, early.Anonymous/4))
+	check("KiB in Go's heap", f.Heap, early.Heap, slack.Heap)
+	check("descriptors", int64(f.Descriptors), int64(early.Descriptors), int64(slack.Descriptors))
+	check("goroutines", int64(f.Goroutines), int64(early.Goroutines), int64(slack.Goroutines))
+	check("inotify watches", int64(f.Inotify), int64(early.Inotify), 0)
+	if len(f.Volume) != len(early.Volume) {
+		err = errors.Join(err, fmt.Errorf("in the volume are %q, and early were %q", f.Volume, early.Volume))
+	}
+	return err
+}
+
+// measure ends the faults, waits until all is right and quiet, and gives the figures of
+// the sidecar that lives on.
+func (k *soak) measure() (f figures) {
+	k.endFault()
+	k.putAll()
+	began := time.Now()
+	st.UntilIn(k.t, patience, "what the API server has", k.equal)
+	k.t.Logf("right %v after the last fault", time.Since(began).Round(time.Millisecond))
+	st.UntilIn(k.t, time.Minute, "quiet", func() (err error) {
+		f, err = k.old.figures()
+		return err
+	})
+	return f
+}
+
+// figures fails as long as there are old generations, or leftovers.
+func (l *longLife) figures() (f figures, err error) {
+	entries, err := os.ReadDir(l.Dir)
+	if err != nil {
+		return f, err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "..") {
+			f.Volume = append(f.Volume, e.Name())
+		}
+	}
+	if len(f.Volume) != 4 { // ..data, ..notified.json, a generation and its record
+		return f, fmt.Errorf("in the volume are %q", f.Volume)
+	}
+	if f.Heap, err = l.heap(); err != nil {
+		return f, err
+	}
+	if f.Goroutines, err = l.goroutines(); err != nil {
+		return f, err
+	}
+	if f.RSS, f.Anonymous, err = memory(l.run.PID()); err != nil {
+		return f, err
+	}
+	f.Descriptors, f.Inotify, err = descriptors(l.run.PID())
+	return f, err
+}
+
+// heap is what is reachable, after a collection.
+func (l *longLife) heap() (kib int64, err error) {
+	for text := range strings.Lines(l.ask("heap?gc=1&debug=1", &err)) {
+		if bytes, ok := strings.CutPrefix(text, "# HeapAlloc = "); ok {
+			kib, err = strconv.ParseInt(strings.TrimSpace(bytes), 10, 64)
+		}
+	}
+	return kib >> 10, err
+}
+
+func (l *longLife) goroutines() (n int, err error) {
+	text := l.ask("goroutine?debug=1", &err)
+	if err == nil {
+		_, err = fmt.Sscanf(text, "goroutine profile: total %d", &n)
+	}
+	return n, err
+}
+
+func (l *longLife) ask(profile string, err *error) string {
+	var resp *http.Response
+	if resp, *err = http.Get("http://" + l.pprof + "/debug/pprof/" + profile); *err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	var body []byte
+	body, *err = io.ReadAll(resp.Body)
+	return string(body)
+}
+
+// memory reads /proc, in KiB.
+func memory(pid int) (rss, anonymous int64, err error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		_, _ = fmt.Sscanf(lines.Text(), "VmRSS: %d", &rss)
+		_, _ = fmt.Sscanf(lines.Text(), "RssAnon: %d", &anonymous)
+	}
+	return rss, anonymous, nil
+}
+
+// descriptors counts what a process has open, and what it watches. Of one that is
+// undumpable only root may know.
+func descriptors(pid int) (open, watches int, err error) {
+	infos, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	if err != nil || len(infos) == 0 {
+		return 0, 0, errors.Join(err, errors.New("no descriptors: this needs root"))
+	}
+	for _, path := range infos {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		open++
+		watches += strings.Count(string(text), "inotify wd:")
+	}
+	return open, watches, nil
+}
+
+// TestFiguresAreCompared keeps the comparison able to fail.
+func TestFiguresAreCompared(t *testing.T) {
+	early := figures{Anonymous: 5000, Heap: 2000, Descriptors: 20, Goroutines: 40, Inotify: 16, Volume: slices.Repeat([]string{"x"}, 4)}
+	for name, more := range map[string]func(*figures){
+		"memory": func(f *figures) { f.Anonymous = 10_000 }, "heap": func(f *figures) { f.Heap = 4000 },
+		"descriptors": func(f *figures) { f.Descriptors = 25 }, "goroutines": func(f *figures) { f.Goroutines = 49 },
+		"inotify": func(f *figures) { f.Inotify = 17 }, "volume": func(f *figures) { f.Volume = append(f.Volume, "y") },
+	} {
+		late := early
+		if err := late.compare(early); err != nil {
+			t.Fatal(err)
+		}
+		more(&late)
+		if late.compare(early) == nil {
+			t.Errorf("more of %s is not seen", name)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package longlife
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
+)
+
+var (
+	soakFor  = flag.Duration("soak", 2*time.Minute, "for how long TestSoak goes on")
+	soakSeed = flag.Uint64("seed", 0, "of TestSoak; 0: a new one, which it prints")
+)
+
+// TestSoak does what a seed says: faults on the way, changes of Secrets that are
+// named and that are selected, harm in the volumes, new tokens, restarts of the API
+// server, of the app, and kill -9 of one of two sidecars. The other one lives through
+// all of it. What must hold all the time is checked all the time; in the end the
+// files are what the API server has, and the one that lived has no more memory,
+// descriptors, goroutines and inotify watches than early in its life. For longer, or
+// once more:
+//
+//	go test -C test ./suites/longlife -run Soak -v -soak 1h -timeout 90m -seed N
+func TestSoak(t *testing.T) {
+	seed := *soakSeed
+	for seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-seed %d -soak %s", seed, *soakFor)
+	k := newSoak(t, rand.New(rand.NewPCG(seed, 0)))
+	stops := []func() int{watch(t, k.Dir), watch(t, k.old.Dir)}
+	began := time.Now()
+	k.stepUntil(began.Add(min(*soakFor/2, time.Minute)))
+	early := k.measure()
+	k.stepUntil(began.Add(*soakFor))
+	late := k.measure()
+	t.Logf("%d steps: %v", k.steps, k.done)
+	t.Logf("early %+v", early)
+	t.Logf("late  %+v", late)
+	if err := late.compare(early); err != nil {
+		t.Error(err)
+	}
+	for _, stop := range stops {
+		if n := stop(); n == 0 {
+			t.Error("the files were never read")
+		} else {
+			t.Logf("%d sets of files were whole and not older than the one before", n)
+		}
+	}
+	k.run.Stop()
+	k.old.run.Stop()
+}
+
+// stepUntil goes on for a while.
+func (k *soak) stepUntil(end time.Time) {
+	for time.Now().Before(end) && !k.t.Failed() {
+		k.step()
+		pace := time.After(time.Duration(k.rand.IntN(150)) * time.Millisecond)
+		<-pace
+	}
+}
+
+// patience is longer than that of one fault: the last removal of a Secret
+// takes 5 s more, and the dead connection of the last freeze 15 s.
+const patience = 30 * time.Second
+
+// soak is the state of a run. All that it decides comes from rand.
+type soak struct {
+	*st.Scene
+	t       *testing.T
+	route   *faultproxy.Route
+	run     *st.Run
+	old     *longLife // the sidecar that is not killed
+	rand    *rand.Rand
+	counter int // the value that was written last
+	steps   int
+	done    map[string]int
+	pending func()    // ends the present fault
+	renewed time.Time // the token
+}
+
+func newSoak(t *testing.T, random *rand.Rand) *soak {
+	s, r := faultproxy.New(t, st.Env{
+		"SECRETSYNC_SECRETS": "named0", "SECRETSYNC_OPTIONAL_SECRETS": "named1,named2", "SECRETSYNC_SELECTOR": "soak=yes",
+		"SECRETSYNC_ON_DELETE": "remove",
+	})
+	k := &soak{Scene: s, t: t, route: r, rand: random, done: map[string]int{}, renewed: time.Now()}
+	k.putAll()
+	k.run = s.Start(nil)
+	k.old = newLongLife(t, s)
+	st.Until(t, "the start", k.equal)
+	return k
+}
+
+// putAll changes every Secret.
+func (k *soak) putAll() {
+	for _, name := range soakSecrets {
+		k.put(name, true)
+	}
+}
+
+var soakSecrets = []string{"named0", "named1", "named2", "picked0", "picked1", "picked2", "picked3"}
+
+// step does one thing, of those that cost much rarely.
+func (k *soak) step() {
+	k.steps++
+	if time.Since(k.renewed) > time.Minute {
+		k.renewed = time.Now()
+		k.note("renew the token")
+		k.renew()
+	}
+	name := soakSecrets[k.rand.IntN(len(soakSecrets))]
+	switch dice := k.rand.IntN(200); {
+	case dice < 110:
+		k.note("change")
+		k.put(name, k.rand.IntN(8) > 0)
+	case dice < 125 && name != "named0": // as an app cannot do without it
+		k.note("delete")
+		_ = k.Secrets().Delete(k.t.Context(), name, metav1.DeleteOptions{}) // may be gone
+	case dice < 155:
+		k.fault()
+	case dice < 185:
+		k.endFault()
+	case dice < 190:
+		k.note("kill -9 the sidecar")
+		k.run.Kill()
+		k.run = k.Start(nil)
+	case dice < 192:
+		k.note("restart the app")
+		k.old.restartApp()
+	case dice < 196:
+		k.harm()
+	case dice < 198:
+		k.note("restart the API server")
+		st.ControlPlane().StopAPIServer()
+		if err := st.ControlPlane().StartAPIServer(k.t.Context()); err != nil {
+			k.t.Fatal(err)
+		}
+	}
+}
+
+func (k *soak) note(what string) { k.done[what]++ }
+
+// put gives a Secret a value that was never there, in two keys, with or without
+// the label, and sometimes a large one.
+func (k *soak) put(name string, label bool) {
+	k.counter++
+	value := fmt.Sprintf("%08d", k.counter)
+	data := files{"a": value, "b": value}
+	if k.rand.IntN(20) == 0 {
+		data["large"] = fmt.Sprintf("%0300000d", k.counter)
+	}
+	var labels []string
+	if label {
+		labels = append(labels, "soak=yes")
+	}
+	k.Put(name, data, labels...)
+}
+
+// fault begins one, after it ended the one before.
+func (k *soak) fault() {
+	k.endFault()
+	w, g := k.route.Wire, k.route.Gateway
+	kinds := []struct {
+		name       string
+		begin, end func()
+	}{
+		{"refuse", w.Refuse, w.Listen},
+		{"reset", w.Reset, func() {}},
+		{"freeze", w.Freeze, w.Thaw},
+		{"cut", func() { w.Cut(1 + k.rand.IntN(200_000)) }, func() { w.Cut(0) }},
+		{"end all watches", g.EndAll, func() {}},
+		{"401", func() { g.Say(faultproxy.Says(401, "application/json", faultproxy.Status(401, "Unauthorized"), "")) }, func() { g.Say(nil) }},
+		{"410", func() { g.Say(faultproxy.Says(410, "application/json", faultproxy.Status(410, "Expired"), "")) }, func() { g.Say(nil) }},
+		{"429", func() {
+			g.Say(faultproxy.Says(429, "application/json", faultproxy.Status(429, "TooManyRequests"), "1"))
+		}, func() { g.Say(nil) }},
+		{"503", func() { g.Say(faultproxy.Says(503, "text/html", "<html>", "")) }, func() { g.Say(nil) }},
+		{"half", func() { g.Say(faultproxy.Half) }, func() { g.Say(nil) }},
+		{"watches end", func() { g.Say(faultproxy.WatchesEnd) }, func() { g.Say(nil) }},
+	}
+	kind := kinds[k.rand.IntN(len(kinds))]
+	k.note(kind.name)
+	kind.begin()
+	k.pending = kind.end
+}
+
+// endFault ends the present fault.
+func (k *soak) endFault() {
+	if k.pending != nil {
+		k.pending()
+		k.pending = nil
+	}
+}
+
+// equal compares the files of both volumes with what the API server has.
+func (k *soak) equal() error {
+	all, err := k.Secrets().List(k.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	want := files{}
+	for _, s := range all.Items {
+		if s.Labels["soak"] != "yes" && s.Name[:5] != "named" {
+			continue
+		}
+		for key, value := range s.Data {
+			want[s.Name+"/"+key] = string(value)
+		}
+	}
+	return errors.Join(k.CheckFiles(want), k.old.CheckFiles(want))
+}

@@ -1,0 +1,57 @@
+// Package manifests has tests only: a real API server takes what users copy, in a
+// namespace that enforces the strictest Pod Security.
+package manifests
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+func TestMain(m *testing.M) { st.Main(m) }
+
+// TestComponent: the Pods of all kinds of workloads have the sidecar, and the
+// Role of the example is the one that the program prints.
+func TestComponent(t *testing.T) {
+	const folder = "../../../examples/component/example"
+	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
+	s.Restrict()
+	pods := s.DryRun(s.Kustomize(folder))
+	if len(pods) != 4 {
+		t.Fatalf("got %d Pods, want one of each kind of workload", len(pods))
+	}
+	for _, pod := range pods {
+		check(t, pod)
+	}
+	if got, want := st.Rules(t, s.Kustomize(folder), "secret-sync-app"), st.Rules(t, s.RBACOf("app"), "secret-sync-app"); got != want {
+		t.Errorf("the Role: got %s, want %s", got, want)
+	}
+}
+
+// check looks at what the API server does not check.
+func check(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	if n := len(pod.Spec.InitContainers); n != 1 {
+		t.Fatalf("%s: got %d init containers, want the sidecar", pod.Name, n)
+	}
+	sidecar, app := pod.Spec.InitContainers[0], pod.Spec.Containers[0]
+	if sidecar.RestartPolicy == nil || *sidecar.RestartPolicy != corev1.ContainerRestartPolicyAlways || sidecar.StartupProbe == nil {
+		t.Errorf("%s: the sidecar is no native one with a startup probe", pod.Name)
+	}
+	mount := func(m corev1.VolumeMount) bool {
+		return m.Name == "secret-sync" && m.MountPath == "/secrets" && m.ReadOnly
+	}
+	token := func(m corev1.VolumeMount) bool { return m.MountPath == "/var/run/secrets/kubernetes.io/serviceaccount" }
+	if !slices.ContainsFunc(app.VolumeMounts, mount) || slices.ContainsFunc(app.VolumeMounts, token) {
+		t.Errorf("%s: the app's mounts are %+v, want the files read-only and no token", pod.Name, app.VolumeMounts)
+	}
+	if !slices.ContainsFunc(sidecar.VolumeMounts, token) {
+		t.Errorf("%s: the sidecar has no token", pod.Name)
+	}
+	if share := pod.Spec.ShareProcessNamespace; share == nil || !*share {
+		t.Errorf("%s: the process namespace is not shared", pod.Name)
+	}
+}

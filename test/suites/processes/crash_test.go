@@ -1,0 +1,193 @@
+//go:build programs
+
+package processes
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/test/harness/podtest"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// crash is a sidecar that is killed again and again, with one target.
+type crash struct {
+	*podtest.Pod
+	target   string
+	out      string           // what the receiver writes
+	receiver *podtest.Program // of the target process
+	run      *st.Run
+	random   *rand.Rand
+
+	checked int // how many of the receiver's lines
+	settled uint64
+	values  map[uint64]int64 // generation → value
+	// Where the kills fell: behind the API, published and not notified, notified and not
+	// recorded, all done.
+	fell   [4]int
+	locked int
+}
+
+// TestKilledSidecar kills the sidecar at random moments of rotations and starts
+// it again: the last generation is always notified, never before its files are
+// there, and nobody is notified when nothing changed.
+func TestKilledSidecar(t *testing.T) {
+	kills := podtest.Number("PROGRAMS_KILLS", 60)
+	for i, target := range []string{"process", "webhook", "exec"} {
+		t.Run(target, func(t *testing.T) {
+			t.Parallel()
+			c := newCrash(t, target)
+			for range (kills + i) / 3 {
+				c.round()
+			}
+			c.up()
+			c.run.Stop()
+			t.Logf("killed: %d before the publish, %d before the app was notified, %d before that was recorded, %d later; "+
+				"%d times the lock was still held", c.fell[0], c.fell[1], c.fell[2], c.fell[3], c.locked)
+		})
+	}
+}
+
+func newCrash(t *testing.T, target string) *crash {
+	c := &crash{target: target, out: filepath.Join(st.Volume(t), "out"), random: podtest.Random(t), values: map[uint64]int64{}}
+	program, addr, env := podtest.Called(t, podtest.CompileGo(t, "receiver"), "notified-app"), "", st.Env{"SECRETSYNC_PROCESS_MIN_AGE": "100ms"}
+	switch target {
+	case "process":
+		env["SECRETSYNC_PROCESS"] = "notified-app"
+	case "webhook":
+		addr = st.FreeAddr(t)
+		env["SECRETSYNC_WEBHOOK_URL"] = "http://" + addr + "/reload"
+	}
+	c.Pod = podtest.New(t, env)
+	if target == "exec" {
+		command, err := json.Marshal([]string{program, "exec", c.out, c.Dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Env["SECRETSYNC_EXEC"] = string(command)
+	}
+	c.run = c.Start(nil)
+	c.run.WaitReady()
+	c.settled, c.values[1] = 1, 0
+	switch target {
+	case "process":
+		c.receiver = c.StartProgram(program, "hup", c.out, c.Dir)
+		c.receiver.WaitReady("ready")
+	case "webhook":
+		c.StartProgram(program, "serve", c.out, c.Dir, addr)
+	}
+	return c
+}
+
+// round rotates up to three times, kills the sidecar during that, starts it, and
+// checks what the receiver saw.
+func (c *crash) round() {
+	c.T.Helper()
+	rotated := make(chan error, 1)
+	pauses := make([]time.Duration, 1+c.random.IntN(3))
+	for i := range pauses {
+		pauses[i] = podtest.UpTo(c.random, 15*time.Millisecond)
+	}
+	go func() { rotated <- c.rotateAfter(pauses) }()
+	<-time.After(podtest.UpTo(c.random, 40*time.Millisecond))
+	c.run.Kill()
+	c.note()
+	kills := 1
+	if c.random.IntN(3) == 0 { // and during its start, with a notification pending
+		c.run = c.Start(nil)
+		<-time.After(podtest.UpTo(c.random, 120*time.Millisecond))
+		c.run.Kill()
+		kills++
+	}
+	c.run = c.Start(nil)
+	if err := <-rotated; err != nil {
+		c.T.Fatal(err)
+	}
+	c.settle()
+	c.fence()
+	c.check(kills)
+	if c.random.IntN(4) == 0 { // nothing changed: the next round's check sees who is notified
+		c.run.Kill()
+		c.run = c.Start(nil)
+		c.up()
+	}
+}
+
+func (c *crash) rotateAfter(pauses []time.Duration) error {
+	for _, d := range pauses {
+		<-time.After(d)
+		if _, err := c.Rotate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits until the newest value is published, notified, and recorded as notified.
+func (c *crash) settle() {
+	c.T.Helper()
+	st.UntilIn(c.T, podtest.NotifiedWithin, "notified of the last generation", func() error {
+		c.restart()
+		all, err := c.lines()
+		if err != nil {
+			return err
+		}
+		n, record := c.Last(), c.record()
+		if !slices.ContainsFunc(all, func(s seen) bool { return s.Value == n }) {
+			return fmt.Errorf("the receiver saw %v, want the value %d", all[max(0, len(all)-3):], n)
+		}
+		if newest := c.newest(); newest == 0 || record != newest {
+			return fmt.Errorf("generation %d, recorded as notified %d", newest, record)
+		}
+		if c.target == "exec" && c.Has("notified-app") { // of a sidecar that was killed
+			return errors.New("a command still runs")
+		}
+		return nil
+	})
+}
+
+// fence waits until the receiver has dealt with the signals that it has: the one
+// of a sidecar that was killed may be behind that of the next one.
+func (c *crash) fence() {
+	c.T.Helper()
+	if c.target != "process" {
+		return
+	}
+	passed := strings.Count(c.receiver.Log.String(), "fence")
+	if err := c.receiver.Signal(syscall.SIGUSR1); err != nil {
+		c.T.Fatal(err)
+	}
+	times(c.T, c.receiver.Log, "fence", passed+1)
+}
+
+// up waits until the sidecar has heard of the API.
+func (c *crash) up() {
+	c.T.Helper()
+	st.Until(c.T, "the watch", func() error {
+		c.restart()
+		return podtest.Says(c.run.Log, "watch is up")
+	})
+}
+
+// restart starts a sidecar that found the volume locked, as the kubelet would: a
+// command that was being started when its sidecar was killed has the lock until
+// the kernel has replaced the program.
+func (c *crash) restart() {
+	select {
+	case <-c.run.Done():
+		if err := podtest.Says(c.run.Log, "another process has locked"); err != nil {
+			c.T.Fatalf("the sidecar ended: %s: %v", c.run.State(), err)
+		}
+		c.locked++
+		c.run = c.Start(nil)
+	default:
+	}
+}

@@ -1,0 +1,147 @@
+//go:build programs
+
+package processes
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/test/harness/podtest"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// startWithPID starts the C program with a number that must be free, or become so.
+func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
+	p.T.Helper()
+	path, reuse, file := podtest.Called(p.T, podtest.Target(p.T), name), podtest.CompileC(p.T, "reuse"), st.Volume(p.T)+"/pid"
+	var g *podtest.Program
+	st.Until(p.T, "the number is reused", func() error {
+		g = p.StartCommand(exec.Command(reuse, fmt.Sprint(inner), path, "handler", p.Value(), file, "0"))
+		for changed := g.Log.Changed(); podtest.Says(g.Log, "ready") != nil; changed = g.Log.Changed() {
+			select {
+			case <-g.Done():
+				if g.ExitCode() != 99 {
+					p.T.Fatalf("reuse: %s: %s", g.State(), g.Log)
+				}
+				return fmt.Errorf("%d is not free", inner)
+			case <-changed:
+			}
+		}
+		return nil
+	})
+	return g
+}
+
+// TestReusedPID stops the sidecar (SIGSTOP) at a random moment of a notification,
+// lets the app end and another program have its number, and continues it.
+func TestReusedPID(t *testing.T) {
+	t.Parallel()
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "reused", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	first := startTarget(p, "reused", "handler")
+	inner := first.Inner()
+	first.Kill()
+	// A look reads the app first and then all of these, so that there is time
+	// between it and the signal.
+	for range 60 {
+		startTarget(p, "crowd", "none")
+	}
+	s := p.Start(nil)
+	s.WaitReady()
+	r := podtest.Random(t)
+	fell := map[string]int{}
+	for range podtest.Number("PROGRAMS_REUSES", 20) {
+		fell[reuseOnce(p, s, r, inner)]++
+	}
+	t.Logf("stopped: %v", fell)
+	s.Stop()
+}
+
+// reuseOnce returns when the sidecar was stopped: before it looked for the app,
+// between the look and the signal, or after the signal.
+func reuseOnce(p *podtest.Pod, s *st.Run, r *rand.Rand, inner int) string {
+	p.T.Helper()
+	app := startWithPID(p, inner, "reused")
+	mark := len(s.Log.String())
+	n, rotated := p.Last()+1, make(chan error, 1)
+	wait := podtest.UpTo(r, 6*time.Millisecond)
+	waitPublish(p, rotated, wait)
+	signal(p, s, syscall.SIGSTOP)
+	app.Kill()
+	other := startWithPID(p, inner, "bystander")
+	signal(p, s, syscall.SIGCONT)
+	var log string
+	st.UntilIn(p.T, podtest.NotifiedWithin, "the sidecar goes on", func() error {
+		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "notified the app") {
+			return nil
+		}
+		return fmt.Errorf("neither notified nor not: %s", log)
+	})
+	if got := other.Notified(); got != -1 {
+		p.T.Errorf("a bystander was notified, the sidecar having been stopped after %v", wait)
+	}
+	other.Kill()
+	if err := <-rotated; err != nil {
+		p.T.Error(err)
+	}
+	if strings.Contains(log, "notified the app") {
+		return "after the signal"
+	}
+	app = startTarget(p, "reused", "handler")
+	app.WaitNotified(n)
+	app.Kill()
+	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "was replaced while") {
+		return "between look and signal"
+	}
+	return "before the look"
+}
+
+// waitPublish rotates, and waits until that is in the volume and then for so long,
+// to the microsecond.
+func waitPublish(p *podtest.Pod, rotated chan<- error, long time.Duration) {
+	p.T.Helper()
+	before := p.Generation()
+	go func() { _, err := p.Rotate(); rotated <- err }()
+	for deadline := time.Now().Add(podtest.NotifiedWithin); p.Generation() == before; {
+		if time.Now().After(deadline) {
+			p.T.Fatal("not published")
+		}
+	}
+	for began := time.Now(); time.Since(began) < long; { // a timer is not as fine
+	}
+}
+
+func signal(p *podtest.Pod, s *st.Run, sig syscall.Signal) {
+	p.T.Helper()
+	if err := s.Signal(sig); err != nil {
+		p.T.Fatal(err)
+	}
+}
+
+// A PID file that is left over, and whose number somebody else has now, who
+// started long after it was written.
+func TestReusedPIDFile(t *testing.T) {
+	t.Parallel()
+	path := st.Volume(t) + "/pid"
+	p := podtest.New(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	r := p.Start(nil)
+	r.WaitReady()
+	app := startTarget(p, "app", "handler")
+	inner := app.Inner()
+	place(t, path, fmt.Sprintln(inner))
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, long, long); err != nil {
+		t.Fatal(err)
+	}
+	app.Kill()
+	other := startWithPID(p, inner, "bystander")
+	p.MustRotate()
+	times(t, r.Log, cannot, 3)
+	r.WaitLog("the number was reused")
+	neverNotified(t, other)
+}

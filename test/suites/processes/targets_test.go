@@ -1,0 +1,174 @@
+//go:build programs
+
+package processes
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	"github.com/secret-sync/secret-sync/test/harness/podtest"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+const cannot = "cannot notify the app"
+
+// times waits until a log has a text as often as that.
+func times(t testing.TB, log *childprocess.Log, text string, n int) {
+	t.Helper()
+	st.Until(t, text, func() error {
+		if got := strings.Count(log.String(), text); got < n {
+			return fmt.Errorf("%d times, want %d", got, n)
+		}
+		return nil
+	})
+}
+
+// startTarget starts the C program under a name.
+func startTarget(p *podtest.Pod, name, mode string) *podtest.Program {
+	p.T.Helper()
+	g := p.StartProgram(podtest.Called(p.T, podtest.Target(p.T), name), mode, p.Value(), st.Volume(p.T)+"/pid", "0")
+	g.WaitReady("ready")
+	return g
+}
+
+func neverNotified(t testing.TB, g *podtest.Program) {
+	t.Helper()
+	if got := g.Notified(); got != -1 {
+		t.Errorf("notified of %d, want never", got)
+	}
+	g.CheckNoneDied()
+}
+
+// What the sidecar can see of a program that would be killed by the signal, or
+// would lose it, keeps it from sending it.
+func TestHandlers(t *testing.T) {
+	for _, test := range []struct {
+		mode, check, warning string // no warning: it is notified
+	}{
+		{"handler", "true", ""},
+		{"sigwait", "false", ""},
+		{"sigwait", "true", "has no handler for SIGHUP"},
+		{"ignore", "true", "ignores SIGHUP"},
+		{"none", "true", "has no handler for SIGHUP"},
+	} {
+		t.Run(test.mode+" "+test.check, func(t *testing.T) {
+			t.Parallel()
+			p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "c-target", "SECRETSYNC_SIGNAL_CHECK": test.check, "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
+			r := p.Start(nil)
+			r.WaitReady()
+			g := startTarget(p, "c-target", test.mode)
+			n := p.MustRotate()
+			if test.warning == "" {
+				g.WaitNotified(n)
+				g.CheckNoneDied()
+				return
+			}
+			times(t, r.Log, cannot, 3)
+			if err := podtest.Says(r.Log, test.warning); err != nil || strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
+				t.Errorf("want one warning with %q", test.warning)
+			}
+			neverNotified(t, g)
+		})
+	}
+}
+
+// Two apps of one name: an error that lists both, until one is gone.
+func TestSeveral(t *testing.T) {
+	t.Parallel()
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "twin", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	r := p.Start(nil)
+	r.WaitReady()
+	one, two := startTarget(p, "twin", "handler"), startTarget(p, "twin", "handler")
+	n := p.MustRotate()
+	r.WaitLog("2 unrelated processes are named")
+	for _, g := range []*podtest.Program{one, two} {
+		r.WaitLog(fmt.Sprintf("pid %d (twin, parent 0", g.Inner()))
+		neverNotified(t, g)
+	}
+	one.Kill()
+	two.WaitNotified(n)
+}
+
+// A probe of the kubelet runs the app's own program for a moment.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "probed", "SECRETSYNC_PROCESS_MIN_AGE": "3s"})
+	p.Start(nil).WaitReady()
+	g := startTarget(p, "probed", "handler")
+	g.WaitNotified(p.MustRotate()) // so it is old now
+	for range 5 {
+		probe := startTarget(p, "probed", "handler")
+		g.WaitNotified(p.MustRotate())
+		neverNotified(t, probe)
+		probe.Kill()
+	}
+}
+
+// The sidecar never signals itself, whatever it is asked for; an app of its name
+// is another matter.
+func TestNeverItself(t *testing.T) {
+	t.Parallel()
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "secret-sync", "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
+	r := p.Start(nil)
+	r.WaitReady()
+	n := p.MustRotate()
+	r.WaitLog("no process is named")
+	startTarget(p, "secret-sync", "handler").WaitNotified(n)
+	r.Stop()
+}
+
+// PID 1 of a shared PID namespace is the sandbox's, which a signal might end, and
+// all of the Pod with it.
+func TestNeverPause(t *testing.T) {
+	t.Parallel()
+	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "pause", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	r := p.Start(nil)
+	r.WaitReady()
+	n := p.MustRotate()
+	times(t, r.Log, cannot, 3)
+	r.WaitLog(`no process is named \"pause\"`)
+	startTarget(p, "pause", "handler").WaitNotified(n) // an app of that name
+	if err := podtest.Says(p.FirstLog, "notified"); err == nil {
+		t.Error("PID 1 was signalled")
+	}
+}
+
+// Commands that leave processes behind: PID 1 of a container has to reap them.
+func TestReap(t *testing.T) {
+	t.Parallel()
+	p := podtest.NewAlone(t, st.Env{"SECRETSYNC_NOTIFY_FIRST": "true"})
+	p.Env["SECRETSYNC_EXEC"] = fmt.Sprintf("[%q, %q]", podtest.CompileGo(t, "receiver"), "orphans")
+	r := p.Start(nil)
+	r.WaitReady()
+	for n := 1; n <= 5; n++ {
+		p.MustRotate()
+		times(t, r.Log, "notified the app", n)
+	}
+	zombies := func() (n int) {
+		for _, q := range podtest.Beside(r.PID()) {
+			if q.State == "Z" {
+				n++
+			}
+		}
+		return n
+	}
+	most, began := 0, time.Now()
+	st.Until(t, "zombies", func() error {
+		if most = max(most, zombies()); most == 0 {
+			return fmt.Errorf("there are none to reap")
+		}
+		return nil
+	})
+	st.Until(t, "no zombies", func() error {
+		most = max(most, zombies())
+		if left := podtest.Beside(r.PID()); len(left) > 0 {
+			return fmt.Errorf("left: %v", left)
+		}
+		return nil
+	})
+	t.Logf("%d zombies at most, all reaped after %v", most, time.Since(began).Round(time.Millisecond))
+	r.Stop()
+}

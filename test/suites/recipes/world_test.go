@@ -1,0 +1,203 @@
+//go:build programs
+
+package recipes
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/examples/app/pool"
+	"github.com/secret-sync/secret-sync/test/harness/build"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/test/servers/dbserver"
+)
+
+// world is all that runs in a test.
+type world struct {
+	t       *testing.T
+	recipe  recipe
+	scene   *st.Scene
+	server  *dbserver.Server
+	db      *database
+	current pool.Credentials // what the Secret holds
+	users   int              // made so far
+
+	scratch string // a folder for the recipe's own files
+	addr    string // where the app has to listen
+	behind  string // a second address, for what is behind the app or in front of it
+	url     string
+	app     *childprocess.Process
+	log     *childprocess.Log // of the app
+	load    *load
+
+	status          string // the sidecar's
+	resourceVersion string // of the Secret as it was put last
+}
+
+// newWorld starts the database and the sidecar, with the first user in the Secret.
+func newWorld(t *testing.T, r recipe) *world {
+	t.Helper()
+	w := &world{t: t, recipe: r, server: r.database(t), scratch: st.Volume(t), addr: st.FreeAddr(t), behind: st.FreeAddr(t), log: &childprocess.Log{}}
+	w.url = "http://" + w.addr
+	w.db = newDatabase(t, w.server)
+	status := st.FreeAddr(t)
+	w.status = "http://" + status + "/status"
+	env := st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": status}
+	if r.notify == "webhook" {
+		env["SECRETSYNC_WEBHOOK_URL"], env["SECRETSYNC_WEBHOOK_TIMEOUT"] = w.url+"/-/reload", "20s"
+	} else {
+		env["SECRETSYNC_PID_FILE"], env["SECRETSYNC_SIGNAL"] = w.pidFile(), r.notify
+		// The test waits until the app has its handler, so there is no age to wait for.
+		env["SECRETSYNC_PROCESS_MIN_AGE"] = "100ms"
+	}
+	w.scene = st.New(t, env)
+	first := w.newCredentials()
+	w.db.create(first)
+	w.put(first)
+	w.scene.Start(nil).WaitReady()
+	return w
+}
+
+func (w *world) pidFile() string { return filepath.Join(w.scratch, "pid") }
+
+// credentials is the folder of the Secret, as the app sees it.
+func (w *world) credentials() string { return filepath.Join(w.scene.Dir, "db") }
+
+// newCredentials are of a user that has never been.
+func (w *world) newCredentials() pool.Credentials {
+	w.users++
+	return pool.Credentials{Username: fmt.Sprintf("app_%d", w.users), Password: rand.Text()}
+}
+
+// put changes the Secret.
+func (w *world) put(c pool.Credentials) {
+	w.t.Helper()
+	data := map[string]string{"username": c.Username, "password": c.Password}
+	if w.recipe.files != nil {
+		maps.Copy(data, w.recipe.files(w, c))
+	}
+	w.scene.Put("db", data)
+	w.current = c
+	w.resourceVersion = w.scene.Get("db").ResourceVersion
+}
+
+// startApp starts it and waits until it answers.
+func (w *world) startApp() {
+	w.t.Helper()
+	w.app = w.start(w.recipe.command(w), w.log)
+	if err := os.WriteFile(w.pidFile(), fmt.Append(nil, w.app.PID()), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.recipe.beside != nil {
+		w.recipe.beside(w)
+	}
+	w.until("the app answers", func() error {
+		if got := lines(w.log.String(), "ready"); got < w.recipe.workers {
+			return fmt.Errorf("%d lines \"ready\", want %d", got, w.recipe.workers)
+		}
+		return w.answers()
+	})
+}
+
+// start runs a program beside the sidecar with the contract's environment, until the
+// end of the test.
+func (w *world) start(cmd *exec.Cmd, log *childprocess.Log) *childprocess.Process {
+	w.t.Helper()
+	cmd.Dir, cmd.Stdout, cmd.Stderr = w.scratch, log, log
+	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.scratch,
+		"APP_DATABASE=" + w.server.URL, "APP_CREDENTIALS=" + w.credentials(), "APP_ADDR=" + w.addr}, cmd.Env...)
+	p, err := childprocess.Start(cmd)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		p.Stop(5 * time.Second)
+		_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // workers that outlived their parent
+		if w.t.Failed() {
+			w.t.Logf("%s's output:\n%s", filepath.Base(cmd.Path), log.Tail(40))
+		}
+	})
+	return p
+}
+
+// notified says whether the app has answered the sidecar's webhook for what is in the
+// Secret now.
+func (w *world) notified() error {
+	resp, err := http.Get(w.status)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var s struct {
+		Secrets map[string]struct {
+			ResourceVersion string
+			Generation      int
+		}
+		Targets []struct {
+			Notified int
+			Pending  bool
+			Error    string
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return err
+	}
+	db := s.Secrets["db"]
+	if db.ResourceVersion != w.resourceVersion || len(s.Targets) != 1 || s.Targets[0].Pending || s.Targets[0].Notified < db.Generation {
+		return fmt.Errorf("not notified yet: %+v, want version %s", s, w.resourceVersion)
+	}
+	return nil
+}
+
+// need finds a program. A machine that lacks one fails the test: it would prove nothing.
+func need(t *testing.T, place, debianPackage string) string {
+	t.Helper()
+	if found, _ := filepath.Glob(place); len(found) > 0 {
+		return found[len(found)-1] // the newest version
+	}
+	t.Fatalf("this test needs %s: apt-get install -y --no-install-recommends %s", place, debianPackage)
+	return ""
+}
+
+// file is the path of a file below examples.
+func (w *world) file(name string) string {
+	w.t.Helper()
+	dir, err := build.RepositoryDir(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return filepath.Join(dir, "examples", name)
+}
+
+// write makes a file in the scratch folder.
+func (w *world) write(name, text string) string {
+	w.t.Helper()
+	path := filepath.Join(w.scratch, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// build builds a Go program below examples.
+func (w *world) build(pkg string) string {
+	w.t.Helper()
+	path := filepath.Join(w.scratch, filepath.Base(pkg))
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "./"+pkg)
+	cmd.Dir = w.file(".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return path
+}

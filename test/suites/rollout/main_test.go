@@ -1,0 +1,191 @@
+// Package rollout has tests only: `secret-sync status` and `secret-sync wait`
+// against a real API server and real sidecars. Pods are objects with addresses of
+// the loopback range, and the sidecars are processes that listen there.
+package rollout
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	v1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+const labels = "app=shop"
+
+// addresses counts those of the loopback range that were given out.
+var addresses atomic.Int64
+
+func newAddress() string {
+	n := addresses.Add(1)
+	return fmt.Sprintf("127.1.%d.%d", n/250, n%250+1)
+}
+
+// newScene has a Secret db, and an account "waiter" that may do what
+// `secret-sync rbac --wait` prints.
+func newScene(t *testing.T) (s *st.Scene, kubeconfig string) {
+	s = st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "tls"})
+	s.Put("db", map[string]string{"password": "0"})
+	kubeconfig, err := st.ControlPlane().TokenKubeconfig(t.Context(), s.Namespace, "waiter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Apply(s.Print("rbac", "--wait", "waiter", "--secret", "db", "-n", s.Namespace))
+	return s, kubeconfig
+}
+
+func pods(s *st.Scene) v1.PodInterface {
+	return st.ControlPlane().Client.CoreV1().Pods(s.Namespace)
+}
+
+// newPod makes a Pod object that runs as far as the API knows.
+func newPod(t testing.TB, s *st.Scene, name, address string, containers ...corev1.Container) *corev1.Pod {
+	t.Helper()
+	no, always := false, corev1.ContainerRestartPolicyAlways
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "shop"}},
+		Spec: corev1.PodSpec{
+			ServiceAccountName: st.Account, AutomountServiceAccountToken: &no, NodeName: "node",
+			Containers: []corev1.Container{{Name: "app", Image: "app"}},
+		},
+	}
+	for _, c := range containers {
+		c.RestartPolicy = &always
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, c)
+	}
+	pod, err := pods(s).Create(t.Context(), pod, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.PodIP, pod.Status.PodIPs = address, []corev1.PodIP{{IP: address}}
+	for _, c := range containers {
+		running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, corev1.ContainerStatus{Name: c.Name, State: running})
+	}
+	if pod, err = pods(s).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}
+
+// remove deletes a Pod at once.
+func remove(t testing.TB, s *st.Scene, name string) {
+	t.Helper()
+	now := int64(0)
+	if err := pods(s).Delete(t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var sidecarContainer = corev1.Container{Name: "secret-sync", Image: "secret-sync:1"}
+
+// replica is a Pod object with a sidecar process and an app.
+type replica struct {
+	name, dir string
+	env       st.Env
+	run       *st.Run
+	app       *st.Webhook
+}
+
+// newReplica starts one, and waits until its files are there.
+func newReplica(t testing.TB, s *st.Scene, name string, more st.Env) *replica {
+	t.Helper()
+	address := newAddress()
+	r := &replica{name: name, dir: st.Volume(t), app: st.NewWebhook(t)}
+	r.env = st.Env{
+		"SECRETSYNC_DIR": r.dir, "SECRETSYNC_HTTP_ADDR": address + ":29808", "POD_NAME": name,
+		"SECRETSYNC_WEBHOOK_URL": r.app.URL,
+	}
+	for name, value := range more {
+		r.env[name] = value
+	}
+	r.run = s.Start(r.env)
+	newPod(t, s, name, address, sidecarContainer)
+	r.wait(t, "0")
+	return r
+}
+
+// wait waits until a password is in the replica's files.
+func (r *replica) wait(t testing.TB, password string) {
+	t.Helper()
+	st.Until(t, "the files of "+r.name, func() error {
+		if got := r.password(); got != password {
+			return fmt.Errorf("the password is %q, want %q", got, password)
+		}
+		return nil
+	})
+}
+
+func (r *replica) password() string {
+	password, _ := os.ReadFile(filepath.Join(r.dir, "db", "password"))
+	return string(password)
+}
+
+// waiting is a `secret-sync wait` that runs.
+type waiting struct {
+	t        testing.TB
+	cmd      *exec.Cmd
+	out, err bytes.Buffer
+	ended    chan error
+}
+
+func startWait(t testing.TB, s *st.Scene, kubeconfig string, args ...string) *waiting {
+	t.Helper()
+	w := &waiting{t: t, ended: make(chan error, 1)}
+	args = append([]string{"wait", "--secret", "db", "--selector", labels, "-n", s.Namespace}, args...)
+	w.cmd = exec.Command(st.Binary(), args...)
+	w.cmd.Env = []string{"KUBECONFIG=" + kubeconfig}
+	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.err
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { w.ended <- w.cmd.Wait() }()
+	t.Cleanup(func() { _ = w.cmd.Process.Kill() })
+	return w
+}
+
+// exits checks its exit code, and that all of these texts are in what it printed.
+func (w *waiting) exits(code int, texts ...string) {
+	w.t.Helper()
+	var err error
+	select {
+	case err = <-w.ended:
+	case <-time.After(30 * time.Second):
+		w.t.Fatalf("wait does not end:\n%s%s", w.out.String(), w.err.String())
+	}
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	}
+	all := w.out.String() + w.err.String()
+	if got != code {
+		w.t.Fatalf("got exit code %d, want %d:\n%s", got, code, all)
+	}
+	for _, text := range texts {
+		if !strings.Contains(all, text) {
+			w.t.Errorf("lacks %q:\n%s", text, all)
+		}
+	}
+}
+
+// running checks that it has not ended after a while.
+func (w *waiting) running(window time.Duration) {
+	w.t.Helper()
+	select {
+	case err := <-w.ended:
+		w.t.Fatalf("wait ended too early, %v:\n%s%s", err, w.out.String(), w.err.String())
+	case <-time.After(window):
+	}
+}

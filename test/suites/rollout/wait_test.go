@@ -1,0 +1,196 @@
+package rollout
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// TestWait: a yes when every app was notified, and not while one was not.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	var replicas []*replica
+	for i := range 3 {
+		replicas = append(replicas, newReplica(t, s, fmt.Sprint("app-", i), nil))
+	}
+	startWait(t, s, kubeconfig, "--direct").exits(0, "all 3 Pods are on version")
+
+	slow := replicas[1]
+	slow.app.Status.Store(http.StatusServiceUnavailable)
+	s.Put("db", map[string]string{"password": "1"})
+	wait := startWait(t, s, kubeconfig, "--direct")
+	for _, r := range replicas {
+		r.wait(t, "1")
+	}
+	wait.running(time.Second)
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod app-1: webhook is not notified yet: ", "503")
+	slow.app.Status.Store(http.StatusOK)
+	wait.exits(0, "2 of 3 Pods are done: waiting for app-1", "all 3 Pods are on version")
+	if got := slow.app.Accepted(); len(got) != 1 {
+		t.Errorf("the slow app accepted %d notifications before the yes, want 1", len(got))
+	}
+
+	// A change of labels has nothing to write, and is seen.
+	s.Put("db", map[string]string{"password": "1"}, "a=b")
+	startWait(t, s, kubeconfig, "--direct").exits(0, "all 3 Pods")
+}
+
+// TestWaitJSON: the document for machines, at a yes and at a no.
+func TestWaitJSON(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	r := newReplica(t, s, "app", nil)
+	for status, want := range map[int]bool{http.StatusOK: true, http.StatusBadGateway: false} {
+		r.app.Status.Store(int64(status))
+		s.Put("db", map[string]string{"password": fmt.Sprint(status)})
+		wait := startWait(t, s, kubeconfig, "--direct", "-o", "json", "--timeout", "2s")
+		code := 1
+		if want {
+			code = 0
+		}
+		wait.exits(code)
+		var got struct {
+			Done    bool
+			Version struct{ Secret, UID, ResourceVersion string }
+			Pods    []struct {
+				Name, Reason string
+				Done         bool
+			}
+			Error string
+		}
+		if err := json.Unmarshal(wait.out.Bytes(), &got); err != nil {
+			t.Fatalf("%v:\n%s", err, wait.out.String())
+		}
+		if got.Done != want || len(got.Pods) != 1 || got.Pods[0].Done != want || (got.Pods[0].Reason == "") != want ||
+			(got.Error == "") != want || got.Version.Secret != "db" || got.Version.UID == "" {
+			t.Errorf("status %d: got %+v", status, got)
+		}
+	}
+}
+
+// TestWaitCountsPods: which Pods hold a yes back.
+func TestWaitCountsPods(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "no Pod of")
+	newReplica(t, s, "app", nil)
+
+	newPod(t, s, "other", newAddress()) // it has no sidecar
+	startWait(t, s, kubeconfig, "--direct").exits(1, `Pod "other" runs without secret-sync`, "--ignore-others")
+	startWait(t, s, kubeconfig, "--direct", "--ignore-others").exits(0, "all 1 Pods")
+	remove(t, s, "other")
+
+	newPod(t, s, "unreachable", newAddress(), sidecarContainer) // nobody listens there
+	wait := startWait(t, s, kubeconfig, "--direct")
+	wait.running(500 * time.Millisecond)
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod unreachable: its sidecar does not answer")
+	remove(t, s, "unreachable")
+	wait.exits(0, "all 1 Pods")
+}
+
+// TestWaitSeesPodsThatAppear: `wait` also asks a Pod that starts while it runs.
+func TestWaitSeesPodsThatAppear(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	first := newReplica(t, s, "first", nil)
+	first.app.Status.Store(http.StatusServiceUnavailable)
+	s.Put("db", map[string]string{"password": "1"})
+	first.wait(t, "1")
+	wait := startWait(t, s, kubeconfig, "--direct")
+	wait.running(300 * time.Millisecond)
+	newPod(t, s, "second", newAddress(), sidecarContainer)
+	first.app.Status.Store(http.StatusOK)
+	wait.running(time.Second)
+	remove(t, s, "second")
+	wait.exits(0, "all 1 Pods")
+}
+
+// TestWaitSignalGrace: a signal is delivered, and the yes comes later.
+func TestWaitSignalGrace(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	newReplica(t, s, "app", st.Env{"SECRETSYNC_WEBHOOK_URL": "", "SECRETSYNC_PROCESS": "nobody-is-called-so"})
+	wait := startWait(t, s, kubeconfig, "--direct", "--signal-grace", "2s")
+	wait.running(1500 * time.Millisecond)
+	wait.exits(0)
+	startWait(t, s, kubeconfig, "--direct", "--signal-grace", "0s", "--timeout", "1500ms").exits(0)
+}
+
+// TestWaitSecretRecreated: versions of another object say nothing.
+func TestWaitSecretRecreated(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	r := newReplica(t, s, "app", nil)
+	r.app.Status.Store(http.StatusServiceUnavailable)
+	s.Put("db", map[string]string{"password": "1"})
+	wait := startWait(t, s, kubeconfig, "--direct")
+	wait.running(300 * time.Millisecond)
+	s.Delete("db")
+	s.Put("db", map[string]string{"password": "1"})
+	r.app.Status.Store(http.StatusOK)
+	wait.exits(1, `Secret "db" was deleted and created again`)
+}
+
+// TestWaitRole: `rbac --wait` prints what it needs, and no more.
+func TestWaitRole(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	newReplica(t, s, "app", nil)
+	binding := "secret-sync-wait-waiter"
+	roles := st.ControlPlane().Client.RbacV1()
+	role, err := roles.Roles(s.Namespace).Get(t.Context(), binding, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range role.Rules {
+		if rule.Resources[0] == "secrets" && (len(rule.ResourceNames) != 1 || len(rule.Verbs) != 1 || rule.Verbs[0] != "get") {
+			t.Errorf("got a rule for Secrets of %v %v", rule.ResourceNames, rule.Verbs)
+		}
+	}
+	startWait(t, s, kubeconfig, "--direct").exits(0)
+	if err := roles.RoleBindings(s.Namespace).Delete(t.Context(), binding, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	st.Until(t, "the API server knows", func() error {
+		wait := startWait(t, s, kubeconfig, "--direct", "--timeout", "5s")
+		if err := <-wait.ended; err == nil {
+			return fmt.Errorf("it is allowed")
+		}
+		wait.ended <- nil
+		return nil
+	})
+	wait := startWait(t, s, kubeconfig, "--direct")
+	wait.exits(1, "forbidden")
+}
+
+// TestWaitUsage: everything that is wrong at once, and exit code 2.
+func TestWaitUsage(t *testing.T) {
+	t.Parallel()
+	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
+	for _, c := range []struct {
+		args  []string
+		texts []string
+	}{
+		{[]string{"wait"}, []string{"--secret is missing", "--selector is missing"}},
+		{[]string{"wait", "--secret", "db", "--selector", "a in (", "-o", "yaml"}, []string{"--selector", `-o "yaml"`}},
+		{[]string{"wait", "--secret", "db", "--selector", "a=b", "--timeout", "0s"}, []string{"--timeout"}},
+		{[]string{"wait", "--sekret", "db"}, []string{"sekret", "-signal-grace"}},
+		{[]string{"wait", "db"}, []string{`what is "db"?`}},
+		{[]string{"rbac", "--wait", "default"}, []string{`"default" cannot be the service account`}},
+		{[]string{"status", "-o", "xml"}, []string{"json or text"}},
+	} {
+		run := s.Start(st.Env{"SECRETSYNC_DIR": os.TempDir()}, c.args...)
+		run.WaitExit(2, 5*time.Second)
+		for _, text := range c.texts {
+			run.WaitLog(text)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package simulation
+
+import (
+	"strings"
+	"syscall"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
+
+// Change makes a call on the volume that changes something, or what a fault makes of
+// it. Once the life is over each call fails and does nothing.
+func (l *life) Change(op, name string, do func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return errDead
+	}
+	l.changes++
+	fault := l.fault(op, name)
+	if fault == killBefore {
+		l.kill("before " + op + " " + name)
+		return errDead
+	}
+	var err error
+	if fault != notDone && fault != noSpace {
+		err = do()
+	}
+	l.tracef("volume: %s %s: %v%s", op, name, err, fault)
+	l.reader.Look()
+	switch fault {
+	case killAfter:
+		l.kill("after " + op + " " + name)
+		return errDead
+	case notDone, done:
+		return syscall.EIO
+	case noSpace:
+		return syscall.ENOSPC
+	}
+	return err
+}
+
+// Look makes a call that only looks.
+func (l *life) Look(op, name string, do func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return errDead
+	}
+	if l.fault(op, name) != "" {
+		l.tracef("volume: %s %s fails", op, name)
+		return syscall.EIO
+	}
+	return do()
+}
+
+// Locked is for what is no call.
+func (l *life) Locked(do func()) { l.locked(do) }
+
+// What becomes of a call on the volume.
+const (
+	killBefore = "; killed before it"
+	killAfter  = "; killed after it"
+	notDone    = "; it fails and does nothing"
+	done       = "; it fails and is done all the same"
+	noSpace    = "; there is no space"
+)
+
+// What is wrong with the file system while a fault lasts.
+const (
+	diskFails  = "some calls fail"
+	diskBroken = "most calls fail"
+	diskFull   = "full"
+	diskReads  = "some reads fail"
+)
+
+var diskFaults = []string{diskFails, diskBroken, diskFull, diskReads}
+
+// looks are the calls that change nothing.
+var looks = map[string]bool{"lstat": true, "readlink": true, "readdir": true, "read": true}
+
+// fault decides what becomes of a call. mu is held.
+func (l *life) fault(op, name string) string {
+	if !l.deadly && l.diskFault == "" {
+		return ""
+	}
+	name = l.plain(name)
+	if looks[op] {
+		if l.diskFault == diskReads && l.dice.roll("look", op, name) < 0.05 && (l.reread != nil || !l.failed) {
+			l.misread(op, name)
+			return syscall.EIO.Error()
+		}
+		return ""
+	}
+	if l.deadly && l.dice.roll("kill", op, name) < 0.03 {
+		return either(l.dice.roll("killed", op, name), killBefore, killAfter)
+	}
+	switch l.diskFault {
+	case diskFull:
+		if op == "create" || op == "write" || op == "mkdir" || op == "symlink" {
+			return noSpace
+		}
+	case diskFails, diskBroken:
+		share := 0.05
+		if l.diskFault == diskBroken {
+			share = 0.6
+		}
+		if l.dice.roll("fail", op, name) < share {
+			return either(l.dice.roll("failed", op, name), notDone, done)
+		}
+	}
+	return ""
+}
+
+// misread notes what a life does not know because it could not read it. At its start
+// there is one such fault at most: who finds half of a volume only is lost. mu is held.
+func (l *life) misread(op, name string) {
+	l.failed = true
+	if op != "read" {
+		return
+	}
+	l.blind = l.blind || name == generation.NotifiedFile
+	if strings.HasSuffix(name, ".json") && name != generation.NotifiedFile {
+		l.reader.Misread()
+	}
+}
+
+func either(dice float64, a, b string) string {
+	if dice < 0.5 {
+		return a
+	}
+	return b
+}

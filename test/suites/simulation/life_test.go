@@ -1,0 +1,93 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/secret-sync/secret-sync/notifier"
+	"github.com/secret-sync/secret-sync/test/suites/simulation/program"
+	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/mount"
+)
+
+// life is one process of the program. Once it is dead nothing that it does reaches
+// the world.
+type life struct {
+	*world
+	number int
+	dead   bool          // guarded by mu
+	killed chan struct{} // closed when it is
+	failed bool          // it could not read something
+	blind  bool          // it could not read what targets were notified of; guarded by mu
+
+	reread func() // as SIGHUP does; nil until it runs; guarded by mu
+	stop   func() // as SIGTERM does
+}
+
+var errDead = errors.New("the process is dead")
+
+// kill ends it at once, as SIGKILL does. mu is held.
+func (l *life) kill(why string) {
+	if l == nil || l.dead {
+		return
+	}
+	l.tracef("life %d is killed: %s", l.number, why)
+	l.dead, l.deadly = true, false
+	close(l.killed)
+}
+
+// supervise starts the program again and again, as the kubelet does.
+func (w *world) supervise(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := w.live(ctx)
+		var pause time.Duration
+		w.locked(func() {
+			w.life = nil
+			pause = time.Duration(w.dice.roll("pause") * float64(10*time.Second))
+			w.tracef("life %d has ended: %v", w.lives, err)
+			if errors.Is(err, writer.ErrUnusable) {
+				w.operate()
+			}
+		})
+		w.sleep(ctx, pause)
+	}
+}
+
+// live is one life, from the start to its end.
+func (w *world) live(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	l := &life{world: w, killed: make(chan struct{}), stop: stop}
+	w.locked(func() {
+		w.lives++
+		l.number, w.life = w.lives, l
+		l.blind = w.reader.Begin() // without ..data it may take the volume for an empty one
+		w.tracef("life %d begins", l.number)
+	})
+	p, err := program.New(w.config, l.outside())
+	if err != nil {
+		return err
+	}
+	w.locked(func() { l.reread = p.Reread })
+	go func() {
+		select {
+		case <-l.killed:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	return errors.Join(p.Run(ctx), p.Close())
+}
+
+// outside is a volume and apps in memory, as this life has them.
+func (l *life) outside() program.Outside {
+	o := program.Outside{
+		Dir: "/secrets", API: l.server, Logger: l.logger(),
+		Volume: func(string) (mount.Volume, error) { return l.disk.Open(l), nil },
+	}
+	for _, t := range l.targets {
+		o.Targets = append(o.Targets, notifier.Target{Name: t.name, Notify: (&calledTarget{t, l}).Notify})
+	}
+	return o
+}

@@ -1,0 +1,111 @@
+// Package program joins the rooms as package main does, for a volume, apps and an
+// API server that may be in memory. Only the tests of the simulation use it; nothing
+// of it is in the program that is released.
+//
+// It promises that what runs is the real watcher, layout, pipeline, writer and
+// notifier, and says which Secrets they watch. It must not know what goes wrong
+// around them, nor what is checked.
+package program
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/pipeline"
+	"github.com/secret-sync/secret-sync/notifier"
+	"github.com/secret-sync/secret-sync/test/suites/simulation/apiserver"
+	"github.com/secret-sync/secret-sync/watcher"
+	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/mount"
+)
+
+// Config is what differs from seed to seed.
+type Config struct {
+	Flat, Remove, NotifyFirst bool
+	Settle                    time.Duration
+}
+
+// Outside is what the program has around it.
+type Outside struct {
+	Dir     string
+	Volume  func(dir string) (mount.Volume, error) // nil for a real mount
+	API     *apiserver.Server
+	Targets []notifier.Target
+	Logger  *slog.Logger
+}
+
+// Program is one process of it.
+type Program struct {
+	writer   *writer.Writer
+	watcher  *watcher.Watcher
+	notifier *notifier.Notifier
+	pipeline *pipeline.Pipeline
+}
+
+// New starts one, as far as it needs the volume alone.
+func New(c Config, o Outside) (p Program, err error) {
+	poke := func() {}
+	p.writer, err = writer.Open(writer.Options{
+		Dir: o.Dir, Flat: c.Flat, FileMode: 0o644, Logger: o.Logger, Volume: o.Volume, Repaired: func() { poke() },
+	})
+	if err != nil {
+		return p, err
+	}
+	p.watcher, err = watcher.New(watcher.Options{
+		Config: &rest.Config{Host: "http://api", Dial: o.API.Dial}, Namespace: apiserver.Namespace,
+		Names: []string{Required, optional}, Selector: apiserver.Selector, Settle: c.Settle, Logger: o.Logger,
+	})
+	if err != nil {
+		return p, err
+	}
+	p.notifier = notifier.New(notifier.Options{
+		Targets: o.Targets, Volume: volume{p.writer}, NotifyFirst: c.NotifyFirst, Logger: o.Logger, Report: func(string, error) {},
+	})
+	poke = p.notifier.Poke
+	p.pipeline = pipeline.New(pipeline.Options{
+		Layout: layout.Options{
+			Flat: c.Flat, Required: []string{Required}, Optional: []string{optional}, Selector: true,
+			RequiredKeys: map[string][]string{Required: {requiredKey}},
+		},
+		Remove: c.Remove, Source: p.watcher, Volume: p.writer, Observer: observer{p.notifier}, Logger: o.Logger,
+	})
+	return p, nil
+}
+
+// Run runs until ctx is done or something fails.
+func (p Program) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { defer cancel(); return p.pipeline.Run(ctx) })
+	group.Go(func() error { return p.watcher.Run(ctx) })
+	group.Go(func() error { return p.writer.Run(ctx) })
+	group.Go(func() error { return p.notifier.Run(ctx) })
+	return group.Wait()
+}
+
+// Reread is what SIGHUP does.
+func (p Program) Reread() { p.watcher.Reread(); p.writer.Recheck() }
+
+// Close lets go of the volume, after Run.
+func (p Program) Close() error { return p.writer.Close() }
+
+// volume is the writer as the notifier sees it.
+type volume struct{ *writer.Writer }
+
+func (v volume) ChangesSince(generation uint64) notifier.Changes {
+	return notifier.Changes(v.Writer.ChangesSince(generation))
+}
+
+// observer notifies, and has no metrics.
+type observer struct{ *notifier.Notifier }
+
+func (o observer) Published(uint64, []string, time.Duration) { o.Poke() }
+func (observer) PublishFailed(string)                        {}
+func (observer) Refused(layout.Refusal)                      {}
+func (observer) Seen(map[string]pipeline.Observed)           {}

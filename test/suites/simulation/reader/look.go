@@ -1,0 +1,156 @@
+package reader
+
+import (
+	"github.com/secret-sync/secret-sync/test/suites/simulation/apiserver"
+	"github.com/secret-sync/secret-sync/test/suites/simulation/volume"
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
+
+// Look checks all that has to hold at every moment. It is called after every call
+// that changes the volume, and after harm.
+func (r *Reader) Look() {
+	g := r.current()
+	if g == nil {
+		return
+	}
+	r.lookAtNumber(g)
+	for name := range g.rec.Secrets {
+		r.lookAt(g, name)
+	}
+	for name, stamp := range r.seen {
+		if _, ok := g.rec.Secrets[name]; !ok && !r.dirty[name] && !(r.Remove && r.API.Has(name, stamp, r.unwanted)) {
+			r.Failf("the files of Secret %s went, which was not deleted since version %d", name, stamp)
+		}
+	}
+	if !r.published {
+		r.published = true
+		for _, a := range r.apps { // an app starts after the first generation
+			if !r.NotifyFirst {
+				a.view, a.notified = r.views(), g.rec.Generation
+			}
+		}
+	}
+}
+
+// unwanted: it was deleted, or left the selector.
+func (r *Reader) unwanted(o *apiserver.Object) bool { return !r.Wanted(o) }
+
+// lookAtNumber checks the number of a generation.
+func (r *Reader) lookAtNumber(g *shownGeneration) {
+	if g.rec.Generation < r.number && !g.lost {
+		r.Failf("generation %d after generation %d", g.rec.Generation, r.number)
+	}
+	if r.reset && g.rec.Generation == 1 && !g.lost { // nobody is notified of that one
+		for _, a := range r.apps {
+			a.view = r.views()
+		}
+	}
+	r.reset = r.reset && g.lost
+	r.adopted = r.adopted && g.rec.Generation == 1
+	if !g.lost {
+		r.number = g.rec.Generation
+	}
+}
+
+// lookAt checks one Secret of a generation.
+func (r *Reader) lookAt(g *shownGeneration, name string) {
+	stamp, state := r.read(g, name)
+	switch {
+	case state == harmed:
+		return
+	case state != "":
+		if !r.dirty[name] {
+			r.Failf("Secret %s in generation %d: %s", name, g.rec.Generation, state)
+		}
+		return
+	case stamp < r.seen[name]:
+		if !r.dirty[name] {
+			r.Failf("Secret %s went back from version %d to %d in generation %d", name, r.seen[name], stamp, g.rec.Generation)
+		}
+		return
+	}
+	if version := g.rec.Secrets[name].ResourceVersion; version != "" && r.stampAt(name, version) != stamp && !r.dirty[name] {
+		r.Failf("Secret %s is recorded as version %s and has the data of version %d", name, version, stamp)
+	}
+	r.seen[name] = stamp
+	if !g.lost {
+		delete(r.dirty, name)
+	}
+	r.lookThroughLinks(g, name)
+}
+
+// lookThroughLinks checks that an app that opens DIR/db/password gets that file.
+func (r *Reader) lookThroughLinks(g *shownGeneration, name string) {
+	root := r.Disk.Root
+	dir, outside := g.dir, root
+	if !r.Flat {
+		dir, outside = g.dir.Entries[name], root.Entries[name]
+		if root.Touched[name] || outside.IsForeign() || harmedLink(outside) {
+			return
+		}
+	}
+	for _, file := range g.files(name) {
+		if outside != nil && (outside.Touched[file] || outside.Entries[file].IsForeign() || outside.Rebuilt && outside.Entries[file] == nil) {
+			continue // or the directory was put back for the next generation
+		}
+		if n, err := r.Disk.Resolve(generation.Path(r.Flat, name, file), true); (err != nil || n != dir.Entries[file]) && !r.adopted {
+			r.Failf("an app does not reach %s of Secret %s: %v", file, name, err)
+		}
+	}
+}
+
+// harmedLink reports whether somebody changed the ..data of a Secret's directory.
+func harmedLink(dir *volume.Inode) bool {
+	return dir != nil && (dir.Touched[generation.DataLink] || dir.Entries[generation.DataLink].IsForeign())
+}
+
+// Begin notes what harm there is when a program starts: it finds that in the volume.
+// It reports whether ..data is not there.
+func (r *Reader) Begin() (lost bool) {
+	root := r.Disk.Root
+	r.unread = nil
+	g := r.current()
+	lost = g == nil || g.lost || root.Touched[g.name]
+	if lost {
+		r.lose()
+	}
+	for name := range r.seen {
+		if lost || !r.whole(g, name) {
+			r.dirty[name] = true
+		}
+	}
+	for name := range root.Entries {
+		r.adopted = r.adopted || !r.published && generation.GenerationName.MatchString(name)
+	}
+	if root.Touched[generation.NotifiedFile] { // it knows of no notification
+		for _, a := range r.apps {
+			a.view = r.views()
+		}
+	}
+	return g == nil
+}
+
+// whole reports whether a generation has all files of a Secret, if it has any.
+func (r *Reader) whole(g *shownGeneration, name string) bool {
+	if _, ok := g.rec.Secrets[name]; !ok {
+		return true
+	}
+	_, state := r.read(g, name)
+	return state == ""
+}
+
+// Misread notes that a program could not read a generation's record. It makes it
+// anew; a flat one cannot be.
+func (r *Reader) Misread() {
+	r.lose()
+	r.unread = r.parsed
+}
+
+// lose notes that a program cannot know what is in the volume. It may go on from an
+// older generation, or begin with the first.
+func (r *Reader) lose() {
+	r.number, r.reset = 0, true
+	for name := range r.seen {
+		r.dirty[name] = true
+	}
+}

@@ -1,0 +1,83 @@
+//go:build programs
+
+package troubleshooting
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+const page = "../../../docs/troubleshooting.md"
+
+// TestPage: the page has a section for each symptom and no other, and quotes what the
+// program says, to the letter.
+func TestPage(t *testing.T) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted := quotes(string(text))
+	for _, s := range symptoms {
+		t.Run(s.title, func(t *testing.T) {
+			want, ok := quoted[s.title]
+			if !ok {
+				t.Fatalf("the page has no section of this title, with a block that begins with %q", fence)
+			}
+			t.Parallel()
+			if s.users && !st.RealRoot() {
+				t.Skip("needs root, for other users")
+			}
+			got := s.says(t)
+			switch {
+			case got == want:
+			case *update:
+				replace(t, s.title, got)
+			default:
+				t.Errorf("the program says\n%s\nthe page has\n%s\n(-update writes it)", got, want)
+			}
+		})
+	}
+	for title := range quoted {
+		if !slices.ContainsFunc(symptoms, func(s symptom) bool { return s.title == title }) {
+			t.Errorf("the page has a section %q, which no run stands behind", title)
+		}
+	}
+}
+
+const fence = "```text\n"
+
+// quotes are the first block of each section of a page, by title; "" for none.
+func quotes(page string) map[string]string {
+	all := map[string]string{}
+	for _, section := range strings.Split(page, "\n## ")[1:] {
+		title, rest, _ := strings.Cut(section, "\n")
+		_, rest, _ = strings.Cut(rest, fence)
+		all[title], _, _ = strings.Cut(rest, "```")
+	}
+	return all
+}
+
+// replace writes what the program says into the page.
+func replace(t *testing.T, title, block string) {
+	t.Helper()
+	writing.Lock()
+	defer writing.Unlock()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, _ := strings.Cut(string(text), "\n## "+title+"\n")
+	prose, after, ok := strings.Cut(after, fence)
+	_, after, closed := strings.Cut(after, "```")
+	if !ok || !closed || strings.Contains(prose, "\n## ") {
+		t.Fatalf("section %q has no block", title)
+	}
+	whole := before + "\n## " + title + "\n" + prose + fence + block + "```" + after
+	if err := os.WriteFile(page, []byte(whole), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

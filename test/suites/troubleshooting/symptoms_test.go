@@ -1,0 +1,255 @@
+//go:build programs
+
+package troubleshooting
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+var writing sync.Mutex // of the page
+
+// symptom is a section of the page. What it looks for rests on no word that the
+// program says, so that other words are a run with -update.
+type symptom struct {
+	title   string
+	users   bool     // it needs other users than the tests' own
+	keys    []string // lines at info are quoted that have one of these
+	metrics []string
+	events  int // so many Events of type Warning
+	// run brings a sidecar there, and waits until it has said all it has to say.
+	run func(t *testing.T) *pod
+}
+
+// says is the block of the page.
+func (s symptom) says(t *testing.T) string {
+	p := s.run(t)
+	st.Until(t, "the Events", func() error {
+		if got := p.events(); len(got) != s.events {
+			return fmt.Errorf("%q, want %d", got, s.events)
+		}
+		return nil
+	})
+	var b strings.Builder
+	for _, part := range []struct {
+		kind  string
+		lines []string
+	}{{"log", p.log(s.keys)}, {"metric", p.series(s.metrics)}, {"event", p.events()}} {
+		for _, line := range part.lines {
+			fmt.Fprintf(&b, "%-7s %s\n", part.kind, p.masked(line))
+		}
+	}
+	return b.String()
+}
+
+var symptoms = []symptom{
+	{title: "The API server answers 403", metrics: []string{"secretsync_watch_up"}, run: forbidden},
+	{title: "A watch is stale", metrics: []string{"secretsync_watch_up", "secretsync_last_contact_timestamp_seconds"}, run: away},
+	{title: "The files do not appear", keys: []string{"waiting"}, metrics: []string{"secretsync_generation", "secretsync_secret_present"}, run: missing},
+	{title: "The files do not change", keys: []string{"level"}, metrics: []string{"secretsync_secret_present", "secretsync_watch_up"}, run: deleted},
+	{title: "The files change, but not in a subPath mount", keys: []string{"changed"}, metrics: []string{"secretsync_generation"}, run: subPath},
+	{title: "A Secret lacks a key", metrics: []string{"secretsync_secret_refused"}, events: 1, run: lacksKey},
+	{title: "The volume is mounted read-only", run: readOnly},
+	{title: "The volume is full", metrics: []string{"secretsync_publish_failures_total"}, run: full},
+	{title: "The files belong to another UID", users: true, metrics: []string{"secretsync_publish_failures_total"}, run: othersFiles},
+	{title: "The app runs as another UID", users: true, metrics: notifyMetrics, events: 1, run: othersProcess},
+	{title: "No process has the name", metrics: notifyMetrics, events: 1, run: noProcess},
+	{title: "The process namespace is not shared", metrics: notifyMetrics, events: 1, run: notShared},
+	{title: "The app has no handler for the signal", metrics: notifyMetrics, events: 1, run: noHandler},
+	{title: "The signal kills the app", keys: []string{"target"}, metrics: notifyMetrics, run: killed},
+	{title: "The webhook does not answer", metrics: notifyMetrics, events: 1, run: hookDown},
+	{title: "The sidecar is out of memory", keys: []string{"version"}, metrics: []string{"secretsync_publishes_total"}, run: outOfMemory},
+}
+
+var notifyMetrics = []string{"secretsync_notify_pending", "secretsync_notifications_total"}
+
+const pending = `secretsync_notify_pending{target="%s"} 1`
+
+// forbidden has the Role of another Secret.
+func forbidden(t *testing.T) *pod {
+	p := newPod(t, st.Env{"SECRETSYNC_SECRETS": "cache"})
+	p.run = p.Start(st.Env{"SECRETSYNC_SECRETS": "db"})
+	p.waitLog()
+	return p
+}
+
+// away starts the sidecar again while there is no API server.
+func away(t *testing.T) *pod {
+	p := newPod(t, nil)
+	p.ready()
+	p.run.Stop()
+	p.wire.Cut()
+	p.run = p.Start(nil)
+	p.waitLog()
+	return p
+}
+
+func missing(t *testing.T) *pod {
+	p := newPod(t, nil)
+	p.Delete("db")
+	p.run = p.Start(nil)
+	p.waitLog("waiting")
+	p.waitMetric(`secretsync_watch_up{watch="secret/db"} 1`)
+	return p
+}
+
+// deleted would quote any line, "level" being in all of them. There is none.
+func deleted(t *testing.T) *pod {
+	p := newPod(t, nil)
+	p.ready()
+	p.quoteFromHere()
+	p.Delete("db")
+	p.waitMetric(`secretsync_secret_present{secret="db"} 0`)
+	return p
+}
+
+// subPath has the bind mount that the kubelet makes: of the file that the path leads to.
+func subPath(t *testing.T) *pod {
+	p := newPod(t, st.Env{"SECRETSYNC_LAYOUT": "flat"})
+	p.ready()
+	mounted := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(mounted, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	st.Mount(t, filepath.Join(p.Dir, "password"), mounted, "", unix.MS_BIND, "")
+	p.rotate()
+	p.WaitFiles(map[string]string{"username": "app", "password": "2"})
+	p.waitMetric("secretsync_generation 2")
+	if text, err := os.ReadFile(mounted); err != nil || string(text) != "1" {
+		t.Errorf("the subPath mount has %q, %v, want the first value", text, err)
+	}
+	return p
+}
+
+func lacksKey(t *testing.T) *pod {
+	p := newPod(t, st.Env{"SECRETSYNC_REQUIRED_KEYS": "db/password"})
+	p.ready()
+	p.Put("db", map[string]string{"username": "app"})
+	p.waitLog()
+	return p
+}
+
+func readOnly(t *testing.T) *pod {
+	p := newPod(t, nil)
+	st.Mount(t, p.Dir, p.Dir, "", unix.MS_BIND, "")
+	if err := unix.Mount("", p.Dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	p.run = p.Start(nil)
+	p.run.WaitExit(2, 10*time.Second)
+	return p
+}
+
+func full(t *testing.T) *pod {
+	p := newPod(t, nil)
+	p.SmallVolume("256k")
+	p.ready()
+	p.Put("db", map[string]string{"username": "app", "password": strings.Repeat("x", 900_000)})
+	p.waitLog()
+	return p
+}
+
+// othersFiles has an init container that ran as root, in a memory volume.
+func othersFiles(t *testing.T) *pod {
+	p := newPod(t, nil)
+	if err := os.Chmod(p.Dir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	p.Start(st.Env{"SECRETSYNC_ONE_SHOT": "true"}).WaitExit(0, 10*time.Second)
+	p.rotate()
+	p.run = p.StartAs(sidecarUser, nil)
+	p.waitLog()
+	p.waitMetric(`secretsync_publish_failures_total{reason="permission"} 1`)
+	return p
+}
+
+// notified has a sidecar that is to notify a process of the name app, in a Pod with
+// whatever start starts.
+func notified(t *testing.T, as *syscall.Credential, start func(in func(*exec.Cmd) (*childprocess.Process, error))) *pod {
+	t.Helper()
+	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "app", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	in := podOf(t)
+	start(in)
+	p.StartProcess = in
+	p.run = p.StartAs(as, nil)
+	p.waitMetric(`secretsync_watch_up{watch="secret/db"} 1`)
+	p.rotate()
+	return p
+}
+
+func othersProcess(t *testing.T) *pod {
+	p := notified(t, sidecarUser, func(in func(*exec.Cmd) (*childprocess.Process, error)) {
+		process(t, in, otherUser, "app", roleHandler, self())
+	})
+	p.waitMetric(fmt.Sprintf(pending, "process"))
+	p.waitLog()
+	return p
+}
+
+func noProcess(t *testing.T) *pod {
+	p := notified(t, nil, func(in func(*exec.Cmd) (*childprocess.Process, error)) {
+		process(t, in, nil, "application", roleHandler, self())
+	})
+	p.waitLog()
+	return p
+}
+
+// notShared has the sidecar as PID 1 of its own namespace.
+func notShared(t *testing.T) *pod {
+	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "app"})
+	p.StartProcess = func(cmd *exec.Cmd) (*childprocess.Process, error) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+		cmd.Env = append(cmd.Env, roleVariable+"="+roleContainer)
+		cmd.Path, cmd.Args = self(), append([]string{cmd.Path}, cmd.Args...)
+		return childprocess.Start(cmd)
+	}
+	p.ready()
+	p.rotate()
+	p.waitLog()
+	return p
+}
+
+func noHandler(t *testing.T) *pod {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := notified(t, nil, func(in func(*exec.Cmd) (*childprocess.Process, error)) {
+		process(t, in, nil, "app", "", sleep, "infinity")
+	})
+	p.waitLog()
+	return p
+}
+
+// killed has an app whose runtime handles HUP, as Go's does, and which never asked for it.
+func killed(t *testing.T) *pod {
+	var app *childprocess.Process
+	p := notified(t, nil, func(in func(*exec.Cmd) (*childprocess.Process, error)) {
+		app = process(t, in, nil, "app", roleDeaf, self())
+	})
+	p.waitMetric(`secretsync_notifications_total{target="process",result="success"} 1`)
+	if got := app.State(); got != "signal: hangup" {
+		t.Errorf("the app ended by %q, want the signal", got)
+	}
+	return p
+}
+
+func hookDown(t *testing.T) *pod {
+	p := newPod(t, st.Env{"SECRETSYNC_WEBHOOK_URL": "http://" + st.OwnAddr() + "/reload"})
+	p.ready()
+	p.rotate()
+	p.waitLog()
+	return p
+}
