@@ -1,15 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
-	"slices"
-	"time"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
@@ -20,13 +19,50 @@ import (
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/notifier"
-	"github.com/secret-sync/secret-sync/notifier/exec"
 	"github.com/secret-sync/secret-sync/notifier/process"
-	"github.com/secret-sync/secret-sync/notifier/webhook"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/inspect"
 )
+
+// run is the sidecar, and with ONE_SHOT the init container.
+func run() error {
+	// Signals come first, so that none is an unclean end. The first TERM or INT
+	// ends the program in order, and after that a second one kills. A HUP waits
+	// in the channel until there is something to look at.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	useOneProcessor()
+	limitMemory(memoryLimitFiles...)
+	cfg, err := config.Load()
+	if err != nil {
+		return err
+	}
+	log := newLogger(cfg)
+	a, err := assemble(cfg, log)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errEnvironment, err)
+	}
+	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace.Value,
+		"secrets", names(cfg), "selector", cfg.Selector.Value, "path", cfg.Dir.Value,
+		"memory_limit", debug.SetMemoryLimit(-1))
+	err = errors.Join(a.run(ctx, hup), a.writer.Close())
+	log.Info("stopped")
+	return err
+}
+
+func newLogger(cfg *config.Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.LogLevel.Value)) // one of four names
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat.Value == "text" {
+		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+}
 
 // app is the parts, wired to one another. They exchange plain values and do not import
 // one another.
@@ -98,45 +134,6 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 	return nil
 }
 
-// newTargets makes what the configuration wants to be notified. A new kind of
-// target is a folder below notifier and a line here.
-func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
-	// suffix distinguishes one of several.
-	add := func(kind string, several bool, suffix any, notify func(context.Context, notifier.Changes) error) {
-		if several {
-			kind = fmt.Sprint(kind, "/", suffix)
-		}
-		all = append(all, notifier.Target{Name: kind, Notify: notify})
-	}
-	signalling := func(p config.Signalled) process.Options {
-		return process.Options{
-			Signal: cmp.Or(p.Signal, cfg.Signal.Value), Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
-		}
-	}
-	names, files, urls := cfg.Process.Value, cfg.PIDFile.Value, cfg.WebhookURL.Value
-	several := len(names)+len(files) > 1
-	for _, p := range names {
-		add("process", several, p.Of, process.NewByName(p.Of, signalling(p)).Notify)
-	}
-	for i, p := range files {
-		kind := "process"
-		if several {
-			kind = "pidfile"
-		}
-		add(kind, several, i+1, process.NewByPIDFile(p.Of, signalling(p)).Notify)
-	}
-	for i, url := range urls {
-		add("webhook", len(urls) > 1, i+1, webhook.Target{
-			URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
-			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value,
-		}.Notify)
-	}
-	if command := cfg.Exec.Value; len(command) > 0 {
-		add("exec", false, nil, exec.Target{Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}.Notify)
-	}
-	return all
-}
-
 // run runs all parts until the pipeline ends: with ctx, or earlier when the job
 // is done or given up. It returns when all parts have ended.
 func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
@@ -176,68 +173,5 @@ func (a *app) lookAgain(ctx context.Context, hup <-chan os.Signal) error {
 			a.watcher.Reread()
 			a.writer.Recheck()
 		}
-	}
-}
-
-// describe sets the metrics that are known from the start; generation is the one that
-// is in the volume.
-func (a *app) describe(generation uint64) {
-	a.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
-	a.metrics.ProcessStart.Set(telemetry.Seconds(time.Now()))
-	a.metrics.Generation.Set(float64(generation))
-	for _, name := range a.cfg.Secrets.Value {
-		a.metrics.SecretRequired.Set(1, name)
-	}
-}
-
-// volume is the writer as the notifier sees it.
-type volume struct{ *writer.Writer }
-
-func (v volume) ChangesSince(generation uint64) notifier.Changes {
-	return notifier.Changes(v.Writer.ChangesSince(generation))
-}
-
-// observer is the notifier, metrics and Events as the pipeline sees them.
-type observer struct{ *app }
-
-func (o observer) Published(generation uint64, secrets []string, took time.Duration) {
-	o.notifier.Poke()
-	o.metrics.Generation.Set(float64(generation))
-	o.metrics.Publishes.Add(1)
-	o.metrics.LastPublish.Set(telemetry.Seconds(time.Now()))
-	o.metrics.PublishDuration.Observe(took)
-	o.events.Published(generation, secrets)
-}
-
-func (o observer) PublishFailed(reason string) { o.metrics.PublishFailures.Add(1, reason) }
-
-func (o observer) Refused(r layout.Refusal) { o.events.Refused(r.Secret, r.Detail) }
-
-// Seen sets the metrics of all Secrets. A Secret that is gone has no series, unless
-// it is named.
-func (o observer) Seen(all map[string]pipeline.Observed) {
-	var present, refused []telemetry.Series
-	for name, s := range all {
-		if s.Present || slices.Contains(names(o.cfg), name) {
-			present = append(present, telemetry.Series{Value: telemetry.Bool(s.Present), Labels: []string{name}})
-		}
-		if s.Refused != "" {
-			refused = append(refused, telemetry.Series{Value: 1, Labels: []string{name, s.Refused}})
-		}
-	}
-	o.metrics.SecretPresent.Replace(present)
-	o.metrics.SecretRefused.Replace(refused)
-}
-
-// collect sets the metrics that the parts keep themselves.
-func (a *app) collect() {
-	for _, s := range a.watcher.Status() {
-		a.metrics.WatchUp.Set(telemetry.Bool(s.Up), s.Watch)
-		a.metrics.LastContact.Set(telemetry.Seconds(s.LastContact), s.Watch)
-	}
-	for _, s := range a.notifier.Status() {
-		a.metrics.NotifyPending.Set(telemetry.Bool(s.Pending), s.Target)
-		a.metrics.Notifications.Set(float64(s.Succeeded), s.Target, "success")
-		a.metrics.Notifications.Set(float64(s.Failed), s.Target, "failure")
 	}
 }

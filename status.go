@@ -6,63 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/writer/inspect"
 )
-
-// status is the document of the running sidecar.
-//
-// What was notified is read after what is in the files: a target may by then have
-// been notified of a newer generation, which never makes the document say more
-// than is true.
-func (a *app) status() *status.Document {
-	observed := a.pipeline.Observed()
-	d := statusOfVolume(a.writer.State())
-	d.Namespace, d.Pod = a.cfg.Namespace.Value, a.cfg.PodName.Value
-	for name, o := range observed {
-		s := d.Secrets[name]
-		s.Present, s.Refused = o.Present, o.Refused
-		if o.Present {
-			s.UID, s.ResourceVersion = o.UID, o.ResourceVersion
-		}
-		d.Secrets[name] = s
-	}
-	d.Targets = []status.Target{}
-	for _, s := range a.notifier.Status() {
-		d.Targets = append(d.Targets, status.Target{
-			Name: s.Target, Notified: s.Notified, Pending: s.Pending, PendingSince: s.PendingSince.UTC(),
-			Failures: s.Failures, Error: s.Error,
-		})
-	}
-	for _, s := range a.watcher.Status() {
-		d.Watches = append(d.Watches, status.Watch{Name: s.Watch, Up: s.Up, LastContact: s.LastContact.UTC()})
-	}
-	return d
-}
-
-// statusOfVolume is what the volume alone says. Whether a Secret still exists is
-// not in it: a Secret that has files counts as present.
-func statusOfVolume(v inspect.State) *status.Document {
-	d := &status.Document{
-		Format: status.Format, Generation: v.Generation, Complete: v.Complete,
-		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
-	}
-	for name, s := range v.Secrets {
-		d.Secrets[name] = status.Secret{Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, Generation: v.SecretSince(name)}
-	}
-	for _, name := range slices.Sorted(maps.Keys(v.Notified)) {
-		notified := v.Notified[name]
-		d.Targets = append(d.Targets, status.Target{Name: name, Notified: notified, Pending: notified != v.Generation})
-	}
-	return d
-}
 
 // printStatus prints the status of this container's sidecar. It needs no variable
 // to be right: only where the server and the volume are.

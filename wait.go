@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -93,11 +92,6 @@ func waitForPods(args []string, out io.Writer) error {
 	result, err := rollout.Wait(ctx, f.Options)
 	progress.end()
 	return f.report(out, result, time.Since(began), err)
-}
-
-// namespaceOrDefault is the namespace that a flag names, or the present one.
-func namespaceOrDefault(flag string) string {
-	return cmp.Or(flag, os.Getenv("POD_NAMESPACE"), kube.Namespace())
 }
 
 // report writes how it ended to out, and adds each Pod that is not done to the error.
