@@ -1,0 +1,54 @@
+// Package wake contains the three ways in which secret-sync waits: a worker waits for a
+// poke, a pause ends with its context, and retries are spaced by a backoff.
+package wake
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// A Channel wakes a worker that then examines the whole state. It holds one poke: any
+// number of pokes before the worker receives count as one. Create it with NewChannel.
+type Channel chan struct{}
+
+// NewChannel returns a Channel without a poke.
+func NewChannel() Channel { return make(Channel, 1) }
+
+// Poke wakes the worker that receives from c, now or at its next receive. It never blocks.
+func (c Channel) Poke() {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Sleep returns after d, or earlier when ctx ends.
+func Sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// A Backoff computes the pauses between retries. The first pause is First and each further
+// pause is twice as long, up to Max. Every pause is shortened by up to a quarter, at random,
+// so that replicas that fail together do not retry together.
+type Backoff struct {
+	First, Max time.Duration
+	pause      time.Duration // the last pause before it was shortened; 0 after Reset
+}
+
+// Next returns the next pause.
+func (b *Backoff) Next() time.Duration {
+	b.pause = min(max(2*b.pause, b.First), b.Max)
+	return b.pause - rand.N(b.pause/4+1)
+}
+
+// Reset makes the next pause the first again.
+func (b *Backoff) Reset() { b.pause = 0 }
+
+// Active reports whether Next was called since the last Reset.
+func (b *Backoff) Active() bool { return b.pause > 0 }
