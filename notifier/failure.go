@@ -8,20 +8,23 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// Failure is why a target was not notified.
+// A Failure explains why a target was not notified and when to retry.
 type Failure struct {
-	// Kind is the same from try to try: the log has one line per kind.
+	// Kind identifies the cause and is equal for repeated failures. The log
+	// contains a single warning per kind.
 	Kind string
-	// RetryAfter is the least time until the next try; the backoff may be longer.
+	// RetryAfter is the minimum delay before the next attempt.
 	RetryAfter time.Duration
-	// RetryWithin is the longest time, for a try that costs nothing; 0: no limit.
+	// RetryWithin is the maximum delay, for attempts that cost nothing. Zero means
+	// no limit.
 	RetryWithin time.Duration
-	// Waiting: nothing is wrong, it is only too early. RetryAfter alone counts.
+	// Waiting marks a target that works but is not ready yet. The delay is then
+	// RetryAfter, without backoff.
 	Waiting bool
 	Err     error
 }
 
-// Failf makes a Failure; format and args are those of fmt.Errorf.
+// Failf returns a Failure of the given kind. format and args are those of fmt.Errorf.
 func Failf(kind, format string, args ...any) *Failure {
 	return &Failure{Kind: kind, Err: fmt.Errorf(format, args...)}
 }
@@ -29,7 +32,8 @@ func Failf(kind, format string, args ...any) *Failure {
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
-// AsFailure returns the Failure in err; of any other error the kind is its text.
+// AsFailure returns the Failure wrapped in err. For any other error it returns a
+// Failure whose kind is the text of err.
 func AsFailure(err error) *Failure {
 	var f *Failure
 	if errors.As(err, &f) {
@@ -43,12 +47,12 @@ const (
 	backoffMax   = 30 * time.Second
 )
 
-// newBackoff waits up to 0.5 s first, doubles that up to 30 s, and takes off a
-// random quarter, so that replicas that failed at the same time do not retry at
-// the same time. wait.Backoff adds its jitter: a third of three quarters.
+// newBackoff returns delays that start at 0.5 s and double up to 30 s. A random
+// quarter is subtracted from each, so replicas that failed together do not retry
+// together. wait.Backoff only adds jitter, so its base is three quarters.
 func newBackoff() wait.Backoff {
 	return wait.Backoff{
 		Duration: backoffFirst * 3 / 4, Cap: backoffMax * 3 / 4, Jitter: 1. / 3,
-		Factor: 2, Steps: 10, // more than the cap needs
+		Factor: 2, Steps: 10, // enough to reach the cap
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"testing"
 )
 
-// disk is what survives a crash: the generations and the records.
+// A disk stores the generations and the records, which survive a crash.
 type disk struct {
 	mu       sync.Mutex
 	newest   uint64
 	notified map[string]uint64
-	full     bool // records are refused
+	full     bool // SetNotified fails
 	writes   int
 }
 
@@ -42,7 +42,7 @@ func (d *disk) set(change func(*disk)) {
 	change(d)
 }
 
-// life is the disk as one process sees it, until it is dead.
+// A life is the disk as a single sidecar process uses it. A dead process writes nothing.
 type life struct {
 	*disk
 	dead bool // guarded by disk.mu
@@ -85,31 +85,31 @@ func (l *life) SetNotified(target string, generation uint64) error {
 
 func (l *life) die() { l.set(func(*disk) { l.dead = true }) }
 
-// fakeApp is a target whose app remembers its notifications over the sidecar's deaths.
+// A fakeApp is a target. It remembers its notifications across restarts of the sidecar.
 type fakeApp struct {
 	name string
 
-	mu    sync.Mutex
-	heard []uint64
-	tries int
-	err   error                         // what Notify returns
-	block chan struct{}                 // Notify waits for it, or for ctx
-	each  func(err error)               // called in each Notify with what it will return
-	limit func(generation uint64) error // may refuse a generation
+	mu       sync.Mutex
+	calls    []uint64 // generations of the successful notifications
+	attempts int
+	err      error                         // result of Notify
+	block    chan struct{}                 // Notify waits for this channel or ctx
+	observe  func(err error)               // called by Notify with its result
+	limit    func(generation uint64) error // may reject a generation
 }
 
 func (a *fakeApp) target() Target { return Target{Name: a.name, Notify: a.notify} }
 
 func (a *fakeApp) notify(ctx context.Context, changes Changes) error {
 	a.mu.Lock()
-	a.tries++
-	err, block, each := a.err, a.block, a.each
+	a.attempts++
+	err, block, observe := a.err, a.block, a.observe
 	if err == nil && a.limit != nil {
 		err = a.limit(changes.Generation)
 	}
 	a.mu.Unlock()
-	if each != nil {
-		each(err)
+	if observe != nil {
+		observe(err)
 	}
 	if block != nil {
 		select {
@@ -120,7 +120,7 @@ func (a *fakeApp) notify(ctx context.Context, changes Changes) error {
 	}
 	if err == nil {
 		a.mu.Lock()
-		a.heard = append(a.heard, changes.Generation)
+		a.calls = append(a.calls, changes.Generation)
 		a.mu.Unlock()
 	}
 	return err
@@ -135,16 +135,16 @@ func (a *fakeApp) set(change func(*fakeApp)) {
 func (a *fakeApp) notified() []uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Clone(a.heard)
+	return slices.Clone(a.calls)
 }
 
-func (a *fakeApp) tried() int {
+func (a *fakeApp) attempted() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.tries
+	return a.attempts
 }
 
-// newNotifier makes one that logs and reports to nobody unless opts say more.
+// newNotifier returns a Notifier that discards logs and reports unless opts are set.
 func newNotifier(t *testing.T, opts Options) *Notifier {
 	t.Helper()
 	if opts.Logger == nil {
@@ -156,7 +156,7 @@ func newNotifier(t *testing.T, opts Options) *Notifier {
 	return New(opts)
 }
 
-// start runs a notifier; stop ends it and waits for it.
+// start runs a Notifier. stop ends it and waits for it.
 func start(t *testing.T, opts Options) (n *Notifier, stop func()) {
 	t.Helper()
 	n = newNotifier(t, opts)
@@ -171,7 +171,7 @@ func start(t *testing.T, opts Options) (n *Notifier, stop func()) {
 	})
 }
 
-// journal is a log that tests read.
+// A journal is a log that is safe for concurrent use.
 type journal struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

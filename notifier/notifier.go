@@ -1,13 +1,13 @@
-// Package notifier notifies the app that a new generation was published.
+// Package notifier notifies the app of new generations.
 //
-// It promises each target the newest generation at least once, across crashes
-// and restarts: what each was notified of last is kept in the volume. A target
-// that fails is retried with backoff and does not delay another. Several
-// generations that are published meanwhile become one notification.
+// It notifies each target of the newest generation at least once, across crashes and
+// restarts. The volume stores the generation that each target was last notified of.
+// Targets are independent: a failing target is retried with backoff and delays no
+// other target. Generations published during a notification are combined into a
+// single further notification.
 //
-// It knows neither values of Secrets nor Kubernetes nor how the volume is
-// written, and nothing of processes, URLs or commands: each kind of target is a
-// package below this one.
+// The package does not know Secret values, Kubernetes or the format of the volume.
+// The packages below it implement the kinds of targets.
 package notifier
 
 import (
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Changes is what a target is notified of: names of Secrets and paths below the
+// Changes describes a notification. It contains names of Secrets and paths below the
 // volume, never values.
 type Changes struct {
 	Generation uint64   `json:"generation"`
@@ -28,117 +28,117 @@ type Changes struct {
 	Removed    []string `json:"removed"`
 }
 
-// JSON is the body of a webhook and the standard input of a command. No list is
-// null, so that the receiver can loop over each unchecked.
+// JSON returns the body of a webhook, which is also the standard input of a command.
+// Empty lists are encoded as [], not as null.
 func (c Changes) JSON() []byte {
 	for _, list := range []*[]string{&c.Secrets, &c.Added, &c.Changed, &c.Removed} {
 		if *list == nil {
 			*list = []string{}
 		}
 	}
-	data, _ := json.Marshal(c) // a number and strings: that cannot fail
+	data, _ := json.Marshal(c) // a number and strings always encode
 	return data
 }
 
-// Target is one way to notify the app.
+// A Target is a process, webhook or command to notify.
 type Target struct {
-	// Name is the key of the target's record and the label of its metrics, and no
-	// other target's: "process", or "process/nginx" where there are several of a kind.
+	// Name is unique among the targets. It is the key of the record and the metric
+	// label: "process", or "process/nginx" if a kind has several targets.
 	Name string
-	// Notify returns nil once the app has been notified. An error may be a
-	// *Failure, which says more.
+	// Notify returns nil once the app is notified. Its error may be a *Failure.
 	Notify func(ctx context.Context, changes Changes) error
 }
 
-// Volume is what the notifier has to know of the volume. Its methods are safe
-// for concurrent use and show what is published, never what is about to be.
+// Volume provides the published generations and stores the records. Its methods are
+// safe for concurrent use and ignore a publish that is still in progress.
 type Volume interface {
-	// Newest is the number of the generation in the volume, 0 for none.
+	// Newest returns the number of the current generation, or 0 without a generation.
 	Newest() uint64
-	// ChangesSince returns what changed from a generation to the newest one;
-	// all paths count as changed where that is not known.
+	// ChangesSince returns the changes from a generation to the current generation.
+	// If they are unknown, it reports all paths as changed.
 	ChangesSince(generation uint64) Changes
-	// Notified is the generation that the target was notified of last; known is
-	// false for a target without a record.
+	// Notified returns the generation that the target was last notified of. known is
+	// false if the target has no record.
 	Notified(target string) (generation uint64, known bool)
-	// SetNotified records it, on disk when it returns nil.
+	// SetNotified stores this generation on disk.
 	SetNotified(target string, generation uint64) error
 }
 
-// Options configure a Notifier. Only Targets may be empty.
+// Options configure a Notifier. All fields except Targets are required.
 type Options struct {
 	Targets []Target
 	Volume  Volume
-	// NotifyFirst: also notify of the first generation ever in this volume.
+	// NotifyFirst requests a notification of the first generation in the volume.
 	NotifyFirst bool
-	Splay       time.Duration // the longest random wait before a notification
+	Splay       time.Duration // maximum random delay before a notification
 	Logger      *slog.Logger
-	// Report is called when a target starts to fail. The target's worker waits for it.
+	// Report is called when a target starts to fail. It blocks the target's worker.
 	Report func(target string, err error)
 }
 
-// Notifier notifies every target of the newest generation.
+// A Notifier notifies every target of the newest generation.
 //
-// It is level-triggered: a Poke only says "look again", so that neither a lost event
-// nor a restart loses a notification; see worker.
+// It is level-triggered: Poke only requests a comparison with the volume, so a lost
+// event or a restart loses no notification. See worker.
 type Notifier struct {
 	workers []*worker
 }
 
-// Status is the state of one target.
+// Status is the state of a target.
 type Status struct {
 	Target   string
-	Notified uint64 // generation
-	Pending  bool   // the newest generation is another one
-	// PendingSince is when this process found it pending; zero when it is not.
+	Notified uint64 // generation of the last notification
+	Pending  bool   // the target has not been notified of the current generation
+	// PendingSince is the time at which this process found the pending notification.
+	// It is zero if none is pending.
 	PendingSince      time.Time
-	Error             string // the kind of the last failure or wait; "" after a success
-	Succeeded, Failed uint64 // tries since New, but those that only had to wait
-	Failures          uint64 // since the last success
+	Error             string // kind of the last failure or wait; empty after a success
+	Succeeded, Failed uint64 // attempts of this process; waits do not count
+	Failures          uint64 // failures since the last success
 }
 
-// New settles the record of every target that has none. Call it before anything is
-// published, so that a crash does not change whether the first generation is
-// pending. A record that cannot be written is no error: it is written later.
+// New returns a Notifier and writes the missing records. Call it before the first
+// publish: otherwise a crash could change whether the first generation is pending. If
+// a record cannot be written, the worker retries later.
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
 		w := &worker{Options: opts, target: target, poke: make(chan struct{}, 1), state: Status{Target: target.Name}}
 		w.Logger = opts.Logger.With("target", target.Name)
-		w.settle()
+		w.initRecord()
 		n.workers = append(n.workers, w)
 	}
 	return n
 }
 
-// Poke says that a newer generation may be in the volume. It never blocks.
+// Poke requests a comparison with the volume. It never blocks.
 func (n *Notifier) Poke() {
 	for _, w := range n.workers {
 		select {
 		case w.poke <- struct{}{}:
-		default: // an earlier poke is still unseen and does as well
+		default: // an earlier request is still queued
 		}
 	}
 }
 
-// Run notifies the targets, each from its own goroutine, until ctx is done. Then
-// it ends commands, calls and waits, and returns nil as soon as all workers have
-// ended. What is pending stays so for the next start.
+// Run notifies the targets until ctx is done. Then it cancels all notifications and
+// delays, waits for the workers and returns nil. Pending notifications remain pending
+// for the next process.
 func (n *Notifier) Run(ctx context.Context) error {
-	var all sync.WaitGroup
+	var workers sync.WaitGroup
 	for _, w := range n.workers {
-		all.Go(func() { w.run(ctx) })
+		workers.Go(func() { w.run(ctx) })
 	}
-	<-ctx.Done() // without targets, too: a Run that returns ends the program
-	all.Wait()
+	<-ctx.Done() // also without targets: the program ends when Run returns
+	workers.Wait()
 	return nil
 }
 
-// Status returns the state of all targets, in the order of Options.Targets.
+// Status returns the state of all targets in the order of Options.Targets.
 func (n *Notifier) Status() []Status {
-	out := make([]Status, 0, len(n.workers))
+	all := make([]Status, 0, len(n.workers))
 	for _, w := range n.workers {
-		out = append(out, w.refresh())
+		all = append(all, w.refresh())
 	}
-	return out
+	return all
 }

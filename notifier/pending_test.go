@@ -10,51 +10,103 @@ import (
 	"time"
 )
 
-// Every order, up to this many steps, of what can happen to a pending
-// notification.
-const pendingDepth = 6
+// sequenceLength is the number of steps of each enumerated sequence.
+const sequenceLength = 6
 
-// The steps. Each is followed by enough time for all that follows.
+// A step is an event in the life of a pending notification. After each step, enough
+// time passes for the notifier to react to it.
+type step string
+
 const (
-	publish = 'P' // a generation, and a poke when the process is up
-	refuse  = 'F' // from now on the app cannot be notified
-	accept  = 'A' // from now on it can
-	full    = 'E' // from now on records cannot be kept
-	room    = 'M' // from now on they can
-	crash   = 'K' // SIGKILL
-	between = 'C' // a generation, and SIGKILL before the poke
-	midway  = 'D' // SIGKILL at the next Notify, after the app heard it and before the record
-	restart = 'R'
+	publish          step = "publish"            // publish a generation and poke the notifier
+	publishThenKill  step = "publish, kill"      // publish a generation and kill the sidecar before the poke
+	kill             step = "kill"               // kill the sidecar with SIGKILL
+	killBeforeRecord step = "kill before record" // kill the sidecar after the next Notify, before its record
+	restart          step = "restart"            // start the sidecar
+	appFails         step = "app fails"          // Notify fails from now on
+	appRecovers      step = "app recovers"       // Notify succeeds from now on
+	diskFills        step = "disk fills"         // no record can be written from now on
+	diskHasSpace     step = "disk has space"     // records can be written from now on
 )
 
-// world is one run of a sequence.
-type world struct {
-	t     *testing.T
-	first bool // NotifyFirst
-	steps string
-	disk  *disk
-	app   *fakeApp
+var allSteps = []step{publish, publishThenKill, kill, killBeforeRecord, restart, appFails, appRecovers, diskFills, diskHasSpace}
 
-	life *life // nil while the process is down
-	n    *Notifier
-	stop func()
-	doom *bool // the next Notify kills
+// A sequence is the steps of a run.
+type sequence []step
 
-	settled   uint64 // what the first start of all counted as notified
-	ran       bool   // there was a first start
-	excused   int    // repetitions that a crash explains
-	lastHeard int
+func (s sequence) String() string {
+	var names []string
+	for _, each := range s {
+		names = append(names, string(each))
+	}
+	return strings.Join(names, "; ")
 }
 
+// A setting is the state of the run that decides which steps are possible.
+type setting struct {
+	up, failing, full bool
+	mayDie            bool // killBeforeRecord may have ended the sidecar
+}
+
+func (s setting) allows(next step) bool {
+	switch next {
+	case restart:
+		return !s.up || s.mayDie
+	case kill, publishThenKill, killBeforeRecord:
+		return s.up
+	case appFails:
+		return !s.failing
+	case appRecovers:
+		return s.failing
+	case diskFills:
+		return !s.full
+	case diskHasSpace:
+		return s.full
+	}
+	return true
+}
+
+func (s setting) after(next step) setting {
+	switch next {
+	case restart:
+		s.up = true
+	case kill, publishThenKill:
+		s.up = false
+	case killBeforeRecord:
+		s.mayDie = true
+	case appFails, appRecovers:
+		s.failing = next == appFails
+	case diskFills, diskHasSpace:
+		s.full = next == diskFills
+	}
+	return s
+}
+
+// enumerate calls run with every possible sequence of sequenceLength steps that begins
+// with prefix. Shorter sequences are prefixes of these, and run checks each step.
+func enumerate(prefix sequence, s setting, run func(sequence)) {
+	if len(prefix) == sequenceLength {
+		run(prefix)
+		return
+	}
+	for _, next := range allSteps {
+		if s.allows(next) {
+			enumerate(append(slices.Clip(prefix), next), s.after(next), run)
+		}
+	}
+}
+
+// TestPendingEnumerated runs every sequence of steps. In each, the app is notified of the
+// newest generation, in order, and twice only if a crash explains the repetition.
 func TestPendingEnumerated(t *testing.T) {
-	for _, first := range []bool{false, true} {
-		t.Run(fmt.Sprintf("NotifyFirst=%v", first), func(t *testing.T) {
+	for _, notifyFirst := range []bool{false, true} {
+		t.Run(fmt.Sprintf("NotifyFirst=%v", notifyFirst), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				runs := 0
-				enumerate("", func(steps string) {
+				enumerate(nil, setting{}, func(steps sequence) {
 					runs++
-					runWorld(t, first, steps)
+					runSequence(t, notifyFirst, steps)
 				})
 				t.Logf("%d sequences", runs)
 			})
@@ -62,101 +114,82 @@ func TestPendingEnumerated(t *testing.T) {
 	}
 }
 
-// enumerate calls run with every sequence of that depth that makes sense: no
-// restart of what runs, no crash of what does not, no state set that is set.
-// Shorter ones are prefixes of these, and runWorld checks after each step.
-func enumerate(steps string, run func(string)) {
-	if len(steps) == pendingDepth {
-		run(steps)
-		return
-	}
-	up, refusing, isFull := false, false, false
-	for _, s := range steps {
-		switch s {
-		case restart:
-			up = true
-		case crash, between:
-			up = false
-		case refuse, accept:
-			refusing = s == refuse
-		case full, room:
-			isFull = s == full
-		}
-	}
-	for _, s := range []rune{publish, refuse, accept, full, room, crash, between, midway, restart} {
-		switch {
-		case s == restart && up && !strings.ContainsRune(steps, midway), // midway may have ended it
-			(s == crash || s == between || s == midway) && !up,
-			s == refuse && refusing, s == accept && !refusing,
-			s == full && isFull, s == room && !isFull:
-			continue
-		}
-		enumerate(steps+string(s), run)
-	}
+// A scenario is a run of a sequence.
+type scenario struct {
+	t           *testing.T
+	notifyFirst bool
+	steps       sequence
+	current     step
+	disk        *disk
+	app         *fakeApp
+
+	life     *life // nil while the sidecar is down
+	notifier *Notifier
+	stop     func()
+	died     *bool // set when the armed Notify has killed the sidecar
+
+	skipped      uint64 // generation that counted as notified at the first start
+	excused      int    // repetitions explained by a crash
+	checkedCalls int
 }
 
-func runWorld(t *testing.T, first bool, steps string) {
-	w := &world{t: t, first: first, steps: steps, disk: newDisk(0), app: &fakeApp{name: "app"}}
-	defer w.kill()
-	for _, s := range steps {
-		w.step(s)
-		w.settle()
-		w.check(s)
+func runSequence(t *testing.T, notifyFirst bool, steps sequence) {
+	s := &scenario{t: t, notifyFirst: notifyFirst, steps: steps, disk: newDisk(0), app: &fakeApp{name: "app"}}
+	defer s.kill()
+	for _, next := range slices.Concat(steps, sequence{appRecovers, diskHasSpace, restart}) { // finally, everything works
+		s.current = next
+		s.do(next)
+		s.wait()
+		s.check()
 	}
-	// In the end everything works again, and then nothing is pending.
-	for _, s := range []rune{accept, room, restart} {
-		w.step(s)
-		w.settle()
-		w.check(s)
-	}
-	w.checkNotified()
+	s.checkNotified()
 }
 
-// settle lets time go by: more than the longest backoff.
-func (w *world) settle() {
+// wait lets more time pass than the longest backoff.
+func (s *scenario) wait() {
 	time.Sleep(2 * backoffMax)
 	synctest.Wait()
-	if w.doom != nil && *w.doom { // it died in a Notify
-		w.doom = nil
-		w.excused++
-		w.kill()
+	if s.died != nil && *s.died {
+		s.died = nil
+		s.excused++
+		s.kill()
 	}
 }
 
-func (w *world) step(s rune) {
-	switch s {
+func (s *scenario) do(next step) {
+	switch next {
 	case publish:
-		w.disk.publish()
-		if w.n != nil {
-			w.n.Poke()
+		s.disk.publish()
+		if s.notifier != nil {
+			s.notifier.Poke()
 		}
-	case refuse:
-		w.app.set(func(a *fakeApp) { a.err = context.DeadlineExceeded })
-	case accept:
-		w.app.set(func(a *fakeApp) { a.err = nil })
-	case full, room:
-		w.disk.set(func(d *disk) { d.full = s == full })
-	case crash:
-		w.kill()
-	case between:
-		w.disk.publish()
-		w.kill()
-	case midway:
-		w.armed()
+	case publishThenKill:
+		s.disk.publish()
+		s.kill()
+	case kill:
+		s.kill()
+	case killBeforeRecord:
+		s.killAtNextSuccess()
 	case restart:
-		w.boot()
+		s.start()
+	case appFails:
+		s.app.set(func(a *fakeApp) { a.err = context.DeadlineExceeded })
+	case appRecovers:
+		s.app.set(func(a *fakeApp) { a.err = nil })
+	case diskFills, diskHasSpace:
+		s.disk.set(func(d *disk) { d.full = next == diskFills })
 	}
 }
 
-// armed makes the next Notify that the app hears the last thing this process does.
-func (w *world) armed() {
-	if w.life == nil {
+// killAtNextSuccess kills the sidecar when Notify succeeds, before the record is written.
+func (s *scenario) killAtNextSuccess() {
+	if s.life == nil {
 		return
 	}
-	life, died := w.life, false
-	w.doom = &died
-	w.app.set(func(a *fakeApp) {
-		a.each = func(err error) {
+	life, died := s.life, false
+	s.died = &died
+	s.app.set(func(a *fakeApp) {
+		a.observe = func(err error) {
 			if err == nil {
 				died = true
 				life.die()
@@ -165,80 +198,74 @@ func (w *world) armed() {
 	})
 }
 
-func (w *world) boot() {
-	if w.n != nil {
+func (s *scenario) start() {
+	if s.notifier != nil {
 		return
 	}
-	if _, known := w.disk.notified["app"]; !known {
-		// No record: what is there counts as notified, in an empty volume the first
-		// one. Later starts come here only if no record could be kept.
-		w.settled = w.disk.newest
-		if w.settled == 0 && !w.first {
-			w.settled = 1
+	if _, known := s.disk.notified["app"]; !known { // at a later start only if no record could be written
+		s.skipped = s.disk.newest
+		if s.skipped == 0 && !s.notifyFirst {
+			s.skipped = 1
 		}
 	}
-	w.ran = true
-	w.life = &life{disk: w.disk}
-	w.n, w.stop = start(w.t, Options{Targets: []Target{w.app.target()}, Volume: w.life, NotifyFirst: w.first})
+	s.life = &life{disk: s.disk}
+	s.notifier, s.stop = start(s.t, Options{Targets: []Target{s.app.target()}, Volume: s.life, NotifyFirst: s.notifyFirst})
 }
 
-// kill ends the process at once: nothing of it reaches the disk any more.
-func (w *world) kill() {
-	if w.n == nil {
+// kill ends the sidecar. From now on it changes nothing on the disk.
+func (s *scenario) kill() {
+	if s.notifier == nil {
 		return
 	}
-	w.life.die()
-	w.app.set(func(a *fakeApp) { a.each = nil })
-	if w.disk.full {
-		w.excused++ // the notification may not be recorded
+	s.life.die()
+	s.app.set(func(a *fakeApp) { a.observe = nil })
+	if s.disk.full {
+		s.excused++ // the last notification may have no record
 	}
-	w.stop()
-	w.n, w.life, w.doom = nil, nil, nil
+	s.stop()
+	s.notifier, s.life, s.died = nil, nil, nil
 }
 
-// check holds after every step.
-func (w *world) check(s rune) {
-	heard := w.app.notified()
-	if !slices.IsSorted(heard) {
-		w.t.Fatalf("%s at %c: an older generation after a newer one: %v", w.steps, s, heard)
+// check verifies the conditions that hold after every step.
+func (s *scenario) check() {
+	s.t.Helper()
+	calls := s.app.notified()
+	if !slices.IsSorted(calls) {
+		s.fatalf("notified of an older generation after a newer generation: %v", calls)
 	}
-	repeated := len(heard) - len(slices.Compact(slices.Clone(heard)))
-	if repeated > w.excused {
-		w.t.Fatalf("%s at %c: notified twice without a crash between Notify and record: %v", w.steps, s, heard)
+	if repeated := len(calls) - len(slices.Compact(slices.Clone(calls))); repeated > s.excused {
+		s.fatalf("notified twice without a crash between Notify and the record: %v", calls)
 	}
-	if n := len(heard); n > 0 && heard[n-1] > w.disk.newest {
-		w.t.Fatalf("%s at %c: notified of %d, the newest is %d", w.steps, s, heard[n-1], w.disk.newest)
+	if n := len(calls); n > 0 && calls[n-1] > s.disk.newest {
+		s.fatalf("notified of %d, the newest is %d", calls[n-1], s.disk.newest)
 	}
-	if new := len(heard) - w.lastHeard; new > 1 {
-		w.t.Fatalf("%s at %c: %d notifications for one step: %v", w.steps, s, new, heard)
+	if added := len(calls) - s.checkedCalls; added > 1 {
+		s.fatalf("%d notifications for a single step: %v", added, calls)
 	}
-	w.lastHeard = len(heard)
-	if w.n != nil && w.app.err == nil && w.n.Status()[0].Pending {
-		w.t.Fatalf("%s at %c: pending though the app can be notified", w.steps, s)
-	}
-}
-
-// checkNotified: the app heard of the newest generation, unless that counted as notified
-// when the target had no record.
-func (w *world) checkNotified() {
-	heard := w.app.notified()
-	notified := len(heard) > 0 && heard[len(heard)-1] == w.disk.newest
-	if !notified && w.disk.newest > w.settled {
-		w.t.Fatalf("%s: the app never heard of %d: %v", w.steps, w.disk.newest, heard)
-	}
-	if slices.ContainsFunc(heard, func(g uint64) bool { return g <= w.firstSettled() }) {
-		w.t.Fatalf("%s: notified of what counted as notified: %v", w.steps, heard)
-	}
-	if got := w.disk.notified["app"]; w.disk.newest > 0 && got != w.disk.newest {
-		w.t.Fatalf("%s: the record is %d, want %d", w.steps, got, w.disk.newest)
+	s.checkedCalls = len(calls)
+	if s.notifier != nil && s.app.err == nil && s.notifier.Status()[0].Pending {
+		s.fatalf("still pending although the app can be notified")
 	}
 }
 
-// firstSettled is a bound that holds without a model of failed records: nothing
-// before the first start is notified, and generation 1 only if NotifyFirst.
-func (w *world) firstSettled() uint64 {
-	if w.first {
-		return 0
+// checkNotified verifies that the app was notified of the newest generation, unless
+// this generation counted as notified at the first start.
+func (s *scenario) checkNotified() {
+	s.t.Helper()
+	calls := s.app.notified()
+	notified := len(calls) > 0 && calls[len(calls)-1] == s.disk.newest
+	if !notified && s.disk.newest > s.skipped {
+		s.fatalf("never notified of %d: %v", s.disk.newest, calls)
 	}
-	return 1
+	if !s.notifyFirst && slices.Contains(calls, 1) {
+		s.fatalf("notified of the first generation: %v", calls)
+	}
+	if got := s.disk.notified["app"]; s.disk.newest > 0 && got != s.disk.newest {
+		s.fatalf("the record is %d, want %d", got, s.disk.newest)
+	}
+}
+
+func (s *scenario) fatalf(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("[%v] at %q: %s", s.steps, s.current, fmt.Sprintf(format, args...))
 }

@@ -1,17 +1,20 @@
 package notifier
 
-// settle decides what a target without a record counts as notified of: the
-// generation that is there, since the app starts later and has read none older.
+// initRecord sets the generation that the target counts as notified of.
 //
-// In an empty volume that is the first one, 1, recorded in advance. With NotifyFirst
-// it is none, recorded as well: without a record, a process that starts after a
-// crash between the first publish and the notification would take generation 1
-// as notified.
+// With a record, this is the recorded generation. A target without a record counts
+// as notified of the current generation, because the app starts later and has read
+// no older generation.
 //
-// A record of 0 or 1 in an empty volume comes from an earlier start that
-// published nothing, and follows the present setting. A higher one comes from a
-// volume whose generations were lost. It stays: the app has read some of them.
-func (w *worker) settle() {
+// In an empty volume, the target counts as notified of generation 1, which is
+// recorded in advance. With NotifyFirst, 0 is recorded instead. Without this record, a
+// process that starts after a crash between the first publish and its notification
+// would count generation 1 as notified.
+//
+// A record of 0 or 1 in an empty volume was written by a process that published
+// nothing, so the present setting replaces it. A higher record remains: its volume
+// lost its generations, and the app has read some of them.
+func (w *worker) initRecord() {
 	newest := w.Volume.Newest()
 	recorded, known := w.Volume.Notified(w.target.Name)
 	if known && (newest > 0 || recorded > 1) {
@@ -27,6 +30,7 @@ func (w *worker) settle() {
 	}
 }
 
+// save writes the record. It logs the first failure and the recovery.
 func (w *worker) save() {
 	err := w.Volume.SetNotified(w.target.Name, w.state.Notified)
 	if err != nil && !w.unsaved {

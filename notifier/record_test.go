@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func TestSettle(t *testing.T) {
+// TestInitRecord: the record at the start decides whether a notification is pending.
+func TestInitRecord(t *testing.T) {
 	const none = -1
 	for _, test := range []struct {
 		name        string
@@ -17,16 +18,16 @@ func TestSettle(t *testing.T) {
 		notifyFirst bool
 		want        uint64
 	}{
-		{"empty volume, the first counts as notified", 0, none, false, 1},
-		{"empty volume, the first is pending", 0, none, true, 0},
-		{"found one, it counts as notified", 7, none, false, 7},
-		{"found one, NotifyFirst is of the volume's first only", 7, none, true, 7},
+		{"empty volume, generation 1 counts as notified", 0, none, false, 1},
+		{"empty volume, generation 1 is pending", 0, none, true, 0},
+		{"no record, the current generation counts as notified", 7, none, false, 7},
+		{"no record, NotifyFirst applies to an empty volume only", 7, none, true, 7},
 		{"pending", 7, 5, false, 5},
-		{"not notified of the first yet", 1, 0, true, 0},
-		{"the setting changed before the first", 0, 1, true, 0},
-		{"the setting changed back before the first", 0, 0, false, 1},
-		{"generations lost, the app has read one", 0, 7, false, 7},
-		{"generations lost, the app has read one, NotifyFirst", 0, 7, true, 7},
+		{"generation 1 is pending", 1, 0, true, 0},
+		{"NotifyFirst was set before the first publish", 0, 1, true, 0},
+		{"NotifyFirst was unset before the first publish", 0, 0, false, 1},
+		{"generations lost", 0, 7, false, 7},
+		{"generations lost, NotifyFirst", 0, 7, true, 7},
 		{"record above the newest", 3, 7, false, 7},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -46,11 +47,11 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// A record above the newest number is of a volume that was reset; it must not
-// keep the target waiting until the numbers are up there again.
+// TestResetVolumeIsPending: a record above the newest number belongs to a volume that was
+// reset. The target does not wait until the numbers reach the record.
 func TestResetVolumeIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(7), &fakeApp{name: "app"}
+		volume, app := notifiedOf(7), &fakeApp{name: "app"}
 		volume.newest = 3
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
@@ -64,8 +65,8 @@ func TestResetVolumeIsPending(t *testing.T) {
 	})
 }
 
-// A full disk: a notification is not repeated by this process, and is recorded
-// once there is room.
+// TestRecordIsRetried: with a full disk, the process repeats no notification, and records
+// it once there is space.
 func TestRecordIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log journal
@@ -93,10 +94,11 @@ func TestRecordIsRetried(t *testing.T) {
 	})
 }
 
-func TestEncodeHasNoNull(t *testing.T) {
+// TestJSON_emptyLists: a receiver can iterate over every list without a check for null.
+func TestJSON_emptyLists(t *testing.T) {
 	got := Changes{Generation: 3, Changed: []string{"db/password"}}.JSON()
 	want := `{"generation":3,"secrets":[],"added":[],"changed":["db/password"],"removed":[]}`
 	if string(got) != want {
-		t.Errorf("encode = %s, want %s", got, want)
+		t.Errorf("JSON = %s, want %s", got, want)
 	}
 }

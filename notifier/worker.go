@@ -10,35 +10,33 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// worker notifies one target of the newest generation.
+// A worker notifies a single target of the newest generation:
 //
-// The order of a notification, and what a crash after each step leaves:
-//
-//  1. Newest differs from the record: a notification is pending. After a crash
-//     it is pending again.
-//  2. Splay. Crash: the same.
-//  3. Take the newest generation and the changes since the record. This is not
-//     part of step 1, so that it includes what was published meanwhile.
-//  4. Notify. Crash during or after it: still pending, and the target is notified
-//     twice. At least once is all that can be promised.
-//  5. Save the record. If the disk refuses, this process remembers, repeats no
-//     notification, and tries to save again; only a crash repeats it.
+//  1. Compare the newest generation with the record. If they differ, a notification
+//     is pending. After a crash it is pending again.
+//  2. Wait for the splay. After a crash it is pending again.
+//  3. Read the newest generation and the changes since the record. Reading them here
+//     includes the generations published during the splay.
+//  4. Notify the target. After a crash it is pending again, so the target may be
+//     notified twice. Exactly-once delivery is impossible.
+//  5. Save the record. If this fails, the worker does not repeat the notification
+//     and retries the save. Only a crash repeats the notification.
 type worker struct {
-	Options // its Logger names the target
+	Options // the Logger includes the target's name
 	target  Target
-	poke    chan struct{} // capacity one: look again
-	unsaved bool          // state.Notified is not on disk, which is logged
+	poke    chan struct{} // capacity 1
+	unsaved bool          // state.Notified is not on disk
 
 	mu    sync.Mutex
-	state Status // under mu; Notified changes in the worker's goroutine alone
+	state Status // guarded by mu; only the worker's goroutine sets Notified
 }
 
-// refresh returns the state after it has decided whether a notification is pending.
+// refresh determines whether a notification is pending and returns the state.
 //
-// Numbers only go up in one volume, so a record above the newest number comes
-// from a volume that was reset. Any difference counts: with < the target would
-// hear nothing until the numbers are up there again. A reset volume that has come
-// to the very number of the record goes unnoticed.
+// Numbers only increase within a volume, so a record above the newest number belongs to
+// a volume that was reset. The notification is then pending as well: otherwise the
+// target would not be notified until the numbers reach the record. The exception is a
+// reset volume that has reached the number of the record.
 func (w *worker) refresh() Status {
 	newest := w.Volume.Newest()
 	w.mu.Lock()
@@ -59,18 +57,18 @@ func (w *worker) run(ctx context.Context) {
 			w.idle(ctx)
 			continue
 		}
-		// Only before the first try: the backoff of the others is random too.
-		sleep(ctx, rand.N(max(w.Splay, 1)))
-		for backoff := newBackoff(); ctx.Err() == nil && !w.try(ctx, &backoff); {
+		sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
+		for backoff := newBackoff(); ctx.Err() == nil && !w.attempt(ctx, &backoff); {
 		}
 	}
 }
 
-// idle waits until there may be something to do.
+// idle waits for a poke. Meanwhile it retries a failed save, because a full volume may
+// have space again.
 func (w *worker) idle(ctx context.Context) {
 	var retry <-chan time.Time
 	if w.unsaved {
-		retry = time.After(backoffMax) // a volume that is full has room again some day
+		retry = time.After(backoffMax)
 	}
 	select {
 	case <-ctx.Done():
@@ -80,10 +78,10 @@ func (w *worker) idle(ctx context.Context) {
 	}
 }
 
-// try reports whether the target was notified. If not, it has waited until the
-// next try is due. A poke does not end that wait: an app that is down should not
-// be called more often because its Secret rotates.
-func (w *worker) try(ctx context.Context, backoff *wait.Backoff) bool {
+// attempt notifies the target and reports whether it succeeded. After a failure it
+// waits until the next attempt is due. A poke does not shorten this wait: a rotating
+// Secret must not cause more calls to an app that is down.
+func (w *worker) attempt(ctx context.Context, backoff *wait.Backoff) bool {
 	changes := w.Volume.ChangesSince(w.state.Notified)
 	began := time.Now()
 	err := w.target.Notify(ctx, changes)
@@ -91,7 +89,7 @@ func (w *worker) try(ctx context.Context, backoff *wait.Backoff) bool {
 	case err == nil:
 		w.succeed(changes.Generation, time.Since(began))
 		return true
-	case ctx.Err() == nil: // otherwise we ended it: not the target's failure
+	case ctx.Err() == nil: // an attempt that ctx canceled is no failure of the target
 		sleep(ctx, w.fail(AsFailure(err), changes.Generation, backoff))
 	}
 	return false
@@ -103,12 +101,13 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	w.state.Error, w.state.Failures = "", 0
 	w.state.Succeeded++
 	w.mu.Unlock()
-	w.Logger.Info("notified the app", "generation", generation, "dur", took.String())
+	w.Logger.Info("notified the app", "generation", generation, "duration", took.String())
 	w.save()
 }
 
-// fail records a failure and returns how long to wait. Its repetitions are logged
-// at debug level only: a target that is down for hours is one line.
+// fail records a failure and returns the delay before the next attempt. Repetitions of
+// a failure are logged at debug level, so a target that is down for hours causes a
+// single warning.
 func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	if !f.Waiting {
@@ -117,14 +116,7 @@ func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time
 	if f.RetryWithin > 0 {
 		delay = min(delay, f.RetryWithin)
 	}
-	w.mu.Lock()
-	before := w.state
-	w.state.Error = f.Kind
-	if !f.Waiting {
-		w.state.Failed++
-		w.state.Failures++
-	}
-	w.mu.Unlock()
+	before := w.countFailure(f)
 	if before.Error == f.Kind {
 		level = slog.LevelDebug
 	}
@@ -136,7 +128,20 @@ func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time
 	return delay
 }
 
-// sleep waits for d, or until ctx is done.
+// countFailure updates the state and returns the state before f.
+func (w *worker) countFailure(f *Failure) Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.state
+	w.state.Error = f.Kind
+	if !f.Waiting {
+		w.state.Failed++
+		w.state.Failures++
+	}
+	return before
+}
+
+// sleep waits for d or until ctx is done.
 func sleep(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()

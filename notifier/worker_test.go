@@ -10,16 +10,18 @@ import (
 	"time"
 )
 
-// settled is a disk on which "app" was notified of generation n.
-func settled(n uint64) *life {
+// notifiedOf returns a disk whose newest generation is n and whose target "app" is notified of
+// n.
+func notifiedOf(n uint64) *life {
 	d := newDisk(n)
 	d.notified["app"] = n
 	return &life{disk: d}
 }
 
-func TestChangesWhileNotifyingBecomeOne(t *testing.T) {
+// TestChangesDuringNotification: they become a single further notification.
+func TestChangesDuringNotification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(1), &fakeApp{name: "app", block: make(chan struct{})}
+		volume, app := notifiedOf(1), &fakeApp{name: "app", block: make(chan struct{})}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		for range 5 {
@@ -28,13 +30,13 @@ func TestChangesWhileNotifyingBecomeOne(t *testing.T) {
 			synctest.Wait()
 		}
 		if !n.Status()[0].Pending {
-			t.Error("not pending while it is notified")
+			t.Error("not pending during the notification")
 		}
 		time.Sleep(time.Minute)
 		app.block <- struct{}{}
 		synctest.Wait()
 		if got := n.Status()[0].PendingSince; !got.Equal(time.Now()) {
-			t.Errorf("the next one is pending since %v, want %v", got, time.Now())
+			t.Errorf("the next notification is pending since %v, want %v", got, time.Now())
 		}
 		close(app.block)
 		synctest.Wait()
@@ -44,16 +46,17 @@ func TestChangesWhileNotifyingBecomeOne(t *testing.T) {
 	})
 }
 
+// TestSplay: the delay before a notification is random.
 func TestSplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const splay = time.Minute
-		volume, app := settled(1), &fakeApp{name: "app"}
+		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Splay: splay})
 		defer stop()
 		var waits []time.Duration
 		for range 20 {
 			began := time.Now()
-			app.set(func(a *fakeApp) { a.each = func(error) { waits = append(waits, time.Since(began)) } })
+			app.set(func(a *fakeApp) { a.observe = func(error) { waits = append(waits, time.Since(began)) } })
 			volume.publish()
 			n.Poke()
 			time.Sleep(splay)
@@ -68,10 +71,11 @@ func TestSplay(t *testing.T) {
 	})
 }
 
-// The target is notified of the newest generation at the end of the splay.
+// TestSplayTakesTheNewest: the notification contains the generations published during the
+// splay.
 func TestSplayTakesTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(1), &fakeApp{name: "app"}
+		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Splay: time.Hour})
 		defer stop()
 		for range 3 {
@@ -86,28 +90,29 @@ func TestSplayTakesTheNewest(t *testing.T) {
 	})
 }
 
+// TestBackoff: the delays double from 0.5 s to 30 s, minus a random quarter.
 func TestBackoff(t *testing.T) {
 	backoff := newBackoff()
-	for tries := range 100 {
+	for attempt := range 100 {
 		d := backoff.Step()
 		most := backoffMax
-		if tries < 6 {
-			most = min(backoffFirst<<tries, backoffMax)
+		if attempt < 6 {
+			most = min(backoffFirst<<attempt, backoffMax)
 		}
 		if d > most || d < most*3/4 {
-			t.Errorf("wait %d = %v, want within a quarter below %v", tries, d, most)
+			t.Errorf("delay %d = %v, want at most a quarter below %v", attempt, d, most)
 		}
 	}
 }
 
-// A target that is down: the tries follow the backoff whatever is published, the
-// log has one line, Report is called once; and it hears of the newest, once,
-// within one step of its return.
+// TestDownForHours: while a target is down, the attempts follow the backoff, whatever is
+// published. The log contains a single line, and Report is called once. When the target
+// is back, it is notified once, of the newest generation.
 func TestDownForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log journal
 		var reports []error
-		volume, app := settled(1), &fakeApp{name: "app", err: errors.New("connection refused")}
+		volume, app := notifiedOf(1), &fakeApp{name: "app", err: errors.New("connection refused")}
 		n, stop := start(t, Options{
 			Targets: []Target{app.target()}, Volume: volume, Logger: log.logger(slog.LevelInfo),
 			Report: func(_ string, err error) { reports = append(reports, err) },
@@ -120,11 +125,11 @@ func TestDownForHours(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		if got, most := app.tried(), hours*3600/22+10; got > most || got < hours*3600/30 {
-			t.Errorf("%d tries in %d hours, want at most %d", got, hours, most)
+		if got, most := app.attempted(), hours*3600/22+10; got > most || got < hours*3600/30 {
+			t.Errorf("%d attempts in %d hours, want at most %d", got, hours, most)
 		}
 		if log.count("target=app") != 1 || log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
-			t.Errorf("reports %v: want one, and one warning, of the target:\n%s", reports, &log)
+			t.Errorf("reports %v: want 1, and 1 warning that names the target:\n%s", reports, &log)
 		}
 		app.set(func(a *fakeApp) { a.err = nil })
 		time.Sleep(backoffMax)
@@ -133,19 +138,19 @@ func TestDownForHours(t *testing.T) {
 			t.Errorf("notified = %v, want %v", got, want)
 		}
 		if len(reports) != 1 {
-			t.Errorf("reports = %v, want none of the return", reports)
+			t.Errorf("reports = %v, want none for the recovery", reports)
 		}
-		got, want := n.Status()[0], Status{Target: "app", Notified: 1 + hours*3600, Succeeded: 1, Failed: uint64(app.tried() - 1)}
+		got, want := n.Status()[0], Status{Target: "app", Notified: 1 + hours*3600, Succeeded: 1, Failed: uint64(app.attempted() - 1)}
 		if got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}
 	})
 }
 
-// The backoff begins anew after a success.
-func TestBackoffIsOfOneFailure(t *testing.T) {
+// TestBackoffRestarts: after a success, the backoff starts with its first delay.
+func TestBackoffRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(1), &fakeApp{name: "app", err: errors.New("down")}
+		volume, app := notifiedOf(1), &fakeApp{name: "app", err: errors.New("down")}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		for range 3 {
@@ -156,14 +161,14 @@ func TestBackoffIsOfOneFailure(t *testing.T) {
 			app.set(func(a *fakeApp) { a.err = nil })
 			time.Sleep(backoffMax)
 			synctest.Wait()
-			before := app.tried()
+			before := app.attempted()
 			app.set(func(a *fakeApp) { a.err = errors.New("down") })
 			volume.publish()
 			n.Poke()
 			time.Sleep(backoffFirst)
 			synctest.Wait()
-			if got := app.tried() - before; got != 2 {
-				t.Fatalf("%d tries in the first %v, want 2", got, backoffFirst)
+			if got := app.attempted() - before; got != 2 {
+				t.Fatalf("%d attempts in the first %v, want 2", got, backoffFirst)
 			}
 			app.set(func(a *fakeApp) { a.err = nil })
 			time.Sleep(backoffMax)
@@ -171,7 +176,8 @@ func TestBackoffIsOfOneFailure(t *testing.T) {
 	})
 }
 
-func TestOneDoesNotHoldBackAnother(t *testing.T) {
+// TestTargetsAreIndependent: a failing target delays no other target.
+func TestTargetsAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume := &life{disk: newDisk(1)}
 		down, stuck, fine := &fakeApp{name: "down", err: errors.New("down")}, &fakeApp{name: "stuck", block: make(chan struct{})}, &fakeApp{name: "fine"}
@@ -186,28 +192,28 @@ func TestOneDoesNotHoldBackAnother(t *testing.T) {
 			t.Errorf("notified = %v, want %v", got, want)
 		}
 		if got := volume.record("stuck"); got != 1 {
-			t.Errorf("the record of another target = %d, want 1", got)
+			t.Errorf("the record of the blocked target = %d, want 1", got)
 		}
 	})
 }
 
-// Nothing changed: nothing is notified, written, or even looked at.
-func TestQuiet(t *testing.T) {
+// TestNoChange: without a change, no target is notified and nothing is written.
+func TestNoChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(3), &fakeApp{name: "app"}
+		volume, app := notifiedOf(3), &fakeApp{name: "app"}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
 		for range 100 {
 			n.Poke()
 			time.Sleep(time.Minute)
 		}
-		if app.tried() != 0 || volume.writes != 0 {
-			t.Errorf("%d tries, %d writes, want none", app.tried(), volume.writes)
+		if app.attempted() != 0 || volume.writes != 0 {
+			t.Errorf("%d attempts, %d writes, want none", app.attempted(), volume.writes)
 		}
 	})
 }
 
-// Run ends at once wherever it is, and what is pending stays pending.
+// TestRunEnds: Run returns immediately in every state, and the notification remains pending.
 func TestRunEnds(t *testing.T) {
 	for name, prepare := range map[string]func(*fakeApp, *Options){
 		"idle":    func(_ *fakeApp, o *Options) { o.Volume.(*life).newest = 1 },
@@ -219,7 +225,7 @@ func TestRunEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				volume, app := settled(1), &fakeApp{name: "app"}
+				volume, app := notifiedOf(1), &fakeApp{name: "app"}
 				volume.publish()
 				opts := Options{Targets: []Target{app.target()}, Volume: volume}
 				prepare(app, &opts)
@@ -232,7 +238,7 @@ func TestRunEnds(t *testing.T) {
 				}
 				for _, s := range n.Status() {
 					if name == "notify" && s.Failed != 0 {
-						t.Errorf("status = %+v: the end of the sidecar is no failure of the target", s)
+						t.Errorf("status = %+v: the end of the sidecar must not count as a failure", s)
 					}
 				}
 			})
@@ -240,14 +246,14 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// The app was notified in the moment in which the sidecar ends: the record is kept,
-// or the next start would notify it again.
-func TestNotifiedAtTheEndIsRecorded(t *testing.T) {
+// TestRecordAtTheEnd: a notification that succeeds while the sidecar ends is recorded.
+// Otherwise the next process would repeat it.
+func TestRecordAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := settled(1), &fakeApp{name: "app"}
+		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		n := newNotifier(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		ctx, cancel := context.WithCancel(t.Context())
-		app.each = func(error) { cancel() }
+		app.observe = func(error) { cancel() }
 		volume.publish()
 		if err := n.Run(ctx); err != nil || volume.record("app") != 2 {
 			t.Errorf("record = %d, %v, want 2", volume.record("app"), err)

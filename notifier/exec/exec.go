@@ -1,10 +1,9 @@
-// Package exec notifies the app by a command in this container.
+// Package exec notifies the app by running a command in this container.
 //
-// It promises one run per Notify, bounded in time, with the changes as JSON on the
-// command's standard input and SECRETSYNC_GENERATION in its environment. The app
-// is notified when the command exits with 0. No error or log line shows the
-// command's arguments, which may be secret. It must not know what the command
-// does, or when to run it again.
+// Each Notify runs the command once, with a timeout. The command reads the changes as
+// JSON from its standard input, and SECRETSYNC_GENERATION from its environment. Exit
+// code 0 means that the app is notified. Errors and log lines do not contain the
+// command's arguments, which may be secret.
 package exec
 
 import (
@@ -24,21 +23,20 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// Target is a command that is run without a shell.
+// A Target is a command that runs without a shell.
 type Target struct {
 	Command []string // the program and its arguments; not empty
 	Timeout time.Duration
 	Logger  *slog.Logger
 }
 
-// pipeGrace is how long the output is still read after the command's end, when a
-// process that it left behind has the other end open. The sidecar ends within a
-// second.
+// pipeGrace limits the wait for output after the command ended, if a process that it
+// left behind holds the pipe open. It is below the second in which the sidecar ends.
 const pipeGrace = 500 * time.Millisecond
 
-// Notify runs the command and waits for its end. At the timeout, or when ctx is
-// done, its process group is killed, so that no part of a pipeline goes on. What
-// a command leaves behind when it exits by itself is left alone.
+// Notify runs the command and waits for it. At the timeout, or when ctx is done, it
+// kills the process group, which includes every part of a pipeline. Processes that the
+// command leaves behind when it exits by itself keep running.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
@@ -56,41 +54,39 @@ func (t Target) command(ctx context.Context, changes notifier.Changes) *exec.Cmd
 	cmd.Stdin = bytes.NewReader(changes.JSON())
 	cmd.Env = append(os.Environ(), "SECRETSYNC_GENERATION="+strconv.FormatUint(changes.Generation, 10))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// Only called before Wait has reaped the command, so the number of the group
-	// is still its own.
+	// Cancel runs before Wait reaps the command, so the group still has this number.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pipeGrace
 	return cmd
 }
 
-// result returns the error for the command's end. It shows the program alone:
-// arguments may be secret.
+// result converts the error of the command. It names the program without arguments.
 func (t Target) result(ctx context.Context, err error) error {
 	name := filepath.Base(t.Command[0])
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
-		return nil // it exited with 0, maybe leaving behind what has its output open
+		return nil // with ErrWaitDelay: exit code 0, and another process holds the output open
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return notifier.Failf("timeout", "exec %q: killed after %v: %w", name, t.Timeout, ctx.Err())
+		return notifier.Failf("timeout", "exec %q: killed after %v, see SECRETSYNC_EXEC_TIMEOUT: %w", name, t.Timeout, ctx.Err())
 	}
 	return fmt.Errorf("exec %q: %w", name, err)
 }
 
-// outputMax is how many bytes of one stream of one run are logged.
+// outputMax is the number of bytes logged per stream of a run.
 const outputMax = 8 << 10
 
-// output keeps the beginning of what is written to it. It accepts everything, so
-// that a command that writes much does not block.
+// An output stores the beginning of a stream. It accepts all data, so the command
+// never blocks.
 type output struct {
-	kept []byte
-	cut  int // bytes that were left out
+	kept    []byte
+	omitted int // bytes
 }
 
 // Write never fails.
 func (o *output) Write(data []byte) (int, error) {
-	take := min(len(data), outputMax-len(o.kept))
-	o.kept = append(o.kept, data[:take]...)
-	o.cut += len(data) - take
+	n := min(len(data), outputMax-len(o.kept))
+	o.kept = append(o.kept, data[:n]...)
+	o.omitted += len(data) - n
 	return len(data), nil
 }
 
@@ -99,7 +95,7 @@ func (t Target) logOutput(stream string, o output) {
 	for line := range strings.Lines(strings.ToValidUTF8(string(o.kept), "�")) {
 		logger.Info("output of the command", "line", strings.TrimRight(line, "\r\n"))
 	}
-	if o.cut > 0 {
-		logger.Info("the command wrote more", "bytes_cut", o.cut)
+	if o.omitted > 0 {
+		logger.Info("omitted output of the command", "bytes", o.omitted)
 	}
 }

@@ -20,7 +20,7 @@ var someChanges = notifier.Changes{
 	Generation: 7, Secrets: []string{"db"}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
 }
 
-// patience is more than any command here takes.
+// patience is longer than any command of these tests.
 const patience = 20 * time.Second
 
 func sh(script string, timeout time.Duration, log *journal) Target {
@@ -32,7 +32,7 @@ func sh(script string, timeout time.Duration, log *journal) Target {
 func TestExecInput(t *testing.T) {
 	var log journal
 	out := filepath.Join(t.TempDir(), "out")
-	t.Setenv("SECRETSYNC_GENERATION", "999") // what the sidecar has of it does not count
+	t.Setenv("SECRETSYNC_GENERATION", "999") // the command does not inherit this value
 	err := sh(`{ cat; echo; echo "$SECRETSYNC_GENERATION"; } > `+out, patience, &log).Notify(t.Context(), someChanges)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestExecInput(t *testing.T) {
 	}
 }
 
-// A command that does not read a long input has notified the app all the same.
+// TestExecInputUnread: a command that does not read its input can succeed.
 func TestExecInputUnread(t *testing.T) {
 	var log journal
 	changes := notifier.Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}
@@ -53,8 +53,8 @@ func TestExecInputUnread(t *testing.T) {
 	}
 }
 
-// Nothing is interpreted by a shell of ours.
-func TestExecHasNoShell(t *testing.T) {
+// TestExecWithoutShell: no shell interprets the arguments.
+func TestExecWithoutShell(t *testing.T) {
 	var log journal
 	e := Target{Command: []string{"/bin/echo", "$HOME;", "*"}, Timeout: patience, Logger: log.logger(slog.LevelInfo)}
 	if err := e.Notify(t.Context(), someChanges); err != nil || log.count(`line="$HOME; *"`) != 1 {
@@ -76,7 +76,7 @@ func TestExecFails(t *testing.T) {
 		err := e.Notify(t.Context(), someChanges)
 		wantError(t, err, "exec")
 		if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("an argument is in %v", err)
+			t.Errorf("the error contains an argument: %v", err)
 		}
 	}
 }
@@ -94,33 +94,33 @@ func TestExecOutput(t *testing.T) {
 	}
 }
 
-// A command may write as much as it likes: the beginning of each stream is logged,
-// and how much is not.
+// TestExecOutputIsBounded: the log contains the beginning of each stream and the number of
+// omitted bytes.
 func TestExecOutputIsBounded(t *testing.T) {
 	var log journal
 	script := `i=0; while [ $i -lt 1000 ]; do printf '%2000d\n' $i; i=$((i+1)); done; echo err >&2`
 	if err := sh(script, patience, &log).Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
-	lines, cut := outputMax/2001+1, 1000*2001-outputMax // the last line is not whole
+	lines, omitted := outputMax/2001+1, 1000*2001-outputMax // the last line is incomplete
 	if got := log.count("stream=stdout line="); got != lines {
 		t.Errorf("%d lines, want %d", got, lines)
 	}
-	if log.count(fmt.Sprintf("stream=stdout bytes_cut=%d\n", cut)) != 1 || log.count("stream=stderr line=err\n") != 1 || log.count("bytes_cut") != 1 {
-		t.Errorf("want one line of how many bytes were cut; %d bytes of log", len(log.String()))
+	if log.count(fmt.Sprintf("stream=stdout bytes=%d\n", omitted)) != 1 || log.count("stream=stderr line=err\n") != 1 || log.count("omitted output") != 1 {
+		t.Errorf("want one line with the number of omitted bytes; %d bytes of log", len(log.String()))
 	}
 	if got := len(log.String()); got > 2*outputMax {
 		t.Errorf("%d bytes of log", got)
 	}
 }
 
-// At the timeout the whole group ends: a shell's children too, and those that
-// hold its output.
+// TestExecTimeoutKillsTheGroup: the timeout also ends the children of a shell and the
+// processes that hold its output.
 func TestExecTimeoutKillsTheGroup(t *testing.T) {
 	var log journal
 	pids := filepath.Join(t.TempDir(), "pids")
 	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; wait`, pids)
-	wantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms")
+	wantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms", "SECRETSYNC_EXEC_TIMEOUT")
 	text, err := os.ReadFile(pids)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func TestExecTimeoutKillsTheGroup(t *testing.T) {
 	}
 }
 
-// waitGone waits until a process that was killed has ended.
+// waitGone waits until a killed process has ended.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -148,14 +148,14 @@ func waitGone(t *testing.T, pid int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("process %s lives", stat)
+			t.Fatalf("process %s is still alive", stat)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// A command that exits and leaves a process with its output behind has ended,
-// and the process is left alone.
+// TestExecLeftBehind: a command succeeds when it exits, although a process that it leaves
+// behind holds its output. This process keeps running.
 func TestExecLeftBehind(t *testing.T) {
 	var log journal
 	pidFile := filepath.Join(t.TempDir(), "pid")
@@ -164,16 +164,16 @@ func TestExecLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("Notify took %v", took)
 	}
 	pid := readNumber(t, pidFile)
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-		t.Errorf("the process was not left alone: %v", err)
+		t.Errorf("the process that was left behind ended: %v", err)
 	}
 }
 
-// The end of the sidecar ends the command, within a second also when one that
-// left the group holds its output.
+// TestExecEndsWithItsContext: the end of the sidecar ends the command within a second,
+// even if a process that left the group holds its output.
 func TestExecEndsWithItsContext(t *testing.T) {
 	var log journal
 	dir := t.TempDir()
@@ -185,23 +185,23 @@ func TestExecEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- sh(script+": > "+fifo+"; sleep 1000", time.Hour, &log).Notify(ctx, someChanges) }()
-		os.ReadFile(fifo) // until it runs
+		os.ReadFile(fifo) // returns once the command runs
 		cancel()
 		began := time.Now()
 		if err := <-ended; err == nil {
-			t.Error("no error for a command that was killed")
+			t.Error("no error for a killed command")
 		}
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("%q ended after %v", script, took)
 		}
 	}
 	if pid := readNumber(t, pidFile); unix.Kill(pid, unix.SIGKILL) != nil {
-		t.Log("setsid did not leave the group in time") // then it was killed with it
+		t.Log("setsid did not leave the group in time") // so the kill of the group ended it
 	}
 }
 
-// readNumber returns a process's number; a test that took 0 for one would kill
-// its own group.
+// readNumber returns the PID in a file. It rejects 0, with which the test would kill its
+// own process group.
 func readNumber(t *testing.T, path string) int {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -210,7 +210,7 @@ func readNumber(t *testing.T, path string) int {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || pid < 2 {
-		t.Fatalf("%q is no process's number", text)
+		t.Fatalf("%q is not a PID", text)
 	}
 	return pid
 }

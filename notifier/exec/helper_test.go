@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// journal is a log that tests read.
+// A journal is a log that is safe for concurrent use.
 type journal struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -39,7 +39,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("error = %q, want %q in it", err, part)
+			t.Errorf("error = %q, want it to contain %q", err, part)
 		}
 	}
 }

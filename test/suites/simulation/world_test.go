@@ -132,7 +132,7 @@ func (w *world) logger() *slog.Logger {
 		w.tracef("log: %s", strings.TrimSpace(string(line)))
 	})
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey || a.Key == "dur" {
+		if a.Key == slog.TimeKey || a.Key == "dur" || a.Key == "duration" {
 			return slog.Attr{}
 		}
 		return a
