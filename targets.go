@@ -43,7 +43,7 @@ func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
 	for i, url := range urls {
 		add("webhook", len(urls) > 1, i+1, webhook.Target{
 			URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
-			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value,
+			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value, Logger: log,
 		}.Notify)
 	}
 	if command := cfg.Exec.Value; len(command) > 0 {

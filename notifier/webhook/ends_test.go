@@ -13,8 +13,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// Servers that do not come to an end, each in its own way. In all of them the
-// call does, at the timeout, or with success once the status is there.
+// TestWebhookEnds calls servers whose answers do not end. The call ends at the timeout,
+// or succeeds as soon as it has read the status.
 func TestWebhookEnds(t *testing.T) {
 	hold := func(conn net.Conn, _ string) { io.Copy(io.Discard, conn) }
 	for _, test := range []struct {
@@ -22,25 +22,25 @@ func TestWebhookEnds(t *testing.T) {
 		answer func(net.Conn, string)
 		want   string
 	}{
-		{"says nothing", hold, "no answer within"},
+		{"no answer", hold, "no answer within"},
 		{"half a header", func(c net.Conn, _ string) { io.WriteString(c, "HTTP/1.1 200 OK\r\nX-A: "); hold(c, "") }, "no answer within"},
 		{"endless header", endless("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), "webhook"},
 		{"endless body", endless("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 1<<16)), ""},
-		{"body that does not come", func(c net.Conn, _ string) {
+		{"incomplete body", func(c net.Conn, _ string) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
 			hold(c, "")
 		}, ""},
-		{"body of an error that does not come", func(c net.Conn, _ string) {
+		{"incomplete body of an error", func(c net.Conn, _ string) {
 			io.WriteString(c, "HTTP/1.1 500 Oh\r\nContent-Length: 10\r\n\r\n123")
 			hold(c, "")
 		}, "500"},
 		{"endless 1xx", endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"), "webhook"},
 		{"garbage", func(c net.Conn, _ string) { io.WriteString(c, "SSH-2.0-OpenSSH\r\n") }, "malformed"},
-		{"hangs up", func(net.Conn, string) {}, "EOF"},
+		{"closes the connection", func(net.Conn, string) {}, "EOF"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWebhook(t, rawServer(t, test.answer), Target{Timeout: 500 * time.Millisecond})
+			w := newWebhook(t, rawServer(t, test.answer), Target{Timeout: 100 * time.Millisecond})
 			err := w.Notify(t.Context(), someChanges)
 			if test.want != "" {
 				wantError(t, err, test.want)
@@ -60,7 +60,8 @@ func endless(first, more string) func(net.Conn, string) {
 	}
 }
 
-// rawServer answers on the bare connection.
+// rawServer returns the URL of a server that calls answer with each connection and the
+// request.
 func rawServer(t *testing.T, answer func(net.Conn, string)) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,11 +85,11 @@ func rawServer(t *testing.T, answer func(net.Conn, string)) string {
 	return "http://" + listener.Addr().String()
 }
 
-// Success does not wait for the timeout because a body does not come.
-func TestWebhookBodyDoesNotHoldBack(t *testing.T) {
+// TestWebhookIncompleteBody: a success does not wait for the rest of the body.
+func TestWebhookIncompleteBody(t *testing.T) {
 	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
-		io.Copy(io.Discard, c) // until it is hung up
+		io.Copy(io.Discard, c) // until the client closes it
 	}), Target{Timeout: time.Hour})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -97,27 +98,28 @@ func TestWebhookBodyDoesNotHoldBack(t *testing.T) {
 	}
 }
 
-// The end of the sidecar ends the call.
+// TestWebhookEndsWithItsContext: the end of the sidecar cancels the call.
 func TestWebhookEndsWithItsContext(t *testing.T) {
-	asked := make(chan struct{})
+	called := make(chan struct{})
 	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) {
-		close(asked)
+		close(called)
 		io.Copy(io.Discard, c)
 	}), Target{Timeout: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-asked; cancel() }()
+	go func() { <-called; cancel() }()
 	if err := w.Notify(ctx, someChanges); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want the context's", err)
 	}
 }
 
-// The reason is the same from try to try: the log has one line.
-func TestWebhookReasonsAreStable(t *testing.T) {
+// TestWebhookKindsAreStable: repeated failures are of the same kind, so the log contains a
+// single warning.
+func TestWebhookKindsAreStable(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener.Close() // refused
+	listener.Close() // connections are refused
 	for name, address := range map[string]string{
 		"refused": "http://" + listener.Addr().String(),
 		"reset": rawServer(t, func(c net.Conn, _ string) {
@@ -125,16 +127,16 @@ func TestWebhookReasonsAreStable(t *testing.T) {
 		}),
 	} {
 		w := newWebhook(t, strings.Replace(address, "//", "//user:hunter2@", 1)+"/x?token=hunter2", Target{})
-		reasons := map[string]bool{}
+		kinds := map[string]bool{}
 		for range 5 {
 			f := notifier.AsFailure(w.Notify(t.Context(), someChanges))
-			reasons[f.Kind] = true
+			kinds[f.Kind] = true
 			if strings.Contains(f.Kind+f.Error(), "hunter2") {
-				t.Errorf("%s: a secret is in %q, %v", name, f.Kind, f)
+				t.Errorf("%s: the failure contains a secret: %q, %v", name, f.Kind, f)
 			}
 		}
-		if len(reasons) != 1 {
-			t.Errorf("%s: reasons = %v, want one", name, reasons)
+		if len(kinds) != 1 {
+			t.Errorf("%s: kinds = %v, want 1", name, kinds)
 		}
 	}
 }
@@ -160,7 +162,7 @@ func TestRetryAfter(t *testing.T) {
 		server.Start()
 		err := newWebhook(t, server.URL, Target{}).Notify(t.Context(), someChanges)
 		if got := notifier.AsFailure(err).RetryAfter; got != want {
-			t.Errorf("%d: wait %v, want %v", status, got, want)
+			t.Errorf("%d: RetryAfter = %v, want %v", status, got, want)
 		}
 	}
 }

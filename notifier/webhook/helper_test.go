@@ -20,7 +20,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("error = %q, want %q in it", err, part)
+			t.Errorf("error = %q, want it to contain %q", err, part)
 		}
 	}
 }

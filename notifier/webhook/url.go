@@ -9,33 +9,34 @@ import (
 	"strings"
 )
 
-// URL is where a webhook calls. What it shows of itself, in any form and
-// at any log level, is without userinfo and query: people put tokens there.
+// A URL is the address of a webhook. Its printed form omits userinfo and query for every
+// verb and log level, because these often contain tokens.
 type URL struct {
-	url    *url.URL // what is requested
-	socket string   // the path of a unix socket, "" for TCP
+	url    *url.URL // address of the request
+	socket string   // path of a Unix socket; empty for TCP
 }
 
-// socketMax is what sockaddr_un.sun_path holds beside its zero byte.
+// socketMax is the length of sockaddr_un.sun_path without its zero byte.
 const socketMax = 107
 
-// ParseURL takes http://HOST[:PORT]/PATH, https://…, or
-// unix:///PATH/TO.sock:/URL/PATH, where the URL path is "/" when it is left out.
-// No error has any part of what was given, which may be a password in the wrong
-// place.
+// ParseURL parses http://HOST[:PORT]/PATH, https://…, or
+// unix:///PATH/TO.sock:/URL/PATH, whose URL path defaults to "/". No error contains
+// a part of s, because s may contain a password in an unexpected place.
 func ParseURL(s string) (*URL, error) {
 	u, err := url.Parse(s)
 	switch {
+	case isBareIPv6(s):
+		return nil, errors.New("an IPv6 address in a URL requires brackets: http://[ADDRESS]:PORT/PATH")
 	case err != nil:
-		return nil, errors.New("it is not in the form of a URL")
+		return nil, errors.New("not a valid URL")
 	case u.Fragment != "":
-		return nil, errors.New("the URL has a fragment (#), which no server receives")
+		return nil, errors.New("the URL contains a fragment (#), which is never sent to a server")
 	case u.Scheme == "unix":
 		return parseSocket(s[len("unix:"):])
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("the scheme is not http://, https:// or unix://")
 	case u.Hostname() == "":
-		return nil, errors.New("the URL has no host")
+		return nil, errors.New("the URL contains no host")
 	}
 	if port, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || port == 0) {
 		return nil, errors.New("the port is not a number from 1 to 65535")
@@ -43,11 +44,23 @@ func ParseURL(s string) (*URL, error) {
 	return &URL{url: u}, nil
 }
 
-// parseSocket takes ///PATH/TO.sock:/URL/PATH.
+// isBareIPv6 reports whether the host of a URL is an IPv6 address without brackets,
+// as in http://$(POD_IP):8080/.
+func isBareIPv6(s string) bool {
+	_, rest, _ := strings.Cut(s, "://")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	host := rest[strings.LastIndexByte(rest, '@')+1:]
+	return strings.Count(host, ":") > 1 && strings.Trim(host, "0123456789abcdefABCDEF:") == ""
+}
+
+// parseSocket parses ///PATH/TO.sock:/URL/PATH.
 func parseSocket(s string) (*URL, error) {
 	socket, path, _ := strings.Cut(strings.TrimPrefix(s, "//"), ":/")
 	if !strings.HasPrefix(s, "///") || strings.HasSuffix(socket, "/") || len(socket) > socketMax {
-		return nil, fmt.Errorf("a unix:// URL is unix:///PATH/TO.sock:/URL/PATH, with at most %d bytes of path to the socket", socketMax)
+		return nil, fmt.Errorf("the form of a unix:// URL is unix:///PATH/TO.sock:/URL/PATH, "+
+			"and the path of the socket is at most %d bytes long", socketMax)
 	}
 	u, err := ParseURL("http://localhost/" + path)
 	if err == nil {
@@ -56,22 +69,22 @@ func parseSocket(s string) (*URL, error) {
 	return u, err
 }
 
-// IsTLS reports whether the server proves who it is.
+// IsTLS reports whether the server authenticates itself.
 func (u *URL) IsTLS() bool { return u.url.Scheme == "https" }
 
-// HasUser reports whether a call is authorized by the URL itself.
+// HasUser reports whether the URL contains credentials.
 func (u *URL) HasUser() bool { return u.url.User != nil }
 
-// Format shows scheme, host and path for every verb of fmt, and so in a log.
+// Format implements fmt.Formatter. It prints scheme, host and path for every verb.
 func (u *URL) Format(f fmt.State, _ rune) {
-	text := shown(u.url)
+	text := redacted(u.url)
 	if u.socket != "" {
 		text = "unix://" + u.socket + ":" + u.url.EscapedPath()
 	}
 	io.WriteString(f, text)
 }
 
-// shown is a URL without what may be secret in it.
-func shown(u *url.URL) string {
+// redacted returns u without userinfo and query.
+func redacted(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }

@@ -24,17 +24,17 @@ func TestParseURL(t *testing.T) {
 		}
 		for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%d"} {
 			if got := fmt.Sprintf(verb, u); got != want {
-				t.Errorf("%q is shown by %s as %q, want %q", s, verb, got, want)
+				t.Errorf("%q is printed by %s as %q, want %q", s, verb, got, want)
 			}
 		}
 		var log strings.Builder
 		slog.New(slog.NewTextHandler(&log, nil)).Info("", "url", u)
 		if !strings.Contains(log.String(), "url="+want) {
-			t.Errorf("%q is logged as %q, want %q in it", s, log.String(), want)
+			t.Errorf("%q is logged as %q, want %q", s, log.String(), want)
 		}
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("", "url", u)
 		if strings.Contains(log.String(), "hunter2") {
-			t.Errorf("%q: a secret is in %q", s, log.String())
+			t.Errorf("%q: the log contains a secret: %q", s, log.String())
 		}
 	}
 	for _, s := range []string{
@@ -47,7 +47,23 @@ func TestParseURL(t *testing.T) {
 		if err == nil {
 			t.Errorf("%q is %v, want an error", s, u)
 		} else if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%q: a secret is in %v", s, err)
+			t.Errorf("%q: the error contains a secret: %v", s, err)
+		}
+	}
+}
+
+// TestParseURL_bareIPv6: the error for $(POD_IP) in a dual-stack cluster names the cause.
+func TestParseURL_bareIPv6(t *testing.T) {
+	for _, s := range []string{"http://fd00::1/x", "https://fd00::1:8080", "http://user:hunter2@::1?hunter2", "http://2001:DB8:0:0:0:0:0:1/"} {
+		_, err := ParseURL(s)
+		wantError(t, err, "IPv6", "http://[ADDRESS]:PORT")
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: the error contains a secret: %v", s, err)
+		}
+	}
+	for _, s := range []string{"http://x:y:z/", "http://user:hunter2@host:x:y/"} {
+		if _, err := ParseURL(s); err == nil || strings.Contains(err.Error(), "IPv6") {
+			t.Errorf("%q: %v, want an error without IPv6", s, err)
 		}
 	}
 }
@@ -62,7 +78,7 @@ func FuzzParseURL(f *testing.F) {
 			return
 		}
 		if strings.ContainsAny(fmt.Sprint(u), "@?#") && !strings.ContainsAny(u.url.EscapedPath()+u.socket, "@?#") {
-			t.Errorf("%q is shown as %q", s, u)
+			t.Errorf("%q is printed as %q", s, u)
 		}
 		if _, err := url.Parse(u.url.String()); err != nil {
 			t.Errorf("%q: %v", s, err)

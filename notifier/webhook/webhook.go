@@ -1,10 +1,9 @@
-// Package webhook notifies the app by an HTTP call.
+// Package webhook notifies the app by an HTTP request.
 //
-// It promises one call per Notify, bounded in time, that counts as success for
-// any 2xx; the CA and the token are read anew for each. No error or log line
-// shows userinfo or query of a URL, or a token. It follows no redirect and takes
-// no proxy from the environment. It must not know when to retry: a Retry-After is
-// passed on.
+// Each Notify makes a single call, which succeeds with any 2xx status. The call reads
+// the CA file and the token file again, follows no redirect and uses no proxy. Errors
+// and log lines contain neither the userinfo and query of a URL nor a token. The caller
+// decides when to retry; a Retry-After header is passed on to it.
 package webhook
 
 import (
@@ -15,65 +14,92 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
-	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// Target is which URL is called and how.
+// A Target is a URL to call. The configuration ensures that a CAFile is used with an
+// https URL only, and a TokenFile with a URL without a user.
 type Target struct {
-	URL     *URL          // https:// with a CAFile, without a user with a TokenFile: the configuration checks both
-	Method  string        // GET and HEAD are sent without a body
-	Timeout time.Duration // for the whole call
-	CAFile  string        // trust these certificates, and no others
-	// TokenFile has a bearer token. Both files are read at each call, since they
-	// are renewed as Secrets are.
-	TokenFile string
+	URL       *URL
+	Method    string        // GET and HEAD requests have no body
+	Timeout   time.Duration // see Notify
+	CAFile    string        // trust only the certificates in this file
+	TokenFile string        // send the bearer token in this file
+	Logger    *slog.Logger
 }
 
 const (
-	// drainMax and drainTime bound the reading of an answer's body. Nothing in it
-	// counts; closing it unread would reset the connection.
+	// lateFactor is the number of timeouts after which Notify abandons a call.
+	lateFactor = 5
+	// drainMax and drainTime limit the part of the response body that is read. The
+	// content is ignored, but closing an unread body would reset the connection.
 	drainMax  = 4 << 10
 	drainTime = 100 * time.Millisecond
-	// retryAfterMax bounds what a server may ask for: a typing error in its
-	// configuration must not keep the app on an old password for a year.
-	retryAfterMax = 5 * time.Minute
 )
 
+var errTimeout = errors.New("timeout")
+
 // Notify calls the URL with the changes as JSON.
+//
+// If the request is not sent within Timeout, Notify fails. If it is sent, the app may be
+// reloading: a second call would make it reload again. Notify then waits for up to
+// lateFactor timeouts, and a late 2xx status is a success.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
-	defer cancel()
+	ctx, stop := t.withTimeout(ctx)
+	defer stop()
 	request, requestErr := t.request(ctx, changes)
 	transport, transportErr := t.transport()
 	if err := errors.Join(requestErr, transportErr); err != nil {
 		return notifier.Failf(err.Error(), "webhook %v: %w", t.URL, err)
 	}
-	response, err := transport.RoundTrip(request) // unlike a Client it follows no redirect
+	response, err := transport.RoundTrip(request) // unlike http.Client, it follows no redirect
 	switch {
 	case err == nil:
 		drain(response.Body)
 		return t.result(response)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return notifier.Failf("timeout", "webhook %v: no answer within %v: %w", t.URL, t.Timeout, ctx.Err())
+	case errors.Is(context.Cause(ctx), errTimeout):
+		return notifier.Failf("timeout", "webhook %v: no answer within %v (SECRETSYNC_WEBHOOK_TIMEOUT): %w",
+			t.URL, t.Timeout, context.DeadlineExceeded)
 	}
-	return notifier.Failf(callKind(err), "webhook %v: %w", t.URL, err)
+	return notifier.Failf(errorKind(err), "webhook %v: %w", t.URL, err)
+}
+
+// withTimeout returns a context that is canceled as Notify describes. The caller must
+// call stop.
+func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{WroteRequest: func(info httptrace.WroteRequestInfo) { sent.Store(info.Err == nil) }}
+	first := time.AfterFunc(t.Timeout, func() {
+		if !sent.Load() {
+			cancel(errTimeout)
+			return
+		}
+		t.Logger.Warn("webhook is slower than SECRETSYNC_WEBHOOK_TIMEOUT, still waiting for the answer",
+			"url", t.URL, "timeout", t.Timeout.String(), "until", (lateFactor * t.Timeout).String())
+	})
+	last := time.AfterFunc(lateFactor*t.Timeout, func() { cancel(errTimeout) })
+	return httptrace.WithClientTrace(ctx, trace), func() { first.Stop(); last.Stop(); cancel(nil) }
 }
 
 func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
 	body := changes.JSON()
-	// A body of a GET means nothing (RFC 9110, 9.3.1), and some servers refuse it.
+	// The body of a GET request is meaningless (RFC 9110, 9.3.1), and some servers
+	// reject it.
 	if t.Method == http.MethodGet || t.Method == http.MethodHead {
 		body = nil
 	}
 	request, err := http.NewRequestWithContext(ctx, t.Method, t.URL.url.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("the request cannot be made") // err has the URL in it
+		return nil, errors.New("cannot create the request") // err contains the URL
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -91,31 +117,30 @@ func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Re
 	return request, err
 }
 
+// readToken returns the token in the file. net/http would reject an invalid token as
+// well, but its error does not name the file.
 func readToken(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("token file: %w", err)
 	}
 	token := bytes.TrimSpace(data)
-	// net/http would refuse it too; this says which file, and none of the token.
 	if len(token) == 0 || bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", fmt.Errorf("token file %q is empty or has characters that no token has", path)
+		return "", fmt.Errorf("token file %q is empty or contains characters that are not allowed in a token", path)
 	}
 	return string(token), nil
 }
 
-// transport is made for one call: calls are hours apart, and a kept connection
-// would keep the old CA. It has no Proxy: none from the environment.
+// transport returns a transport for a single call. A shared transport would keep
+// connections that were verified with an old CA. Proxy is nil, so the proxy variables
+// of the environment have no effect.
 func (t Target) transport() (*http.Transport, error) {
 	transport := &http.Transport{
 		DisableKeepAlives:      true,
 		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true, // a TLSClientConfig disables HTTP/2 otherwise
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-	}
-	if t.URL.socket != "" {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", t.URL.socket)
-		}
+		DialContext:            t.dial,
 	}
 	if t.CAFile == "" {
 		return transport, nil
@@ -126,61 +151,24 @@ func (t Target) transport() (*http.Transport, error) {
 	}
 	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
 	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA file %q has no certificate in PEM form", t.CAFile)
+		return nil, fmt.Errorf("CA file %q contains no PEM certificate", t.CAFile)
 	}
 	return transport, nil
 }
 
-// callKind is the error without what differs from try to try: the local port,
-// the time in a certificate's error, a name server's address.
-func callKind(err error) string {
-	var dns *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	var op *net.OpError
-	switch {
-	case errors.As(err, &dns):
-		return "lookup"
-	case errors.As(err, &certificate):
-		return "certificate"
-	case errors.As(err, &op):
-		return op.Op + ": " + op.Err.Error()
+func (t Target) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if t.URL.socket != "" {
+		network, address = "unix", t.URL.socket
 	}
-	return err.Error()
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil || t.URL.IsTLS() {
+		return conn, err
+	}
+	return &plainConn{Conn: conn}, nil
 }
 
-// result depends on the status alone.
-func (t Target) result(response *http.Response) error {
-	code := response.StatusCode
-	switch {
-	case code >= 200 && code <= 299:
-		return nil
-	case code >= 300 && code <= 399:
-		to := "nowhere"
-		if location, err := response.Location(); err == nil {
-			to = shown(location)
-		}
-		return notifier.Failf(response.Status, "webhook %v: answered %s to %s: redirects are not followed, set SECRETSYNC_WEBHOOK_URL to where it is", t.URL, response.Status, to)
-	}
-	f := notifier.Failf(response.Status, "webhook %v: answered %s", t.URL, response.Status)
-	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
-		f.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
-	}
-	return f
-}
-
-// retryAfter takes seconds or a date (RFC 9110, 10.2.3); 0 for anything else.
-func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, retryAfterMax)
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		return min(max(date.Sub(now), 0), retryAfterMax)
-	}
-	return 0
-}
-
-// drain reads the beginning of a body and closes it: one that never ends costs
-// drainTime and not the success.
+// drain reads the beginning of a body and closes it. A body without an end costs
+// drainTime and does not affect the result.
 func drain(body io.ReadCloser) {
 	stop := time.AfterFunc(drainTime, func() { body.Close() })
 	defer stop.Stop()

@@ -1,0 +1,145 @@
+package webhook
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+// A buffer is a log that is safe for concurrent use.
+type buffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// TestWebhookLateAnswer: an answer after three timeouts is a success of the first call.
+// A second call would make the app reload twice.
+func TestWebhookLateAnswer(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	var log buffer
+	server, got := serve(t, func(http.ResponseWriter, *http.Request) { <-time.After(3 * timeout) })
+	server.Start()
+	w := newWebhook(t, server.URL+"/?token=hunter2", Target{Timeout: timeout, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := w.Notify(t.Context(), someChanges); err != nil {
+		t.Error(err)
+	}
+	if len(got) != 1 {
+		t.Errorf("%d calls, want 1", len(got))
+	}
+	if text := log.String(); strings.Count(text, "SECRETSYNC_WEBHOOK_TIMEOUT") != 1 || strings.Contains(text, "hunter2") {
+		t.Errorf("log = %q, want one line that names the variable", text)
+	}
+}
+
+// TestWebhookNeverAnswers: Notify abandons the call after lateFactor timeouts.
+func TestWebhookNeverAnswers(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) { io.Copy(io.Discard, c) }), Target{Timeout: timeout})
+	began := time.Now()
+	err := w.Notify(t.Context(), someChanges)
+	wantError(t, err, "no answer within", "SECRETSYNC_WEBHOOK_TIMEOUT")
+	if took := time.Since(began); took < lateFactor*timeout {
+		t.Errorf("Notify returned after %v, want at least %v", took, lateFactor*timeout)
+	}
+	if kind := notifier.AsFailure(err).Kind; kind != "timeout" {
+		t.Errorf("kind = %q, want timeout", kind)
+	}
+}
+
+// TestWebhookNotSent: a call whose request cannot be sent ends after a single timeout.
+func TestWebhookNotSent(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() // it accepts no connection, so the TLS handshake hangs
+	w := newWebhook(t, "https://"+listener.Addr().String(), Target{Timeout: timeout})
+	began := time.Now()
+	wantError(t, w.Notify(t.Context(), someChanges), "no answer within")
+	if took := time.Since(began); took >= lateFactor*timeout {
+		t.Errorf("Notify returned after %v, want about %v", took, timeout)
+	}
+}
+
+// TestWebhookAdvice: the error of each status names its likely cause.
+func TestWebhookAdvice(t *testing.T) {
+	token := t.TempDir() + "/token"
+	write(t, token, "hunter2")
+	for status, want := range map[int]string{
+		302: "if this is a login page, set SECRETSYNC_WEBHOOK_TOKEN_FILE",
+		401: "check its audience",
+		405: "does not accept POST for this path; see SECRETSYNC_WEBHOOK_METHOD",
+		429: "limits the rate of calls",
+	} {
+		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://login.example/")
+			w.WriteHeader(status)
+		})
+		server.Start()
+		wantError(t, newWebhook(t, server.URL, Target{TokenFile: token}).Notify(t.Context(), someChanges), want)
+	}
+}
+
+// TestWebhookHTTP2Only: an https server that speaks only HTTP/2 can be called.
+func TestWebhookHTTP2Only(t *testing.T) {
+	var major atomic.Int64
+	server, _ := serve(t, func(_ http.ResponseWriter, r *http.Request) { major.Store(int64(r.ProtoMajor)) })
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetHTTP2(true)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	w := newWebhook(t, server.URL, Target{CAFile: caFile(t, server)})
+	if err := w.Notify(t.Context(), someChanges); err != nil || major.Load() != 2 {
+		t.Errorf("HTTP/%d, error %v, want HTTP/2", major.Load(), err)
+	}
+}
+
+// TestWebhookH2C: the error for a server that speaks only HTTP/2 without TLS names the
+// cause.
+func TestWebhookH2C(t *testing.T) {
+	address := rawServer(t, func(c net.Conn, _ string) {
+		c.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // SETTINGS
+		io.Copy(io.Discard, c)
+	})
+	err := newWebhook(t, address, Target{}).Notify(t.Context(), someChanges)
+	wantError(t, err, "only HTTP/2 without TLS (h2c)")
+	if kind := notifier.AsFailure(err).Kind; kind != "HTTP/2" {
+		t.Errorf("kind = %q, want HTTP/2", kind)
+	}
+}
+
+// TestWebhookHeaderLimit: net/http alone would read a megabyte of response headers.
+func TestWebhookHeaderLimit(t *testing.T) {
+	for size, want := range map[int]string{32 << 10: "", 128 << 10: "webhook"} {
+		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", size)) })
+		server.Start()
+		err := newWebhook(t, server.URL, Target{}).Notify(context.Background(), someChanges)
+		if want != "" {
+			wantError(t, err, want)
+		} else if err != nil {
+			t.Errorf("%d bytes of headers: %v", size, err)
+		}
+	}
+}
