@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
@@ -110,7 +110,7 @@ func TestWebhook(t *testing.T) {
 // A signal cannot answer that the reload failed, so the app tries again itself.
 func TestSignalIsTriedAgain(t *testing.T) {
 	p, url, dir := newApp(t)
-	before, log := slog.Default(), &childprocess.Log{}
+	before, log := slog.Default(), &testsupport.Log{}
 	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
 	defer slog.SetDefault(before)
 	ctx, cancel := context.WithCancel(t.Context())

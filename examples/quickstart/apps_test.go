@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
@@ -26,7 +27,7 @@ func TestEachApp(t *testing.T) {
 }
 
 func rotateTwice(t *testing.T, quickstart, name string) {
-	log := &childprocess.Log{}
+	log := &testsupport.Log{}
 	cmd := exec.Command(quickstart, "-once", "-rotations", "2", "-interval", "300ms", "-app", name)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := childprocess.Start(cmd)

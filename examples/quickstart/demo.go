@@ -17,8 +17,8 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 	"github.com/secret-sync/secret-sync/examples/quickstart/internal/accounts"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/build"
-	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/recipe"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
@@ -123,7 +123,7 @@ func (d *demo) startDatabase(ctx context.Context) error {
 	started := time.Now()
 	url, suffix, what := d.options.dsn, "", "embedded, in memory, MySQL protocol"
 	if url == "" {
-		log := &childprocess.Log{Line: d.show("database")}
+		log := &testsupport.Log{Line: d.show("database")}
 		p, embedded, err := mysqlserver.StartSelf(log)
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/quickstart/internal/observe"
 	"github.com/secret-sync/secret-sync/examples/quickstart/internal/queries"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
@@ -29,7 +30,7 @@ type replica struct {
 	appURL        string
 
 	sidecar, app       *childprocess.Process
-	sidecarLog, appLog childprocess.Log
+	sidecarLog, appLog testsupport.Log
 	observer           *observe.Observer
 	load               *queries.Load
 }

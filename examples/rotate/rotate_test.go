@@ -21,7 +21,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
-func TestMain(m *testing.M) { st.Main(m) }
+func TestMain(m *testing.M) { st.Main(m, st.Options{}) }
 
 // embedded starts the database of the quickstart.
 func embedded(t *testing.T) *dbserver.Server {

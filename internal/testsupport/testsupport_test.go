@@ -94,10 +94,10 @@ func TestEventually(t *testing.T) {
 		}
 		return nil
 	}
-	wantFailures(t, func(t testing.TB) { Eventually(t, Patience, "the third call", third) })
+	wantFailures(t, func(t testing.TB) { Eventually(t, "the third call", third) })
 	wantFailures(t, func(t testing.TB) { EventuallyTrue(t, Patience, "nothing", func() bool { return true }) })
 	never := errors.New("never")
-	wantFailures(t, func(t testing.TB) { Eventually(t, 0, "the end", func() error { return never }) },
+	wantFailures(t, func(t testing.TB) { EventuallyWithin(t, 0, "the end", func() error { return never }) },
 		"waited 0s for the end: never")
 	wantFailures(t, func(t testing.TB) { EventuallyTrue(t, 0, "the end", func() bool { return false }) },
 		"waited 0s for the end")

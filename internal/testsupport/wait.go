@@ -13,8 +13,14 @@ const Patience = 20 * time.Second
 const interval = 5 * time.Millisecond
 
 // Eventually polls check until it returns nil. It fails the test with the last error
-// if that takes longer than limit. The condition completes the sentence "waiting for".
-func Eventually(t testing.TB, limit time.Duration, condition string, check func() error) {
+// if that takes longer than Patience. The condition completes "waiting for".
+func Eventually(t testing.TB, condition string, check func() error) {
+	t.Helper()
+	EventuallyWithin(t, Patience, condition, check)
+}
+
+// EventuallyWithin is Eventually with another time limit.
+func EventuallyWithin(t testing.TB, limit time.Duration, condition string, check func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; time.Sleep(interval) {
 		err := check()

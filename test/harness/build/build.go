@@ -14,16 +14,17 @@ import (
 
 const module = "github.com/secret-sync/secret-sync"
 
-// The Dockerfile has the same, and says why.
+// sidecarFlags are the flags of the Dockerfile, which explains them.
 var sidecarFlags = []string{
 	"-trimpath", "-buildvcs=false",
-	"-gcflags", "all=-l", "-gcflags", "runtime=", "-gcflags", "internal/runtime/...=", "-gcflags", "encoding/json=", "-gcflags", "reflect=",
+	"-gcflags", "all=-l", "-gcflags", "runtime=", "-gcflags", "internal/runtime/...=",
+	"-gcflags", "encoding/json=", "-gcflags", "reflect=",
 }
 
 const linkerFlags = "-s -w"
 
-// RepositoryDir returns the top folder of the repository. The current folder must be in
-// the module examples or test.
+// RepositoryDir returns the top directory of the repository. The current directory must
+// be in the module examples or test.
 func RepositoryDir(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-json", module).Output()
 	if err != nil {
@@ -31,13 +32,13 @@ func RepositoryDir(ctx context.Context) (string, error) {
 	}
 	var m struct{ Dir string }
 	if err := json.Unmarshal(out, &m); err != nil || m.Dir == "" {
-		return "", fmt.Errorf("find the repository: no folder in %q", out)
+		return "", fmt.Errorf("find the repository: no directory in %q", out)
 	}
 	return m.Dir, nil
 }
 
-// Sidecar builds secret-sync as the Dockerfile does, with the root module's versions
-// and not those of the examples, and gives the binary's path in dir.
+// Sidecar builds secret-sync in dir and returns the path of the binary. Like the
+// Dockerfile, it uses the dependencies of the root module.
 func Sidecar(ctx context.Context, dir string) (string, error) {
 	source, err := RepositoryDir(ctx)
 	if err != nil {
@@ -47,13 +48,14 @@ func Sidecar(ctx context.Context, dir string) (string, error) {
 	return path, Release(ctx, source, path, runtime.GOARCH, "")
 }
 
-// Release builds secret-sync from the source in a folder, as the Dockerfile does with
-// these build arguments.
+// Release builds secret-sync from the directory source, like the Dockerfile with these
+// build arguments.
 func Release(ctx context.Context, source, path, arch, version string) error {
-	return run(ctx, source, path, ".", sidecarFlags, linkerFlags+" -X main.version="+version, "GOOS=linux", "GOARCH="+arch)
+	linkerFlags := linkerFlags + " -X main.version=" + version
+	return run(ctx, source, path, ".", sidecarFlags, linkerFlags, "GOOS=linux", "GOARCH="+arch)
 }
 
-// App builds the example app, under the name that path ends in.
+// App builds the example app at path.
 func App(ctx context.Context, path string) error {
 	source, err := RepositoryDir(ctx)
 	if err != nil {
@@ -62,10 +64,11 @@ func App(ctx context.Context, path string) error {
 	return run(ctx, filepath.Join(source, "examples"), path, "./app", []string{"-trimpath", "-buildvcs=false"}, linkerFlags)
 }
 
-func run(ctx context.Context, source, out, pkg string, flags []string, linkerFlags string, environment ...string) error {
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-ldflags", linkerFlags, "-o", out, pkg})...)
+func run(ctx context.Context, source, out, pkg string, flags []string, linkerFlags string, env ...string) error {
+	args := slices.Concat([]string{"build"}, flags, []string{"-ldflags", linkerFlags, "-o", out, pkg})
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = source
-	cmd.Env = slices.Concat(os.Environ(), []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, environment)
+	cmd.Env = slices.Concat(os.Environ(), []string{"CGO_ENABLED=0", "GOWORK=off", "GOFLAGS="}, env)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s in %s: %w\n%s", pkg, source, err, text)
 	}

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestAsInTheDockerfile: what the tests run and the tables measure is what the
-// image has in it.
-func TestAsInTheDockerfile(t *testing.T) {
+// TestSidecarFlags_equalDockerfile: the binary of the tests and measurements is the
+// binary of the image.
+func TestSidecarFlags_equalDockerfile(t *testing.T) {
 	source, err := RepositoryDir(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -23,12 +23,12 @@ func TestAsInTheDockerfile(t *testing.T) {
 	}
 	want := "go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags + ` -X main.version=$VERSION"`
 	if !strings.Contains(strings.ReplaceAll(string(text), "\\\n    ", ""), want) {
-		t.Errorf("the Dockerfile does not have %s", want)
+		t.Errorf("the Dockerfile does not contain %s", want)
 	}
 }
 
-// TestSize: every Pod pays for the binary with memory.
-func TestSize(t *testing.T) {
+// TestSidecar_size limits the size of the binary, because it costs memory in every Pod.
+func TestSidecar_size(t *testing.T) {
 	const most = 12_000_000
 	path, err := Sidecar(t.Context(), t.TempDir())
 	if err != nil {
@@ -40,13 +40,13 @@ func TestSize(t *testing.T) {
 	}
 	t.Logf("%d bytes", info.Size())
 	if info.Size() > most {
-		t.Errorf("got %d bytes, want at most %d: what was imported? go version -m and go tool nm -size tell", info.Size(), most)
+		t.Errorf("got %d bytes, want at most %d; find the new imports with go version -m and go tool nm -size", info.Size(), most)
 	}
 }
 
-// TestReproducible: the source in two folders gives the same bytes, for each
-// architecture of the image.
-func TestReproducible(t *testing.T) {
+// TestRelease_reproducible builds the same source in two directories, for each
+// architecture of the image. The binaries must be identical.
+func TestRelease_reproducible(t *testing.T) {
 	source, err := RepositoryDir(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -56,9 +56,9 @@ func TestReproducible(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		t.Run(arch, func(t *testing.T) {
 			var binaries [][]byte
-			for i, folder := range []string{source, other} {
+			for i, dir := range []string{source, other} {
 				path := filepath.Join(t.TempDir(), "secret-sync")
-				if err := Release(t.Context(), folder, path, arch, "v1.2.3"); err != nil {
+				if err := Release(t.Context(), dir, path, arch, "v1.2.3"); err != nil {
 					t.Fatal(err)
 				}
 				b, err := os.ReadFile(path)
@@ -73,13 +73,13 @@ func TestReproducible(t *testing.T) {
 			}
 			info, err := buildinfo.Read(bytes.NewReader(binaries[0]))
 			if err != nil || len(info.Deps) == 0 {
-				t.Errorf("the binary does not list its parts: %v, %v", info, err)
+				t.Errorf("the binary does not list its dependencies: %v, %v", info, err)
 			}
 		})
 	}
 }
 
-// copySource copies what the product is built from: all but the examples.
+// copySource copies the repository without the examples and .git.
 func copySource(t *testing.T, from, to string) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {

@@ -1,8 +1,8 @@
-// Package childprocess runs child processes that do not outlive their parent,
-// however the parent ends: Ctrl-C, a panic, a test's timeout or kill -9.
+// Package childprocess runs child processes that end no later than their parent, even
+// if the parent ends by Ctrl-C, a panic, a test timeout or kill -9.
 //
-// The kernel kills them (PR_SET_PDEATHSIG), direct children only: a grandchild
-// may outlive both. Linux only.
+// The kernel kills the children (PR_SET_PDEATHSIG). This applies to direct children
+// only: a grandchild may outlive both. Linux only.
 package childprocess
 
 import (
@@ -16,23 +16,23 @@ import (
 	"time"
 )
 
-// Process is a started program. Its methods may be called from any goroutine.
+// A Process is a started program. Any goroutine may call its methods.
 type Process struct {
 	cmd   *exec.Cmd
 	name  string
-	enter func() error  // nil: nothing
-	done  chan struct{} // closed once the program has ended and its output is read
+	enter func() error  // runs on the thread of the program before its start; may be nil
+	done  chan struct{} // closed when the program has ended and its output is complete
 }
 
-// Start starts cmd in a process group of its own, so that a Ctrl-C in the
-// terminal reaches this program alone and the order of the end is ours.
-// The caller must have set cmd's output, and must not call cmd's methods.
+// Start starts cmd in a process group of its own. Ctrl-C in the terminal then reaches
+// only this program, which stops its children in order. The caller must set cmd's
+// output before, and must not call cmd's methods.
 func Start(cmd *exec.Cmd) (*Process, error) { return StartIn(cmd, nil) }
 
-// StartIn is Start after enter, called on a thread that is used for this program
-// alone: what enter does to its thread (unshare, setns) the program inherits, and
-// nothing else. Such a program is not killed with this one: in another PID namespace
-// it does not see its parent, and ends with the first process there.
+// StartIn calls enter and starts cmd on a thread that is used only for cmd. cmd
+// inherits the changes that enter makes to its thread (unshare, setns); this program
+// does not. The kernel does not kill such a child with its parent: in another PID
+// namespace the child cannot see the parent, and it ends with the namespace.
 func StartIn(cmd *exec.Cmd, enter func() error) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -41,7 +41,7 @@ func StartIn(cmd *exec.Cmd, enter func() error) (*Process, error) {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	cmd.SysProcAttr.Setpgid = true
-	// A grandchild that holds the output open must not hold back Wait.
+	// A grandchild that keeps the output open must not block Wait.
 	cmd.WaitDelay = 2 * time.Second
 
 	p := &Process{cmd: cmd, name: filepath.Base(cmd.Path), enter: enter, done: make(chan struct{})}
@@ -53,15 +53,16 @@ func StartIn(cmd *exec.Cmd, enter func() error) (*Process, error) {
 	return p, nil
 }
 
-// run starts the program and waits for it on one locked thread: the death signal
-// is sent when the thread that started the child ends, not when the process does.
+// run starts the program and waits for it on a single locked thread. The kernel sends
+// the death signal when the thread that started the child ends, not when the process
+// ends.
 func (p *Process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer close(p.done)
 	var err error
 	if p.enter == nil {
 		defer runtime.UnlockOSThread()
-	} else { // never unlocked: the runtime ends a thread that is not as the others
+	} else { // stays locked, so the runtime ends this changed thread
 		err = p.enter()
 	}
 	if err == nil {
@@ -69,29 +70,30 @@ func (p *Process) run(started chan<- error) {
 	}
 	started <- err
 	if err == nil {
-		_ = p.cmd.Wait() // what matters of it is in ProcessState
+		_ = p.cmd.Wait() // the result is in ProcessState
 	}
 }
 
-// PID is the process's number.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Done is closed once the program has ended and all its output has been written.
+// Done returns a channel that is closed when the program has ended and all its output
+// was written.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// ExitCode waits for the end and gives the exit code, -1 after a signal.
+// ExitCode waits for the end and returns the exit code, or -1 after a signal.
 func (p *Process) ExitCode() int {
 	<-p.done
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// State waits for the end and says how it came, as "exit status 1".
+// State waits for the end and describes it, for example "exit status 1".
 func (p *Process) State() string {
 	<-p.done
 	return p.cmd.ProcessState.String()
 }
 
-// Signal sends sig. A program that has ended already is no error.
+// Signal sends sig. It returns nil if the program has already ended.
 func (p *Process) Signal(sig os.Signal) error {
 	err := p.cmd.Process.Signal(sig)
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -100,14 +102,14 @@ func (p *Process) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Kill kills the program and waits until it is gone.
+// Kill kills the program and waits for its end.
 func (p *Process) Kill() {
 	_ = p.Signal(syscall.SIGKILL)
 	<-p.done
 }
 
-// Stop asks the program to end with SIGTERM, and kills it when it has not within
-// the grace time. It waits until it is gone, and says whether it went by itself.
+// Stop sends SIGTERM, and kills the program if it still runs after the grace period.
+// It waits for the end and reports whether the program ended without being killed.
 func (p *Process) Stop(grace time.Duration) bool {
 	_ = p.Signal(syscall.SIGTERM)
 	select {

@@ -1,4 +1,4 @@
-// Package helmchart renders charts with Helm's own packages.
+// Package helmchart renders charts with the packages of Helm.
 package helmchart
 
 import (
@@ -13,8 +13,8 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 )
 
-// Template is what `helm template app FOLDER --namespace NAMESPACE` prints with these
-// values. Its error is that of the schema or of a template.
+// Template returns the output of `helm template app FOLDER --namespace NAMESPACE` with
+// these values. The error comes from the chart's schema or from a template.
 func Template(folder, namespace string, values map[string]any) ([]byte, error) {
 	chart, err := loader.LoadDir(folder)
 	if err != nil {
@@ -24,11 +24,11 @@ func Template(folder, namespace string, values map[string]any) ([]byte, error) {
 		return nil, fmt.Errorf("chart %s: %w", folder, err)
 	}
 	release := common.ReleaseOptions{Name: "app", Namespace: namespace, IsInstall: true}
-	all, err := commonutil.ToRenderValues(chart, values, release, common.DefaultCapabilities)
+	renderValues, err := commonutil.ToRenderValues(chart, values, release, common.DefaultCapabilities)
 	if err != nil {
 		return nil, fmt.Errorf("chart %s: %w", folder, err)
 	}
-	files, err := engine.Render(chart, all)
+	files, err := engine.Render(chart, renderValues)
 	if err != nil {
 		return nil, fmt.Errorf("chart %s: %w", folder, err)
 	}

@@ -1,7 +1,7 @@
-// Package nodetest has the Pods of the examples run on a real kubelet in tests: with the
-// images of that run, and at addresses of their own, as Pods may be on the host's
-// network. It says what the app has read, and which process it is. It must not know what
-// is tested.
+// Package nodetest runs the Pods of the examples on a real kubelet in tests. Each Pod
+// uses the images of the test run and unique addresses, because Pods may be on the
+// host's network. The package reports the values that the app read and the process of
+// the app. It knows nothing about the tests.
 package nodetest
 
 import (
@@ -13,23 +13,25 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
-// Images are on the node already.
+// Images are the names of images that the node already has.
 type Images struct {
-	Sidecar string // of the Dockerfile
-	App     string // of internal/reader
+	Sidecar string // built from the Dockerfile
+	App     string // built from test/tools/reader
 	Nginx   string
 }
 
-// Cluster has one node, on this machine.
+// A Cluster has a single node: this machine.
 type Cluster struct {
 	Images Images
 	Config *rest.Config
 	Client *kubernetes.Clientset
 }
 
-// Connect uses the cluster of a kubeconfig.
+// Connect connects c to the cluster of a kubeconfig.
 func (c *Cluster) Connect(kubeconfig string) (err error) {
 	if c.Config, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err != nil {
 		return err
@@ -39,26 +41,18 @@ func (c *Cluster) Connect(kubeconfig string) (err error) {
 	return err
 }
 
-// Patience is for what a kubelet does in seconds.
+// Patience is the time limit for an operation that a kubelet completes in seconds.
 const Patience = 90 * time.Second
 
-// Until calls f until it gives nil, and gives the time that it took.
-func Until(t *testing.T, what string, f func() error) time.Duration {
+// Until polls check until it returns nil, and returns the time that this took.
+func Until(t *testing.T, condition string, check func() error) time.Duration {
 	t.Helper()
-	began := time.Now()
-	for {
-		err := f()
-		if err == nil {
-			return time.Since(began)
-		}
-		if time.Since(began) > Patience {
-			t.Fatalf("%s: not within %s: %v", what, Patience, err)
-		}
-		<-time.After(20 * time.Millisecond)
-	}
+	start := time.Now()
+	testsupport.EventuallyWithin(t, Patience, condition, check)
+	return time.Since(start)
 }
 
-// Answer is what the reader at this address has.
+// An Answer is the state of the reader (test/tools/reader) as it reports it.
 type Answer struct {
 	PID           int
 	Start, Loaded map[string]string
@@ -72,12 +66,12 @@ type Answer struct {
 	Env string
 }
 
-var asker = &http.Client{Timeout: time.Second}
+var readerClient = &http.Client{Timeout: time.Second}
 
-// Ask asks the reader at this address.
+// Ask returns the state of the reader at this address.
 func Ask(addr string) (Answer, error) {
 	var a Answer
-	r, err := asker.Get("http://" + addr + "/")
+	r, err := readerClient.Get("http://" + addr + "/")
 	if err != nil {
 		return a, err
 	}

@@ -2,90 +2,88 @@ package nodetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/errors"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/kustomize"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// Scene is a namespace with one workload and its Secret.
+// A Scene is a namespace with a single workload and its Secret.
 type Scene struct {
 	*testing.T
 	*Cluster
 	Namespace string
-	Addresses map[string]string // container → where it listens
+	Addresses map[string]string // container → address on which it listens
 }
 
-// Scene makes a namespace, which goes with the test.
+// Scene creates a namespace, which is deleted when the test ends.
 func (c *Cluster) Scene(t *testing.T) *Scene {
 	t.Helper()
-	ns, err := c.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "kubelet-"}}, metav1.CreateOptions{})
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "kubelet-"}}
+	ns, err := c.Client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.Client.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}); err != nil {
+		now := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
+		if err := c.Client.CoreV1().Namespaces().Delete(context.Background(), ns.Name, now); err != nil {
 			t.Error(err)
 		}
 	})
 	return &Scene{T: t, Cluster: c, Namespace: ns.Name, Addresses: map[string]string{}}
 }
 
-// Put makes or changes a Secret.
+// Put creates or updates a Secret.
 func (s *Scene) Put(name string, data map[string]string) {
 	s.Helper()
 	s.PutLabels(name, nil, data)
 }
 
-// PutLabels is Put of a Secret with labels.
+// PutLabels creates or updates a Secret with labels.
 func (s *Scene) PutLabels(name string, labels, data map[string]string) {
 	s.Helper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, StringData: data}
-	Until(s.T, "the Secret is put", func() error {
+	Until(s.T, "the update of the Secret", func() error {
 		_, err := s.Client.CoreV1().Secrets(s.Namespace).Update(s.Context(), secret, metav1.UpdateOptions{})
-		if errors.IsNotFound(err) {
+		if apierrors.IsNotFound(err) {
 			_, err = s.Client.CoreV1().Secrets(s.Namespace).Create(s.Context(), secret, metav1.CreateOptions{})
 		}
 		return err
 	})
 }
 
-// PutPassword puts the Secret "db".
+// PutPassword creates or updates the Secret "db" with this password.
 func (s *Scene) PutPassword(password string) {
 	s.Helper()
 	s.Put("db", map[string]string{"username": "app", "password": password})
 }
 
-// Deploy applies a folder's kustomization with the images of this run, and changes
-// the Pods by change.
+// Deploy applies the kustomization in folder. Its Pods use the images of this run. If
+// change is not nil, it can modify them further.
 func (s *Scene) Deploy(folder string, change func(*corev1.PodTemplateSpec)) {
 	s.Helper()
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
+	text, err := kustomize.Render(folder)
 	if err != nil {
 		s.Fatal(err)
 	}
-	manifest, err := resources.AsYaml()
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Apply(manifest, change)
+	s.Apply(text, change)
 }
 
-// Apply is Deploy of one manifest.
+// Apply is Deploy for a rendered manifest.
 func (s *Scene) Apply(manifest []byte, change func(*corev1.PodTemplateSpec)) {
 	s.Helper()
 	objects, err := controlplane.Decode(manifest)
@@ -108,7 +106,7 @@ func (s *Scene) Apply(manifest []byte, change func(*corev1.PodTemplateSpec)) {
 	}
 }
 
-// adapt gives the Pods of a workload their images, and ports of their own.
+// adapt sets the images of a workload's Pods and gives each container a free port.
 func (s *Scene) adapt(o *unstructured.Unstructured, change func(*corev1.PodTemplateSpec)) {
 	s.Helper()
 	object, _, err := unstructured.NestedMap(o.Object, "spec", "template")
@@ -120,10 +118,10 @@ func (s *Scene) adapt(o *unstructured.Unstructured, change func(*corev1.PodTempl
 		s.Fatal(err)
 	}
 	for i := range template.Spec.InitContainers {
-		s.sidecar(&template.Spec.InitContainers[i])
+		s.adaptSidecar(&template.Spec.InitContainers[i])
 	}
 	for i := range template.Spec.Containers {
-		s.app(&template.Spec.Containers[i])
+		s.adaptApp(&template.Spec.Containers[i])
 	}
 	for key, value := range template.Annotations {
 		template.Annotations[key] = strings.Replace(value, "localhost:8080", s.Addresses["app"], 1)
@@ -134,7 +132,7 @@ func (s *Scene) adapt(o *unstructured.Unstructured, change func(*corev1.PodTempl
 	if object, err = runtime.DefaultUnstructuredConverter.ToUnstructured(&template); err == nil {
 		err = unstructured.SetNestedMap(o.Object, object, "spec", "template")
 	}
-	if err == nil && o.GetKind() == "Deployment" { // two Pods cannot have the same ports
+	if err == nil && o.GetKind() == "Deployment" { // two Pods on the host network cannot share ports
 		o.Object["spec"].(map[string]any)["replicas"] = int64(1)
 		err = unstructured.SetNestedField(o.Object, "Recreate", "spec", "strategy", "type")
 	}
@@ -143,16 +141,16 @@ func (s *Scene) adapt(o *unstructured.Unstructured, change func(*corev1.PodTempl
 	}
 }
 
-func (s *Scene) sidecar(c *corev1.Container) {
-	addr := s.FreeAddr()
+func (s *Scene) adaptSidecar(c *corev1.Container) {
+	addr := testsupport.FreeAddr(s)
 	c.Image, c.ImagePullPolicy = s.Images.Sidecar, corev1.PullNever
 	Set(c, "SECRETSYNC_HTTP_ADDR", addr)
 	c.Ports = nil
 	s.Addresses[c.Name] = addr
 }
 
-func (s *Scene) app(c *corev1.Container) {
-	addr := s.FreeAddr()
+func (s *Scene) adaptApp(c *corev1.Container) {
+	addr := testsupport.FreeAddr(s)
 	s.Addresses[c.Name], c.Ports = addr, nil
 	if c.Name == "nginx" {
 		c.Image, c.ImagePullPolicy = s.Images.Nginx, corev1.PullNever
@@ -164,28 +162,17 @@ func (s *Scene) app(c *corev1.Container) {
 	Set(c, "READER_FOLLOW", "/secrets/db")
 }
 
-// Set gives a container's variable this value.
+// Set sets an environment variable of a container.
 func Set(c *corev1.Container, name, value string) {
 	c.Env = slices.DeleteFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
 	c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: value})
 }
 
-// FreeAddr is an address on loopback: the Pods of the node are on its network.
-func (s *Scene) FreeAddr() string {
-	s.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// Loaded waits until the container has read this password.
+// Loaded waits until the container has loaded this password, and returns its state.
 func (s *Scene) Loaded(container, password string) Answer {
 	s.Helper()
 	var a Answer
-	Until(s.T, container+" has the password "+password, func() (err error) {
+	Until(s.T, container+" to load the password "+password, func() (err error) {
 		if a, err = Ask(s.Addresses[container]); err == nil && a.Loaded["password"] != password {
 			err = fmt.Errorf("got %q by %s", a.Loaded["password"], a.By)
 		}
@@ -194,7 +181,7 @@ func (s *Scene) Loaded(container, password string) Answer {
 	return a
 }
 
-// Pod is the only one that is not being deleted.
+// Pod returns a Pod of the namespace that is not being deleted.
 func (s *Scene) Pod() (*corev1.Pod, error) {
 	pods, err := s.Client.CoreV1().Pods(s.Namespace).List(s.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -205,10 +192,10 @@ func (s *Scene) Pod() (*corev1.Pod, error) {
 			return &pods.Items[i], nil
 		}
 	}
-	return nil, fmt.Errorf("no Pod is there")
+	return nil, errors.New("no Pod is running")
 }
 
-// Restarts is how often a container of the Pod was restarted.
+// Restarts returns the restart count of a container of the Pod.
 func (s *Scene) Restarts(container string) int32 {
 	s.Helper()
 	pod, err := s.Pod()
@@ -223,7 +210,7 @@ func (s *Scene) Restarts(container string) int32 {
 	return 0
 }
 
-// Process is the PID of the Pod's process of this name, on the node.
+// Process returns the PID, on the node, of the Pod's process with this name.
 func (s *Scene) Process(comm string) (int, error) {
 	pod, err := s.Pod()
 	if err != nil {
@@ -240,16 +227,18 @@ func (s *Scene) Process(comm string) (int, error) {
 		}
 		name, _ := os.ReadFile("/proc/" + e.Name() + "/comm")
 		group, _ := os.ReadFile("/proc/" + e.Name() + "/cgroup")
-		if strings.TrimSpace(string(name)) == comm && strings.Contains(strings.ReplaceAll(string(group), "_", "-"), string(pod.UID)) {
+		inPod := strings.Contains(strings.ReplaceAll(string(group), "_", "-"), string(pod.UID))
+		if strings.TrimSpace(string(name)) == comm && inPod {
 			return pid, nil
 		}
 	}
 	return 0, fmt.Errorf("no process %s of Pod %s", comm, pod.Name)
 }
 
-// Metric gives nil when the sidecar's metrics have a line that begins so and is not 0.
-func (s *Scene) Metric(begin string) error {
-	r, err := asker.Get("http://" + s.Addresses["secret-sync"] + "/metrics")
+// Metric returns nil if the sidecar's metrics contain this series with a value other
+// than 0.
+func (s *Scene) Metric(series string) error {
+	r, err := readerClient.Get("http://" + s.Addresses["secret-sync"] + "/metrics")
 	if err != nil {
 		return err
 	}
@@ -259,9 +248,9 @@ func (s *Scene) Metric(begin string) error {
 		return err
 	}
 	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), begin+" "); ok && value != "0" {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok && value != "0" {
 			return nil
 		}
 	}
-	return fmt.Errorf("no %s, or 0", begin)
+	return fmt.Errorf("the metric %s is missing or 0", series)
 }

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -29,7 +30,7 @@ import (
 // processes end with the test.
 type Pod struct {
 	*st.Scene
-	FirstLog *childprocess.Log // of the first process, which prints "notified" at HUP
+	FirstLog *testsupport.Log // of the first process, which prints "notified" at HUP
 
 	first *childprocess.Process
 	n     atomic.Int64 // the value of the Secret now
@@ -75,7 +76,7 @@ func prepare(t testing.TB, env st.Env) *Pod {
 	t.Helper()
 	all := st.Env{"SECRETSYNC_SECRETS": "db"}
 	maps.Copy(all, env)
-	p := &Pod{Scene: st.New(t, all), FirstLog: &childprocess.Log{}}
+	p := &Pod{Scene: st.New(t, all), FirstLog: &testsupport.Log{}}
 	p.Put("db", data(0))
 	return p
 }

@@ -11,12 +11,10 @@
 package podtest
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,20 +23,13 @@ import (
 
 // Main is sidecartest.Main, as root or as root of a user namespace.
 func Main(m *testing.M) {
-	flag.Parse()
-	if os.Getuid() != 0 {
-		os.Exit(sidecartest.InNamespaces(syscall.CLONE_NEWUSER, inUserNamespace+"=1"))
+	printSeed := func() error {
+		_, err := fmt.Fprintf(os.Stderr, "PROGRAMS_SEED=%d\n", seed)
+		return err
 	}
 	// Most tests wait most of the time.
-	if err := flag.Set("test.parallel", "6"); err != nil {
-		panic(err)
-	}
-	fmt.Fprintf(os.Stderr, "PROGRAMS_SEED=%d\n", seed)
-	sidecartest.Main(m)
+	sidecartest.Main(m, sidecartest.Options{NeedsRoot: true, Parallel: 6, Prepare: printSeed})
 }
-
-// inUserNamespace is set when this process is only root of its user namespace.
-const inUserNamespace = "PROGRAMS_IN_USER_NAMESPACE"
 
 var seed = Number("PROGRAMS_SEED", int(time.Now().UnixNano()&0xffffffff))
 

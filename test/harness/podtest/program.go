@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -36,7 +37,7 @@ func first(words []string) string {
 // Program is a program that runs in a pod.
 type Program struct {
 	*childprocess.Process
-	Log *childprocess.Log // both streams
+	Log *testsupport.Log // both streams
 	// Answer is what it would say now; nil: what it said last.
 	Answer func() string
 	t      testing.TB
@@ -53,7 +54,7 @@ func (p *Pod) StartProgram(path string, args ...string) *Program {
 // StartCommand is StartProgram as the user of the tests, unless cmd says otherwise.
 func (p *Pod) StartCommand(cmd *exec.Cmd) *Program {
 	p.T.Helper()
-	g := &Program{t: p.T, Log: &childprocess.Log{}}
+	g := &Program{t: p.T, Log: &testsupport.Log{}}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = g.Log, g.Log
 	var err error
@@ -75,7 +76,7 @@ const nobody = 65534
 // AsUser makes cmd run as another user than root: PostgreSQL refuses that one.
 func AsUser(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
-	if os.Getenv(inUserNamespace) == "" {
+	if st.RealRoot() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		return
 	}
@@ -159,7 +160,7 @@ func (g *Program) WaitReady(word string) {
 }
 
 // Says is an error as long as a log has no such word.
-func Says(log *childprocess.Log, word string) error {
+func Says(log *testsupport.Log, word string) error {
 	if !strings.Contains(log.String(), word) {
 		return fmt.Errorf("no %q in %q", word, log.Tail(3))
 	}

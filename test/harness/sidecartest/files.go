@@ -7,18 +7,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
-// Files are the files that an app sees in the volume, by path, with their
-// contents. Links are followed, also those to folders; names that begin with
-// ".." are not an app's business.
+// Files returns the contents of the files that an app sees in the volume, by path. It
+// follows links, including links to directories, and skips names that begin with "..".
 func (s *Scene) Files() (map[string]string, error) {
 	files := map[string]string{}
 	return files, s.collect("", files)
 }
 
-func (s *Scene) collect(folder string, files map[string]string) error {
-	entries, err := os.ReadDir(filepath.Join(s.Dir, folder))
+func (s *Scene) collect(dir string, files map[string]string) error {
+	entries, err := os.ReadDir(filepath.Join(s.Dir, dir))
 	if err != nil {
 		return err
 	}
@@ -26,7 +27,7 @@ func (s *Scene) collect(folder string, files map[string]string) error {
 		if strings.HasPrefix(e.Name(), "..") {
 			continue
 		}
-		name := filepath.Join(folder, e.Name())
+		name := filepath.Join(dir, e.Name())
 		info, err := os.Stat(filepath.Join(s.Dir, name))
 		if err != nil {
 			return err
@@ -46,25 +47,25 @@ func (s *Scene) collect(folder string, files map[string]string) error {
 	return nil
 }
 
-// WaitFiles waits until the volume holds just these files.
+// WaitFiles waits until the volume holds exactly these files.
 func (s *Scene) WaitFiles(want map[string]string) {
 	s.T.Helper()
-	Until(s.T, "files", func() error { return s.CheckFiles(want) })
+	testsupport.Eventually(s.T, "files", func() error { return s.CheckFiles(want) })
 }
 
-// CheckFiles says how the files differ from what is wanted.
+// CheckFiles returns an error if the files in the volume differ from want.
 func (s *Scene) CheckFiles(want map[string]string) error {
 	got, err := s.Files()
 	if err != nil {
 		return err
 	}
 	if !maps.Equal(got, want) {
-		return fmt.Errorf("files are\n%swant\n%s", list(got), list(want))
+		return fmt.Errorf("files are\n%swant\n%s", describe(got), describe(want))
 	}
 	return nil
 }
 
-func list(files map[string]string) string {
+func describe(files map[string]string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		fmt.Fprintf(&b, "  %s: %.40q\n", name, files[name])
@@ -72,7 +73,7 @@ func list(files map[string]string) string {
 	return b.String()
 }
 
-// Generation is the target of ..data, "" without one.
+// Generation returns the target of ..data, or "" if ..data is missing.
 func (s *Scene) Generation() string {
 	target, _ := os.Readlink(filepath.Join(s.Dir, "..data"))
 	return target

@@ -2,7 +2,6 @@ package sidecartest
 
 import (
 	"encoding/json"
-	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,37 +10,34 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 
+	"github.com/secret-sync/secret-sync/test/harness/kustomize"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// Restrict has the namespace enforce the strictest Pod Security.
+// Restrict makes the namespace enforce the Pod Security level "restricted".
 func (s *Scene) Restrict() {
 	s.T.Helper()
 	patch := []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`)
-	if _, err := plane.Client.CoreV1().Namespaces().Patch(s.T.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	namespaces := plane.Client.CoreV1().Namespaces()
+	_, err := namespaces.Patch(s.T.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
 		s.T.Fatal(err)
 	}
 }
 
-// Kustomize is what `kubectl kustomize FOLDER` prints.
+// Kustomize returns the output of `kubectl kustomize FOLDER`.
 func (s *Scene) Kustomize(folder string) []byte {
 	s.T.Helper()
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	manifest, err := resources.AsYaml()
+	manifest, err := kustomize.Render(folder)
 	if err != nil {
 		s.T.Fatal(err)
 	}
 	return manifest
 }
 
-// DryRun has the API server take a manifest without keeping it, and the Pods of its
-// workloads: Pod Security refuses Pods only. It returns these Pods.
+// DryRun applies a manifest as a server-side dry run. It also creates the Pods of the
+// workloads as a dry run, because Pod Security rejects only Pods. It returns the Pods.
 func (s *Scene) DryRun(manifest []byte) []*corev1.Pod {
 	s.T.Helper()
 	if err := controlplane.Apply(s.T.Context(), plane.Config, s.Namespace, manifest, true); err != nil {
@@ -59,8 +55,9 @@ func (s *Scene) DryRun(manifest []byte) []*corev1.Pod {
 		}
 		pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
 		pod.GenerateName = o.GetName() + "-"
-		s.makeAccount(pod.Spec.ServiceAccountName)
-		pod, err := plane.Client.CoreV1().Pods(s.Namespace).Create(s.T.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		s.createAccount(pod.Spec.ServiceAccountName)
+		dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+		pod, err := plane.Client.CoreV1().Pods(s.Namespace).Create(s.T.Context(), pod, dryRun)
 		if err != nil {
 			s.T.Fatalf("a Pod of %s %s: %v", o.GetKind(), o.GetName(), err)
 		}
@@ -69,8 +66,8 @@ func (s *Scene) DryRun(manifest []byte) []*corev1.Pod {
 	return pods
 }
 
-// makeAccount makes a service account for real: without it no Pod is taken.
-func (s *Scene) makeAccount(name string) {
+// createAccount creates the service account: even a dry run of a Pod requires it.
+func (s *Scene) createAccount(name string) {
 	s.T.Helper()
 	if name == "" {
 		name = "default"
@@ -80,7 +77,8 @@ func (s *Scene) makeAccount(name string) {
 	}
 }
 
-// template is the Pod template of a workload, or a Pod itself; nil for another object.
+// template returns the Pod template of a workload, or the Pod itself. It returns nil for
+// every other kind of object.
 func (s *Scene) template(o *unstructured.Unstructured) *corev1.PodTemplateSpec {
 	s.T.Helper()
 	var path []string
@@ -104,7 +102,7 @@ func (s *Scene) template(o *unstructured.Unstructured) *corev1.PodTemplateSpec {
 	return template
 }
 
-// Rules is a text of the rules of the Role of this name in a manifest.
+// Rules returns the rules of the Role with this name in a manifest, as JSON.
 func Rules(t testing.TB, manifest []byte, name string) string {
 	t.Helper()
 	objects, err := controlplane.Decode(manifest)
@@ -125,6 +123,6 @@ func Rules(t testing.TB, manifest []byte, name string) string {
 		}
 		return string(text)
 	}
-	t.Fatal(fmt.Errorf("there is no Role %q", name))
+	t.Fatalf("the manifest contains no Role %q", name)
 	return ""
 }

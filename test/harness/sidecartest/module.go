@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// ModuleDir returns the folder of a Go module, which go keeps in its cache.
+// ModuleDir returns the directory of a Go module in the module cache.
 func ModuleDir(t testing.TB, module string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", module)

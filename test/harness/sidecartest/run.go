@@ -7,28 +7,29 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// Run is one process of the sidecar.
+// A Run is a process of the sidecar.
 type Run struct {
 	*childprocess.Process
-	Log   *childprocess.Log // both streams
+	Log   *testsupport.Log // both output streams
 	scene *Scene
-	mark  int
+	mark  int // the length of the log at the last Mark
 }
 
-// Start starts the sidecar with changes to the scene's environment, nil for none.
-// It is killed at the end of the test if it still runs.
+// Start starts the sidecar in the scene's environment with changes, which may be nil.
+// If the sidecar still runs at the end of the test, it is killed.
 func (s *Scene) Start(changes Env, args ...string) *Run {
 	s.T.Helper()
 	return s.StartAs(nil, changes, args...)
 }
 
-// StartAs starts it as another user, which only root may do.
+// StartAs is Start as another user. Only root may call it with a user.
 func (s *Scene) StartAs(user *syscall.Credential, changes Env, args ...string) *Run {
 	s.T.Helper()
-	r := &Run{Log: &childprocess.Log{}, scene: s}
+	r := &Run{Log: &testsupport.Log{}, scene: s}
 	cmd := exec.Command(binary, args...)
 	cmd.Env = s.Env.list(changes)
 	cmd.Dir = "/"
@@ -54,24 +55,24 @@ func (s *Scene) StartAs(user *syscall.Credential, changes Env, args ...string) *
 	return r
 }
 
-// Mark makes the next WaitLog look at what is written from now on.
+// Mark makes later calls of WaitLog ignore the log up to now.
 func (r *Run) Mark() { r.mark = len(r.Log.String()) }
 
-// WaitLog waits until the log has text.
+// WaitLog waits until the log contains text.
 func (r *Run) WaitLog(text string) {
 	r.scene.T.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(testsupport.Patience)
 	for {
 		changed := r.Log.Changed()
-		if strings.Contains(r.Log.String()[r.mark:], text) {
+		if r.logged(text) {
 			return
 		}
 		select {
 		case <-changed:
 		case <-timeout:
-			r.scene.T.Fatalf("log: no %q within %s", text, patience)
+			r.scene.T.Fatalf("log: no %q within %s", text, testsupport.Patience)
 		case <-r.Done():
-			if !strings.Contains(r.Log.String()[r.mark:], text) {
+			if !r.logged(text) {
 				r.scene.T.Fatalf("log: no %q, and the sidecar ended: %s\n%s", text, r.State(), r.Log.Tail(20))
 			}
 			return
@@ -79,21 +80,23 @@ func (r *Run) WaitLog(text string) {
 	}
 }
 
-// WaitExit waits for the end and checks the code; it fails the test if the end
-// does not come in time.
-func (r *Run) WaitExit(want int, within time.Duration) {
+func (r *Run) logged(text string) bool { return strings.Contains(r.Log.String()[r.mark:], text) }
+
+// WaitExit waits for the end of the sidecar and checks its exit code. It fails the test
+// if the sidecar still runs after the limit.
+func (r *Run) WaitExit(want int, limit time.Duration) {
 	r.scene.T.Helper()
 	select {
 	case <-r.Done():
 		if got := r.ExitCode(); got != want {
 			r.scene.T.Fatalf("exit code %d (%s), want %d\n%s", got, r.State(), want, r.Log.Tail(20))
 		}
-	case <-time.After(within):
-		r.scene.T.Fatalf("still running after %s, want exit code %d\n%s", within, want, r.Log.Tail(20))
+	case <-time.After(limit):
+		r.scene.T.Fatalf("still running after %s, want exit code %d\n%s", limit, want, r.Log.Tail(20))
 	}
 }
 
-// Stop sends SIGTERM and checks that it ends with 0 within a second.
+// Stop sends SIGTERM and checks that the sidecar exits with code 0 within a second.
 func (r *Run) Stop() {
 	r.scene.T.Helper()
 	if err := r.Signal(syscall.SIGTERM); err != nil {
@@ -102,10 +105,10 @@ func (r *Run) Stop() {
 	r.WaitExit(0, time.Second)
 }
 
-// WaitReady waits until `secret-sync ready` says so.
+// WaitReady waits until `secret-sync ready` succeeds.
 func (r *Run) WaitReady() {
 	r.scene.T.Helper()
-	Until(r.scene.T, "ready", func() error {
+	testsupport.Eventually(r.scene.T, "ready", func() error {
 		select {
 		case <-r.Done():
 			return fmt.Errorf("the sidecar ended: %s", r.State())

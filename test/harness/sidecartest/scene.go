@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os/exec"
 	"slices"
 	"strings"
@@ -17,29 +16,30 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/typed/core/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// Account is the service account that the sidecar runs as.
+// Account is the service account of the sidecar.
 const Account = "sidecar"
 
-// Env is an environment, by name.
+// Env maps the names of environment variables to values.
 type Env map[string]string
 
-// Scene is a namespace, a volume, and an environment that fits them.
+// A Scene consists of a namespace, a volume and a matching environment.
 type Scene struct {
 	T          testing.TB
 	Namespace  string
 	Dir        string // the volume
-	Kubeconfig string // of the service account
-	Env        Env    // what every Start has
-	// StartProcess is how Start starts the sidecar: childprocess.Start when nil.
+	Kubeconfig string // for the service account
+	Env        Env    // the environment of every process of the sidecar
+	// StartProcess starts the sidecar; nil means childprocess.Start.
 	StartProcess func(*exec.Cmd) (*childprocess.Process, error)
 }
 
-// New makes a scene. The service account may do what `secret-sync rbac` asks for
-// in this environment. No HTTP server listens unless env says so.
+// New returns a scene whose service account is allowed what `secret-sync rbac` prints
+// for this environment. The HTTP server is off unless env sets its address.
 func New(t testing.TB, env Env) *Scene {
 	t.Helper()
 	s := NewWithoutRole(t, env)
@@ -47,7 +47,7 @@ func New(t testing.TB, env Env) *Scene {
 	return s
 }
 
-// NewWithoutRole makes a scene whose service account may do nothing.
+// NewWithoutRole returns a scene whose service account is allowed nothing.
 func NewWithoutRole(t testing.TB, env Env) *Scene {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
@@ -59,7 +59,7 @@ func NewWithoutRole(t testing.TB, env Env) *Scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Scene{T: t, Namespace: ns.Name, Dir: Volume(t), Kubeconfig: kubeconfig}
+	s := &Scene{T: t, Namespace: ns.Name, Dir: testsupport.MemoryDir(t), Kubeconfig: kubeconfig}
 	s.Env = Env{
 		"KUBECONFIG":           kubeconfig,
 		"POD_NAMESPACE":        ns.Name,
@@ -71,22 +71,22 @@ func NewWithoutRole(t testing.TB, env Env) *Scene {
 	return s
 }
 
-// RBAC is what `secret-sync rbac` prints in this environment.
+// RBAC returns the output of `secret-sync rbac` in this environment.
 func (s *Scene) RBAC() []byte { return s.RBACOf(Account) }
 
-// RBACOf is what `secret-sync rbac` prints for a service account.
+// RBACOf returns the output of `secret-sync rbac` for a service account.
 func (s *Scene) RBACOf(account string) []byte {
 	s.T.Helper()
 	return s.Print("rbac", account)
 }
 
-// Print is what `secret-sync ARGS` prints in this environment.
+// Print returns the output of `secret-sync ARGS` in this environment.
 func (s *Scene) Print(args ...string) []byte {
 	s.T.Helper()
 	return s.PrintWith(nil, args...)
 }
 
-// PrintWith is the same with changes to the environment.
+// PrintWith is Print with changes to the environment.
 func (s *Scene) PrintWith(changes Env, args ...string) []byte {
 	s.T.Helper()
 	cmd := exec.Command(binary, args...)
@@ -102,7 +102,7 @@ func (s *Scene) PrintWith(changes Env, args ...string) []byte {
 	return out
 }
 
-// Get reads a Secret.
+// Get returns a Secret.
 func (s *Scene) Get(name string) *corev1.Secret {
 	s.T.Helper()
 	secret, err := s.Secrets().Get(s.T.Context(), name, metav1.GetOptions{})
@@ -112,7 +112,7 @@ func (s *Scene) Get(name string) *corev1.Secret {
 	return secret
 }
 
-// Apply applies a manifest as the administrator.
+// Apply applies a manifest as an administrator.
 func (s *Scene) Apply(manifest []byte) {
 	s.T.Helper()
 	if err := controlplane.Apply(s.T.Context(), plane.Config, s.Namespace, manifest, false); err != nil {
@@ -120,13 +120,16 @@ func (s *Scene) Apply(manifest []byte) {
 	}
 }
 
-// Secrets is the administrator's client.
+// Secrets returns an administrator's client for the Secrets of the namespace.
 func (s *Scene) Secrets() v1.SecretInterface { return plane.Client.CoreV1().Secrets(s.Namespace) }
 
-// Put makes the Secret hold just these keys. Labels are "name=value".
+// Put creates or replaces the Secret, with exactly these keys. Labels are "name=value".
 func (s *Scene) Put(name string, data map[string]string, labels ...string) {
 	s.T.Helper()
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}}, Data: map[string][]byte{}}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}},
+		Data:       map[string][]byte{},
+	}
 	for k, v := range data {
 		secret.Data[k] = []byte(v)
 	}
@@ -143,16 +146,16 @@ func (s *Scene) Put(name string, data map[string]string, labels ...string) {
 	}
 }
 
-// Delete deletes the Secret.
+// Delete deletes a Secret.
 func (s *Scene) Delete(name string) {
 	s.T.Helper()
-	// Not the test's context, which is done when the test cleans up.
+	// The test's context is already canceled during cleanup.
 	if err := s.Secrets().Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
 		s.T.Fatalf("delete Secret %s: %v", name, err)
 	}
 }
 
-// Ready is what `secret-sync ready` answers: nil for exit 0.
+// Ready runs `secret-sync ready` and returns nil for exit code 0.
 func (s *Scene) Ready() error {
 	cmd := exec.Command(binary, "ready")
 	cmd.Env = s.Env.list(nil)
@@ -164,25 +167,14 @@ func (s *Scene) Ready() error {
 	return nil
 }
 
-// list gives the environment with changes, as exec wants it. Nothing of the
-// test's own environment gets in.
+// list returns the environment with changes, in the form for exec.Cmd. It contains
+// nothing from the environment of the test.
 func (e Env) list(changes Env) []string {
-	all := maps.Clone(e)
-	maps.Copy(all, changes)
+	env := maps.Clone(e)
+	maps.Copy(env, changes)
 	var list []string
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		list = append(list, name+"="+all[name])
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
 	}
 	return list
-}
-
-// FreeAddr is a loopback address where nothing listens.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -1,17 +1,19 @@
-// Package sidecartest runs the real secret-sync binary against a real API server
-// in tests: what a Pod would give it, and what a test wants to see of it. One
-// control plane serves all tests of a package; each test has a namespace of its
-// own, so tests may run in parallel.
+// Package sidecartest runs the real secret-sync binary against a real API server in
+// tests. A Scene stands for a Pod: it has a namespace, a service account, a volume and
+// an environment. A single control plane serves all tests of a package. Tests may run
+// in parallel, because each Scene has a namespace of its own.
 package sidecartest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/build"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -21,10 +23,27 @@ var (
 	binary string
 )
 
-// Main is to be called by TestMain. It starts the control plane, builds the
-// binary, runs the tests and exits.
-func Main(m *testing.M) {
-	code, err := run(m)
+// Options describes the process in which Main runs the tests.
+type Options struct {
+	// Parallel is the number of tests that run at the same time. Zero keeps the
+	// default of go test. Most end-to-end tests wait more than they compute.
+	Parallel int
+	// NeedsRoot runs the tests as root of a new user namespace if the user is not root.
+	NeedsRoot bool
+	// Namespaces are flags of clone(2), such as CLONE_NEWNS. If set, the tests run in
+	// a new process with these namespaces, and NeedsRoot is implied.
+	Namespaces uintptr
+	// BeforeNamespaces runs outside the new namespaces, for example to download.
+	BeforeNamespaces func() error
+	// Prepare runs before the control plane starts, inside the new namespaces.
+	Prepare func() error
+}
+
+// Main is the body of every TestMain. It starts the control plane, builds the binary,
+// runs the tests and exits.
+func Main(m *testing.M, o Options) {
+	flag.Parse()
+	code, err := o.run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sidecartest:", err)
 		code = 1
@@ -32,7 +51,18 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-func run(m *testing.M) (int, error) {
+func (o Options) run(m *testing.M) (int, error) {
+	if o.needsNewProcess() {
+		return o.runInNamespaces()
+	}
+	if err := o.enterNamespaces(); err != nil {
+		return 0, err
+	}
+	if o.Parallel > 0 {
+		if err := flag.Set("test.parallel", strconv.Itoa(o.Parallel)); err != nil {
+			return 0, err
+		}
+	}
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "secret-sync-test-")
 	if err != nil {
@@ -52,81 +82,50 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// ControlPlane is the one of this package.
+// ControlPlane returns the control plane of this package's tests.
 func ControlPlane() *controlplane.ControlPlane { return plane }
 
-// Binary is the path of secret-sync.
+// Binary returns the path of the secret-sync binary.
 func Binary() string { return binary }
 
-// patience is for things that take milliseconds, on a machine that is busy.
-const patience = 20 * time.Second
-
-// Until calls f until it gives nil, and fails the test when it does not in time.
-func Until(t testing.TB, what string, f func() error) {
+// Until polls check until it returns nil.
+func Until(t testing.TB, condition string, check func() error) {
 	t.Helper()
-	UntilIn(t, patience, what, f)
+	testsupport.Eventually(t, condition, check)
 }
 
-// UntilIn is Until with another patience.
-func UntilIn(t testing.TB, patience time.Duration, what string, f func() error) {
+// UntilIn is Until with another time limit.
+func UntilIn(t testing.TB, limit time.Duration, condition string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s: %v", what, patience, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	testsupport.EventuallyWithin(t, limit, condition, check)
 }
 
-// Throughout calls f again and again for this long, and fails the test as soon as
-// it gives an error: for what must not happen.
-func Throughout(t testing.TB, window time.Duration, what string, f func() error) {
+// Throughout polls check for the given time and fails the test at the first error.
+func Throughout(t testing.TB, duration time.Duration, condition string, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(window); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if err := f(); err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
+	testsupport.Throughout(t, duration, condition, check)
 }
 
-// Read gives the text of a file.
+// Read returns the text of a file.
 func Read(t testing.TB, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return testsupport.ReadFile(t, path)
 }
 
-// Write makes a file that only its owner reads.
+// Write writes a file that only its owner can read.
 func Write(t testing.TB, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testsupport.WriteFile(t, path, text)
 }
 
-// Volume is a new folder on a memory file system, as the volume of a Pod is, or
-// a temporary one where there is none. It is removed after the test.
+// Volume returns a new directory on a memory file system.
 func Volume(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "secret-sync-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Clean(dir)
+	return testsupport.MemoryDir(t)
+}
+
+// FreeAddr returns a loopback address on which nothing listens.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	return testsupport.FreeAddr(t)
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Notification is what the sidecar sends.
+// A Notification is the body of a webhook request from the sidecar.
 type Notification struct {
 	Generation uint64   `json:"generation"`
 	Secrets    []string `json:"secrets"`
@@ -21,7 +21,8 @@ type Notification struct {
 	Removed    []string `json:"removed"`
 }
 
-// Paths is all that changed, marked: "+db/new", "~db/password", "-db/old".
+// Paths returns every changed path with a mark, such as "+db/new", "~db/password" and
+// "-db/old".
 func (n Notification) Paths() []string {
 	var paths []string
 	for mark, list := range map[string][]string{"+": n.Added, "~": n.Changed, "-": n.Removed} {
@@ -33,17 +34,17 @@ func (n Notification) Paths() []string {
 	return paths
 }
 
-// Webhook is a server that keeps the notifications that it accepted.
+// A Webhook is an HTTP server that stores the notifications it accepts.
 type Webhook struct {
 	URL    string
-	Status atomic.Int64 // what it answers; 204 at first
+	Status atomic.Int64 // the status code of every response; initially 204
 
 	mu       sync.Mutex
 	accepted []Notification
-	bodies   []string // of accepted and refused ones
+	bodies   []string // of all requests
 }
 
-// NewWebhook starts one, which ends with the test.
+// NewWebhook starts a Webhook. It stops when the test ends.
 func NewWebhook(t testing.TB) *Webhook {
 	w := &Webhook{}
 	w.Status.Store(http.StatusNoContent)
@@ -73,14 +74,14 @@ func (w *Webhook) serve(rw http.ResponseWriter, r *http.Request) {
 	rw.WriteHeader(status)
 }
 
-// Accepted are the notifications so far.
+// Accepted returns the accepted notifications.
 func (w *Webhook) Accepted() []Notification {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.accepted)
 }
 
-// Bodies are all bodies so far.
+// Bodies returns the bodies of all requests.
 func (w *Webhook) Bodies() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

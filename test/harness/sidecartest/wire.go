@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Wire is the network between a sidecar and the API server, which a test can cut
-// without an end of the API server that other tests use.
+// A Wire is a TCP proxy between a sidecar and the API server. A test can cut it without
+// stopping the API server, which other tests use.
 type Wire struct {
 	listener net.Listener
 	mu       sync.Mutex
@@ -23,8 +23,8 @@ type Wire struct {
 	open     map[net.Conn]bool
 }
 
-// Wire has the sidecars of this scene reach the API server over a wire. Any user can
-// read their kubeconfig.
+// Wire makes the sidecars of this scene connect to the API server through a new Wire.
+// Any user can read their kubeconfig.
 func (s *Scene) Wire() *Wire {
 	s.T.Helper()
 	listener, err := net.Listen("tcp", OwnAddr())
@@ -40,15 +40,16 @@ func (s *Scene) Wire() *Wire {
 
 var addrs atomic.Uint32
 
-// OwnAddr is a loopback address that nobody else uses: not the port alone, which another
-// process may take while nobody listens, but the IP address is its own.
+// OwnAddr returns a loopback address that no other process uses. The IP address is
+// unique, not only the port: another process could take a free port.
 func OwnAddr() string {
 	pid, n := os.Getpid(), addrs.Add(1)
 	return fmt.Sprintf("127.%d.%d.%d:29808", 64+pid>>8&63, pid&255, 1+n%254)
 }
 
-// CopyKubeconfig writes a kubeconfig, which is its owner's alone, with its token beside
-// the binary, where other users can read it; and with another server, unless that is "".
+// CopyKubeconfig writes a copy of a kubeconfig beside the binary, where other users can
+// read it, and returns its path. The copy contains the token. If server is not "", the
+// copy uses that server.
 func CopyKubeconfig(t testing.TB, from, server string) string {
 	t.Helper()
 	config, err := clientcmd.LoadFromFile(from)
@@ -77,7 +78,7 @@ func CopyKubeconfig(t testing.TB, from, server string) string {
 	return path
 }
 
-// Cut ends all connections, and refuses new ones.
+// Cut closes all connections and refuses new connections.
 func (w *Wire) Cut() {
 	w.listener.Close()
 	w.mu.Lock()
@@ -88,7 +89,7 @@ func (w *Wire) Cut() {
 	}
 }
 
-// add notes an open connection; a wire that is cut takes none.
+// add registers an open connection. It reports false if the wire is cut.
 func (w *Wire) add(c net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,7 +107,7 @@ func (w *Wire) serve() {
 	}
 }
 
-// join copies both ways until one side ends.
+// join copies in both directions until one side closes.
 func (w *Wire) join(near net.Conn) {
 	defer near.Close()
 	far, err := net.Dial("tcp", strings.TrimPrefix(plane.Config.Host, "https://"))

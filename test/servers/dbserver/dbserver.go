@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
@@ -78,7 +79,7 @@ func PostgreSQL(t testing.TB) *Server {
 // serve starts the server, and waits until it takes the administrator.
 func (s *Server) serve(t testing.TB, account *syscall.Credential, path string, args ...string) {
 	t.Helper()
-	log := &childprocess.Log{}
+	log := &testsupport.Log{}
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
@@ -32,7 +33,7 @@ func Main() int {
 
 // StartSelf runs the server as a process of its own, which is this program again, and
 // gives the administrator's URL.
-func StartSelf(log *childprocess.Log) (*childprocess.Process, string, error) {
+func StartSelf(log *testsupport.Log) (*childprocess.Process, string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err

@@ -6,20 +6,12 @@
 package apifaults
 
 import (
-	"flag"
-	"fmt"
-	"os"
 	"testing"
 
 	"github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// These tests wait, they do not compute: two at a time would take minutes.
-	if err := flag.Set("test.parallel", "24"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	sidecartest.Main(m)
+	// Two tests at a time would take minutes.
+	sidecartest.Main(m, sidecartest.Options{Parallel: 24})
 }

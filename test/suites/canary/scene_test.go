@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
@@ -38,7 +39,7 @@ type canary struct {
 	pprof    string
 	output   string // the file that the command writes to
 	cores    string // the folder that a core dump would be in
-	requests childprocess.Log
+	requests testsupport.Log
 	refused  atomic.Bool // the webhook fails
 }
 

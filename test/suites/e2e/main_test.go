@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(targetVariable) != "" {
 		beTarget()
 	}
-	sidecartest.Main(m)
+	sidecartest.Main(m, sidecartest.Options{})
 }
 
 // beTarget prints a line for each HUP that it takes.

@@ -10,12 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
 // startTarget runs this test binary under a name of its own, with a HUP handler.
-func startTarget(t *testing.T, name string) (*childprocess.Process, *childprocess.Log) {
+func startTarget(t *testing.T, name string) (*childprocess.Process, *testsupport.Log) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	self, err := os.Executable()
@@ -25,7 +26,7 @@ func startTarget(t *testing.T, name string) (*childprocess.Process, *childproces
 	if err := os.Symlink(self, path); err != nil {
 		t.Fatal(err)
 	}
-	log := &childprocess.Log{}
+	log := &testsupport.Log{}
 	cmd := exec.Command(path)
 	cmd.Env = []string{targetVariable + "=1"}
 	cmd.Stdout, cmd.Stderr = log, log
@@ -38,7 +39,7 @@ func startTarget(t *testing.T, name string) (*childprocess.Process, *childproces
 	return p, log
 }
 
-func has(log *childprocess.Log, word string, n int) error {
+func has(log *testsupport.Log, word string, n int) error {
 	if got := strings.Count(log.String(), word); got != n {
 		return fmt.Errorf("%d times %q, want %d\n%s", got, word, n, log)
 	}

@@ -11,10 +11,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/secret-sync/secret-sync/test/harness/helmchart"
+	"github.com/secret-sync/secret-sync/test/harness/kustomize"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
@@ -35,11 +34,7 @@ spec:
 // network it needs its default port: this test is not parallel.
 func TestInjected(t *testing.T) {
 	s := newScene(t)
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), "../../../examples/inject")
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifest, err := resources.AsYaml()
+	manifest, err := kustomize.Render("../../../examples/inject")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/nodetest"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
@@ -58,7 +59,7 @@ func TestCertManager(t *testing.T) {
 		t.Fatal("say where internal/certmanager was built: -certmanager")
 	}
 	s.definitions("github.com/cert-manager/cert-manager")
-	var log childprocess.Log
+	var log testsupport.Log
 	cmd := exec.Command(*certManager)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+*kubeconfig)
 	cmd.Stdout, cmd.Stderr = &log, &log

@@ -12,4 +12,4 @@ import (
 
 type files = map[string]string
 
-func TestMain(m *testing.M) { sidecartest.Main(m) }
+func TestMain(m *testing.M) { sidecartest.Main(m, sidecartest.Options{}) }

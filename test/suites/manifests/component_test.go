@@ -11,7 +11,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-func TestMain(m *testing.M) { st.Main(m) }
+func TestMain(m *testing.M) { st.Main(m, st.Options{}) }
 
 // TestComponent: the Pods of all kinds of workloads have the sidecar, and the
 // Role of the example is the one that the program prints.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/tools/dashboard"
@@ -140,7 +141,7 @@ func startPrometheus(t *testing.T, fleet []*sidecar) dashboard.Server {
 	if err := os.WriteFile(path, config, 0o644); err != nil { // JSON is YAML
 		t.Fatal(err)
 	}
-	addr, log := st.OwnAddr(), &childprocess.Log{}
+	addr, log := st.OwnAddr(), &testsupport.Log{}
 	cmd := exec.Command(program(t, "prometheus"), "--config.file="+path, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+addr)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := childprocess.Start(cmd)

@@ -6,8 +6,8 @@
 package monitoring
 
 import (
-	"flag"
 	"os/exec"
+	"syscall"
 	"testing"
 
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -16,12 +16,7 @@ import (
 const folder = "../../../examples/monitoring/"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// These tests wait, they do not compute.
-	if err := flag.Set("test.parallel", "16"); err != nil {
-		panic(err)
-	}
-	st.MainWithMounts(m)
+	st.Main(m, st.Options{Parallel: 16, Namespaces: syscall.CLONE_NEWNS})
 }
 
 // program is the path of one of Prometheus' programs.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -16,7 +16,7 @@ import (
 const cannot = "cannot notify the app"
 
 // times waits until a log has a text as often as that.
-func times(t testing.TB, log *childprocess.Log, text string, n int) {
+func times(t testing.TB, log *testsupport.Log, text string, n int) {
 	t.Helper()
 	st.Until(t, text, func() error {
 		if got := strings.Count(log.String(), text); got < n {

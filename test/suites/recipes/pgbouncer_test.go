@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
@@ -54,7 +54,7 @@ func client(w *world) {
 	cmd := exec.Command(w.build("app"))
 	cmd.Env = []string{"APP_CREDENTIALS=" + w.scratch + "/client",
 		"APP_DATABASE=postgres://" + w.behind + "/app?sslmode=disable&default_query_exec_mode=simple_protocol"}
-	w.start(cmd, &childprocess.Log{})
+	w.start(cmd, &testsupport.Log{})
 }
 
 // databases is the line that PgBouncer includes.

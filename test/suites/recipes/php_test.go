@@ -8,7 +8,7 @@ import (
 	"os/user"
 	"testing"
 
-	"github.com/secret-sync/secret-sync/test/harness/childprocess"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
@@ -50,7 +50,7 @@ http {
   }
 }
 `, w.addr, w.behind, w.file("recipes/php-fpm/app.php")))
-	w.start(exec.Command(need(w.t, "/usr/sbin/nginx", "nginx-light"), "-p", w.scratch, "-c", conf, "-e", "stderr"), &childprocess.Log{})
+	w.start(exec.Command(need(w.t, "/usr/sbin/nginx", "nginx-light"), "-p", w.scratch, "-c", conf, "-e", "stderr"), &testsupport.Log{})
 }
 
 // php-fpm says that it is ready when its old workers are gone and new ones are there.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/build"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -37,7 +38,7 @@ type world struct {
 	behind  string // a second address, for what is behind the app or in front of it
 	url     string
 	app     *childprocess.Process
-	log     *childprocess.Log // of the app
+	log     *testsupport.Log // of the app
 	load    *load
 
 	status          string // the sidecar's
@@ -47,7 +48,7 @@ type world struct {
 // newWorld starts the database and the sidecar, with the first user in the Secret.
 func newWorld(t *testing.T, r recipe) *world {
 	t.Helper()
-	w := &world{t: t, recipe: r, server: r.database(t), scratch: st.Volume(t), addr: st.FreeAddr(t), behind: st.FreeAddr(t), log: &childprocess.Log{}}
+	w := &world{t: t, recipe: r, server: r.database(t), scratch: st.Volume(t), addr: st.FreeAddr(t), behind: st.FreeAddr(t), log: &testsupport.Log{}}
 	w.url = "http://" + w.addr
 	w.db = newDatabase(t, w.server)
 	status := st.FreeAddr(t)
@@ -111,7 +112,7 @@ func (w *world) startApp() {
 
 // start runs a program beside the sidecar with the contract's environment, until the
 // end of the test.
-func (w *world) start(cmd *exec.Cmd, log *childprocess.Log) *childprocess.Process {
+func (w *world) start(cmd *exec.Cmd, log *testsupport.Log) *childprocess.Process {
 	w.t.Helper()
 	cmd.Dir, cmd.Stdout, cmd.Stderr = w.scratch, log, log
 	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.scratch,

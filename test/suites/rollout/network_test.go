@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/signal"
-	"runtime"
 	"syscall"
 	"testing"
 
@@ -17,46 +14,13 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// inNetworkNamespace is set when this process has a network of its own.
-const inNetworkNamespace = "ROLLOUT_IN_NETWORK_NAMESPACE"
-
 // TestMain runs the tests in a network namespace, where the addresses of 192.0.2.0/24,
 // a network for documentation, are this machine's: the API server's Pod proxy refuses
 // those of the loopback range. What needs the real network is built before.
 func TestMain(m *testing.M) {
-	if os.Getenv(inNetworkNamespace) == "" {
-		os.Exit(inNamespace())
-	}
-	if err := useNetwork(); err != nil {
-		fmt.Fprintln(os.Stderr, "rollout: set up the network:", err)
-		os.Exit(1)
-	}
-	sidecartest.Main(m)
-}
-
-func inNamespace() int {
-	if err := buildAll(); err != nil {
-		fmt.Fprintln(os.Stderr, "rollout:", err)
-		return 1
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inNetworkNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	signal.Ignore(syscall.SIGINT) // the terminal sends it to both
-	runtime.LockOSThread()        // the death signal comes when this thread ends
-	defer runtime.UnlockOSThread()
-	err := cmd.Run()
-	if cmd.ProcessState == nil {
-		fmt.Fprintf(os.Stderr, "rollout: these tests make a network namespace: run them as root, or allow user namespaces: %v\n", err)
-		return 1
-	}
-	return cmd.ProcessState.ExitCode()
+	sidecartest.Main(m, sidecartest.Options{
+		Namespaces: syscall.CLONE_NEWNET, BeforeNamespaces: buildAll, Prepare: useNetwork,
+	})
 }
 
 func buildAll() error {

@@ -39,11 +39,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	flag.Parse()
-	if err := flag.Set("test.parallel", "16"); err != nil { // they wait, they do not compute
-		panic(err)
-	}
-	st.MainWithMounts(m)
+	st.Main(m, st.Options{Parallel: 16, Namespaces: syscall.CLONE_NEWNS})
 }
 
 // play says that it is ready, and stays.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -31,7 +32,7 @@ func process(t *testing.T, start func(*exec.Cmd) (*childprocess.Process, error),
 	if err := os.Symlink(program, path); err != nil {
 		t.Fatal(err)
 	}
-	cmd, log := exec.Command(path, args...), &childprocess.Log{}
+	cmd, log := exec.Command(path, args...), &testsupport.Log{}
 	cmd.Env, cmd.Dir = []string{roleVariable + "=" + role}, "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}

@@ -67,7 +67,7 @@ func TestVersion(t *testing.T) {
 }
 
 // The image is the one that the Dockerfile makes.
-func TestAsInTheDockerfile(t *testing.T) {
+func TestSidecarFlags_equalDockerfile(t *testing.T) {
 	text, err := os.ReadFile("../../../Dockerfile")
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/tools/load/usage"
 )
@@ -23,12 +24,12 @@ import (
 type Process struct {
 	*childprocess.Process
 	Dir string // its volume
-	log *childprocess.Log
+	log *testsupport.Log
 }
 
 // Start starts a command, which is to keep its files in the volume dir.
 func Start(cmd *exec.Cmd, dir string, env []string) (*Process, error) {
-	p := &Process{log: &childprocess.Log{}, Dir: dir}
+	p := &Process{log: &testsupport.Log{}, Dir: dir}
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(env, "SECRETSYNC_DIR="+dir), p.log, p.log
 	var err error
 	p.Process, err = childprocess.Start(cmd)
