@@ -137,6 +137,14 @@ func checkPod(t *testing.T, pod corev1.PodSpec) {
 	if sidecar.RestartPolicy == nil || *sidecar.RestartPolicy != corev1.ContainerRestartPolicyAlways || sidecar.StartupProbe == nil {
 		t.Error("the sidecar is no native one with a startup probe")
 	}
+	// Without them `secret-sync wait` does not accept the sidecar's answers.
+	for name, path := range map[string]string{"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"} {
+		if !slices.ContainsFunc(sidecar.Env, func(v corev1.EnvVar) bool {
+			return v.Name == name && v.ValueFrom != nil && v.ValueFrom.FieldRef != nil && v.ValueFrom.FieldRef.FieldPath == path
+		}) {
+			t.Errorf("the sidecar does not read %s from %s", name, path)
+		}
+	}
 	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
 		t.Error("the token is mounted in the app")
 	}

@@ -33,6 +33,7 @@ func TestCases(t *testing.T) {
 			if len(pods) != 1 {
 				t.Fatalf("got %d Pods, want one", len(pods))
 			}
+			checkIdentity(t, pods[0])
 			env := variables(pods[0].Spec.InitContainers[0])
 			for variable, annotation := range map[string]string{
 				"SECRETSYNC_SECRETS": "secrets", "SECRETSYNC_PROCESS": "process", "SECRETSYNC_WEBHOOK_URL": "webhook-url",
@@ -117,6 +118,7 @@ func TestNetworkPolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, pod := range s.DryRun(deployment) {
+			checkIdentity(t, pod)
 			selector := labels.SelectorFromSet(policy.Spec.PodSelector.MatchLabels)
 			if !selector.Matches(labels.Set(pod.Labels)) {
 				t.Errorf("%s: the policy's %s does not select %v", file, selector, pod.Labels)

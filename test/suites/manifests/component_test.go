@@ -51,7 +51,25 @@ func check(t *testing.T, pod *corev1.Pod) {
 	if !slices.ContainsFunc(sidecar.VolumeMounts, token) {
 		t.Errorf("%s: the sidecar has no token", pod.Name)
 	}
+	checkIdentity(t, pod)
 	if share := pod.Spec.ShareProcessNamespace; share == nil || !*share {
 		t.Errorf("%s: the process namespace is not shared", pod.Name)
+	}
+}
+
+// checkIdentity checks that secret-sync learns the name and UID of its Pod, without
+// which `secret-sync wait` does not accept its answers.
+func checkIdentity(t *testing.T, pod *corev1.Pod) {
+	t.Helper()
+	paths := map[string]string{}
+	for _, v := range pod.Spec.InitContainers[0].Env {
+		if v.ValueFrom != nil && v.ValueFrom.FieldRef != nil {
+			paths[v.Name] = v.ValueFrom.FieldRef.FieldPath
+		}
+	}
+	for name, want := range map[string]string{"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"} {
+		if got := paths[name]; got != want {
+			t.Errorf("%s: %s is read from %q, want %q", pod.Name, name, got, want)
+		}
 	}
 }

@@ -70,6 +70,7 @@ func TestHelm(t *testing.T) {
 			if len(pods) != 1 || mounts(pods[0]) != "app:/secrets" {
 				t.Fatalf("got %d Pods with mounts %q, want one that mounts the files", len(pods), mounts(pods[0]))
 			}
+			checkIdentity(t, pods[0])
 			sidecar := pods[0].Spec.InitContainers[0]
 			if got := variables(sidecar); !reflect.DeepEqual(got, test.variables) {
 				t.Errorf("got variables %v, want %v", got, test.variables)
@@ -134,6 +135,7 @@ func TestHelmExtraContainers(t *testing.T) {
 		t.Fatal(err)
 	}
 	pod := s.DryRun(manifest)[0]
+	checkIdentity(t, pod)
 	if got, want := mounts(pod), "other:/secrets"; got != want {
 		t.Errorf("got mounts %q, want %q", got, want)
 	}

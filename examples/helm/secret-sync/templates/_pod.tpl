@@ -8,9 +8,7 @@
   env:
   - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
   - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-  {{- if eq (get $v.env "SECRETSYNC_EVENTS") "true" }}
   - {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}
-  {{- end }}
   {{- with $v.secrets }}
   - {name: SECRETSYNC_SECRETS, value: {{ join "," . | quote }}}
   {{- end }}
