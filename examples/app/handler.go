@@ -21,18 +21,21 @@ func handler(p *pool.Pool) http.Handler {
 		_ = json.NewEncoder(w).Encode(p.Status())
 	})
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, r *http.Request) {
-		// Not 2xx, and the sidecar asks again. The reason is in our log.
 		if err := reload(r.Context(), p, "webhook"); err != nil {
-			http.Error(w, "reload failed, the old connections stay", http.StatusInternalServerError)
-		} else if err := p.Drained(r.Context()); err == nil { // else the caller has gone
-			w.WriteHeader(http.StatusNoContent)
+			// The sidecar retries after any status other than 2xx. The log contains the reason.
+			http.Error(w, "reload failed, keeping the old connections", http.StatusInternalServerError)
+			return
 		}
+		if err := p.Drained(r.Context()); err != nil {
+			return // the caller has gone and will retry
+		}
+		w.WriteHeader(http.StatusNoContent)
 	})
 	return mux
 }
 
-// work stands for what the app does. It has a limit, so that a query that hangs cannot
-// keep an old pool open for ever.
+// work runs do with the current connections. Its timeout ensures that a query that
+// hangs does not keep an old pool open forever.
 func work(w http.ResponseWriter, r *http.Request, p *pool.Pool, do func(context.Context, *sql.DB) (int, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()
@@ -56,7 +59,7 @@ func query(ctx context.Context, db *sql.DB) (items int, err error) {
 	return items, err
 }
 
-// transaction is one that is still open while the credentials change.
+// transaction pauses in the middle, so that credentials can change while it is open.
 func transaction(ctx context.Context, db *sql.DB) (items int, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

@@ -1,16 +1,20 @@
-// Command app is a small web service that outlives the rotation of its database
-// credentials. It reads them from the files of a Secret; when it is notified that
-// they changed, by SIGHUP or by POST /-/reload, it changes to new connections
-// without failing a query. With APP_FOLLOW=true it watches the files itself.
+// Command app is a small web service that keeps working while its database credentials
+// rotate. It reads the credentials from the files of a Secret. SIGHUP or POST /-/reload
+// makes it open connections with the new credentials and close the old connections. No
+// query fails. With APP_FOLLOW=true the app watches the files itself.
 //
-//	GET  /query        asks the database something
-//	GET  /transaction  does so in a transaction of 100 ms
-//	GET  /status       who is connected, and since when
-//	POST /-/reload     204 once the newest credentials are in use and no older ones, else 500
+//	GET  /query        counts the rows of a table
+//	GET  /transaction  does the same in a transaction of 100 ms
+//	GET  /status       the database user, and the time of the last reload
+//	POST /-/reload     204 once every connection uses the newest credentials, else 500
 //
-// The environment: APP_DATABASE, a URL without a user, as mysql://HOST:PORT/NAME
-// or postgres://HOST:PORT/NAME; APP_CREDENTIALS, the folder of the Secret;
-// APP_ADDR; APP_FOLLOW; APP_CONN_LIFETIME, how long a connection may be used.
+// The environment:
+//
+//	APP_DATABASE       a URL without a user: mysql://HOST:PORT/NAME or postgres://HOST:PORT/NAME
+//	APP_CREDENTIALS    the directory of the Secret
+//	APP_ADDR           the address to listen on
+//	APP_FOLLOW         true: watch the files; no notification is needed
+//	APP_CONN_LIFETIME  the maximum lifetime of a database connection
 package main
 
 import (
@@ -29,14 +33,14 @@ import (
 )
 
 func main() {
-	// Before anything else: until the program asks for it, SIGHUP kills it. The
-	// sidecar leaves a process alone that is younger than 5 s, for this moment.
+	// Register the handler before anything else: until then, SIGHUP kills the program.
+	// The sidecar gives the app 5 s after its start to do this.
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 	if err := run(hup); err != nil {
-		slog.Error("app ends", "err", err)
+		slog.Error("exiting", "err", err)
 		os.Exit(1)
 	}
 }
@@ -53,25 +57,30 @@ func run(hup <-chan os.Signal) error {
 		return fmt.Errorf("APP_FOLLOW: %w", err)
 	}
 	dir := env("APP_CREDENTIALS", "/secrets/db")
-	p, err := pool.Open(ctx, pool.Options{Database: env("APP_DATABASE", "mysql://127.0.0.1:3306/app"), Dir: dir, MaxLifetime: lifetime})
+	p, err := pool.Open(ctx, pool.Options{
+		Database:    env("APP_DATABASE", "mysql://127.0.0.1:3306/app"),
+		Dir:         dir,
+		MaxLifetime: lifetime,
+	})
 	if err != nil {
 		return err
 	}
 	defer p.Close()
 	slog.Info("connected", "user", p.Status().User)
 
-	poke := make(chan struct{}, 1)
+	changed := make(chan struct{}, 1)
 	if follow {
-		go func() { slog.Error("follow the files", "err", pool.Follow(ctx, dir, poke)) }()
+		go func() { slog.Error("stopped watching the files", "err", pool.Follow(ctx, dir, changed)) }()
 	}
-	go reloadWhenAsked(ctx, p, hup, poke)
+	go reloadOnDemand(ctx, p, hup, changed)
 	return serve(ctx, env("APP_ADDR", ":8080"), handler(p))
 }
 
-// reloadWhenAsked reloads at every signal or poke. A signal has no answer to say
-// that it did not work: so it is tried again here until it does.
-func reloadWhenAsked(ctx context.Context, p *pool.Pool, hup <-chan os.Signal, poke <-chan struct{}) {
-	var retry <-chan time.Time // nil, so never, unless the last one failed
+// reloadOnDemand reloads after each SIGHUP and each change of the files. The sender of
+// a signal does not learn whether the reload succeeded, so reloadOnDemand retries until
+// it succeeds.
+func reloadOnDemand(ctx context.Context, p *pool.Pool, hup <-chan os.Signal, changed <-chan struct{}) {
+	var retry <-chan time.Time // nil, and therefore never ready, unless the last reload failed
 	for {
 		by := "retry"
 		select {
@@ -79,7 +88,7 @@ func reloadWhenAsked(ctx context.Context, p *pool.Pool, hup <-chan os.Signal, po
 			return
 		case <-hup:
 			by = "SIGHUP"
-		case <-poke:
+		case <-changed:
 			by = "files"
 		case <-retry:
 		}
@@ -95,11 +104,11 @@ func reload(ctx context.Context, p *pool.Pool, by string) error {
 	changed, err := p.Reload(ctx)
 	switch {
 	case err != nil:
-		slog.Error("reload failed, the old connections stay", "err", err)
+		slog.Error("reload failed, keeping the old connections", "err", err)
 	case changed:
 		slog.Info("new pool", "user", p.Status().User)
 	default:
-		slog.Info("same credentials, nothing to do")
+		slog.Info("credentials unchanged")
 	}
 	return err
 }
@@ -113,11 +122,11 @@ func serve(ctx context.Context, addr string, h http.Handler) error {
 		return err
 	case <-ctx.Done():
 	}
-	finish, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	grace, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err := server.Shutdown(finish)
+	err := server.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("requests still running: %w", err)
+		return fmt.Errorf("shut down with requests still running: %w", err)
 	}
 	return err
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
-// newApp gives the app's pool and server, with a database that knows the users a
-// and b, whose passwords are their names.
+// newApp starts the app and a database with the users a and b. The password of each
+// user equals its name.
 func newApp(t *testing.T) (p *pool.Pool, url, dir string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,7 +84,9 @@ func request(t *testing.T, method, url string) string {
 	return fmt.Sprint(resp.StatusCode)
 }
 
-func TestWebhook(t *testing.T) {
+// TestWebhook_answersOnceTheReloadIsDone checks each answer of POST /-/reload, and the
+// user of the connections after it.
+func TestWebhook_answersOnceTheReloadIsDone(t *testing.T) {
 	p, url, dir := newApp(t)
 	for _, step := range []struct{ username, password, want, user string }{
 		{"a", "a", "204", "a"},
@@ -96,7 +98,7 @@ func TestWebhook(t *testing.T) {
 			t.Errorf("reload as %s with %q: %s, want %s", step.username, step.password, got, step.want)
 		}
 		if got := request(t, "GET", url+"/query"); got != "200" {
-			t.Errorf("query after it: %s, want 200", got)
+			t.Errorf("query after the reload: %s, want 200", got)
 		}
 		if got := p.Status().User; got != step.user {
 			t.Errorf("connected as %s, want %s", got, step.user)
@@ -107,20 +109,21 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
-// A signal cannot answer that the reload failed, so the app tries again itself.
-func TestSignalIsTriedAgain(t *testing.T) {
+// TestSignal_retriesAFailedReload covers a signal whose reload fails. The sidecar does
+// not learn of the failure, so the app must retry.
+func TestSignal_retriesAFailedReload(t *testing.T) {
 	p, url, dir := newApp(t)
 	before, log := slog.Default(), &testsupport.Log{}
 	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
 	defer slog.SetDefault(before)
 	ctx, cancel := context.WithCancel(t.Context())
 	hup, ended := make(chan os.Signal, 1), make(chan struct{})
-	go func() { reloadWhenAsked(ctx, p, hup, nil); close(ended) }()
+	go func() { reloadOnDemand(ctx, p, hup, nil); close(ended) }()
 	publish(t, dir, "b", "wrong")
 	hup <- syscall.SIGHUP
 	waitFor(t, "the reload fails", func() bool { return strings.Contains(log.String(), "reload failed") })
 	publish(t, dir, "b", "b")
-	waitFor(t, "it is tried again", func() bool { return p.Status().User == "b" })
+	waitFor(t, "the app retries", func() bool { return p.Status().User == "b" })
 	if got := request(t, "GET", url+"/query"); got != "200" {
 		t.Errorf("query: %s, want 200", got)
 	}
@@ -128,16 +131,17 @@ func TestSignalIsTriedAgain(t *testing.T) {
 	<-ended
 }
 
-func waitFor(t *testing.T, what string, f func() bool) {
+func waitFor(t *testing.T, condition string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not within 10 s: " + what)
+			t.Fatal("not within 10 s: " + condition)
 		}
 	}
 }
 
-func TestStatusHasNoPassword(t *testing.T) {
+// TestStatus_containsNoPassword checks the document of GET /status.
+func TestStatus_containsNoPassword(t *testing.T) {
 	p, url, _ := newApp(t)
 	resp, err := http.Get(url + "/status")
 	if err != nil {
@@ -149,6 +153,6 @@ func TestStatusHasNoPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := b.String(); !strings.Contains(s, `"user":"a"`) || strings.Contains(s, "assword") || p.Status().Since.IsZero() {
-		t.Errorf("status %s, want the user and since when", s)
+		t.Errorf("status %s, want the user, the time and no password", s)
 	}
 }

@@ -12,28 +12,40 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/recipe"
 )
 
-// app is what the replicas run.
+// An app is a program that the replicas can run.
 type app struct {
 	name string
-	// signal is what notifies it, "" for the webhook.
-	signal string
-	look   string // the path that shows that it works
-	// prepare makes it ready in a folder, for a database of this URL or "" for the
-	// embedded one.
+	// signal notifies the app. An app without a signal is notified by the webhook.
+	signal     string
+	statusPath string // a path for the user to try with curl
+	// prepare builds or installs the app in dir. The URL of the database is empty for
+	// the embedded database.
 	prepare func(ctx context.Context, dir, database string) (recipe.Program, error)
 }
 
 var apps = []app{
-	{name: "go", look: "/status", prepare: func(ctx context.Context, dir, _ string) (recipe.Program, error) {
-		path := filepath.Join(dir, "app")
-		return func(string) *exec.Cmd { return exec.Command(path) }, build.App(ctx, path)
-	}},
-	// A webhook would reach one of gunicorn's workers; it passes the signal on to all.
-	{name: "python", signal: "USR1", look: "/query", prepare: func(ctx context.Context, _, database string) (recipe.Program, error) {
-		return recipe.Python(ctx, database)
-	}},
-	{name: "node", look: "/status", prepare: func(ctx context.Context, dir, _ string) (recipe.Program, error) { return recipe.Node(ctx, dir) }},
-	{name: "java", look: "/status", prepare: func(ctx context.Context, dir, _ string) (recipe.Program, error) { return recipe.Java(ctx, dir) }},
+	{name: "go", statusPath: "/status", prepare: prepareGo},
+	// A webhook would reach a single worker of gunicorn. A signal reaches all of them.
+	{name: "python", signal: "USR1", statusPath: "/query", prepare: preparePython},
+	{name: "node", statusPath: "/status", prepare: prepareNode},
+	{name: "java", statusPath: "/status", prepare: prepareJava},
+}
+
+func prepareGo(ctx context.Context, dir, _ string) (recipe.Program, error) {
+	path := filepath.Join(dir, "app")
+	return func(string) *exec.Cmd { return exec.Command(path) }, build.App(ctx, path)
+}
+
+func preparePython(ctx context.Context, _, database string) (recipe.Program, error) {
+	return recipe.Python(ctx, database)
+}
+
+func prepareNode(ctx context.Context, dir, _ string) (recipe.Program, error) {
+	return recipe.Node(ctx, dir)
+}
+
+func prepareJava(ctx context.Context, dir, _ string) (recipe.Program, error) {
+	return recipe.Java(ctx, dir)
 }
 
 func findApp(name string) (app, error) {
@@ -44,24 +56,26 @@ func findApp(name string) (app, error) {
 		}
 		names = append(names, a.name)
 	}
-	return app{}, fmt.Errorf("-app %q: want one of %s", name, strings.Join(names, ", "))
+	return app{}, fmt.Errorf("-app %q: must be one of %s", name, strings.Join(names, ", "))
 }
 
-// sidecarEnv is how the sidecar of a replica notifies the app.
-func (d *demo) sidecarEnv(r *replica) []string {
+// notification returns the variables with which the sidecar of r notifies the app.
+func (d *demo) notification(r *replica) []string {
 	if d.app.signal == "" {
 		return []string{"SECRETSYNC_WEBHOOK_URL=" + r.appURL + "/-/reload"}
 	}
 	return []string{
 		"SECRETSYNC_PID_FILE=" + d.pidFile(r), "SECRETSYNC_SIGNAL=" + d.app.signal,
-		// There is no rotation before the app has answered, and so has its handler.
+		// The first rotation follows the first answer of the app, which by then has
+		// registered its handler.
 		"SECRETSYNC_PROCESS_MIN_AGE=100ms",
 	}
 }
 
 func (d *demo) pidFile(r *replica) string { return filepath.Join(d.work, r.name+".pid") }
 
-// appEnv has no more of this program's environment than other languages need.
+// appEnv returns the environment of the app. Of this program's own environment, it
+// contains the variables that Python, Node and Java need.
 func (d *demo) appEnv(r *replica) []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"),
@@ -69,8 +83,8 @@ func (d *demo) appEnv(r *replica) []string {
 		"APP_ADDR=" + r.appURL[len("http://"):],
 		"APP_DATABASE=" + d.database.URL,
 		"APP_CREDENTIALS=" + filepath.Join(r.dir, secretName),
-		// In the app in Go, connections open all the time, so that a password that
-		// does not work any more shows at once.
+		// The app in Go opens connections continually, so a query fails as soon as the
+		// password of the app stops working.
 		"APP_CONN_LIFETIME=200ms",
 	}
 }

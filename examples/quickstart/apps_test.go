@@ -13,8 +13,9 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// TestEachApp: .ci/run has the one in Go.
-func TestEachApp(t *testing.T) {
+// TestApps_rotateWithoutAFailedQuery runs the quickstart with each app that is not
+// written in Go. .ci/run covers the app in Go.
+func TestApps_rotateWithoutAFailedQuery(t *testing.T) {
 	quickstart := filepath.Join(t.TempDir(), "quickstart")
 	build := exec.Command("go", "build", "-o", quickstart, ".")
 	build.Env = append(os.Environ(), "GOFLAGS=")
@@ -34,11 +35,11 @@ func rotateTwice(t *testing.T, quickstart, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.Kill) // when the test was broken off
+	t.Cleanup(p.Kill) // in case the test is interrupted
 	if code := p.ExitCode(); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, log.Tail(40))
 	}
 	if !regexp.MustCompile(`(?m)^2 rotations, [1-9]\d* queries, 0 failed`).MatchString(log.String()) {
-		t.Errorf("no 2 rotations without a failure:\n%s", log.Tail(40))
+		t.Errorf("want 2 rotations without a failed query:\n%s", log.Tail(40))
 	}
 }

@@ -26,33 +26,33 @@ import (
 
 const (
 	secretName = "db"
-	account    = "quickstart"
-	waiter     = "rotation"       // the account of `secret-sync wait`
-	labels     = "app=quickstart" // of the replicas
+	account    = "quickstart"     // service account of the sidecars
+	waiter     = "rotation"       // service account of `secret-sync wait`
+	labels     = "app=quickstart" // labels of the replicas
 	replicas   = 3
 )
 
-// demo is everything that runs, in the order in which it is started.
+// A demo is everything that the quickstart runs. The fields are in the order of setUp.
 type demo struct {
-	options options
-	app     app
-	undo    []func() error // what cleanUp does, last first
+	options  options
+	app      app
+	cleanups []func() error // run by cleanUp, in reverse order
 
-	work      string // binaries and kubeconfigs
+	work      string // directory of the binaries and kubeconfigs
 	program   recipe.Program
 	cluster   *controlplane.Cluster
 	namespace string
 	database  *accounts.Database
-	current   pool.Credentials // what the Secret holds
+	current   pool.Credentials // credentials in the Secret
 
 	replicas  []*replica
-	waitAs    string // the kubeconfig of waiter
+	waitAs    string // kubeconfig of waiter
 	rotations []rotation
 }
 
 func (d *demo) setUp(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		d.makeFolder, d.buildBinaries, d.startCluster, d.startDatabase,
+		d.makeDirectory, d.buildBinaries, d.startCluster, d.startDatabase,
 		d.makeNamespace, d.grantAccounts, d.startReplicas,
 	}
 	for _, step := range steps {
@@ -63,23 +63,24 @@ func (d *demo) setUp(ctx context.Context) error {
 	return nil
 }
 
-// cleanUp ends and removes all that was started, as far as it came.
+// cleanUp stops every process and removes every object that setUp has created so far.
 func (d *demo) cleanUp() error {
 	var errs error
-	for _, f := range slices.Backward(d.undo) {
+	for _, f := range slices.Backward(d.cleanups) {
 		errs = errors.Join(errs, f())
 	}
 	return errs
 }
 
-func (d *demo) later(f func() error) { d.undo = append(d.undo, f) }
+// onCleanUp registers f to run in cleanUp.
+func (d *demo) onCleanUp(f func() error) { d.cleanups = append(d.cleanups, f) }
 
-func (d *demo) makeFolder(context.Context) error {
+func (d *demo) makeDirectory(context.Context) error {
 	var err error
 	if d.work, err = os.MkdirTemp("", "secret-sync-quickstart-"); err != nil {
 		return err
 	}
-	d.later(func() error { return os.RemoveAll(d.work) })
+	d.onCleanUp(func() error { return os.RemoveAll(d.work) })
 	return nil
 }
 
@@ -108,7 +109,7 @@ func (d *demo) startCluster(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.later(cp.Close)
+		d.onCleanUp(cp.Close)
 		d.cluster = cp.Cluster
 	}
 	v, err := d.cluster.Client.Discovery().ServerVersion()
@@ -121,30 +122,30 @@ func (d *demo) startCluster(ctx context.Context) error {
 
 func (d *demo) startDatabase(ctx context.Context) error {
 	started := time.Now()
-	url, suffix, what := d.options.dsn, "", "embedded, in memory, MySQL protocol"
+	url, suffix, kind := d.options.dsn, "", "embedded, in memory, MySQL protocol"
 	if url == "" {
 		log := &testsupport.Log{Line: d.show("database")}
 		p, embedded, err := mysqlserver.StartSelf(log)
 		if err != nil {
 			return err
 		}
-		d.later(func() error { p.Kill(); return nil })
+		d.onCleanUp(func() error { p.Kill(); return nil })
 		url = embedded
 	} else {
-		suffix, what = "_"+strings.ToLower(rand.Text()[:4]), "the one given"
+		suffix, kind = "_"+strings.ToLower(rand.Text()[:4]), "given by -dsn"
 	}
 	var err error
 	if d.database, err = accounts.Open(ctx, url, suffix); d.database != nil {
-		d.later(d.database.Close)
+		d.onCleanUp(d.database.Close)
 	}
 	if err != nil {
 		return fmt.Errorf("set up the database: %w", err)
 	}
-	d.step(started, "database", "%s: users %s and %s, alternately", what, d.database.Users[0], d.database.Users[1])
+	d.step(started, "database", "%s: users %s and %s, alternately", kind, d.database.Users[0], d.database.Users[1])
 	return nil
 }
 
-// makeNamespace makes the namespace and the Secret, with the first user in it.
+// makeNamespace creates the namespace, the first user and the Secret.
 func (d *demo) makeNamespace(ctx context.Context) error {
 	started := time.Now()
 	namespaces := d.cluster.Client.CoreV1().Namespaces()
@@ -154,7 +155,7 @@ func (d *demo) makeNamespace(ctx context.Context) error {
 		return fmt.Errorf("create a namespace: %w", err)
 	}
 	d.namespace = ns.Name
-	d.later(func() error {
+	d.onCleanUp(func() error {
 		return namespaces.Delete(context.Background(), ns.Name, metav1.DeleteOptions{})
 	})
 	first := pool.Credentials{Username: d.database.Users[0], Password: rand.Text()}
@@ -169,11 +170,12 @@ func (d *demo) makeNamespace(ctx context.Context) error {
 	return nil
 }
 
-// binary is that of secret-sync.
+// binary returns the path of the secret-sync binary.
 func (d *demo) binary() string { return filepath.Join(d.work, "secret-sync") }
 
-// grantAccounts lets the sidecars' account do what secret-sync says it needs, and
-// that of the rotation what `secret-sync wait` needs; both no more.
+// grantAccounts grants the permissions that `secret-sync rbac` prints, and no others: to
+// the sidecars' service account for their environment, and to the waiter for
+// `secret-sync wait`.
 func (d *demo) grantAccounts(ctx context.Context) (err error) {
 	if d.waitAs, err = d.cluster.TokenKubeconfig(ctx, d.namespace, waiter); err != nil {
 		return err
@@ -185,7 +187,7 @@ func (d *demo) grantAccounts(ctx context.Context) (err error) {
 	return d.grant(ctx, nil, "rbac", "--wait", waiter, "--secret", secretName, "-n", d.namespace)
 }
 
-// grant applies what `secret-sync rbac` prints.
+// grant runs `secret-sync rbac` and applies the manifest that it prints.
 func (d *demo) grant(ctx context.Context, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, d.binary(), args...)
 	cmd.Env = env

@@ -1,16 +1,18 @@
-// Command quickstart shows secret-sync at work, with nothing installed but Go:
+// Command quickstart demonstrates secret-sync on a machine with nothing installed but Go:
 //
 //	go run -C examples ./quickstart
 //
-// It starts a real etcd and kube-apiserver, a database, and three replicas of a
-// sidecar, with a service account that may do just what `secret-sync rbac` asks
-// for, and of an app under a load of queries. Then it rotates the database
-// credentials: it makes a new user, changes the Secret, waits with `secret-sync
-// wait` until every app has reloaded, and drops the old user at once. It shows
-// what happens when, and no query may fail.
+// It starts a real etcd and kube-apiserver, a database, and three replicas. Each replica
+// consists of a sidecar and an app under a load of queries. The sidecars' service account
+// has the permissions that `secret-sync rbac` prints, and no others.
 //
-// The app is the one in Go, or, with -app python, node or java, a recipe of
-// examples/recipes, where that language is installed.
+// Then the quickstart rotates the database credentials. For each rotation it creates a
+// user, updates the Secret, waits with `secret-sync wait` until every app has reloaded,
+// and immediately drops the old user. It prints the time of each step. A failed query
+// fails the quickstart.
+//
+// The default app is examples/app. With -app python, node or java, the quickstart runs a
+// recipe from examples/recipes, if the machine has that language.
 package main
 
 import (
@@ -29,7 +31,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are the flags.
+// options contains the flags.
 type options struct {
 	once       bool
 	rotations  int
@@ -49,7 +51,7 @@ func main() {
 	flags := newFlags(&o)
 	_ = flags.Parse(os.Args[1:]) // ExitOnError
 	if flags.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "quickstart: %q is not understood; -h lists the flags\n", flags.Arg(0))
+		fmt.Fprintf(os.Stderr, "quickstart: unexpected argument %q; -h lists the flags\n", flags.Arg(0))
 		os.Exit(2)
 	}
 	chosen, err := findApp(o.app)
@@ -67,22 +69,25 @@ func main() {
 		os.Exit(1)
 	}
 	if ctx.Err() != nil && o.once {
-		os.Exit(1) // broken off: not a success
+		os.Exit(1) // interrupted before the end
 	}
 }
 
-// newFlags gives the flags of this program alone: libraries add theirs to
-// flag.CommandLine.
+// newFlags returns the flags of this program. It does not use flag.CommandLine, because
+// the library of the database adds its own flags there.
 func newFlags(o *options) *flag.FlagSet {
 	flags := flag.NewFlagSet("quickstart", flag.ExitOnError)
-	flags.StringVar(&o.app, "app", "go", "the `language` of the app: go, python, node or java, where it is installed")
-	flags.BoolVar(&o.once, "once", false, "end after the rotations: exit 0, or 1 if a query failed")
-	flags.IntVar(&o.rotations, "rotations", 6, "how many `times` to rotate")
-	flags.DurationVar(&o.interval, "interval", time.Second, "how long to load the app between two rotations")
-	flags.IntVar(&o.workers, "workers", 4, "how many clients each app has at once")
-	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "use the cluster of this `file`, in a namespace of its own, which is removed at the end")
-	flags.StringVar(&o.dsn, "dsn", "", "use this database: a `URL` with a user that may create users,\nmysql://root:PASSWORD@HOST:3306/NAME or postgres://postgres:PASSWORD@HOST/NAME?sslmode=…")
-	flags.BoolVar(&o.verbose, "v", false, "show the logs of the sidecar, the app and the database")
+	flags.StringVar(&o.app, "app", "go", "`language` of the app: go, python, node or java, if installed")
+	flags.BoolVar(&o.once, "once", false, "exit after the rotations, with code 1 if a query failed")
+	flags.IntVar(&o.rotations, "rotations", 6, "`number` of rotations")
+	flags.DurationVar(&o.interval, "interval", time.Second, "time between two rotations")
+	flags.IntVar(&o.workers, "workers", 4, "concurrent clients of each app")
+	flags.StringVar(&o.kubeconfig, "kubeconfig", "",
+		"use the cluster of this `file`, in a new namespace that is deleted at the end")
+	flags.StringVar(&o.dsn, "dsn", "",
+		"use the database at this `URL`, whose user may create users:\n"+
+			"mysql://root:PASSWORD@HOST:3306/NAME or postgres://postgres:PASSWORD@HOST/NAME?sslmode=…")
+	flags.BoolVar(&o.verbose, "v", false, "print the logs of the sidecars, the apps and the database")
 	return flags
 }
 
@@ -102,7 +107,7 @@ func run(ctx context.Context, o options, a app) (err error) {
 	return d.stayUp(ctx)
 }
 
-// show gives what prints a process's log lines when they are asked for.
+// show returns a function that prints the log lines of a process if -v is set.
 func (d *demo) show(name string) func(string) {
 	if !d.options.verbose {
 		return func(string) {}
@@ -110,7 +115,7 @@ func (d *demo) show(name string) func(string) {
 	return func(line string) { fmt.Fprintf(os.Stderr, "%13s | %s\n", name, line) }
 }
 
-// freeAddr is a free port of a loopback address.
+// freeAddr returns a free port on host, as HOST:PORT.
 func freeAddr(host string) (string, error) {
 	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
@@ -120,9 +125,9 @@ func freeAddr(host string) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// endOnSignal cleans up at the first signal, and does not wait for that after a
-// second Ctrl-C. A second SIGTERM is nothing: the kernel sends one for each
-// thread of `go run` when that is killed.
+// endOnSignal calls cancel at the first signal and exits at a second Ctrl-C. It ignores
+// a second SIGTERM: if `go run` is killed, the kernel sends a SIGTERM for each of its
+// threads.
 func endOnSignal(cancel context.CancelFunc) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -135,8 +140,8 @@ func endOnSignal(cancel context.CancelFunc) {
 	}
 }
 
-// endWithGoRun has the kernel tell this program when `go run` was killed, which
-// does not hand a kill on.
+// endWithGoRun asks the kernel for a SIGTERM when `go run` is killed, because `go run`
+// does not pass signals on.
 func endWithGoRun() {
 	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getppid()))
 	if strings.TrimSpace(string(comm)) == "go" {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestHelpListsOnlyItsOwnFlags: the database's library registers flags of its
-// own with flag.CommandLine, and -h listed them.
-func TestHelpListsOnlyItsOwnFlags(t *testing.T) {
+// TestFlags_areItsOwn checks the flags in the output of -h. The library of the database
+// registers flags with flag.CommandLine, and -h once listed them too.
+func TestFlags_areItsOwn(t *testing.T) {
 	var got []string
 	newFlags(&options{}).VisitAll(func(f *flag.Flag) { got = append(got, f.Name) })
 	want := []string{"app", "dsn", "interval", "kubeconfig", "once", "rotations", "v", "workers"}
@@ -18,11 +18,14 @@ func TestHelpListsOnlyItsOwnFlags(t *testing.T) {
 	}
 }
 
-// TestAnAppThatIsNotInstalledSaysWhatToInstall, and its language is not looked for
-// when another one is asked for.
-func TestAnAppThatIsNotInstalledSaysWhatToInstall(t *testing.T) {
+// TestApps_missingLanguage checks that the error names the Debian packages to install,
+// and that an unknown language is rejected with a list of the known languages.
+func TestApps_missingLanguage(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	for name, want := range map[string]string{"node": "apt-get install -y --no-install-recommends nodejs", "java": "default-jdk-headless"} {
+	for name, want := range map[string]string{
+		"node": "apt-get install -y --no-install-recommends nodejs",
+		"java": "default-jdk-headless",
+	} {
 		a, err := findApp(name)
 		if err != nil {
 			t.Fatal(err)
@@ -32,6 +35,6 @@ func TestAnAppThatIsNotInstalledSaysWhatToInstall(t *testing.T) {
 		}
 	}
 	if _, err := findApp("cobol"); err == nil || !strings.Contains(err.Error(), "go, python, node, java") {
-		t.Errorf("cobol: got %v, want the languages that there are", err)
+		t.Errorf("cobol: got %v, want a list of the known languages", err)
 	}
 }

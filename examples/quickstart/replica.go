@@ -18,14 +18,14 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// sidecarPort is where `secret-sync wait` asks.
+// sidecarPort is the port that `secret-sync wait` queries.
 const sidecarPort = "29808"
 
-// replica is one Pod: an object with an address of the loopback range, and the
-// processes that its containers would be.
+// A replica stands for a Pod. It is a Pod object with a loopback address, and a process
+// for each container of the Pod.
 type replica struct {
 	name, address string
-	dir           string // the volume
+	dir           string // directory of the volume
 	kubeconfig    string
 	appURL        string
 
@@ -42,7 +42,7 @@ func (d *demo) startReplicas(ctx context.Context) error {
 		return err
 	}
 	for i := range replicas {
-		// Two quickstarts at once have addresses of their own.
+		// The PID in the address separates quickstarts that run at the same time.
 		address := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>8&0x7f, os.Getpid()&0xff, i+1)
 		r := &replica{name: fmt.Sprintf("app-%d", i+1), address: address, kubeconfig: kubeconfig}
 		d.replicas = append(d.replicas, r)
@@ -52,29 +52,29 @@ func (d *demo) startReplicas(ctx context.Context) error {
 			}
 		}
 		r.load = queries.Start(r.appURL+"/query", d.options.workers)
-		d.later(func() error { r.load.Stop(); return nil })
+		d.onCleanUp(func() error { r.load.Stop(); return nil })
 	}
 	d.step(started, "replicas", "%d of sidecar and app, with %d clients each", replicas, d.options.workers)
 	return nil
 }
 
-// makeVolume prefers a memory file system, as in a Pod.
+// makeVolume creates the volume, on a memory file system if possible, as in a Pod.
 func (d *demo) makeVolume(_ context.Context, r *replica) (err error) {
 	if r.dir, err = os.MkdirTemp("/dev/shm", "secret-sync-quickstart-"); err != nil {
 		r.dir, err = os.MkdirTemp("", "secret-sync-quickstart-volume-")
 	}
-	d.later(func() error { return os.RemoveAll(r.dir) })
+	d.onCleanUp(func() error { return os.RemoveAll(r.dir) })
 	return err
 }
 
-// startSidecar runs secret-sync as the account that grantAccounts made.
+// startSidecar runs secret-sync with the service account of grantAccounts.
 func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
 	addr, err := freeAddr(r.address)
 	if err != nil {
 		return err
 	}
 	r.appURL = "http://" + addr
-	env := append(d.sidecarEnv(r),
+	env := append(d.notification(r),
 		"KUBECONFIG="+r.kubeconfig,
 		"POD_NAMESPACE="+d.namespace,
 		"POD_NAME="+r.name,
@@ -87,7 +87,7 @@ func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
 	}
 	show := d.show(r.name + " sidecar")
 	r.sidecarLog.Line = func(line string) {
-		if d.app.signal != "" { // an app that is called says so itself
+		if d.app.signal != "" { // with a webhook, the app logs the notification
 			r.observer.SidecarLine(line)
 		}
 		show(line)
@@ -97,11 +97,11 @@ func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
 	if r.sidecar, err = childprocess.Start(cmd); err != nil {
 		return err
 	}
-	d.later(r.stopSidecar)
+	d.onCleanUp(r.stopSidecar)
 	return d.waitUntilReady(ctx, r, env)
 }
 
-// stopSidecar ends it as the kubelet does, and checks how it ended.
+// stopSidecar stops the sidecar as the kubelet does and checks its exit code.
 func (r *replica) stopSidecar() error {
 	if r.sidecar.Stop(5*time.Second) && r.sidecar.ExitCode() != 0 {
 		return fmt.Errorf("the sidecar of %s ended: %s", r.name, r.sidecar.State())
@@ -109,7 +109,7 @@ func (r *replica) stopSidecar() error {
 	return nil
 }
 
-// waitUntilReady does what the startup probe of the Pod does.
+// waitUntilReady runs `secret-sync ready`, like the startup probe of a Pod, until it succeeds.
 func (d *demo) waitUntilReady(ctx context.Context, r *replica, env []string) error {
 	return r.until(ctx, 30*time.Second, func() error {
 		cmd := exec.CommandContext(ctx, d.binary(), "ready")
@@ -130,15 +130,15 @@ func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
 	if r.app, err = childprocess.Start(cmd); err != nil {
 		return err
 	}
-	d.later(func() error { r.app.Stop(15 * time.Second); return nil })
+	d.onCleanUp(func() error { r.app.Stop(15 * time.Second); return nil })
 	if err := os.WriteFile(d.pidFile(r), fmt.Append(nil, r.app.PID()), 0o644); err != nil {
 		return err
 	}
 	return r.until(ctx, 30*time.Second, func() error { return queries.Query(http.DefaultClient, r.appURL+"/query") })
 }
 
-// makePod makes the object by which `secret-sync wait` finds the sidecar. No
-// scheduler takes it, so that nothing else runs it.
+// makePod creates the Pod object with which `secret-sync wait` finds the sidecar. The
+// Pod names a scheduler that does not exist, so no node runs it.
 func (d *demo) makePod(ctx context.Context, r *replica) error {
 	pods, no := d.cluster.Client.CoreV1().Pods(d.namespace), false
 	pod := &corev1.Pod{
@@ -155,12 +155,15 @@ func (d *demo) makePod(ctx context.Context, r *replica) error {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
 	pod.Status.Phase = corev1.PodRunning
 	pod.Status.PodIP, pod.Status.PodIPs = r.address, []corev1.PodIP{{IP: r.address}}
-	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", State: running}, {Name: "secret-sync", State: running}}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{
+		{Name: "app", State: running}, {Name: "secret-sync", State: running},
+	}
 	_, err = pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 	return err
 }
 
-// until calls f until it returns nil, as long as the replica's processes run.
+// until calls f until it returns nil. It fails after the limit, or if a process of the
+// replica ends.
 func (r *replica) until(ctx context.Context, limit time.Duration, f func() error) error {
 	timeout := time.After(limit)
 	for {
@@ -182,7 +185,7 @@ func (r *replica) until(ctx context.Context, limit time.Duration, f func() error
 	}
 }
 
-// appDone is closed when the app has ended, nil before it was started.
+// appDone returns a channel that is closed when the app ends, or nil before its start.
 func (r *replica) appDone() <-chan struct{} {
 	if r.app == nil {
 		return nil
@@ -190,11 +193,12 @@ func (r *replica) appDone() <-chan struct{} {
 	return r.app.Done()
 }
 
-func (r *replica) ended(what string, p *childprocess.Process) error {
-	return fmt.Errorf("the %s of %s ended: %s%s", what, r.name, p.State(), r.lastLines())
+func (r *replica) ended(name string, p *childprocess.Process) error {
+	return fmt.Errorf("the %s of %s ended: %s%s", name, r.name, p.State(), r.lastLines())
 }
 
-// lastLines are the ends of the logs, for an error.
+// lastLines returns the ends of the logs, for an error message.
 func (r *replica) lastLines() string {
-	return fmt.Sprintf("\nthe sidecar's last lines:\n%s\nthe app's last lines:\n%s", r.sidecarLog.Tail(8), r.appLog.Tail(8))
+	return fmt.Sprintf("\nthe sidecar's last lines:\n%s\nthe app's last lines:\n%s",
+		r.sidecarLog.Tail(8), r.appLog.Tail(8))
 }

@@ -16,16 +16,17 @@ import (
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 )
 
-// pickUp is how long a rotation may take to reach all apps.
-const pickUp = "15s"
+const (
+	// waitTimeout limits the time until every app has reloaded.
+	waitTimeout = "15s"
+	// signalGrace is the time for a reload after a signal, which the app cannot confirm.
+	// The queries of the load take a few milliseconds.
+	signalGrace = "1s"
+)
 
-// signalGrace is for an app that is signalled, and cannot say when it has reloaded: its
-// queries here take some milliseconds.
-const signalGrace = "1s"
-
-// rotation is what was seen of one. Durations are from the API server's answer,
-// which an event may just precede: the watch and the answer run side by side. Of
-// what each replica does, they are those of the last one.
+// A rotation contains the times of a finished rotation. Durations start with the API
+// server's answer to the update and end with the last replica. An event may precede the
+// answer slightly, because the watch and the answer are independent.
 type rotation struct {
 	user                    string
 	changed                 time.Time
@@ -44,15 +45,15 @@ func (d *demo) rotateAll(ctx context.Context) error {
 	return nil
 }
 
-// rotate is one rotation:
+// rotate rotates the credentials a single time:
 //
-//  1. a new user with a new password is made,
-//  2. the Secret gets that user and password,
-//  3. `secret-sync wait` returns when every app has changed to new connections,
-//     and has closed its old ones: the apps say so to their sidecars,
-//  4. the old user is dropped at once,
-//  5. the load goes on, and connections keep opening, so that an old user that is
-//     still in use somewhere would show.
+//  1. Create a user with a new password.
+//  2. Update the Secret with the new user and password.
+//  3. Wait until every app has opened new connections and closed its old connections.
+//     Each app reports this to its sidecar.
+//  4. Drop the old user immediately.
+//  5. Continue the load. The apps keep opening connections, so a query fails if an app
+//     still uses the old user.
 func (d *demo) rotate(ctx context.Context) error {
 	next := pool.Credentials{Username: d.database.Other(d.current.Username), Password: rand.Text()}
 	if err := d.database.CreateUser(ctx, next); err != nil { // 1
@@ -88,11 +89,12 @@ func (d *demo) rotate(ctx context.Context) error {
 	return nil
 }
 
-// wait is `secret-sync wait`, as the rotation's own account.
+// wait runs `secret-sync wait` with the rotation's own service account.
 func (d *demo) wait(ctx context.Context) error {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, d.binary(), "wait",
-		"--secret", secretName, "--selector", labels, "-n", d.namespace, "--direct", "--timeout", pickUp, "--signal-grace", signalGrace)
+		"--secret", secretName, "--selector", labels, "-n", d.namespace, "--direct",
+		"--timeout", waitTimeout, "--signal-grace", signalGrace)
 	cmd.Env = []string{"KUBECONFIG=" + d.waitAs}
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -109,17 +111,17 @@ func (d *demo) putSecret(ctx context.Context, c pool.Credentials) error {
 		StringData: map[string]string{"username": c.Username, "password": c.Password},
 	}
 	_, err := secrets.Update(ctx, s, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) { // the first time, or somebody deleted it to see what happens
+	if apierrors.IsNotFound(err) { // the first update, or the user deleted it as an experiment
 		_, err = secrets.Create(ctx, s, metav1.CreateOptions{})
 	}
 	return err
 }
 
-// note takes from what was seen since the change when the last replica did what.
+// note copies the times of the events since the update into r.
 func (d *demo) note(r *rotation, since time.Time) error {
 	for _, replica := range d.replicas {
 		events := replica.observer.Since(since)
-		first := map[string]time.Time{} // a repetition is not the change
+		first := map[string]time.Time{} // by kind; later events of a kind are repetitions
 		for _, e := range events {
 			if _, ok := first[e.Kind]; !ok && (e.Kind != "pool" || e.User == r.user) {
 				first[e.Kind] = e.At
@@ -135,7 +137,7 @@ func (d *demo) note(r *rotation, since time.Time) error {
 	return nil
 }
 
-// queries counts those of all replicas.
+// queries returns the number of queries of all replicas.
 func (d *demo) queries() (done, failed int64) {
 	for _, r := range d.replicas {
 		done += r.load.Done.Load()
@@ -144,7 +146,7 @@ func (d *demo) queries() (done, failed int64) {
 	return done, failed
 }
 
-// verdict is an error if a query failed.
+// verdict returns an error if a query failed.
 func (d *demo) verdict() error {
 	for _, r := range d.replicas {
 		if r.load == nil {

@@ -11,19 +11,19 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Connector gives what sql.OpenDB takes, for a database URL without a user, as
-// mysql://HOST:PORT/NAME or postgres://HOST:PORT/NAME?sslmode=…, and credentials.
-// What follows the ? is the driver's. It connects to nothing yet.
+// Connector returns a driver.Connector for sql.OpenDB. It does not connect. The
+// database is a URL without a user: mysql://HOST:PORT/NAME or postgres://HOST:PORT/NAME.
+// The query of the URL contains parameters of the driver, such as ?sslmode=disable.
 func Connector(database string, c Credentials) (driver.Connector, error) {
 	u, err := url.Parse(database)
 	if err != nil {
-		return nil, errors.New("the database URL cannot be parsed") // url's error would quote it
+		return nil, errors.New("parse the database URL: invalid syntax") // err quotes the URL
 	}
 	switch u.Scheme {
 	case "mysql":
 		config, err := mysql.ParseDSN(fmt.Sprintf("tcp(%s)%s?%s", u.Host, u.Path, u.RawQuery))
 		if err != nil {
-			return nil, fmt.Errorf("database URL: %w", err)
+			return nil, fmt.Errorf("parse the database URL: %w", err)
 		}
 		config.User, config.Passwd = c.Username, c.Password
 		return mysql.NewConnector(config)
@@ -31,11 +31,11 @@ func Connector(database string, c Credentials) (driver.Connector, error) {
 		u.User = nil
 		config, err := pgx.ParseConfig(u.String())
 		if err != nil {
-			return nil, fmt.Errorf("database URL: %w", err)
+			return nil, fmt.Errorf("parse the database URL: %w", err)
 		}
 		config.User, config.Password = c.Username, c.Password
 		return stdlib.GetConnector(*config), nil
 	default:
-		return nil, fmt.Errorf("database URL: scheme %q, want mysql or postgres", u.Scheme)
+		return nil, fmt.Errorf("parse the database URL: scheme %q must be mysql or postgres", u.Scheme)
 	}
 }

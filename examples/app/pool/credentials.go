@@ -7,21 +7,22 @@ import (
 	"strings"
 )
 
-// Credentials are what a Secret holds for a database.
+// Credentials are the user name and the password of a database user.
 type Credentials struct{ Username, Password string }
 
-// String leaves the password out, so that no log can have it.
+// String returns the user name alone, so that no log contains the password.
 func (c Credentials) String() string { return c.Username }
 
-// GoString does so for %#v.
+// GoString does the same for %#v.
 func (c Credentials) GoString() string { return c.Username }
 
-// ReadCredentials reads the files username and password of a Secret in dir.
+// ReadCredentials reads the files username and password of the Secret in dir.
 //
-// Both must be of one generation, or a rotation in the middle gives the new user
-// with the old password. So DIR/..data, the link that is exchanged at a rotation,
-// is followed once, and both files are read below the folder that it pointed to.
-// (Reading DIR/username and then DIR/password follows it twice.)
+// Both files must come from the same generation. Otherwise a rotation between the two
+// reads combines the new user with the old password. ReadCredentials therefore opens
+// DIR/..data, the link that each rotation replaces, a single time and reads both files
+// relative to the open directory. Reading DIR/username and DIR/password would follow
+// the link twice.
 func ReadCredentials(dir string) (Credentials, error) {
 	generation, err := os.OpenRoot(filepath.Join(dir, "..data"))
 	if err != nil {
@@ -36,6 +37,6 @@ func ReadCredentials(dir string) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("read credentials: %w", err)
 	}
-	// Many a Secret was made with echo, and has a newline at the end.
+	// Many Secrets are created with echo and end in a newline.
 	return Credentials{strings.TrimSpace(string(username)), strings.TrimRight(string(password), "\r\n")}, nil
 }

@@ -8,33 +8,34 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Follow pokes the channel when the files in dir were exchanged, until ctx ends:
-// for an app that nothing notifies. The channel should have room for one. It
-// pokes once at the start, for a change between the app's first read and the watch.
-func Follow(ctx context.Context, dir string, poke chan<- struct{}) error {
+// Follow sends on changed after each rotation of the files in dir until ctx ends. Use
+// it in an app without a notification. Follow never blocks on the channel, which should
+// have a capacity of one. It sends a first time as soon as the watch works, because the
+// files may have changed between the first read and the watch.
+func Follow(ctx context.Context, dir string, changed chan<- struct{}) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", dir, err)
 	}
 	defer w.Close()
-	// The folder, not the files: those are never written, they are exchanged.
+	// Watch the directory. The files are never written; a rotation replaces a link.
 	if err := w.Add(dir); err != nil {
 		return fmt.Errorf("watch %s: %w", dir, err)
 	}
 	for {
 		select {
-		case poke <- struct{}{}:
-		default: // it is poked already and will read what is newest
+		case changed <- struct{}{}:
+		default: // the receiver has not read the previous change yet, and will find the newest files
 		}
-		if err := nextExchange(ctx, w); err != nil {
+		if err := nextRotation(ctx, w); err != nil {
 			return err
 		}
 	}
 }
 
-// nextExchange waits for an event that names ..data. Which kind of event it is
-// differs between systems; an overflow of the queue may have hidden one.
-func nextExchange(ctx context.Context, w *fsnotify.Watcher) error {
+// nextRotation waits for an event on ..data. It accepts every kind of event, because
+// systems differ in the kind they report. An error means that events may be lost.
+func nextRotation(ctx context.Context, w *fsnotify.Watcher) error {
 	for {
 		select {
 		case <-ctx.Done():

@@ -1,11 +1,13 @@
-// Package pool is a database/sql pool whose credentials are files and may change
-// under it. A database checks a password when a connection opens and never again,
-// so new credentials mean new connections: Reload opens a second pool, checks it,
-// puts it in the place of the first, and closes the first once its last user is
-// done. No query fails, so long as the old credentials work until then (Status
-// says when): rotate with an overlap, two users alternately, or one with two passwords.
+// Package pool provides a database/sql pool that changes its credentials at run time.
+// Copy it into your app.
 //
-// It is meant to be copied.
+// A database checks a password only when a connection opens, so new credentials require
+// new connections. Reload opens a second pool, checks it and makes it current. It closes
+// the first pool after the last user has returned.
+//
+// No query fails if the old credentials stay valid until Status reports that no old
+// pool is draining. Rotate with an overlap: alternate between two users, or use a user
+// with two passwords.
 package pool
 
 import (
@@ -17,35 +19,35 @@ import (
 	"time"
 )
 
-// checkTimeout is below the 5 s that a webhook waits by default.
+// checkTimeout is shorter than the default timeout of a webhook, which is 5 s.
 const checkTimeout = 4 * time.Second
 
-// Options say what to connect to.
+// Options configure a Pool.
 type Options struct {
-	Database    string        // a URL, see Connector
-	Dir         string        // a Secret's folder, see ReadCredentials
-	MaxLifetime time.Duration // of one connection; 0: for ever
+	Database    string        // URL of the database, see Connector
+	Dir         string        // directory of the Secret, see ReadCredentials
+	MaxLifetime time.Duration // maximum lifetime of a connection; 0 means no limit
 }
 
-// Pool hands out the newest connections that work.
+// A Pool provides connections with the newest credentials that work.
 type Pool struct {
 	options  Options
-	reload   sync.Mutex // one reload at a time
+	reload   sync.Mutex // serializes calls of Reload
 	draining atomic.Int64
 
-	mu      sync.RWMutex // guards current, and its users from growing after the swap
+	mu      sync.RWMutex // guards current; after a swap, no user is added to the old generation
 	current *generation
 }
 
-// generation is one set of credentials and the connections made with it.
+// A generation is a set of credentials and the connections opened with it.
 type generation struct {
 	db          *sql.DB
 	credentials Credentials
 	since       time.Time
-	users       sync.WaitGroup // who is between the start and the end of Use
+	users       sync.WaitGroup // calls of Use that have not returned
 }
 
-// Open reads the credentials, connects, and fails if that does not work.
+// Open reads the credentials and connects. It fails if either step fails.
 func Open(ctx context.Context, o Options) (*Pool, error) {
 	p := &Pool{options: o}
 	if _, err := p.Reload(ctx); err != nil {
@@ -54,8 +56,8 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	return p, nil
 }
 
-// Use calls f with the present connections, which stay open until f returns.
-// Rows and transactions must end in f.
+// Use calls f with the current connections, which stay open until f returns. Rows and
+// transactions must end before f returns.
 func (p *Pool) Use(f func(*sql.DB) error) error {
 	p.mu.RLock()
 	g := p.current
@@ -65,9 +67,9 @@ func (p *Pool) Use(f func(*sql.DB) error) error {
 	return f(g.db)
 }
 
-// Reload reads the credentials again, and changes to new connections if they are
-// new and work; changed says so. On an error everything stays as it was, and the
-// caller tries again later.
+// Reload reads the credentials again. If they are new, it opens new connections and
+// returns true. If it returns an error, the old connections stay current, and the
+// caller should retry later.
 func (p *Pool) Reload(ctx context.Context) (changed bool, err error) {
 	p.reload.Lock()
 	defer p.reload.Unlock()
@@ -76,7 +78,7 @@ func (p *Pool) Reload(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	if p.current != nil && p.current.credentials == credentials {
-		return false, nil // a notification may come twice, or for another file
+		return false, nil // the notification was a repetition, or another file changed
 	}
 	db, err := connect(ctx, p.options, credentials)
 	if err != nil {
@@ -86,8 +88,8 @@ func (p *Pool) Reload(ctx context.Context) (changed bool, err error) {
 	return true, nil
 }
 
-// connect opens a pool and a first connection in it: only that shows whether the
-// credentials are good.
+// connect opens a pool and its first connection. Only a connection proves that the
+// credentials work.
 func connect(ctx context.Context, o Options, c Credentials) (*sql.DB, error) {
 	connector, err := Connector(o.Database, c)
 	if err != nil {
@@ -104,8 +106,8 @@ func connect(ctx context.Context, o Options, c Credentials) (*sql.DB, error) {
 	return db, nil
 }
 
-// swap puts next in front and drains what was there. Nobody can begin to use the
-// old generation after the lock is given back, so its users only become fewer.
+// swap makes next current and drains the previous generation, which gets no new users
+// once the lock is released.
 func (p *Pool) swap(next *generation) {
 	p.mu.Lock()
 	old := p.current
@@ -117,40 +119,39 @@ func (p *Pool) swap(next *generation) {
 	p.draining.Add(1)
 	go func() {
 		defer p.draining.Add(-1)
-		old.users.Wait()
-		// Not before: Close fails queries that have not got their connection yet.
+		old.users.Wait() // Close fails queries that still wait for a connection
 		old.db.Close()
 	}()
 }
 
-// Status is what may be shown of a pool.
+// Status describes a Pool without its password.
 type Status struct {
 	User     string    `json:"user"`
 	Since    time.Time `json:"since"`
-	Draining int64     `json:"draining"` // old pools that still have users
+	Draining int64     `json:"draining"` // number of old pools that still have users
 }
 
-// Status says who is connected now.
+// Status returns the current user and the number of old pools.
 func (p *Pool) Status() Status {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return Status{p.current.credentials.Username, p.current.since, p.draining.Load()}
 }
 
-// Drained waits until the connections of all former credentials are closed: from
-// then on nothing uses an old password.
+// Drained waits until the connections of all old credentials are closed. When it
+// returns nil, the app no longer uses an old password.
 func (p *Pool) Drained(ctx context.Context) error {
 	for p.draining.Load() > 0 {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("old connections are still in use: %w", ctx.Err())
+			return fmt.Errorf("wait for old connections to close: %w", ctx.Err())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	return nil
 }
 
-// Close waits for the present users and closes their connections.
+// Close waits for the users of the current connections and closes the connections.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

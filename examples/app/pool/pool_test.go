@@ -14,7 +14,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
-// fixture is a database with two users, a and b, and a Secret's folder.
+// fixture is a database with the users a and b, and the directory of a Secret.
 type fixture struct {
 	url, dir string
 	admin    *sql.DB
@@ -56,7 +56,7 @@ func (f *fixture) exec(t *testing.T, statement string) {
 	}
 }
 
-// publish exchanges the files as the sidecar does: one rename of ..data.
+// publish replaces the files as the sidecar does, with a rename of ..data.
 func (f *fixture) publish(t *testing.T, username, password string) {
 	t.Helper()
 	f.n++
@@ -96,7 +96,9 @@ func user(t *testing.T, p *Pool) (name string) {
 	return name
 }
 
-func TestReload(t *testing.T) {
+// TestReload_keepsThePoolUntilNewCredentialsWork reloads five times in a row and checks
+// the user of the connections after each reload.
+func TestReload_keepsThePoolUntilNewCredentialsWork(t *testing.T) {
 	f := newFixture(t)
 	p := f.open(t)
 	steps := []struct {
@@ -105,7 +107,7 @@ func TestReload(t *testing.T) {
 		changed, fails     bool
 		want               string
 	}{
-		{"nothing new", "a", "a-1", false, false, "a"},
+		{"unchanged", "a", "a-1", false, false, "a"},
 		{"the other user", "b", "b-1", true, false, "b"},
 		{"a wrong password keeps the old pool", "a", "wrong", false, true, "b"},
 		{"no such user keeps the old pool", "nobody", "x", false, true, "b"},
@@ -123,23 +125,24 @@ func TestReload(t *testing.T) {
 	}
 }
 
-func TestReloadWithoutFilesKeepsThePool(t *testing.T) {
+// TestReload_withoutFiles checks that the pool stays usable if the files are missing.
+func TestReload_withoutFiles(t *testing.T) {
 	f := newFixture(t)
 	p := f.open(t)
 	if err := os.Remove(filepath.Join(f.dir, "..data")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.Reload(t.Context()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("Reload: %v, want that the files are not there", err)
+		t.Errorf("Reload: %v, want os.ErrNotExist", err)
 	}
 	if got := user(t, p); got != "a" {
 		t.Errorf("connected as %s, want a", got)
 	}
 }
 
-// A query that runs while the pool is exchanged ends well, though its user's
-// password is gone by then, and its pool is closed after it.
-func TestReloadDrains(t *testing.T) {
+// TestReload_drainsTheOldPool covers a query that runs during a reload. The query must
+// succeed although the password of its user changes, and the old pool must close after it.
+func TestReload_drainsTheOldPool(t *testing.T) {
 	f := newFixture(t)
 	p := f.open(t)
 	running, finish, ended := make(chan struct{}), make(chan struct{}), make(chan error)
@@ -171,7 +174,7 @@ func TestReloadDrains(t *testing.T) {
 	}
 	close(finish)
 	if err := <-ended; err != nil {
-		t.Errorf("the query in flight: %v", err)
+		t.Errorf("the running query: %v", err)
 	}
 	waitClosed(t, p, old)
 }
@@ -180,7 +183,7 @@ func waitClosed(t *testing.T, p *Pool, old *sql.DB) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); p.Status().Draining != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the old pool is not closed")
+			t.Fatal("the old pool was not closed")
 		}
 	}
 	if err := old.Ping(); err == nil {
@@ -188,8 +191,9 @@ func waitClosed(t *testing.T, p *Pool, old *sql.DB) {
 	}
 }
 
-// Both files are of one generation, however fast generations change.
-func TestReadCredentialsIsNeverTorn(t *testing.T) {
+// TestReadCredentials_neverMixesGenerations reads while another goroutine publishes 2,000
+// generations. The user name and the password must always come from the same generation.
+func TestReadCredentials_neverMixesGenerations(t *testing.T) {
 	dir := t.TempDir()
 	if err := publish(dir, 0, "0", "0"); err != nil {
 		t.Fatal(err)
@@ -220,24 +224,27 @@ func TestReadCredentialsIsNeverTorn(t *testing.T) {
 	}
 }
 
-func TestFollow(t *testing.T) {
+// TestFollow_reportsARotation checks the first report of Follow and the report after a
+// rotation.
+func TestFollow_reportsARotation(t *testing.T) {
 	dir := t.TempDir()
 	if err := publish(dir, 1, "a", "1"); err != nil {
 		t.Fatal(err)
 	}
-	poke := make(chan struct{}, 1)
-	go Follow(t.Context(), dir, poke)
-	<-poke // the one at the start: the watch is there
+	changed := make(chan struct{}, 1)
+	go Follow(t.Context(), dir, changed)
+	<-changed // the watch works
 	if err := publish(dir, 2, "a", "2"); err != nil {
 		t.Fatal(err)
 	}
-	<-poke
+	<-changed
 	if c, err := ReadCredentials(dir); err != nil || c.Password != "2" {
-		t.Errorf("after the poke: %v, %v", c, err)
+		t.Errorf("after the rotation: %v, %v", c, err)
 	}
 }
 
-func TestCredentialsDoNotShowThePassword(t *testing.T) {
+// TestCredentials_formatWithoutThePassword prints Credentials with each verb of fmt.
+func TestCredentials_formatWithoutThePassword(t *testing.T) {
 	c := Credentials{"user", "canary"}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
 		if got := fmt.Sprintf(format, c); got != "user" {
@@ -246,7 +253,8 @@ func TestCredentialsDoNotShowThePassword(t *testing.T) {
 	}
 }
 
-func TestConnector(t *testing.T) {
+// TestConnector_checksTheURL lists URLs that Connector accepts and rejects.
+func TestConnector_checksTheURL(t *testing.T) {
 	for url, good := range map[string]bool{
 		"mysql://127.0.0.1:3306/app":                      true,
 		"mysql://db/app?tls=true":                         true,

@@ -1,5 +1,5 @@
-// Command go-pgxpool is a web service on PostgreSQL that reloads on SIGHUP. pool.go is
-// made to be copied; this file is what tests it.
+// Command go-pgxpool is a web service on PostgreSQL that reloads on SIGHUP. Copy pool.go
+// into your app. This file is the app around it in the tests.
 package main
 
 import (
@@ -14,21 +14,22 @@ import (
 
 func main() {
 	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // first of all: until then HUP kills
+	signal.Notify(hup, syscall.SIGHUP) // before anything else: until then, SIGHUP kills the program
 	p, err := Open(context.Background(), os.Getenv("APP_DATABASE"), os.Getenv("APP_CREDENTIALS"))
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 	go reload(p, hup)
-	http.HandleFunc("GET /query", func(w http.ResponseWriter, r *http.Request) { answer(w, query(r.Context(), p)) })
-	http.HandleFunc("GET /transaction", func(w http.ResponseWriter, r *http.Request) { answer(w, transaction(r.Context(), p)) })
+	http.HandleFunc("GET /query", handler(p, query))
+	http.HandleFunc("GET /transaction", handler(p, transaction))
 	fmt.Println(http.ListenAndServe(os.Getenv("APP_ADDR"), nil))
 	os.Exit(1)
 }
 
-// reload tries until it works: a signal has no answer to say that it did not. A further
-// signal meanwhile waits in the channel.
+// reload reloads after each signal. The sender of a signal does not learn whether the
+// reload succeeded, so reload retries until it succeeds. A signal that arrives meanwhile
+// waits in the channel.
 func reload(p *Pool, hup <-chan os.Signal) {
 	for range hup {
 		for {
@@ -39,15 +40,17 @@ func reload(p *Pool, hup <-chan os.Signal) {
 				fmt.Println("reloaded as", user)
 				break
 			}
-			fmt.Println("reload:", err)
+			fmt.Println("reload failed:", err)
 			time.Sleep(time.Second)
 		}
 	}
 }
 
-func answer(w http.ResponseWriter, err error) {
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+func handler(p *Pool, do func(context.Context, *Pool) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := do(r.Context(), p); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
 	}
 }
 

@@ -13,18 +13,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pool is a pgxpool whose credentials are the files of a Secret. It stays the same
-// pool: hand it out once, and call Reload when the files have changed.
+// A Pool is a pgxpool.Pool that reads its credentials from the files of a Secret. The app
+// keeps the same Pool for its whole life and calls Reload when the files have changed.
 type Pool struct {
 	*pgxpool.Pool
 	dir  string
 	mu   sync.Mutex
-	open map[credentials]int // how many connections each has
+	open map[credentials]int // number of open connections by credentials
 }
 
 type credentials struct{ user, password string }
 
-// Open makes the pool, and fails if it cannot connect.
+// Open creates the pool and opens its first connection.
 func Open(ctx context.Context, database, dir string) (*Pool, error) {
 	config, err := pgxpool.ParseConfig(database)
 	if err != nil {
@@ -43,8 +43,9 @@ func Open(ctx context.Context, database, dir string) (*Pool, error) {
 	return p, p.Ping(ctx)
 }
 
-// Reload changes to connections with the present credentials, and returns the user once
-// no older ones are open. On an error the old ones stay, and the caller tries again.
+// Reload replaces all connections by connections with the current credentials. It returns
+// the user after the last old connection is closed. If it returns an error, old
+// connections may still be open, and the caller must retry.
 func (p *Pool) Reload(ctx context.Context) (user string, err error) {
 	config := p.Config().ConnConfig
 	if config.User, config.Password, err = read(p.dir); err != nil {
@@ -55,8 +56,8 @@ func (p *Pool) Reload(ctx context.Context) (user string, err error) {
 		return "", err
 	}
 	_ = check.Close(ctx)
-	p.Reset() // idle connections close now, the others when they are released
-	// A connection that was being opened may still get the old credentials: that ends first.
+	p.Reset() // closes idle connections now, and other connections when they are released
+	// A connection that was being opened may use the old credentials, so wait for it first.
 	for opening := true; opening || p.older(config) > 0; opening = opening && p.Stat().ConstructingConns() > 0 {
 		select {
 		case <-ctx.Done():
@@ -67,6 +68,7 @@ func (p *Pool) Reload(ctx context.Context) (user string, err error) {
 	return config.User, nil
 }
 
+// count adds n to the number of open connections with the credentials of c.
 func (p *Pool) count(c *pgx.Conn, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,6 +78,7 @@ func (p *Pool) count(c *pgx.Conn, n int) {
 	}
 }
 
+// older returns the number of open connections with other credentials than now.
 func (p *Pool) older(now *pgx.ConnConfig) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,7 +90,7 @@ func (p *Pool) older(now *pgx.ConnConfig) (n int) {
 	return n
 }
 
-// read follows ..data once, so that both files are of one generation.
+// read opens ..data a single time, so both files come from the same generation.
 func read(dir string) (user, password string, err error) {
 	generation, err := os.OpenRoot(filepath.Join(dir, "..data"))
 	if err != nil {

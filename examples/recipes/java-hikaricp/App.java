@@ -13,35 +13,35 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import sun.misc.Signal;
 
-/** The app around the recipe: both ways to be told, and what its test asks it. */
+/** The app around the recipe in its tests: reloads after HUP and after a webhook. */
 public final class App {
     private static final String COUNT = "SELECT COUNT(*) FROM secretsync_items";
     private static RotatingDataSource credentials;
     private static HikariDataSource pool;
 
     public static void main(String[] args) throws Exception {
-        // First of all: a JVM looks as if it handled HUP, and ends by it until the program asks for it.
+        // Before anything else: the JVM itself handles HUP, and exits, until the program has a handler.
         Semaphore hup = new Semaphore(0);
         Signal.handle(new Signal("HUP"), signal -> hup.release());
 
         credentials = new RotatingDataSource(jdbc(URI.create(env("APP_DATABASE"))), Path.of(env("APP_CREDENTIALS")));
         credentials.reload();
         HikariConfig config = new HikariConfig();
-        config.setDataSource(credentials); // and no username, or HikariCP gives that
+        config.setDataSource(credentials); // do not set a username: HikariCP would pass it on
         pool = new HikariDataSource(config);
         start(() -> reloadAtEvery(hup));
         serve(URI.create("http://" + env("APP_ADDR")));
     }
 
-    /** A signal has no answer that would bring it again: so this tries until it works. */
+    /** Reloads after each signal. The sidecar does not learn of a failure, so this retries until it succeeds. */
     private static void reloadAtEvery(Semaphore hup) throws InterruptedException {
         for (;;) {
             hup.acquire();
-            hup.drainPermits(); // several are one: it reads what is newest
+            hup.drainPermits(); // a single reload suffices for several signals
             try {
                 reload("SIGHUP");
             } catch (IOException | SQLException | RuntimeException e) {
-                System.out.println("not reloaded: " + e.getMessage());
+                System.out.println("reload failed: " + e.getMessage());
                 TimeUnit.SECONDS.sleep(1);
                 hup.release();
             }
@@ -52,7 +52,7 @@ public final class App {
         System.out.println("reload requested by " + by);
         if (credentials.reload()) System.out.println("new pool as " + credentials.user());
         String user = credentials.user();
-        // Below the webhook's 5 s, so that it is the app that answers, and then is asked again.
+        // Shorter than the webhook's timeout of 5 s, so the sidecar gets an answer and retries.
         if (!credentials.retire(pool, 4000)) throw new IllegalStateException("old connections are still in use");
         System.out.println("reloaded as " + user);
     }
@@ -62,7 +62,7 @@ public final class App {
     }
 
     private static void transaction(Connection c) throws SQLException, InterruptedException {
-        c.setAutoCommit(false); // HikariCP puts it back
+        c.setAutoCommit(false); // HikariCP restores it
         try (var statement = c.createStatement()) { statement.executeUpdate("INSERT INTO secretsync_done VALUES (1)"); }
         Thread.sleep(100);
         query(c);
@@ -74,14 +74,14 @@ public final class App {
             case "GET /query": try (Connection c = pool.getConnection()) { query(c); } break;
             case "GET /transaction": try (Connection c = pool.getConnection()) { transaction(c); } break;
             case "GET /status": break;
-            // 2xx only when it is done: else the sidecar asks again.
+            // Answers after the reload. The sidecar retries after any status other than 2xx.
             case "POST /-/reload": reload("webhook"); break;
             default: throw new IllegalArgumentException(request);
         }
     }
 
     private static void serve(URI address) throws IOException {
-        System.setProperty("sun.net.httpserver.nodelay", "true"); // else each answer takes 40 ms
+        System.setProperty("sun.net.httpserver.nodelay", "true"); // otherwise each answer takes 40 ms
         HttpServer server = HttpServer.create(new InetSocketAddress(address.getHost(), address.getPort()), 0);
         server.setExecutor(Executors.newCachedThreadPool());
         server.createContext("/", exchange -> {
@@ -114,7 +114,7 @@ public final class App {
         thread.start();
     }
 
-    /** From mysql://HOST:PORT/NAME or postgres://HOST:PORT/NAME, with the driver's parameters after a ?. */
+    /** Converts mysql://HOST:PORT/NAME or postgres://HOST:PORT/NAME, with parameters of the driver after a ?. */
     private static String jdbc(URI url) {
         String driver = url.getScheme().startsWith("postgres") ? "postgresql" : "mariadb";
         return "jdbc:" + driver + ":" + url.getSchemeSpecificPart();

@@ -11,19 +11,19 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.logging.Logger;
 import javax.sql.DataSource;
 
-/** Opens HikariCP's connections with credentials that are files, and knows which are still open. */
+/** Opens connections for HikariCP with credentials from files, and tracks the open connections. */
 final class RotatingDataSource implements DataSource {
     record Credentials(String user, String password) {
-        /** Follows DIR/..data once, so that both files are of one generation. */
+        /** Resolves DIR/..data a single time, so both files come from the same generation. */
         static Credentials read(Path dir) throws IOException {
             Path generation = dir.resolve("..data").toRealPath();
             return new Credentials(Files.readString(generation.resolve("username")).strip(),
                     Files.readString(generation.resolve("password")).replaceFirst("[\r\n]+$", ""));
         }
-        @Override public String toString() { return user; } // no password in any log
+        @Override public String toString() { return user; } // keeps the password out of logs
     }
 
-    /** One connection, from before it is opened, so that none is missed. */
+    /** A connection. A Session exists before its connection opens, so retire misses none. */
     private static final class Session {
         final Credentials with;
         volatile Connection connection;
@@ -41,22 +41,23 @@ final class RotatingDataSource implements DataSource {
 
     RotatingDataSource(String url, Path dir) { this.url = url; this.dir = dir; }
 
-    /** Changes to new credentials if they are new and work; throws and changes nothing if they do not. */
+    /** Returns whether the credentials are new. If the new ones do not work, throws and keeps the old ones. */
     boolean reload() throws IOException, SQLException {
         synchronized (reloading) {
             Credentials next = Credentials.read(dir);
             if (next.equals(current)) return false;
             DriverManager.getConnection(url, next.user(), next.password()).close();
-            synchronized (sessions) { current = next; } // an opening one is in sessions, or takes these
+            synchronized (sessions) { current = next; } // later sessions use next; earlier ones are in the set
             return true;
         }
     }
 
     /**
-     * Waits until no connection of former credentials is left, and says whether that is so in time.
-     * Eviction closes idle connections. One that was in use comes back and stays, in this version of
-     * HikariCP, until somebody asks for it; and one that is just opening is missed. So it is done
-     * again, more and more rarely: it costs the new idle connections, too.
+     * Closes all connections with old credentials. Returns whether it succeeded in time. Eviction
+     * closes idle connections. In this version of HikariCP, a connection in use returns to the pool
+     * and stays until its next use, and eviction misses a connection that is opening. So this evicts
+     * again, with growing pauses, because each eviction also closes idle connections with new
+     * credentials.
      */
     boolean retire(HikariDataSource pool, long millis) throws InterruptedException {
         long end = System.nanoTime() + millis * 1_000_000;
@@ -86,7 +87,7 @@ final class RotatingDataSource implements DataSource {
         }
     }
 
-    @Override public Connection getConnection(String user, String password) throws SQLException { return getConnection(); }
+    @Override public Connection getConnection(String user, String pass) throws SQLException { return getConnection(); }
     @Override public PrintWriter getLogWriter() { return null; }
     @Override public void setLogWriter(PrintWriter out) { }
     @Override public void setLoginTimeout(int seconds) { DriverManager.setLoginTimeout(seconds); }

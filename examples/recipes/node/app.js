@@ -1,7 +1,7 @@
 'use strict'
-// The app around the recipe: what its test asks it. Copy pools.js, and pg.js or mysql2.js.
-let notified = () => {} // until the first pool is there, which has read the newest files
-// First of all: before a program asks for it, SIGHUP ends it.
+// The app around the recipe in its tests. Copy pools.js, and pg.js or mysql2.js.
+let notified = () => {} // main sets it; the first pool reads the newest files anyway
+// Before anything else: until a program has a handler, SIGHUP kills it.
 process.on('SIGHUP', () => notified())
 
 const http = require('node:http')
@@ -22,7 +22,7 @@ async function reload (by, how) {
   await pools.drained()
   console.log('reloaded as', user)
 }
-const failed = err => console.log('reload failed, the old connections stay:', err.message)
+const failed = err => console.log('reload failed, keeping the old connections:', err.message)
 
 const count = 'SELECT COUNT(*) FROM secretsync_items'
 const query = () => pools.use(pool => pool.query(count))
@@ -35,7 +35,7 @@ const transaction = () => pools.use(async pool => {
     await client.query(count)
     await client.query('COMMIT')
   } catch (err) {
-    isPostgres ? client.release(err) : client.destroy() // not back into the pool: the transaction is open
+    isPostgres ? client.release(err) : client.destroy() // the transaction is open, so do not reuse the connection
     throw err
   }
   client.release()
@@ -45,7 +45,7 @@ const routes = {
   'GET /query': query,
   'GET /transaction': transaction,
   'GET /status': () => ({ user: pools.current.user }),
-  // 2xx only when it is done: else the sidecar asks again.
+  // Answers after the reload. The sidecar retries after any status other than 2xx.
   'POST /-/reload': () => reload('webhook', () => pools.reload())
 }
 

@@ -1,7 +1,8 @@
 'use strict'
 const mysql = require('mysql2/promise')
 
-// mariadb gives what Pools opens. mysql2 takes no function for the password.
+// mariadb returns the open function for Pools. mysql2 does not accept a function for
+// the password.
 exports.mariadb = (url, options) => ({ user, password }) => mysql.createPool({
   ...options,
   host: url.hostname,

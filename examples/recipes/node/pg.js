@@ -2,13 +2,13 @@
 const { Pool } = require('pg')
 const { readCredentials } = require('./pools.js')
 
-// postgres gives what Pools opens. The password is a function, which pg calls for every
-// new connection: when only the password changes, a connection that opens before the
-// app was notified has the new one.
+// postgres returns the open function for Pools. The password is a function, which pg calls
+// for every new connection. If only the password changes, a connection that opens before
+// the notification already uses the new password.
 exports.postgres = (url, dir, options) => ({ user, password }) => {
   const pool = new Pool({
-    connectionTimeoutMillis: 10000, // as mysql2's; without one, a hung server holds up every later reload
-    ...options, // not a connectionString, which would win over what follows
+    connectionTimeoutMillis: 10000, // the default of mysql2; without it, a hung server blocks all later reloads
+    ...options, // without a connectionString, which would override the lines below
     host: url.hostname,
     port: url.port || 5432,
     database: url.pathname.slice(1),
@@ -18,8 +18,8 @@ exports.postgres = (url, dir, options) => ({ user, password }) => {
       return now.user === user ? now.password : password
     }
   })
-  // Without both, a connection that the server closes ends the program: while it is
-  // idle, and while a transaction has it.
+  // Without these listeners, the program ends when the server closes a connection: the
+  // first covers idle connections, the second covers connections in use.
   const lost = err => console.error('connection lost:', err.message)
   pool.on('error', lost).on('connect', client => client.on('error', lost))
   return pool

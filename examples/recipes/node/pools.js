@@ -1,20 +1,20 @@
 'use strict'
 const { readFileSync, realpathSync } = require('node:fs')
 
-// readCredentials follows DIR/..data once and reads both files below what it points
-// to: read by DIR/username and DIR/password, a rotation in between gives the new user
-// with the old password.
+// readCredentials resolves DIR/..data a single time and reads both files from that
+// directory. Reading DIR/username and DIR/password could combine the new user with the
+// old password, if a rotation happened in between.
 function readCredentials (dir) {
   const generation = realpathSync(`${dir}/..data`)
   const read = name => readFileSync(`${generation}/${name}`, 'utf8')
   return { user: read('username').trim(), password: read('password').replace(/[\r\n]+$/, '') }
 }
 
-// sessions is the set of promises of a pool's connections, each until its socket is
-// closed on both sides. end() of pg and of mysql2 settles some milliseconds earlier.
+// sessions returns a set with a promise for each open connection of a pool. A promise
+// settles when the socket is closed on both sides; end() settles a few milliseconds earlier.
 function sessions (pool) {
   const open = new Set()
-  for (const event of ['connect', 'connection']) { // as pg and as mysql2 call it
+  for (const event of ['connect', 'connection']) { // the names in pg and mysql2
     pool.on(event, connection => {
       const socket = connection.stream ?? connection.connection.stream
       const closed = new Promise(resolve => socket.once('close', resolve)).then(() => open.delete(closed))
@@ -24,23 +24,23 @@ function sessions (pool) {
   return open
 }
 
-// Pools hands out the newest pool that works. open(credentials) makes one of pg or mysql2.
+// Pools provides the newest pool that works. open(credentials) returns a pool of pg or mysql2.
 class Pools {
   #draining = new Set()
   #last = Promise.resolve()
 
   constructor (dir, open) { Object.assign(this, { dir, open }) }
 
-  // use calls work with the present pool, which stays open until work's promise
-  // settles. Transactions end in it, and clients are released in it.
+  // use calls work with the current pool, which stays open until the promise of work
+  // settles. Before that, work must end its transactions and release its clients.
   async use (work) {
     const mine = this.current
     mine.users++
     try { return await work(mine.pool) } finally { if (--mine.users === 0) mine.idle?.() }
   }
 
-  // reload changes to new connections if the credentials are new and work, and
-  // rejects and changes nothing if they do not. One reload runs at a time.
+  // reload opens a new pool if the credentials are new, and resolves to whether it did. If
+  // the new credentials do not work, it rejects and keeps the old pool. Reloads run in turn.
   reload () { return (this.#last = this.#last.catch(() => {}).then(() => this.#reload())) }
 
   async #reload () {
@@ -55,19 +55,20 @@ class Pools {
     return true
   }
 
-  // end() fails those that still wait for a connection, and closes one between two
-  // queries of a transaction: so it comes after the last user.
+  // end() fails users that wait for a connection, and closes a connection between two
+  // queries of a transaction. So #drain calls it after the last user.
   #drain (old) {
     const idle = old.users === 0 ? Promise.resolve() : new Promise(resolve => { old.idle = resolve })
-    const gone = idle.then(() => old.pool.end()).catch(() => {}) // of a connection that broke
+    const gone = idle.then(() => old.pool.end()).catch(() => {}) // a connection was already broken
       .then(() => Promise.all(old.open)).then(() => this.#draining.delete(gone))
     this.#draining.add(gone)
   }
 
-  // drained settles once no connection of former credentials is left.
+  // drained resolves when all connections with old credentials are closed.
   drained () { return Promise.all(this.#draining) }
 
-  // reloadUntilDone is for SIGHUP, which has no answer that would bring it again.
+  // reloadUntilDone retries until a reload succeeds. Use it for SIGHUP, because the sidecar
+  // does not learn of a failure.
   async reloadUntilDone (log) {
     for (;;) {
       try { return await this.reload() } catch (err) { log(err) }

@@ -1,5 +1,5 @@
 <?php
-// What tests database.php: two requests.
+// The app around database.php in its tests.
 require __DIR__ . '/database.php';
 
 $url = parse_url(getenv('APP_DATABASE'));

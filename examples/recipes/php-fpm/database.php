@@ -1,18 +1,18 @@
 <?php
-// A PDO connection whose credentials are the files of a Secret: made to be copied.
+// A PDO connection with credentials from the files of a Secret. Copy it into your app.
 
 function connect(string $database, string $directory): PDO
 {
-    // PHP remembers for two minutes where links lead to, and what is there is deleted
-    // earlier. Followed once, both files are of one generation.
+    // PHP caches the target of a link for two minutes, which is longer than the target
+    // exists. Resolving ..data a single time reads both files from the same generation.
     clearstatcache(true);
     $generation = realpath($directory . '/..data');
     $user = trim(file_get_contents($generation . '/username'));
     $password = rtrim(file_get_contents($generation . '/password'), "\r\n");
     return new PDO($database, $user, $password, [
         PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
-        // A worker keeps its connection for the next request. With new credentials it
-        // opens another, and the old one stays until the reload ends the worker.
+        // A worker keeps its connection for later requests. With new credentials, it opens
+        // a new connection. The old connection stays until the reload ends the worker.
         PDO::ATTR_PERSISTENT => true,
     ]);
 }

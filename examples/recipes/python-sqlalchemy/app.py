@@ -1,4 +1,4 @@
-"""What tests database.py and gunicorn.conf.py: a WSGI app of two requests."""
+"""The WSGI app around database.py and gunicorn.conf.py in their tests."""
 import os
 import time
 

@@ -1,4 +1,4 @@
-"""An SQLAlchemy engine whose credentials are the files of a Secret: made to be copied."""
+"""An SQLAlchemy engine with credentials from the files of a Secret. Copy it into your app."""
 import os
 import threading
 import time
@@ -7,14 +7,14 @@ from sqlalchemy import create_engine, event
 
 
 def read(directory):
-    """Follows ..data once, so that both files are of one generation."""
+    """Resolves ..data a single time, so both files come from the same generation."""
     generation = os.path.realpath(os.path.join(directory, "..data"))
     with open(os.path.join(generation, "username")) as user, open(os.path.join(generation, "password")) as password:
         return user.read().strip(), password.read().rstrip("\r\n")
 
 
 class Database:
-    """Use its engine as always. Call reload, in a thread, when the files have changed."""
+    """Provides an engine. Call reload, in a thread, when the files have changed."""
 
     def __init__(self, url, directory, **options):
         self.directory = directory
@@ -26,9 +26,9 @@ class Database:
         parameters["user"], parameters["password"] = read(self.directory)
 
     def reload(self):
-        """Changes to new connections; returns the user when the old ones are closed.
+        """Opens new connections and returns the user when the old connections are closed.
 
-        It raises, and the old ones stay, when the new credentials do not work.
+        Raises an exception and keeps the old connections if the new credentials do not work.
         """
         with self.reloading:
             user, _ = read(self.directory)
@@ -36,10 +36,10 @@ class Database:
             check = old.recreate()
             check.connect().close()
             check.dispose()
-            self.engine.dispose(close=False)  # a new pool in front, the old one as it was
+            self.engine.dispose(close=False)  # installs a new pool and leaves the old pool open
             while True:
                 time.sleep(0.01)
-                if not old.checkedout():  # queries and transactions under way
+                if not old.checkedout():  # no query or transaction is running
                     break
-            old.dispose()  # not before: it would make checkedout forget them
+            old.dispose()  # only now: it resets the count of checkedout
             return user

@@ -1,20 +1,20 @@
-"""Two ways to reload under gunicorn; both are made to be copied, choose one.
+"""Two ways to reload under gunicorn. Choose one and copy it.
 
-HUP: gunicorn starts new workers and lets the old ones finish. Nothing is needed for it.
-USR1: gunicorn passes it on to its workers, and each changes its connections.
+HUP: gunicorn starts new workers and lets the old workers finish.
+USR1: gunicorn passes the signal on, and each worker replaces its connections.
 """
 import signal
 import threading
 import time
 
 worker_class, workers, threads = "gthread", 2, 8
-graceful_timeout = 30  # after HUP: longer than the longest request
+graceful_timeout = 30  # HUP: must exceed the longest request
 
 
 def post_worker_init(worker):
     def usr1(*_):
-        worker.log.reopen_files()  # what USR1 is for without us
-        threading.Thread(target=change_connections, daemon=True).start()  # not here: a lock may be held
+        worker.log.reopen_files()  # gunicorn's own reaction to USR1
+        threading.Thread(target=change_connections, daemon=True).start()  # a handler must not wait for a lock
 
     signal.signal(signal.SIGUSR1, usr1)
     signal.siginterrupt(signal.SIGUSR1, False)
@@ -22,17 +22,17 @@ def post_worker_init(worker):
 
 
 def change_connections():
-    from app import database  # in the worker: what the master imports, HUP does not load anew
+    from app import database  # in the worker: HUP does not reload modules of the master
 
     while True:
         try:
             return print("reloaded as", database.reload(), flush=True)
-        except Exception as e:  # nobody asks again: so try until it works
-            print("reload:", e, flush=True)
+        except Exception as e:  # the sidecar does not learn of a failure, so retry
+            print("reload failed:", e, flush=True)
             time.sleep(1)
 
 
-def worker_exit(server, worker):  # the old ones after HUP
+def worker_exit(server, worker):  # an old worker, after HUP
     from app import database, read
 
     database.engine.dispose()

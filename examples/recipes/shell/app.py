@@ -1,5 +1,5 @@
-"""What tests restart.sh: a program that knows its environment alone. On TERM it
-finishes the requests under way."""
+"""The program that restart.sh runs in its tests. It reads its credentials from the
+environment, and on TERM it finishes the running requests."""
 import os
 import signal
 import threading
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that server_close waits for the requests
+    daemon_threads = False  # server_close waits for the running requests
     request_queue_size = 128
 
 

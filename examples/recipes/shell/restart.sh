@@ -1,10 +1,12 @@
 #!/bin/sh
-# restart.sh PROGRAM [ARGUMENT…]: runs a program that cannot reload, with DB_USER and
-# DB_PASSWORD from the files of a Secret, and restarts it when these change: on HUP, or
-# with FOLLOW=1 by itself, within a second. It is made to be copied.
+# restart.sh PROGRAM [ARGUMENT…]
+#
+# Runs a program that cannot reload, with DB_USER and DB_PASSWORD from the files of a
+# Secret. Restarts the program on HUP. With FOLLOW=1, it also restarts the program within
+# a second of a change of the files. Copy it into your image.
 dir=${CREDENTIALS:-/secrets/db}
 
-# The files of one generation: ..data is followed once.
+# Resolves ..data, so that all files come from the same generation.
 generation() { cd -P "$dir/..data" && pwd; }
 
 follow() {
@@ -24,8 +26,8 @@ while :; do
   files=$(generation) || exit
   DB_USER=$(cat "$files/username") DB_PASSWORD=$(cat "$files/password") "$@" &
   child=$!
-  [ -z "$again" ] || kill $child # the signal came since the files were read
-  while kill -0 $child 2>/dev/null; do # a signal interrupts a wait
+  [ -z "$again" ] || kill $child # the signal came after the files were read
+  while kill -0 $child 2>/dev/null; do # a signal interrupts wait
     wait $child
     code=$?
   done

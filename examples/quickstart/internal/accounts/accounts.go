@@ -1,6 +1,6 @@
-// Package accounts makes and drops users of a MySQL or PostgreSQL database, as its
-// administrator. A user that was dropped cannot connect any more; Close removes all that
-// was made. The package must not know when or why a user is changed, nor who connects.
+// Package accounts creates and drops users of a MySQL or PostgreSQL database as its
+// administrator. A dropped user can no longer connect. Close removes everything that the
+// package created. The package does not know when or why users change, or who connects.
 package accounts
 
 import (
@@ -9,32 +9,38 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 )
 
-// Database is one with two users, who may read its table secretsync_items.
+// A Database contains the table secretsync_items and up to two users, who may read it.
 type Database struct {
 	URL      string    // without a user, for the app
 	Users    [2]string // used alternately
 	postgres bool
 	admin    *sql.DB
 	present  map[string]bool
-	created  []string // statements that undo what was made
+	undo     []string // statements for Close, in the order of creation
 }
 
-// Open connects, and makes the table. The users' names end in suffix. A Database that
-// comes with an error has to be closed, too.
+// Open connects and creates the table. The names of the users end in suffix. If Open
+// returns both a Database and an error, the caller must close the Database.
 func Open(ctx context.Context, adminURL, suffix string) (*Database, error) {
 	u, err := url.Parse(adminURL)
 	if err != nil || u.User == nil {
-		return nil, errors.New("the database's URL must be as mysql://USER:PASSWORD@HOST:3306/NAME")
+		return nil, errors.New("parse the database URL: must have the form mysql://USER:PASSWORD@HOST:3306/NAME")
 	}
 	password, _ := u.User.Password()
 	admin := pool.Credentials{Username: u.User.Username(), Password: password}
 	u.User = nil
-	d := &Database{URL: u.String(), postgres: strings.HasPrefix(u.Scheme, "postgres"), Users: [2]string{"app_a" + suffix, "app_b" + suffix}, present: map[string]bool{}}
+	d := &Database{
+		URL:      u.String(),
+		postgres: strings.HasPrefix(u.Scheme, "postgres"),
+		Users:    [2]string{"app_a" + suffix, "app_b" + suffix},
+		present:  map[string]bool{},
+	}
 	connector, err := pool.Connector(d.URL, admin)
 	if err != nil {
 		return nil, err
@@ -48,16 +54,14 @@ func Open(ctx context.Context, adminURL, suffix string) (*Database, error) {
 }
 
 func (d *Database) create(ctx context.Context) error {
-	if err := d.make(ctx, "CREATE TABLE secretsync_items (id INT PRIMARY KEY)", "DROP TABLE secretsync_items"); err != nil {
+	if err := d.exec(ctx, "CREATE TABLE secretsync_items (id INT PRIMARY KEY)"); err != nil {
 		return err
 	}
-	if err := d.exec(ctx, "INSERT INTO secretsync_items VALUES (1), (2), (3)"); err != nil {
-		return err
-	}
-	return nil
+	d.undo = append(d.undo, "DROP TABLE secretsync_items")
+	return d.exec(ctx, "INSERT INTO secretsync_items VALUES (1), (2), (3)")
 }
 
-// Other is the user that is not this one.
+// Other returns the other of the two users.
 func (d *Database) Other(user string) string {
 	if user == d.Users[0] {
 		return d.Users[1]
@@ -65,7 +69,7 @@ func (d *Database) Other(user string) string {
 	return d.Users[0]
 }
 
-// CreateUser makes a user that may read the table.
+// CreateUser creates a user that may read the table.
 func (d *Database) CreateUser(ctx context.Context, c pool.Credentials) error {
 	create := "CREATE USER " + d.name(c.Username) + " IDENTIFIED BY "
 	if d.postgres {
@@ -78,7 +82,7 @@ func (d *Database) CreateUser(ctx context.Context, c pool.Credentials) error {
 	return d.exec(ctx, "GRANT SELECT ON secretsync_items TO "+d.name(c.Username))
 }
 
-// DropUser removes a user; nobody can connect as it from then on.
+// DropUser drops a user, who can no longer connect.
 func (d *Database) DropUser(ctx context.Context, user string) error {
 	if d.postgres {
 		if err := d.exec(ctx, "DROP OWNED BY "+user); err != nil {
@@ -94,6 +98,7 @@ func (d *Database) DropUser(ctx context.Context, user string) error {
 	return err
 }
 
+// name returns the user as statements refer to it.
 func (d *Database) name(user string) string {
 	if d.postgres {
 		return user
@@ -101,7 +106,7 @@ func (d *Database) name(user string) string {
 	return "'" + user + "'@'%'"
 }
 
-// Refused checks that credentials do not open a connection any more.
+// Refused returns an error if c still opens a connection.
 func (d *Database) Refused(ctx context.Context, c pool.Credentials) error {
 	connector, err := pool.Connector(d.URL, c)
 	if err != nil {
@@ -115,16 +120,8 @@ func (d *Database) Refused(ctx context.Context, c pool.Credentials) error {
 	return ctx.Err()
 }
 
-func (d *Database) make(ctx context.Context, statement, undo string) error {
-	if err := d.exec(ctx, statement); err != nil {
-		return err
-	}
-	d.created = append(d.created, undo)
-	return nil
-}
-
-// exec runs a statement; the error has its first words only, since the rest may
-// be a password.
+// exec runs a statement. An error contains the first three words of the statement,
+// because the rest may contain a password.
 func (d *Database) exec(ctx context.Context, statement string) error {
 	if _, err := d.admin.ExecContext(ctx, statement); err != nil {
 		words := strings.Fields(statement)
@@ -133,14 +130,14 @@ func (d *Database) exec(ctx context.Context, statement string) error {
 	return nil
 }
 
-// Close removes what was made, which matters in a real database only.
+// Close drops the users and the table.
 func (d *Database) Close() error {
 	var errs error
 	for user := range d.present {
 		errs = errors.Join(errs, d.DropUser(context.Background(), user))
 	}
-	for i := len(d.created) - 1; i >= 0; i-- {
-		errs = errors.Join(errs, d.exec(context.Background(), d.created[i]))
+	for _, statement := range slices.Backward(d.undo) {
+		errs = errors.Join(errs, d.exec(context.Background(), statement))
 	}
 	return errors.Join(errs, d.admin.Close())
 }

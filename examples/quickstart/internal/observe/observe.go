@@ -1,6 +1,6 @@
-// Package observe sees from outside when a sidecar and its app do what, in the volume by
-// inotify and in their logs by the lines that say so. Events are in the order in which
-// they were seen. The package must not know which rotation they belong to.
+// Package observe records the events of a sidecar and its app from outside: it watches
+// the volume with inotify and reads the logs. Events are in the order of observation. The
+// package does not know to which rotation an event belongs.
 package observe
 
 import (
@@ -14,22 +14,21 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Event is something that was seen.
+// An Event is a step of a rotation in a replica.
 type Event struct {
-	Kind string // swapped (the files), notified (the app) or pool (the app has a new one)
-	User string // of a new pool
+	Kind string // "swapped": the files; "notified": the app; "pool": the app opened a new pool
+	User string // user of the new pool
 	At   time.Time
 }
 
-// Observer collects events: from the directory by inotify, from the app by the
-// times in its own log.
+// An Observer collects the events of a replica.
 type Observer struct {
 	watcher *fsnotify.Watcher
 	mu      sync.Mutex
 	events  []Event
 }
 
-// New watches dir, where the sidecar will put ..data.
+// New returns an Observer of the volume in dir.
 func New(dir string) (*Observer, error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -52,13 +51,13 @@ func (o *Observer) watch() {
 	}
 }
 
-// line is one of a log in JSON.
+// A line is a line of a log in JSON.
 type line struct {
 	Time      time.Time
 	Msg, User string
 }
 
-// AppLine takes a line of the app's log: in JSON, or as the recipes write it.
+// AppLine processes a line of the app's log, in JSON or in the format of the recipes.
 func (o *Observer) AppLine(text string) {
 	var l line
 	if json.Unmarshal([]byte(text), &l) != nil {
@@ -77,7 +76,7 @@ func plainLine(text string) line {
 	if strings.HasPrefix(text, "reload requested") {
 		l.Msg = "reload requested"
 	}
-	for _, prefix := range []string{"new pool as ", "reloaded as "} { // some write the latter alone
+	for _, prefix := range []string{"new pool as ", "reloaded as "} { // some recipes print only the second
 		if user, ok := strings.CutPrefix(text, prefix); ok {
 			l.Msg, l.User = "new pool", strings.TrimSpace(user)
 		}
@@ -85,7 +84,8 @@ func plainLine(text string) line {
 	return l
 }
 
-// SidecarLine takes a line of the sidecar's log, for an app that a signal notifies.
+// SidecarLine processes a line of the sidecar's log. Use it for an app that is notified
+// by a signal, because such an app does not log the notification.
 func (o *Observer) SidecarLine(text string) {
 	var l line
 	if json.Unmarshal([]byte(text), &l) == nil && l.Msg == "notified the app" {
@@ -99,8 +99,8 @@ func (o *Observer) add(e Event) {
 	o.events = append(o.events, e)
 }
 
-// Since gives the Events from at on. Clocks of one machine are compared, so the
-// times fit.
+// Since returns the events at or after a time. The times are comparable, because all
+// processes run on the same machine.
 func (o *Observer) Since(at time.Time) (events []Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package queries loads an app with queries, steadily, and counts those that fail: each
-// is sent once. The package must not know what happens to the app meanwhile.
+// Package queries sends an app a steady load of queries and counts the failures. It never
+// retries a query. The package does not know about rotations.
 package queries
 
 import (
@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// Load asks an app all the time, as several clients, and counts.
+// A Load sends queries with several clients until it is stopped.
 type Load struct {
 	Done, Failed atomic.Int64
 	cancel       context.CancelFunc
 	clients      sync.WaitGroup
 
 	mu    sync.Mutex
-	first error // the first failure
+	first error
 }
 
-// Start asks this URL until Stop.
+// Start starts a Load of the URL. The caller must call Stop.
 func Start(url string, workers int) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Load{cancel: cancel}
@@ -32,8 +32,8 @@ func Start(url string, workers int) *Load {
 	return l
 }
 
-// client asks some 50 times a second: a steady load that leaves room on a small
-// machine, so that the times shown are of the work and not of the queue for it.
+// client sends 50 queries per second. The rate leaves a small machine mostly idle, so
+// measured times do not include waiting for a CPU.
 func (l *Load) client(ctx context.Context, url string) {
 	c := &http.Client{Transport: &http.Transport{}, Timeout: 15 * time.Second}
 	defer c.CloseIdleConnections()
@@ -49,7 +49,7 @@ func (l *Load) client(ctx context.Context, url string) {
 	}
 }
 
-// Query asks once: an answer other than 200 is an error.
+// Query sends a single query and returns an error unless the status is 200.
 func Query(c *http.Client, url string) error {
 	resp, err := c.Get(url)
 	if err != nil {
@@ -76,14 +76,14 @@ func (l *Load) count(err error) {
 	}
 }
 
-// FirstError is the first failure.
+// FirstError returns the first failure.
 func (l *Load) FirstError() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.first
 }
 
-// Stop lets the queries under way end, so that none fails by it.
+// Stop stops the load after the running queries have ended.
 func (l *Load) Stop() {
 	l.cancel()
 	l.clients.Wait()
