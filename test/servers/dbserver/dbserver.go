@@ -1,5 +1,5 @@
-// Package dbserver starts the real MariaDB and PostgreSQL of Debian for tests, each
-// with an empty database "app" and an administrator "root".
+// Package dbserver starts the MariaDB and PostgreSQL servers of Debian for tests. Each
+// contains the empty database "app" and the administrator "root".
 package dbserver
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// Server is one that runs.
+// A Server is a running database server.
 type Server struct {
 	URL   string // without a user, as pool.Connector takes it
 	Addr  string // HOST:PORT
@@ -30,16 +30,16 @@ type Server struct {
 
 const adminPassword = "root"
 
-// MariaDB starts one, which ends with the test.
+// MariaDB starts MariaDB and stops it at the end of the test.
 func MariaDB(t testing.TB) *Server {
 	t.Helper()
 	dir, account := newDir(t, "mysql")
 	data := filepath.Join(dir, "data")
-	// A starting MariaDB removes what others have as temporary tables in a common folder.
+	// At its start, MariaDB removes the temporary tables of other servers in the same tmpdir.
 	temporary := "--tmpdir=" + dir
 	run(t, account, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary, "--auth-root-authentication-method=normal", "--skip-test-db")
 	initial := filepath.Join(dir, "init.sql")
-	statements := strings.Join([]string{ // one a line, as --init-file wants it
+	statements := strings.Join([]string{ // --init-file requires a line per statement
 		"CREATE DATABASE app;",
 		"CREATE OR REPLACE USER root@'127.0.0.1' IDENTIFIED BY '" + adminPassword + "';",
 		"GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;",
@@ -55,7 +55,7 @@ func MariaDB(t testing.TB) *Server {
 	return s
 }
 
-// PostgreSQL starts one, which ends with the test.
+// PostgreSQL starts PostgreSQL and stops it at the end of the test.
 func PostgreSQL(t testing.TB) *Server {
 	t.Helper()
 	dir, account := newDir(t, "postgres")
@@ -76,7 +76,7 @@ func PostgreSQL(t testing.TB) *Server {
 	return s
 }
 
-// serve starts the server, and waits until it takes the administrator.
+// serve starts the server and waits until the administrator can log in.
 func (s *Server) serve(t testing.TB, account *syscall.Credential, path string, args ...string) {
 	t.Helper()
 	log := &testsupport.Log{}
@@ -103,7 +103,7 @@ func (s *Server) serve(t testing.TB, account *syscall.Credential, path string, a
 	}
 }
 
-// newDir is a folder of the account that the server runs as: neither runs as root.
+// newDir creates a directory for the account of the server. Neither server runs as root.
 func newDir(t testing.TB, name string) (string, *syscall.Credential) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "secret-sync-db-")

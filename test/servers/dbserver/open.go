@@ -7,7 +7,7 @@ import (
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 )
 
-// Open gives a pool that closes with the test.
+// Open returns a pool and closes it at the end of the test.
 func Open(t testing.TB, url string, c pool.Credentials) *sql.DB {
 	t.Helper()
 	connector, err := pool.Connector(url, c)

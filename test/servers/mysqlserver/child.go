@@ -12,8 +12,8 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// Command is the argument with which StartSelf starts this program. Its main has to
-// call Main then, and do nothing else.
+// Command is the argument with which StartSelf starts this program again. With this
+// argument, the program's main function must call Main and do nothing else.
 const Command = "embedded-database"
 
 const (
@@ -21,7 +21,7 @@ const (
 	adminPasswordVariable = "EMBEDDED_DATABASE_ADMIN_PASSWORD"
 )
 
-// Main serves on the socket that was handed over as descriptor 3, and gives the exit code.
+// Main serves on the inherited descriptor 3 and returns the exit code.
 func Main() int {
 	l, err := net.FileListener(os.NewFile(3, "listener"))
 	if err == nil {
@@ -31,8 +31,8 @@ func Main() int {
 	return 1
 }
 
-// StartSelf runs the server as a process of its own, which is this program again, and
-// gives the administrator's URL.
+// StartSelf runs the server in a separate process of this program. It returns the
+// administrator's URL.
 func StartSelf(log *testsupport.Log) (*childprocess.Process, string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

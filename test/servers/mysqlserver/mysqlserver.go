@@ -1,8 +1,8 @@
-// Package mysqlserver is a database server of the MySQL protocol, in memory, for
-// examples and tests on a machine that has nothing but Go. It has real accounts:
-// CREATE USER, GRANT, ALTER USER … IDENTIFIED BY and DROP USER do what they say,
-// and a wrong password is refused (error 1045). It is dolthub/go-mysql-server,
-// not MySQL: no dual passwords, no SET PASSWORD, nothing on disk.
+// Package mysqlserver runs an in-memory database server with the MySQL protocol, for
+// examples and tests on a machine with nothing installed but Go. It supports accounts:
+// CREATE USER, GRANT, ALTER USER … IDENTIFIED BY and DROP USER work, and a wrong password
+// is rejected (error 1045). The server is dolthub/go-mysql-server, not MySQL. It supports
+// no dual passwords and no SET PASSWORD.
 package mysqlserver
 
 import (
@@ -19,20 +19,20 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Database is the name of the one database, empty at first.
+// Database is the name of the only database, which is initially empty.
 const Database = "app"
 
-// Serve answers on the listener until ctx ends; it closes the listener. The
-// administrator may do everything, from this machine only.
+// Serve serves on l until ctx ends, and closes l. The administrator has all privileges
+// and can connect only from this machine.
 func Serve(ctx context.Context, l net.Listener, admin, password string) error {
-	logrus.SetOutput(io.Discard) // it logs every refused connection, with the user's name
+	logrus.SetOutput(io.Discard) // it logs every rejected login
 	db := memory.NewDatabase(Database)
 	db.EnablePrimaryKeyIndexes()
 	provider := memory.NewDBProvider(db)
 	engine := sqle.NewDefault(provider)
 
 	accounts := engine.Analyzer.Catalog.MySQLDb
-	// Without a persister every change of an account is an error.
+	// Without a persister, every change of an account fails.
 	accounts.SetPersister(&mysql_db.NoopPersister{})
 	editor := accounts.Editor()
 	accounts.AddSuperUser(editor, admin, "localhost", password)

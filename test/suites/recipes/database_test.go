@@ -14,17 +14,19 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
-// database is what the administrator does to it.
+// A database changes the users of a server as its administrator.
 type database struct {
 	t        *testing.T
 	admin    *sql.DB
 	postgres bool
 }
 
-// newDatabase makes the tables. In PostgreSQL the users are members of the role app.
+// newDatabase creates the tables. In PostgreSQL it also creates the role app, and all users
+// are members of this role.
 func newDatabase(t *testing.T, server *dbserver.Server) *database {
 	t.Helper()
-	d := &database{t: t, admin: dbserver.Open(t, server.URL, server.Admin), postgres: strings.HasPrefix(server.URL, "postgres")}
+	d := &database{t: t, admin: dbserver.Open(t, server.URL, server.Admin)}
+	d.postgres = strings.HasPrefix(server.URL, "postgres")
 	d.exec("CREATE TABLE secretsync_items (id INT PRIMARY KEY)")
 	d.exec("INSERT INTO secretsync_items VALUES (1), (2), (3)")
 	d.exec("CREATE TABLE secretsync_done (n INT)")
@@ -55,7 +57,7 @@ func (d *database) alter(c pool.Credentials) {
 	d.exec("ALTER USER " + c.Username + " IDENTIFIED BY '" + c.Password + "'")
 }
 
-// drop ends a user. Its sessions live on, in both databases.
+// drop drops a user. In both databases, the sessions of a dropped user continue.
 func (d *database) drop(user string) {
 	d.t.Helper()
 	if d.postgres {
@@ -65,12 +67,14 @@ func (d *database) drop(user string) {
 	d.exec("DROP USER " + user)
 }
 
-// sessions are the numbers of those that are neither the administrator's nor a
-// present user's. PostgreSQL knows those of a dropped user by its number alone.
-func (d *database) sessions(user string) (numbers []int64, err error) {
-	query := "SELECT id FROM information_schema.processlist WHERE user NOT IN ('root', 'system user', 'event_scheduler', 'unauthenticated user', ?)"
+// sessions returns the IDs of the sessions of all users except user and the administrator.
+// In PostgreSQL, a session of a dropped user has no user name.
+func (d *database) sessions(user string) (ids []int64, err error) {
+	query := `SELECT id FROM information_schema.processlist
+		WHERE user NOT IN ('root', 'system user', 'event_scheduler', 'unauthenticated user', ?)`
 	if d.postgres {
-		query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND coalesce(usename, '') NOT IN ('root', $1)"
+		query = `SELECT pid FROM pg_stat_activity
+			WHERE backend_type = 'client backend' AND coalesce(usename, '') NOT IN ('root', $1)`
 	}
 	rows, err := d.admin.QueryContext(d.t.Context(), query, user)
 	if err != nil {
@@ -82,29 +86,28 @@ func (d *database) sessions(user string) (numbers []int64, err error) {
 		if err := rows.Scan(&n); err != nil {
 			return nil, err
 		}
-		numbers = append(numbers, n)
+		ids = append(ids, n)
 	}
-	return numbers, rows.Err()
+	return ids, rows.Err()
 }
 
-// waitNoOldSessions checks what the app said. It is granted the time that the server
-// needs to see that a connection was closed.
+// waitNoOldSessions checks the app's claim that it has closed all old connections. The
+// server needs a moment to notice a closed connection.
 func (d *database) waitNoOldSessions(user string) {
 	d.t.Helper()
-	st.UntilIn(d.t, time.Second, "no session of an old user is left", func() error {
-		numbers, err := d.sessions(user)
-		if err == nil && len(numbers) > 0 {
-			err = fmt.Errorf("%d are", len(numbers))
+	st.UntilIn(d.t, time.Second, "no session of an old user remains", func() error {
+		ids, err := d.sessions(user)
+		if err == nil && len(ids) > 0 {
+			err = fmt.Errorf("%d sessions remain", len(ids))
 		}
 		return err
 	})
 }
 
-// killOldSessions ends the sessions of all users but the administrator.
+// killOldSessions ends the sessions of all users except the administrator.
 func (d *database) killOldSessions() {
 	d.t.Helper()
-	// Not "", which is what a dropped user is in PostgreSQL.
-	numbers, err := d.sessions("root")
+	ids, err := d.sessions("root") // not "", the user of a dropped user's session in PostgreSQL
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -112,11 +115,12 @@ func (d *database) killOldSessions() {
 	if d.postgres {
 		kill = "SELECT pg_terminate_backend(%d)"
 	}
-	for _, n := range numbers {
-		_, _ = d.admin.Exec(fmt.Sprintf(kill, n)) // it may have ended by itself
+	for _, id := range ids {
+		_, _ = d.admin.Exec(fmt.Sprintf(kill, id)) // the session may have ended already
 	}
 }
 
+// transactions returns the number of committed transactions of the load.
 func (d *database) transactions() (n int64) {
 	d.t.Helper()
 	if err := d.admin.QueryRow("SELECT COUNT(*) FROM secretsync_done").Scan(&n); err != nil {
@@ -125,7 +129,8 @@ func (d *database) transactions() (n int64) {
 	return n
 }
 
-// exec does not print the statement, which may have a password.
+// exec runs a statement. An error contains its first 20 characters, because the rest may
+// contain a password.
 func (d *database) exec(statement string) {
 	d.t.Helper()
 	if _, err := d.admin.Exec(statement); err != nil {

@@ -1,47 +1,44 @@
-// Package recipes has tests only: each recipe below examples/recipes, and
-// examples/app, rotates beside the real sidecar, a real API server and a real MariaDB
-// or PostgreSQL, under load.
+// Package recipes tests the recipes below examples/recipes, and examples/app. Each app
+// rotates next to the real sidecar, a real API server and a real MariaDB or PostgreSQL,
+// under load.
 //
-// # What a test does
+// # A test
 //
-//  1. The database, the sidecar and the app start. Then a load starts that ends with
-//     the test: clients ask /query, others /transaction.
-//  2. 20 rotations with an overlap, each with a new user: the user is made, the Secret
-//     changed, and as soon as the app says that it has reloaded, the old user is
-//     dropped. Within a second the database's list of sessions has none of an old user,
-//     and the load goes on. No query may fail, and each transaction that was answered
-//     is in the database once.
-//  3. Rotations without an overlap: first the password is changed in place, then the
-//     old user dropped and its sessions killed, before the Secret changes. What fails
-//     is counted and printed, and the app has to recover by itself.
+//  1. The test starts the database, the sidecar and the app. Then it starts a load that
+//     lasts until the end of the test: some clients request /query, others /transaction.
+//  2. It rotates 20 times with an overlap, each time with a new user. It creates the user
+//     and updates the Secret. As soon as the app reports its reload, the test drops the old
+//     user. Within a second, the database must list no session of an old user. No query may
+//     fail, and the database must contain each confirmed transaction exactly once.
+//  3. It rotates without an overlap: five times it changes the password in place, and five
+//     times it drops the old user and kills its sessions, before it updates the Secret. The
+//     test counts and prints the failures. The app must recover by itself.
 //
-// # What an app does
+// # An app
 //
-// It is the child process of the test, and has the environment of examples/app:
+// The app is a child process of the test. Its environment is that of examples/app:
 //
 //	APP_DATABASE     mysql://HOST:PORT/app or postgres://HOST:PORT/app, without a user
-//	APP_CREDENTIALS  the folder of the Secret, as /secrets/db: username, password, ..data
-//	APP_ADDR         HOST:PORT to listen at, when it can be reloaded and not before
+//	APP_CREDENTIALS  the directory of the Secret, with username, password and ..data
+//	APP_ADDR         HOST:PORT to listen on, only once the app can reload
 //
-// It answers these with 200 when it did so, and with 500 when it could not. No client
-// retries, unless the recipe has to say so (recipe.retries), and each request comes over a connection of its own.
+// It answers these requests with 200, or with 500 after a failure. Each request uses a new
+// connection. No client retries, unless recipe.retries is set.
 //
 //	GET /query        SELECT COUNT(*) FROM secretsync_items
 //	GET /transaction  BEGIN; INSERT INTO secretsync_done VALUES (1); 100 ms without a
 //	                  statement; SELECT COUNT(*) FROM secretsync_items; COMMIT
 //
-// It says that it has reloaded when it uses the new credentials alone and has closed
-// all older connections, in one of these ways:
+// The app reports its reload once it uses only the new credentials and has closed all
+// older connections:
 //
-//   - notified by the webhook, it answers POST /-/reload with 2xx then and no earlier;
-//   - notified by a signal, it writes the line "reloaded as USER" to its standard
-//     output or error. Each of several workers (recipe.workers) writes one, and before that
-//     the line "ready" when it can be reloaded;
-//   - a program that can do neither has a function here that finds out
-//     (recipe.reloaded).
+//   - With a webhook, it then answers POST /-/reload with a 2xx status.
+//   - With a signal, it then writes the line "reloaded as USER" to its output. With several
+//     workers (recipe.workers), each worker writes this line, and earlier the line "ready"
+//     once it can reload.
+//   - For a program that can do neither, recipe.reloaded finds out.
 //
-// A test of a recipe is one function that calls run with a recipe; its fields say the
-// rest. The sidecar finds the process by a PID file that the test writes, since other
-// programs of the same name may run on the machine. A machine that lacks a program
-// fails the test.
+// Each test calls run with a recipe. The sidecar finds the app by a PID file that the test
+// writes, because other programs with the same name may run on the machine. A missing
+// program fails the test.
 package recipes

@@ -13,12 +13,12 @@ func goProgram(pkg string) func(*world) *exec.Cmd {
 	return func(w *world) *exec.Cmd { return exec.Command(w.build(pkg)) }
 }
 
-// examples/app, which is database/sql.
-
+// TestGoMariaDB runs examples/app, which uses database/sql.
 func TestGoMariaDB(t *testing.T) {
 	run(t, recipe{database: dbserver.MariaDB, notify: "webhook", command: goProgram("app")})
 }
 
+// TestGoPostgreSQL runs examples/app, which uses database/sql.
 func TestGoPostgreSQL(t *testing.T) {
 	run(t, recipe{database: dbserver.PostgreSQL, notify: "webhook", command: goProgram("app")})
 }

@@ -14,15 +14,15 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// counts are of requests that have ended.
+// counts contains numbers of finished requests.
 type counts struct{ queries, transactions, failed, committed int64 }
 
 func (c counts) minus(d counts) counts {
 	return counts{c.queries - d.queries, c.transactions - d.transactions, c.failed - d.failed, c.committed - d.committed}
 }
 
-// load asks the app all the time. It leaves room on a small machine, so that the times
-// are of the work and not of the queue for it.
+// A load sends requests to the app until it is stopped. Its rate leaves a small machine
+// mostly idle, so measured times do not include waiting for a CPU.
 type load struct {
 	t       *testing.T
 	retries bool
@@ -31,13 +31,14 @@ type load struct {
 
 	mu    sync.Mutex
 	count counts
-	first error // of all
-	// failing is from the first to the last failure since it was reset.
+	first error // the first failure
+	// failing contains the times of the first and the last failure since the last call of
+	// failedFor.
 	failing struct{ from, to time.Time }
 }
 
-// startLoad makes four clients ask 50 times a second each, and four more make one
-// transaction after the other, at most 10 a second each while they fail.
+// startLoad starts four clients with 50 queries per second each, and four clients that run
+// transactions in sequence, at most 10 per second each.
 func (w *world) startLoad() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.load = &load{t: w.t, retries: w.recipe.retries, cancel: cancel}
@@ -50,8 +51,8 @@ func (w *world) startLoad() {
 }
 
 func (l *load) client(ctx context.Context, url string, every time.Duration, transaction bool) {
-	// A connection for each request, as through a proxy. Go's client would retry some
-	// requests on an old one.
+	// Each request uses a new connection, because Go's client retries some requests on a
+	// reused connection.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
 	for tick := time.NewTicker(every); ctx.Err() == nil; {
 		err := ask(client, url)
@@ -114,7 +115,7 @@ func (l *load) firstError() error {
 	return l.first
 }
 
-// failedFor is how long queries failed since it was asked last.
+// failedFor returns the time from the first to the last failure since its previous call.
 func (l *load) failedFor() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,12 +124,12 @@ func (l *load) failedFor() time.Duration {
 	return d
 }
 
-// more waits until the load went on for a while: an old user that is still used
-// somewhere would show.
+// more waits for 30 more queries and 8 more transactions. They fail if the app still uses
+// an old user.
 func (l *load) more() {
 	l.t.Helper()
 	before := l.counts()
-	st.Until(l.t, "the load goes on", func() error {
+	st.Until(l.t, "the load continues", func() error {
 		if c := l.counts().minus(before); c.queries < 30 || c.transactions < 8 {
 			return fmt.Errorf("%d more queries, %d of them transactions", c.queries, c.transactions)
 		}
@@ -136,7 +137,7 @@ func (l *load) more() {
 	})
 }
 
-// stop lets the queries under way end, so that none fails by it.
+// stop stops the load after the running requests have ended.
 func (l *load) stop() {
 	l.cancel()
 	l.clients.Wait()

@@ -3,6 +3,7 @@
 package recipes
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,15 +18,18 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
-// bouncer is the recipe's configuration with the test's places in it.
+// bouncer starts PgBouncer with the recipe's configuration and the test's paths and ports.
 func bouncer(w *world) *exec.Cmd {
 	text, err := os.ReadFile(w.file("recipes/pgbouncer/pgbouncer.ini"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	conf := strings.NewReplacer("/secrets/db", w.credentials(), "listen_port = 6432", "listen_port = "+port(w.behind)+"\nunix_socket_dir =").Replace(string(text))
+	conf := strings.NewReplacer(
+		"/secrets/db", w.credentials(),
+		"listen_port = 6432", "listen_port = "+port(w.behind)+"\nunix_socket_dir =",
+	).Replace(string(text))
 	cmd := exec.Command(need(w.t, "/usr/sbin/pgbouncer", "pgbouncer"), w.write("pgbouncer.ini", conf))
-	if os.Getuid() == 0 { // which it refuses to be
+	if os.Getuid() == 0 { // PgBouncer refuses to run as root
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
 	return cmd
@@ -36,7 +40,7 @@ func port(addr string) string {
 	return port
 }
 
-// client is examples/app, which knows PgBouncer alone and is notified of nothing.
+// client starts examples/app, which connects to PgBouncer and receives no notification.
 func client(w *world) {
 	st.Until(w.t, "PgBouncer listens", func() error {
 		conn, err := net.Dial("tcp", w.behind)
@@ -57,23 +61,31 @@ func client(w *world) {
 	w.start(cmd, &testsupport.Log{})
 }
 
-// databases is the line that PgBouncer includes.
+// databases returns the key of the Secret that PgBouncer includes.
 func databases(w *world, c pool.Credentials) map[string]string {
-	return map[string]string{"databases.ini": fmt.Sprintf("app = host=127.0.0.1 port=%s dbname=app user=%s password='%s'\n", port(w.server.Addr), c.Username, c.Password)}
+	line := fmt.Sprintf("app = host=127.0.0.1 port=%s dbname=app user=%s password='%s'\n",
+		port(w.server.Addr), c.Username, c.Password)
+	return map[string]string{"databases.ini": line}
 }
 
-// PgBouncer has reloaded when it said so and the database has no other user's session.
-// If it is opening a connection at that moment, it refuses queries.
+// TestPgBouncer lets its clients retry, because PgBouncer rejects queries if it is opening
+// a connection at the moment of the reload.
 func TestPgBouncer(t *testing.T) {
-	run(t, recipe{database: dbserver.PostgreSQL, notify: "HUP", command: bouncer, beside: client, files: databases, retries: true,
-		reloaded: func(w *world, user, since string) error {
-			if !strings.Contains(since, "got SIGHUP, re-reading config") {
-				return fmt.Errorf("PgBouncer has not read its configuration again")
-			}
-			numbers, err := w.db.sessions(user)
-			if err == nil && len(numbers) > 0 {
-				err = fmt.Errorf("PgBouncer has %d old connections", len(numbers))
-			}
-			return err
-		}})
+	run(t, recipe{
+		database: dbserver.PostgreSQL, notify: "HUP", command: bouncer, beside: client,
+		files: databases, retries: true, reloaded: bouncerReloaded,
+	})
+}
+
+// bouncerReloaded returns nil if PgBouncer has logged the reload and the database lists no
+// session of another user.
+func bouncerReloaded(w *world, user, since string) error {
+	if !strings.Contains(since, "got SIGHUP, re-reading config") {
+		return errors.New("PgBouncer has not read its configuration again")
+	}
+	ids, err := w.db.sessions(user)
+	if err == nil && len(ids) > 0 {
+		err = fmt.Errorf("PgBouncer keeps %d old connections", len(ids))
+	}
+	return err
 }

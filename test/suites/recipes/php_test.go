@@ -12,7 +12,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
-// phpFPM listens behind nginx.
+// phpFPM starts php-fpm behind nginx.
 func phpFPM(w *world) *exec.Cmd {
 	me, err := user.Current()
 	if err != nil {
@@ -26,10 +26,11 @@ pm = static
 pm.max_children = 12
 clear_env = no
 `, w.file("recipes/php-fpm/reload.conf"), me.Username, w.behind))
-	return exec.Command(need(w.t, "/usr/sbin/php-fpm*", "php-fpm php-mysql"), "--nodaemonize", "--force-stderr", "--allow-to-run-as-root", "--fpm-config", conf)
+	path := need(w.t, "/usr/sbin/php-fpm*", "php-fpm php-mysql")
+	return exec.Command(path, "--nodaemonize", "--force-stderr", "--allow-to-run-as-root", "--fpm-config", conf)
 }
 
-// nginx is in front of php-fpm.
+// nginx starts nginx in front of php-fpm.
 func nginx(w *world) {
 	conf := w.write("nginx.conf", fmt.Sprintf(`daemon off;
 master_process off;
@@ -50,10 +51,11 @@ http {
   }
 }
 `, w.addr, w.behind, w.file("recipes/php-fpm/app.php")))
-	w.start(exec.Command(need(w.t, "/usr/sbin/nginx", "nginx-light"), "-p", w.scratch, "-c", conf, "-e", "stderr"), &testsupport.Log{})
+	path := need(w.t, "/usr/sbin/nginx", "nginx-light")
+	w.start(exec.Command(path, "-p", w.scratch, "-c", conf, "-e", "stderr"), &testsupport.Log{})
 }
 
-// php-fpm says that it is ready when its old workers are gone and new ones are there.
+// TestPHP waits for the line that php-fpm logs after it has replaced its workers.
 func TestPHP(t *testing.T) {
 	run(t, recipe{database: dbserver.MariaDB, notify: "USR2", command: phpFPM, beside: nginx,
 		reloaded: func(_ *world, _, since string) error {

@@ -9,12 +9,13 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
-// gunicorn has two workers. With HUP each old one says that it ends, with USR1 each
-// one that it has new connections.
+// gunicorn starts two workers. Each writes the line "reloaded as USER": after HUP when the
+// old worker ends, after USR1 when the worker has new connections.
 func gunicorn(w *world) *exec.Cmd {
-	folder := w.file("recipes/python-sqlalchemy")
+	dir := w.file("recipes/python-sqlalchemy")
 	need(w.t, "/usr/lib/python3/dist-packages/sqlalchemy", "python3-sqlalchemy python3-pymysql python3-psycopg2")
-	cmd := exec.Command(need(w.t, "/usr/bin/gunicorn", "gunicorn"), "--config", folder+"/gunicorn.conf.py", "--chdir", folder, "--bind", w.addr, "app")
+	cmd := exec.Command(need(w.t, "/usr/bin/gunicorn", "gunicorn"),
+		"--config", dir+"/gunicorn.conf.py", "--chdir", dir, "--bind", w.addr, "app")
 	cmd.Env = []string{"PYTHONDONTWRITEBYTECODE=1"}
 	return cmd
 }

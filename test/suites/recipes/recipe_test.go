@@ -17,33 +17,33 @@ import (
 )
 
 const (
-	rotations  = 20 // with an overlap
-	exceptions = 5  // of each kind without one
+	rotations  = 20 // rotations with an overlap
+	exceptions = 5  // rotations of each kind without an overlap
 )
 
-// recipe is an app, and how it is notified. See the package's comment.
+// A recipe is an app and its notification. See the package comment.
 type recipe struct {
 	database func(testing.TB) *dbserver.Server // dbserver.MariaDB or dbserver.PostgreSQL
 	notify   string                            // "webhook", or the name of a signal
-	// command is how the app is started. What it has in Env is added to the contract's.
+	// command returns the command of the app. Its Env is added to the environment of all apps.
 	command func(w *world) *exec.Cmd
-	// beside, when set, starts what else there has to be, as what answers the load when
-	// the app itself does not; nobody notifies that.
+	// beside, if set, starts a second program, which receives no notification. An example is
+	// the web server in front of the app.
 	beside  func(w *world)
-	workers int // how many lines "reloaded as USER" are waited for; 0: one
-	// reloaded, when set, is asked instead until it gives nil. Since is what the app
-	// wrote since the Secret was changed.
+	workers int // number of lines "reloaded as USER" for each reload; 0 means 1
+	// reloaded, if set, returns nil once the app has reloaded. The output of the app after
+	// the update of the Secret is in since.
 	reloaded func(w *world, user, since string) error
-	// files, when set, gives further keys of the Secret.
+	// files, if set, returns additional keys of the Secret.
 	files func(w *world, c pool.Credentials) map[string]string
-	// retries is set for an app that refuses queries for a moment: then clients ask again.
+	// retries is true for an app that briefly rejects queries. Its clients retry.
 	retries bool
-	// restarts is set for an app that ends at a rotation: then queries fail with an
-	// overlap, too, and how many is printed instead of checked.
+	// restarts is true for an app that ends at each rotation. Its failed queries are printed,
+	// not checked.
 	restarts bool
 }
 
-// run is the test of a recipe.
+// run tests a recipe.
 func run(t *testing.T, r recipe) {
 	t.Parallel()
 	w := newWorld(t, r)
@@ -51,7 +51,8 @@ func run(t *testing.T, r recipe) {
 	w.startLoad()
 	overlap := w.phase("with an overlap", rotations, w.rotate)
 	if overlap.failed > 0 && !r.restarts {
-		t.Errorf("%d of %d queries failed with an overlap, want none; the first: %v", overlap.failed, overlap.queries, w.load.firstError())
+		t.Errorf("%d of %d queries failed with an overlap, want none; the first: %v",
+			overlap.failed, overlap.queries, w.load.firstError())
 	}
 	if !r.restarts {
 		w.checkTransactions()
@@ -61,7 +62,7 @@ func run(t *testing.T, r recipe) {
 	w.load.stop()
 }
 
-// phase makes some rotations, and prints what became of the queries.
+// phase rotates n times, prints statistics about the queries and returns their counts.
 func (w *world) phase(name string, n int, rotate func() time.Duration) counts {
 	w.t.Helper()
 	before, began := w.load.counts(), time.Now()
@@ -74,14 +75,16 @@ func (w *world) phase(name string, n int, rotate func() time.Duration) counts {
 	c := w.load.counts().minus(before)
 	slices.Sort(took)
 	slices.Sort(failing)
-	w.t.Logf("%s: %d rotations in %.1f s, %d queries (%d of them transactions), %d failed, at a rotation for %v (median; at most %v); reloaded within %v, median %v",
-		name, n, time.Since(began).Seconds(), c.queries, c.transactions, c.failed, ms(failing[n/2]), ms(failing[n-1]), ms(took[n-1]), ms(took[n/2]))
+	w.t.Logf("%s: %d rotations in %.1f s, %d queries (%d of them transactions), %d failed, "+
+		"failures per rotation lasted %v (median; at most %v); reloaded within %v, median %v",
+		name, n, time.Since(began).Seconds(), c.queries, c.transactions, c.failed,
+		ms(failing[n/2]), ms(failing[n-1]), ms(took[n-1]), ms(took[n/2]))
 	return c
 }
 
 func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
-// rotate is a rotation as it should be. It returns how long the app took to reload.
+// rotate rotates with an overlap. It returns the time that the app needed to reload.
 func (w *world) rotate() time.Duration {
 	w.t.Helper()
 	old, next := w.current, w.newCredentials()
@@ -93,7 +96,7 @@ func (w *world) rotate() time.Duration {
 	return took
 }
 
-// changeInPlace changes the password, and then the Secret.
+// changeInPlace changes the password of the user, and then updates the Secret.
 func (w *world) changeInPlace() time.Duration {
 	w.t.Helper()
 	next := pool.Credentials{Username: w.current.Username, Password: w.newCredentials().Password}
@@ -103,8 +106,7 @@ func (w *world) changeInPlace() time.Duration {
 	return took
 }
 
-// dropFirst ends the old user and all that it is connected with, and then changes the
-// Secret.
+// dropFirst drops the old user and kills its sessions, and then updates the Secret.
 func (w *world) dropFirst() time.Duration {
 	w.t.Helper()
 	old, next := w.current, w.newCredentials()
@@ -117,18 +119,18 @@ func (w *world) dropFirst() time.Duration {
 	return took
 }
 
-// checkTransactions: each that was answered is in the database, once. So that none is
-// under way, the load ends, and begins again.
+// checkTransactions checks that the database contains each confirmed transaction exactly
+// once. It stops the load for the check, so that no transaction is running.
 func (w *world) checkTransactions() {
 	w.t.Helper()
 	w.load.stop()
 	if got, want := w.db.transactions(), w.load.counts().committed; got != want {
-		w.t.Errorf("%d transactions are in the database, %d were answered", got, want)
+		w.t.Errorf("the database contains %d transactions, want %d", got, want)
 	}
 	w.startLoad()
 }
 
-// putAndWait changes the Secret and waits until the app has reloaded.
+// putAndWait updates the Secret and waits until the app has reloaded.
 func (w *world) putAndWait(c pool.Credentials) time.Duration {
 	w.t.Helper()
 	mark := len(w.log.String())
@@ -138,7 +140,7 @@ func (w *world) putAndWait(c pool.Credentials) time.Duration {
 	return time.Since(began)
 }
 
-// reloaded asks in the way of the recipe.
+// reloaded returns nil once the app has reported its reload, in the way of the recipe.
 func (w *world) reloaded(user, since string) error {
 	switch {
 	case w.recipe.reloaded != nil:
@@ -152,7 +154,7 @@ func (w *world) reloaded(user, since string) error {
 	return nil
 }
 
-// lines counts those that end so: what writes them may put a time before it.
+// lines counts the lines of text with this end. A line may start with a timestamp.
 func lines(text, end string) (n int) {
 	for line := range strings.Lines(text) {
 		if strings.HasSuffix(strings.TrimRight(line, "\r\n"), end) {
@@ -162,7 +164,7 @@ func lines(text, end string) (n int) {
 	return n
 }
 
-// waitRecovered waits until no query fails any more.
+// waitRecovered waits until queries succeed again.
 func (w *world) waitRecovered() {
 	w.t.Helper()
 	w.until("the app works again", func() error {
@@ -175,18 +177,18 @@ func (w *world) waitRecovered() {
 	})
 }
 
-// until gives up at once when the app has ended.
-func (w *world) until(what string, f func() error) {
+// until waits for a condition, and fails immediately if the app ends.
+func (w *world) until(condition string, f func() error) {
 	w.t.Helper()
-	st.Until(w.t, what, func() error {
+	st.Until(w.t, condition, func() error {
 		select {
 		case <-w.app.Done():
-			w.t.Fatalf("%s: the app has ended: %s", what, w.app.State())
+			w.t.Fatalf("%s: the app has ended: %s", condition, w.app.State())
 		default:
 		}
 		return f()
 	})
 }
 
-// answers says whether the app answers a query.
+// answers returns nil if the app answers a query.
 func (w *world) answers() error { return ask(http.DefaultClient, w.url+"/query") }

@@ -9,11 +9,12 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
-// restart runs the program that restart.sh restarts. Between its end and its start
-// nobody listens.
+// restart starts restart.sh with the Python program. While the program restarts, it does
+// not listen, so queries fail.
 func restart(w *world) *exec.Cmd {
 	need(w.t, "/usr/lib/python3/dist-packages/pymysql", "python3-pymysql")
-	cmd := exec.Command(w.file("recipes/shell/restart.sh"), need(w.t, "/usr/bin/python3", "python3-minimal"), w.file("recipes/shell/app.py"))
+	python := need(w.t, "/usr/bin/python3", "python3-minimal")
+	cmd := exec.Command(w.file("recipes/shell/restart.sh"), python, w.file("recipes/shell/app.py"))
 	cmd.Env = []string{"CREDENTIALS=" + w.credentials(), "PYTHONDONTWRITEBYTECODE=1"}
 	return cmd
 }

@@ -23,32 +23,35 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
-// world is all that runs in a test.
+// A world contains everything that runs in a test.
 type world struct {
 	t       *testing.T
 	recipe  recipe
 	scene   *st.Scene
 	server  *dbserver.Server
 	db      *database
-	current pool.Credentials // what the Secret holds
-	users   int              // made so far
+	current pool.Credentials // credentials in the Secret
+	users   int              // number of users created so far
 
-	scratch string // a folder for the recipe's own files
-	addr    string // where the app has to listen
-	behind  string // a second address, for what is behind the app or in front of it
+	scratch string // directory for the recipe's own files
+	addr    string // address of the app
+	behind  string // address of a program behind the app or in front of it
 	url     string
 	app     *childprocess.Process
-	log     *testsupport.Log // of the app
+	log     *testsupport.Log // output of the app
 	load    *load
 
-	status          string // the sidecar's
-	resourceVersion string // of the Secret as it was put last
+	status          string // URL of the sidecar's /status
+	resourceVersion string // resourceVersion of the Secret after the last update
 }
 
 // newWorld starts the database and the sidecar, with the first user in the Secret.
 func newWorld(t *testing.T, r recipe) *world {
 	t.Helper()
-	w := &world{t: t, recipe: r, server: r.database(t), scratch: st.Volume(t), addr: st.FreeAddr(t), behind: st.FreeAddr(t), log: &testsupport.Log{}}
+	w := &world{
+		t: t, recipe: r, server: r.database(t), scratch: st.Volume(t),
+		addr: st.FreeAddr(t), behind: st.FreeAddr(t), log: &testsupport.Log{},
+	}
 	w.url = "http://" + w.addr
 	w.db = newDatabase(t, w.server)
 	status := st.FreeAddr(t)
@@ -58,7 +61,7 @@ func newWorld(t *testing.T, r recipe) *world {
 		env["SECRETSYNC_WEBHOOK_URL"], env["SECRETSYNC_WEBHOOK_TIMEOUT"] = w.url+"/-/reload", "20s"
 	} else {
 		env["SECRETSYNC_PID_FILE"], env["SECRETSYNC_SIGNAL"] = w.pidFile(), r.notify
-		// The test waits until the app has its handler, so there is no age to wait for.
+		// The test waits until the app has registered its handler.
 		env["SECRETSYNC_PROCESS_MIN_AGE"] = "100ms"
 	}
 	w.scene = st.New(t, env)
@@ -71,16 +74,16 @@ func newWorld(t *testing.T, r recipe) *world {
 
 func (w *world) pidFile() string { return filepath.Join(w.scratch, "pid") }
 
-// credentials is the folder of the Secret, as the app sees it.
+// credentials returns the directory of the Secret.
 func (w *world) credentials() string { return filepath.Join(w.scene.Dir, "db") }
 
-// newCredentials are of a user that has never been.
+// newCredentials returns the credentials of a user that does not exist yet.
 func (w *world) newCredentials() pool.Credentials {
 	w.users++
 	return pool.Credentials{Username: fmt.Sprintf("app_%d", w.users), Password: rand.Text()}
 }
 
-// put changes the Secret.
+// put updates the Secret.
 func (w *world) put(c pool.Credentials) {
 	w.t.Helper()
 	data := map[string]string{"username": c.Username, "password": c.Password}
@@ -92,7 +95,7 @@ func (w *world) put(c pool.Credentials) {
 	w.resourceVersion = w.scene.Get("db").ResourceVersion
 }
 
-// startApp starts it and waits until it answers.
+// startApp starts the app and waits until it answers.
 func (w *world) startApp() {
 	w.t.Helper()
 	w.app = w.start(w.recipe.command(w), w.log)
@@ -110,20 +113,22 @@ func (w *world) startApp() {
 	})
 }
 
-// start runs a program beside the sidecar with the contract's environment, until the
-// end of the test.
+// start starts a program with the environment of the package comment. It stops the
+// program at the end of the test.
 func (w *world) start(cmd *exec.Cmd, log *testsupport.Log) *childprocess.Process {
 	w.t.Helper()
 	cmd.Dir, cmd.Stdout, cmd.Stderr = w.scratch, log, log
-	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.scratch,
-		"APP_DATABASE=" + w.server.URL, "APP_CREDENTIALS=" + w.credentials(), "APP_ADDR=" + w.addr}, cmd.Env...)
+	cmd.Env = append([]string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.scratch,
+		"APP_DATABASE=" + w.server.URL, "APP_CREDENTIALS=" + w.credentials(), "APP_ADDR=" + w.addr,
+	}, cmd.Env...)
 	p, err := childprocess.Start(cmd)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() {
 		p.Stop(5 * time.Second)
-		_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // workers that outlived their parent
+		_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // kills workers that outlived their parent
 		if w.t.Failed() {
 			w.t.Logf("%s's output:\n%s", filepath.Base(cmd.Path), log.Tail(40))
 		}
@@ -131,8 +136,8 @@ func (w *world) start(cmd *exec.Cmd, log *testsupport.Log) *childprocess.Process
 	return p
 }
 
-// notified says whether the app has answered the sidecar's webhook for what is in the
-// Secret now.
+// notified returns nil if the app has answered the webhook for the current version of the
+// Secret.
 func (w *world) notified() error {
 	resp, err := http.Get(w.status)
 	if err != nil {
@@ -154,23 +159,25 @@ func (w *world) notified() error {
 		return err
 	}
 	db := s.Secrets["db"]
-	if db.ResourceVersion != w.resourceVersion || len(s.Targets) != 1 || s.Targets[0].Pending || s.Targets[0].Notified < db.Generation {
+	if db.ResourceVersion != w.resourceVersion || len(s.Targets) != 1 ||
+		s.Targets[0].Pending || s.Targets[0].Notified < db.Generation {
 		return fmt.Errorf("not notified yet: %+v, want version %s", s, w.resourceVersion)
 	}
 	return nil
 }
 
-// need finds a program. A machine that lacks one fails the test: it would prove nothing.
-func need(t *testing.T, place, debianPackage string) string {
+// need returns the path of a program, given as a pattern. A missing program fails the
+// test: a skipped test would prove nothing.
+func need(t *testing.T, pattern, debianPackage string) string {
 	t.Helper()
-	if found, _ := filepath.Glob(place); len(found) > 0 {
+	if found, _ := filepath.Glob(pattern); len(found) > 0 {
 		return found[len(found)-1] // the newest version
 	}
-	t.Fatalf("this test needs %s: apt-get install -y --no-install-recommends %s", place, debianPackage)
+	t.Fatalf("this test needs %s: apt-get install -y --no-install-recommends %s", pattern, debianPackage)
 	return ""
 }
 
-// file is the path of a file below examples.
+// file returns the path of a file below examples.
 func (w *world) file(name string) string {
 	w.t.Helper()
 	dir, err := build.RepositoryDir(w.t.Context())
@@ -180,7 +187,7 @@ func (w *world) file(name string) string {
 	return filepath.Join(dir, "examples", name)
 }
 
-// write makes a file in the scratch folder.
+// write creates a file in the scratch directory.
 func (w *world) write(name, text string) string {
 	w.t.Helper()
 	path := filepath.Join(w.scratch, name)
