@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"maps"
 	"runtime"
 	"slices"
@@ -78,20 +79,23 @@ func (a *app) collect() {
 	}
 }
 
-// status is the document of the running sidecar.
-//
-// What was notified is read after what is in the files: a target may by then have
-// been notified of a newer generation, which never makes the document say more
-// than is true.
+// instance names this process in /status, so that `secret-sync wait` never takes two answers
+// of one process for the answers of two containers.
+var instance = rand.Text()
+
+// status returns the document of the running sidecar. It reads the notifications last: a
+// target may by then have been notified of a newer generation, so the document still
+// claims no more than is true.
 func (a *app) status() *status.Document {
 	observed := a.pipeline.Observed()
 	d := statusOfVolume(a.writer.State())
-	d.Namespace, d.Pod = a.cfg.Namespace.Value, a.cfg.PodName.Value
+	d.Namespace, d.Pod, d.PodUID = a.cfg.Namespace.Value, a.cfg.PodName.Value, a.cfg.PodUID.Value
+	d.Instance = instance
 	for name, o := range observed {
 		s := d.Secrets[name]
 		s.Present, s.Refused = o.Present, o.Refused
 		if o.Present {
-			s.UID, s.ResourceVersion = o.UID, o.ResourceVersion
+			s.UID, s.ResourceVersion, s.DataSince = o.UID, o.ResourceVersion, o.ResourceVersion
 		}
 		d.Secrets[name] = s
 	}
@@ -108,15 +112,18 @@ func (a *app) status() *status.Document {
 	return d
 }
 
-// statusOfVolume is what the volume alone says. Whether a Secret still exists is
-// not in it: a Secret that has files counts as present.
+// statusOfVolume returns the document that the volume alone supports. The volume does not
+// record whether a Secret still exists: a Secret with files counts as present.
 func statusOfVolume(v inspect.State) *status.Document {
 	d := &status.Document{
 		Format: status.Format, Generation: v.Generation, Complete: v.Complete,
 		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
 	}
 	for name, s := range v.Secrets {
-		d.Secrets[name] = status.Secret{Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, Generation: v.SecretSince(name)}
+		d.Secrets[name] = status.Secret{
+			Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, DataSince: s.ResourceVersion,
+			Generation: v.SecretSince(name),
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Notified)) {
 		notified := v.Notified[name]

@@ -1,108 +1,89 @@
-// Package status is the document that GET /status answers: which versions of
-// which Secrets the files are from, and of which generation each target was
-// notified. `secret-sync status` fetches and prints it, and `secret-sync wait` decides on it.
+// Package status defines the document of GET /status: the versions of the Secrets in the
+// files, and the generation of which each target was notified. `secret-sync status` prints
+// the document, and `secret-sync wait` decides by it.
 //
-// It promises that a document never says more than is true of the volume and the
-// app at the moment it was asked for: a Secret's version is in it only after its
-// files are in the volume, and generations only grow. It has names, versions and
-// times, never a value, a length or a hash of one.
+// A document never claims more than is true of the volume and the app at the time of the
+// request: it contains a version only after its files are in the volume. It contains names,
+// versions and times, and no value, length or hash of a value.
 package status
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"time"
-
-	"k8s.io/client-go/rest"
-
-	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
-// Format is the number of the document's layout. A field may be added to a
-// format; a field that goes or means something else makes a new one.
-const Format = 1
+// Format is the number of the document's format. A new field keeps the number. Removing a
+// field or changing its meaning requires a new number.
+const Format = 2
 
-// Document is the state of one sidecar.
+// A Document is the state of one sidecar.
 type Document struct {
 	Format    int    `json:"format"`
 	Namespace string `json:"namespace"`
 	Pod       string `json:"pod"`
+	PodUID    string `json:"podUID"`
+	// Instance is the random name of the process. A restarted sidecar uses a new name.
+	Instance string `json:"instance"`
+	// Volume is the random name of the volume, "" before its first generation.
+	Volume string `json:"volume"`
 	// Generation is the number of the generation in the volume, 0 for none.
 	Generation uint64            `json:"generation"`
-	Complete   bool              `json:"complete"` // as /readyz has it
+	Complete   bool              `json:"complete"` // as reported by /readyz
 	Secrets    map[string]Secret `json:"secrets"`  // by name
 	Targets    []Target          `json:"targets"`
 	Watches    []Watch           `json:"watches"`
 }
 
-// Secret is one Secret that is watched, or that has files in the volume.
+// A Secret is the state of a Secret that the sidecar watches or that has files in the volume.
 type Secret struct {
-	// Present reports whether the API server has it, by its last answer. Files of a
-	// Secret that is gone may stay.
+	// Present reports whether the Secret existed in the API server's last answer. The
+	// files of a deleted Secret may remain.
 	Present bool   `json:"present"`
 	UID     string `json:"uid"`
-	// ResourceVersion is the newest that was seen and dealt with: its files are in
-	// the volume, or it was refused. It grows also when nothing had to be
-	// written.
+	// ResourceVersion is the newest version that the sidecar has processed: its files are
+	// in the volume, or it was refused. It also grows if no file had to change.
 	ResourceVersion string `json:"resourceVersion"`
-	// Generation is the one since which the Secret's files are as they are, 0
-	// when it has none.
+	// DataSince is the lowest version for which the sidecar knows that the data stayed
+	// equal until ResourceVersion. The sidecar knows it from a watch without a gap.
+	DataSince string `json:"dataSince"`
+	// PreviousData is the newest interval in which the sidecar saw other data.
+	PreviousData Interval `json:"previousData"`
+	// Generation is the generation in which the files of the Secret last changed, 0 if it
+	// has no files.
 	Generation uint64 `json:"generation"`
-	// Refused is why the newest version is not in the files, "" when it is.
+	// Refused is the reason why the newest version is not in the files, "" if it is.
 	Refused string `json:"refused"`
 }
 
-// Target is one notification target.
-type Target struct {
-	Name     string `json:"name"`
-	Notified uint64 `json:"notified"` // of this generation last
-	Pending  bool   `json:"pending"`  // of a newer one
-	// PendingSince is when this process found the notification pending.
-	PendingSince time.Time `json:"pendingSince,omitzero"`
-	Failures     uint64    `json:"failures"` // tries that failed since the last success
-	Error        string    `json:"error"`    // the kind of the last one, "" for none
+// An Interval is a range of versions with equal data, both ends included. Its fields are ""
+// if no such range is known.
+type Interval struct {
+	Since string `json:"since"`
+	Until string `json:"until"`
 }
 
-// Watch is one watch of the API server.
+// A Target is the state of one notification target.
+type Target struct {
+	Name     string `json:"name"`
+	Notified uint64 `json:"notified"` // the last generation that it was notified of
+	Pending  bool   `json:"pending"`  // whether it must be notified of a newer generation
+	// PendingSince is the time at which this process found the notification pending.
+	PendingSince time.Time `json:"pendingSince,omitzero"`
+	Failures     uint64    `json:"failures"` // attempts that failed since the last success
+	Error        string    `json:"error"`    // the kind of the last failure, "" for none
+}
+
+// A Watch is the state of one watch of the API server.
 type Watch struct {
 	Name        string    `json:"name"` // secret/NAME or selector
 	Up          bool      `json:"up"`
 	LastContact time.Time `json:"lastContact,omitzero"`
 }
 
-// WriteJSON writes a document, this one or another, so that people can read it too.
+// WriteJSON writes document as indented JSON.
 func WriteJSON(out io.Writer, document any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(document)
-}
-
-// Fetch asks the sidecar that listens at HOST:PORT for its document, for Parse.
-func Fetch(ctx context.Context, address string) ([]byte, error) {
-	sidecar, err := kube.NewClient(&rest.Config{
-		Host:  "http://" + address,
-		Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }, // Pods are not behind that of the environment
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer sidecar.Close()
-	return sidecar.Get(ctx, kube.JSON, "/status")
-}
-
-// Parse reads a document. It refuses another format, because a field that it
-// does not know could be what makes it a no.
-func Parse(data []byte) (*Document, error) {
-	var d Document
-	if err := json.Unmarshal(data, &d); err != nil {
-		return nil, fmt.Errorf("not a status document of format %d: it is no JSON object", Format) // the decoder's error may quote
-	}
-	if d.Format != Format {
-		return nil, fmt.Errorf("not a status document of format %d: its format is %d", Format, d.Format)
-	}
-	return &d, nil
 }

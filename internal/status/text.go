@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// WriteText writes the document as tables for people; ages are those at now.
+// WriteText writes the document as tables. It computes ages relative to now.
 func (d *Document) WriteText(out io.Writer, now time.Time) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }

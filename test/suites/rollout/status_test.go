@@ -13,15 +13,17 @@ import (
 
 // document is the JSON of /status, as its readers know it.
 type document struct {
-	Format         int
-	Namespace, Pod string
-	Generation     uint64
-	Complete       bool
-	Secrets        map[string]struct {
-		Present              bool
-		UID, ResourceVersion string
-		Generation           uint64
-		Refused              string
+	Format                 int
+	Namespace, Pod, PodUID string
+	Instance, Volume       string
+	Generation             uint64
+	Complete               bool
+	Secrets                map[string]struct {
+		Present                         bool
+		UID, ResourceVersion, DataSince string
+		PreviousData                    struct{ Since, Until string }
+		Generation                      uint64
+		Refused                         string
 	}
 	Targets []struct {
 		Name         string
@@ -73,7 +75,7 @@ func TestStatus(t *testing.T) {
 		db := d.Secrets["db"]
 		return d.Generation == 1 && db.Present && db.UID == uid && db.ResourceVersion == first && db.Generation == 1
 	})
-	if d.Format != 1 || d.Namespace != s.Namespace || d.Pod != "app-1" || !d.Complete || d.Secrets["tls"].Present ||
+	if d.Format != 2 || d.Namespace != s.Namespace || d.Pod != "app-1" || !d.Complete || d.Secrets["tls"].Present ||
 		len(d.Targets) != 1 || d.Targets[0].Name != "webhook" || d.Targets[0].Notified != 1 || d.Targets[0].Pending {
 		t.Errorf("got %+v", d)
 	}
