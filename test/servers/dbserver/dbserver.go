@@ -30,6 +30,8 @@ type Server struct {
 
 const adminPassword = "root"
 
+var admin = pool.Credentials{Username: "root", Password: adminPassword}
+
 // MariaDB starts MariaDB and stops it at the end of the test.
 func MariaDB(t testing.TB) *Server {
 	t.Helper()
@@ -37,7 +39,8 @@ func MariaDB(t testing.TB) *Server {
 	data := filepath.Join(dir, "data")
 	// At its start, MariaDB removes the temporary tables of other servers in the same tmpdir.
 	temporary := "--tmpdir=" + dir
-	run(t, account, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary, "--auth-root-authentication-method=normal", "--skip-test-db")
+	run(t, account, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary,
+		"--auth-root-authentication-method=normal", "--skip-test-db")
 	initial := filepath.Join(dir, "init.sql")
 	statements := strings.Join([]string{ // --init-file requires a line per statement
 		"CREATE DATABASE app;",
@@ -49,9 +52,10 @@ func MariaDB(t testing.TB) *Server {
 	}
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
-	s := &Server{URL: "mysql://" + addr + "/app", Addr: addr, Admin: pool.Credentials{Username: "root", Password: adminPassword}}
-	s.serve(t, account, need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary, "--bind-address=127.0.0.1", "--port="+port,
-		"--socket="+filepath.Join(dir, "sock"), "--init-file="+initial, "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")
+	s := &Server{URL: "mysql://" + addr + "/app", Addr: addr, Admin: admin}
+	s.serve(t, account, need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary,
+		"--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "sock"),
+		"--init-file="+initial, "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")
 	return s
 }
 
@@ -63,10 +67,11 @@ func PostgreSQL(t testing.TB) *Server {
 	if err := os.WriteFile(password, []byte(adminPassword), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run(t, account, needPostgres(t, "initdb"), "-D", data, "-U", "root", "-A", "scram-sha-256", "--pwfile="+password, "-N", "-E", "UTF8", "--locale=C")
+	run(t, account, needPostgres(t, "initdb"), "-D", data, "-U", "root", "-A", "scram-sha-256",
+		"--pwfile="+password, "-N", "-E", "UTF8", "--locale=C")
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
-	s := &Server{URL: "postgres://" + addr + "/postgres", Addr: addr, Admin: pool.Credentials{Username: "root", Password: adminPassword}}
+	s := &Server{URL: "postgres://" + addr + "/postgres", Addr: addr, Admin: admin}
 	s.serve(t, account, needPostgres(t, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir, "-F")
 	db := Open(t, s.URL, s.Admin)
 	if _, err := db.Exec("CREATE DATABASE app"); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
@@ -16,63 +17,66 @@ import (
 
 const cases = "../../../examples/cases"
 
-// TestCases: the strictest Pod Security takes each case, and its Role is the one that
-// the program prints for the Pod's own environment.
-func TestCases(t *testing.T) {
-	folders, err := filepath.Glob(cases + "/*/kustomization.yaml")
-	if err != nil || len(folders) < 8 {
-		t.Fatalf("got %d cases, %v", len(folders), err)
+// TestCases_restricted applies each case, and compares its Role with the output of
+// `secret-sync rbac` for the environment of its Pod.
+func TestCases_restricted(t *testing.T) {
+	files, err := filepath.Glob(cases + "/*/kustomization.yaml")
+	if err != nil || len(files) < 8 {
+		t.Fatalf("got %d cases, %v", len(files), err)
 	}
-	for _, file := range folders {
-		folder := filepath.Dir(file)
-		t.Run(filepath.Base(folder), func(t *testing.T) {
+	for _, file := range files {
+		dir := filepath.Dir(file)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
 			s := st.NewWithoutRole(t, nil)
 			s.Restrict()
-			manifest := s.Kustomize(folder)
+			manifest := s.Kustomize(dir)
 			pods := s.DryRun(manifest)
 			if len(pods) != 1 {
-				t.Fatalf("got %d Pods, want one", len(pods))
+				t.Fatalf("got %d Pods, want 1", len(pods))
 			}
 			checkIdentity(t, pods[0])
-			env := variables(pods[0].Spec.InitContainers[0])
-			for variable, annotation := range map[string]string{
-				"SECRETSYNC_SECRETS": "secrets", "SECRETSYNC_PROCESS": "process", "SECRETSYNC_WEBHOOK_URL": "webhook-url",
-			} {
-				if value, ok := pods[0].Annotations["secret-sync/"+annotation]; ok {
-					env[variable] = value
-				}
-			}
-			if got, want := st.Rules(t, manifest, "secret-sync-app"), st.Rules(t, s.PrintWith(env, "rbac", "app"), "secret-sync-app"); got != want {
-				t.Errorf("the Role: got %s, want %s", got, want)
-			}
+			checkRole(t, manifest, s.PrintWith(effective(pods[0]), "rbac", "app"))
 		})
 	}
 }
 
-// TestRotateCases: the CronJobs that rotate, too.
-func TestRotateCases(t *testing.T) {
-	for _, folder := range []string{"mariadb", "postgres"} {
+// effective returns the variables of the sidecar with the values of the Pod's annotations.
+func effective(pod *corev1.Pod) st.Env {
+	env := variables(pod.Spec.InitContainers[0])
+	for annotation, value := range pod.Annotations {
+		if name, ok := strings.CutPrefix(annotation, "secret-sync/"); ok {
+			env["SECRETSYNC_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
+		}
+	}
+	return env
+}
+
+// TestRotate_restricted applies the CronJobs of examples/rotate.
+func TestRotate_restricted(t *testing.T) {
+	for _, dir := range []string{"mariadb", "postgres"} {
 		s := st.NewWithoutRole(t, nil)
 		s.Restrict()
-		if pods := s.DryRun(s.Kustomize("../../../examples/rotate/" + folder)); len(pods) == 0 {
-			t.Errorf("%s: got no Pod", folder)
+		if pods := s.DryRun(s.Kustomize("../../../examples/rotate/" + dir)); len(pods) == 0 {
+			t.Errorf("%s: got no Pod", dir)
 		}
 	}
 }
 
-// TestWriters: the API server takes the resources of those who write the Secret, with
-// the definitions from their own Go modules.
-func TestWriters(t *testing.T) {
+// TestWriters_matchTheirDefinitions applies the resources of the operators that write the
+// Secret. The definitions come from the operators' own Go modules.
+func TestWriters_matchTheirDefinitions(t *testing.T) {
 	for file, definitions := range map[string]string{
-		cases + "/writers/external-secret.yaml": "github.com/external-secrets/external-secrets@v0.16.2:config/crds/bases/external-secrets.io_externalsecrets.yaml",
-		cases + "/nginx/certificate.yaml":       "github.com/cert-manager/cert-manager@v1.21.2:deploy/crds/cert-manager.io_issuers.yaml,deploy/crds/cert-manager.io_certificates.yaml",
+		cases + "/writers/external-secret.yaml": "github.com/external-secrets/external-secrets@v0.16.2:" +
+			"config/crds/bases/external-secrets.io_externalsecrets.yaml",
+		cases + "/nginx/certificate.yaml": "github.com/cert-manager/cert-manager@v1.21.2:" +
+			"deploy/crds/cert-manager.io_issuers.yaml,deploy/crds/cert-manager.io_certificates.yaml",
 	} {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s := st.NewWithoutRole(t, nil)
 			module, paths, _ := strings.Cut(definitions, ":")
-			folder := st.ModuleDir(t, module)
+			dir := st.ModuleDir(t, module)
 			for path := range strings.SplitSeq(paths, ",") {
-				apply(t, "", filepath.Join(folder, path), false)
+				apply(t, "", filepath.Join(dir, path), false)
 			}
 			manifest, err := os.ReadFile(file)
 			if err != nil {
@@ -96,9 +100,9 @@ func apply(t *testing.T, namespace, file string, dryRun bool) {
 	}
 }
 
-// TestNetworkPolicy: the API server takes it, and it is about the port and the Pods of
-// the Deployments beside it.
-func TestNetworkPolicy(t *testing.T) {
+// TestNetworkPolicy_selectsTheExamplePods applies the policy, and checks its port and that
+// its selector matches the Pods of the Deployments in the same directory.
+func TestNetworkPolicy_selectsTheExamplePods(t *testing.T) {
 	s := st.NewWithoutRole(t, nil)
 	manifest, err := os.ReadFile("../../../examples/pod/networkpolicy.yaml")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package manifests has tests only: a real API server takes what users copy, in a
-// namespace that enforces the strictest Pod Security.
+// Package manifests applies the manifests, components and charts of examples/ to a real API
+// server, in a namespace that enforces the Pod Security level "restricted".
 package manifests
 
 import (
@@ -13,43 +13,54 @@ import (
 
 func TestMain(m *testing.M) { st.Main(m, st.Options{}) }
 
-// TestComponent: the Pods of all kinds of workloads have the sidecar, and the
-// Role of the example is the one that the program prints.
-func TestComponent(t *testing.T) {
-	const folder = "../../../examples/component/example"
+// TestComponent_everyKindOfWorkload checks the Pods of each kind of workload, and compares
+// the Role of the example with the output of `secret-sync rbac`.
+func TestComponent_everyKindOfWorkload(t *testing.T) {
+	const dir = "../../../examples/component/example"
 	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.Restrict()
-	pods := s.DryRun(s.Kustomize(folder))
+	pods := s.DryRun(s.Kustomize(dir))
 	if len(pods) != 4 {
-		t.Fatalf("got %d Pods, want one of each kind of workload", len(pods))
+		t.Fatalf("got %d Pods, want 4, for each kind of workload", len(pods))
 	}
 	for _, pod := range pods {
 		check(t, pod)
 	}
-	if got, want := st.Rules(t, s.Kustomize(folder), "secret-sync-app"), st.Rules(t, s.RBACOf("app"), "secret-sync-app"); got != want {
-		t.Errorf("the Role: got %s, want %s", got, want)
+	checkRole(t, s.Kustomize(dir), s.RBACOf("app"))
+}
+
+// checkRole compares the Role secret-sync-app in a manifest with the output of
+// `secret-sync rbac`.
+func checkRole(t *testing.T, manifest, printed []byte) {
+	t.Helper()
+	const name = "secret-sync-app"
+	if got, want := st.Rules(t, manifest, name), st.Rules(t, printed, name); got != want {
+		t.Errorf("Role %s: got %s, want %s", name, got, want)
 	}
 }
 
-// check looks at what the API server does not check.
+// check checks the parts of a Pod that the API server does not check.
 func check(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	if n := len(pod.Spec.InitContainers); n != 1 {
 		t.Fatalf("%s: got %d init containers, want the sidecar", pod.Name, n)
 	}
 	sidecar, app := pod.Spec.InitContainers[0], pod.Spec.Containers[0]
-	if sidecar.RestartPolicy == nil || *sidecar.RestartPolicy != corev1.ContainerRestartPolicyAlways || sidecar.StartupProbe == nil {
-		t.Errorf("%s: the sidecar is no native one with a startup probe", pod.Name)
+	always := corev1.ContainerRestartPolicyAlways
+	if sidecar.RestartPolicy == nil || *sidecar.RestartPolicy != always || sidecar.StartupProbe == nil {
+		t.Errorf("%s: want a native sidecar with a startup probe", pod.Name)
 	}
 	mount := func(m corev1.VolumeMount) bool {
 		return m.Name == "secret-sync" && m.MountPath == "/secrets" && m.ReadOnly
 	}
-	token := func(m corev1.VolumeMount) bool { return m.MountPath == "/var/run/secrets/kubernetes.io/serviceaccount" }
+	token := func(m corev1.VolumeMount) bool {
+		return m.MountPath == "/var/run/secrets/kubernetes.io/serviceaccount"
+	}
 	if !slices.ContainsFunc(app.VolumeMounts, mount) || slices.ContainsFunc(app.VolumeMounts, token) {
 		t.Errorf("%s: the app's mounts are %+v, want the files read-only and no token", pod.Name, app.VolumeMounts)
 	}
 	if !slices.ContainsFunc(sidecar.VolumeMounts, token) {
-		t.Errorf("%s: the sidecar has no token", pod.Name)
+		t.Errorf("%s: the sidecar mounts no token", pod.Name)
 	}
 	checkIdentity(t, pod)
 	if share := pod.Spec.ShareProcessNamespace; share == nil || !*share {

@@ -18,7 +18,7 @@ import (
 
 const charts = "../../../examples/helm"
 
-// values parses values as `--values` does.
+// values parses a document as `helm --values` does.
 func values(t *testing.T, text string) map[string]any {
 	t.Helper()
 	var v map[string]any
@@ -28,33 +28,54 @@ func values(t *testing.T, text string) map[string]any {
 	return v
 }
 
-func TestHelmLint(t *testing.T) {
-	for _, folder := range []string{charts + "/secret-sync", charts + "/app", "testdata/other"} {
-		for _, m := range lint.RunAll(folder, nil, "shop").Messages {
+// TestHelm_lint runs the linter of Helm on each chart.
+func TestHelm_lint(t *testing.T) {
+	for _, dir := range []string{charts + "/secret-sync", charts + "/app", "testdata/other"} {
+		for _, m := range lint.RunAll(dir, nil, "shop").Messages {
 			if m.Severity > support.InfoSev {
-				t.Errorf("%s: %s", folder, m)
+				t.Errorf("%s: %s", dir, m)
 			}
 		}
 	}
 }
 
-// TestHelm: the API server takes what the chart renders, the sidecar is that of the
-// component but for its variables, and the Role is the one that the program prints.
-func TestHelm(t *testing.T) {
+// TestHelm_equalsTheComponent applies the rendered chart. The sidecar must equal the
+// component's sidecar except for its variables, and the Role must equal the output of
+// `secret-sync rbac`.
+func TestHelm_equalsTheComponent(t *testing.T) {
 	component := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-	want := component.DryRun(component.Kustomize("../../../examples/component/example"))[0].Spec.InitContainers[0]
+	pod := component.DryRun(component.Kustomize("../../../examples/component/example"))[0]
+	want := pod.Spec.InitContainers[0]
 	tests := []struct {
 		name, values string
 		variables    st.Env
 		shared       bool
 	}{
-		{name: "as it is", values: `{}`, variables: st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS": "app"}, shared: true},
-		{name: "webhook", values: `secret-sync: {secrets: [web, db], optionalSecrets: [tls], process: "", webhookURL: "http://localhost:8080/reload"}`,
-			variables: st.Env{"SECRETSYNC_SECRETS": "web,db", "SECRETSYNC_OPTIONAL_SECRETS": "tls", "SECRETSYNC_WEBHOOK_URL": "http://localhost:8080/reload"}},
-		{name: "Events, flat", values: `secret-sync: {process: "", env: {SECRETSYNC_EVENTS: "true", SECRETSYNC_LAYOUT: flat}}`,
-			variables: st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EVENTS": "true", "SECRETSYNC_LAYOUT": "flat"}},
-		{name: "selector", values: `secret-sync: {secrets: [], process: "", env: {SECRETSYNC_SELECTOR: "app=shop"}}`,
-			variables: st.Env{"SECRETSYNC_SELECTOR": "app=shop"}},
+		{
+			name: "default values", values: `{}`, shared: true,
+			variables: st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS": "app"},
+		},
+		{
+			name: "webhook",
+			values: `secret-sync: {secrets: [web, db], optionalSecrets: [tls], process: "",
+				webhookURL: "http://localhost:8080/reload"}`,
+			variables: st.Env{
+				"SECRETSYNC_SECRETS": "web,db", "SECRETSYNC_OPTIONAL_SECRETS": "tls",
+				"SECRETSYNC_WEBHOOK_URL": "http://localhost:8080/reload",
+			},
+		},
+		{
+			name:   "Events, flat",
+			values: `secret-sync: {process: "", env: {SECRETSYNC_EVENTS: "true", SECRETSYNC_LAYOUT: flat}}`,
+			variables: st.Env{
+				"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EVENTS": "true", "SECRETSYNC_LAYOUT": "flat",
+			},
+		},
+		{
+			name:      "selector",
+			values:    `secret-sync: {secrets: [], process: "", env: {SECRETSYNC_SELECTOR: "app=shop"}}`,
+			variables: st.Env{"SECRETSYNC_SELECTOR": "app=shop"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -68,7 +89,7 @@ func TestHelm(t *testing.T) {
 			}
 			pods := s.DryRun(manifest)
 			if len(pods) != 1 || mounts(pods[0]) != "app:/secrets" {
-				t.Fatalf("got %d Pods with mounts %q, want one that mounts the files", len(pods), mounts(pods[0]))
+				t.Fatalf("got %d Pods with mounts %q, want a Pod that mounts the files", len(pods), mounts(pods[0]))
 			}
 			checkIdentity(t, pods[0])
 			sidecar := pods[0].Spec.InitContainers[0]
@@ -77,19 +98,17 @@ func TestHelm(t *testing.T) {
 			}
 			sidecar.Env, sidecar.ImagePullPolicy = want.Env, want.ImagePullPolicy
 			if !reflect.DeepEqual(sidecar, want) {
-				t.Errorf("got the sidecar\n%+v\nwant that of the component\n%+v", sidecar, want)
+				t.Errorf("got the sidecar\n%+v\nwant the component's sidecar\n%+v", sidecar, want)
 			}
 			if share := pods[0].Spec.ShareProcessNamespace; (share != nil && *share) != test.shared {
 				t.Errorf("got shareProcessNamespace %v, want %v", share, test.shared)
 			}
-			if got, want := st.Rules(t, manifest, "secret-sync-app"), st.Rules(t, s.RBACOf("app"), "secret-sync-app"); got != want {
-				t.Errorf("the Role: got %s, want %s", got, want)
-			}
+			checkRole(t, manifest, s.RBACOf("app"))
 		})
 	}
 }
 
-// variables are those of the sidecar that have a value of their own.
+// variables returns the variables of a container with a literal value.
 func variables(c corev1.Container) st.Env {
 	env := st.Env{}
 	for _, v := range c.Env {
@@ -100,13 +119,13 @@ func variables(c corev1.Container) st.Env {
 	return env
 }
 
-// TestHelmRefuses: the schema names what is wrong.
-func TestHelmRefuses(t *testing.T) {
+// TestHelm_rejectsInvalidValues checks that each error names the invalid value.
+func TestHelm_rejectsInvalidValues(t *testing.T) {
 	for text, want := range map[string]string{
 		`secret-sync: {secret: [db]}`:                        "'secret' not allowed",
 		`secret-sync: {secrets: db}`:                         "/secrets': got string, want array",
 		`secret-sync: {secrets: [Db]}`:                       "does not match pattern",
-		`secret-sync: {secrets: []}`:                         "name the Secrets to watch",
+		`secret-sync: {secrets: []}`:                         "list the Secrets to watch",
 		`secret-sync: {webhookURL: "localhost:8080"}`:        "/webhookURL",
 		`secret-sync: {mountPath: etc}`:                      "/mountPath",
 		`secret-sync: {env: {SECRETSYNC_SECRETS: db}}`:       "SECRETSYNC_SECRETS",
@@ -116,14 +135,15 @@ func TestHelmRefuses(t *testing.T) {
 		`{replica: 2}`:                                       "'replica' not allowed",
 		`secret-sync: {image: {repository: a, digest: "b"}}`: "'digest' not allowed",
 	} {
-		if _, err := helmchart.Template(charts+"/app", "shop", values(t, text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want it to say %q", text, err, want)
+		_, err := helmchart.Template(charts+"/app", "shop", values(t, text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got error %v, want %q", text, err, want)
 		}
 	}
 }
 
-// TestHelmExtraContainers: the values for charts of other people.
-func TestHelmExtraContainers(t *testing.T) {
+// TestHelm_extraContainers renders a third-party chart with values-extra.yaml.
+func TestHelm_extraContainers(t *testing.T) {
 	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.Restrict()
 	extra, err := os.ReadFile(charts + "/values-extra.yaml")
@@ -143,6 +163,6 @@ func TestHelmExtraContainers(t *testing.T) {
 	got := pod.Spec.InitContainers[0]
 	got.Env = want.Env
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got the sidecar\n%+v\nwant that of the component\n%+v", got, want)
+		t.Errorf("got the sidecar\n%+v\nwant the component's sidecar\n%+v", got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,16 +18,19 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// injected is a namespace that has opted in, with both policies in effect.
+// injected returns a scene whose namespace opted in, with both policies in effect.
 func injected(t *testing.T) *st.Scene {
 	t.Helper()
 	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.Restrict()
-	if err := controlplane.Apply(t.Context(), st.ControlPlane().Config, "", s.Kustomize("../../../examples/inject"), false); err != nil {
+	policies := s.Kustomize("../../../examples/inject")
+	if err := controlplane.Apply(t.Context(), st.ControlPlane().Config, "", policies, false); err != nil {
 		t.Fatal(err)
 	}
 	patch := []byte(`{"metadata":{"labels":{"secret-sync/inject":"enabled"}}}`)
-	if _, err := st.ControlPlane().Client.CoreV1().Namespaces().Patch(t.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	namespaces := st.ControlPlane().Client.CoreV1().Namespaces()
+	_, err := namespaces.Patch(t.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := st.ControlPlane().TokenKubeconfig(t.Context(), s.Namespace, "app"); err != nil {
@@ -35,17 +39,17 @@ func injected(t *testing.T) *st.Scene {
 	st.Until(t, "both policies take effect", func() error {
 		pod, err := create(s, plainPod(map[string]string{"secret-sync/secrets": "db"}))
 		if err != nil || mounts(pod) == "" {
-			return fmt.Errorf("nothing is added: %v", err)
+			return fmt.Errorf("the policy adds nothing: %v", err)
 		}
 		if _, err = create(s, plainPod(map[string]string{"secret-sync/unknown": "db"})); err == nil {
-			return errors.New("an unknown annotation is taken")
+			return errors.New("the policy accepts an unknown annotation")
 		}
 		return nil
 	})
 	return s
 }
 
-// plainPod is a Pod of somebody who does not know the sidecar, but for the annotations.
+// plainPod returns a Pod without the sidecar, with annotations for it.
 func plainPod(annotations map[string]string, changes ...func(*corev1.PodSpec)) *corev1.Pod {
 	restricted := &corev1.SecurityContext{
 		AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -54,7 +58,8 @@ func plainPod(annotations map[string]string, changes ...func(*corev1.PodSpec)) *
 		ServiceAccountName:           "app",
 		AutomountServiceAccountToken: new(false),
 		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot: new(true), RunAsUser: new(int64(65532)), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		InitContainers: []corev1.Container{{Name: "migrate", Image: "app:1", SecurityContext: restricted.DeepCopy()}},
 		Containers: []corev1.Container{
@@ -68,37 +73,52 @@ func plainPod(annotations map[string]string, changes ...func(*corev1.PodSpec)) *
 	return pod
 }
 
-// create has the API server say what it would make of a Pod.
+// create returns the Pod that the API server would create, by a dry run.
 func create(s *st.Scene, pod *corev1.Pod) (*corev1.Pod, error) {
-	return st.ControlPlane().Client.CoreV1().Pods(s.Namespace).Create(s.T.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	return st.ControlPlane().Client.CoreV1().Pods(s.Namespace).Create(s.T.Context(), pod, dryRun)
 }
 
-// TestInject: the Pod has what the annotations ask for, and nothing is left out that
-// the component gives.
-func TestInject(t *testing.T) {
+// TestInject_followsTheAnnotations checks the mounts, the UID and the process namespace of
+// Pods with different annotations.
+func TestInject_followsTheAnnotations(t *testing.T) {
 	s := injected(t)
 	secrets := map[string]string{"secret-sync/secrets": "db"}
 	tests := []struct {
 		name        string
 		annotations map[string]string
 		change      func(*corev1.PodSpec)
-		mounts      string // containers, each with its path
+		mounts      string // CONTAINER:PATH of each reader
 		user        int64
 		shared      bool
 	}{
 		{name: "files only", mounts: "app:/secrets", user: 65532},
-		{name: "webhook", annotations: map[string]string{"secret-sync/webhook-url": "http://localhost:8080/reload"}, mounts: "app:/secrets", user: 65532},
-		{name: "signal", annotations: map[string]string{"secret-sync/process": "app"}, mounts: "app:/secrets", user: 65532, shared: true},
-		{name: "two readers, and an init container", annotations: map[string]string{"secret-sync/containers": "app, proxy,migrate", "secret-sync/mount-path": "/etc/db"},
-			mounts: "app:/etc/db migrate:/etc/db proxy:/etc/db", user: 65532},
-		{name: "the app's UID", change: func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.RunAsUser = new(int64(1000)) }, mounts: "app:/secrets", user: 1000},
-		{name: "the other's UID", annotations: map[string]string{"secret-sync/containers": "proxy"},
-			change: func(p *corev1.PodSpec) { p.Containers[1].SecurityContext.RunAsUser = new(int64(1001)) }, mounts: "proxy:/secrets", user: 1001},
-		{name: "volumes and mounts of its own", mounts: "app:/secrets", user: 65532, change: func(p *corev1.PodSpec) {
-			p.InitContainers = nil
-			p.Volumes = []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
-			p.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}}
-		}},
+		{
+			name: "webhook", annotations: map[string]string{"secret-sync/webhook-url": "http://localhost:8080/reload"},
+			mounts: "app:/secrets", user: 65532,
+		},
+		{
+			name: "signal", annotations: map[string]string{"secret-sync/process": "app"},
+			mounts: "app:/secrets", user: 65532, shared: true,
+		},
+		{
+			name: "two readers and an init container",
+			annotations: map[string]string{
+				"secret-sync/containers": "app, proxy,migrate", "secret-sync/mount-path": "/etc/db",
+			},
+			mounts: "app:/etc/db migrate:/etc/db proxy:/etc/db", user: 65532,
+		},
+		{
+			name:   "UID of the first container",
+			change: func(p *corev1.PodSpec) { p.Containers[0].SecurityContext.RunAsUser = new(int64(1000)) },
+			mounts: "app:/secrets", user: 1000,
+		},
+		{
+			name: "UID of the reader", annotations: map[string]string{"secret-sync/containers": "proxy"},
+			change: func(p *corev1.PodSpec) { p.Containers[1].SecurityContext.RunAsUser = new(int64(1001)) },
+			mounts: "proxy:/secrets", user: 1001,
+		},
+		{name: "other volumes and mounts", change: mountsAnotherVolume, mounts: "app:/secrets", user: 65532},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -115,8 +135,9 @@ func TestInject(t *testing.T) {
 			if got := mounts(pod); got != test.mounts {
 				t.Errorf("got mounts %q, want %q", got, test.mounts)
 			}
-			if first := pod.Spec.InitContainers[0]; first.Name != "secret-sync" || *first.SecurityContext.RunAsUser != test.user {
-				t.Errorf("the first init container is %s of UID %d, want secret-sync of %d", first.Name, *first.SecurityContext.RunAsUser, test.user)
+			first := pod.Spec.InitContainers[0]
+			if uid := *first.SecurityContext.RunAsUser; first.Name != "secret-sync" || uid != test.user {
+				t.Errorf("the first init container is %s with UID %d, want secret-sync with UID %d", first.Name, uid, test.user)
 			}
 			if got := pod.Spec.ShareProcessNamespace != nil && *pod.Spec.ShareProcessNamespace; got != test.shared {
 				t.Errorf("got shareProcessNamespace %v, want %v", got, test.shared)
@@ -131,7 +152,18 @@ func TestInject(t *testing.T) {
 	}
 }
 
-// mounts lists who mounts the volume, read-only, and where.
+// mountsAnotherVolume removes the init container and mounts a volume at /tmp.
+func mountsAnotherVolume(p *corev1.PodSpec) {
+	p.InitContainers = nil
+	p.Volumes = []corev1.Volume{emptyDir("tmp")}
+	p.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}}
+}
+
+func emptyDir(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
+}
+
+// mounts lists the containers with a read-only mount of the volume, as CONTAINER:PATH.
 func mounts(pod *corev1.Pod) string {
 	var list []string
 	for _, c := range slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers) {
@@ -145,8 +177,9 @@ func mounts(pod *corev1.Pod) string {
 	return strings.Join(list, " ")
 }
 
-// TestInjectAsTheComponent: both ways add the same container and volumes.
-func TestInjectAsTheComponent(t *testing.T) {
+// TestInject_equalsTheComponent checks that the policy and the component add the same
+// container and volumes.
+func TestInject_equalsTheComponent(t *testing.T) {
 	s := injected(t)
 	want := s.DryRun(s.Kustomize("../../../examples/component/example"))[0].Spec
 	pod, err := create(s, plainPod(map[string]string{"secret-sync/secrets": "db", "secret-sync/process": "app"}))
@@ -154,21 +187,21 @@ func TestInjectAsTheComponent(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := pod.Spec
-	got.InitContainers[0].SecurityContext.RunAsUser = nil // the component leaves it to the Pod
+	got.InitContainers[0].SecurityContext.RunAsUser = nil // the component uses the UID of the Pod
 	if !reflect.DeepEqual(got.InitContainers[0], want.InitContainers[0]) {
-		t.Errorf("got the sidecar\n%+v\nwant that of the component\n%+v", got.InitContainers[0], want.InitContainers[0])
+		t.Errorf("got the sidecar\n%+v\nwant the component's sidecar\n%+v", got.InitContainers[0], want.InitContainers[0])
 	}
 	byName := func(a, b corev1.Volume) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(got.Volumes, byName)
 	slices.SortFunc(want.Volumes, byName)
 	if !reflect.DeepEqual(got.Volumes, want.Volumes) {
-		t.Errorf("got the volumes\n%+v\nwant those of the component\n%+v", got.Volumes, want.Volumes)
+		t.Errorf("got the volumes\n%+v\nwant the component's volumes\n%+v", got.Volumes, want.Volumes)
 	}
 }
 
-// TestInjectLeavesAlone: nothing changes for Pods that do not ask, that have the
-// sidecar already, or are in a namespace that did not opt in.
-func TestInjectLeavesAlone(t *testing.T) {
+// TestInject_leavesOtherPods covers Pods without the annotation, Pods with the sidecar, and
+// Pods in a namespace that did not opt in. The policy must not change them.
+func TestInject_leavesOtherPods(t *testing.T) {
 	s := injected(t)
 	other := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	if _, err := st.ControlPlane().TokenKubeconfig(t.Context(), other.Namespace, "app"); err != nil {
@@ -180,9 +213,9 @@ func TestInjectLeavesAlone(t *testing.T) {
 		scene *st.Scene
 		pod   *corev1.Pod
 	}{
-		"no annotation":        {s, plainPod(nil)},
-		"has the sidecar":      {s, plainPod(annotations, has)},
-		"namespace not opened": {other, plainPod(annotations)},
+		"no annotation":                 {s, plainPod(nil)},
+		"sidecar present":               {s, plainPod(annotations, has)},
+		"namespace that did not opt in": {other, plainPod(annotations)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod, err := create(test.scene, test.pod)
@@ -190,48 +223,75 @@ func TestInjectLeavesAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(pod.Spec.InitContainers) != 1 || len(pod.Spec.Volumes) != 0 || mounts(pod) != "" {
-				t.Errorf("got init containers %v and volumes %v, want the Pod as it was", pod.Spec.InitContainers, pod.Spec.Volumes)
+				t.Errorf("got init containers %v and volumes %v, want the unchanged Pod", pod.Spec.InitContainers, pod.Spec.Volumes)
 			}
 		})
 	}
 }
 
-// TestInjectRefuses: what is wrong is said.
-func TestInjectRefuses(t *testing.T) {
+// TestInject_rejectsInvalidAnnotations checks that each error names the cause.
+func TestInject_rejectsInvalidAnnotations(t *testing.T) {
 	s := injected(t)
 	tests := map[string]struct {
-		annotations map[string]string
+		annotations string // a query such as secrets=db&process=app
 		change      func(*corev1.PodSpec)
 		want        string
 	}{
-		"unknown":        {annotations: map[string]string{"secret-sync/secret": "db"}, want: "unknown annotation secret-sync/secret: there are secret-sync/secrets, "},
-		"no Secrets":     {annotations: map[string]string{"secret-sync/process": "app"}, want: "secret-sync/secrets is missing"},
-		"empty":          {annotations: map[string]string{"secret-sync/secrets": " "}, want: "secret-sync/secrets is empty"},
-		"empty list":     {annotations: map[string]string{"secret-sync/secrets": ", ,"}, want: "secret-sync/secrets: , , is not a list of names"},
-		"bad name":       {annotations: map[string]string{"secret-sync/secrets": "db,Web"}, want: "db,Web is not a list of names"},
-		"empty process":  {annotations: map[string]string{"secret-sync/secrets": "db", "secret-sync/process": ""}, want: "secret-sync/process is empty"},
-		"relative path":  {annotations: map[string]string{"secret-sync/secrets": "db", "secret-sync/mount-path": "etc"}, want: "secret-sync/mount-path: etc is not an absolute path"},
-		"dots":           {annotations: map[string]string{"secret-sync/secrets": "db", "secret-sync/mount-path": "/a/../b"}, want: "/a/../b is not an absolute path"},
-		"no container":   {annotations: map[string]string{"secret-sync/secrets": "db", "secret-sync/containers": "app,web"}, want: "the Pod has no container web, only app, proxy, migrate"},
-		"path not free":  {annotations: map[string]string{"secret-sync/secrets": "db"}, change: mountsItself, want: "container app has another volume at /secrets"},
-		"not restricted": {annotations: map[string]string{"secret-sync/secrets": "db"}, change: runsAsRoot, want: "violates PodSecurity"},
+		"unknown": {
+			annotations: "secret=db",
+			want:        "unknown annotation secret-sync/secret: the known annotations are secret-sync/secrets, ",
+		},
+		"no Secrets":    {annotations: "process=app", want: "secret-sync/secrets is missing"},
+		"empty":         {annotations: "secrets=+", want: "secret-sync/secrets is empty"},
+		"empty list":    {annotations: "secrets=,+,", want: "secret-sync/secrets: , , must be a list of Secret names"},
+		"bad name":      {annotations: "secrets=db,Web", want: "db,Web must be a list of Secret names"},
+		"empty process": {annotations: "secrets=db&process=", want: "secret-sync/process is empty"},
+		"relative path": {
+			annotations: "secrets=db&mount-path=etc",
+			want:        "secret-sync/mount-path: etc must be an absolute path",
+		},
+		"dots": {annotations: "secrets=db&mount-path=/a/../b", want: "/a/../b must be an absolute path"},
+		"no such container": {
+			annotations: "secrets=db&containers=app,web",
+			want:        "the Pod does not contain web; its containers are app, proxy, migrate",
+		},
+		"path in use": {
+			annotations: "secrets=db", change: mountsTheSamePath,
+			want: "container app has another volume at /secrets",
+		},
+		"not restricted": {annotations: "secrets=db", change: runsAsRoot, want: "violates PodSecurity"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			pod := plainPod(test.annotations)
+			pod := plainPod(annotations(t, test.annotations))
 			if test.change != nil {
 				test.change(&pod.Spec)
 			}
 			_, err := create(s, pod)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %v, want it to say %q", err, test.want)
+				t.Errorf("got error %v, want %q", err, test.want)
 			}
 		})
 	}
 }
 
-func mountsItself(p *corev1.PodSpec) {
-	p.Volumes = []corev1.Volume{{Name: "own", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+// annotations parses a query such as "secrets=db&process=app" and adds the prefix to each
+// name.
+func annotations(t *testing.T, query string) map[string]string {
+	t.Helper()
+	parsed, err := url.ParseQuery(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for name := range parsed {
+		all["secret-sync/"+name] = parsed.Get(name)
+	}
+	return all
+}
+
+func mountsTheSamePath(p *corev1.PodSpec) {
+	p.Volumes = []corev1.Volume{emptyDir("own")}
 	p.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "own", MountPath: "/secrets"}}
 }
 

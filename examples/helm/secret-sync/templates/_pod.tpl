@@ -1,4 +1,4 @@
-{{/* secret-sync.container is the native sidecar: an item of initContainers, the first. */}}
+{{/* secret-sync.container is the native sidecar: the first item of initContainers. */}}
 {{- define "secret-sync.container" -}}
 {{- $v := index .Values "secret-sync" -}}
 - name: secret-sync
@@ -24,7 +24,7 @@
   {{- range $name, $value := $v.env }}
   - {name: {{ $name }}, value: {{ $value | quote }}}
   {{- end }}
-  startupProbe: # the app starts once all files are there
+  startupProbe: # the app starts once the volume contains all files
     exec: {command: [/secret-sync, ready]}
     periodSeconds: 1
     failureThreshold: 300
@@ -42,12 +42,12 @@
   - {name: secret-sync-api, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
 {{- end }}
 
-{{/* secret-sync.mount is an item of volumeMounts, for each container that reads the files. */}}
+{{/* secret-sync.mount is an item of volumeMounts. Add it to each container that reads the files. */}}
 {{- define "secret-sync.mount" -}}
 - {name: secret-sync, mountPath: {{ index .Values "secret-sync" "mountPath" | quote }}, readOnly: true}
 {{- end }}
 
-{{/* secret-sync.volumes are two items of volumes: the files, and the sidecar's token. */}}
+{{/* secret-sync.volumes are two items of volumes: the files and the sidecar's token. */}}
 {{- define "secret-sync.volumes" -}}
 - name: secret-sync
   emptyDir: {medium: Memory, sizeLimit: {{ index .Values "secret-sync" "volumeSize" | quote }}}
@@ -59,7 +59,7 @@
     - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
 {{- end }}
 
-{{/* secret-sync.spec are fields of the Pod's spec. Only the sidecar gets a token. */}}
+{{/* secret-sync.spec contains fields of the Pod spec. Only the sidecar gets a token. */}}
 {{- define "secret-sync.spec" -}}
 automountServiceAccountToken: false
 {{- if index .Values "secret-sync" "process" }}

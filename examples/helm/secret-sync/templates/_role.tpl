@@ -1,5 +1,5 @@
 {{/*
-secret-sync.role is the Role and its RoleBinding, as `secret-sync rbac ACCOUNT` prints them:
+secret-sync.role is the Role and the RoleBinding that `secret-sync rbac ACCOUNT` prints:
   {{ include "secret-sync.role" (dict "root" . "account" "app") }}
 */}}
 {{- define "secret-sync.role" -}}
@@ -7,7 +7,7 @@ secret-sync.role is the Role and its RoleBinding, as `secret-sync rbac ACCOUNT` 
 {{- $name := ternary "secret-sync" (printf "secret-sync-%s" .account) (eq .account "secret-sync") -}}
 {{- $names := concat $v.secrets $v.optionalSecrets | uniq | sortAlpha -}}
 {{- $selector := get $v.env "SECRETSYNC_SELECTOR" -}}
-{{- if not (or $names $selector) }}{{ fail "secret-sync: name the Secrets to watch in secret-sync.secrets" }}{{ end -}}
+{{- if not (or $names $selector) }}{{ fail "secret-sync: secret-sync.secrets is empty: list the Secrets to watch" }}{{ end -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
@@ -15,7 +15,7 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
 rules:
 {{- if $selector }}
-# RBAC knows no label selectors: this gives away every Secret of the namespace.
+# RBAC cannot filter by label, so a selector needs access to every Secret in the namespace.
 - {apiGroups: [""], resources: [secrets], verbs: [list, watch]}
 {{- else }}
 - {apiGroups: [""], resources: [secrets], resourceNames: {{ toJson $names }}, verbs: [list, watch]}
