@@ -45,8 +45,8 @@ func start(t *testing.T, server, volume string, env ...string) *sidecar {
 		t.Fatal(err)
 	}
 	p := &sidecar{t: t, cmd: exec.Command(os.Args[0]), log: make(chan string, 1000)}
-	p.cmd.Env = append(env, runMain+"=1", "KUBECONFIG="+kubeconfig, "POD_NAMESPACE=shop",
-		"SECRETSYNC_SECRETS=db", "SECRETSYNC_DIR="+volume, "SECRETSYNC_HTTP_ADDR=")
+	p.cmd.Env = append([]string{runMain + "=1", "KUBECONFIG=" + kubeconfig, "POD_NAMESPACE=shop",
+		"SECRETSYNC_SECRETS=db", "SECRETSYNC_DIR=" + volume, "SECRETSYNC_HTTP_ADDR="}, env...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

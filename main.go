@@ -27,7 +27,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/kube"
@@ -71,7 +70,7 @@ func parseFlags(flags *flag.FlagSet, args []string) error {
 }
 
 func exitCode(err error) int {
-	var problem *field.Error // of config.Load
+	var problem *config.Problem
 	switch {
 	case err == nil:
 		return 0
@@ -96,12 +95,13 @@ func command(args []string, out io.Writer) error {
 	case len(args) > 0: // the others take none
 	case name == "ready":
 		cfg, _ := config.Load()
-		return inspect.Ready(cfg.Dir.Value)
+		return inspect.Ready(cfg.Dir)
 	case name == "version", name == "--version":
 		_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
 		return err
 	case name == "help", name == "--help", name == "-h":
-		return config.Help(out)
+		_, err := io.WriteString(out, config.Help)
+		return err
 	}
 	return fmt.Errorf("%w: there is no command %q: it is one of ready, rbac [SERVICEACCOUNT | --wait ACCOUNT], "+
 		"status [-o json|text], wait --secret NAME --selector SELECTOR, version, help, or none to run", errUsage, args)

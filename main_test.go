@@ -2,7 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
+
 	"math"
 	"os"
 	"path/filepath"
@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/secret-sync/secret-sync/internal/config"
 )
 
 func readFile(t *testing.T, name string) string {
@@ -22,47 +20,6 @@ func readFile(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(data)
-}
-
-// variablesFile has the table of the variables.
-const variablesFile = "docs/configuration.md"
-
-// variablesTable is that table, made from what help prints.
-func variablesTable() string {
-	var b strings.Builder
-	b.WriteString("| variable | type | default | meaning |\n| --- | --- | --- | --- |\n")
-	for _, v := range config.Variables() {
-		fallback := v.Default
-		if fallback != "" && fallback != "required" {
-			fallback = "`" + fallback + "`"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", v.Name, v.Type, fallback, strings.ReplaceAll(v.Meaning, "|", `\|`))
-	}
-	return b.String()
-}
-
-func TestDocumentationHasTheVariablesOfHelp(t *testing.T) {
-	text, want := readFile(t, variablesFile), variablesTable()
-	if os.Getenv("UPDATE_DOCS") != "" {
-		start := strings.Index(text, "| variable | type |")
-		end := start + strings.Index(text[start:], "\n\n") + 1
-		if err := os.WriteFile(variablesFile, []byte(text[:start]+want+text[end:]), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if !strings.Contains(text, want) {
-		t.Errorf("%s has another table of variables than help; UPDATE_DOCS=1 go test . corrects it. Want:\n%s", variablesFile, want)
-	}
-	var help strings.Builder
-	if err := config.Help(&help); err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range config.Variables() {
-		if !strings.Contains(help.String(), v.Name) {
-			t.Errorf("help lacks %s", v.Name)
-		}
-	}
 }
 
 // The commands that the README promises are the ones that CI runs.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"maps"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"time"
 
@@ -22,7 +23,7 @@ func (a *app) describe(generation uint64) {
 	a.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
 	a.metrics.ProcessStart.Set(telemetry.Seconds(time.Now()))
 	a.metrics.Generation.Set(float64(generation))
-	for _, name := range a.cfg.Secrets.Value {
+	for _, name := range a.cfg.Secrets {
 		a.metrics.SecretRequired.Set(1, name)
 	}
 }
@@ -55,7 +56,7 @@ func (o observer) Refused(r layout.Refusal) { o.events.Refused(r.Secret, r.Detai
 func (o observer) Seen(all map[string]pipeline.Observed) {
 	var present, refused []telemetry.Series
 	for name, s := range all {
-		if s.Present || slices.Contains(names(o.cfg), name) {
+		if s.Present || slices.Contains(o.cfg.SecretNames(), name) {
 			present = append(present, telemetry.Series{Value: telemetry.Bool(s.Present), Labels: []string{name}})
 		}
 		if s.Refused != "" {
@@ -66,8 +67,12 @@ func (o observer) Seen(all map[string]pipeline.Observed) {
 	o.metrics.SecretRefused.Replace(refused)
 }
 
-// collect sets the metrics that the parts keep themselves.
+// collect sets the metrics that the parts and the runtime count.
 func (a *app) collect() {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	a.metrics.HeapLive.Set(float64(live[0].Value.Uint64()))
+	a.metrics.Goroutines.Set(float64(runtime.NumGoroutine()))
 	for _, s := range a.watcher.Status() {
 		a.metrics.WatchUp.Set(telemetry.Bool(s.Up), s.Watch)
 		a.metrics.LastContact.Set(telemetry.Seconds(s.LastContact), s.Watch)
@@ -89,7 +94,7 @@ var instance = rand.Text()
 func (a *app) status() *status.Document {
 	observed := a.pipeline.Observed()
 	d := statusOfVolume(a.writer.State())
-	d.Namespace, d.Pod, d.PodUID = a.cfg.Namespace.Value, a.cfg.PodName.Value, a.cfg.PodUID.Value
+	d.Namespace, d.Pod, d.PodUID = a.cfg.Namespace, a.cfg.PodName, a.cfg.PodUID
 	d.Instance = instance
 	for name, o := range observed {
 		s := d.Secrets[name]

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -49,15 +48,11 @@ func rbac(args []string, out io.Writer) error {
 // sidecarRBAC is what the sidecar's account needs. A Pod without an account of its
 // own runs as "default", like others of the namespace: it is to get one.
 func sidecarRBAC(cfg *config.Config, account string) kube.RBAC {
-	if account == "" && cfg.ServiceAccount.Value != "default" {
-		account = cfg.ServiceAccount.Value
+	if account == "" && cfg.ServiceAccount != "default" {
+		account = cfg.ServiceAccount
 	}
 	return kube.RBAC{
-		Namespace: cfg.Namespace.Value, ServiceAccount: cmp.Or(account, "secret-sync"),
-		Names: names(cfg), Selector: cfg.Selector.Value, Events: cfg.Events.Value,
+		Namespace: cfg.Namespace, ServiceAccount: cmp.Or(account, "secret-sync"),
+		Names: cfg.SecretNames(), Selector: cfg.Selector, Events: cfg.Events,
 	}
-}
-
-func names(cfg *config.Config) []string {
-	return slices.Concat(cfg.Secrets.Value, cfg.OptionalSecrets.Value)
 }

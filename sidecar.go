@@ -46,8 +46,8 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errEnvironment, err)
 	}
-	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace.Value,
-		"secrets", names(cfg), "selector", cfg.Selector.Value, "path", cfg.Dir.Value,
+	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace,
+		"secrets", cfg.SecretNames(), "selector", cfg.Selector, "path", cfg.Dir,
 		"memory_limit", debug.SetMemoryLimit(-1))
 	err = errors.Join(a.run(ctx, hup), a.writer.Close())
 	log.Info("stopped")
@@ -55,10 +55,8 @@ func run() error {
 }
 
 func newLogger(cfg *config.Config) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.LogLevel.Value)) // one of four names
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat.Value == "text" {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogText {
 		return slog.New(slog.NewTextHandler(os.Stderr, opts))
 	}
 	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
@@ -84,7 +82,7 @@ func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kube.ClusterConfig()
 	a.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir.Value, Flat: cfg.Layout.Value == "flat", FileMode: cfg.FileMode.Value, Logger: log, Repaired: a.repaired,
+		Dir: cfg.Dir, Flat: cfg.Flat, FileMode: cfg.FileMode, Logger: log, Repaired: a.repaired,
 	})
 	if err = errors.Join(clusterErr, err); err == nil {
 		err = a.wire(cluster)
@@ -104,31 +102,31 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 	cfg := a.cfg
 	cluster.UserAgent = "secret-sync/" + buildVersion()
 	a.watcher, err = watcher.New(watcher.Options{
-		Config: cluster, Namespace: cfg.Namespace.Value, Names: names(cfg), Selector: cfg.Selector.Value,
-		Settle: cfg.Settle.Value, Logger: a.log,
+		Config: cluster, Namespace: cfg.Namespace, Names: cfg.SecretNames(), Selector: cfg.Selector,
+		Settle: cfg.Settle, Logger: a.log,
 	})
 	if err != nil {
 		return err
 	}
-	if cfg.Events.Value {
+	if cfg.Events {
 		client, err := kube.NewClient(cluster)
 		if err != nil {
 			return err
 		}
-		pod := telemetry.Pod{Namespace: cfg.Namespace.Value, Name: cfg.PodName.Value, UID: cfg.PodUID.Value}
+		pod := telemetry.Pod{Namespace: cfg.Namespace, Name: cfg.PodName, UID: cfg.PodUID}
 		a.events = telemetry.NewEvents(pod, client.Create, a.log)
 	}
 	a.notifier = notifier.New(notifier.Options{
-		Targets: newTargets(cfg, a.log), Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst.Value, Splay: cfg.Splay.Value,
+		Targets: newTargets(cfg, a.log), Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay,
 		Logger: a.log, Report: a.events.NotifyFailing,
 	})
 	a.describe(a.writer.Newest())
 	a.pipeline = pipeline.New(pipeline.Options{
 		Layout: layout.Options{
-			Flat: cfg.Layout.Value == "flat", Required: cfg.Secrets.Value, Optional: cfg.OptionalSecrets.Value, Selector: cfg.Selector.Value != "",
-			Items: cfg.Items.Value, Modes: cfg.Items.Modes, RequiredKeys: cfg.RequiredKeys.Value,
+			Flat: cfg.Flat, Required: cfg.Secrets, Optional: cfg.OptionalSecrets, Selector: cfg.Selector != "",
+			Items: cfg.Items, RequiredKeys: cfg.RequiredKeys,
 		},
-		Remove: cfg.OnDelete.Value == "remove", OneShot: cfg.OneShot.Value, SyncTimeout: cfg.SyncTimeout.Value,
+		Remove: cfg.RemoveDeleted, OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
 		Source: a.watcher, Volume: a.writer, Observer: observer{a}, Logger: a.log,
 	})
 	return nil
@@ -149,13 +147,10 @@ func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
 	group.Go(func() error { return a.notifier.Run(ctx) })
 	group.Go(func() error { return a.events.Run(ctx) })
 	group.Go(func() error { return a.lookAgain(ctx, hup) })
-	if addr := a.cfg.HTTPAddr.Value; addr != "" {
-		ready := func() error { return inspect.Ready(a.cfg.Dir.Value) }
+	if addr := a.cfg.HTTPAddr; addr != "" {
+		ready := func() error { return inspect.Ready(a.cfg.Dir) }
 		handler := telemetry.Handler(a.metrics, telemetry.Sources{Ready: ready, Status: a.status, Collect: a.collect})
 		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, a.log) })
-	}
-	if addr := a.cfg.PprofAddr.Value; addr != "" {
-		group.Go(func() error { return telemetry.Serve(ctx, addr, telemetry.PprofHandler(), a.log) })
 	}
 	return group.Wait()
 }

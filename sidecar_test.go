@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -61,4 +64,35 @@ func TestStartInMetrics(t *testing.T) {
 	if _, err := fmt.Sscan(line, &got); err != nil || got < telemetry.Seconds(began) || got > telemetry.Seconds(time.Now()) {
 		t.Errorf("started at %f, %v, want a time since %f", got, err, telemetry.Seconds(began))
 	}
+}
+
+// TestCollect_runtime: a scrape reports the goroutines and the live heap, by which a leak shows.
+func TestCollect_runtime(t *testing.T) {
+	body := metricsOf(t, start(t, "http://127.0.0.1:1", t.TempDir(), "GOGC=1", "SECRETSYNC_HTTP_ADDR=127.0.0.1:0"))
+	for _, name := range []string{"go_goroutines", "go_gc_heap_live_bytes"} {
+		_, line, _ := strings.Cut(body, "\n"+name+" ")
+		var value float64
+		if _, err := fmt.Sscan(line, &value); err != nil || value < 1 {
+			t.Errorf("%s is %v, %v", name, value, err)
+		}
+	}
+}
+
+// metricsOf scrapes a running sidecar at the address in its log.
+func metricsOf(t *testing.T, p *sidecar) string {
+	t.Helper()
+	var listens struct{ Addr string }
+	if err := json.Unmarshal([]byte(p.waitLog("http server listens")), &listens); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + listens.Addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }

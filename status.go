@@ -27,8 +27,8 @@ func printStatus(args []string, out io.Writer) error {
 		return fmt.Errorf("%w: -o %q: it is json or text", errUsage, *format)
 	}
 	cfg, _ := config.Load()
-	dir := cfg.Dir.Value
-	d, err := fetchStatus(cfg.HTTPAddr.Value)
+	dir := cfg.Dir
+	d, err := fetchStatus(cfg.HTTPAddr)
 	if err != nil {
 		state, volumeErr := inspect.Read(dir)
 		if volumeErr != nil {

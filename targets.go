@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -23,31 +22,31 @@ func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
 		}
 		all = append(all, notifier.Target{Name: kind, Notify: notify})
 	}
-	signalling := func(p config.Signalled) process.Options {
+	signalling := func(p config.SignalTarget) process.Options {
 		return process.Options{
-			Signal: cmp.Or(p.Signal, cfg.Signal.Value), Check: cfg.SignalCheck.Value, MinAge: cfg.ProcessMinAge.Value, Logger: log,
+			Signal: p.Signal, Check: cfg.SignalCheck, MinAge: cfg.ProcessMinAge, Logger: log,
 		}
 	}
-	names, files, urls := cfg.Process.Value, cfg.PIDFile.Value, cfg.WebhookURL.Value
+	names, files, urls := cfg.Processes, cfg.PIDFiles, cfg.Webhooks
 	several := len(names)+len(files) > 1
 	for _, p := range names {
-		add("process", several, p.Of, process.NewByName(p.Of, signalling(p)).Notify)
+		add("process", several, p.Process, process.NewByName(p.Process, signalling(p)).Notify)
 	}
 	for i, p := range files {
 		kind := "process"
 		if several {
 			kind = "pidfile"
 		}
-		add(kind, several, i+1, process.NewByPIDFile(p.Of, signalling(p)).Notify)
+		add(kind, several, i+1, process.NewByPIDFile(p.Process, signalling(p)).Notify)
 	}
 	for i, url := range urls {
 		add("webhook", len(urls) > 1, i+1, webhook.Target{
-			URL: url, Method: cfg.WebhookMethod.Value, Timeout: cfg.WebhookTimeout.Value,
-			CAFile: cfg.WebhookCAFile.Value, TokenFile: cfg.WebhookTokenFile.Value, Logger: log,
+			URL: url, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
+			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log,
 		}.Notify)
 	}
-	if command := cfg.Exec.Value; len(command) > 0 {
-		add("exec", false, nil, exec.Target{Command: command, Timeout: cfg.ExecTimeout.Value, Logger: log}.Notify)
+	if command := cfg.Exec; len(command) > 0 {
+		add("exec", false, nil, exec.Target{Command: command, Timeout: cfg.ExecTimeout, Logger: log}.Notify)
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -8,69 +9,78 @@ import (
 	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
-// check finds what is wrong with variables that are each right by themselves.
-func (c *Config) check(all []*variable) {
-	c.checkSources()
-	c.checkReferences()
-	var targets []string
-	for _, v := range all {
-		switch {
-		case v.text == "" && v.has("required"):
-			v.missing("the Pod's " + v.tag.Get("downward"))
-		case v.text == "" && v.has("downward") && c.Events.Value:
-			v.missing(c.Events.name + " is true, and needs the Pod's " + v.tag.Get("downward"))
-		case v.text != "" && v.has("target"):
-			targets = append(targets, v.name)
+// checkPod reports missing names of the Pod.
+func checkPod(p *problems, e *environment, c *Config) {
+	if e.Namespace == "" {
+		p.missingField("POD_NAMESPACE", "metadata.namespace", "")
+	}
+	if c.Events && e.Name == "" {
+		p.missingField("POD_NAME", "metadata.name", "SECRETSYNC_EVENTS is true; ")
+	}
+	if c.Events && e.UID == "" {
+		p.missingField("POD_UID", "metadata.uid", "SECRETSYNC_EVENTS is true; ")
+	}
+}
+
+// checkSecrets reports an environment that selects no Secret, a Secret that is listed
+// twice, and items and required keys of Secrets that are not listed. The latter are typos,
+// unless the selector may match these Secrets.
+func checkSecrets(p *problems, e *environment, c *Config) {
+	const required, optional = "SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS"
+	if e.Secrets == "" && e.OptionalSecrets == "" && e.Selector == "" {
+		p.missing(required, "at least one of SECRETSYNC_SECRETS, SECRETSYNC_OPTIONAL_SECRETS and "+
+			"SECRETSYNC_SELECTOR must be set")
+	}
+	for _, secret := range c.OptionalSecrets {
+		if slices.Contains(c.Secrets, secret) {
+			p.invalid(optional, secret, errors.New("also in "+required+"; remove it there or here"))
 		}
 	}
-	// An init container ends before the app starts.
-	if c.OneShot.Value && len(targets) > 0 {
-		c.OneShot.reject(c.OneShot.text, "an init container has nobody to notify, but there is "+strings.Join(targets, " and "),
-			"false, or true without them")
-	}
-	c.checkWebhook(&c.WebhookCAFile, "has a URL that is not https://", func(u *webhook.URL) bool { return !u.IsTLS() })
-	c.checkWebhook(&c.WebhookTokenFile, "has a URL with a user, and one request has one authorization", (*webhook.URL).HasUser)
-}
-
-// checkWebhook wants URLs for a file to be used with, and none that it cannot be used
-// with.
-func (c *Config) checkWebhook(f *file, problem string, cannot func(*webhook.URL) bool) {
-	switch {
-	case f.text == "" || len(f.problems) > 0:
-	case c.WebhookURL.text == "":
-		f.reject(f.text, c.WebhookURL.name+" is not set", "unset without it")
-	case slices.ContainsFunc(c.WebhookURL.Value, cannot):
-		f.reject(f.text, c.WebhookURL.name+" "+problem, "unset with it")
-	}
-}
-
-// checkSources wants at least one Secret, and every name in one list only.
-func (c *Config) checkSources() {
-	required, optional := &c.Secrets, &c.OptionalSecrets
-	if required.text == "" && optional.text == "" && c.Selector.text == "" {
-		required.missing(allowedNames + "; at least one of the three is needed: it, " + optional.name + " or " + c.Selector.name)
-	}
-	for _, secret := range optional.Value {
-		if slices.Contains(required.Value, secret) {
-			optional.reject(secret, "it is in "+required.name+" too", allowedNames+", that are not in "+required.name)
-		}
-	}
-}
-
-// checkReferences wants every Secret that ITEMS and REQUIRED_KEYS name to be
-// watched: another name is a typo, unless the selector may bring the Secret.
-func (c *Config) checkReferences() {
-	required, optional := &c.Secrets, &c.OptionalSecrets
-	if c.Selector.text != "" || len(required.problems)+len(optional.problems) > 0 {
+	if e.Selector != "" || p.in(required) || p.in(optional) {
 		return
 	}
-	check := func(v *variable, secrets []string, allowed string) {
+	check := func(name string, secrets []string) {
 		for _, secret := range secrets {
-			if !slices.Contains(required.Value, secret) && !slices.Contains(optional.Value, secret) {
-				v.reject(secret, "no such Secret in "+required.name+" or "+optional.name+", and there is no selector", allowed)
+			if !slices.Contains(c.SecretNames(), secret) {
+				p.invalid(name, secret, errors.New("this Secret is neither in "+required+" nor in "+optional))
 			}
 		}
 	}
-	check(c.Items.common(), slices.Sorted(maps.Keys(c.Items.Value)), allowedItems)
-	check(c.RequiredKeys.common(), slices.Sorted(maps.Keys(c.RequiredKeys.Value)), allowedKeys)
+	check("SECRETSYNC_ITEMS", slices.Sorted(maps.Keys(c.Items)))
+	check("SECRETSYNC_REQUIRED_KEYS", slices.Sorted(maps.Keys(c.RequiredKeys)))
+}
+
+// checkWebhookFiles reports files that the webhooks cannot use.
+func checkWebhookFiles(p *problems, c *Config) {
+	check := func(name, file, problem string, unusable func(*webhook.URL) bool) {
+		switch {
+		case file == "" || p.in(name) || p.in("SECRETSYNC_WEBHOOK_URL"):
+		case len(c.Webhooks) == 0:
+			p.invalid(name, file, errors.New("SECRETSYNC_WEBHOOK_URL is not set"))
+		case slices.ContainsFunc(c.Webhooks, unusable):
+			p.invalid(name, file, errors.New("SECRETSYNC_WEBHOOK_URL contains "+problem))
+		}
+	}
+	check("SECRETSYNC_WEBHOOK_CA_FILE", c.WebhookCAFile, "a URL that does not start with https://",
+		func(u *webhook.URL) bool { return !u.IsTLS() })
+	check("SECRETSYNC_WEBHOOK_TOKEN_FILE", c.WebhookTokenFile, "a URL with a user, which replaces the token",
+		(*webhook.URL).HasUser)
+}
+
+// checkOneShot reports targets of an init container, which ends before the app starts.
+func checkOneShot(p *problems, e *environment, c *Config) {
+	var targets []string
+	add := func(name string, set bool) {
+		if set {
+			targets = append(targets, name)
+		}
+	}
+	add("SECRETSYNC_PROCESS", e.Process != "")
+	add("SECRETSYNC_PID_FILE", e.PIDFile != "")
+	add("SECRETSYNC_WEBHOOK_URL", e.WebhookURL != "")
+	add("SECRETSYNC_EXEC", e.Exec != "")
+	if c.OneShot && len(targets) > 0 {
+		p.invalid("SECRETSYNC_ONE_SHOT", string(e.OneShot), errors.New(
+			"an init container ends before the app starts and cannot notify it; unset "+strings.Join(targets, " and ")))
+	}
 }

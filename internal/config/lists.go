@@ -1,172 +1,182 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	slashpath "path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
+	"syscall"
 
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/webhook"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-const (
-	allowedNames    = "names of Secrets, comma-separated"
-	allowedItems    = "secret/key=path or secret/key=path:0600, comma-separated"
-	allowedKeys     = "secret/key, comma-separated"
-	allowedSelector = "a label selector such as app=db,tier in (a, b)"
-)
-
-// list calls add for each entry of a comma-separated list and rejects those
-// that add returns an error for. White space around an entry does not count, nor
-// does a comma at the end of the list.
-func (v *variable) list(s, allowed string, add func(entry string) error) {
+// eachEntry calls add for each entry of a comma-separated list, once for equal entries, and
+// records errors of add as problems. White space around an entry and a comma at the end are
+// ignored.
+func eachEntry(p *problems, name string, entries list, allowed string, add func(entry string) error) {
+	trimmed := strings.TrimSpace(string(entries))
+	if trimmed == "" {
+		return
+	}
 	seen := map[string]bool{}
-	for entry := range strings.SplitSeq(strings.TrimSuffix(s, ","), ",") {
+	for entry := range strings.SplitSeq(strings.TrimSuffix(trimmed, ","), ",") {
 		entry = strings.TrimSpace(entry)
 		if entry == "" {
-			v.reject(s, "an entry is empty", allowed)
+			p.invalid(name, trimmed, errors.New("an entry is empty; must be "+allowed))
 		} else if !seen[entry] {
 			if err := add(entry); err != nil {
-				v.reject(entry, err.Error(), allowed)
+				p.invalid(name, entry, fmt.Errorf("%w; must be %s", err, allowed))
 			}
 		}
 		seen[entry] = true
 	}
 }
 
-func (n *names) parse(s string) {
-	n.list(s, allowedNames, func(entry string) error {
+func parseNames(p *problems, name string, entries list) (secrets []string) {
+	eachEntry(p, name, entries, "names of Secrets, comma-separated", func(entry string) error {
 		if !isSubdomain(entry) {
-			return errors.New("not a name that a Secret can have (a-z, 0-9, - and ., at most 253)")
+			return errors.New("not a valid name of a Secret (a-z, 0-9, - and ., at most 253 characters)")
 		}
-		n.Value = append(n.Value, entry)
+		secrets = append(secrets, entry)
 		return nil
 	})
+	return secrets
 }
 
-func (l *selector) parse(s string) {
-	l.Value = s
-	parsed, err := labels.Parse(s)
-	if err != nil {
-		l.reject(s, strconv.Quote(err.Error()), allowedSelector) // it repeats a part of s
-	} else if parsed.Empty() {
-		l.reject(s, "it selects every Secret", allowedSelector)
-	}
-}
-
-func (k *keys) parse(s string) {
-	k.Value = map[string][]string{}
-	k.list(s, allowedKeys, func(entry string) error {
-		secret, key, err := parseKey(entry)
+func parseKeys(p *problems, name string, entries list) map[string][]string {
+	required := map[string][]string{}
+	eachEntry(p, name, entries, "secret/key, comma-separated", func(entry string) error {
+		secret, key, err := splitKey(entry)
 		if err == nil {
-			k.Value[secret] = append(k.Value[secret], key)
+			required[secret] = append(required[secret], key)
 		}
 		return err
 	})
+	return required
 }
 
-// parseKey takes secret/key apart.
-func parseKey(entry string) (secret, key string, err error) {
+// splitKey splits secret/key.
+func splitKey(entry string) (secret, key string, err error) {
 	secret, key, ok := strings.Cut(entry, "/")
 	switch {
 	case !ok:
-		err = errors.New("no / between the Secret and the key")
+		err = errors.New("the / between the Secret and the key is missing")
 	case !isSubdomain(secret):
-		err = fmt.Errorf("%q is not a name that a Secret can have", short(secret))
+		err = fmt.Errorf("%q is not a valid name of a Secret", shorten(secret))
 	case len(validation.IsConfigMapKey(key)) > 0:
-		err = fmt.Errorf("%q is not a key that a Secret can have", short(key))
+		err = fmt.Errorf("%q is not a valid key of a Secret", shorten(key))
 	}
 	return secret, key, err
 }
 
-func (i *items) parse(s string) {
-	i.Value, i.Modes = map[string]map[string]string{}, map[string]map[string]fs.FileMode{}
-	i.list(s, allowedItems, i.add)
-}
-
-// itemMode ends an entry that has a mode: a colon and digits. Another colon
-// belongs to the path.
-var itemMode = regexp.MustCompile(`^(.*):(\d+)$`)
-
-// add takes secret/key=path or secret/key=path:mode. The path may hold any
-// further = and /.
-func (i *items) add(entry string) error {
-	left, path, ok := strings.Cut(entry, "=")
-	if !ok {
-		return errors.New("no = before the path")
-	}
-	secret, key, err := parseKey(strings.TrimSpace(left))
-	if err != nil {
-		return err
-	}
-	path = strings.TrimSpace(path)
-	if match := itemMode.FindStringSubmatch(path); match != nil {
-		mode, err := parseMode(match[2])
+func parseItems(p *problems, name string, entries list) layout.Items {
+	all := layout.Items{}
+	eachEntry(p, name, entries, "secret/key=path or secret/key=path:0600, comma-separated", func(entry string) error {
+		left, path, ok := strings.Cut(entry, "=") // the path may contain further = and /
+		if !ok {
+			return errors.New("the = before the path is missing")
+		}
+		secret, key, err := splitKey(strings.TrimSpace(left))
 		if err != nil {
 			return err
 		}
-		path = match[1]
-		put(i.Modes, secret, path, mode)
-	}
-	err = cmp.Or(checkPath(path), checkConflict(i.Value[secret], key, path))
-	if err == nil {
-		put(i.Value, secret, key, path)
-	}
-	return err
-}
-
-func put[V any](all map[string]map[string]V, secret, key string, value V) {
-	if all[secret] == nil {
-		all[secret] = map[string]V{}
-	}
-	all[secret][key] = value
-}
-
-const maxItemPath = 3584 // PATH_MAX less DIR, the generation's name and the Secret's
-
-// checkPath returns why a path has no place below a Secret's directory.
-func checkPath(path string) error {
-	long := func(element string) bool { return len(element) > 255 } // NAME_MAX
-	for _, rule := range []struct {
-		broken  bool
-		problem string
-	}{
-		{path == "", "the path is empty"},
-		{slashpath.IsAbs(path), "the path is not relative"},
-		{path == "." || slashpath.Clean(path) != path, "the path has a needless . or /"},
-		{len(path) > maxItemPath, fmt.Sprintf("the path is longer than %d bytes", maxItemPath)},
-		{!utf8.ValidString(path), "the path is not UTF-8"}, // the JSON records could not name it
-		{strings.Contains("/"+path, "/.."), "an element of the path begins with two dots"},
-		{slices.ContainsFunc(strings.Split(path, "/"), long), "an element of the path is longer than 255 bytes"},
-	} {
-		if rule.broken {
-			return errors.New(rule.problem)
+		item, err := parseItem(strings.TrimSpace(path))
+		if err != nil {
+			return err
 		}
-	}
-	return nil
+		if all[secret] == nil {
+			all[secret] = map[string]layout.Item{}
+		}
+		err = checkConflict(all[secret], key, item.Path)
+		if err == nil {
+			all[secret][key] = item
+		}
+		return err
+	})
+	return all
 }
 
-// checkConflict returns why a key's file cannot be beside those of the other
-// keys of its Secret.
-func checkConflict(others map[string]string, key, path string) error {
-	if other, taken := others[key]; taken {
-		return fmt.Errorf("the key is at %q already", short(other))
+// pathAndMode matches an item with a mode: a colon and digits at the end. Any other colon is
+// part of the path.
+var pathAndMode = regexp.MustCompile(`^(.*):(\d+)$`)
+
+const maxItemPath = 3584 // PATH_MAX minus DIR and the names of the generation and the Secret
+
+func parseItem(path string) (layout.Item, error) {
+	mode := fs.FileMode(0)
+	if match := pathAndMode.FindStringSubmatch(path); match != nil {
+		var err error
+		if mode, err = parseMode(match[2]); err != nil {
+			return layout.Item{}, fmt.Errorf("the mode %w", err)
+		}
+		path = match[1]
 	}
-	for _, other := range slices.Sorted(maps.Values(others)) {
+	if !generation.ValidPath(path) || len(path) > maxItemPath {
+		return layout.Item{}, fmt.Errorf("the path must be relative, clean and UTF-8, of at most %d bytes; "+
+			"no element may begin with two dots or be longer than 255 bytes", maxItemPath)
+	}
+	return layout.Item{Path: path, Mode: mode}, nil
+}
+
+// checkConflict returns an error if a key cannot have this path beside the other keys of
+// its Secret.
+func checkConflict(others map[string]layout.Item, key, path string) error {
+	if other, taken := others[key]; taken {
+		return fmt.Errorf("the key already has the path %q", shorten(other.Path))
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		other := others[name].Path
 		if other == path {
 			return errors.New("another key of this Secret has the same path")
 		}
 		if strings.HasPrefix(path, other+"/") || strings.HasPrefix(other, path+"/") {
-			return fmt.Errorf("one of the paths %q and %q is a directory of the other", short(other), short(path))
+			return fmt.Errorf("%q and %q conflict: a path is a file or a directory", shorten(other), shorten(path))
 		}
 	}
 	return nil
+}
+
+// parseTargets splits entries of the form PROCESS or PROCESS:SIGNAL. A target without a signal
+// of its own has the standard signal.
+func parseTargets(
+	p *problems, name string, entries list, standard syscall.Signal, allowed string, valid func(process string) bool,
+) (targets []SignalTarget) {
+	allowed += ", each with :SIGNAL if it differs, comma-separated"
+	eachEntry(p, name, entries, allowed, func(entry string) error {
+		of, signal, err := process.ParseTarget(entry, standard)
+		switch {
+		case err != nil:
+			return err
+		case !valid(of):
+			return errors.New("not a valid entry")
+		case slices.ContainsFunc(targets, func(other SignalTarget) bool { return other.Process == of }):
+			return fmt.Errorf("%q is listed twice", shorten(of))
+		}
+		targets = append(targets, SignalTarget{of, signal})
+		return nil
+	})
+	return targets
+}
+
+func isProcessName(s string) bool { return s != "" && !strings.Contains(s, "/") }
+
+// parseURLs puts no part of a URL into an error, and neither does webhook.ParseURL.
+func parseURLs(p *problems, name string, entries list) (urls []*webhook.URL) {
+	const allowed = "http://host/path, https://host/path or unix:///path/to.sock:/url/path"
+	eachEntry(p, name, entries, allowed, func(entry string) error {
+		url, err := webhook.ParseURL(entry)
+		if err == nil {
+			urls = append(urls, url)
+		}
+		return err
+	})
+	return urls
 }

@@ -1,39 +1,69 @@
 package config
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
-
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"slices"
 )
 
-// reject records that a value is invalid: all that v is set to or an entry of it.
-// The problem is empty where the value and what is allowed explain it.
-func (v *variable) reject(value, problem, allowed string) {
-	if v.has("secret") {
-		value = scheme.FindString(value) + "... (not shown)"
-	}
-	detail := "must be " + allowed
-	if problem != "" {
-		detail = problem + "; " + detail
-	}
-	v.problems = append(v.problems, field.Invalid(field.NewPath(v.name), short(value), detail))
+// A Problem is a mistake in a variable. Its text is a single line.
+type Problem struct{ Variable, Detail string }
+
+func (p *Problem) Error() string { return p.Variable + ": " + p.Detail }
+
+// problems collects mistakes.
+type problems struct{ all []*Problem }
+
+// hidden contains the variables whose values may be or contain secrets.
+var hidden = []string{
+	"SECRETSYNC_WEBHOOK_URL", "SECRETSYNC_WEBHOOK_CA_FILE", "SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_EXEC",
 }
 
-// scheme is what an error shows of a URL: user, query and path may each hold a
-// password.
+// scheme is the part of a URL that an error may show: user, query and path may each
+// contain a password.
 var scheme = regexp.MustCompile(`^(https?|unix)://`)
 
-// missing records that v is not set.
-func (v *variable) missing(detail string) {
-	if path := v.tag.Get("downward"); path != "" {
-		detail += fmt.Sprintf("; add to the env of the container: - {name: %s, valueFrom: {fieldRef: {fieldPath: %s}}}", v.name, path)
+// invalid records that a variable, or an entry of its list, has an invalid value.
+func (p *problems) invalid(name, value string, err error) {
+	if slices.Contains(hidden, name) {
+		value = scheme.FindString(value) + "... (not shown)"
 	}
-	v.problems = append(v.problems, field.Required(field.NewPath(v.name), detail))
+	p.all = append(p.all, &Problem{name, fmt.Sprintf("Invalid value: %q: %v", shorten(value), err)})
 }
 
-// short returns the beginning of a long value.
-func short(value string) string {
+// missing records that a variable is not set.
+func (p *problems) missing(name, detail string) {
+	p.all = append(p.all, &Problem{name, "Required value: " + detail})
+}
+
+// missingField records that a variable with a field of the Pod is not set.
+func (p *problems) missingField(name, path, reason string) {
+	p.missing(name, fmt.Sprintf("%sadd to the env of the container: "+
+		"- {name: %s, valueFrom: {fieldRef: {fieldPath: %s}}}", reason, name, path))
+}
+
+// in reports whether the variable has a problem.
+func (p *problems) in(name string) bool {
+	return slices.ContainsFunc(p.all, func(p *Problem) bool { return p.Variable == name })
+}
+
+// join returns the problems in the order of the variables, then the unknown variables.
+func (p *problems) join() error {
+	names := variableNames()
+	slices.SortStableFunc(p.all, func(a, b *Problem) int {
+		return cmp.Compare(slices.Index(names, a.Variable), slices.Index(names, b.Variable))
+	})
+	var all []error
+	for _, problem := range append(p.all, unknown(names)...) {
+		all = append(all, problem)
+	}
+	return errors.Join(all...)
+}
+
+// shorten returns the beginning of a long value.
+func shorten(value string) string {
 	beginning := fmt.Sprintf("%.120s", value)
 	if beginning != value {
 		beginning += "..."

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // TestRules changes one variable (or several that belong to one rule) of a right
@@ -22,8 +24,8 @@ func TestRules(t *testing.T) {
 		{[]string{"POD_SERVICE_ACCOUNT=a/b"}, "POD_SERVICE_ACCOUNT", `"a/b"`},
 		{[]string{"POD_SERVICE_ACCOUNT=default"}, "", ""},
 
-		{[]string{"SECRETSYNC_SECRETS"}, "SECRETSYNC_SECRETS", "at least one of the three"},
-		{[]string{"SECRETSYNC_SECRETS= "}, "SECRETSYNC_SECRETS", "at least one of the three"},
+		{[]string{"SECRETSYNC_SECRETS"}, "SECRETSYNC_SECRETS", "at least one of SECRETSYNC_SECRETS"},
+		{[]string{"SECRETSYNC_SECRETS= "}, "SECRETSYNC_SECRETS", "at least one of SECRETSYNC_SECRETS"},
 		{[]string{"SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS=a"}, "", ""},
 		{[]string{"SECRETSYNC_SECRETS", "SECRETSYNC_SELECTOR=a"}, "", ""},
 		{[]string{"SECRETSYNC_SECRETS=a.b-c,a.b-c"}, "", ""},
@@ -35,7 +37,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_SECRETS=../a"}, "SECRETSYNC_SECRETS", `"../a"`},
 		{[]string{"SECRETSYNC_SECRETS=" + long[:253]}, "", ""},
 		{[]string{"SECRETSYNC_SECRETS=" + long}, "SECRETSYNC_SECRETS", `aaa..."`},
-		{[]string{"SECRETSYNC_OPTIONAL_SECRETS=x,tls"}, "SECRETSYNC_OPTIONAL_SECRETS", `Invalid value: "tls": it is in SECRETSYNC_SECRETS too`},
+		{[]string{"SECRETSYNC_OPTIONAL_SECRETS=x,tls"}, "SECRETSYNC_OPTIONAL_SECRETS", `Invalid value: "tls": also in SECRETSYNC_SECRETS`},
 
 		{[]string{"SECRETSYNC_SELECTOR=app in (a,b),!old,x!=y"}, "", ""},
 		{[]string{"SECRETSYNC_SELECTOR=app in (a"}, "SECRETSYNC_SELECTOR", "unable to parse"},
@@ -47,45 +49,45 @@ func TestRules(t *testing.T) {
 
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=y/z,tls/c=x"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/a=x"}, "", ""},
-		{[]string{"SECRETSYNC_ITEMS=db/a=.../x"}, "SECRETSYNC_ITEMS", "begins with two dots"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=.../x"}, "SECRETSYNC_ITEMS", "begin with two dots"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=.x/y..z"}, "", ""},
-		{[]string{"SECRETSYNC_ITEMS=db"}, "SECRETSYNC_ITEMS", "no ="},
-		{[]string{"SECRETSYNC_ITEMS=db=x"}, "SECRETSYNC_ITEMS", "no /"},
-		{[]string{"SECRETSYNC_ITEMS=Db/a=x"}, "SECRETSYNC_ITEMS", `"Db" is not a name`},
-		{[]string{"SECRETSYNC_ITEMS=/a=x"}, "SECRETSYNC_ITEMS", `"" is not a name`},
-		{[]string{"SECRETSYNC_ITEMS=db/=x"}, "SECRETSYNC_ITEMS", `"" is not a key`},
-		{[]string{"SECRETSYNC_ITEMS=db/a b=x"}, "SECRETSYNC_ITEMS", `"a b" is not a key`},
-		{[]string{"SECRETSYNC_ITEMS=db/a/b=x"}, "SECRETSYNC_ITEMS", `"a/b" is not a key`},
-		{[]string{"SECRETSYNC_ITEMS=db/..a=x"}, "SECRETSYNC_ITEMS", `"..a" is not a key`},
-		{[]string{"SECRETSYNC_ITEMS=db/" + long + "=x"}, "SECRETSYNC_ITEMS", "is not a key"},
-		{[]string{"SECRETSYNC_ITEMS=db/a="}, "SECRETSYNC_ITEMS", "the path is empty"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=/x"}, "SECRETSYNC_ITEMS", "not relative"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=."}, "SECRETSYNC_ITEMS", "needless"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=./x"}, "SECRETSYNC_ITEMS", "needless"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=x/"}, "SECRETSYNC_ITEMS", "needless"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=x//y"}, "SECRETSYNC_ITEMS", "needless"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=x/../y"}, "SECRETSYNC_ITEMS", "needless"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=../y"}, "SECRETSYNC_ITEMS", "begins with two dots"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=x/..y"}, "SECRETSYNC_ITEMS", "begins with two dots"},
+		{[]string{"SECRETSYNC_ITEMS=db"}, "SECRETSYNC_ITEMS", "the = before"},
+		{[]string{"SECRETSYNC_ITEMS=db=x"}, "SECRETSYNC_ITEMS", "the / between"},
+		{[]string{"SECRETSYNC_ITEMS=Db/a=x"}, "SECRETSYNC_ITEMS", `"Db" is not a valid name`},
+		{[]string{"SECRETSYNC_ITEMS=/a=x"}, "SECRETSYNC_ITEMS", `"" is not a valid name`},
+		{[]string{"SECRETSYNC_ITEMS=db/=x"}, "SECRETSYNC_ITEMS", `"" is not a valid key`},
+		{[]string{"SECRETSYNC_ITEMS=db/a b=x"}, "SECRETSYNC_ITEMS", `"a b" is not a valid key`},
+		{[]string{"SECRETSYNC_ITEMS=db/a/b=x"}, "SECRETSYNC_ITEMS", `"a/b" is not a valid key`},
+		{[]string{"SECRETSYNC_ITEMS=db/..a=x"}, "SECRETSYNC_ITEMS", `"..a" is not a valid key`},
+		{[]string{"SECRETSYNC_ITEMS=db/" + long + "=x"}, "SECRETSYNC_ITEMS", "is not a valid key"},
+		{[]string{"SECRETSYNC_ITEMS=db/a="}, "SECRETSYNC_ITEMS", "must be relative, clean"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=/x"}, "SECRETSYNC_ITEMS", "must be relative"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=."}, "SECRETSYNC_ITEMS", "relative, clean"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=./x"}, "SECRETSYNC_ITEMS", "relative, clean"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x/"}, "SECRETSYNC_ITEMS", "relative, clean"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x//y"}, "SECRETSYNC_ITEMS", "relative, clean"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x/../y"}, "SECRETSYNC_ITEMS", "relative, clean"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=../y"}, "SECRETSYNC_ITEMS", "begin with two dots"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x/..y"}, "SECRETSYNC_ITEMS", "begin with two dots"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=\xff"}, "SECRETSYNC_ITEMS", "UTF-8"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x", 255)}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x", 256)}, "SECRETSYNC_ITEMS", "longer than 255"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x/", 1792) + "x"}, "SECRETSYNC_ITEMS", "longer than 3584"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/a=y"}, "SECRETSYNC_ITEMS", `the key is at "x" already`},
+		{[]string{"SECRETSYNC_ITEMS=db/a=" + strings.Repeat("x/", 1792) + "x"}, "SECRETSYNC_ITEMS", "at most 3584"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/a=y"}, "SECRETSYNC_ITEMS", `the key already has the path "x"`},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x"}, "SECRETSYNC_ITEMS", "same path"},
-		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x/y"}, "SECRETSYNC_ITEMS", "directory of the other"},
-		{[]string{"SECRETSYNC_ITEMS=db/b=x/y/z,db/a=x/y"}, "SECRETSYNC_ITEMS", "directory of the other"},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x/y"}, "SECRETSYNC_ITEMS", "a path is a file or a directory"},
+		{[]string{"SECRETSYNC_ITEMS=db/b=x/y/z,db/a=x/y"}, "SECRETSYNC_ITEMS", "a path is a file or a directory"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=xy"}, "", ""},
-		{[]string{"SECRETSYNC_ITEMS=bd/a=x"}, "SECRETSYNC_ITEMS", `Invalid value: "bd": no such Secret`},
+		{[]string{"SECRETSYNC_ITEMS=bd/a=x"}, "SECRETSYNC_ITEMS", `Invalid value: "bd": this Secret is neither`},
 		{[]string{"SECRETSYNC_ITEMS=bd/a=x", "SECRETSYNC_SELECTOR=a"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=o/a=x", "SECRETSYNC_OPTIONAL_SECRETS=o"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x", "SECRETSYNC_SECRETS=DB"}, "SECRETSYNC_SECRETS", `"DB"`}, // and no more
 
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/a,db/a,tls/b"}, "", ""},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/b", "SECRETSYNC_ITEMS=db/a=x"}, "", ""},
-		{[]string{"SECRETSYNC_REQUIRED_KEYS=db"}, "SECRETSYNC_REQUIRED_KEYS", "no /"},
-		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/..x"}, "SECRETSYNC_REQUIRED_KEYS", "is not a key"},
-		{[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"}, "SECRETSYNC_REQUIRED_KEYS", `Invalid value: "bd": no such Secret`},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=db"}, "SECRETSYNC_REQUIRED_KEYS", "the / between"},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/..x"}, "SECRETSYNC_REQUIRED_KEYS", "is not a valid key"},
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"}, "SECRETSYNC_REQUIRED_KEYS", `Invalid value: "bd": this Secret is neither`},
 
 		{[]string{"SECRETSYNC_DIR=secrets"}, "SECRETSYNC_DIR", `"secrets"`},
 		{[]string{"SECRETSYNC_DIR=/"}, "SECRETSYNC_DIR", `"/"`},
@@ -100,16 +102,28 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_FILE_MODE=0x1f"}, "SECRETSYNC_FILE_MODE", "octal"},
 		{[]string{"SECRETSYNC_FILE_MODE=688"}, "SECRETSYNC_FILE_MODE", "octal"},
 		{[]string{"SECRETSYNC_FILE_MODE=-1"}, "SECRETSYNC_FILE_MODE", "octal"},
+		{[]string{"SECRETSYNC_FILE_MODE=256"}, "SECRETSYNC_FILE_MODE", "did you mean 0400, which is 256 as a decimal number"},
+		{[]string{"SECRETSYNC_FILE_MODE=288"}, "SECRETSYNC_FILE_MODE", "did you mean 0440"},
+		{[]string{"SECRETSYNC_FILE_MODE=384"}, "SECRETSYNC_FILE_MODE", "did you mean 0600"},
+		{[]string{"SECRETSYNC_FILE_MODE=416"}, "SECRETSYNC_FILE_MODE", "did you mean 0640"},
+		{[]string{"SECRETSYNC_FILE_MODE=420"}, "SECRETSYNC_FILE_MODE", "did you mean 0644"},
+		{[]string{"SECRETSYNC_FILE_MODE=493"}, "SECRETSYNC_FILE_MODE", "did you mean 0755"},
+		{[]string{"SECRETSYNC_FILE_MODE=511"}, "SECRETSYNC_FILE_MODE", "did you mean 0777"},
+		{[]string{"SECRETSYNC_FILE_MODE=0420"}, "", ""}, // certainly octal
+		{[]string{"SECRETSYNC_FILE_MODE=400"}, "", ""},  // usual as an octal mode
+		{[]string{"SECRETSYNC_FILE_MODE=444"}, "", ""},
+		{[]string{"SECRETSYNC_FILE_MODE=750"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x:256"}, "SECRETSYNC_ITEMS", "did you mean 0400"},
 		{[]string{"SECRETSYNC_FILE_MODE=rw-r--r--"}, "SECRETSYNC_FILE_MODE", "octal"},
 		{[]string{"SECRETSYNC_ON_DELETE=delete"}, "SECRETSYNC_ON_DELETE", "keep or remove"},
 		{[]string{"SECRETSYNC_SETTLE=0"}, "", ""},
 		{[]string{"SECRETSYNC_SETTLE=5"}, "SECRETSYNC_SETTLE", "with its unit"},
-		{[]string{"SECRETSYNC_SETTLE=8761h"}, "SECRETSYNC_SETTLE", "at most 8760h"},
-		{[]string{"SECRETSYNC_SPLAY=-1ns"}, "SECRETSYNC_SPLAY", "not negative"},
+		{[]string{"SECRETSYNC_SETTLE=8761h"}, "SECRETSYNC_SETTLE", "to 8760h"},
+		{[]string{"SECRETSYNC_SPLAY=-1ns"}, "SECRETSYNC_SPLAY", "from 0s"},
 		{[]string{"SECRETSYNC_PROCESS_MIN_AGE=x"}, "SECRETSYNC_PROCESS_MIN_AGE", `"x"`},
-		{[]string{"SECRETSYNC_SYNC_TIMEOUT=-1m"}, "SECRETSYNC_SYNC_TIMEOUT", "not negative"},
-		{[]string{"SECRETSYNC_WEBHOOK_TIMEOUT=0s"}, "SECRETSYNC_WEBHOOK_TIMEOUT", "more than 0s"},
-		{[]string{"SECRETSYNC_EXEC_TIMEOUT=0s"}, "SECRETSYNC_EXEC_TIMEOUT", "more than 0s"},
+		{[]string{"SECRETSYNC_SYNC_TIMEOUT=-1m"}, "SECRETSYNC_SYNC_TIMEOUT", "from 0s"},
+		{[]string{"SECRETSYNC_WEBHOOK_TIMEOUT=0s"}, "SECRETSYNC_WEBHOOK_TIMEOUT", "above 0s"},
+		{[]string{"SECRETSYNC_EXEC_TIMEOUT=0s"}, "SECRETSYNC_EXEC_TIMEOUT", "above 0s"},
 		{[]string{"SECRETSYNC_NOTIFY_FIRST=yes"}, "SECRETSYNC_NOTIFY_FIRST", "true or false"},
 		{[]string{"SECRETSYNC_SIGNAL_CHECK=2"}, "SECRETSYNC_SIGNAL_CHECK", "true or false"},
 
@@ -119,13 +133,6 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_HTTP_ADDR=a b:1"}, "SECRETSYNC_HTTP_ADDR", ":port"},
 		{[]string{"SECRETSYNC_HTTP_ADDR=[::]:1"}, "", ""},
 		{[]string{"SECRETSYNC_HTTP_ADDR=0.0.0.0:1"}, "", ""},
-		{[]string{"SECRETSYNC_PPROF_ADDR=127.8.8.8:1"}, "", ""},
-		{[]string{"SECRETSYNC_PPROF_ADDR=localhost:1"}, "", ""},
-		{[]string{"SECRETSYNC_PPROF_ADDR=:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
-		{[]string{"SECRETSYNC_PPROF_ADDR=0.0.0.0:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
-		{[]string{"SECRETSYNC_PPROF_ADDR=[::]:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
-		{[]string{"SECRETSYNC_PPROF_ADDR=localhost.example.com:1"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
-		{[]string{"SECRETSYNC_PPROF_ADDR=localhost"}, "SECRETSYNC_PPROF_ADDR", "loopback"},
 		{[]string{"SECRETSYNC_LOG_LEVEL=trace"}, "SECRETSYNC_LOG_LEVEL", "debug, info, warn or error"},
 		{[]string{"SECRETSYNC_LOG_FORMAT=logfmt"}, "SECRETSYNC_LOG_FORMAT", "json or text"},
 		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a"}, "POD_UID", "SECRETSYNC_EVENTS is true"},
@@ -143,17 +150,17 @@ func TestRules(t *testing.T) {
 func oneProblem(t *testing.T, env []string, wrong, mentions string) {
 	t.Helper()
 	environ(t, env...)
-	got := problems(t)
+	got := loadProblems(t)
 	if wrong == "" {
 		if len(got) > 0 {
 			t.Errorf("got %v, want no problem", got)
 		}
 		return
 	}
-	if len(got) != 1 || got[0].Field != wrong {
+	if len(got) != 1 || got[0].Variable != wrong {
 		t.Fatalf("got %v, want one problem in %s", got, wrong)
 	}
-	line := text(t)
+	line := loadText(t)
 	if !strings.Contains(line, mentions) || strings.ContainsAny(line, "\n\x1b") || !strings.HasPrefix(line, wrong+": ") {
 		t.Errorf("got %q, want one line on %s with %q", line, wrong, mentions)
 	}
@@ -162,41 +169,37 @@ func oneProblem(t *testing.T, env []string, wrong, mentions string) {
 func TestOwnerMayAlwaysRead(t *testing.T) {
 	for value, want := range map[string]uint32{"0": 0o400, "0077": 0o477, "640": 0o640, "0o755": 0o755} {
 		environ(t, "SECRETSYNC_FILE_MODE="+value)
-		if got, err := Load(); err != nil || uint32(got.FileMode.Value) != want {
+		if got, err := Load(); err != nil || uint32(got.FileMode) != want {
 			t.Errorf("%s: got %+v, %v, want %o", value, got, err, want)
 		}
 	}
 }
 
-// FuzzItems holds that what is accepted can be laid out.
+// FuzzItems: accepted items can be written as files, and each problem is a single line.
 func FuzzItems(f *testing.F) {
 	for _, seed := range []string{"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		var i items
-		i.parser = &i
-		if err := i.Decode(value); err != nil {
-			t.Fatal(err)
-		}
-		for secret, files := range i.Value {
+		p := &problems{}
+		for secret, files := range parseItems(p, "SECRETSYNC_ITEMS", list(value)) {
 			if !isSubdomain(secret) || len(files) == 0 {
 				t.Errorf("%q: Secret %q with %d items", value, secret, len(files))
 			}
-			for key, file := range files {
-				if err := checkPath(file); err != nil || strings.ContainsAny(key, "/=,") {
-					t.Errorf("%q: %q at %q: %v", value, key, file, err)
+			for key, item := range files {
+				if !generation.ValidPath(item.Path) || strings.ContainsAny(key, "/=,") {
+					t.Errorf("%q: %q at %q", value, key, item.Path)
 				}
 				for other, second := range files {
-					if other != key && strings.HasPrefix(second+"/", file+"/") {
-						t.Errorf("%q: %q and %q are in each other's way", value, file, second)
+					if other != key && strings.HasPrefix(second.Path+"/", item.Path+"/") {
+						t.Errorf("%q: %q and %q conflict", value, item.Path, second.Path)
 					}
 				}
 			}
 		}
-		for _, m := range i.problems {
-			if strings.ContainsAny(m.Error(), "\n\r") {
-				t.Errorf("%q: more than one line: %q", value, m.Error())
+		for _, problem := range p.all {
+			if strings.ContainsAny(problem.Error(), "\n\r") {
+				t.Errorf("%q: more than one line: %q", value, problem.Error())
 			}
 		}
 	})

@@ -20,10 +20,14 @@ func TestTargets(t *testing.T) {
 		{[]string{app, "SECRETSYNC_PID_FILE=/run/pid"}, "", ""},
 		{[]string{"SECRETSYNC_PROCESS=nginx,app:USR1"}, "", ""},
 		{[]string{"SECRETSYNC_PROCESS=nginx,,app"}, "SECRETSYNC_PROCESS", "an entry is empty"},
-		{[]string{"SECRETSYNC_PROCESS=nginx,app:USR9"}, "SECRETSYNC_PROCESS", `"USR9" is no signal`},
-		{[]string{"SECRETSYNC_PROCESS=nginx:"}, "", ""}, // a strange name
-		{[]string{"SECRETSYNC_PROCESS=:HUP"}, "SECRETSYNC_PROCESS", "not the name of a process"},
-		{[]string{"SECRETSYNC_PROCESS=app:HUP,app:USR1"}, "SECRETSYNC_PROCESS", `"app" is named twice`},
+		{[]string{"SECRETSYNC_PROCESS=nginx,app:USR9"}, "SECRETSYNC_PROCESS", `"USR9" is not a signal; did you mean USR1?`},
+		{[]string{"SECRETSYNC_PROCESS=app:hupp"}, "SECRETSYNC_PROCESS", `"hupp" is not a signal; did you mean HUP?`},
+		{[]string{"SECRETSYNC_PROCESS=app:user1"}, "SECRETSYNC_PROCESS", "did you mean USR1?"},
+		{[]string{"SECRETSYNC_PROCESS=app:sigreload"}, "SECRETSYNC_PROCESS", `"sigreload" is no`},
+		{[]string{"SECRETSYNC_PROCESS=app:worker"}, "", ""}, // a part of the name
+		{[]string{"SECRETSYNC_PROCESS=nginx:"}, "", ""},     // a strange name
+		{[]string{"SECRETSYNC_PROCESS=:HUP"}, "SECRETSYNC_PROCESS", "names of processes"},
+		{[]string{"SECRETSYNC_PROCESS=app:HUP,app:USR1"}, "SECRETSYNC_PROCESS", `"app" is listed twice`},
 		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid,b.pid:HUP"}, "SECRETSYNC_PID_FILE", "absolute"},
 		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid:32"}, "SECRETSYNC_PID_FILE", `"32" is no signal`},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a/x,https://b/y"}, "", ""},
@@ -56,18 +60,18 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_WEBHOOK_TOKEN_FILE=t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "absolute"}, // and no more
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "absolute"},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=https://a,https://b", "SECRETSYNC_WEBHOOK_CA_FILE=/ca", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "", ""},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "has a URL that is not https://"},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=https://a,unix:///a:/b", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "has a URL that is not https://"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "a URL that does not start with https://"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=https://a,unix:///a:/b", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "a URL that does not start with https://"},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://user:pw@a"}, "", ""},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "", ""},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=http://user:pw@a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "one request has one authorization"},
+		{[]string{"SECRETSYNC_WEBHOOK_URL=http://user:pw@a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "a URL with a user"},
 
 		{[]string{`SECRETSYNC_EXEC=["/bin/true"]`}, "", ""},
-		{[]string{`SECRETSYNC_EXEC=[]`}, "SECRETSYNC_EXEC", "no program"},
-		{[]string{`SECRETSYNC_EXEC=null`}, "SECRETSYNC_EXEC", "no program"},
-		{[]string{`SECRETSYNC_EXEC=[""]`}, "SECRETSYNC_EXEC", "no program"},
+		{[]string{`SECRETSYNC_EXEC=[]`}, "SECRETSYNC_EXEC", "names no program"},
+		{[]string{`SECRETSYNC_EXEC=null`}, "SECRETSYNC_EXEC", "names no program"},
+		{[]string{`SECRETSYNC_EXEC=[""]`}, "SECRETSYNC_EXEC", "names no program"},
 		{[]string{`SECRETSYNC_EXEC=["a",null]`}, "SECRETSYNC_EXEC", "element 1 is null"},
-		{[]string{`SECRETSYNC_EXEC=["a","\u0000"]`}, "SECRETSYNC_EXEC", "element 1 has a zero byte"},
+		{[]string{`SECRETSYNC_EXEC=["a","\u0000"]`}, "SECRETSYNC_EXEC", "element 1 contains a zero byte"},
 		{[]string{`SECRETSYNC_EXEC=["a",1]`}, "SECRETSYNC_EXEC", "not an array of strings, at byte 6"},
 		{[]string{`SECRETSYNC_EXEC="a"`}, "SECRETSYNC_EXEC", "not an array of strings"},
 		{[]string{`SECRETSYNC_EXEC=a -b`}, "SECRETSYNC_EXEC", "not JSON, at byte 1"},
@@ -76,7 +80,7 @@ func TestTargets(t *testing.T) {
 
 		{[]string{"SECRETSYNC_ONE_SHOT=true"}, "", ""},
 		{[]string{"SECRETSYNC_ONE_SHOT=false", app}, "", ""},
-		{[]string{"SECRETSYNC_ONE_SHOT=true", app}, "SECRETSYNC_ONE_SHOT", "there is SECRETSYNC_PROCESS"},
+		{[]string{"SECRETSYNC_ONE_SHOT=true", app}, "SECRETSYNC_ONE_SHOT", "unset SECRETSYNC_PROCESS"},
 		{[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_PID_FILE=/p"}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PID_FILE"},
 		{[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_WEBHOOK_URL=http://a"}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_WEBHOOK_URL"},
 		{[]string{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["a"]`, app}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PROCESS and SECRETSYNC_EXEC"},
@@ -112,8 +116,8 @@ func TestProblemsDoNotLeak(t *testing.T) {
 		{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["hunter2"]`, "SECRETSYNC_WEBHOOK_URL=http://hunter2@a"},
 	} {
 		environ(t, env...)
-		got := text(t)
-		if len(problems(t)) == 0 {
+		got := loadText(t)
+		if len(loadProblems(t)) == 0 {
 			t.Errorf("%q: no problem", env)
 		}
 		if strings.Contains(got, canary) {
@@ -130,11 +134,14 @@ func TestUnknownVariables(t *testing.T) {
 		{"SECRETSYNC_NAMESPACE", "did you mean POD_NAMESPACE?"},
 		{"SECRETSYNC_dir", "did you mean SECRETSYNC_DIR?"},
 		{"SECRETSYNC_TOKEN_FILE", "did you mean SECRETSYNC_WEBHOOK_TOKEN_FILE?"},
-		{"SECRETSYNC_", "help lists them"},
-		{"SECRETSYNC_KUBECONFIG_CONTEXT", "help lists them"},
-		{"SECRETSYNC_PORT_80_SCTP_X", "is not a variable"},
-		{"SECRETSYNC_PORT_X_TCP", "is not a variable"},
-		{"SECRETSYNC_GENERATIONS", "is not a variable"},
+		{"SECRETSYNC_", "help lists the variables"},
+		{"SECRETSYNC_KUBECONFIG_CONTEXT", "help lists the variables"},
+		{"SECRETSYNC_PORT_80_SCTP_X", "unknown variable"},
+		{"SECRETSYNC_PORT_X_TCP", "unknown variable"},
+		{"SECRETSYNC_HTTP_PORT", "unknown variable"}, // no value that the kubelet sets
+		{"SECRETSYNC_PORT_80_TCP", "unknown variable"},
+		{"SECRETSYNC_METRICS_SERVICE_PORT", "unknown variable"},
+		{"SECRETSYNC_GENERATIONS", "unknown variable"},
 	} {
 		oneProblem(t, []string{tt.name + "=x"}, tt.name, tt.mentions)
 	}
@@ -142,7 +149,7 @@ func TestUnknownVariables(t *testing.T) {
 
 func TestUnknownNameIsOneLine(t *testing.T) {
 	environ(t, "SECRETSYNC_A\nB\x1b=x")
-	if got := text(t); strings.ContainsAny(got, "\n\x1b") || !strings.HasPrefix(got, prefix+"A") {
+	if got := loadText(t); strings.ContainsAny(got, "\n\x1b") || !strings.HasPrefix(got, prefix+"A") {
 		t.Errorf("got %q, want one line", got)
 	}
 }
@@ -151,11 +158,15 @@ func TestUnknownNameIsOneLine(t *testing.T) {
 func TestServiceLinksAreNoProblem(t *testing.T) {
 	for _, service := range []string{"SECRETSYNC", "SECRETSYNC_METRICS", "SECRETSYNC_DIR_2"} {
 		environ(t)
-		for _, suffix := range []string{"SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP_METRICS", "PORT",
-			"PORT_80_TCP", "PORT_80_TCP_PROTO", "PORT_80_TCP_PORT", "PORT_80_TCP_ADDR", "PORT_53_UDP", "PORT_53_UDP_ADDR", "PORT_9_SCTP_PORT"} {
-			t.Setenv(service+"_"+suffix, "tcp://10.0.0.1:80")
+		for suffix, value := range map[string]string{
+			"SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "80", "SERVICE_PORT_HTTP_METRICS": "80",
+			"PORT": "tcp://10.0.0.1:80", "PORT_80_TCP": "tcp://10.0.0.1:80",
+			"PORT_80_TCP_PROTO": "tcp", "PORT_80_TCP_PORT": "80", "PORT_80_TCP_ADDR": "10.0.0.1",
+			"PORT_53_UDP": "udp://10.0.0.1:53", "PORT_53_UDP_ADDR": "10.0.0.1", "PORT_9_SCTP_PORT": "9",
+		} {
+			t.Setenv(service+"_"+suffix, value)
 		}
-		if got := problems(t); len(got) > 0 {
+		if got := loadProblems(t); len(got) > 0 {
 			t.Errorf("%s: got %v, want none", service, got)
 		}
 	}
@@ -163,18 +174,7 @@ func TestServiceLinksAreNoProblem(t *testing.T) {
 
 func TestGenerationIsReserved(t *testing.T) {
 	oneProblem(t, []string{"SECRETSYNC_GENERATION=7"}, "", "")
-	if slices.ContainsFunc(Variables(), func(v Variable) bool { return v.Name == reserved }) {
-		t.Error("it is in the table")
-	}
-}
-
-func TestDistance(t *testing.T) {
-	for _, tt := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"ab", "ab", 0}, {"ab", "ba", 2}, {"kitten", "sitting", 3}, {"abc", "ac", 1}} {
-		if got := distance(tt.a, tt.b); got != tt.want {
-			t.Errorf("%q, %q: got %d, want %d", tt.a, tt.b, got, tt.want)
-		}
+	if slices.Contains(variableNames(), reserved) {
+		t.Error("help lists the variable")
 	}
 }

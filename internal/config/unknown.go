@@ -1,82 +1,59 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"github.com/secret-sync/secret-sync/internal/typo"
 )
 
 const (
 	prefix   = "SECRETSYNC_"
-	reserved = prefix + "GENERATION" // exec's child has it
+	reserved = prefix + "GENERATION" // set for the command of SECRETSYNC_EXEC
 )
 
-// serviceLink matches what the kubelet sets for every Service in the namespace,
-// here for one whose name begins as our variables do. (envconfig's
-// CheckDisallowed reports it.)
-var serviceLink = regexp.MustCompile(
-	`^SECRETSYNC_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+// serviceLink matches the variables that the kubelet sets for a Service whose name starts
+// with our prefix. A variable that ends in PORT must also have the value of such a variable:
+// SECRETSYNC_HTTP_PORT=8080 is a mistake.
+var serviceLink = regexp.MustCompile(`^SECRETSYNC_(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=[0-9]+$|` +
+	`PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=)`)
 
-// unknown finds the variables that look like ours and are not. It does not
-// repeat their values: a misspelled name of the token's variable has a token.
-func unknown(known []*variable) (problems []error) {
+// unknown returns a problem for each variable with our prefix that does not exist. The
+// problem does not contain the value, which may be a token under a misspelled name.
+func unknown(known []string) (all []*Problem) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
-		if !strings.HasPrefix(name, prefix) || name == reserved || serviceLink.MatchString(name) ||
-			slices.ContainsFunc(known, func(v *variable) bool { return v.name == name }) {
+		if !strings.HasPrefix(name, prefix) || name == reserved || serviceLink.MatchString(assignment) ||
+			slices.Contains(known, name) {
 			continue
 		}
-		hint := "secret-sync help lists them"
+		hint := "secret-sync help lists the variables"
 		if near := nearest(name, known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		line := strings.Trim(strconv.Quote(name), `"`)
-		problems = append(problems, field.Forbidden(field.NewPath(line), "this is not a variable of secret-sync; "+hint))
+		printable := strings.Trim(strconv.Quote(name), `"`)
+		all = append(all, &Problem{printable, "unknown variable; " + hint})
 	}
-	return problems
+	return all
 }
 
-// nearest returns the variable whose name differs from name in the fewest
-// letters, and nothing if that is more than a third of them. A word left out at
-// an end (WEBHOOK for WEBHOOK_URL) counts as one letter, the case of letters and
-// what is before the first underscore not at all: SECRETSYNC_NAMESPACE is
+// nearest returns the known variable that is most similar to name, or "" if more than a third
+// of the letters differ. A missing word at an end (WEBHOOK for WEBHOOK_URL) is a better match.
+// Case and the part before the first underscore do not count: SECRETSYNC_NAMESPACE is
 // POD_NAMESPACE.
-func nearest(name string, known []*variable) string {
+func nearest(name string, known []string) string {
 	_, name, _ = strings.Cut(strings.ToUpper(name), "_")
-	best, least := "", max(2, len(name)/3)+1
-	for _, v := range known {
-		_, candidate, _ := strings.Cut(v.name, "_")
-		d := distance(name, candidate)
-		if strings.HasPrefix(candidate, name+"_") || strings.HasSuffix(candidate, "_"+name) {
-			d = min(d, 1)
+	suffixes := map[string]string{}
+	for _, variable := range known {
+		_, suffix, _ := strings.Cut(variable, "_")
+		if strings.HasPrefix(suffix, name+"_") || strings.HasSuffix(suffix, "_"+name) {
+			return variable
 		}
-		if d < least {
-			best, least = v.name, d
-		}
+		suffixes[suffix] = variable
 	}
-	return best
-}
-
-// distance is the Levenshtein distance of a and b in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+	return suffixes[typo.Nearest(name, slices.Sorted(maps.Keys(suffixes)), max(2, len(name)/3))]
 }

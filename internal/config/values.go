@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,128 +11,126 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/secret-sync/secret-sync/notifier/exec"
 	"github.com/secret-sync/secret-sync/notifier/process"
 )
 
-func (n *name) parse(s string) {
-	valid := isSubdomain(s) && (!n.has("label") || len(validation.IsDNS1123Label(s)) == 0)
-	n.set(s, valid, "a name of Kubernetes, such as the downward API gives")
+// The functions below convert the text of a variable. Some return a value together with an
+// error, because Load returns invalid values too.
+
+// must returns an error with the allowed values unless ok.
+func must(ok bool, allowed string) error {
+	if ok {
+		return nil
+	}
+	return errors.New("must be " + allowed)
 }
 
 func isSubdomain(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }
 
-func (c *choice) parse(s string) {
-	allowed := strings.Split(c.tag.Get("oneof"), ",")
-	last := len(allowed) - 1
-	c.set(s, slices.Contains(allowed, s), strings.Join(allowed[:last], ", ")+" or "+allowed[last])
+func parseName(s string) (string, error) {
+	return s, must(isSubdomain(s), "a Kubernetes name, as the downward API provides it")
 }
 
-func (b *boolean) parse(s string) {
+func parseNamespace(s string) (string, error) {
+	return s, must(len(validation.IsDNS1123Label(s)) == 0, "a namespace, as the downward API provides it")
+}
+
+// oneOf returns a conversion that accepts only the given choices.
+func oneOf(choices ...string) func(string) (string, error) {
+	last := len(choices) - 1
+	return func(s string) (string, error) {
+		return s, must(slices.Contains(choices, s), strings.Join(choices[:last], ", ")+" or "+choices[last])
+	}
+}
+
+func parseBool(s string) (bool, error) {
 	value, err := strconv.ParseBool(s)
-	b.set(value, err == nil, "true or false")
+	return value, must(err == nil, "true or false")
 }
 
 // maxDuration keeps sums and multiples of durations far from an overflow.
 const maxDuration = 365 * 24 * time.Hour
 
-func (d *duration) parse(s string) {
-	least, allowed := time.Duration(0), "0s, 1500ms or 2m, not negative"
-	if d.has("positive") {
-		least, allowed = 1, "1500ms or 2m, more than 0s"
-	}
+func parseDuration(s string) (time.Duration, error) {
 	value, err := time.ParseDuration(s)
-	d.set(value, err == nil && value >= least && value <= maxDuration, "a time with its unit such as "+allowed+", at most 8760h")
+	return value, must(err == nil && value >= 0 && value <= maxDuration,
+		"a time with its unit, such as 0s, 1500ms or 2m, from 0s to 8760h")
 }
 
-func (o *octal) parse(s string) {
-	mode, err := parseMode(s)
-	o.set(mode, err == nil, allowedMode)
+func parseTimeout(s string) (time.Duration, error) {
+	value, err := parseDuration(s)
+	return value, must(err == nil && value > 0, "a time with its unit, such as 1500ms or 2m, above 0s, at most 8760h")
 }
 
-const allowedMode = "an octal number from 0 to 0777, such as 0640"
-
+// parseMode returns a mode that permits the owner to read. It rejects the decimal form of a
+// usual mode: the Kubernetes API prints the mode 0400 as 256.
 func parseMode(s string) (fs.FileMode, error) {
 	mode, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
-	if err != nil || mode > 0o777 {
-		return 0, errors.New("the mode is not " + allowedMode)
+	if decimal, err := strconv.ParseUint(s, 10, 32); err == nil && s[0] != '0' && isUsual(decimal) && !isUsual(mode) {
+		return 0, fmt.Errorf("must be octal; did you mean %#o, which is %s as a decimal number?", decimal, s)
 	}
-	return fs.FileMode(mode) | 0o400, nil
+	return fs.FileMode(mode) | 0o400, must(err == nil && mode <= 0o777, "an octal number from 0 to 0777, such as 0640")
 }
 
-func (d *directory) parse(s string) {
+// isUsual reports whether in mode the owner can read, nobody has a permission that the owner
+// lacks, and a group or others with any permission can read.
+func isUsual(mode uint64) bool {
+	owner, group, other := mode>>6, mode>>3&7, mode&7
+	readable := (group == 0 || group&4 != 0) && (other == 0 || other&4 != 0)
+	return owner&4 != 0 && owner <= 7 && (group|other)&^owner == 0 && readable
+}
+
+func parseDirectory(s string) (string, error) {
 	dir := s[:1] + strings.TrimRight(s[1:], "/")
-	d.set(dir, filepath.IsAbs(dir) && dir != "/" && filepath.Clean(dir) == dir,
+	return dir, must(filepath.IsAbs(dir) && dir != "/" && filepath.Clean(dir) == dir,
 		"an absolute path without . or .. or //, other than /")
 }
 
-func (f *file) parse(s string) {
-	f.set(s, isFile(s), "an absolute path of a file")
-}
+func parseFile(s string) (string, error) { return s, must(isFile(s), "the absolute path of a file") }
 
 func isFile(s string) bool { return filepath.IsAbs(s) && !strings.HasSuffix(s, "/") }
 
-func (a *address) parse(s string) {
+func parseAddress(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	_, portErr := strconv.ParseUint(port, 10, 16)
-	ip, ipErr := netip.ParseAddr(host)
+	_, ipErr := netip.ParseAddr(host)
 	valid := host == "" || ipErr == nil || isSubdomain(strings.ToLower(host))
-	allowed := "host:port or :port, such as :29808, or empty for no server"
-	if a.has("loopback") {
-		valid = host == "localhost" || ip.Unmap().IsLoopback()
-		allowed = "a loopback address and a port, such as 127.0.0.1:6060, [::1]:6060 or localhost:6060"
-	}
-	a.set(s, err == nil && portErr == nil && valid, allowed)
+	return s, must(err == nil && portErr == nil && valid, "host:port or :port, such as :29808, or empty for no server")
 }
 
-func (n *signal) parse(s string) {
+func parseSignal(s string) (syscall.Signal, error) {
 	value, err := process.ParseSignal(s)
-	n.set(value, err == nil, "a signal's name such as HUP, SIGUSR1 or RTMIN+1, or its number from 1 to 64, but 32 and 33")
+	return value, must(err == nil, "a signal such as HUP, SIGUSR1 or RTMIN+1, or a number from 1 to 64 except 32 and 33")
 }
 
-func (m *method) parse(s string) {
+func parseMethod(s string) (string, error) {
 	_, err := http.NewRequest(s, "/", nil)
-	m.set(s, err == nil, "an HTTP method such as POST")
+	return s, must(err == nil, "an HTTP method, such as POST")
 }
 
-func (l *jsonList) parse(s string) {
-	var err error
-	if l.Value, err = parseCommand(s); err != nil {
-		l.reject(s, err.Error(), `a JSON array of strings such as ["nginx","-s","reload"]`)
+func parseSelector(s string) (string, error) {
+	const allowed = "must be a label selector, such as app=db,tier in (a, b)"
+	parsed, err := labels.Parse(s)
+	if err != nil {
+		return s, fmt.Errorf("%q; %s", err, allowed) // quoted: err contains a part of s
 	}
+	if parsed.Empty() {
+		return s, errors.New("it selects every Secret; " + allowed)
+	}
+	return s, nil
 }
 
-func parseCommand(s string) (command []string, err error) {
-	var arguments []*string // so that null is not taken for an empty argument
-	if err := json.Unmarshal([]byte(s), &arguments); err != nil {
-		return nil, jsonError(err)
-	}
-	for i, argument := range arguments {
-		switch {
-		case argument == nil:
-			return nil, fmt.Errorf("element %d is null", i)
-		case strings.Contains(*argument, "\x00"):
-			return nil, fmt.Errorf("element %d has a zero byte", i)
-		}
-		command = append(command, *argument)
-	}
-	if len(command) == 0 || command[0] == "" {
-		return nil, errors.New("it has no program to run")
+func parseCommand(s string) ([]string, error) {
+	command, err := exec.ParseCommand(s)
+	if err != nil {
+		return nil, fmt.Errorf(`%w; must be a JSON array of strings, such as ["nginx","-s","reload"]`, err)
 	}
 	return command, nil
-}
-
-// jsonError gives the place and not the text: encoding/json repeats a part of
-// its input.
-func jsonError(err error) error {
-	switch err := err.(type) {
-	case *json.SyntaxError:
-		return fmt.Errorf("not JSON, at byte %d", err.Offset)
-	case *json.UnmarshalTypeError:
-		return fmt.Errorf("not an array of strings, at byte %d", err.Offset)
-	}
-	return errors.New("not JSON")
 }

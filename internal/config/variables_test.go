@@ -6,12 +6,12 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"text/tabwriter"
 
 	"github.com/kelseyhightower/envconfig"
 )
 
-// contractTable is every variable of the contract with its default, in its
-// order.
+// contractTable contains every variable of the contract with its default, in order.
 var contractTable = [][2]string{
 	{"POD_NAMESPACE", "required"}, {"POD_NAME", ""}, {"POD_UID", ""}, {"POD_SERVICE_ACCOUNT", ""},
 	{"SECRETSYNC_SECRETS", ""}, {"SECRETSYNC_OPTIONAL_SECRETS", ""}, {"SECRETSYNC_SELECTOR", ""},
@@ -25,66 +25,92 @@ var contractTable = [][2]string{
 	{"SECRETSYNC_EXEC", ""}, {"SECRETSYNC_EXEC_TIMEOUT", "30s"},
 	{"SECRETSYNC_SPLAY", "0s"}, {"SECRETSYNC_NOTIFY_FIRST", "false"}, {"SECRETSYNC_ONE_SHOT", "false"},
 	{"SECRETSYNC_SYNC_TIMEOUT", "0s"}, {"SECRETSYNC_EVENTS", "false"},
-	{"SECRETSYNC_HTTP_ADDR", ":29808"}, {"SECRETSYNC_PPROF_ADDR", ""},
+	{"SECRETSYNC_HTTP_ADDR", ":29808"},
 	{"SECRETSYNC_LOG_LEVEL", "info"}, {"SECRETSYNC_LOG_FORMAT", "json"},
 }
 
-func TestVariablesAreTheContract(t *testing.T) {
-	var got [][2]string
-	for _, v := range Variables() {
-		got = append(got, [2]string{v.Name, v.Default})
-		if v.Type == "" || v.Meaning == "" || strings.ContainsAny(v.Meaning, "|\t\n") {
-			t.Errorf("%+v: want a type and a meaning that fits into a table", v)
+const (
+	helpFile = "variables.txt"
+	docsFile = "../../docs/configuration.md"
+	// helpRow and docsRow are rows of the two tables that envconfig.Usagef writes.
+	helpRow = "{{range .}}{{usage_key .}}\t{{usage_type .}}\t{{usage_default .}}{{if usage_required .}}required{{end}}\t" +
+		"{{usage_description .}}\n{{end}}"
+	docsRow = "{{range .}}| `{{usage_key .}}` | {{usage_type .}} | " +
+		"{{with usage_default .}}`{{.}}`{{end}}{{if usage_required .}}required{{end}} | {{usage_description .}} |\n{{end}}"
+)
+
+// usage returns the rows of all variables as envconfig.Usagef writes them.
+func usage(t *testing.T, row string) string {
+	t.Helper()
+	var out bytes.Buffer
+	e := &environment{}
+	if err := envconfig.Usagef("pod", &e.podVariables, &out, row); err != nil {
+		t.Fatal(err)
+	}
+	if err := envconfig.Usagef("secretsync", &e.syncVariables, &out, row); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// updateDocs is set to write the generated tables instead of comparing them.
+var updateDocs = os.Getenv("UPDATE_DOCS") != ""
+
+// TestHelp_isEnvconfigsUsage: the embedded help text is the table that envconfig writes.
+func TestHelp_isEnvconfigsUsage(t *testing.T) {
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	_, _ = w.Write([]byte("VARIABLE\tTYPE\tDEFAULT\tMEANING\n" + usage(t, helpRow)))
+	_ = w.Flush()
+	if updateDocs {
+		if err := os.WriteFile(helpFile, table.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
 		}
+		return
+	}
+	if Help != table.String() {
+		t.Errorf("%s is outdated; UPDATE_DOCS=1 go test ./internal/config updates it. Want:\n%s", helpFile, &table)
+	}
+}
+
+// TestDocs_containTheVariables: the table in docs/configuration.md is generated too.
+func TestDocs_containTheVariables(t *testing.T) {
+	data, err := os.ReadFile(docsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, want := string(data), "| variable | type | default | meaning |\n| --- | --- | --- | --- |\n"+usage(t, docsRow)
+	if updateDocs {
+		start := strings.Index(text, "| variable | type |")
+		end := start + strings.Index(text[start:], "\n\n") + 1
+		if err := os.WriteFile(docsFile, []byte(text[:start]+want+text[end:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !strings.Contains(text, want) {
+		t.Errorf("%s is outdated; UPDATE_DOCS=1 go test ./internal/config updates it. Want:\n%s", docsFile, want)
+	}
+}
+
+// TestHelp_isTheContract: the variables, their order and their defaults are those of the
+// contract, and each description fits into the tables.
+func TestHelp_isTheContract(t *testing.T) {
+	var got [][2]string
+	const row = "{{range .}}{{usage_key .}}\t{{usage_default .}}{{if usage_required .}}required{{end}}\t" +
+		"{{usage_type .}}\t{{usage_description .}}\n{{end}}"
+	for line := range strings.Lines(usage(t, row)) {
+		columns := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(columns) != 4 || columns[2] == "" || columns[3] == "" || strings.Contains(line, "|") {
+			t.Errorf("%q: want a type and a meaning that fit into a table", line)
+			continue
+		}
+		got = append(got, [2]string{columns[0], columns[1]})
 	}
 	if !reflect.DeepEqual(got, contractTable) {
 		t.Errorf("got  %v\nwant %v", got, contractTable)
 	}
-}
-
-// Variables reads the tags itself; envconfig must see the same.
-func TestVariablesAreEnvconfigsUsage(t *testing.T) {
-	var want bytes.Buffer
-	const row = "{{range .}}{{usage_key .}}|{{usage_type .}}|{{usage_default .}}|{{usage_description .}}\n{{end}}"
-	if err := envconfig.Usagef("", new(Config), &want, row); err != nil {
-		t.Fatal(err)
-	}
-	var got strings.Builder
-	for _, v := range Variables() {
-		if v.Default == "required" {
-			v.Default = ""
-		}
-		got.WriteString(strings.Join([]string{v.Name, v.Type, v.Default, v.Meaning}, "|") + "\n")
-	}
-	if got.String() != want.String() {
-		t.Errorf("got\n%s\nwant\n%s", got.String(), want.String())
-	}
-}
-
-func TestHelpHasEveryVariable(t *testing.T) {
-	var out bytes.Buffer
-	if err := Help(&out); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != len(contractTable)+1 {
-		t.Fatalf("got %d lines, want a header and %d variables", len(lines), len(contractTable))
-	}
-	for i, v := range Variables() {
-		got := strings.Join(strings.Fields(lines[i+1]), " ")
-		want := strings.Join(strings.Fields(strings.Join([]string{v.Name, v.Type, v.Default, v.Meaning}, " ")), " ")
-		if got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
-type failingWriter struct{}
-
-func (failingWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
-
-func TestHelpTellsThatItCannotWrite(t *testing.T) {
-	if err := Help(failingWriter{}); err == nil {
-		t.Error("got no error")
+	if names := variableNames(); len(names) != len(contractTable) || names[0] != "POD_NAMESPACE" {
+		t.Errorf("variableNames() = %q", names)
 	}
 }

@@ -39,12 +39,26 @@ func (o Options) files(name string, s watcher.Secret) (out map[string]secret.Val
 		if !ok {
 			return nil, ReasonMissingItem, fmt.Sprintf("it lacks the key %q that SECRETSYNC_ITEMS names (it has %q)", key, has)
 		}
-		out[items[key]] = value
+		out[items[key].Path] = value
 	}
 	if len(out) == 0 {
 		return nil, ReasonNoKeys, "it has no keys"
 	}
 	return out, "", ""
+}
+
+// modes returns the modes of the files that have a mode of their own, by path.
+func (o Options) modes(name string) (modes map[string]fs.FileMode) {
+	for _, item := range o.Items[name] {
+		if item.Mode == 0 {
+			continue
+		}
+		if modes == nil {
+			modes = map[string]fs.FileMode{}
+		}
+		modes[item.Path] = item.Mode
+	}
+	return modes
 }
 
 // isElement reports whether s can be one element of a path and is none of the

@@ -16,12 +16,20 @@ import (
 // Options say which files are wanted.
 type Options struct {
 	Flat         bool
-	Required     []string                          // names of Secrets
-	Optional     []string                          // names of Secrets that can be absent
-	Selector     bool                              // whether there is one
-	Items        map[string]map[string]string      // Secret → key → path; a Secret that is not here gives all keys
-	Modes        map[string]map[string]fs.FileMode // Secret → path → the file's own mode
-	RequiredKeys map[string][]string               // Secret → keys
+	Required     []string // names of Secrets
+	Optional     []string // names of Secrets that can be absent
+	Selector     bool     // whether there is one
+	Items        Items
+	RequiredKeys map[string][]string // by Secret
+}
+
+// Items contains the files of Secrets that do not have a file for each key, by Secret and key.
+type Items map[string]map[string]Item
+
+// An Item is a file for a key of a Secret.
+type Item struct {
+	Path string
+	Mode fs.FileMode // 0: the mode of all files
 }
 
 // Input is what the files are made from.
@@ -89,7 +97,7 @@ func (p *planner) choose() {
 			p.refuse(name, reason, detail)
 			continue
 		}
-		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content, Modes: p.o.Modes[name]}
+		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content, Modes: p.o.modes(name)}
 	}
 	for name, files := range p.in.Previous.Secrets {
 		wanted := p.o.named(name) || p.o.Selector

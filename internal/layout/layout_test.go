@@ -2,7 +2,6 @@ package layout_test
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -95,7 +94,7 @@ var cases = []struct {
 		want: "db: password=a user=u", complete: true, current: true,
 	},
 	{
-		name: "items pick and rename", options: options{Required: []string{"db"}, Items: map[string]map[string]string{"db": {"password": "conf/pw"}}},
+		name: "items pick and rename", options: options{Required: []string{"db"}, Items: layout.Items{"db": {"password": {Path: "conf/pw"}}}},
 		snapshot: "db: password=a user=u", volume: "-",
 		want: "db: conf/pw=a", complete: true, current: true,
 	},
@@ -160,7 +159,7 @@ var cases = []struct {
 		want: "tls: crt=c", refused: "db missing_key", complete: true, current: true,
 	},
 	{
-		name: "a named item that is missing", options: options{Required: []string{"db"}, Items: map[string]map[string]string{"db": {"password": "pw"}}},
+		name: "a named item that is missing", options: options{Required: []string{"db"}, Items: layout.Items{"db": {"password": {Path: "pw"}}}},
 		snapshot: "db: user=u", volume: "db: pw=old",
 		want: "db: pw=old", refused: "db missing_item", complete: true,
 	},
@@ -240,7 +239,7 @@ var cases = []struct {
 		want: "a: x=1; b: y=2", refused: "a path_conflict, b missing_key", complete: true,
 	},
 	{
-		name: "flat: a file where another has a directory", options: options{Flat: true, Required: []string{"a", "b"}, Items: map[string]map[string]string{"a": {"k": "conf"}, "b": {"k": "conf/db"}}},
+		name: "flat: a file where another has a directory", options: options{Flat: true, Required: []string{"a", "b"}, Items: layout.Items{"a": {"k": {Path: "conf"}}, "b": {"k": {Path: "conf/db"}}}},
 		snapshot: "a: k=1; b: k=2", volume: "-",
 		want: "a: conf=1", refused: "b path_conflict", waiting: "conf", complete: false,
 	},
@@ -282,8 +281,7 @@ func TestMake(t *testing.T) {
 func TestModes(t *testing.T) {
 	o := layout.Options{
 		Required: []string{"db", "tls"},
-		Items:    map[string]map[string]string{"db": {"password": "pw"}},
-		Modes:    map[string]map[string]fs.FileMode{"db": {"pw": 0o600}},
+		Items:    layout.Items{"db": {"password": {Path: "pw", Mode: 0o600}, "user": {Path: "user"}}},
 	}
 	set := layout.Make(o, layout.Input{Snapshot: snapshot("db: password=a user=u; tls: crt=c")}).Set
 	if got := set.Secrets["db"].Modes; len(got) != 1 || got["pw"] != 0o600 || set.Secrets["tls"].Modes != nil {
@@ -304,10 +302,10 @@ func FuzzFlatSetHasNoConflict(f *testing.F) {
 	f.Add("a: x=1 y=2; b: x=2", "b: x=1", "a=k=dir/x")
 	f.Add("a: k=1; b: k=2; c: x=3", "a: dir=1; c: dir/k=2", "b=k=dir")
 	f.Fuzz(func(t *testing.T, now, before, items string) {
-		o := layout.Options{Flat: true, Selector: true, Items: map[string]map[string]string{}}
+		o := layout.Options{Flat: true, Selector: true, Items: layout.Items{}}
 		if name, item, ok := strings.Cut(items, "="); ok {
 			if key, path, ok := strings.Cut(item, "="); ok && path != "" && !strings.Contains(path, ".") && !strings.Contains("/"+path+"/", "//") {
-				o.Items[name] = map[string]string{key: path}
+				o.Items[name] = map[string]layout.Item{key: {Path: path}}
 			}
 		}
 		first := layout.Make(o, layout.Input{Snapshot: snapshot(before)})

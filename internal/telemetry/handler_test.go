@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -173,56 +171,5 @@ func TestServeEndsWithinASecond(t *testing.T) {
 	}
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("took %s", took)
-	}
-}
-
-func TestPprof(t *testing.T) {
-	h := PprofHandler()
-	for _, tt := range []struct {
-		path   string
-		status int
-		binary bool
-		has    string
-	}{
-		{"/debug/pprof/", 200, false, "heap?debug=1"},
-		{"/debug/pprof/heap", 200, true, ""},
-		{"/debug/pprof/heap?gc=1&debug=1", 200, false, "heap profile"},
-		{"/debug/pprof/goroutine?debug=2", 200, false, "goroutine "},
-		{"/debug/pprof/nonsense", 404, false, "not found"},
-		{"/debug/pprof/profile?seconds=0", 400, false, "from 1 to 60"},
-		{"/debug/pprof/profile?seconds=61", 400, false, "from 1 to 60"},
-		{"/debug/pprof/profile?seconds=x", 400, false, "from 1 to 60"},
-	} {
-		recorder := httptest.NewRecorder()
-		h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, tt.path, nil))
-		if recorder.Code != tt.status || !tt.binary && !strings.Contains(recorder.Body.String(), tt.has) {
-			t.Errorf("%s: got %d %q", tt.path, recorder.Code, recorder.Body)
-		}
-		if _, err := gzip.NewReader(recorder.Body); tt.binary && err != nil {
-			t.Errorf("%s: not a profile: %v", tt.path, err)
-		}
-	}
-}
-
-// The CPU profile ends with its request, and there is one at a time.
-func TestCPUProfile(t *testing.T) {
-	h := PprofHandler()
-	profile := func(ctx context.Context) *httptest.ResponseRecorder {
-		recorder := httptest.NewRecorder()
-		h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/debug/pprof/profile", nil).WithContext(ctx))
-		return recorder
-	}
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := pprof.StartCPUProfile(io.Discard); err != nil {
-		t.Skip("the tests themselves are profiled: ", err)
-	}
-	if got := profile(ended); got.Code != http.StatusConflict {
-		t.Errorf("a second one: got %d", got.Code)
-	}
-	pprof.StopCPUProfile()
-	got := profile(ended)
-	if _, err := gzip.NewReader(got.Body); got.Code != http.StatusOK || err != nil {
-		t.Errorf("got %d, %v", got.Code, err)
 	}
 }

@@ -30,6 +30,8 @@ type Metrics struct {
 	NotifyPending   Metric    `name:"secretsync_notify_pending" labels:"target" help:"Whether the target has not been notified of the newest generation."`
 	WatchUp         Metric    `name:"secretsync_watch_up" labels:"watch" help:"Whether the watch is connected."`
 	LastContact     Metric    `name:"secretsync_last_contact_timestamp_seconds" labels:"watch" help:"When the watch last heard of the API server, 0 for never."`
+	Goroutines      Metric    `name:"go_goroutines" help:"Number of goroutines."`
+	HeapLive        Metric    `name:"go_gc_heap_live_bytes" help:"Memory that was in use after the last garbage collection."`
 
 	mu  sync.Mutex // guards the values of all
 	all []metric
