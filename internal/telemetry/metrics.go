@@ -1,5 +1,5 @@
-// Package telemetry tells how the program is: health, status and metrics over
-// HTTP, pprof, and Events on the Pod. It sees names of Secrets, never values.
+// Package telemetry reports the state of the program: health, status and metrics over
+// HTTP, and Events on the Pod. It sees names of Secrets, never values.
 package telemetry
 
 import (

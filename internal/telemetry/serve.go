@@ -47,7 +47,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	srv := &http.Server{
 		Handler:        s.handler,
 		ReadTimeout:    10 * time.Second,
-		WriteTimeout:   65 * time.Second, // a CPU profile of pprof takes 30 s, up to a minute if asked
+		WriteTimeout:   10 * time.Second,
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

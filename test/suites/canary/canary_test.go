@@ -139,12 +139,6 @@ func (c *canary) ask() {
 	for _, path := range []string{"/metrics", "/status", "/livez", "/readyz"} {
 		c.check(path, fetch(c.t, "http://"+c.http+path))
 	}
-	for _, profile := range []string{
-		"", "cmdline", "goroutine?debug=2", "heap?debug=1", "heap", "allocs?debug=1", "block?debug=1", "mutex?debug=1", "threadcreate?debug=1",
-		"profile?seconds=1", "trace?seconds=1", "symbol",
-	} {
-		c.check("the profile "+profile, fetch(c.t, "http://"+c.pprof+"/debug/pprof/"+profile))
-	}
 }
 
 // fetch gives the headers, too.

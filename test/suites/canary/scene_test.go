@@ -36,7 +36,6 @@ type canary struct {
 	user     *syscall.Credential
 	run      *st.Run
 	http     string
-	pprof    string
 	output   string // the file that the command writes to
 	cores    string // the folder that a core dump would be in
 	requests testsupport.Log
@@ -57,7 +56,7 @@ func open(t *testing.T) string {
 }
 
 func newCanary(t *testing.T) *canary {
-	c := &canary{t: t, http: st.FreeAddr(t), pprof: st.FreeAddr(t), cores: open(t)}
+	c := &canary{t: t, http: st.FreeAddr(t), cores: open(t)}
 	if os.Getuid() == 0 { // else all are one user anyway
 		c.user = &syscall.Credential{Uid: 65532, Gid: 65532}
 	}
@@ -74,7 +73,7 @@ func newCanary(t *testing.T) *canary {
 	}
 	c.Scene, c.route = faultproxy.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused", "SECRETSYNC_REQUIRED_KEYS": "refused/must",
-		"SECRETSYNC_HTTP_ADDR": c.http, "SECRETSYNC_PPROF_ADDR": c.pprof, "SECRETSYNC_EVENTS": "true",
+		"SECRETSYNC_HTTP_ADDR": c.http, "SECRETSYNC_EVENTS": "true",
 		"SECRETSYNC_PROCESS": name, "SECRETSYNC_PID_FILE": pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "0s",
 		"SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_EXEC": `["/bin/sh", "-c", "{ env; cat; } >> ` + c.output + `; echo notified"]`,
 		"POD_NAME": "pod", "POD_UID": "00000000-0000-0000-0000-000000000001", "GOTRACEBACK": "crash",

@@ -28,15 +28,15 @@ type longLife struct {
 	hook    *st.Webhook
 	pidFile string
 	app     *childprocess.Process
-	pprof   string
+	http    string
 }
 
 func newLongLife(t *testing.T, s *st.Scene) *longLife {
 	scene := *s
 	scene.Dir, scene.Env = st.Volume(t), maps.Clone(s.Env)
-	l := &longLife{Scene: &scene, hook: st.NewWebhook(t), pidFile: filepath.Join(t.TempDir(), "pid"), pprof: st.FreeAddr(t)}
+	l := &longLife{Scene: &scene, hook: st.NewWebhook(t), pidFile: filepath.Join(t.TempDir(), "pid"), http: st.FreeAddr(t)}
 	maps.Copy(scene.Env, st.Env{
-		"SECRETSYNC_DIR": scene.Dir, "SECRETSYNC_PPROF_ADDR": l.pprof, "SECRETSYNC_HTTP_ADDR": st.FreeAddr(t),
+		"SECRETSYNC_DIR": scene.Dir, "SECRETSYNC_HTTP_ADDR": l.http,
 		"SECRETSYNC_WEBHOOK_URL": l.hook.URL, "SECRETSYNC_PID_FILE": l.pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "1s",
 		"SECRETSYNC_LOG_LEVEL": "info",
 	})
@@ -181,33 +181,33 @@ func (l *longLife) figures() (f figures, err error) {
 	return f, err
 }
 
-// heap is what is reachable, after a collection.
+// heap returns the KiB that were in use after the last garbage collection.
 func (l *longLife) heap() (kib int64, err error) {
-	for text := range strings.Lines(l.ask("heap?gc=1&debug=1", &err)) {
-		if bytes, ok := strings.CutPrefix(text, "# HeapAlloc = "); ok {
-			kib, err = strconv.ParseInt(strings.TrimSpace(bytes), 10, 64)
-		}
-	}
-	return kib >> 10, err
+	bytes, err := l.metric("go_gc_heap_live_bytes")
+	return int64(bytes) >> 10, err
 }
 
 func (l *longLife) goroutines() (n int, err error) {
-	text := l.ask("goroutine?debug=1", &err)
-	if err == nil {
-		_, err = fmt.Sscanf(text, "goroutine profile: total %d", &n)
-	}
-	return n, err
+	value, err := l.metric("go_goroutines")
+	return int(value), err
 }
 
-func (l *longLife) ask(profile string, err *error) string {
-	var resp *http.Response
-	if resp, *err = http.Get("http://" + l.pprof + "/debug/pprof/" + profile); *err != nil {
-		return ""
+// metric returns the value of a metric without labels.
+func (l *longLife) metric(name string) (value float64, err error) {
+	resp, err := http.Get("http://" + l.http + "/metrics")
+	if err != nil {
+		return 0, err
 	}
 	defer resp.Body.Close()
-	var body []byte
-	body, *err = io.ReadAll(resp.Body)
-	return string(body)
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(body), "\n"+name+" ")
+	if _, err := fmt.Sscan(rest, &value); err != nil {
+		return 0, fmt.Errorf("metric %s: %w", name, err)
+	}
+	return value, nil
 }
 
 // memory reads /proc, in KiB.

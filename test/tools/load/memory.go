@@ -111,7 +111,7 @@ func (b *bench) memoryByName(n, size int) (s sample, err error) {
 	if err := b.put("memory", "s0", size, nil); err != nil {
 		return s, err
 	}
-	c, err := b.launch(append(env, "SECRETSYNC_PPROF_ADDR=127.0.0.1:0")...)
+	c, err := b.launch(append(env, "SECRETSYNC_HTTP_ADDR=127.0.0.1:0")...)
 	if err != nil {
 		return s, err
 	}

@@ -96,13 +96,13 @@ func (p *Process) Settled(ctx context.Context) (last usage.Memory, err error) {
 
 var (
 	listens = regexp.MustCompile(`"msg":"http server listens","addr":"([^"]+)"`)
-	total   = regexp.MustCompile(`goroutine profile: total (\d+)`)
+	total   = regexp.MustCompile(`\ngo_goroutines (\d+)`)
 )
 
-// Goroutines asks pprof, which is one of the addresses that it listens at.
+// Goroutines returns the number of goroutines from /metrics, or "?".
 func (p *Process) Goroutines() string {
 	for _, match := range listens.FindAllStringSubmatch(p.log.String(), -1) {
-		resp, err := http.Get("http://" + match[1] + "/debug/pprof/goroutine?debug=1")
+		resp, err := http.Get("http://" + match[1] + "/metrics")
 		if err != nil {
 			continue
 		}
