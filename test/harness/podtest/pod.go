@@ -55,7 +55,7 @@ func New(t testing.TB, env st.Env) *Pod {
 			t.Fatal(p.FirstLog, needsNamespaces)
 		default:
 		}
-		return Says(p.FirstLog, "ready")
+		return Respond(p.FirstLog, "ready")
 	})
 	p.StartProcess = func(cmd *exec.Cmd) (*childprocess.Process, error) {
 		return childprocess.StartIn(cmd, func() error { return enter(p.first.PID()) })

@@ -156,11 +156,11 @@ func (g *Program) CheckNoneDied() {
 // WaitReady waits until the program has printed the word.
 func (g *Program) WaitReady(word string) {
 	g.t.Helper()
-	st.Until(g.t, "the program runs", func() error { return Says(g.Log, word) })
+	st.Until(g.t, "the program runs", func() error { return Respond(g.Log, word) })
 }
 
 // Says is an error as long as a log has no such word.
-func Says(log *testsupport.Log, word string) error {
+func Respond(log *testsupport.Log, word string) error {
 	if !strings.Contains(log.String(), word) {
 		return fmt.Errorf("no %q in %q", word, log.Tail(3))
 	}

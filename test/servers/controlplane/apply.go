@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/restmapper"
 )
 
-// Decode gives the objects of a YAML manifest.
+// Decode returns the objects of a YAML manifest.
 func Decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifest), 4096)
@@ -31,15 +31,15 @@ func Decode(manifest []byte) ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, fmt.Errorf("decode manifest: %w", err)
 		}
-		if len(o.Object) > 0 { // not just a comment between two ---
+		if len(o.Object) > 0 { // a document may contain only a comment
 			objects = append(objects, &o)
 		}
 	}
 }
 
-// Apply does what `kubectl apply --server-side -n NAMESPACE -f MANIFEST` does.
-// With dryRun the server checks everything, admission included, and keeps nothing.
-// Unknown fields are an error. Warnings go to the config's handler.
+// Apply does the same as `kubectl apply --server-side -n NAMESPACE -f MANIFEST`. With
+// dryRun, the server checks the objects, including admission, and stores nothing. An
+// unknown field is an error. Warnings go to the config's handler.
 func Apply(ctx context.Context, config *rest.Config, namespace string, manifest []byte, dryRun bool) error {
 	objects, err := Decode(manifest)
 	if err != nil {
@@ -54,7 +54,9 @@ func Apply(ctx context.Context, config *rest.Config, namespace string, manifest 
 		return err
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco))
-	options := metav1.PatchOptions{FieldManager: "secret-sync-examples", FieldValidation: metav1.FieldValidationStrict, Force: new(true)}
+	options := metav1.PatchOptions{
+		FieldManager: "secret-sync-examples", FieldValidation: metav1.FieldValidationStrict, Force: new(true),
+	}
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
@@ -67,16 +69,19 @@ func Apply(ctx context.Context, config *rest.Config, namespace string, manifest 
 		if err != nil {
 			return fmt.Errorf("apply %s %q: %w", kind.Kind, o.GetName(), err)
 		}
-		if err := applyOne(ctx, client.Resource(mapping.Resource).Namespace(o.GetNamespace()), o, options); err != nil {
+		resource := client.Resource(mapping.Resource).Namespace(o.GetNamespace())
+		if err := applyObject(ctx, resource, o, options); err != nil {
 			return fmt.Errorf("apply %s %q: %w", kind.Kind, o.GetName(), err)
 		}
 	}
 	return nil
 }
 
-// applyOne is a server-side apply. It is sent as a patch, since the dynamic
-// client's own Apply has no field validation.
-func applyOne(ctx context.Context, client dynamic.ResourceInterface, o *unstructured.Unstructured, options metav1.PatchOptions) error {
+// applyObject sends a server-side apply as a patch, because the Apply method of the
+// dynamic client does not support field validation.
+func applyObject(
+	ctx context.Context, client dynamic.ResourceInterface, o *unstructured.Unstructured, options metav1.PatchOptions,
+) error {
 	body, err := o.MarshalJSON()
 	if err != nil {
 		return err

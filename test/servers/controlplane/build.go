@@ -18,12 +18,11 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/build"
 )
 
-// serverNames are the commands of the module servers, the quick one first.
+// serverNames are the commands of the module servers. etcd compiles faster, so it is first.
 var serverNames = []string{"etcd", "kube-apiserver"}
 
-// Build gives the folder that holds both servers, building them if this
-// version of them is not in the cache yet. A second program that wants them
-// meanwhile waits for the first.
+// Build returns the directory with both servers. It builds them if this version is not
+// in the cache yet. If another program builds them at the same time, Build waits for it.
 func Build(ctx context.Context, progress io.Writer) (string, error) {
 	repository, err := build.RepositoryDir(ctx)
 	if err != nil {
@@ -36,7 +35,7 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find the user's cache folder: %w", err)
+		return "", fmt.Errorf("find the user's cache directory: %w", err)
 	}
 	dir := filepath.Join(cache, "secret-sync", "servers", key)
 	if complete(dir) {
@@ -50,10 +49,11 @@ func Build(ctx context.Context, progress io.Writer) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if complete(dir) { // by the program that held the lock before
+	if complete(dir) { // another program built it while this program waited
 		return dir, nil
 	}
-	fmt.Fprintf(progress, "Building etcd and kube-apiserver %s from their Go modules, once, into\n%s\nThis takes some minutes the first time, and seconds from then on.\n", version, dir)
+	fmt.Fprintf(progress, "Building etcd and kube-apiserver %s from their Go modules, once, into\n%s\n"+
+		"This takes some minutes the first time, and seconds from then on.\n", version, dir)
 	for _, name := range serverNames {
 		if err := buildServer(ctx, source, dir, name, version, progress); err != nil {
 			return "", err
@@ -73,8 +73,8 @@ func complete(dir string) bool {
 
 var kubernetesVersion = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v\S+)`)
 
-// cacheKey names what the binaries depend on: the versions of everything in them
-// (go.sum has them all), the compiler and the platform.
+// cacheKey returns a name for everything that determines the binaries: the versions of
+// all dependencies (go.sum lists them), the compiler and the platform.
 func cacheKey(source string) (key, version string, err error) {
 	gomod, err := os.ReadFile(filepath.Join(source, "go.mod"))
 	if err != nil {
@@ -94,7 +94,7 @@ func cacheKey(source string) (key, version string, err error) {
 	return fmt.Sprintf("%s-%x", version, h.Sum(nil)[:6]), version, nil
 }
 
-// lock takes an flock on path, which the kernel gives back if we die.
+// lock locks path with flock. The kernel releases the lock if this process dies.
 func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -121,18 +121,20 @@ func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), 
 	}
 }
 
-// buildServer builds one server beside its place and renames it, so that a build
-// that was broken off leaves nothing that looks whole.
+// buildServer builds a server under a temporary name and renames it, so that an
+// interrupted build never looks complete.
 func buildServer(ctx context.Context, source, dir, name, version string, progress io.Writer) error {
 	part := filepath.Join(dir, name+".part")
 	parts := strings.Split(strings.TrimPrefix(version, "v"), ".")
 	const pkg = "k8s.io/component-base/version."
-	ldflags := fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s", pkg, version, pkg, parts[0], pkg, parts[1])
-	// -v names each package as it is compiled: the only progress go build has.
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", part, "./cmd/"+name)
+	ldflags := fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s",
+		pkg, version, pkg, parts[0], pkg, parts[1])
+	// -v prints each package when it is compiled. go build reports no other progress.
+	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-buildvcs=false",
+		"-ldflags", ldflags, "-o", part, "./cmd/"+name)
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go then stops its compilers
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // go stops its compilers
 	cmd.WaitDelay = 10 * time.Second
 	t := startTicker(progress, name)
 	var all bytes.Buffer

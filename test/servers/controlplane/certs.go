@@ -17,15 +17,15 @@ import (
 
 const validFor = 30 * 24 * time.Hour
 
-// authority signs the certificates of one control plane, and goes with it.
+// An authority signs the certificates of a single control plane.
 type authority struct {
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// newPKI fills dir with ca.crt, a certificate and key for the servers and for an
-// administrator, and the key that signs service account tokens.
+// newPKI creates the files of a control plane in dir: ca.crt, a certificate and a key for
+// the servers and for an administrator, and the key that signs service account tokens.
 func newPKI(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -34,7 +34,7 @@ func newPKI(dir string) error {
 	if err != nil {
 		return err
 	}
-	// etcd also uses its certificate as a client, of itself.
+	// etcd also uses this certificate as a client of itself.
 	if err := ca.issue("server", pkix.Name{CommonName: "kube-apiserver"}); err != nil {
 		return err
 	}
@@ -73,7 +73,8 @@ func newAuthority(dir string) (*authority, error) {
 	return &authority{dir: dir, cert: cert, key: key}, writePEM(filepath.Join(dir, "ca.crt"), "CERTIFICATE", der)
 }
 
-// issue writes name.crt and name.key, good for a server on loopback and a client.
+// issue writes name.crt and name.key. The certificate is valid for a server on loopback
+// and for a client.
 func (a *authority) issue(name string, subject pkix.Name) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Cluster is an administrator's way into a cluster: one started here, or any.
+// A Cluster gives an administrator access to a cluster: to a ControlPlane or any other.
 type Cluster struct {
 	Config     *rest.Config
 	Client     kubernetes.Interface
@@ -25,8 +25,8 @@ type Cluster struct {
 	dir        string // for the kubeconfigs of service accounts
 }
 
-// OpenCluster uses the cluster of a kubeconfig file. Kubeconfigs of
-// service accounts will be written into dir.
+// OpenCluster connects to the cluster of a kubeconfig file. It writes kubeconfigs of
+// service accounts into dir.
 func OpenCluster(kubeconfig, dir string) (*Cluster, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -36,7 +36,7 @@ func OpenCluster(kubeconfig, dir string) (*Cluster, error) {
 }
 
 func newCluster(config *rest.Config, kubeconfig, dir string) (*Cluster, error) {
-	config.QPS = -1 // no throttling on our side
+	config.QPS = -1 // no throttling by the client
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func newCluster(config *rest.Config, kubeconfig, dir string) (*Cluster, error) {
 	return &Cluster{Config: config, Client: client, kubeconfig: kubeconfig, dir: dir}, nil
 }
 
-// newAdminCluster writes the administrator's kubeconfig and opens it.
+// newAdminCluster writes the administrator's kubeconfig and connects with it.
 func newAdminCluster(dir, pki string, port int) (*Cluster, error) {
 	var user api.AuthInfo
 	var err error
@@ -75,13 +75,13 @@ func writeKubeconfig(path string, server *api.Cluster, user *api.AuthInfo, names
 	return clientcmd.WriteToFile(*c, path)
 }
 
-// Kubeconfig is the path of the administrator's kubeconfig.
+// Kubeconfig returns the path of the administrator's kubeconfig.
 func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
 
-// TokenKubeconfig gives the path of a kubeconfig for a service account, which it
-// creates when it is not there. Its token, good for a day if the cluster allows
-// it, is in a file beside it (the same path with ".token"), as in a Pod, so that
-// it can be replaced under a running client.
+// TokenKubeconfig creates the service account if it is missing, and returns the path of
+// a kubeconfig for it. As in a Pod, the token is in a separate file (the same path with
+// ".token"), so a test can replace it while a client runs. The token is valid for a day
+// if the cluster allows that.
 func (c *Cluster) TokenKubeconfig(ctx context.Context, namespace, account string) (string, error) {
 	accounts := c.Client.CoreV1().ServiceAccounts(namespace)
 	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}}

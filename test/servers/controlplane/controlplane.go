@@ -15,13 +15,13 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Options of a control plane; the zero value is fine.
+// Options configures a control plane. The zero value is valid.
 type Options struct {
-	Progress      io.Writer // gets lines about slow steps; nil: discards them
-	APIServerArgs []string  // further flags of kube-apiserver
+	Progress      io.Writer // receives lines about slow steps; nil discards them
+	APIServerArgs []string  // additional flags of kube-apiserver
 }
 
-// ControlPlane is a running etcd and kube-apiserver.
+// A ControlPlane is a running etcd and a running kube-apiserver.
 type ControlPlane struct {
 	*Cluster
 	dir  string
@@ -29,9 +29,9 @@ type ControlPlane struct {
 	api  *server
 }
 
-// Start builds the servers if need be and starts them. It returns once the API
-// server is ready: some seconds, and minutes the first time on a machine. ctx
-// ends the starting only; Close ends the control plane.
+// Start builds the servers if necessary and starts them. It returns when the API server
+// is ready. This takes a few seconds, or minutes the first time on a machine. ctx limits
+// only the start; Close stops the control plane.
 func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
@@ -42,7 +42,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		cp, err := start(ctx, bin, o)
-		// Somebody may take a port between our asking for it and our using it.
+		// Another process may take a port between freePorts and its use.
 		if err == nil || attempt == 3 || !strings.Contains(err.Error(), "address already in use") {
 			return cp, err
 		}
@@ -71,8 +71,16 @@ func (cp *ControlPlane) start(ctx context.Context, bin string, o Options) error 
 	if err != nil {
 		return err
 	}
-	cp.etcd = &server{path: filepath.Join(bin, "etcd"), args: etcdArgs(cp.dir, pki, ports[0], ports[1]), log: filepath.Join(cp.dir, "etcd.log")}
-	cp.api = &server{path: filepath.Join(bin, "kube-apiserver"), args: append(apiServerArgs(pki, ports[0], ports[2]), o.APIServerArgs...), log: filepath.Join(cp.dir, "kube-apiserver.log")}
+	cp.etcd = &server{
+		path: filepath.Join(bin, "etcd"),
+		args: etcdArgs(cp.dir, pki, ports[0], ports[1]),
+		log:  filepath.Join(cp.dir, "etcd.log"),
+	}
+	cp.api = &server{
+		path: filepath.Join(bin, "kube-apiserver"),
+		args: append(apiServerArgs(pki, ports[0], ports[2]), o.APIServerArgs...),
+		log:  filepath.Join(cp.dir, "kube-apiserver.log"),
+	}
 	if cp.Cluster, err = newAdminCluster(cp.dir, pki, ports[2]); err != nil {
 		return err
 	}
@@ -93,7 +101,7 @@ func etcdArgs(dir, pki string, client, peer int) []string {
 		"--cert-file=" + pki + "/server.crt", "--key-file=" + pki + "/server.key",
 		"--peer-client-cert-auth", "--peer-trusted-ca-file=" + pki + "/ca.crt",
 		"--peer-cert-file=" + pki + "/server.crt", "--peer-key-file=" + pki + "/server.key",
-		"--unsafe-no-fsync", // it is thrown away in the end; processes may crash, the machine may not
+		"--unsafe-no-fsync", // the data must survive a crash of the process, not of the machine
 	}
 }
 
@@ -112,10 +120,10 @@ func apiServerArgs(pki string, etcd, port int) []string {
 	}
 }
 
-// Dir is where the control plane keeps its data, certificates and logs.
+// Dir returns the directory of the data, the certificates and the logs.
 func (cp *ControlPlane) Dir() string { return cp.dir }
 
-// Close kills both servers, waits until they are gone and removes their data.
+// Close kills both servers, waits for their end and removes their data.
 func (cp *ControlPlane) Close() error {
 	for _, s := range []*server{cp.api, cp.etcd} {
 		if s != nil {
@@ -125,10 +133,10 @@ func (cp *ControlPlane) Close() error {
 	return os.RemoveAll(cp.dir)
 }
 
-// StopAPIServer kills the API server: connections are reset, new ones refused.
+// StopAPIServer kills the API server. Connections are reset, and new connections refused.
 func (cp *ControlPlane) StopAPIServer() { cp.api.stop() }
 
-// StartAPIServer starts it again, at the same address, and waits until it is ready.
+// StartAPIServer starts the API server at its old address and waits until it is ready.
 func (cp *ControlPlane) StartAPIServer(ctx context.Context) error {
 	if err := cp.api.start(); err != nil {
 		return err
@@ -136,11 +144,11 @@ func (cp *ControlPlane) StartAPIServer(ctx context.Context) error {
 	return cp.waitReady(ctx)
 }
 
-// SignalAPIServer sends a signal, such as SIGSTOP for a server that is there and
-// does not answer, and SIGCONT.
+// SignalAPIServer sends a signal to the API server. After SIGSTOP the server accepts
+// connections without answering, until SIGCONT.
 func (cp *ControlPlane) SignalAPIServer(sig syscall.Signal) error { return cp.api.signal(sig) }
 
-// waitReady asks /readyz until it says ok.
+// waitReady polls /readyz until it succeeds.
 func (cp *ControlPlane) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("not ready within 2 minutes"))
 	defer cancel()

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
@@ -36,7 +36,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
 subjects: [{kind: ServiceAccount, name: sa}]
 `
 
-// TestMain is also the program that TestNothingOutlivesTheParent kills.
+// TestMain is also the parent process in TestControlPlane_parentKilled.
 func TestMain(m *testing.M) {
 	if os.Getenv("CONTROLPLANE_TEST_PARENT") == "" {
 		os.Exit(m.Run())
@@ -50,7 +50,8 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
-func TestControlPlane(t *testing.T) {
+// TestControlPlane_stopAndStart uses RBAC before and after a restart of the API server.
+func TestControlPlane_stopAndStart(t *testing.T) {
 	ctx := t.Context()
 	cp, err := Start(ctx, Options{Progress: os.Stderr})
 	if err != nil {
@@ -76,7 +77,8 @@ func TestControlPlane(t *testing.T) {
 	if err := Apply(ctx, cp.Config, "default", []byte(role), false); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "get with the Role", func() error { _, err := reader.Get(ctx, "db", metav1.GetOptions{}); return err })
+	get := func() error { _, err := reader.Get(ctx, "db", metav1.GetOptions{}); return err }
+	testsupport.Eventually(t, "get with the Role", get)
 
 	cp.StopAPIServer()
 	if _, err := http.Get(cp.Config.Host); err == nil || !strings.Contains(err.Error(), "connection refused") {
@@ -85,7 +87,7 @@ func TestControlPlane(t *testing.T) {
 	if err := cp.StartAPIServer(ctx); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "get after the restart", func() error { _, err := reader.Get(ctx, "db", metav1.GetOptions{}); return err })
+	testsupport.Eventually(t, "get after the restart", get)
 }
 
 func checkClosed(t *testing.T, cp *ControlPlane) {
@@ -93,13 +95,14 @@ func checkClosed(t *testing.T, cp *ControlPlane) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(cp.Dir()); !os.IsNotExist(err) {
-		t.Errorf("after Close %s: %v, want it gone", cp.Dir(), err)
+		t.Errorf("after Close, stat %s: %v, want not exist", cp.Dir(), err)
 	}
 }
 
-func TestDecode(t *testing.T) {
+// TestDecode_invalid also decodes a manifest with a document that is only a comment.
+func TestDecode_invalid(t *testing.T) {
 	if _, err := Decode([]byte("a: b: c")); err == nil {
-		t.Error("Decode took YAML that is none")
+		t.Error("Decode accepted invalid YAML")
 	}
 	objects, err := Decode([]byte(role))
 	if err != nil || len(objects) != 2 {
@@ -107,8 +110,9 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Ctrl-C, a panic or kill -9: the servers must not stay.
-func TestNothingOutlivesTheParent(t *testing.T) {
+// TestControlPlane_parentKilled: the servers end with the program that started them,
+// even after kill -9.
+func TestControlPlane_parentKilled(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "CONTROLPLANE_TEST_PARENT=1")
 	out, err := cmd.StdoutPipe()
@@ -129,7 +133,7 @@ func TestNothingOutlivesTheParent(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	parent.Kill()
 	for name, pid := range map[string]int{"etcd": etcd, "kube-apiserver": api} {
-		until(t, name+" is gone", func() error {
+		testsupport.Eventually(t, name+" to end", func() error {
 			if err := syscall.Kill(pid, 0); err != syscall.ESRCH && !zombie(pid) {
 				return fmt.Errorf("kill -0 %d: %v", pid, err)
 			}
@@ -138,25 +142,10 @@ func TestNothingOutlivesTheParent(t *testing.T) {
 	}
 }
 
-// zombie says that a process is dead but for its entry: in a container nobody
-// may be there to reap it.
+// zombie reports whether a process ended but was not reaped: a container may lack an
+// init process.
 func zombie(pid int) bool {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, after, _ := strings.Cut(string(b), ") ")
 	return strings.HasPrefix(after, "Z")
-}
-
-func until(t *testing.T, what string, f func() error) {
-	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

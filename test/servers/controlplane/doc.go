@@ -1,10 +1,10 @@
-// Package controlplane runs a real Kubernetes control plane, without a node, on
-// a machine that has nothing but Go: etcd and kube-apiserver, built once from
-// their Go modules (the module in servers/) into the user's cache folder, started as
-// processes of their own on free loopback ports. All of the API is there: RBAC,
-// admission, Pod Security, watches, bookmarks. Nothing runs Pods.
+// Package controlplane runs a real Kubernetes control plane without a node. It requires
+// nothing but Go: it builds etcd and kube-apiserver once from their Go modules (the
+// module in servers/) into the user's cache directory, and starts them as processes on
+// free loopback ports. The whole API works: RBAC, admission, Pod Security, watches and
+// bookmarks. No kubelet runs Pods.
 //
-// What is left behind: the two servers and Go's build cache. The processes die
-// with the program that started them, also with kill -9; only in that case does
-// the temporary folder stay.
+// The two binaries and the build cache of Go remain on the machine. The processes end
+// with the program that started them, even after kill -9. Only then does the temporary
+// directory remain as well.
 package controlplane

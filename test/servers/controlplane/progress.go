@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ticker shows how long a build has been going on and where it is: on a terminal
-// one line that changes, elsewhere a line now and then.
+// A ticker shows the progress of a build. On a terminal it updates a single line;
+// elsewhere it prints a line from time to time.
 type ticker struct {
 	w     io.Writer
 	name  string
@@ -21,16 +21,19 @@ type ticker struct {
 
 	mu    sync.Mutex
 	count int
-	last  string // the package that is being compiled, or what go says it does
+	last  string // the package that go compiles, or its last message
 }
 
 func startTicker(w io.Writer, name string) *ticker {
-	t := &ticker{w: w, name: name, start: time.Now(), tty: isTerminal(w), last: "reading the build cache", quit: make(chan struct{}), done: make(chan struct{})}
+	t := &ticker{
+		w: w, name: name, start: time.Now(), tty: isTerminal(w),
+		last: "reading the build cache", quit: make(chan struct{}), done: make(chan struct{}),
+	}
 	go t.run()
 	return t
 }
 
-// Write takes what go build -v says.
+// Write receives the output of go build -v.
 func (t *ticker) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

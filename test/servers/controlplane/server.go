@@ -13,8 +13,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// server is one of the two programs, which can be ended and started again with
-// the same arguments.
+// A server is a program that can be stopped, and started again with the same arguments.
 type server struct {
 	path string
 	args []string
@@ -42,7 +41,7 @@ func (s *server) start() error {
 	return err
 }
 
-// stop kills the server and waits: what clients see is a crash.
+// stop kills the server and waits for its end. Its clients see a crash.
 func (s *server) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +60,7 @@ func (s *server) signal(sig syscall.Signal) error {
 	return s.process.Signal(sig)
 }
 
-// ended reports that the server ended by itself, with the end of its log.
+// ended returns an error with the end of the log if the server ended without stop.
 func (s *server) ended() error {
 	s.mu.Lock()
 	p := s.process
@@ -78,8 +77,8 @@ func (s *server) ended() error {
 	}
 }
 
-// freePorts asks the kernel for n ports, all held until the last is known. They
-// are free a moment later, not for ever: who uses them must be ready to try again.
+// freePorts returns n ports that were free at the same time. Another process may take a
+// port before it is used, so the caller must be ready to try again.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	var errs error

@@ -4,7 +4,6 @@ package dbserver
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -50,7 +49,7 @@ func MariaDB(t testing.TB) *Server {
 	if err := os.WriteFile(initial, []byte(statements), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := testsupport.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "mysql://" + addr + "/app", Addr: addr, Admin: admin}
 	s.serve(t, account, need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary,
@@ -69,7 +68,7 @@ func PostgreSQL(t testing.TB) *Server {
 	}
 	run(t, account, needPostgres(t, "initdb"), "-D", data, "-U", "root", "-A", "scram-sha-256",
 		"--pwfile="+password, "-N", "-E", "UTF8", "--locale=C")
-	addr := freeAddr(t)
+	addr := testsupport.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "postgres://" + addr + "/postgres", Addr: addr, Admin: admin}
 	s.serve(t, account, needPostgres(t, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir, "-F")
@@ -159,14 +158,4 @@ func needPostgres(t testing.TB, name string) string {
 		t.Fatalf("this test needs %s: apt-get install -y --no-install-recommends postgresql-15", name)
 	}
 	return found[len(found)-1]
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(fmt.Errorf("find a free port: %w", err))
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

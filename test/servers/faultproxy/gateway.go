@@ -25,22 +25,22 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Gateway is a proxy that ends TLS, with a CA of its own, and passes requests on
-// to the real API server, or answers in its place.
+// A Gateway is a proxy that terminates TLS with a CA of its own. It forwards requests to
+// the real API server or answers them itself.
 type Gateway struct {
 	*httptest.Server
-	CAFile string // has the CA that the sidecar trusts
+	CAFile string // the CA that the sidecar trusts
 	up     http.RoundTripper
 
 	mu     sync.Mutex
 	cert   *tls.Certificate
-	answer Answer        // nil: requests are passed on
-	ended  chan struct{} // closed and made anew to end what is passed on
+	answer Answer        // nil: requests are forwarded
+	ended  chan struct{} // closed to end the forwarded responses, and then replaced
 
-	writes sync.Mutex // held while a part of an answer is passed on
+	writes sync.Mutex // held while a part of a response is forwarded
 }
 
-// Answer answers in the place of the API server.
+// An Answer responds in place of the API server.
 type Answer func(g *Gateway, w http.ResponseWriter, r *http.Request)
 
 func newGateway(t testing.TB) *Gateway {
@@ -61,7 +61,7 @@ func newGateway(t testing.TB) *Gateway {
 		return g.cert, nil
 	}}
 	g.StartTLS()
-	g.TLS.Certificates = nil // httptest has put in one of its own
+	g.TLS.Certificates = nil // httptest added a certificate of its own
 	t.Cleanup(func() {
 		g.EndAll()
 		g.CloseClientConnections()
@@ -70,14 +70,15 @@ func newGateway(t testing.TB) *Gateway {
 	return g
 }
 
-// NewCertificate gives the gateway a certificate of a new CA.
+// NewCertificate replaces the certificate of the gateway and its CA.
 func (g *Gateway) NewCertificate(t testing.TB) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	self := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), // a soak may take long
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), // long enough for a soak test
 		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, self, self, key.Public(), key)
@@ -89,20 +90,22 @@ func (g *Gateway) NewCertificate(t testing.TB) {
 	g.mu.Unlock()
 }
 
-// Trust puts the CA of the certificate into the file that the kubeconfig names.
+// Trust writes the current CA to the file in the kubeconfig.
 func (g *Gateway) Trust(t testing.TB) {
 	g.mu.Lock()
 	der := g.cert.Certificate[0]
 	g.mu.Unlock()
-	if err := os.WriteFile(g.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := os.WriteFile(g.CAFile, ca, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (g *Gateway) address() string { return g.Listener.Addr().String() }
 
-// Say makes the gateway answer, and ends what is passed on; nil lets requests pass again.
-func (g *Gateway) Say(a Answer) {
+// SetAnswer makes the gateway answer with a and ends all forwarded responses. After
+// SetAnswer(nil) the gateway forwards requests again.
+func (g *Gateway) SetAnswer(a Answer) {
 	g.mu.Lock()
 	g.answer = a
 	g.mu.Unlock()
@@ -111,8 +114,8 @@ func (g *Gateway) Say(a Answer) {
 	}
 }
 
-// EndAll ends all watches in order, as a busy server does. Nothing of them is passed
-// on after it.
+// EndAll ends all watches cleanly, like a busy server. When it returns, nothing more of
+// them is forwarded.
 func (g *Gateway) EndAll() {
 	g.writes.Lock()
 	defer g.writes.Unlock()
@@ -127,17 +130,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := g.answer
 	g.mu.Unlock()
 	if a == nil {
-		a = (*Gateway).pass
+		a = (*Gateway).forward
 	}
 	a(g, w, r)
 }
 
-// pass asks the API server. Its answer ends early, and in order, with EndAll.
-func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) {
+// forward sends the request to the API server. EndAll ends its response early but
+// cleanly.
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	ended := g.ended
 	g.mu.Unlock()
-	resp, err := g.ask(r)
+	resp, err := g.roundTrip(r)
 	if err != nil {
 		http.Error(w, "no API server", http.StatusBadGateway)
 		return
@@ -152,7 +156,7 @@ func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) {
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := resp.Body.Read(buf)
-			if !g.passOn(w, buf[:n], ended) || err != nil {
+			if !g.writePart(w, buf[:n], ended) || err != nil {
 				return
 			}
 		}
@@ -165,8 +169,8 @@ func (g *Gateway) pass(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// passOn writes a part of an answer, unless that has ended.
-func (g *Gateway) passOn(w http.ResponseWriter, part []byte, ended chan struct{}) bool {
+// writePart writes a part of a response. It reports false if EndAll ended the response.
+func (g *Gateway) writePart(w http.ResponseWriter, part []byte, ended chan struct{}) bool {
 	g.writes.Lock()
 	defer g.writes.Unlock()
 	select {
@@ -179,19 +183,20 @@ func (g *Gateway) passOn(w http.ResponseWriter, part []byte, ended chan struct{}
 	return true
 }
 
-func (g *Gateway) ask(r *http.Request) (*http.Response, error) {
+func (g *Gateway) roundTrip(r *http.Request) (*http.Response, error) {
 	out := r.Clone(r.Context())
-	out.RequestURI, out.URL.Scheme, out.URL.Host = "", "https", strings.TrimPrefix(st.ControlPlane().Config.Host, "https://")
+	out.RequestURI, out.URL.Scheme = "", "https"
+	out.URL.Host = strings.TrimPrefix(st.ControlPlane().Config.Host, "https://")
 	return g.up.RoundTrip(out)
 }
 
-// Half gives the first half of what the API server answers to a list, and ends
-// a watch at once.
+// Half answers a list with the first half of the API server's response, and ends every
+// watch at once.
 func Half(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("watch") {
 		return
 	}
-	resp, err := g.ask(r)
+	resp, err := g.roundTrip(r)
 	if err != nil {
 		http.Error(w, "no API server", http.StatusBadGateway)
 		return
@@ -202,8 +207,8 @@ func Half(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body[:len(body)/2])
 }
 
-// Says answers with a text; retry is in seconds, for 429 and 503.
-func Says(code int, contentType, text string, retry string) Answer {
+// Respond answers with a fixed text. retry is in seconds and used for 429 and 503.
+func Respond(code int, contentType, text string, retry string) Answer {
 	return func(_ *Gateway, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		if retry != "" {
@@ -214,9 +219,9 @@ func Says(code int, contentType, text string, retry string) Answer {
 	}
 }
 
-// WatchesEnd answers lists, and ends each watch at once.
+// WatchesEnd forwards lists and ends every watch at once.
 func WatchesEnd(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	if !r.URL.Query().Has("watch") {
-		g.pass(w, r)
+		g.forward(w, r)
 	}
 }

@@ -1,12 +1,11 @@
-// Package faultproxy is the way from a sidecar to the real API server, in tests: two
-// proxies on loopback, in which everything can go wrong that goes wrong on networks
-// and in servers.
+// Package faultproxy connects a sidecar with the real API server in tests, through two
+// proxies on loopback that simulate the failures of networks and servers.
 //
 //	sidecar → Wire → Gateway → API server
 //
-// It promises that a fault begins and ends when the test says so, and that all else
-// passes unchanged. It must not know what the sidecar does; what the sidecar should
-// log of a fault stands beside the fault, in one table.
+// A fault begins and ends when the test says so. Everything else passes unchanged. The
+// package does not know how the sidecar works, except for the table of faults, which
+// lists the expected log text of each fault.
 package faultproxy
 
 import (
@@ -19,19 +18,19 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Patience is for how long an API server that is back may go unseen: the longest
-// pause between two tries, and a little for the machine.
+// Patience is the time limit for a sidecar to notice that the API server works again: the
+// longest pause between two attempts, plus a margin for the machine.
 const Patience = 11 * time.Second
 
-// Route is both proxies. Faults of TCP are the Wire's, those of HTTP and TLS the
-// Gateway's.
+// A Route consists of both proxies. The Wire simulates faults of TCP, the Gateway faults
+// of HTTP and TLS.
 type Route struct {
 	T       *testing.T
 	Wire    *Wire
 	Gateway *Gateway
 }
 
-// New makes a scene whose sidecars reach the API server through a Route.
+// New returns a scene whose sidecars reach the API server through the Route.
 func New(t *testing.T, env st.Env) (*st.Scene, *Route) {
 	g := newGateway(t)
 	r := &Route{T: t, Gateway: g, Wire: NewWire(t, g.address())}
@@ -40,8 +39,8 @@ func New(t *testing.T, env st.Env) (*st.Scene, *Route) {
 	return s, r
 }
 
-// Detour makes the scene's sidecars go to another address; caFile is empty for
-// the CA of the real API server.
+// Detour makes the scene's sidecars connect to another address. An empty caFile keeps the
+// CA of the real API server.
 func Detour(s *st.Scene, address, caFile string) {
 	config, err := clientcmd.LoadFromFile(s.Kubeconfig)
 	if err != nil {

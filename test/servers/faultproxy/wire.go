@@ -11,20 +11,20 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Wire is a TCP proxy that can refuse, break, cut and stop to forward.
+// A Wire is a TCP proxy that can refuse, reset, cut and freeze connections.
 type Wire struct {
 	t       testing.TB
-	Address string // where it listens
+	Address string // the address of the listener
 	target  string
 
 	mu       sync.Mutex
-	listener net.Listener // nil: refused
+	listener net.Listener // nil: connections are refused
 	open     map[net.Conn]bool
-	frozen   chan struct{} // not nil: nothing is forwarded until it is closed
-	most     int           // bytes that a new connection carries from the server, then it ends; 0: no end
+	frozen   chan struct{} // if not nil, nothing is forwarded until it is closed
+	limit    int           // a connection ends after this many bytes from the server; 0: unlimited
 }
 
-// NewWire makes a Wire to the target, which is the real API server if empty.
+// NewWire returns a Wire to target, or to the real API server if target is empty.
 func NewWire(t testing.TB, target string) *Wire {
 	if target == "" {
 		target = apiServer(t)
@@ -35,7 +35,7 @@ func NewWire(t testing.TB, target string) *Wire {
 	return w
 }
 
-// apiServer is the real one's host and port.
+// apiServer returns the host and port of the real API server.
 func apiServer(t testing.TB) string {
 	u, err := url.Parse(st.ControlPlane().Config.Host)
 	if err != nil {
@@ -44,16 +44,16 @@ func apiServer(t testing.TB) string {
 	return u.Host
 }
 
-// Listen accepts connections, again after Refuse. The port is not one that the
-// kernel gives to anybody who asks for any: nobody has it meanwhile.
+// Listen accepts connections, for example again after Refuse. It uses a port outside the
+// range of ephemeral ports, so no other process gets the port in between.
 func (w *Wire) Listen() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.listener != nil {
 		return
 	}
-	for again := w.Address; ; {
-		if again == "" {
+	for previous := w.Address; ; {
+		if previous == "" {
 			w.Address = fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
 		}
 		l, err := net.Listen("tcp", w.Address)
@@ -62,7 +62,7 @@ func (w *Wire) Listen() {
 			go w.accept(l)
 			return
 		}
-		if again != "" {
+		if previous != "" {
 			w.t.Errorf("listen again: %v", err)
 			return
 		}
@@ -83,7 +83,7 @@ func (w *Wire) serve(c net.Conn) {
 	defer c.Close()
 	w.mu.Lock()
 	w.open[c] = true
-	most := w.most
+	limit := w.limit
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -99,11 +99,11 @@ func (w *Wire) serve(c net.Conn) {
 		defer up.Close()
 		w.forward(up, c, 0)
 	}()
-	w.forward(c, up, most)
+	w.forward(c, up, limit)
 }
 
-// forward copies until one end does; most is in bytes, 0 for no limit.
-func (w *Wire) forward(to, from net.Conn, most int) {
+// forward copies until either side closes, or until limit bytes; 0 means no limit.
+func (w *Wire) forward(to, from net.Conn, limit int) {
 	buf := make([]byte, 32<<10)
 	for sent := 0; ; {
 		n, err := from.Read(buf)
@@ -113,17 +113,17 @@ func (w *Wire) forward(to, from net.Conn, most int) {
 		if frozen != nil {
 			<-frozen
 		}
-		if most > 0 {
-			n = min(n, most-sent)
+		if limit > 0 {
+			n = min(n, limit-sent)
 		}
 		sent += n
-		if _, werr := to.Write(buf[:n]); err != nil || werr != nil || (most > 0 && sent == most) {
+		if _, werr := to.Write(buf[:n]); err != nil || werr != nil || (limit > 0 && sent == limit) {
 			return
 		}
 	}
 }
 
-// Reset breaks all connections as a router does that forgot them.
+// Reset resets all connections, like a router that lost its state.
 func (w *Wire) Reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,7 +133,7 @@ func (w *Wire) Reset() {
 	}
 }
 
-// Refuse ends all connections and accepts none; Listen accepts again.
+// Refuse closes all connections and accepts no new connections until Listen.
 func (w *Wire) Refuse() {
 	w.mu.Lock()
 	if w.listener != nil {
@@ -144,8 +144,8 @@ func (w *Wire) Refuse() {
 	w.Reset()
 }
 
-// Freeze stops to forward, on all connections and on new ones, which are
-// accepted: as a firewall does that drops packets.
+// Freeze stops forwarding on all connections, and on new connections after accepting
+// them, like a firewall that drops packets.
 func (w *Wire) Freeze() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,7 +154,7 @@ func (w *Wire) Freeze() {
 	}
 }
 
-// Thaw ends that.
+// Thaw ends a Freeze.
 func (w *Wire) Thaw() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -164,11 +164,11 @@ func (w *Wire) Thaw() {
 	}
 }
 
-// Cut resets all connections and ends each new one after that many bytes from
-// the server; 0 stops that.
-func (w *Wire) Cut(most int) {
+// Cut resets all connections. From then on, each new connection ends after limit bytes
+// from the server; 0 means no limit.
+func (w *Wire) Cut(limit int) {
 	w.mu.Lock()
-	w.most = most
+	w.limit = limit
 	w.mu.Unlock()
 	w.Reset()
 }

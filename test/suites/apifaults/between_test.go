@@ -42,14 +42,14 @@ func TestWatchesEndAtOnce(t *testing.T) {
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	p := newPair(t, s)
 	began := time.Now()
-	r.Gateway.Say(faultproxy.WatchesEnd)
+	r.Gateway.SetAnswer(faultproxy.WatchesEnd)
 	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
 	p.Put("db", files{"k": "2"})
 	st.UntilIn(t, faultproxy.Patience, "what is listed", func() error { return p.CheckFiles(files{"db/k": "2"}) })
 	if got, most := len(lines(p.run, ended)), 3+int(time.Since(began).Seconds()); got > most {
 		t.Errorf("%d attempts in %v, want %d at most", got, time.Since(began), most)
 	}
-	r.Gateway.Say(nil)
+	r.Gateway.SetAnswer(nil)
 	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, "ends at once")
 }

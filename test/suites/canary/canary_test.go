@@ -32,7 +32,7 @@ func TestCanary(t *testing.T) {
 		c.through(f.Name, func() { f.Begin(c.route) }, func() { f.End(c.route) })
 	}
 	for name, a := range c.answersWithMarks() {
-		c.through(name, func() { c.route.Gateway.Say(a) }, func() { c.route.Gateway.Say(nil) })
+		c.through(name, func() { c.route.Gateway.SetAnswer(a) }, func() { c.route.Gateway.SetAnswer(nil) })
 	}
 	c.through("no notification", func() { c.refused.Store(true) }, func() { c.refused.Store(false) })
 	c.through("a volume that is read-only", func() { c.chmod(0o555) }, func() { c.chmod(0o777) })
@@ -90,14 +90,14 @@ func (c *canary) answersWithMarks() map[string]faultproxy.Answer {
 	encoded := base64.StdEncoding.EncodeToString([]byte(value))
 	list := `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"db"},"data":{"password":`
 	return map[string]faultproxy.Answer{
-		"a value that is no base64": faultproxy.Says(200, "application/json", list+`"`+value+`!"}}]}`, ""),
-		"a value that is cut off":   faultproxy.Says(200, "application/json", list+`"`+encoded, ""),
-		"a value that is a number":  faultproxy.Says(200, "application/json", list+`{"`+encoded+`":1}}}]}`, ""),
-		"a value as text":           faultproxy.Says(200, "text/plain", value, ""),
-		"a value as YAML":           faultproxy.Says(200, "application/yaml", "password: "+value+"\n\t- "+encoded, ""),
-		"a value as protobuf":       faultproxy.Says(200, "application/vnd.kubernetes.protobuf", "k8s\x00"+value+encoded, ""),
-		"a value in a proxy's text": faultproxy.Says(502, "text/plain", value+" "+encoded, ""),
-		"a value instead of HTML":   faultproxy.Says(500, "text/html", "<html>"+value+" "+encoded, ""),
+		"a value that is no base64": faultproxy.Respond(200, "application/json", list+`"`+value+`!"}}]}`, ""),
+		"a value that is cut off":   faultproxy.Respond(200, "application/json", list+`"`+encoded, ""),
+		"a value that is a number":  faultproxy.Respond(200, "application/json", list+`{"`+encoded+`":1}}}]}`, ""),
+		"a value as text":           faultproxy.Respond(200, "text/plain", value, ""),
+		"a value as YAML":           faultproxy.Respond(200, "application/yaml", "password: "+value+"\n\t- "+encoded, ""),
+		"a value as protobuf":       faultproxy.Respond(200, "application/vnd.kubernetes.protobuf", "k8s\x00"+value+encoded, ""),
+		"a value in a proxy's text": faultproxy.Respond(502, "text/plain", value+" "+encoded, ""),
+		"a value instead of HTML":   faultproxy.Respond(500, "text/html", "<html>"+value+" "+encoded, ""),
 	}
 }
 

@@ -177,14 +177,18 @@ func (k *soak) fault() {
 		{"freeze", w.Freeze, w.Thaw},
 		{"cut", func() { w.Cut(1 + k.rand.IntN(200_000)) }, func() { w.Cut(0) }},
 		{"end all watches", g.EndAll, func() {}},
-		{"401", func() { g.Say(faultproxy.Says(401, "application/json", faultproxy.Status(401, "Unauthorized"), "")) }, func() { g.Say(nil) }},
-		{"410", func() { g.Say(faultproxy.Says(410, "application/json", faultproxy.Status(410, "Expired"), "")) }, func() { g.Say(nil) }},
+		{"401", func() {
+			g.SetAnswer(faultproxy.Respond(401, "application/json", faultproxy.Status(401, "Unauthorized"), ""))
+		}, func() { g.SetAnswer(nil) }},
+		{"410", func() {
+			g.SetAnswer(faultproxy.Respond(410, "application/json", faultproxy.Status(410, "Expired"), ""))
+		}, func() { g.SetAnswer(nil) }},
 		{"429", func() {
-			g.Say(faultproxy.Says(429, "application/json", faultproxy.Status(429, "TooManyRequests"), "1"))
-		}, func() { g.Say(nil) }},
-		{"503", func() { g.Say(faultproxy.Says(503, "text/html", "<html>", "")) }, func() { g.Say(nil) }},
-		{"half", func() { g.Say(faultproxy.Half) }, func() { g.Say(nil) }},
-		{"watches end", func() { g.Say(faultproxy.WatchesEnd) }, func() { g.Say(nil) }},
+			g.SetAnswer(faultproxy.Respond(429, "application/json", faultproxy.Status(429, "TooManyRequests"), "1"))
+		}, func() { g.SetAnswer(nil) }},
+		{"503", func() { g.SetAnswer(faultproxy.Respond(503, "text/html", "<html>", "")) }, func() { g.SetAnswer(nil) }},
+		{"half", func() { g.SetAnswer(faultproxy.Half) }, func() { g.SetAnswer(nil) }},
+		{"watches end", func() { g.SetAnswer(faultproxy.WatchesEnd) }, func() { g.SetAnswer(nil) }},
 	}
 	kind := kinds[k.rand.IntN(len(kinds))]
 	k.note(kind.name)

@@ -173,7 +173,7 @@ func (c *crash) up() {
 	c.T.Helper()
 	st.Until(c.T, "the watch", func() error {
 		c.restart()
-		return podtest.Says(c.run.Log, "watch is up")
+		return podtest.Respond(c.run.Log, "watch is up")
 	})
 }
 
@@ -183,7 +183,7 @@ func (c *crash) up() {
 func (c *crash) restart() {
 	select {
 	case <-c.run.Done():
-		if err := podtest.Says(c.run.Log, "another process has locked"); err != nil {
+		if err := podtest.Respond(c.run.Log, "another process has locked"); err != nil {
 			c.T.Fatalf("the sidecar ended: %s: %v", c.run.State(), err)
 		}
 		c.locked++

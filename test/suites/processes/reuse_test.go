@@ -23,7 +23,7 @@ func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
 	var g *podtest.Program
 	st.Until(p.T, "the number is reused", func() error {
 		g = p.StartCommand(exec.Command(reuse, fmt.Sprint(inner), path, "handler", p.Value(), file, "0"))
-		for changed := g.Log.Changed(); podtest.Says(g.Log, "ready") != nil; changed = g.Log.Changed() {
+		for changed := g.Log.Changed(); podtest.Respond(g.Log, "ready") != nil; changed = g.Log.Changed() {
 			select {
 			case <-g.Done():
 				if g.ExitCode() != 99 {

@@ -67,7 +67,7 @@ func TestHandlers(t *testing.T) {
 				return
 			}
 			times(t, r.Log, cannot, 3)
-			if err := podtest.Says(r.Log, test.warning); err != nil || strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
+			if err := podtest.Respond(r.Log, test.warning); err != nil || strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
 				t.Errorf("want one warning with %q", test.warning)
 			}
 			neverNotified(t, g)
@@ -131,7 +131,7 @@ func TestNeverPause(t *testing.T) {
 	times(t, r.Log, cannot, 3)
 	r.WaitLog(`no process is named \"pause\"`)
 	startTarget(p, "pause", "handler").WaitNotified(n) // an app of that name
-	if err := podtest.Says(p.FirstLog, "notified"); err == nil {
+	if err := podtest.Respond(p.FirstLog, "notified"); err == nil {
 		t.Error("PID 1 was signalled")
 	}
 }

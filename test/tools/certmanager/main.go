@@ -1,7 +1,7 @@
-// Command certmanager runs those controllers of cert-manager that issue and renew
-// certificates of a self-signed issuer: somebody else's program, which rotates a Secret
-// in the tests on a kubelet. KUBECONFIG says where; the definitions of its resources
-// are applied by the test. A module of its own, for what it depends on.
+// Command certmanager runs the controllers of cert-manager that issue and renew the
+// certificates of a self-signed issuer. In the tests on a kubelet, this independent
+// program rotates a Secret. KUBECONFIG selects the cluster; the test applies the resource
+// definitions. The command is a module of its own because of its dependencies.
 package main
 
 import (

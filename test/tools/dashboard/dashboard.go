@@ -1,6 +1,6 @@
-// Package dashboard reads a Grafana dashboard, asks a Prometheus what its panels ask,
-// and draws the answers. It does what Grafana does with the queries, and not what
-// Grafana does with the picture: for that there is no Grafana here.
+// Package dashboard reads a Grafana dashboard, sends the queries of its panels to a
+// Prometheus, and draws the results. It expands the queries like Grafana. The drawing is
+// simpler than Grafana's.
 package dashboard
 
 import (
@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// Dashboard is what is read of the JSON.
+// A Dashboard contains the parts of the JSON that this package uses.
 type Dashboard struct {
 	Title      string
 	Templating struct{ List []Variable }
 	Panels     []Panel
 }
 
-// Variable is one that the user chooses: a data source, or a label's values.
+// A Variable is chosen by the user: a data source, or the values of a label.
 type Variable struct {
 	Name, Type string
-	Query      any // of a type "query": an object with the query
+	Query      any // for the type "query", an object with the query
 }
 
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 
-// Choices are the values that the user can choose from.
+// Choices returns the values from which the user can choose.
 func (v Variable) Choices(server Server, r Range) ([]string, error) {
 	query, _ := v.Query.(map[string]any)
 	text, _ := query["query"].(string)
@@ -37,7 +37,7 @@ func (v Variable) Choices(server Server, r Range) ([]string, error) {
 	if parts == nil {
 		return nil, fmt.Errorf("variable %s: %v is not label_values(SERIES, LABEL)", v.Name, v.Query)
 	}
-	answer, err := server.QueryRange(all.Replace(parts[1]), r)
+	answer, err := server.QueryRange(allValues.Replace(parts[1]), r)
 	if err != nil {
 		return nil, fmt.Errorf("variable %s: %w", v.Name, err)
 	}
@@ -48,10 +48,10 @@ func (v Variable) Choices(server Server, r Range) ([]string, error) {
 	return slices.Sorted(maps.Keys(values)), nil
 }
 
-// all chooses all values of each variable, as allValue in the JSON says.
-var all = strings.NewReplacer("$namespace", ".*", "$pod", ".*")
+// allValues replaces each variable by allValue from the JSON, which selects every value.
+var allValues = strings.NewReplacer("$namespace", ".*", "$pod", ".*")
 
-// Panel is a panel at its place in the grid, which has 24 columns.
+// A Panel has a place in the grid, which is 24 columns wide.
 type Panel struct {
 	Title       string
 	Description string
@@ -61,10 +61,10 @@ type Panel struct {
 	Targets     []Target
 }
 
-// Target is a query of a panel.
+// A Target is a query of a panel.
 type Target struct{ Expr, LegendFormat string }
 
-// Read reads a dashboard. A field that is not known is no error: Grafana has many.
+// Read reads a dashboard. It ignores unknown fields, because Grafana has many.
 func Read(path string) (d Dashboard, err error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
@@ -76,11 +76,11 @@ func Read(path string) (d Dashboard, err error) {
 	return d, nil
 }
 
-// Ask runs the queries of a panel, as Grafana does with all of each variable chosen.
+// Ask runs the queries of a panel with every value of each variable selected.
 func (p Panel) Ask(server Server, r Range) ([]Series, error) {
 	var series []Series
 	for _, t := range p.Targets {
-		expr := strings.ReplaceAll(all.Replace(t.Expr), "$__rate_interval", seconds(r.Rate))
+		expr := strings.ReplaceAll(allValues.Replace(t.Expr), "$__rate_interval", seconds(r.Rate))
 		answer, err := server.QueryRange(expr, r)
 		if err != nil {
 			return nil, fmt.Errorf("panel %q, query %s: %w", p.Title, expr, err)
@@ -94,7 +94,7 @@ func (p Panel) Ask(server Server, r Range) ([]Series, error) {
 	return series, nil
 }
 
-// legend puts labels into a legend's format.
+// legend inserts labels into the format of a legend.
 func legend(format string, labels map[string]string) string {
 	for name, value := range labels {
 		format = strings.ReplaceAll(format, "{{"+name+"}}", value)

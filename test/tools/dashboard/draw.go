@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// The measures, in pixels.
+// The sizes, in pixels.
 const (
-	column, row = 46, 32 // of the grid
+	column, row = 46, 32 // a cell of the grid
 	gap         = 4
 	margin      = 12
 	header      = 44
-	axis        = 52 // for the numbers on the left
-	line        = 15 // of text
-	legendLines = 4  // at most
+	axis        = 52 // the width of the numbers on the left
+	line        = 15 // the height of a line of text
+	legendLines = 4  // the maximum number of lines in a legend
 )
 
 var colors = []string{"#1f6feb", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#57606a", "#0a7ea4"}
 
-// Draw gives the dashboard as an SVG, which is readable on a light and on a dark page.
+// Draw returns the dashboard as an SVG that is readable on a light and on a dark page.
 func Draw(d Dashboard, answers [][]Series, r Range, note string) string {
 	bottom := 0
 	for _, p := range d.Panels {
@@ -29,7 +29,8 @@ func Draw(d Dashboard, answers [][]Series, r Range, note string) string {
 	}
 	var b strings.Builder
 	width, height := 24*column+2*margin, header+bottom*row+margin
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif" font-size="12">`+"\n", width, height)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" `+
+		`font-family="sans-serif" font-size="12">`+"\n", width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#f6f8fa"/>`+"\n", width, height)
 	text(&b, margin+gap, 20, `font-size="15" font-weight="bold"`, d.Title)
 	text(&b, margin+gap, 36, `fill="#57606a"`, note)
@@ -40,7 +41,7 @@ func Draw(d Dashboard, answers [][]Series, r Range, note string) string {
 	return b.String()
 }
 
-// box is a rectangle.
+// A box is a rectangle.
 type box struct{ x, y, w, h int }
 
 func panel(b *strings.Builder, p Panel, answer []Series, r Range) {
@@ -62,7 +63,7 @@ func panel(b *strings.Builder, p Panel, answer []Series, r Range) {
 	}
 }
 
-// stat draws the last value, on red where Grafana has it so.
+// stat draws the last value, on red if Grafana would show it on red.
 func stat(b *strings.Builder, at box, answer []Series) {
 	value, color := "no data", "#57606a"
 	if len(answer) > 0 && len(answer[0].Points) > 0 {
@@ -78,9 +79,9 @@ func stat(b *strings.Builder, at box, answer []Series) {
 	text(b, at.x+at.w/2, at.y+at.h-28, `font-size="40" font-weight="bold" text-anchor="middle" fill="`+color+`"`, value)
 }
 
-// graph draws the series over time, with three lines of its grid.
+// graph draws the series over time, with three grid lines.
 func graph(b *strings.Builder, at box, answer []Series, r Range, unit string) {
-	top := most(answer)
+	top := upperBound(answer)
 	for i := range 3 {
 		y := at.y + at.h - i*at.h/2
 		fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%[2]d" stroke="#eaeef2"/>`+"\n", at.x, y, at.x+at.w)
@@ -93,7 +94,7 @@ func graph(b *strings.Builder, at box, answer []Series, r Range, unit string) {
 	}
 }
 
-// path is a line through the points, with a hole where there is none for two steps.
+// path returns a line through the points. It leaves a gap of more than two steps open.
 func path(at box, points []Point, r Range, top float64) string {
 	var d strings.Builder
 	var before time.Time
@@ -113,8 +114,8 @@ func path(at box, points []Point, r Range, top float64) string {
 	return d.String()
 }
 
-// most is a round number that no value is above.
-func most(answer []Series) float64 {
+// upperBound returns a round number that is at least as high as every value.
+func upperBound(answer []Series) float64 {
 	top := 0.0
 	for _, s := range answer {
 		for _, p := range s.Points {

@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// Server is the address of a Prometheus, as http://127.0.0.1:9090.
+// A Server is the address of a Prometheus, such as http://127.0.0.1:9090.
 type Server string
 
-// Range is the time that a query is about.
+// A Range is the period of a query.
 type Range struct {
 	From, To   time.Time
 	Step, Rate time.Duration // Rate is $__rate_interval: four scrapes in Grafana
 }
 
-// Series is one answer of a query.
+// A Series is a result of a query.
 type Series struct {
 	Labels map[string]string
 	Points []Point
-	Name   string // in the legend
+	Name   string // the name in the legend
 }
 
-// Point is a sample.
+// A Point is a sample.
 type Point struct {
 	At    time.Time
 	Value float64
 }
 
-// QueryRange asks for all steps of a time.
+// QueryRange returns the result of a query for every step of the range.
 func (s Server) QueryRange(expr string, r Range) ([]Series, error) {
 	var data struct {
 		Result []struct {
@@ -46,7 +46,7 @@ func (s Server) QueryRange(expr string, r Range) ([]Series, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Series
+	var allValues []Series
 	for _, one := range data.Result {
 		series := Series{Labels: one.Metric}
 		for _, pair := range one.Values {
@@ -58,12 +58,12 @@ func (s Server) QueryRange(expr string, r Range) ([]Series, error) {
 			}
 			series.Points = append(series.Points, Point{time.UnixMilli(int64(at * 1000)), value})
 		}
-		all = append(all, series)
+		allValues = append(allValues, series)
 	}
-	return all, nil
+	return allValues, nil
 }
 
-// get asks the HTTP API, and decodes what the answer has as data.
+// get sends a request to the HTTP API and decodes the data of the response.
 func (s Server) get(path string, query url.Values, data any) error {
 	resp, err := http.Get(string(s) + path + "?" + query.Encode())
 	if err != nil {

@@ -22,13 +22,13 @@ import (
 	"github.com/secret-sync/secret-sync/test/tools/load/usage"
 )
 
-// bench is a control plane and what is measured on it.
+// A bench is a control plane and the measurements on it.
 type bench struct {
 	options
 	ctx context.Context
 	cp  *controlplane.ControlPlane
-	dir string // on a memory file system, as the volume of a Pod is
-	n   int    // of volumes made
+	dir string // on a memory file system, like the volume of a Pod
+	n   int    // the number of volumes
 }
 
 const account = "sidecar"
@@ -58,7 +58,8 @@ func (b *bench) prepare() (err error) {
 	if b.cp, err = controlplane.Start(b.ctx, controlplane.Options{Progress: os.Stderr}); err != nil {
 		return err
 	}
-	fmt.Printf("secret-sync of %s MB, %s, %s/%s, %d cores\n", usage.MB(info.Size()), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	fmt.Printf("secret-sync of %s MB, %s, %s/%s, %d cores\n",
+		usage.MB(info.Size()), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	return nil
 }
 
@@ -70,11 +71,12 @@ func (b *bench) close() error {
 	return errors.Join(err, os.RemoveAll(b.dir))
 }
 
-// namespace makes a namespace with an account that may do what `secret-sync
-// rbac` says for this environment, and gives the environment of a sidecar there.
+// namespace creates a namespace with an account that is allowed what `secret-sync rbac`
+// prints for this environment. It returns the environment of a sidecar in the namespace.
 func (b *bench) namespace(name string, env ...string) ([]string, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := b.cp.Client.CoreV1().Namespaces().Create(b.ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	_, err := b.cp.Client.CoreV1().Namespaces().Create(b.ctx, ns, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, err
 	}
 	kubeconfig, err := b.cp.TokenKubeconfig(b.ctx, name, account)
@@ -91,13 +93,16 @@ func (b *bench) namespace(name string, env ...string) ([]string, error) {
 	return env, controlplane.Apply(b.ctx, b.cp.Config, name, role, false)
 }
 
-// put creates or changes a Secret of that many random bytes.
-func (b *bench) put(namespace, name string, size int, labels map[string]string) error {
+// setSecret creates or updates a Secret with the given number of random bytes.
+func (b *bench) setSecret(namespace, name string, size int, labels map[string]string) error {
 	value := make([]byte, size)
 	if _, err := rand.Read(value); err != nil {
 		return err
 	}
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, Data: map[string][]byte{"password": value}}
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
+		Data:       map[string][]byte{"password": value},
+	}
 	secrets := b.cp.Client.CoreV1().Secrets(namespace)
 	_, err := secrets.Update(b.ctx, s, metav1.UpdateOptions{})
 	if apierrors.IsNotFound(err) {
@@ -106,9 +111,9 @@ func (b *bench) put(namespace, name string, size int, labels map[string]string) 
 	return err
 }
 
-// some makes a namespace with n small Secrets, s0 and so on, and gives the
-// environment of a sidecar that has them by name.
-func (b *bench) some(namespace string, n int) ([]string, error) {
+// smallSecrets creates a namespace with n small Secrets named s0, s1 and so on. It returns
+// the environment of a sidecar that lists them by name.
+func (b *bench) smallSecrets(namespace string, n int) ([]string, error) {
 	var names []string
 	for i := range n {
 		names = append(names, fmt.Sprint("s", i))
@@ -118,21 +123,21 @@ func (b *bench) some(namespace string, n int) ([]string, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if err := b.put(namespace, name, small, nil); err != nil {
+		if err := b.setSecret(namespace, name, small, nil); err != nil {
 			return nil, err
 		}
 	}
 	return env, nil
 }
 
-// volume makes a new folder for a sidecar.
+// volume creates a directory for a sidecar.
 func (b *bench) volume() (string, error) {
 	b.n++
 	dir := filepath.Join(b.dir, fmt.Sprint("volume", b.n))
 	return dir, os.Mkdir(dir, 0o777)
 }
 
-// launch starts a sidecar with a volume of its own.
+// launch starts a sidecar with a new volume.
 func (b *bench) launch(env ...string) (*candidate.Process, error) {
 	dir, err := b.volume()
 	if err != nil {
@@ -141,7 +146,7 @@ func (b *bench) launch(env ...string) (*candidate.Process, error) {
 	return candidate.Start(exec.Command(b.binary), dir, env)
 }
 
-// table prints aligned columns; the first row is the header.
+// table prints aligned columns. The first row is the header.
 func table(title string, rows [][]string) {
 	fmt.Printf("\n%s\n", title)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)

@@ -10,13 +10,14 @@ import (
 	"github.com/secret-sync/secret-sync/test/tools/load/usage"
 )
 
-// fleet is table (b): many sidecars against one API server.
+// fleet measures table (b): many sidecars with a single API server.
 func (b *bench) fleet() error {
 	if b.sidecars < 2 {
-		return fmt.Errorf("-sidecars %d: two at least", b.sidecars)
+		return fmt.Errorf("-sidecars %d: must be at least 2", b.sidecars)
 	}
 	rows := [][]string{{
-		"", "all started in", "API server: MB of each", "its CPU ms of each, at the start", "its CPU ms of each, at a rotation",
+		"", "all started in", "API server: MB of each",
+		"its CPU ms of each, at the start", "its CPU ms of each, at a rotation",
 		"rotated file, p50 ms", "p99 ms", "the last, p50 ms", "PSS of one more, MB",
 	}}
 	for _, by := range []struct{ name, env string }{
@@ -29,11 +30,12 @@ func (b *bench) fleet() error {
 		}
 		rows = append(rows, row)
 	}
-	table(fmt.Sprintf("%d sidecars on one machine, with their API server (%d rotations)", b.sidecars, b.rotations), transposed(rows))
+	title := fmt.Sprintf("%d sidecars on one machine, with their API server (%d rotations)", b.sidecars, b.rotations)
+	table(title, transposed(rows))
 	return nil
 }
 
-// transposed turns rows into columns, when there are too many of those.
+// transposed turns rows into columns, because there are too many columns.
 func transposed(rows [][]string) [][]string {
 	columns := make([][]string, len(rows[0]))
 	for _, row := range rows {
@@ -51,7 +53,7 @@ func (b *bench) fleetBy(name, how string) (row []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.put("fleet", "s0", small, label); err != nil {
+	if err := b.setSecret("fleet", "s0", small, label); err != nil {
 		return nil, err
 	}
 	server, err := usage.ChildNamed("kube-apiserver")
@@ -69,7 +71,7 @@ func (b *bench) fleetBy(name, how string) (row []string, err error) {
 	if err := f.rotate(); err != nil {
 		return nil, err
 	}
-	one, err := f.oneMore()
+	one, err := f.marginalMemory()
 	if err != nil {
 		return nil, err
 	}
@@ -84,19 +86,19 @@ func (b *bench) fleetBy(name, how string) (row []string, err error) {
 
 func ms64(d time.Duration) float64 { return float64(d) / 1e6 }
 
-// fleet is many running sidecars.
+// A fleet is a number of running sidecars.
 type fleet struct {
 	*bench
-	server    int // the API server's process
+	server    int // the PID of the API server
 	all       []*candidate.Process
 	seen      *candidate.Volumes
-	published map[string]bool // volume → has what is waited for
+	published map[string]bool // volume → has published the expected generation
 
 	startedIn           time.Duration
-	memory              int64 // that the API server grew by
+	memory              int64 // the growth of the API server
 	startCPU, rotateCPU time.Duration
-	times               []time.Duration // of each sidecar and rotation
-	last                []time.Duration // of the last sidecar, for each rotation
+	times               []time.Duration // for each sidecar and rotation
+	last                []time.Duration // for the slowest sidecar of each rotation
 }
 
 func (f *fleet) end() {
@@ -108,8 +110,8 @@ func (f *fleet) end() {
 	}
 }
 
-// volumes makes a volume for each. They are followed before there is a sidecar:
-// those use up the inotify instances of the user, and go on without.
+// volumes creates a volume for each sidecar. It watches them before the first start,
+// because the sidecars use up the inotify instances of the user and continue without.
 func (f *fleet) volumes() (err error) {
 	var dirs []string
 	for range f.sidecars {
@@ -124,7 +126,7 @@ func (f *fleet) volumes() (err error) {
 	return err
 }
 
-// launch starts all, as when a Deployment is scaled.
+// launch starts all sidecars at once, as when a Deployment is scaled.
 func (f *fleet) launch(env []string) error {
 	memory, cpu, err := f.serverUse()
 	if err != nil {
@@ -138,11 +140,11 @@ func (f *fleet) launch(env []string) error {
 		}
 		f.all = append(f.all, s)
 	}
-	if _, err := f.allHave(began); err != nil {
+	if _, err := f.waitPublished(began); err != nil {
 		return err
 	}
 	f.startedIn = time.Since(began)
-	if _, err := f.watch(f.all[0], 5*time.Second); err != nil { // what starting leaves to do
+	if _, err := f.watch(f.all[0], 5*time.Second); err != nil { // until the start is finished
 		return err
 	}
 	nowMemory, nowCPU, err := f.serverUse()
@@ -159,7 +161,7 @@ func (f *fleet) serverUse() (memory int64, cpu time.Duration, err error) {
 	return u.RSS, a.CPU, err
 }
 
-// rotate changes the Secret again and again, each time when all have the last.
+// rotate changes the Secret repeatedly. Each change waits for all volumes.
 func (f *fleet) rotate() error {
 	_, cpu, err := f.serverUse()
 	if err != nil {
@@ -177,10 +179,10 @@ func (f *fleet) rotate() error {
 
 func (f *fleet) rotateOnce() error {
 	began := time.Now()
-	if err := f.put("fleet", "s0", small, label); err != nil {
+	if err := f.setSecret("fleet", "s0", small, label); err != nil {
 		return err
 	}
-	times, err := f.allHave(began)
+	times, err := f.waitPublished(began)
 	if err != nil {
 		return err
 	}
@@ -189,9 +191,9 @@ func (f *fleet) rotateOnce() error {
 	return nil
 }
 
-// allHave waits until each volume has something new, and gives how long each
-// took.
-func (f *fleet) allHave(began time.Time) (times []time.Duration, err error) {
+// waitPublished waits until each volume has published, and returns the time that each
+// volume took.
+func (f *fleet) waitPublished(began time.Time) (times []time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(f.ctx, 5*time.Minute)
 	defer cancel()
 	for dir := range f.published {
@@ -200,7 +202,7 @@ func (f *fleet) allHave(began time.Time) (times []time.Duration, err error) {
 	for len(times) < len(f.published) {
 		dir, at, err := f.seen.Next(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("%d of %d have it: %w", len(times), len(f.published), err)
+			return nil, fmt.Errorf("%d of %d volumes have published: %w", len(times), len(f.published), err)
 		}
 		if !f.published[dir] {
 			f.published[dir] = true
@@ -210,9 +212,9 @@ func (f *fleet) allHave(began time.Time) (times []time.Duration, err error) {
 	return times, nil
 }
 
-// oneMore is what each sidecar but the first costs the machine: the memory that
-// it shares with the others counts once.
-func (f *fleet) oneMore() (string, error) {
+// marginalMemory returns the memory that each sidecar after the first costs the machine.
+// Memory that the sidecars share counts once.
+func (f *fleet) marginalMemory() (string, error) {
 	var sum int64
 	for _, s := range f.all {
 		u, err := usage.MemoryOf(s.PID())
@@ -228,6 +230,6 @@ func (f *fleet) oneMore() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	alone := last.RSS // with nobody to share with
+	alone := last.RSS // without other sidecars to share pages with
 	return usage.MB((sum - alone) / int64(len(f.all)-1)), nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/tools/load/usage"
 )
 
-// idle is table (d): what a sidecar does when nothing happens.
+// idle measures table (d): the activity of a sidecar while nothing changes.
 func (b *bench) idle() error {
 	rows := [][]string{{"", "moments of work a minute", "threads woken", "CPU, ms a minute", "over"}}
 	for _, n := range []int{1, 10} {
@@ -23,7 +23,7 @@ func (b *bench) idle() error {
 }
 
 func (b *bench) idleOf(n int) ([]string, error) {
-	env, err := b.some("idle", n)
+	env, err := b.smallSecrets("idle", n)
 	if err != nil {
 		return nil, err
 	}
@@ -32,10 +32,10 @@ func (b *bench) idleOf(n int) ([]string, error) {
 		return nil, err
 	}
 	defer c.End()
-	if err := c.Has(b.ctx, n); err != nil {
+	if err := c.WaitFiles(b.ctx, n); err != nil {
 		return nil, err
 	}
-	if _, err := b.watch(c, 15*time.Second); err != nil { // not idle yet: the grace of generations, say
+	if _, err := b.watch(c, 15*time.Second); err != nil { // until the grace period is over
 		return nil, err
 	}
 	before, err := usage.ActivityOf(c.PID())
@@ -61,8 +61,8 @@ func (b *bench) idleOf(n int) ([]string, error) {
 	}, nil
 }
 
-// watch counts the moments in which the process did something. One ends with a
-// second in which it did nothing.
+// watch counts the periods in which the process was active. A period ends with a second
+// without activity.
 func (b *bench) watch(c *candidate.Process, d time.Duration) (moments int, err error) {
 	const tick, pause = 50 * time.Millisecond, 20
 	ticker, end := time.NewTicker(tick), time.After(d)

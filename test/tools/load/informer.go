@@ -14,12 +14,12 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// informerCommand makes this program the informer that secret-sync is compared with.
+// informerCommand makes this program run the informer that secret-sync is compared with.
 const informerCommand = "informer"
 
-// runInformer does it the textbook way: a clientset, a shared informer on the
-// Secrets of the namespace, os.WriteFile. It is no fair reader of its volume's
-// apps, who see half-written files, but it is what is written first.
+// runInformer is the textbook solution: a clientset, a shared informer on the Secrets of
+// the namespace, and os.WriteFile. Readers of its volume can see half-written files, but
+// most people write this program first.
 func runInformer() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -32,7 +32,8 @@ func runInformer() error {
 	if err != nil {
 		return err
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(os.Getenv("POD_NAMESPACE")))
+	namespace := informers.WithNamespace(os.Getenv("POD_NAMESPACE"))
+	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, namespace)
 	write := func(object any) {
 		if s, ok := object.(*corev1.Secret); ok && s.Name == os.Getenv("SECRETSYNC_SECRETS") {
 			writeFiles(filepath.Join(os.Getenv("SECRETSYNC_DIR"), s.Name), s.Data)

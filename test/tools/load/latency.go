@@ -11,13 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// start is the first half of table (c): from exec to the first files.
+// start measures the first half of table (c): the time from exec to the first files.
 func (b *bench) start() error {
 	env, err := b.namespace("start", "SECRETSYNC_SECRETS=db")
 	if err != nil {
 		return err
 	}
-	if err := b.put("start", "db", small, nil); err != nil {
+	if err := b.setSecret("start", "db", small, nil); err != nil {
 		return err
 	}
 	var times []time.Duration
@@ -71,14 +71,14 @@ func (b *bench) bareStarts() (times []time.Duration, err error) {
 	return times, nil
 }
 
-// latency is the second half of table (c): from a put to the file, beside a bare
-// watch of the same puts in this process.
+// latency measures the second half of table (c): the time from the update of a Secret to
+// the file, compared with a bare watch of the same updates in this process.
 func (b *bench) latency() error {
 	env, err := b.namespace("latency", "SECRETSYNC_SECRETS=db")
 	if err != nil {
 		return err
 	}
-	if err := b.put("latency", "db", small, nil); err != nil {
+	if err := b.setSecret("latency", "db", small, nil); err != nil {
 		return err
 	}
 	c, err := b.launch(env...)
@@ -86,7 +86,7 @@ func (b *bench) latency() error {
 		return err
 	}
 	defer c.End()
-	if err := c.Has(b.ctx, 1); err != nil {
+	if err := c.WaitFiles(b.ctx, 1); err != nil {
 		return err
 	}
 	seen, err := candidate.Follow(c.Dir)
@@ -94,7 +94,7 @@ func (b *bench) latency() error {
 		return err
 	}
 	defer seen.Close()
-	files, bare, err := b.putAndSee(seen)
+	files, bare, err := b.updateAndWatch(seen)
 	if err != nil {
 		return err
 	}
@@ -108,14 +108,14 @@ func (b *bench) latency() error {
 	return nil
 }
 
-func (b *bench) putAndSee(seen *candidate.Volumes) (files, bare []time.Duration, err error) {
+func (b *bench) updateAndWatch(seen *candidate.Volumes) (files, bare []time.Duration, err error) {
 	secrets := b.cp.Client.CoreV1().Secrets("latency")
 	w, err := secrets.Watch(b.ctx, metav1.ListOptions{FieldSelector: "metadata.name=db"})
 	if err != nil {
 		return nil, nil, err
 	}
 	defer w.Stop()
-	<-w.ResultChan() // as it is
+	<-w.ResultChan() // the current state
 	for range b.puts {
 		event := make(chan time.Time, 1)
 		go func() {
@@ -127,7 +127,7 @@ func (b *bench) putAndSee(seen *candidate.Volumes) (files, bare []time.Duration,
 			}
 		}()
 		began := time.Now()
-		if err := b.put("latency", "db", small, nil); err != nil {
+		if err := b.setSecret("latency", "db", small, nil); err != nil {
 			return nil, nil, err
 		}
 		_, at, err := seen.Next(b.ctx)
@@ -139,7 +139,7 @@ func (b *bench) putAndSee(seen *candidate.Volumes) (files, bare []time.Duration,
 	return files, bare, nil
 }
 
-// quantile is the p-th of a hundred.
+// quantile returns the p-th percentile.
 func quantile(times []time.Duration, p int) time.Duration {
 	sorted := slices.Sorted(slices.Values(times))
 	return sorted[min(len(sorted)*p/100, len(sorted)-1)]

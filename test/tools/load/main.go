@@ -1,10 +1,10 @@
-// Command load measures what secret-sync costs, against a real etcd and
-// kube-apiserver on this machine, and prints tables:
+// Command load measures the cost of secret-sync with a real etcd and kube-apiserver on
+// this machine, and prints tables:
 //
 //	go run -C test ./tools/load -h
 //
-// Nothing else should run meanwhile: the servers, the sidecars and the
-// measurements share the machine's cores. PSS needs root, as the sidecar makes
+// Nothing else should run at the same time, because the servers, the sidecars and the
+// measurements share the cores. Only root can measure PSS, because the sidecar makes
 // itself undumpable.
 package main
 
@@ -32,7 +32,7 @@ type options struct {
 	binary    string
 }
 
-// measurements in the order in which they are made.
+// measurements are listed in the order in which they run.
 var measurements = []struct {
 	name string
 	run  func(*bench) error
@@ -62,7 +62,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// newFlags gives the flags of this program alone: libraries add theirs to
+// newFlags returns the flags of this program only. Libraries register further flags in
 // flag.CommandLine.
 func newFlags(o *options) *flag.FlagSet {
 	flags := flag.NewFlagSet("load", flag.ExitOnError)

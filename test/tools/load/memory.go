@@ -14,21 +14,21 @@ const (
 	small = 64
 	other = 8 << 10
 	large = 700 << 10
-	// changes of one Secret, after which the memory is measured again.
+	// changes is the number of updates of a Secret before memory is measured again.
 	changes = 20
 )
 
-// sample is one measurement of the table.
+// A sample is a measurement in the table.
 type sample struct {
 	what       string
 	secrets    int
 	others     int
-	first      usage.Memory // once all files are there
-	changed    usage.Memory // after 20 changes of one Secret
+	first      usage.Memory // after the first files were written
+	changed    usage.Memory // after 20 updates of a Secret
 	goroutines string
 }
 
-// memory is table (a).
+// memory measures table (a).
 func (b *bench) memory() error {
 	var all []sample
 	for _, others := range []int{0, b.others} {
@@ -63,7 +63,10 @@ func (b *bench) memory() error {
 }
 
 func printMemory(all []sample) {
-	rows := [][]string{{"", "Secrets", "others of 8 KB", "RSS", "anonymous", fmt.Sprintf("RSS after %d changes", changes), "anonymous", "goroutines", "threads"}}
+	rows := [][]string{{
+		"", "Secrets", "others of 8 KB", "RSS", "anonymous",
+		fmt.Sprintf("RSS after %d changes", changes), "anonymous", "goroutines", "threads",
+	}}
 	for _, s := range all {
 		rows = append(rows, []string{
 			s.what, fmt.Sprint(s.secrets), fmt.Sprint(s.others), usage.MB(s.first.RSS), usage.MB(s.first.Anonymous),
@@ -73,7 +76,7 @@ func printMemory(all []sample) {
 	table("Memory of one process, MB", rows)
 }
 
-// drawn is the table as a plot.
+// drawn returns the table as a plot.
 func drawn(all []sample) string {
 	var rows []plot.Bar
 	for _, s := range all {
@@ -90,13 +93,13 @@ func drawn(all []sample) string {
 		"anonymous", "RSS (the rest is shared by all processes of the binary)", rows)
 }
 
-// addOthers fills a namespace with Secrets that nobody asks for.
+// addOthers creates Secrets in a namespace that no sidecar selects.
 func (b *bench) addOthers(namespace string, n int) error {
 	if _, err := b.namespace(namespace, "SECRETSYNC_SECRETS=s0"); err != nil {
 		return err
 	}
 	for i := range n {
-		if err := b.put(namespace, fmt.Sprint("other", i), other, nil); err != nil {
+		if err := b.setSecret(namespace, fmt.Sprint("other", i), other, nil); err != nil {
 			return err
 		}
 	}
@@ -104,11 +107,11 @@ func (b *bench) addOthers(namespace string, n int) error {
 }
 
 func (b *bench) memoryByName(n, size int) (s sample, err error) {
-	env, err := b.some("memory", n)
+	env, err := b.smallSecrets("memory", n)
 	if err != nil {
 		return s, err
 	}
-	if err := b.put("memory", "s0", size, nil); err != nil {
+	if err := b.setSecret("memory", "s0", size, nil); err != nil {
 		return s, err
 	}
 	c, err := b.launch(append(env, "SECRETSYNC_HTTP_ADDR=127.0.0.1:0")...)
@@ -122,9 +125,9 @@ func (b *bench) memoryByName(n, size int) (s sample, err error) {
 	return s, err
 }
 
-// memoryOfInformer is the textbook way, of one Secret.
+// memoryOfInformer measures the textbook solution with a single Secret.
 func (b *bench) memoryOfInformer() (s sample, err error) {
-	env, err := b.namespace("memory", "SECRETSYNC_SELECTOR=a") // the role: all of the namespace
+	env, err := b.namespace("memory", "SECRETSYNC_SELECTOR=a") // the role covers the whole namespace
 	if err != nil {
 		return s, err
 	}
@@ -146,13 +149,13 @@ func (b *bench) memoryOfInformer() (s sample, err error) {
 	return s, err
 }
 
-// sample measures a process when it has all files, and after changes of one.
+// sample measures a process after it has written all files, and after updates of a Secret.
 func (b *bench) sample(c *candidate.Process, secrets, size int) (s sample, err error) {
 	s.secrets = secrets
-	if err := c.Has(b.ctx, secrets); err != nil {
+	if err := c.WaitFiles(b.ctx, secrets); err != nil {
 		return s, err
 	}
-	if s.first, err = c.Settled(b.ctx); err != nil {
+	if s.first, err = c.SteadyMemory(b.ctx); err != nil {
 		return s, err
 	}
 	for range changes {
@@ -160,12 +163,12 @@ func (b *bench) sample(c *candidate.Process, secrets, size int) (s sample, err e
 		if err != nil {
 			return s, err
 		}
-		if err := b.put("memory", "s0", size, nil); err != nil {
+		if err := b.setSecret("memory", "s0", size, nil); err != nil {
 			return s, err
 		}
 		err = candidate.Until(b.ctx, "a change", func() error {
 			if now, err := c.Content("s0"); err != nil || now == before {
-				return fmt.Errorf("not yet (%v)", err)
+				return fmt.Errorf("the file is unchanged (%v)", err)
 			}
 			return nil
 		})
@@ -173,6 +176,6 @@ func (b *bench) sample(c *candidate.Process, secrets, size int) (s sample, err e
 			return s, err
 		}
 	}
-	s.changed, err = c.Settled(b.ctx)
+	s.changed, err = c.SteadyMemory(b.ctx)
 	return s, err
 }

@@ -1,13 +1,18 @@
-// Command reader is the app of the tests on a kubelet. It keeps what it read from the
-// folder of a Secret, and says so.
+// Command reader is the app of the tests on a kubelet. It reads the directory of a Secret
+// and reports what it read:
 //
-//	GET  /        what it has: see Answer
-//	POST /reload  reads again
+//	GET  /        the state, see Answer
+//	POST /reload  reads the files again
 //
-// SIGHUP reads again, too. The environment: READER_ADDR; READER_DIR, the folder of a
-// Secret; READER_FOLLOW, more such folders, comma-separated, whose passwords are noted
-// with the time at which they were seen; READER_FILES, files that are read for each
-// answer; READER_ENV, a variable to show; READER_FOR, end with exit code 0 after this time.
+// SIGHUP also reads the files again. The environment:
+//
+//	READER_ADDR    the address of the server
+//	READER_DIR     the directory of a Secret
+//	READER_FOLLOW  more directories, comma-separated: the reader stores each new password
+//	               and its time
+//	READER_FILES   files that are read for each response
+//	READER_ENV     the name of a variable that is reported
+//	READER_FOR     the time after which the reader exits with code 0
 package main
 
 import (
@@ -25,19 +30,19 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Answer is what the app has.
+// Answer is the state of the app.
 type Answer struct {
 	PID    int
-	Start  map[string]string   // what was there when it started
-	Loaded map[string]string   // what it read last
-	By     string              // why: start, signal or webhook
-	Loads  int                 // how often it read, the start included
-	Seen   map[string][]Change // by folder of READER_FOLLOW
-	Now    map[string]string   // by file of READER_FILES
-	Env    string              // of READER_ENV
+	Start  map[string]string   // the files at the start of the app
+	Loaded map[string]string   // the files that were read last
+	By     string              // the reason: start, signal or webhook
+	Loads  int                 // the number of reads, including the start
+	Seen   map[string][]Change // the changes in each directory of READER_FOLLOW
+	Now    map[string]string   // the files of READER_FILES
+	Env    string              // the variable READER_ENV
 }
 
-// Change is a password and when it was there to be read.
+// A Change is a password and the time from which it could be read.
 type Change struct {
 	Password string
 	At       time.Time
@@ -59,7 +64,9 @@ func main() {
 }
 
 func run(hup <-chan os.Signal) error {
-	r := &reader{dir: os.Getenv("READER_DIR"), answer: Answer{PID: os.Getpid(), Seen: map[string][]Change{}, Env: os.Getenv(os.Getenv("READER_ENV"))}}
+	r := &reader{dir: os.Getenv("READER_DIR"), answer: Answer{
+		PID: os.Getpid(), Seen: map[string][]Change{}, Env: os.Getenv(os.Getenv("READER_ENV")),
+	}}
 	if err := r.load("start"); err != nil {
 		return err
 	}
@@ -92,8 +99,8 @@ func run(hup <-chan os.Signal) error {
 	return nil
 }
 
-// set reads all files of one generation.
-func set(dir string) (map[string]string, error) {
+// readGeneration reads all files of a single generation.
+func readGeneration(dir string) (map[string]string, error) {
 	root, err := os.OpenRoot(dir + "/..data")
 	if err != nil {
 		return nil, err
@@ -115,7 +122,7 @@ func set(dir string) (map[string]string, error) {
 }
 
 func (r *reader) load(by string) error {
-	files, err := set(r.dir)
+	files, err := readGeneration(r.dir)
 	if err != nil {
 		return err
 	}
@@ -126,7 +133,7 @@ func (r *reader) load(by string) error {
 	return nil
 }
 
-// follow notes each new password in dir as soon as the kernel reports a change.
+// follow stores each new password in dir as soon as the kernel reports a change.
 func (r *reader) follow(dir string) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {

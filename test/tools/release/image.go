@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// What the Dockerfile says of the image, too.
+// The Dockerfile contains the same values.
 const user, entrypoint = "65532:65532", "/secret-sync"
 
 func (o options) labels() map[string]string {
@@ -30,8 +30,8 @@ func (o options) labels() map[string]string {
 	}
 }
 
-// writeImage writes one image for each architecture and their index as an OCI layout,
-// which registries' tools take: `crane push dist/image NAME`, `skopeo copy --all
+// writeImage writes an image for each architecture and their index as an OCI layout. The
+// common tools can push it: `crane push dist/image NAME`, `skopeo copy --all
 // oci:dist/image docker://NAME`.
 func writeImage(o options) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
@@ -44,7 +44,7 @@ func writeImage(o options) error {
 			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}},
 		})
 	}
-	// The layout's own index names one image, which is the index of the architectures.
+	// The index of the layout contains a single entry: the index of the architectures.
 	all := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
 		Add: index, Descriptor: v1.Descriptor{Annotations: map[string]string{"org.opencontainers.image.ref.name": o.version}},
 	})
@@ -52,7 +52,7 @@ func writeImage(o options) error {
 	return err
 }
 
-// imageFor is the Dockerfile's last stage: the binary and nothing else.
+// imageFor returns the equivalent of the Dockerfile's last stage: only the binary.
 func (o options) imageFor(arch string) (v1.Image, error) {
 	files, err := o.layer(arch)
 	if err != nil {
@@ -81,7 +81,7 @@ func (o options) imageFor(arch string) (v1.Image, error) {
 	return mutate.ConfigFile(image, config)
 }
 
-// layer is the binary as a tar, with the commit's date.
+// layer returns a tar file with the binary and the date of the commit.
 func (o options) layer(arch string) ([]byte, error) {
 	binary, err := os.ReadFile(o.binary(arch))
 	if err != nil {
@@ -89,7 +89,9 @@ func (o options) layer(arch string) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	header := &tar.Header{Name: entrypoint[1:], Mode: 0o755, Size: int64(len(binary)), ModTime: o.created, Format: tar.FormatPAX}
+	header := &tar.Header{
+		Name: entrypoint[1:], Mode: 0o755, Size: int64(len(binary)), ModTime: o.created, Format: tar.FormatPAX,
+	}
 	if err := w.WriteHeader(header); err != nil {
 		return nil, err
 	}

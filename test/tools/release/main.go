@@ -1,13 +1,13 @@
-// Command release builds what a release of secret-sync has, see release/build:
+// Command release builds the files of a release of secret-sync, see release/build:
 //
 //	secret-sync-linux-ARCH            the binary
-//	secret-sync-linux-ARCH.cdx.json   its parts, as a CycloneDX SBOM
+//	secret-sync-linux-ARCH.cdx.json   its components, as a CycloneDX SBOM
 //	image/                            the image for both architectures, an OCI layout
 //	manifests/                        the examples, with the image and the version filled in
-//	SHA256SUMS                        of all these files
+//	SHA256SUMS                        the checksums of all these files
 //
-// Nothing in them depends on the time, the machine or the folder: every date is that of
-// the commit.
+// The files do not depend on the time, the machine or the directory. Every date is the
+// date of the commit.
 package main
 
 import (
@@ -28,17 +28,17 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/build"
 )
 
-// architectures are those of the image.
+// architectures lists the architectures of the image.
 var architectures = []string{"amd64", "arm64"}
 
-// options say what is released, and as what.
+// options describe the release.
 type options struct {
 	version  string // vMAJOR.MINOR.PATCH
-	image    string // the image's name in the manifests, without a tag
-	source   string // the repository's top folder
+	image    string // the name of the image in the manifests, without a tag
+	source   string // the top directory of the repository
 	revision string // the commit
 	created  time.Time
-	out      string // a folder that is not there yet, or is empty
+	out      string // a directory that is missing or empty
 }
 
 var validVersion = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
@@ -57,7 +57,7 @@ func main() {
 
 func parse(ctx context.Context, args []string) (o options, err error) {
 	if len(args) == 0 {
-		return o, errors.New("which version? release/build v1.2.3 [-out FOLDER] [-image NAME]")
+		return o, errors.New("the version is missing; run release/build v1.2.3 [-out DIRECTORY] [-image NAME]")
 	}
 	o.version = args[0]
 	if o.source, err = build.RepositoryDir(ctx); err != nil {
@@ -72,8 +72,8 @@ func parse(ctx context.Context, args []string) (o options, err error) {
 	return o, o.readCommit(ctx)
 }
 
-// readCommit takes the date from the commit. What is not committed would be released
-// under the commit's name.
+// readCommit sets the revision and the date. It returns an error if there are uncommitted
+// changes, because they would be released under the name of the commit.
 func (o *options) readCommit(ctx context.Context) error {
 	git := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", o.source}, args...)...).Output()
@@ -87,7 +87,7 @@ func (o *options) readCommit(ctx context.Context) error {
 		return err
 	}
 	if changed != "" {
-		return fmt.Errorf("there are changes that are not committed:\n%s", changed)
+		return fmt.Errorf("the working tree contains uncommitted changes:\n%s", changed)
 	}
 	commit, err := git("log", "-1", "--format=%H %ct")
 	if err != nil {
@@ -99,14 +99,14 @@ func (o *options) readCommit(ctx context.Context) error {
 	return err
 }
 
-// release builds everything. After an error the folder holds a part of it, without
+// release builds all files. After an error the directory contains some of them, without
 // checksums.
 func release(ctx context.Context, o options) error {
 	if !validVersion.MatchString(o.version) {
-		return fmt.Errorf("%q is no version: want one such as v1.2.3 or v1.2.3-rc.1", o.version)
+		return fmt.Errorf("%q is not a version; use a version such as v1.2.3 or v1.2.3-rc.1", o.version)
 	}
 	if entries, _ := os.ReadDir(o.out); len(entries) > 0 {
-		return fmt.Errorf("%s is not empty: remove it, or choose another folder with -out", o.out)
+		return fmt.Errorf("%s is not empty; remove it or choose another directory with -out", o.out)
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
@@ -116,11 +116,11 @@ func release(ctx context.Context, o options) error {
 			return err
 		}
 		if err := writeSBOM(o, arch); err != nil {
-			return fmt.Errorf("list the parts for %s: %w", arch, err)
+			return fmt.Errorf("list the components for %s: %w", arch, err)
 		}
 	}
 	if err := writeImage(o); err != nil {
-		return fmt.Errorf("make the image: %w", err)
+		return fmt.Errorf("write the image: %w", err)
 	}
 	if err := writeManifests(o); err != nil {
 		return fmt.Errorf("copy the manifests: %w", err)
@@ -132,7 +132,7 @@ func (o options) binary(arch string) string {
 	return filepath.Join(o.out, "secret-sync-linux-"+arch)
 }
 
-// writeSums writes what sha256sum -c checks, sorted by path.
+// writeSums writes a file for sha256sum -c, sorted by path.
 func writeSums(dir string) error {
 	var sums strings.Builder
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// manifestFolders are the examples that a release brings along: those that name the
-// image.
+// manifestFolders are the examples in a release: the examples that name the image.
 var manifestFolders = []string{"cases", "component", "helm", "inject", "monitoring", "pod", "rotate"}
 
-// manifestFiles are the kinds of files that are copied. Code is not.
+// manifestFiles are the types of the copied files. Code is not copied.
 var manifestFiles = []string{".yaml", ".json", ".tpl", ".md"}
 
 // writeManifests copies the examples and fills in the image and the version.
@@ -21,7 +20,7 @@ func writeManifests(o options) error {
 	number := strings.TrimPrefix(o.version, "v")
 	fill := strings.NewReplacer(
 		"secret-sync:latest", o.image+":"+o.version,
-		// Of the charts.
+		// In the charts.
 		"repository: secret-sync\n", "repository: "+o.image+"\n",
 		"tag: latest\n", "tag: "+o.version+"\n",
 		"\nversion: 1.0.0\n", "\nversion: "+number+"\n",
@@ -46,7 +45,8 @@ func writeManifests(o options) error {
 	return nil
 }
 
-// copyManifest copies one entry. A link stays one: a chart finds the other by it.
+// copyManifest copies an entry. A symbolic link is copied as a link, because a chart refers
+// to another chart with it.
 func copyManifest(from, to string, d fs.DirEntry, fill *strings.Replacer) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err

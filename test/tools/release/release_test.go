@@ -21,7 +21,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/build"
 )
 
-// built is a release of this source, made twice.
+// built creates the same release twice.
 func built(t *testing.T) (o options, again string) {
 	t.Helper()
 	source, err := build.RepositoryDir(t.Context())
@@ -42,32 +42,35 @@ func built(t *testing.T) (o options, again string) {
 	return o, again
 }
 
-func TestRelease(t *testing.T) {
+// TestRelease_contents checks every part of a release.
+func TestRelease_contents(t *testing.T) {
 	o, again := built(t)
-	t.Run("two runs give the same bytes", func(t *testing.T) { same(t, o.out, again) })
+	t.Run("two runs produce the same bytes", func(t *testing.T) { same(t, o.out, again) })
 	t.Run("checksums", func(t *testing.T) { checkSums(t, o.out) })
 	for _, arch := range architectures {
-		t.Run("parts of "+arch, func(t *testing.T) { checkSBOM(t, o, arch) })
+		t.Run("components of "+arch, func(t *testing.T) { checkSBOM(t, o, arch) })
 		t.Run("image for "+arch, func(t *testing.T) { checkImage(t, o, arch) })
 	}
 	t.Run("manifests", func(t *testing.T) { checkManifests(t, o) })
-	t.Run("a folder that holds something", func(t *testing.T) {
+	t.Run("a directory that is not empty", func(t *testing.T) {
 		if err := release(t.Context(), o); err == nil || !strings.Contains(err.Error(), "not empty") {
-			t.Errorf("got %v, want that the folder is not empty", err)
+			t.Errorf("got %v, want an error: the directory is not empty", err)
 		}
 	})
 }
 
-func TestVersion(t *testing.T) {
+// TestRelease_invalidVersion rejects versions in other forms than v1.2.3.
+func TestRelease_invalidVersion(t *testing.T) {
 	for _, version := range []string{"", "1.2.3", "v1.2", "v1.2.3;true", "latest"} {
-		if err := release(t.Context(), options{version: version, out: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "no version") {
-			t.Errorf("%q: got %v, want that it is no version", version, err)
+		err := release(t.Context(), options{version: version, out: t.TempDir()})
+		if err == nil || !strings.Contains(err.Error(), "not a version") {
+			t.Errorf("%q: got %v, want an error: not a version", version, err)
 		}
 	}
 }
 
-// The image is the one that the Dockerfile makes.
-func TestSidecarFlags_equalDockerfile(t *testing.T) {
+// TestImage_equalDockerfile: the image contains the same settings as the Dockerfile.
+func TestImage_equalDockerfile(t *testing.T) {
 	text, err := os.ReadFile("../../../Dockerfile")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +87,7 @@ func TestSidecarFlags_equalDockerfile(t *testing.T) {
 	}
 }
 
-// files are the contents of a folder's files and the targets of its links.
+// files returns the contents of the files in a directory and the targets of its links.
 func files(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -115,7 +118,7 @@ func same(t *testing.T, dir, other string) {
 		}
 	}
 	if len(a) != len(b) || len(a) < 10 {
-		t.Errorf("got %d and %d files, want the same number, 10 at least", len(a), len(b))
+		t.Errorf("got %d and %d files, want the same number, at least 10", len(a), len(b))
 	}
 }
 
@@ -160,14 +163,14 @@ func checkSBOM(t *testing.T, o options, arch string) {
 		}
 	}
 	if got, want := len(parts), len(info.Deps)+1; got != want || parts["std"] == "" {
-		t.Errorf("got %d parts, want %d, std among them", got, want)
+		t.Errorf("got %d components, want %d, including std", got, want)
 	}
 	if got := bom.Metadata.Component.Version; got != o.version {
 		t.Errorf("version: got %q, want %q", got, o.version)
 	}
 }
 
-// checkImage looks at the image as a registry's client would.
+// checkImage reads the image like a client of a registry.
 func checkImage(t *testing.T, o options, arch string) {
 	all, err := layout.ImageIndexFromPath(filepath.Join(o.out, "image"))
 	if err != nil {
@@ -175,7 +178,7 @@ func checkImage(t *testing.T, o options, arch string) {
 	}
 	top, err := all.IndexManifest()
 	if err != nil || len(top.Manifests) != 1 {
-		t.Fatalf("got %v, %v, want an index of one index", top, err)
+		t.Fatalf("got %v, %v, want an index with a single index", top, err)
 	}
 	index, err := all.ImageIndex(top.Manifests[0].Digest)
 	if err != nil {
@@ -223,7 +226,7 @@ func checkConfig(t *testing.T, o options, image v1.Image, arch string) {
 	}
 	binary, err := os.ReadFile(o.binary(arch))
 	if err != nil || !bytes.Contains(content, binary) {
-		t.Errorf("the layer does not hold the binary (%v)", err)
+		t.Errorf("the layer does not contain the binary (%v)", err)
 	}
 }
 
@@ -231,17 +234,17 @@ func checkManifests(t *testing.T, o options) {
 	var images, charts int
 	for name, text := range files(t, filepath.Join(o.out, "manifests")) {
 		if strings.Contains(text, "secret-sync:latest") || strings.HasSuffix(name, "values.yaml") && strings.Contains(text, "tag: latest") {
-			t.Errorf("%s has an image without the version", name)
+			t.Errorf("%s contains an image without the version", name)
 		}
 		images += strings.Count(text, o.image+":"+o.version)
 		if strings.HasSuffix(name, "Chart.yaml") {
 			charts += strings.Count(text, "\nversion: 1.2.3\n")
 		}
 		if strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "Dockerfile") {
-			t.Errorf("%s is no manifest", name)
+			t.Errorf("%s is not a manifest", name)
 		}
 	}
 	if images < 6 || charts != 2 {
-		t.Errorf("got the image %d times and the version in %d charts, want 6 at least and 2", images, charts)
+		t.Errorf("found the image %d times and the version in %d charts, want at least 6 and 2", images, charts)
 	}
 }

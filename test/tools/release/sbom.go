@@ -13,8 +13,8 @@ import (
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// writeSBOM lists what the linker put into a binary, as it says itself (`go version -m`):
-// the modules with the sums of go.sum, and the standard library.
+// writeSBOM lists the contents of a binary according to the binary itself (`go version
+// -m`): the modules with the sums of go.sum, and the standard library.
 func writeSBOM(o options, arch string) error {
 	info, err := buildinfo.ReadFile(o.binary(arch))
 	if err != nil {
@@ -29,7 +29,8 @@ func writeSBOM(o options, arch string) error {
 			{Name: "revision", Value: o.revision}, {Name: "os", Value: "linux"}, {Name: "architecture", Value: arch},
 		},
 	}
-	library := []cyclonedx.Component{component(cyclonedx.ComponentTypeLibrary, "std", strings.TrimPrefix(info.GoVersion, "go"))}
+	goVersion := strings.TrimPrefix(info.GoVersion, "go")
+	library := []cyclonedx.Component{component(cyclonedx.ComponentTypeLibrary, "std", goVersion)}
 	uses := []string{library[0].BOMRef}
 	for _, module := range info.Deps {
 		part, err := fromModule(module)
@@ -48,8 +49,8 @@ func component(kind cyclonedx.ComponentType, path, version string) cyclonedx.Com
 	return cyclonedx.Component{Type: kind, BOMRef: purl, Name: path, Version: version, PackageURL: purl}
 }
 
-// fromModule is a module of the binary. The sum is that of go.sum: the SHA-256 of the
-// list of the module's files and their SHA-256.
+// fromModule returns the component of a module. Its sum is the sum in go.sum: the SHA-256
+// of the list of the module's files and their SHA-256.
 func fromModule(module *debug.Module) (cyclonedx.Component, error) {
 	if module.Replace != nil {
 		module = module.Replace
@@ -57,7 +58,7 @@ func fromModule(module *debug.Module) (cyclonedx.Component, error) {
 	part := component(cyclonedx.ComponentTypeLibrary, module.Path, module.Version)
 	sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(module.Sum, "h1:"))
 	if err != nil || len(sum) != 32 {
-		return part, fmt.Errorf("module %s has no sum in the binary", module.Path)
+		return part, fmt.Errorf("the binary contains no sum of module %s", module.Path)
 	}
 	part.Hashes = &[]cyclonedx.Hash{{Algorithm: cyclonedx.HashAlgoSHA256, Value: hex.EncodeToString(sum)}}
 	return part, nil

@@ -1,7 +1,7 @@
-// Package candidate runs a process that is to be measured, secret-sync or what it is
-// compared with, and sees from outside what it does: its files, the moments at which
-// they are published, its memory once that is steady. A candidate does not outlive this
-// program. The package must not know which measurement asks, nor how a Secret is changed.
+// Package candidate runs the processes that are measured: secret-sync and the programs
+// that it is compared with. It observes them from outside: their files, the times of
+// publishes and the memory after it is steady. A candidate ends with this program. The
+// package knows nothing about the measurements or about the changes of a Secret.
 package candidate
 
 import (
@@ -20,14 +20,14 @@ import (
 	"github.com/secret-sync/secret-sync/test/tools/load/usage"
 )
 
-// Process is a running process that is measured.
+// A Process is a running process that is measured.
 type Process struct {
 	*childprocess.Process
 	Dir string // its volume
 	log *testsupport.Log
 }
 
-// Start starts a command, which is to keep its files in the volume dir.
+// Start starts a command that writes its files to the volume dir.
 func Start(cmd *exec.Cmd, dir string, env []string) (*Process, error) {
 	p := &Process{log: &testsupport.Log{}, Dir: dir}
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(env, "SECRETSYNC_DIR="+dir), p.log, p.log
@@ -36,18 +36,18 @@ func Start(cmd *exec.Cmd, dir string, env []string) (*Process, error) {
 	return p, err
 }
 
-// End kills it and removes its volume.
+// End kills the process and removes its volume.
 func (p *Process) End() {
 	p.Kill()
 	_ = os.RemoveAll(p.Dir)
 }
 
-// Until waits for something that polling is good enough for.
-func Until(ctx context.Context, what string, f func() error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Minute, fmt.Errorf("%s: not within 5 minutes", what))
+// Until polls check until it returns nil. It is for waits that need no precise time.
+func Until(ctx context.Context, condition string, check func() error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Minute, fmt.Errorf("waited 5 minutes for %s", condition))
 	defer cancel()
 	for {
-		err := f()
+		err := check()
 		if err == nil {
 			return nil
 		}
@@ -59,24 +59,24 @@ func Until(ctx context.Context, what string, f func() error) error {
 	}
 }
 
-// Has waits until that many Secrets have a file.
-func (p *Process) Has(ctx context.Context, secrets int) error {
+// WaitFiles waits until this number of Secrets have a file.
+func (p *Process) WaitFiles(ctx context.Context, secrets int) error {
 	return Until(ctx, "files", func() error {
 		select {
 		case <-p.Done():
-			return fmt.Errorf("it ended: %s\n%s", p.State(), p.log.Tail(5))
+			return fmt.Errorf("the process ended: %s\n%s", p.State(), p.log.Tail(5))
 		default:
 		}
 		files, err := filepath.Glob(filepath.Join(p.Dir, "*", "password"))
 		if err == nil && len(files) != secrets {
-			err = fmt.Errorf("%d of %d", len(files), secrets)
+			err = fmt.Errorf("files of %d Secrets, want %d", len(files), secrets)
 		}
 		return err
 	})
 }
 
-// Settled is its memory once that did not change for 3 s.
-func (p *Process) Settled(ctx context.Context) (last usage.Memory, err error) {
+// SteadyMemory returns the memory of the process after it did not change for 3 s.
+func (p *Process) SteadyMemory(ctx context.Context) (last usage.Memory, err error) {
 	since := time.Now()
 	err = Until(ctx, "a steady use of memory", func() error {
 		now, err := usage.MemoryOf(p.PID())
@@ -115,7 +115,7 @@ func (p *Process) Goroutines() string {
 	return "?"
 }
 
-// Content is what its volume has as the password of a Secret.
+// Content returns the password of a Secret in the volume.
 func (p *Process) Content(secret string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(p.Dir, secret, "password"))
 	return string(b), err

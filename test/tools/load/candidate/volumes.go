@@ -9,8 +9,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Volumes sees the moment at which a new generation is published in each of
-// many volumes.
+// Volumes reports the time of every publish in a number of volumes.
 type Volumes struct {
 	*fsnotify.Watcher
 	published chan published
@@ -22,7 +21,7 @@ type published struct {
 	err error
 }
 
-// Follow sees what is published from now on. The caller has to Close it.
+// Follow reports publishes from now on. The caller must call Close.
 func Follow(dirs ...string) (*Volumes, error) {
 	w, err := fsnotify.NewBufferedWatcher(4096)
 	if err != nil {
@@ -34,13 +33,13 @@ func Follow(dirs ...string) (*Volumes, error) {
 		}
 	}
 	v := &Volumes{w, make(chan published, 4096)}
-	go v.see()
+	go v.record()
 	return v, nil
 }
 
-// see notes when each publish was, whatever the caller of Next does meanwhile, until
-// Close.
-func (v *Volumes) see() {
+// record stores the time of every publish until Close. It does not depend on the speed of
+// the caller of Next.
+func (v *Volumes) record() {
 	for {
 		select {
 		case e, open := <-v.Events:
@@ -59,7 +58,7 @@ func (v *Volumes) see() {
 	}
 }
 
-// Next waits for the next publish, and gives its volume and when it was.
+// Next waits for the next publish and returns its volume and time.
 func (v *Volumes) Next(ctx context.Context) (dir string, at time.Time, err error) {
 	select {
 	case p := <-v.published:

@@ -1,5 +1,5 @@
-// Package plot draws bars as an SVG, readable on a light and on a dark page. It must not
-// know what they are of.
+// Package plot draws bars as an SVG that is readable on a light and on a dark page. It
+// knows nothing about their meaning.
 package plot
 
 import (
@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// The plot's measures, in pixels.
+// The sizes of the plot, in pixels.
 const (
 	width     = 640
 	barHeight = 18
 	rowHeight = 54
-	labelled  = 250 // where the bars begin
+	labelled  = 250 // the left edge of the bars
 	top       = 58
 )
 
-// Bar is one row: a whole with a part of it in front.
+// A Bar is a row: a whole, with a part of it in front.
 type Bar struct {
-	Name, Note  string // Note is below Name, fainter
+	Name, Note  string // Note is below Name, in a lighter color
 	Whole, Part int64
 	Label       string // behind the bar
 }
 
-// SVG draws the rows under a title, and says what part and whole are.
+// SVG draws the rows below a title, with a legend for part and whole.
 func SVG(title, part, whole string, rows []Bar) string {
 	var most int64
 	for _, r := range rows {
@@ -31,7 +31,8 @@ func SVG(title, part, whole string, rows []Bar) string {
 	}
 	var b strings.Builder
 	height := top + len(rows)*rowHeight
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n", width, height, width, height)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" `+
+		`font-family="sans-serif" font-size="13">`+"\n", width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", width, height)
 	text(&b, 12, 22, `font-weight="bold"`, title)
 	legend(&b, 12, "#1f6feb", part)

@@ -1,6 +1,6 @@
-// Package usage reads what Linux says of a process in /proc: its memory, its processor
-// time, how often its threads were woken. Each answer is of one moment. It must not
-// know what the process is, nor what a measurement makes of the figures.
+// Package usage reads the resource usage of a process from /proc on Linux: its memory,
+// its processor time and the number of wake-ups of its threads. Each result is a snapshot.
+// The package knows nothing about the process or the measurement.
 package usage
 
 import (
@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Memory is what the kernel says of a process, in bytes.
+// Memory is the memory of a process according to the kernel, in bytes.
 type Memory struct {
 	RSS, Anonymous int64
-	PSS            int64 // -1: only root may know
+	PSS            int64 // -1: the user is not allowed to read it
 	Threads        int
 }
 
-// MemoryOf is the memory of a process now.
+// MemoryOf returns the current memory of a process.
 func MemoryOf(pid int) (m Memory, err error) {
 	status, err := fields(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -32,7 +32,7 @@ func MemoryOf(pid int) (m Memory, err error) {
 	return m, nil
 }
 
-// fields reads the numbers of a file of lines "Name: 12 kB".
+// fields reads the numbers of a file with lines such as "Name: 12 kB".
 func fields(path string) (map[string]int64, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -50,16 +50,16 @@ func fields(path string) (map[string]int64, error) {
 	return all, nil
 }
 
-// Activity is what a process has done since it began.
+// Activity is the activity of a process since its start.
 type Activity struct {
-	Switches int64 // voluntary: its threads slept and were woken
+	Switches int64 // voluntary context switches: a thread slept and was woken
 	CPU      time.Duration
 }
 
 // tick is the unit of /proc/PID/stat: USER_HZ, 100 on every Linux.
 const tick = 10 * time.Millisecond
 
-// ActivityOf is the activity of a process up to now.
+// ActivityOf returns the activity of a process up to now.
 func ActivityOf(pid int) (a Activity, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil {
@@ -91,14 +91,14 @@ func ActivityOf(pid int) (a Activity, err error) {
 	return a, nil
 }
 
-// ChildNamed finds the child of this process that has this name.
+// ChildNamed returns the PID of the child of this process with this name.
 func ChildNamed(name string) (pid int, err error) {
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0, err
 	}
 	for _, path := range all {
-		b, _ := os.ReadFile(path) // it may have ended
+		b, _ := os.ReadFile(path) // the process may have ended
 		before, after, _ := strings.Cut(string(b), ") ")
 		words := strings.Fields(after)
 		number, comm, _ := strings.Cut(before, " (")
@@ -109,5 +109,5 @@ func ChildNamed(name string) (pid int, err error) {
 	return 0, fmt.Errorf("no child process %s", name)
 }
 
-// MB is in units of a million bytes, as all sizes of the measurements.
+// MB formats a size in units of a million bytes, like all sizes of the measurements.
 func MB(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }
