@@ -67,7 +67,7 @@ func TestPodManifests(t *testing.T) {
 // So is the Pod that the README shows.
 func TestREADMEsPod(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "README.md"))
+	readme, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestREADMEsPod(t *testing.T) {
 
 func read(t *testing.T, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "..", "..", "pod", name))
+	b, err := os.ReadFile(filepath.Join("..", "..", "..", "examples", "pod", name))
 	if err != nil {
 		t.Fatal(err)
 	}
