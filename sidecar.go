@@ -103,7 +103,7 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 	cluster.UserAgent = "secret-sync/" + buildVersion()
 	a.watcher, err = watcher.New(watcher.Options{
 		Config: cluster, Namespace: cfg.Namespace, Names: cfg.SecretNames(), Selector: cfg.Selector,
-		Settle: cfg.Settle, Logger: a.log,
+		Debounce: cfg.Settle, Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -21,11 +21,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// canary is in each value; no log may have it.
+// canary is part of every secret value. No log may contain it.
 const canary = "CANARY-"
 
-// api is an API server that has nothing but Secrets, and faults that a test sets. It
-// speaks JSON over HTTP/2 and TLS.
+// An api is an API server for Secrets. It speaks JSON over HTTP/2 and TLS. A test can
+// inject faults.
 type api struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -34,15 +34,19 @@ type api struct {
 	history  []change
 	more     chan struct{} // closed and replaced when history grows
 	kick     chan struct{} // closed and replaced to end all watches
-	answer   func(w http.ResponseWriter, r *http.Request) bool
-	requests []string // "list" and "watch", each with its query
+	answer   answer        // the injected fault, or nil
+	requests []string      // "list" and "watch", each with its query
 }
 
-// change is an event, with what is needed to see it through a selector.
+// An answer handles a request in place of the api. It returns false to let the api
+// handle the request.
+type answer = func(w http.ResponseWriter, r *http.Request) bool
+
+// A change is an entry of the history.
 type change struct {
 	kind    string
 	secret  *corev1.Secret
-	was     labels.Set // before; nil: there was none
+	was     labels.Set // labels before the change; nil if the Secret did not exist
 	version int
 }
 
@@ -68,26 +72,25 @@ func (a *api) config(address string) *rest.Config {
 	return &rest.Config{Host: "https://" + address, BearerToken: "t", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
 }
 
-// put creates or changes a Secret; a uid of "" keeps the one it has.
+// put creates or updates a Secret. An empty uid keeps the current UID.
 func (a *api) put(name, value, uid string, set labels.Set) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.version++
-	kind, old := "ADDED", a.secrets[name]
-	s := &corev1.Secret{Data: map[string][]byte{"password": []byte(canary + value)}}
-	s.APIVersion, s.Kind = "v1", "Secret"
-	s.ObjectMeta = metav1.ObjectMeta{Name: name, Namespace: "ns", UID: "uid-" + types.UID(name), ResourceVersion: strconv.Itoa(a.version), Labels: set}
-	c := change{secret: s, version: a.version}
-	if old != nil {
-		kind, c.was, s.UID = "MODIFIED", labels.Set(old.Labels), old.UID
-		if c.was == nil {
-			c.was = labels.Set{}
-		}
+	s := &corev1.Secret{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: "ns", UID: "uid-" + types.UID(name), ResourceVersion: strconv.Itoa(a.version), Labels: set,
+		},
+		Data: map[string][]byte{"password": []byte(canary + value)},
+	}
+	c := change{kind: "ADDED", secret: s, version: a.version}
+	if old := a.secrets[name]; old != nil {
+		c.kind, c.was, s.UID = "MODIFIED", labels.Merge(nil, old.Labels), old.UID
 	}
 	if uid != "" {
 		s.UID = types.UID(uid)
 	}
-	c.kind = kind
 	a.secrets[name] = s
 	a.record(c)
 }
@@ -108,14 +111,14 @@ func (a *api) record(c change) {
 	a.more = make(chan struct{})
 }
 
-// fault sets what answers instead of the API; nil: nothing does.
-func (a *api) fault(answer func(w http.ResponseWriter, r *http.Request) bool) {
+// fault injects a fault. A nil answer ends it.
+func (a *api) fault(answer answer) {
 	a.mu.Lock()
 	a.answer = answer
 	a.mu.Unlock()
 }
 
-// endWatches ends all watches as a server does that is stopped.
+// endWatches ends all watches, as a server does when it shuts down.
 func (a *api) endWatches() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -123,8 +126,8 @@ func (a *api) endWatches() {
 	a.kick = make(chan struct{})
 }
 
-// asked are the requests so far.
-func (a *api) asked(verb string) []string {
+// received returns the requests so far with this verb.
+func (a *api) received(verb string) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(a.requests), func(r string) bool { return !strings.HasPrefix(r, verb) })
@@ -150,9 +153,8 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// selects is whether a request asks for a Secret that has this name and these
-// labels.
-func selects(r *http.Request, name string, set labels.Set) bool {
+// matches reports whether a request selects a Secret with this name and these labels.
+func matches(r *http.Request, name string, set labels.Set) bool {
 	q := r.URL.Query()
 	if f := q.Get("fieldSelector"); f != "" && f != "metadata.name="+name {
 		return false
@@ -166,7 +168,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) {
 	list := corev1.SecretList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "SecretList"}}
 	list.ResourceVersion = strconv.Itoa(a.version)
 	for _, s := range a.secrets {
-		if selects(r, s.Name, labels.Set(s.Labels)) {
+		if matches(r, s.Name, labels.Set(s.Labels)) {
 			list.Items = append(list.Items, *s)
 		}
 	}
@@ -187,7 +189,7 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 		i = len(a.history)
 		a.mu.Unlock()
 		for _, c := range news {
-			if kind := seenAs(r, c); kind != "" && c.version > since {
+			if kind := eventType(r, c); kind != "" && c.version > since {
 				writeEvent(w, kind, c.secret)
 			}
 		}
@@ -201,20 +203,17 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// seenAs is what an event is to a watch: a Secret that leaves the selector is
-// deleted for it.
-func seenAs(r *http.Request, c change) string {
-	if c.kind == "BOOKMARK" {
-		return c.kind
-	}
-	was := c.was != nil && selects(r, c.secret.Name, c.was)
-	is := c.kind != "DELETED" && selects(r, c.secret.Name, labels.Set(c.secret.Labels))
+// eventType returns the type of the event that a watch receives for a change, or "". For
+// a selector, a Secret that stops matching is deleted.
+func eventType(r *http.Request, c change) string {
+	before := c.was != nil && matches(r, c.secret.Name, c.was)
+	after := c.kind != "DELETED" && matches(r, c.secret.Name, labels.Set(c.secret.Labels))
 	switch {
-	case was && is:
+	case before && after:
 		return "MODIFIED"
-	case was:
+	case before:
 		return "DELETED"
-	case is:
+	case after:
 		return "ADDED"
 	}
 	return ""
@@ -232,17 +231,13 @@ func reply(w http.ResponseWriter, code int, object any) {
 	_ = json.NewEncoder(w).Encode(object)
 }
 
-// status answers with an error as the API server words it.
-func status(code int, reason metav1.StatusReason, message string) func(w http.ResponseWriter, r *http.Request) bool {
+// status returns an answer with an error status of the API server.
+func status(code int, reason metav1.StatusReason, message string) answer {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
-		reply(w, code, statusObject(code, reason, message))
+		reply(w, code, metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+			Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
+		})
 		return true
-	}
-}
-
-func statusObject(code int, reason metav1.StatusReason, message string) metav1.Status {
-	return metav1.Status{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
-		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
 	}
 }

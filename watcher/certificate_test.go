@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// otherAuthority makes a CA certificate that has signed nothing.
+// otherAuthority returns a CA certificate that has signed no other certificate.
 func otherAuthority(t *testing.T) []byte {
 	der, _ := selfSigned(t, "another CA")
 	return der
 }
 
-// writePEM puts DER into a file.
+// writePEM writes DER to a file, encoded as PEM.
 func writePEM(t *testing.T, path, kind string, der []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
@@ -27,7 +27,7 @@ func writePEM(t *testing.T, path, kind string, der []byte) {
 	}
 }
 
-// selfSigned makes a certificate, and its key, both in DER.
+// selfSigned returns a new certificate and its key, both as DER.
 func selfSigned(t *testing.T, name string) (certificate, private []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -15,10 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
-// TestChanges follows one named Secret and a selector through what happens to
-// Secrets in a day.
+// TestChanges applies a sequence of changes to Secrets that are watched by name and by
+// selector.
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -32,15 +34,15 @@ func TestChanges(t *testing.T) {
 		do   func()
 		want map[string]string
 	}{
-		{"start", func() {}, map[string]string{"db": "1", "tls": "1"}},
-		{"a value", func() { a.put("tls", "2", "", web) }, map[string]string{"db": "1", "tls": "2"}},
-		{"one more", func() { a.put("new", "1", "", web) }, map[string]string{"db": "1", "tls": "2", "new": "1"}},
-		{"named leaves the selector", func() { a.put("db", "2", "", api) }, map[string]string{"db": "2", "tls": "2", "new": "1"}},
-		{"selected leaves the selector", func() { a.put("tls", "2", "", api) }, map[string]string{"db": "2", "new": "1"}},
-		{"and comes back", func() { a.put("tls", "3", "", web) }, map[string]string{"db": "2", "tls": "3", "new": "1"}},
+		{"initial state", func() {}, map[string]string{"db": "1", "tls": "1"}},
+		{"new value", func() { a.put("tls", "2", "", web) }, map[string]string{"db": "1", "tls": "2"}},
+		{"new Secret", func() { a.put("new", "1", "", web) }, map[string]string{"db": "1", "tls": "2", "new": "1"}},
+		{"named Secret stops matching", func() { a.put("db", "2", "", api) }, map[string]string{"db": "2", "tls": "2", "new": "1"}},
+		{"selected Secret stops matching", func() { a.put("tls", "2", "", api) }, map[string]string{"db": "2", "new": "1"}},
+		{"selected Secret matches again", func() { a.put("tls", "3", "", web) }, map[string]string{"db": "2", "tls": "3", "new": "1"}},
 		{"deleted", func() { a.remove("db") }, map[string]string{"tls": "3", "new": "1"}},
 		{"recreated", func() { a.put("db", "3", "uid-2", web) }, map[string]string{"db": "3", "tls": "3", "new": "1"}},
-		{"deleted while away", func() {
+		{"deleted during an outage", func() {
 			a.fault(abort)
 			a.endWatches()
 			r.wait("down", 5*time.Second, func() bool { return !r.up("selector") && !r.up("secret/db") })
@@ -50,20 +52,19 @@ func TestChanges(t *testing.T) {
 		}, map[string]string{"tls": "3"}},
 	} {
 		step.do()
-		got := func() map[string]string {
-			values := map[string]string{}
+		r.wait(step.name, 11*time.Second, func() bool {
+			got := map[string]string{}
 			for name := range r.Snapshot().Secrets {
-				values[name] = r.value(name)
+				got[name] = r.value(name)
 			}
-			return values
-		}
-		r.wait(step.name, 11*time.Second, func() bool { return maps.Equal(got(), step.want) && len(r.Snapshot().Unanswered) == 0 })
+			return maps.Equal(got, step.want) && len(r.Snapshot().Unsynced) == 0
+		})
 	}
 }
 
-// TestNamedIsFromItsOwnWatch: while that has no answer, the selector's is not
-// taken for a Secret that is both named and selected.
-func TestNamedIsFromItsOwnWatch(t *testing.T) {
+// TestSelector_namedSecret: a Secret that is both named and selected comes from its own
+// watch, even if only the selector's watch is synced.
+func TestSelector_namedSecret(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	set := labels.Set{"app": "web"}
@@ -75,20 +76,20 @@ func TestNamedIsFromItsOwnWatch(t *testing.T) {
 	})
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}, Selector: "app=web"})
 	r.wait("tls", 5*time.Second, func() bool { return r.value("tls") == "1" })
-	if got := r.Snapshot(); len(got.Secrets) != 1 || !got.Unanswered["secret/db"] || got.Unanswered[SelectorWatch] {
-		t.Errorf("got %d Secrets, unanswered %v; want one and secret/db", len(got.Secrets), got.Unanswered)
+	if got := r.Snapshot(); len(got.Secrets) != 1 || !got.Unsynced["secret/db"] || got.Unsynced[SelectorWatch] {
+		t.Errorf("got %d Secrets, not synced: %v; want 1 Secret, not synced: secret/db", len(got.Secrets), got.Unsynced)
 	}
 	a.fault(nil)
-	r.has("db", "1", 11*time.Second)
+	r.waitValue("db", "1", 11*time.Second)
 }
 
-// TestRecreatedIsAChange: the same content with another uid is another Secret.
-func TestRecreatedIsAChange(t *testing.T) {
+// TestChanged_recreated: a Secret with the same data and another UID is a change.
+func TestChanged_recreated(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
-	r.has("db", "1", 5*time.Second)
+	r.waitValue("db", "1", 5*time.Second)
 	r.wait("first poke", time.Second, r.poked)
 	a.put("db", "1", "uid-2", nil)
 	r.wait("poke", 5*time.Second, r.poked)
@@ -97,54 +98,53 @@ func TestRecreatedIsAChange(t *testing.T) {
 	}
 }
 
-// TestLabelsAloneAreNoChange: the version moves on, without a poke. Nor is a new list
-// with the same in it a change.
-func TestLabelsAloneAreNoChange(t *testing.T) {
+// TestChanged_labelsOnly: a change of labels updates the version without a poke. A new
+// list with the same Secrets is not a change either.
+func TestChanged_labelsOnly(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
-	r.has("db", "1", 5*time.Second)
+	r.waitValue("db", "1", 5*time.Second)
 	r.wait("first poke", time.Second, r.poked)
 	before := r.Snapshot()
 	a.put("db", "1", "", labels.Set{"app": "web"})
 	r.wait("version 102", 5*time.Second, func() bool { return r.Snapshot().Secrets["db"].ResourceVersion == "102" })
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
 	a.endWatches()
-	r.wait("another list", 5*time.Second, func() bool { return len(a.asked("watch")) == 2 })
+	r.wait("another list", 5*time.Second, func() bool { return len(a.received("watch")) == 2 })
 	if r.poked() {
-		t.Error("poked, and nothing had changed")
+		t.Error("poked without a change")
 	}
 	if got := before.Secrets["db"].ResourceVersion; got != "101" {
-		t.Errorf("a snapshot changed after it was handed out: version %s, want 101", got)
+		t.Errorf("an existing Snapshot changed: version %s, want 101", got)
 	}
 }
 
-// TestVersionsGoBack: etcd was restored from a backup. What a list answers then
-// is followed, however low its version is.
-func TestVersionsGoBack(t *testing.T) {
+// TestList_restoredBackup: a list is authoritative, even if its version is lower than the
+// stored version, as after a restore of etcd.
+func TestList_restoredBackup(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
 	backup := a.secrets["db"].DeepCopy()
 	a.put("db", "2", "", nil)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
-	r.has("db", "2", 5*time.Second)
+	r.waitValue("db", "2", 5*time.Second)
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
 	a.mu.Lock()
 	a.version, a.secrets["db"], a.history = 50, backup, nil
 	a.mu.Unlock()
 	a.endWatches()
-	r.has("db", "1", 5*time.Second)
+	r.waitValue("db", "1", 5*time.Second)
 	r.wait("watch", 5*time.Second, func() bool {
-		return strings.Contains(slices.Concat(a.asked("watch"), []string{""})[1], "resourceVersion=50")
+		return strings.Contains(slices.Concat(a.received("watch"), []string{""})[1], "resourceVersion=50")
 	})
 	a.put("db", "3", "", nil)
-	r.has("db", "3", 5*time.Second)
+	r.waitValue("db", "3", 5*time.Second)
 }
 
-// TestLargeSecret: 1 MB, as a list and as events, and annotations that are
-// dropped.
+// TestLargeSecret: a list and events deliver a Secret of 1 MB.
 func TestLargeSecret(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -158,13 +158,14 @@ func TestLargeSecret(t *testing.T) {
 		version := strconv.Itoa(101 + i)
 		r.wait(version, 20*time.Second, func() bool { return r.Snapshot().Secrets["db"].ResourceVersion == version })
 		if r.value("db") != large+end {
-			t.Errorf("version %s: the value is another", version)
+			t.Errorf("version %s: wrong value", version)
 		}
 	}
 }
 
-// TestNotAskedFor: what was not asked for is not taken, and logged once.
-func TestNotAskedFor(t *testing.T) {
+// TestList_unrelatedObjects: a list may contain objects that were not requested. The
+// watch ignores them and logs a single warning.
+func TestList_unrelatedObjects(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -174,11 +175,14 @@ func TestNotAskedFor(t *testing.T) {
 		defer a.mu.Unlock()
 		foreign := *a.secrets["db"]
 		foreign.Namespace = "elsewhere"
-		return corev1.SecretList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "SecretList"}, ListMeta: metav1.ListMeta{ResourceVersion: "102"},
-			Items: []corev1.Secret{foreign, *a.secrets["other"]}}
+		return corev1.SecretList{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "SecretList"},
+			ListMeta: metav1.ListMeta{ResourceVersion: "102"},
+			Items:    []corev1.Secret{foreign, *a.secrets["other"]},
+		}
 	}()
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}, Selector: "app=web"})
-	r.has("db", "1", 5*time.Second)
+	r.waitValue("db", "1", 5*time.Second)
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") && r.up("selector") })
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		if isWatch(r) {
@@ -189,22 +193,21 @@ func TestNotAskedFor(t *testing.T) {
 	})
 	a.endWatches()
 	r.wait("db is gone", 5*time.Second, func() bool { return len(r.Snapshot().Secrets) == 0 })
-	r.wait("more lists", 10*time.Second, func() bool { a.endWatches(); return len(a.asked("list")) > 5 })
-	if got := strings.Count(r.logs.String(), "not asked for"); got != 2 {
-		t.Errorf("got %d warnings, want one of each watch:\n%s", got, r.logs)
+	r.wait("more lists", 10*time.Second, func() bool { a.endWatches(); return len(a.received("list")) > 5 })
+	if got := strings.Count(r.logs.String(), "does not match the request"); got != 2 {
+		t.Errorf("got %d warnings, want a warning per watch:\n%s", got, r.logs)
 	}
 }
 
-// TestListWithoutItIsAChange: a Secret that was deleted while nothing was heard
-// of the API server is missing from the next list.
-func TestListWithoutItIsAChange(t *testing.T) {
+// TestReplace_pokes: the first list, a new Secret and a missing Secret are changes.
+func TestReplace_pokes(t *testing.T) {
 	pokes := 0
-	w := newWatch(oneName("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
-	one := object{metadata: metadata{Namespace: "ns", Name: "db"}}
+	w := newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	db := []object{{metadata: metadata{Namespace: "ns", Name: "db"}}}
 	for i, step := range []struct {
 		items []object
 		pokes int
-	}{{nil, 1}, {nil, 1}, {[]object{one}, 2}, {[]object{one}, 2}, {nil, 3}} {
+	}{{nil, 1}, {nil, 1}, {db, 2}, {db, 2}, {nil, 3}} {
 		w.replace(step.items)
 		if pokes != step.pokes {
 			t.Errorf("list %d: got %d pokes, want %d", i, pokes, step.pokes)
@@ -212,16 +215,73 @@ func TestListWithoutItIsAChange(t *testing.T) {
 	}
 }
 
-// TestDeletedElsewhere: the event of another namespace's Secret of that name does not
-// delete ours.
-func TestDeletedElsewhere(t *testing.T) {
+// TestApply_otherNamespace: a Deleted event of another namespace does not delete the
+// Secret of the same name.
+func TestApply_otherNamespace(t *testing.T) {
 	pokes := 0
-	w := newWatch(oneName("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	w := newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
 	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "db"}}})
 	for _, namespace := range []string{"elsewhere", "ns"} {
 		w.apply(event{Type: apiwatch.Deleted, Object: object{metadata: metadata{Namespace: namespace, Name: "db"}}})
 		if got, want := len(w.secrets) == 0, namespace == "ns"; got != want || want != (pokes == 2) {
-			t.Errorf("an event of namespace %q: deleted: got %v, want %v; %d pokes", namespace, got, want, pokes)
+			t.Errorf("event of namespace %q: deleted: got %v, want %v; %d pokes", namespace, got, want, pokes)
+		}
+	}
+}
+
+// TestSecret_history: DataSince and PreviousData contain only versions that the sidecar
+// can prove. A list after a gap proves nothing about the versions in the gap.
+func TestSecret_history(t *testing.T) {
+	type step struct {
+		source       string // "event", or "list" after a gap
+		version      string
+		uid, value   string
+		wantSince    string
+		wantPrevious Interval
+	}
+	none := Interval{}
+	for name, steps := range map[string][]step{
+		"metadata in events": {
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none}, {"event", "7", "u", "a", "5", none},
+		},
+		"data in events": {
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none},
+			{"event", "7", "u", "b", "7", Interval{"5", "6"}}, {"event", "8", "u", "b", "7", Interval{"5", "6"}},
+			{"event", "9", "u", "a", "9", Interval{"7", "8"}},
+		},
+		"the same version in a list": {
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none}, {"list", "6", "u", "a", "5", none},
+		},
+		"equal data after a gap": {
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", Interval{"5", "5"}},
+			{"list", "9", "u", "b", "9", Interval{"5", "5"}}, {"event", "10", "u", "b", "9", Interval{"5", "5"}},
+		},
+		"other data after a gap": {
+			{"list", "5", "u", "a", "5", none}, {"list", "9", "u", "b", "9", Interval{"5", "5"}},
+		},
+		"recreated": {
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", Interval{"5", "5"}},
+			{"event", "8", "v", "b", "8", none}, {"list", "9", "w", "c", "9", none},
+		},
+		"restored from a backup": {
+			{"list", "5", "u", "a", "5", none}, {"event", "9", "u", "b", "9", Interval{"5", "5"}},
+			{"list", "7", "u", "b", "7", none}, {"list", "6", "u", "c", "6", none}, {"list", "6", "u", "d", "6", none},
+		},
+	} {
+		w := newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() {}, slog.New(slog.DiscardHandler))
+		for i, s := range steps {
+			o := object{metadata: metadata{Namespace: "ns", Name: "db", UID: s.uid, ResourceVersion: s.version}}
+			o.Data = map[string]secret.Value{"k": secret.Value(s.value)}
+			if s.source == "list" {
+				w.replace([]object{o})
+			} else {
+				w.apply(event{Type: apiwatch.Modified, Object: o})
+			}
+			got := w.secrets["db"]
+			if got.ResourceVersion != s.version || got.DataSince != s.wantSince || got.PreviousData != s.wantPrevious {
+				t.Errorf("%s: step %d: got version %s, since %s, previous %v, want since %s, previous %v",
+					name, i, got.ResourceVersion, got.DataSince, got.PreviousData, s.wantSince, s.wantPrevious)
+			}
 		}
 	}
 }

@@ -15,9 +15,9 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// TestNewAuthority: a certificate that is not trusted is logged, and the file
-// of the CA is read again when it was replaced.
-func TestNewAuthority(t *testing.T) {
+// TestCredentials_newCA: an untrusted certificate is logged, and the CA file is read
+// again after it was replaced.
+func TestCredentials_newCA(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -30,11 +30,11 @@ func TestNewAuthority(t *testing.T) {
 		t.Errorf("got %s", warn)
 	}
 	writePEM(t, file, "CERTIFICATE", a.Certificate().Raw)
-	r.has("db", "1", 15*time.Second)
+	r.waitValue("db", "1", 15*time.Second)
 }
 
-// TestTokenIsReadAgain: after a 401 the next try has what the file has then.
-func TestTokenIsReadAgain(t *testing.T) {
+// TestCredentials_newToken: after a 401, the next attempt uses the current token file.
+func TestCredentials_newToken(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -53,22 +53,22 @@ func TestTokenIsReadAgain(t *testing.T) {
 	if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.has("db", "1", 11*time.Second)
+	r.waitValue("db", "1", 11*time.Second)
 }
 
-// TestNewTokenForAll: what one watch finds out all of them get, those too that
-// the server had not refused.
-func TestNewTokenForAll(t *testing.T) {
+// TestCredentials_allWatches: if a watch receives a 401 and finds a new token, all watches
+// use the new token, also watches that the server did not reject.
+func TestCredentials_allWatches(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("quiet", "1", "", nil)
 	a.put("refused", "1", "", nil)
-	var anew atomic.Bool
+	var restarted atomic.Bool
 	unauthorized := status(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		fresh := r.Header.Get("Authorization") == "Bearer new"
 		if strings.Contains(r.URL.RawQuery, "quiet") {
-			anew.Store(anew.Load() || fresh && isWatch(r))
+			restarted.Store(restarted.Load() || fresh && isWatch(r))
 			return false
 		}
 		return !fresh && unauthorized(w, r)
@@ -83,14 +83,15 @@ func TestNewTokenForAll(t *testing.T) {
 	cfg := a.config("")
 	cfg.BearerToken, cfg.BearerTokenFile = "old", file
 	r := start(t, Options{Config: cfg, Names: []string{"quiet", "refused"}})
-	r.wait("one is up, one is down", 5*time.Second, func() bool { return r.up("secret/quiet") && len(r.logs.level("WARN")) == 1 })
+	r.wait("quiet is up, refused is down", 5*time.Second, func() bool { return r.up("secret/quiet") && len(r.logs.level("WARN")) == 1 })
 	write("new")
-	r.has("refused", "1", 11*time.Second)
-	r.wait("the quiet watch started again", 5*time.Second, anew.Load)
+	r.waitValue("refused", "1", 11*time.Second)
+	r.wait("the quiet watch started again", 5*time.Second, restarted.Load)
 }
 
-// TestClientCertificateIsReadAgain: the same of a kubeconfig's certificate.
-func TestClientCertificateIsReadAgain(t *testing.T) {
+// TestCredentials_newClientCertificate: after a 401, the next attempt uses the current
+// client certificate of a kubeconfig.
+func TestCredentials_newClientCertificate(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -111,26 +112,28 @@ func TestClientCertificateIsReadAgain(t *testing.T) {
 	r := start(t, Options{Config: cfg, Names: []string{"db"}})
 	r.wait("down", 5*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 })
 	write("new")
-	r.has("db", "1", 11*time.Second)
+	r.waitValue("db", "1", 11*time.Second)
 }
 
-// TestConfigurationsOfPeople: what a kubeconfig can have besides certificates.
-func TestConfigurationsOfPeople(t *testing.T) {
+// TestCredentials_kubeconfig: the other kinds of credentials in a kubeconfig work, and so
+// does a proxy.
+func TestCredentials_kubeconfig(t *testing.T) {
 	t.Parallel()
+	const credential = `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"of the plugin"}}`
 	for name, change := range map[string]func(cfg *rest.Config, a *api) (used func() bool){
-		"a credential plugin": func(cfg *rest.Config, a *api) func() bool {
+		"credential plugin": func(cfg *rest.Config, a *api) func() bool {
 			cfg.BearerToken = ""
 			cfg.ExecProvider = &clientcmdapi.ExecConfig{
-				Command: "/bin/sh", APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
-				Args: []string{"-c", `echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"of the plugin"}}'`},
+				Command: "/bin/sh", Args: []string{"-c", "echo '" + credential + "'"},
+				APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
 			}
 			return a.authorized("Bearer of the plugin")
 		},
-		"a user and a password": func(cfg *rest.Config, a *api) func() bool {
+		"basic authentication": func(cfg *rest.Config, a *api) func() bool {
 			cfg.BearerToken, cfg.Username, cfg.Password = "", "u", "p"
 			return a.authorized("Basic " + base64.StdEncoding.EncodeToString([]byte("u:p")))
 		},
-		"a proxy": func(cfg *rest.Config, _ *api) func() bool {
+		"proxy": func(cfg *rest.Config, _ *api) func() bool {
 			var asked atomic.Bool
 			cfg.Proxy = func(*http.Request) (*url.URL, error) { asked.Store(true); return nil, nil }
 			return asked.Load
@@ -143,17 +146,18 @@ func TestConfigurationsOfPeople(t *testing.T) {
 			cfg := a.config("")
 			used := change(cfg, a)
 			r := start(t, Options{Config: cfg, Names: []string{"db"}})
-			r.has("db", "1", 5*time.Second)
+			r.waitValue("db", "1", 5*time.Second)
 			a.put("db", "2", "", nil)
-			r.has("db", "2", 5*time.Second)
+			r.waitValue("db", "2", 5*time.Second)
 			if !used() {
-				t.Error("it was not used")
+				t.Error("the credentials were not used")
 			}
 		})
 	}
 }
 
-// authorized reports whether each request had this header, and there was one.
+// authorized returns a function that reports whether every request contained this
+// Authorization header, and at least one request arrived.
 func (a *api) authorized(want string) func() bool {
 	var right, wrong atomic.Bool
 	a.fault(func(_ http.ResponseWriter, r *http.Request) bool {
@@ -167,16 +171,16 @@ func (a *api) authorized(want string) func() bool {
 	return func() bool { return right.Load() && !wrong.Load() }
 }
 
-// TestDisableHTTP2: the variable of client-go, for who has a proxy in between that
-// breaks HTTP/2.
-func TestDisableHTTP2(t *testing.T) {
+// TestNetwork_disableHTTP2: DISABLE_HTTP2 works as in client-go, for proxies that break
+// HTTP/2.
+func TestNetwork_disableHTTP2(t *testing.T) {
 	for value, want := range map[string]int32{"": 2, "true": 1} {
 		t.Setenv("DISABLE_HTTP2", value)
 		a := newAPI(t)
 		a.put("db", "1", "", nil)
 		var got atomic.Int32
 		a.fault(func(_ http.ResponseWriter, r *http.Request) bool { got.Store(int32(r.ProtoMajor)); return false })
-		start(t, Options{Config: a.config(""), Names: []string{"db"}}).has("db", "1", 5*time.Second)
+		start(t, Options{Config: a.config(""), Names: []string{"db"}}).waitValue("db", "1", 5*time.Second)
 		if got.Load() != want {
 			t.Errorf("DISABLE_HTTP2=%q: got HTTP/%d, want %d", value, got.Load(), want)
 		}

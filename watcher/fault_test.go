@@ -10,14 +10,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-type answer = func(w http.ResponseWriter, r *http.Request) bool
-
-// onWatch limits a fault to watches: lists are answered.
+// onWatch limits a fault to watches. The api answers lists.
 func onWatch(a answer) answer {
 	return func(w http.ResponseWriter, r *http.Request) bool { return isWatch(r) && a(w, r) }
 }
 
-// body answers with 200.
+// body answers with 200 and a text.
 func body(contentType, text string) answer {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("Content-Type", contentType)
@@ -26,15 +24,15 @@ func body(contentType, text string) answer {
 	}
 }
 
-// then is a watch that is opened, has one event, and stays open.
-func then(text string) answer {
-	return func(w http.ResponseWriter, r *http.Request) bool {
+// openWatch opens a watch, sends a line, and keeps the watch open.
+func openWatch(line string) answer {
+	return onWatch(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintln(w, text)
+		_, _ = fmt.Fprintln(w, line)
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 		return true
-	}
+	})
 }
 
 func withRetryAfter(a answer) answer {
@@ -46,59 +44,81 @@ func withRetryAfter(a answer) answer {
 
 func abort(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
 
-// secretJSON is a Secret with a value, where none should be.
+// badGateway is the answer of a proxy.
+func badGateway(w http.ResponseWriter, _ *http.Request) bool {
+	http.Error(w, "upstream: "+canary, http.StatusBadGateway)
+	return true
+}
+
+// secretJSON is a Secret whose value must not appear in an error.
 const secretJSON = `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"db","namespace":"ns"},"data":{"password":"Q0FOQVJZLQ=="}}`
 
-// faults is what a server can answer that is wrong. The snapshot in each:
-// nothing and the watch in Unanswered when it is so from the start, the last
-// good Secret when it comes later. Faults of the watch alone do not hold the
-// list back, which is repeated: there the snapshot follows at the pace of that.
+// unknownJSON is an object of an unknown kind.
+var unknownJSON = strings.ReplaceAll(secretJSON, "Secret", canary)
+
+// halfSecret is a truncated secretJSON.
+var halfSecret = secretJSON[:len(secretJSON)-6]
+
+// The answers of an API server that refuses a request.
+var (
+	forbidden = status(403, metav1.StatusReasonForbidden, `secrets "db" is forbidden: User "system:serviceaccount:ns:sa" cannot list`)
+	expired   = status(410, metav1.StatusReasonExpired, "too old resource version")
+	tooMany   = withRetryAfter(status(429, metav1.StatusReasonTooManyRequests, "too many requests"))
+)
+
+// errorEvent is the line of a watch that carries an error status.
+func errorEvent(code int, message string) string {
+	const format = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"message":%q}}`
+	return fmt.Sprintf(format, code, message)
+}
+
+// invalid is part of the error for a body that does not come from an API server.
+const invalid = "does not come from a Kubernetes API server"
+
+// faults contains every kind of wrong answer.
 var faults = []struct {
 	name     string
 	answer   answer
-	want     []string // in the one line of the log
-	lists    bool     // lists are answered
-	harmless bool     // an empty answer that a list may be
+	want     []string // texts in the log line
+	lists    bool     // lists succeed
+	noRemedy bool     // the log line contains no hint
 }{
 	{name: "401", answer: status(401, metav1.StatusReasonUnauthorized, "Unauthorized"), want: []string{"Unauthorized", "token"}},
-	{name: "403", answer: status(403, metav1.StatusReasonForbidden, `secrets "db" is forbidden: User "system:serviceaccount:ns:sa" cannot list`),
-		want: []string{"serviceaccount:ns:sa", `"rule":"{apiGroups: [\"\"], resources: [secrets], resourceNames: [\"db\"], verbs: [list, watch]}"`}},
-	{name: "403 for the watch", answer: onWatch(status(403, metav1.StatusReasonForbidden, "forbidden")), lists: true,
-		want: []string{`resourceNames: [\"db\"], verbs: [watch]}`}},
-	{name: "404", answer: status(404, metav1.StatusReasonNotFound, "the server could not find the requested resource"), want: []string{"could not find", "namespace"}},
-	{name: "410", answer: status(410, metav1.StatusReasonExpired, "too old resource version"), want: []string{"too old"}},
-	{name: "410 for the watch", answer: onWatch(status(410, metav1.StatusReasonExpired, "too old resource version")), lists: true, want: []string{"too old"}},
-	{name: "410 in the stream", answer: onWatch(then(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":410,"reason":"Expired","message":"too old resource version"}}`)),
-		lists: true, want: []string{"watch secrets: too old"}},
-	{name: "429", answer: withRetryAfter(status(429, metav1.StatusReasonTooManyRequests, "too many requests")), want: []string{"too many", "overloaded"}},
-	{name: "429 for the watch", answer: onWatch(withRetryAfter(status(429, metav1.StatusReasonTooManyRequests, "too many requests"))), lists: true, want: []string{"too many"}},
+	{name: "403", answer: forbidden, want: []string{"serviceaccount:ns:sa",
+		`"rule":"{apiGroups: [\"\"], resources: [secrets], resourceNames: [\"db\"], verbs: [list, watch]}"`}},
+	{name: "403 for the watch", answer: onWatch(forbidden), lists: true, want: []string{`resourceNames: [\"db\"], verbs: [watch]}`}},
+	{name: "404", answer: status(404, metav1.StatusReasonNotFound, "could not find the resource"), want: []string{"could not find", "namespace"}},
+	{name: "410", answer: expired, want: []string{"too old"}, noRemedy: true},
+	{name: "410 for the watch", answer: onWatch(expired), lists: true, want: []string{"too old"}, noRemedy: true},
+	{name: "410 in an event", answer: openWatch(errorEvent(410, "too old")), lists: true, want: []string{"watch secrets: too old"}, noRemedy: true},
+	{name: "429", answer: tooMany, want: []string{"too many", "overloaded"}},
+	{name: "429 for the watch", answer: onWatch(tooMany), lists: true, want: []string{"too many"}},
 	{name: "500", answer: status(500, metav1.StatusReasonInternalError, "etcdserver: no leader"), want: []string{"no leader"}},
-	{name: "500 in the stream", answer: onWatch(then(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":500,"reason":"InternalError","message":"it broke"}}`)),
-		lists: true, want: []string{"it broke"}},
-	{name: "503", answer: withRetryAfter(status(503, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down")), want: []string{"shutting down"}},
-	{name: "502 of a proxy", want: []string{"HTTP 502 Bad Gateway"}, answer: func(w http.ResponseWriter, r *http.Request) bool {
-		http.Error(w, "upstream: "+canary, http.StatusBadGateway)
-		return true
-	}},
+	{name: "500 in an event", answer: openWatch(errorEvent(500, "it broke")), lists: true, want: []string{"it broke"}},
+	{name: "503", answer: withRetryAfter(status(503, metav1.StatusReasonServiceUnavailable, "shutting down")), want: []string{"shutting down"}},
+	{name: "502 of a proxy", answer: badGateway, want: []string{"HTTP 502 Bad Gateway"}},
 	{name: "HTML", answer: body("text/html", "<html>log in "+canary), want: []string{"text/html", "proxy"}},
 	{name: "HTML for the watch", answer: onWatch(body("text/html", "<html>log in "+canary)), lists: true, want: []string{"text/html"}},
-	{name: "half a JSON object", answer: body("application/json", secretJSON[:len(secretJSON)-6]), want: []string{"application/json"}},
-	{name: "half a JSON event", answer: onWatch(body("application/json", `{"type":"MODIFIED","object":`+secretJSON[:len(secretJSON)-6])), lists: true, want: []string{"ends at once"}},
+	{name: "half an object", answer: body("application/json", halfSecret), want: []string{"application/json"}},
+	{name: "half an event", answer: onWatch(body("application/json", `{"type":"MODIFIED","object":`+halfSecret)), lists: true,
+		want: []string{"repeatedly ends"}},
 	{name: "YAML", answer: body("application/yaml", "a: ["+canary), want: []string{"application/yaml"}},
-	{name: "a bad event", answer: onWatch(then(`{"type":"` + canary + `","object":` + secretJSON + `}`)), lists: true, want: []string{"not what a Kubernetes API server gives"}},
-	{name: "an unknown object", answer: body("application/json", strings.ReplaceAll(secretJSON, "Secret", canary)), want: []string{"not what a Kubernetes API server gives"}},
-	{name: "an unknown object in the stream", answer: onWatch(then(`{"type":"MODIFIED","object":` + strings.ReplaceAll(secretJSON, "Secret", canary) + `}`)), lists: true, want: []string{"not what a Kubernetes API server gives"}},
-	{name: "a known object that is not asked for", answer: body("application/json", secretJSON), want: []string{"not what a Kubernetes API server gives"}},
-	{name: "a list in the stream", answer: onWatch(then(`{"type":"MODIFIED","object":{"kind":"SecretList","apiVersion":"v1"}}`)), lists: true, want: []string{"not what a Kubernetes API server gives"}},
-	{name: "an empty object", answer: body("application/json", "{}"), want: []string{"not what a Kubernetes API server gives"}},
-	{name: "an empty answer", answer: body("application/json", ""), want: []string{"not what a Kubernetes API server gives"}},
-	{name: "a list without a version", answer: body("application/json", `{"kind":"SecretList","apiVersion":"v1","items":[]}`), want: []string{"not what a Kubernetes API server gives"}},
+	{name: "unknown type of event", answer: openWatch(`{"type":"` + canary + `","object":` + secretJSON + `}`), lists: true, want: []string{invalid}},
+	{name: "unknown kind", answer: body("application/json", unknownJSON), want: []string{invalid}},
+	{name: "unknown kind in an event", answer: openWatch(`{"type":"MODIFIED","object":` + unknownJSON + `}`), lists: true, want: []string{invalid}},
+	{name: "Secret instead of a list", answer: body("application/json", secretJSON), want: []string{invalid}},
+	{name: "list in an event", answer: openWatch(`{"type":"MODIFIED","object":{"kind":"SecretList","apiVersion":"v1"}}`), lists: true,
+		want: []string{invalid}},
+	{name: "empty object", answer: body("application/json", "{}"), want: []string{invalid}},
+	{name: "empty body", answer: body("application/json", ""), want: []string{invalid}},
+	{name: "list without a version", answer: body("application/json", `{"kind":"SecretList","apiVersion":"v1","items":[]}`), want: []string{invalid}},
 	{name: "reset", answer: abort, want: []string{"INTERNAL_ERROR"}},
-	{name: "reset in the stream", answer: onWatch(abort), lists: true, want: []string{"INTERNAL_ERROR"}},
-	{name: "a watch that ends at once", answer: onWatch(body("application/json", "")), lists: true, want: []string{"ends at once, again and again"}},
+	{name: "reset of the watch", answer: onWatch(abort), lists: true, want: []string{"INTERNAL_ERROR"}},
+	{name: "watch ends at once", answer: onWatch(body("application/json", "")), lists: true, want: []string{"repeatedly ends"}},
 }
 
-func TestFaultFromTheStart(t *testing.T) {
+// TestFault_atStart: without an answer to a list, the watch is not synced.
+func TestFault_atStart(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
@@ -110,15 +130,17 @@ func TestFaultFromTheStart(t *testing.T) {
 			r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 			r.wait("down", 5*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 && !r.up("secret/db") })
 			stopped.stop()
-			if got := r.Snapshot().Unanswered["secret/db"]; got == f.lists {
-				t.Errorf("Unanswered: got %v, want %v", got, !f.lists)
+			if got := r.Snapshot().Unsynced["secret/db"]; got == f.lists {
+				t.Errorf("Unsynced: got %v, want %v", got, !f.lists)
 			}
-			recovers(t, a, r, f.want, "1")
+			a.recover(t, r, f.want, "1", f.noRemedy)
 		})
 	}
 }
 
-func TestFaultLater(t *testing.T) {
+// TestFault_later: during a fault the Snapshot contains the last good version. If only
+// watches fail, it follows the repeated lists.
+func TestFault_later(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
@@ -127,52 +149,55 @@ func TestFaultLater(t *testing.T) {
 			a.put("db", "1", "", nil)
 			stopped := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 			r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
-			stopped.has("db", "1", 5*time.Second)
-			r.has("db", "1", 5*time.Second)
+			stopped.waitValue("db", "1", 5*time.Second)
+			r.waitValue("db", "1", 5*time.Second)
 			r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
 			a.fault(f.answer)
 			a.endWatches()
-			r.wait("down", 5*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 && !r.up("secret/db") })
+			r.wait("down", 15*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 && !r.up("secret/db") })
 			stopped.stop()
 			if !f.lists {
 				a.put("db", "2", "", nil)
 			}
 			if got := r.value("db"); got != "1" {
-				t.Errorf("during the fault: got %q, want the last good one", got)
+				t.Errorf("during the fault: got %q, want the last good value", got)
 			}
 			a.put("db", "3", "", nil)
-			recovers(t, a, r, f.want, "3")
+			a.recover(t, r, f.want, "3", f.noRemedy)
 		})
 	}
 }
 
-// recovers ends the fault, and looks at how the Watcher comes back: within the
-// longest pause, and with two lines in the log for all the tries.
-func recovers(t *testing.T, a *api, r *running, want []string, value string) {
+// recover ends the fault. The Watcher recovers within the longest pause, and logs two
+// lines in total, however often it retried.
+func (a *api) recover(t *testing.T, r *running, want []string, value string, noRemedy bool) {
 	t.Helper()
-	tries := len(a.asked("list"))
-	r.wait("some more tries", 8*time.Second, func() bool { return len(a.asked("list")) >= tries+1 })
+	attempts := len(a.received("list"))
+	r.wait("another attempt", 8*time.Second, func() bool { return len(a.received("list")) > attempts })
 	a.fault(nil)
-	r.has("db", value, 11*time.Second)
-	r.wait("up", 11*time.Second, func() bool { return r.up("secret/db") })
+	r.waitValue("db", value, 11*time.Second)
+	r.wait("up", 15*time.Second, func() bool { return r.up("secret/db") })
 	warns, infos := r.logs.level("WARN"), r.logs.level("INFO")
 	if len(warns) != 1 || len(infos) != 1 {
 		t.Fatalf("got %d warnings and %d infos, want 1 and 1:\n%s", len(warns), len(infos), r.logs)
 	}
-	for _, text := range append(want, `"watch":"secret/db"`, `"do":"`) {
+	for _, text := range append(want, `"watch":"secret/db"`) {
 		if !strings.Contains(warns[0], text) {
 			t.Errorf("%q is not in %s", text, warns[0])
 		}
 	}
-	if !strings.Contains(infos[0], "up again") {
-		t.Errorf("got %s, want that it is up again", infos[0])
+	if hint := strings.Contains(warns[0], `"hint":"`); hint == noRemedy {
+		t.Errorf("hint: got %v, want %v: %s", hint, !noRemedy, warns[0])
+	}
+	if !strings.Contains(infos[0], "recovered") {
+		t.Errorf("got %s, want that the watch recovered", infos[0])
 	}
 	if got := r.Status()[0].LastContact; time.Since(got) > 15*time.Second {
 		t.Errorf("last contact: got %v", got)
 	}
-	for _, query := range a.asked("list") {
+	for _, query := range a.received("list") {
 		if strings.Contains(query, "resourceVersion") || strings.Contains(query, "limit") {
-			t.Errorf("a list is not a consistent read of all: %s", query)
+			t.Errorf("not a consistent read in a single page: %s", query)
 		}
 	}
 }

@@ -4,64 +4,69 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
-// upAfter is how long after its list a watch that had an error must be without one to
-// be up again. Otherwise a watch that is opened and ends at once would be up and down
-// with each attempt.
+// upAfter is the time without an error after which a failed watch counts as up.
+// Otherwise a watch that ends immediately would alternate between up and down.
 const upAfter = 2 * time.Second
 
-// health is whether a watch works. Changes of that are logged, not attempts.
+// health tracks whether a watch is working. It logs transitions, not individual attempts.
 type health struct {
 	up      bool
-	contact time.Time   // the last one
-	err     *kube.Error // the last one since it was up, nil for none
-	logged  *kube.Error // the last one of these that was logged
-	since   time.Time   // of the first of these
+	contact time.Time   // last contact with the API server
+	err     *kube.Error // last error since the watch was up, or nil
+	logged  *kube.Error // last logged error since the watch was up, or nil
+	since   time.Time   // time of the first error since the watch was up
 }
 
-// setUp makes the watch up, unless the attempt has ended meanwhile. After an error
-// the watch has to have lasted for upAfter.
-func (w *watch) setUp(attempt context.Context, lasted bool) {
+// setUp marks the watch as up. After an error, it does so only if stable is true. It does
+// nothing if the attempt has ended.
+func (w *watch) setUp(attempt context.Context, stable bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.up || attempt.Err() != nil || w.err != nil && !lasted {
+	if w.up || attempt.Err() != nil || w.err != nil && !stable {
 		return
 	}
 	if w.logged != nil {
-		w.logger.Info("watch is up again", "dur", time.Since(w.since).Round(time.Millisecond).String())
+		w.logger.Info("watch recovered", "duration", time.Since(w.since).Round(time.Millisecond).String())
 	} else {
-		w.logger.Debug("watch is up")
+		w.logger.Debug("watch connected")
 	}
 	w.up, w.err, w.logged = true, nil, nil
 }
 
-// failed makes the watch down. An error is logged once, until there is another one.
-func (w *watch) failed(e *kube.Error) {
-	w.asked()
+// setDown marks the watch as down. It logs an error whose cause differs from the last
+// logged cause.
+func (w *watch) setDown(e *kube.Error) {
+	w.firstDone()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// An API server that starts answers 403 for a moment, before it has read its
-	// RBAC rules: the first one is no reason to change a Role.
-	early := e.Kind == kube.KindForbidden && !same(w.err, e)
+	// A starting API server answers 403 until it has loaded its RBAC rules. The first
+	// 403 is therefore not logged.
+	early := apierrors.IsForbidden(e) && !sameCause(w.err, e)
 	if w.err == nil {
 		w.since = time.Now()
 	}
 	w.up, w.err = false, e
-	if early || same(w.logged, e) {
+	if early || sameCause(w.logged, e) {
 		return
 	}
 	w.logged = e
-	attrs := []any{"err", e.Error(), "do", e.Advice}
-	if e.Kind == kube.KindForbidden {
+	attrs := []any{"err", e.Error()}
+	if e.Hint != "" {
+		attrs = append(attrs, "hint", e.Hint)
+	}
+	if apierrors.IsForbidden(e) {
 		attrs = append(attrs, "rule", kube.MissingRule(e.Verb, w.Name))
 	}
-	w.logger.Warn("watch is down, will try again", attrs...)
+	w.logger.Warn("watch failed, retrying", attrs...)
 }
 
-// same reports whether there is nothing new to log. Which rule a role lacks
-// differs with the verb.
-func same(was, is *kube.Error) bool {
-	return was != nil && is.Kind == was.Kind && (is.Kind != kube.KindForbidden || is.Verb == was.Verb)
+// sameCause reports whether a log line for a also covers b. The rule that a Role lacks
+// depends on the verb.
+func sameCause(a, b *kube.Error) bool {
+	return a != nil && a.Cause == b.Cause && (a.Verb == b.Verb || !apierrors.IsForbidden(b))
 }

@@ -12,9 +12,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TestRefused: no API server. From the start nothing is in the snapshot and the
-// watch is unanswered; later the snapshot stays what it was.
-func TestRefused(t *testing.T) {
+// TestNetwork_refused: while the API server refuses connections, the Snapshot stays
+// unchanged. A reset followed by refused connections is a single cause.
+func TestNetwork_refused(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -26,75 +26,74 @@ func TestRefused(t *testing.T) {
 		t.Errorf("got %s", warn)
 	}
 	p.listen()
-	r.has("db", "1", 11*time.Second)
+	r.waitValue("db", "1", 11*time.Second)
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
 
 	p.refuse()
 	r.wait("down again", 5*time.Second, func() bool { return !r.up("secret/db") })
-	tries := p.connections()
-	r.wait("time for some tries", 15*time.Second, func() bool { return strings.Count(r.logs.String(), "connection refused") > 4 })
-	if warns := r.logs.level("WARN"); len(warns) != 2 || p.connections() != tries {
-		t.Errorf("got %q, want one warning for each time, broken and refused are one", warns)
+	attempts := p.connections()
+	r.wait("more attempts", 15*time.Second, func() bool { return strings.Count(r.logs.String(), "connection refused") > 4 })
+	if warns := r.logs.level("WARN"); len(warns) != 2 || p.connections() != attempts {
+		t.Errorf("got %q, want a warning per outage", warns)
 	}
 	a.put("db", "2", "", nil)
 	if got := r.value("db"); got != "1" {
-		t.Errorf("while refused: got %q, want the last good one", got)
+		t.Errorf("while refused: got %q, want the last good value", got)
 	}
 	start(t, Options{Config: a.config(p.address), Names: []string{"db"}}).stop()
 	p.listen()
-	r.has("db", "2", 11*time.Second)
+	r.waitValue("db", "2", 11*time.Second)
 }
 
-// TestConnectionReset: the snapshot is right again with the first new list.
-func TestConnectionReset(t *testing.T) {
+// TestNetwork_reset: after a reset connection, the Snapshot is current again with the
+// first new list.
+func TestNetwork_reset(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
 	p := newProxy(t, a.Listener.Addr().String())
 	r := start(t, Options{Config: a.config(p.address), Names: []string{"db"}})
-	r.has("db", "1", 5*time.Second)
+	r.waitValue("db", "1", 5*time.Second)
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
 	p.reset()
 	a.put("db", "2", "", nil)
-	r.has("db", "2", 11*time.Second)
+	r.waitValue("db", "2", 11*time.Second)
 	if warns := r.logs.level("WARN"); len(warns) != 1 || !strings.Contains(warns[0], "reset") {
-		t.Errorf("got %q, want one warning of the reset", warns)
+		t.Errorf("got %q, want a single warning of the reset", warns)
 	}
 }
 
-// TestDeadConnection: a connection on which nothing comes any more, without an end,
-// is seen within 20 s; the snapshot stays what it was, and is right soon after
-// there is a way again. Stopping does not wait for the dead connection. The
-// line in the log is of a dead connection, not of an event that cannot be read,
-// as which client-go passes it on.
-func TestDeadConnection(t *testing.T) {
+// TestNetwork_dead: a connection that stays open and silent is detected within 20 s. The
+// Snapshot stays unchanged meanwhile. Run returns without waiting for the connection. The
+// log line names the connection; client-go reports an event that cannot be decoded.
+func TestNetwork_dead(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
 	p := newProxy(t, a.Listener.Addr().String())
 	r := start(t, Options{Config: a.config(p.address), Names: []string{"db"}})
 	stopped := start(t, Options{Config: a.config(p.address), Names: []string{"db"}})
-	r.has("db", "1", 5*time.Second)
-	stopped.has("db", "1", 5*time.Second)
+	r.waitValue("db", "1", 5*time.Second)
+	stopped.waitValue("db", "1", 5*time.Second)
 	p.freeze()
 	a.put("db", "2", "", nil)
 	stopped.stop()
-	start(t, Options{Config: a.config(p.address), Names: []string{"db"}}).stop() // in a TLS handshake
+	start(t, Options{Config: a.config(p.address), Names: []string{"db"}}).stop() // during a TLS handshake
 	r.wait("down", 20*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 && !r.up("secret/db") })
 	if warn := r.logs.level("WARN")[0]; !strings.Contains(warn, "no connection") {
 		t.Errorf("got %s", warn)
 	}
 	if got := r.value("db"); got != "1" {
-		t.Errorf("while dead: got %q, want the last good one", got)
+		t.Errorf("while dead: got %q, want the last good value", got)
 	}
 	p.reset()
 	p.thaw()
-	r.has("db", "2", 11*time.Second)
+	r.waitValue("db", "2", 11*time.Second)
 }
 
-// TestNoAnswerFromTheStart: a server that accepts and answers nothing is seen within
-// 20 s.
-func TestNoAnswerFromTheStart(t *testing.T) {
+// TestNetwork_deadAtStart: a server that accepts a connection and never answers is
+// detected within 20 s.
+func TestNetwork_deadAtStart(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,9 +104,8 @@ func TestNoAnswerFromTheStart(t *testing.T) {
 	r.wait("down", 20*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 })
 }
 
-// TestStopBreaksHandshakes: a connection that is not open yet, or not idle yet,
-// does not outlive Run.
-func TestStopBreaksHandshakes(t *testing.T) {
+// TestRun_closesHandshakes: a connection in a TLS handshake does not outlive Run.
+func TestRun_closesHandshakes(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,33 +119,33 @@ func TestStopBreaksHandshakes(t *testing.T) {
 	}
 	r.stop()
 	_ = c.SetReadDeadline(time.Now().Add(time.Second))
-	if _, err := io.Copy(io.Discard, c); err != nil { // until it ends
+	if _, err := io.Copy(io.Discard, c); err != nil { // until the connection ends
 		t.Errorf("the connection was not closed: %v", err)
 	}
 }
 
-// TestHangingList: a list that gets no answer, on a connection that works, is
-// given up after 15 s. Stopping does not wait for that.
-func TestHangingList(t *testing.T) {
+// TestList_hangs: a list without an answer, on a working connection, times out after
+// 15 s. Run returns without waiting for the timeout.
+func TestList_hangs(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
 	a.fault(func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true })
 	stopped := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
-	r.wait("asked", 5*time.Second, func() bool { return len(a.asked("list")) == 2 })
+	r.wait("both lists received", 5*time.Second, func() bool { return len(a.received("list")) == 2 })
 	stopped.stop()
 	r.wait("down", 20*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 })
 	if warn := r.logs.level("WARN")[0]; !strings.Contains(warn, "does not answer") {
 		t.Errorf("got %s", warn)
 	}
 	a.fault(nil)
-	r.has("db", "1", 11*time.Second)
+	r.waitValue("db", "1", 11*time.Second)
 }
 
-// TestManyOneConnection: watches that start at once share a connection, up to
-// the 100 streams that an API server allows on one.
-func TestManyOneConnection(t *testing.T) {
+// TestRun_sharedConnection: a hundred watches share a few connections. An API server
+// allows 100 streams per connection.
+func TestRun_sharedConnection(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	var names []string
@@ -159,21 +157,21 @@ func TestManyOneConnection(t *testing.T) {
 	p := newProxy(t, a.Listener.Addr().String())
 	began := time.Now()
 	r := start(t, Options{Config: a.config(p.address), Names: names})
-	r.wait("all", 10*time.Second, func() bool { return len(r.Snapshot().Secrets) == 100 && len(r.Snapshot().Unanswered) == 0 })
+	r.wait("all", 10*time.Second, func() bool { return len(r.Snapshot().Secrets) == 100 && len(r.Snapshot().Unsynced) == 0 })
 	t.Logf("a hundred Secrets in %v", time.Since(began))
 	for _, name := range names {
 		a.put(name, "2", "", nil)
 	}
 	for _, name := range names {
-		r.has(name, "2", 10*time.Second)
+		r.waitValue(name, "2", 10*time.Second)
 	}
 	if got := p.connections(); got > 4 {
-		t.Errorf("got %d connections, want few", got)
+		t.Errorf("got %d connections, want at most 4", got)
 	}
 }
 
-// TestPlainHTTP1: a server that knows no HTTP/2.
-func TestPlainHTTP1(t *testing.T) {
+// TestNetwork_http1: a server without HTTP/2.
+func TestNetwork_http1(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
@@ -181,8 +179,8 @@ func TestPlainHTTP1(t *testing.T) {
 	defer old.Close()
 	defer a.endWatches()
 	r := start(t, Options{Config: a.config(old.Listener.Addr().String()), Names: []string{"db"}})
-	r.has("db", "1", 5*time.Second)
+	r.waitValue("db", "1", 5*time.Second)
 	a.put("db", "2", "", nil)
-	r.has("db", "2", 5*time.Second)
+	r.waitValue("db", "2", 5*time.Second)
 	r.stop()
 }

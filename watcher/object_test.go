@@ -15,7 +15,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
-// everything has all that an API server can put into a Secret.
+// everything returns a Secret in which every field is set.
 func everything() corev1.Secret {
 	immutable, second := true, metav1.Unix(1700000000, 0)
 	return corev1.Secret{
@@ -28,16 +28,17 @@ func everything() corev1.Secret {
 			Finalizers:      []string{"f"},
 			ManagedFields:   []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: metav1.NewFieldsV1(`{"f:data":{}}`)}},
 		},
-		Immutable:  &immutable,
-		Data:       map[string][]byte{"password": []byte("p"), "binary": {0, 255, '\n'}, "empty": {}, "large": bytes.Repeat([]byte("x"), 1<<20)},
+		Immutable: &immutable,
+		Data: map[string][]byte{
+			"password": []byte("p"), "binary": {0, 255, '\n'}, "empty": {}, "large": bytes.Repeat([]byte("x"), 1<<20),
+		},
 		StringData: map[string]string{"never": "sent"},
 		Type:       corev1.SecretTypeTLS,
 	}
 }
 
-// TestSecretIsThatOfCoreV1 reads with the program's own types what
-// k8s.io/api/core/v1 writes.
-func TestSecretIsThatOfCoreV1(t *testing.T) {
+// TestObject_coreV1: object decodes every field in the encoding of k8s.io/api/core/v1.
+func TestObject_coreV1(t *testing.T) {
 	t.Parallel()
 	scheme := runtime.NewScheme()
 	if err := corev1.AddToScheme(scheme); err != nil {
@@ -52,13 +53,13 @@ func TestSecretIsThatOfCoreV1(t *testing.T) {
 		}
 		var got object
 		if err := json.Unmarshal(text, &got); err != nil || !got.Is("Secret") || got.Is("Pod") {
-			t.Errorf("got %v, and a %+v", err, got.Header)
+			t.Errorf("got %v and %+v, want a Secret", err, got.TypeMeta)
 		}
-		sameSecret(t, "read", got, want)
+		compareSecret(t, "read", got, want)
 	}
 }
 
-func sameSecret(t *testing.T, what string, got object, theirs corev1.Secret) {
+func compareSecret(t *testing.T, what string, got object, theirs corev1.Secret) {
 	t.Helper()
 	want := metadata{theirs.Name, theirs.Namespace, string(theirs.UID), theirs.ResourceVersion, theirs.Labels}
 	if !equality.Semantic.DeepEqual(got.metadata, want) {
@@ -66,12 +67,12 @@ func sameSecret(t *testing.T, what string, got object, theirs corev1.Secret) {
 	}
 	same := func(ours secret.Value, theirs []byte) bool { return bytes.Equal(ours, theirs) }
 	if !maps.EqualFunc(got.Data, theirs.Data, same) {
-		t.Errorf("%s: got %d keys, want those of %d", what, len(got.Data), len(theirs.Data))
+		t.Errorf("%s: got %d keys, want the same %d keys and values", what, len(got.Data), len(theirs.Data))
 	}
 }
 
-// FuzzSecret: what both take for a Secret is the same to both, and what core/v1
-// takes for one and is written as one can be read.
+// FuzzSecret: if both types decode a text, they contain the same. object decodes every
+// text that core/v1 encodes.
 func FuzzSecret(f *testing.F) {
 	all := everything()
 	all.Data["large"] = []byte("less")
@@ -80,7 +81,7 @@ func FuzzSecret(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(message)
-	f.Add([]byte(`{"data":{"a":"Yg==","a":"Yw==","b":null,"":""},"metadata":null,"later":1}`)) // a key twice, and a field of the future
+	f.Add([]byte(`{"data":{"a":"Yg==","a":"Yw==","b":null,"":""},"metadata":null,"later":1}`)) // a duplicate key and an unknown field
 	f.Add([]byte(`{"data":{"a":1},"metadata":{"labels":[]}}`))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		var ours object
@@ -90,7 +91,7 @@ func FuzzSecret(f *testing.F) {
 			return
 		}
 		if failed == nil {
-			sameSecret(t, "as it came", ours, theirs)
+			compareSecret(t, "original", ours, theirs)
 		}
 		again, err := json.Marshal(theirs)
 		if err != nil {
@@ -100,6 +101,6 @@ func FuzzSecret(f *testing.F) {
 		if err := json.Unmarshal(again, &ours); err != nil {
 			t.Fatal(err)
 		}
-		sameSecret(t, "written again", ours, theirs)
+		compareSecret(t, "encoded again", ours, theirs)
 	})
 }

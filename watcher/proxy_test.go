@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// proxy is a TCP proxy that can refuse, break, and stop to forward.
+// A proxy is a TCP proxy that can refuse, reset and freeze connections.
 type proxy struct {
 	t       *testing.T
 	address string
@@ -16,7 +16,7 @@ type proxy struct {
 	listener net.Listener
 	open     map[net.Conn]bool
 	accepted int
-	frozen   chan struct{} // not nil: nothing is forwarded until it is closed
+	frozen   chan struct{} // if not nil, forwarding waits until it is closed
 }
 
 func newProxy(t *testing.T, target string) *proxy {
@@ -77,14 +77,14 @@ func (p *proxy) forward(to, from net.Conn) {
 	}
 }
 
-// connections is how many were made so far.
+// connections returns the number of connections so far.
 func (p *proxy) connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.accepted
 }
 
-// reset breaks all connections as a router does that forgot them.
+// reset resets all connections, as a router does that has lost its state.
 func (p *proxy) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,7 +95,7 @@ func (p *proxy) reset() {
 	}
 }
 
-// refuse ends all connections and accepts none; listen is the way back.
+// refuse resets all connections and refuses new ones until listen.
 func (p *proxy) refuse() {
 	p.mu.Lock()
 	_ = p.listener.Close()
@@ -103,8 +103,8 @@ func (p *proxy) refuse() {
 	p.reset()
 }
 
-// freeze stops to forward, on all connections and on new ones, which are
-// accepted.
+// freeze stops forwarding on all connections until thaw. The proxy still accepts new
+// connections.
 func (p *proxy) freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
@@ -14,11 +15,11 @@ import (
 	"time"
 )
 
-// TestMain finds what is left of any test: each of them ends its Watchers in
-// another state.
+// TestMain fails if a test leaves a goroutine behind. The tests stop their Watchers in
+// many different states.
 //
-// The tests wait most of their time, so that more of them run at once than
-// there are processors.
+// The tests spend most of their time waiting, so TestMain raises the number of parallel
+// tests.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "16")
@@ -27,16 +28,16 @@ func TestMain(m *testing.M) {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		stacks := make([]byte, 1<<20)
 		left = string(stacks[:runtime.Stack(stacks, true)])
-		_, left, _ = strings.Cut(left, "\n\n") // this goroutine
+		_, left, _ = strings.Cut(left, "\n\n") // skip this goroutine
 		if !strings.Contains(left, "client-go") && !strings.Contains(left, "http2") && !strings.Contains(left, "secret-sync") {
 			os.Exit(code)
 		}
 	}
-	println("goroutines are left:\n" + left)
+	println("a test left goroutines behind:\n" + left)
 	os.Exit(1)
 }
 
-// running is a Watcher that runs.
+// A running is a Watcher whose Run is active.
 type running struct {
 	*Watcher
 	t    *testing.T
@@ -44,9 +45,8 @@ type running struct {
 	stop func()
 }
 
-// start runs a Watcher at debug level. At the end of the test it is stopped, if
-// it was not before: within a second, whatever the state, and with no value in
-// its log.
+// start runs a Watcher that logs at debug level. At the end of the test, or at a call of
+// stop, the Watcher must return within a second, and its log must contain no value.
 func start(t *testing.T, o Options) *running {
 	t.Helper()
 	logs := &journal{}
@@ -83,12 +83,12 @@ func start(t *testing.T, o Options) *running {
 	return r
 }
 
-// value is what a Secret has for its password, without the canary.
+// value returns the password in a Secret, without the canary.
 func (r *running) value(name string) string {
 	return strings.TrimPrefix(string([]byte(r.Snapshot().Secrets[name].Data["password"])), canary)
 }
 
-// wait waits until ok is true, and fails the test if that takes longer.
+// wait waits until ok returns true. After the longest time it fails the test.
 func (r *running) wait(what string, longest time.Duration, ok func() bool) {
 	r.t.Helper()
 	eventually(r.t, what, longest, ok, func() string { return r.logs.String() })
@@ -98,15 +98,15 @@ func eventually(t *testing.T, what string, longest time.Duration, ok func() bool
 	t.Helper()
 	for deadline := time.Now().Add(longest); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not: %s\n%s", longest, what, detail())
+			t.Fatalf("not within %v: %s\n%s", longest, what, detail())
 		}
 	}
 }
 
-// has waits until a Secret has a value; "" is none.
-func (r *running) has(name, value string, longest time.Duration) {
+// waitValue waits until a Secret contains the value, or does not exist if value is "".
+func (r *running) waitValue(name, value string, longest time.Duration) {
 	r.t.Helper()
-	r.wait(name+" has "+value, longest, func() bool { return r.value(name) == value && len(r.Snapshot().Unanswered) == 0 })
+	r.wait(fmt.Sprintf("%s=%q", name, value), longest, func() bool { return r.value(name) == value && len(r.Snapshot().Unsynced) == 0 })
 }
 
 func (r *running) up(watch string) bool {
@@ -119,7 +119,7 @@ func (r *running) up(watch string) bool {
 	return false
 }
 
-// pokes empties Changed, and reports whether there was a poke.
+// poked reports whether Changed contained a poke, and removes it.
 func (r *running) poked() bool {
 	select {
 	case <-r.Changed():
@@ -129,7 +129,7 @@ func (r *running) poked() bool {
 	}
 }
 
-// journal collects log lines.
+// A journal collects log lines.
 type journal struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -147,7 +147,7 @@ func (j *journal) String() string {
 	return j.buf.String()
 }
 
-// level gives the lines of one level.
+// level returns the lines of a level.
 func (j *journal) level(level string) []string {
 	var lines []string
 	for line := range strings.Lines(j.String()) {

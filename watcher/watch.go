@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
@@ -16,41 +17,39 @@ import (
 )
 
 const (
-	// staleAfter is how long a watch is trusted that reports nothing new. The API
-	// server sends a bookmark each minute. After etcd was restored from a backup
-	// a watch can stay open, and report nothing, for ever.
+	// staleAfter is the time without news after which a new list follows. The API
+	// server sends a bookmark every minute. After etcd was restored from a backup, a
+	// watch can stay open and silent forever.
 	staleAfter = 3 * time.Minute
-	// longestPause is within what time an API server that is back is noticed.
+	// longestPause is the time within which a watch notices that the API server is back.
 	longestPause = 10 * time.Second
-	// stableAfter is how long a watch has to last before a new list follows at
-	// once. So there are never more lists, in the long run, than there are while
-	// the API server is away.
+	// stableAfter is the duration of a watch after which the next list follows at once.
+	// It keeps the rate of lists below the rate during an outage.
 	stableAfter = longestPause
 )
 
-// newBackoff gives the pauses between attempts: 0.25 to 0.5 s, doubled each time,
-// up to 5 to 10 s. They are random so that the watches of many Pods do not come
-// back at the same moment.
+// newBackoff returns the pauses between attempts: 0.25 to 0.5 s, doubled each time, up to
+// 5 to 10 s. They are random, so the watches of many Pods do not retry simultaneously.
 func newBackoff() wait.Backoff {
 	return wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 10, Cap: longestPause / 2}
 }
 
-// errEndsAtOnce needs two attempts in a row: any server may end one watch early.
-var errEndsAtOnce = &kube.Error{
-	Kind: "ends at once", Verb: kube.VerbWatch, Resource: "secrets",
-	Text:   "the watch is opened and ends at once, again and again",
-	Advice: "look at what is between this Pod and the API server: a proxy with a very short timeout, or one that cannot stream",
+// errEndsAtOnce is returned after two short watches in a row. Any server may end a single
+// watch early.
+var errEndsAtOnce = watchError("ends at once", "the watch repeatedly ends right after it opened",
+	"check for a proxy between this Pod and the API server that has a short timeout or cannot stream")
+
+// errBackwards is returned when a watch delivers an object older than an object that it
+// delivered before. Only a quorum read can tell which version is current.
+var errBackwards = watchError("backwards", "the watch delivered an older version after a newer version",
+	"if this repeats, check for a proxy between this Pod and the API server that mixes up answers")
+
+func watchError(cause, text, hint string) *kube.Error {
+	resource := kube.Secrets.Resource
+	return &kube.Error{Verb: kube.VerbWatch, Resource: resource, Cause: cause, Err: errors.New(text), Hint: hint}
 }
 
-// errBackwards is what to make of a watch that gives an older version after a newer
-// one. Which of them is the present one only a consistent read tells.
-var errBackwards = &kube.Error{
-	Kind: "backwards", Verb: kube.VerbWatch, Resource: "secrets",
-	Text:   "the watch gave an older version after a newer one",
-	Advice: "nothing: it is read anew; if it happens again, look at what is between this Pod and the API server",
-}
-
-// source is an API server, or a test's.
+// A source lists and watches Secrets. Tests replace it.
 type source interface {
 	List(ctx context.Context, q kube.Query) (items []object, resourceVersion string, err error)
 	Watch(ctx context.Context, q kube.Query, resourceVersion string) (events, error)
@@ -62,7 +61,7 @@ type (
 	events = iter.Seq2[event, error]
 )
 
-// client is the source that is not a test's.
+// client is the source for a real API server.
 type client struct{ *kube.Client }
 
 func (c client) List(ctx context.Context, q kube.Query) ([]object, string, error) {
@@ -73,36 +72,36 @@ func (c client) Watch(ctx context.Context, q kube.Query, resourceVersion string)
 	return kube.Watch[object](ctx, c.Client, q, resourceVersion)
 }
 
-// watch keeps what is known of one query's Secrets equal to what the API server
-// has: a list, the watch that begins there, and the same again when that ends.
+// A watch keeps the Secrets of a filter equal to the API server. It repeats these steps:
+// a list, a watch from the version of the list, and a pause.
 type watch struct {
 	filter
-	source  source
-	changed func() // called with mu held, so that it must not block
-	logger  *slog.Logger
-	asked   func()          // called at the first answer or error, and later
-	first   <-chan struct{} // closed by asked
+	source    source
+	changed   func() // called with mu held, so it must not block
+	logger    *slog.Logger
+	firstDone func()          // closes first
+	first     <-chan struct{} // closed by the first answer or error
 
-	listed  time.Time // when the last list was answered; zero: this attempt's was not
+	listed  time.Time // time of this attempt's list, or zero if it did not succeed
 	backoff wait.Backoff
 
-	mu      *sync.Mutex        // that of all watches; guards what follows
-	restart context.CancelFunc // ends the present attempt and the pause after it
-	secrets map[string]Secret  // by name; nil: not answered yet
-	warned  bool               // of an object that was not asked for
+	mu      *sync.Mutex        // shared by all watches; guards the fields below
+	restart context.CancelFunc // ends the current attempt and its pause
+	secrets map[string]Secret  // by name; nil until the watch is synced
+	warned  bool               // whether warnOnce has logged
 	health
 }
 
 func newWatch(f filter, s source, mu *sync.Mutex, changed func(), logger *slog.Logger) *watch {
 	first := make(chan struct{})
 	return &watch{
-		filter: f, source: s, changed: changed, logger: logger.With("watch", f.watch()),
-		asked: sync.OnceFunc(func() { close(first) }), first: first,
+		filter: f, source: s, changed: changed, logger: logger.With("watch", f.watchName()),
+		firstDone: sync.OnceFunc(func() { close(first) }), first: first,
 		backoff: newBackoff(), mu: mu, restart: func() {},
 	}
 }
 
-// run goes on until ctx is done.
+// run repeats attempts until ctx is done.
 func (w *watch) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		attempt, end := context.WithCancel(ctx)
@@ -112,27 +111,22 @@ func (w *watch) run(ctx context.Context) {
 		err := w.follow(attempt)
 		if attempt.Err() == nil {
 			pause := w.pauseAfter(err)
-			w.logger.Debug("watch ended", "err", err, "next", pause)
+			w.logger.Debug("watch ended", "err", err, "pause", pause)
 			sleep(attempt, pause)
 		}
 		end()
 	}
 }
 
-// sleep waits, until ctx is done at most.
+// sleep waits for the given duration, or until ctx is done.
 func sleep(ctx context.Context, pause time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	<-ctx.Done()
 }
 
-// follow makes one list and follows the watch that begins at its version, until
-// that ends or nothing new comes for staleAfter. Nil: nothing was wrong.
-//
-// A client-go Reflector would have to be made again for each list, as by itself it
-// watches again from an old version, reads its first list from a cache, and sleeps
-// without a look at its context. Measured, it cost 180 lines, 0.3 MB of the binary,
-// three goroutines a watch, and 2.5 MB of memory for a hundred watches.
+// follow performs a list and follows the watch from its version. It returns when the
+// watch ends or delivers no news for staleAfter. It returns nil if nothing failed.
 func (w *watch) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -157,15 +151,15 @@ func (w *watch) follow(ctx context.Context) error {
 	return err
 }
 
-// receive applies the events of a watch until it ends, or until one is older than
-// what came before it. Only a change or a new version puts stale off: a server that
-// lost its etcd may repeat one bookmark.
+// receive applies the events of a watch until it ends or delivers an older version. A
+// bookmark with the same version is not news: a server without its etcd may repeat it.
 func (w *watch) receive(news events, version string, stale *time.Timer) error {
 	for e, err := range news {
 		if err != nil {
 			return err
 		}
-		if order, err := resourceversion.CompareResourceVersion(e.Object.ResourceVersion, version); err == nil && order < 0 {
+		order, err := resourceversion.CompareResourceVersion(e.Object.ResourceVersion, version)
+		if err == nil && order < 0 {
 			return errBackwards
 		}
 		w.apply(e)
@@ -177,9 +171,9 @@ func (w *watch) receive(news events, version string, stale *time.Timer) error {
 	return nil
 }
 
-// pauseAfter reports how long to wait after an attempt, and notes its error. A
-// watch that ended after minutes, as servers end them, or that had nothing new
-// to report, is not an error: a new list follows at once.
+// pauseAfter records the error of an attempt and returns the pause before the next
+// attempt. If the watch was stable, the next list follows at once: servers end a watch
+// after some minutes, and a stale watch is not an error.
 func (w *watch) pauseAfter(err error) time.Duration {
 	if !w.listed.IsZero() && time.Since(w.listed) >= stableAfter {
 		w.backoff = newBackoff()
@@ -192,11 +186,13 @@ func (w *watch) pauseAfter(err error) time.Duration {
 	}
 	pause := w.backoff.Step()
 	if e := (*kube.Error)(nil); errors.As(err, &e) {
-		w.failed(e)
+		w.setDown(e)
 		if e.Outdated() {
 			w.source.Renew()
 		}
-		pause = max(pause, min(e.RetryAfter, longestPause))
+		if seconds, ok := apierrors.SuggestsClientDelay(e); ok {
+			pause = max(pause, min(time.Duration(seconds)*time.Second, longestPause))
+		}
 	}
 	return pause
 }

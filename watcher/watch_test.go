@@ -3,167 +3,42 @@ package watcher
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
-// script is a source for tests in virtual time. Nil functions do what a good
-// server does in which nothing happens.
-type script struct {
-	lists   []time.Time
-	renewed int
-	onList  func() error
-	onOpen  func(ctx context.Context, w *apiwatch.RaceFreeFakeWatcher) error
-}
-
-func (s *script) Renew() { s.renewed++ }
-
-func (s *script) List(context.Context, kube.Query) ([]object, string, error) {
-	s.lists = append(s.lists, time.Now())
-	if s.onList != nil {
-		if err := s.onList(); err != nil {
-			return nil, "", err
-		}
-	}
-	return nil, "7", nil
-}
-
-// Watch ends with the watch, or with the context of its request.
-func (s *script) Watch(ctx context.Context, _ kube.Query, _ string) (events, error) {
-	w := apiwatch.NewRaceFreeFake()
-	if s.onOpen != nil {
-		if err := s.onOpen(ctx, w); err != nil {
-			return nil, err
-		}
-	}
-	return func(yield func(event, error) bool) {
-		defer w.Stop()
-		for {
-			select {
-			case e, ok := <-w.ResultChan():
-				if !ok || !yield(event{Type: e.Type, Object: e.Object.(*bookmark).secret()}, nil) {
-					return
-				}
-			case <-ctx.Done():
-				yield(event{}, ctx.Err())
-				return
-			}
-		}
-	}, nil
-}
-
-// bookmark is an object that has a version only, for a fake watch.
-type bookmark struct{ metav1.PartialObjectMetadata }
-
-func newBookmark(version int) *bookmark {
-	b := &bookmark{}
-	b.ResourceVersion = strconv.Itoa(version)
-	return b
-}
-
-func (b *bookmark) secret() object {
-	return object{metadata: metadata{ResourceVersion: b.ResourceVersion}}
-}
-
-// play runs one watch on a script for some virtual time.
-func play(t *testing.T, s *script, long time.Duration, then func(logs *journal, w *watch)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		logs := &journal{}
-		logger := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		w := newWatch(oneName("ns", "db"), s, &sync.Mutex{}, func() {}, logger)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); w.run(ctx) }()
-		time.Sleep(long)
-		synctest.Wait()
-		then(logs, w)
-		began := time.Now()
-		cancel()
-		<-done
-		if got := time.Since(began); got > 0 {
-			t.Errorf("it took %v to stop, want no time", got)
-		}
-	})
-}
-
-// oneName is the filter of a watch by name.
-func oneName(namespace, name string) filter {
-	return filter{Query: kube.Query{Namespace: namespace, Name: name}, labels: labels.Everything()}
-}
-
-// isUp is as in Status.
-func (w *watch) isUp() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.up
-}
-
-// after ends a watch after some time.
-func after(d time.Duration) func(context.Context, *apiwatch.RaceFreeFakeWatcher) error {
-	return func(_ context.Context, w *apiwatch.RaceFreeFakeWatcher) error {
-		time.AfterFunc(d, w.Stop)
-		return nil
-	}
-}
-
-// bookmarks are sent each minute; step is how far the version moves with each.
-func bookmarks(step int) func(context.Context, *apiwatch.RaceFreeFakeWatcher) error {
-	return func(ctx context.Context, w *apiwatch.RaceFreeFakeWatcher) error {
-		go func() {
-			for version := 7; ; version += step {
-				select {
-				case <-time.After(time.Minute):
-				case <-ctx.Done():
-					return
-				}
-				w.Action(apiwatch.Bookmark, newBookmark(version))
-			}
-		}()
-		return nil
-	}
-}
-
-// TestPace counts the requests of an hour.
-func TestPace(t *testing.T) {
-	refused := &kube.Error{Kind: "dial", Verb: kube.VerbList, Text: "refused"}
+// TestWatch_rate counts the lists of an hour.
+func TestWatch_rate(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		s        script
-		least    int // lists
-		most     int
+		min, max int // lists
 		up       bool
 		warnings int
 	}{
-		{"refused", script{onList: func() error { return refused }}, 360, 730, false, 1},
-		{"ends at once", script{onOpen: after(0)}, 360, 730, false, 1},
-		{"ends after a second", script{onOpen: after(time.Second)}, 320, 660, false, 1},
-		{"ends after 10 s", script{onOpen: after(10 * time.Second)}, 358, 361, true, 0},
-		{"ends after 7 min, with bookmarks", script{onOpen: func(ctx context.Context, w *apiwatch.RaceFreeFakeWatcher) error {
-			return errors.Join(bookmarks(1)(ctx, w), after(7*time.Minute)(ctx, w))
-		}}, 9, 9, true, 0},
+		{"refused", script{onList: refused}, 360, 730, false, 1},
+		{"watch ends at once", script{ends: true}, 360, 730, false, 1},
+		{"watch ends after 1 s", script{ends: true, after: time.Second}, 320, 660, false, 1},
+		{"watch ends after 10 s", script{ends: true, after: 10 * time.Second}, 358, 361, true, 0},
+		{"watch with bookmarks ends after 7 min", script{onWatch: bookmarks(1), ends: true, after: 7 * time.Minute}, 9, 9, true, 0},
 		{"no bookmarks", script{}, 20, 21, true, 0},
-		{"bookmarks", script{onOpen: bookmarks(1)}, 1, 1, true, 0},
-		{"bookmarks without a new version", script{onOpen: bookmarks(0)}, 20, 21, true, 0},
-		{"never opened", script{onOpen: func(ctx context.Context, _ *apiwatch.RaceFreeFakeWatcher) error { <-ctx.Done(); return refused }}, 20, 21, true, 0},
-		{"asks for a second", script{onList: func() error { return &kube.Error{Kind: "429", RetryAfter: time.Second} }}, 360, 730, false, 1},
-		{"asks for an hour", script{onList: func() error { return &kube.Error{Kind: "503", RetryAfter: time.Hour} }}, 360, 361, false, 1},
+		{"bookmarks", script{onWatch: bookmarks(1)}, 1, 1, true, 0},
+		{"bookmarks with the same version", script{onWatch: bookmarks(0)}, 20, 21, true, 0},
+		{"watch does not open", script{onWatch: never}, 20, 21, true, 0},
+		{"retry after 1 s", script{onList: func() error { return statusError(429, 1) }}, 360, 730, false, 1},
+		{"retry after 1 h", script{onList: func() error { return statusError(503, 3600) }}, 360, 361, false, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, &c.s, time.Hour, func(logs *journal, w *watch) {
-				if got := len(c.s.lists); got < c.least || got > c.most {
-					t.Errorf("lists in an hour: got %d, want %d to %d", got, c.least, c.most)
+				if got := len(c.s.lists); got < c.min || got > c.max {
+					t.Errorf("lists in an hour: got %d, want %d to %d", got, c.min, c.max)
 				}
 				if got := w.isUp(); got != c.up {
 					t.Errorf("up: got %v, want %v", got, c.up)
@@ -176,9 +51,9 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestBackIsSeenSoon: after an hour without an API server it is seen within the
-// longest pause, and up a moment later.
-func TestBackIsSeenSoon(t *testing.T) {
+// TestWatch_recovers: after an hour without an API server, the watch notices the server
+// within the longest pause, and is up a moment later.
+func TestWatch_recovers(t *testing.T) {
 	var back time.Time
 	s := &script{}
 	s.onList = func() error {
@@ -186,33 +61,121 @@ func TestBackIsSeenSoon(t *testing.T) {
 			back = time.Now().Add(time.Hour)
 		}
 		if time.Now().Before(back) {
-			return &kube.Error{Kind: "dial"}
+			return refused()
 		}
 		return nil
 	}
-	play(t, s, time.Hour+longestPause+upAfter, func(logs *journal, w *watch) {
+	play(t, s, time.Hour+longestPause+upAfter, func(_ *journal, w *watch) {
 		if got := s.lists[len(s.lists)-1].Sub(back); got < 0 || got > longestPause {
-			t.Errorf("seen after %v, want within %v", got, longestPause)
+			t.Errorf("noticed after %v, want within %v", got, longestPause)
 		}
 		if !w.isUp() {
-			t.Error("it is not up")
+			t.Error("the watch is not up")
 		}
 	})
 }
 
-// TestRenew: credentials are read again after a 401 and not after anything.
-func TestRenew(t *testing.T) {
-	for kind, want := range map[string]bool{kube.KindUnauthorized: true, kube.KindTLS: true, "500": false} {
-		s := &script{onList: func() error { return &kube.Error{Kind: kind} }}
+// TestWatch_renewsCredentials: the credentials are read again only after an error that
+// new credentials may fix.
+func TestWatch_renewsCredentials(t *testing.T) {
+	untrusted := &kube.Error{Cause: kube.CauseTLS, Err: errors.New("unknown authority")}
+	for err, want := range map[error]bool{statusError(401, 0): true, untrusted: true, statusError(500, 0): false} {
+		s := &script{onList: func() error { return err }}
 		play(t, s, time.Minute, func(*journal, *watch) {
 			if got := s.renewed > 0; got != want {
-				t.Errorf("%s: renewed: got %v, want %v", kind, got, want)
+				t.Errorf("%v: renewed: got %v, want %v", err, got, want)
 			}
 		})
 	}
 }
 
-// TestBackoff: doubled, with jitter, never above the cap and never zero.
+// TestWatch_forbiddenOnce: a starting API server answers 403 for a moment. A single 403
+// is therefore not logged.
+func TestWatch_forbiddenOnce(t *testing.T) {
+	for _, c := range []struct {
+		lasts time.Duration
+		warns int
+	}{{0, 0}, {10 * time.Second, 1}} {
+		var until time.Time
+		s := &script{onWatch: bookmarks(1)}
+		s.onList = func() error {
+			if until.IsZero() {
+				until = time.Now().Add(c.lasts)
+			}
+			if len(s.lists) == 1 || time.Now().Before(until) {
+				return statusError(403, 0)
+			}
+			return nil
+		}
+		play(t, s, time.Minute, func(logs *journal, w *watch) {
+			warns, infos := logs.level("WARN"), logs.level("INFO")
+			if len(warns) != c.warns || len(infos) != c.warns || !w.isUp() {
+				t.Errorf("403 for %v: got %d warnings and %d infos, want %d each:\n%s", c.lasts, len(warns), len(infos), c.warns, logs)
+			}
+			if c.warns > 0 && !strings.Contains(warns[0], `"rule":`) {
+				t.Errorf("got %s, want the missing rule in it", warns[0])
+			}
+		})
+	}
+}
+
+// TestWatch_olderVersion: an event with an older version is not applied. A new list
+// follows. An event with the same version is not an error.
+func TestWatch_olderVersion(t *testing.T) {
+	var news chan<- event
+	s := &script{onWatch: func(_ context.Context, out chan<- event) error { news = out; return nil }}
+	play(t, s, time.Second, func(logs *journal, w *watch) {
+		send := func(version, value string) string {
+			o := object{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}
+			o.Data = map[string]secret.Value{"k": secret.Value(value)}
+			news <- event{Type: apiwatch.Modified, Object: o}
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return string(w.secrets["db"].Data["k"])
+		}
+		send("10", "newer")
+		if got := send("10", "newer"); got != "newer" || len(s.lists) != 1 {
+			t.Fatalf("got %q after %d lists, want the newer value after 1", got, len(s.lists))
+		}
+		if got := send("9", "older"); got != "newer" {
+			t.Errorf("got %q, want the newer value", got)
+		}
+		time.Sleep(longestPause)
+		synctest.Wait()
+		if len(s.lists) != 2 || !strings.Contains(logs.String(), errBackwards.Error()) {
+			t.Errorf("%d lists, want 2, and the error in the log:\n%s", len(s.lists), logs)
+		}
+	})
+}
+
+// TestReread: a list begins at once if the watch is open, if it waits for the answer of a
+// watch, and if it pauses after an error.
+func TestReread(t *testing.T) {
+	for name, s := range map[string]*script{
+		"open":          {onWatch: bookmarks(1)},
+		"does not open": {onWatch: never},
+		"error":         {onList: func() error { return statusError(500, 3600) }},
+	} {
+		play(t, s, 15*time.Second, func(_ *journal, w *watch) {
+			before, up := len(s.lists), w.isUp()
+			time.Sleep(time.Second)
+			asked := time.Now()
+			w.mu.Lock()
+			w.restart()
+			w.mu.Unlock()
+			synctest.Wait()
+			if len(s.lists) != before+1 || s.lists[before] != asked {
+				t.Errorf("%s: got %d lists, want %d, the last at once", name, len(s.lists), before+1)
+			}
+			if got := w.isUp(); got != up {
+				t.Errorf("%s: up: got %v, want %v as before", name, got, up)
+			}
+		})
+	}
+}
+
+// TestBackoff: pauses double, are random, stay below the maximum, and are never zero.
 func TestBackoff(t *testing.T) {
 	b := newBackoff()
 	for i := range 1000 {
@@ -223,168 +186,43 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestRetryAfterIsLimited: whatever a server asks for.
-func TestRetryAfterIsLimited(t *testing.T) {
-	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
-	got := w.pauseAfter(&kube.Error{Kind: "429", RetryAfter: time.Hour})
-	if got != longestPause {
+// TestPauseAfter_retryAfter: the longest pause limits the delay that a server requests.
+func TestPauseAfter_retryAfter(t *testing.T) {
+	if got := newIdleWatch().pauseAfter(statusError(429, 3600)); got != longestPause {
 		t.Errorf("got %v, want %v", got, longestPause)
 	}
 }
 
-// TestBackoffStartsAnew: a watch that lasted is followed by a short pause.
-func TestBackoffStartsAnew(t *testing.T) {
-	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
+// TestPauseAfter_stableWatch: a short pause follows a stable watch.
+func TestPauseAfter_stableWatch(t *testing.T) {
+	w := newIdleWatch()
 	for range 10 {
-		w.pauseAfter(&kube.Error{Kind: "500"})
+		w.pauseAfter(statusError(500, 0))
 	}
 	w.listed = time.Now().Add(-stableAfter)
-	if got := w.pauseAfter(&kube.Error{Kind: "500"}); got > 500*time.Millisecond {
+	if got := w.pauseAfter(statusError(500, 0)); got > 500*time.Millisecond {
 		t.Errorf("got %v, want at most 0.5 s", got)
 	}
 }
 
-// TestForbiddenAtFirst: an API server that starts answers 403 for a moment,
-// which is no reason to change a Role.
-func TestForbiddenAtFirst(t *testing.T) {
-	for _, c := range []struct {
-		lasts time.Duration
-		warns int
-	}{{0, 0}, {10 * time.Second, 1}} {
-		var until time.Time
-		s := &script{onOpen: bookmarks(1)}
-		s.onList = func() error {
-			if until.IsZero() {
-				until = time.Now().Add(c.lasts)
-			}
-			if len(s.lists) == 1 || time.Now().Before(until) {
-				return &kube.Error{Kind: kube.KindForbidden, Verb: kube.VerbList}
-			}
-			return nil
-		}
-		play(t, s, time.Minute, func(logs *journal, w *watch) {
-			warns, infos := logs.level("WARN"), logs.level("INFO")
-			if len(warns) != c.warns || len(infos) != c.warns || !w.isUp() {
-				t.Errorf("403 for %v: got %d warnings and %d infos, want %d of each:\n%s", c.lasts, len(warns), len(infos), c.warns, logs)
-			}
-			if c.warns > 0 && !strings.Contains(warns[0], `"rule":`) {
-				t.Errorf("got %s, want the rule in it", warns[0])
-			}
-		})
-	}
-}
-
-// TestNotUpAfterItsEnd: the timer of an attempt may fire while the attempt ends.
-func TestNotUpAfterItsEnd(t *testing.T) {
-	w := newWatch(filter{}, &script{}, &sync.Mutex{}, nil, slog.New(slog.DiscardHandler))
+// TestSetUp_endedAttempt: the timer of an attempt may fire while the attempt ends. Then
+// the watch does not become up.
+func TestSetUp_endedAttempt(t *testing.T) {
+	w := newIdleWatch()
 	attempt, end := context.WithCancel(t.Context())
 	end()
-	w.failed(&kube.Error{Kind: "500"})
+	w.setDown(statusError(500, 0).(*kube.Error))
 	w.setUp(attempt, true)
 	if w.isUp() {
-		t.Error("an attempt that has ended made the watch up")
+		t.Error("the watch is up after its attempt has ended")
 	}
 	w.setUp(t.Context(), true)
 	if !w.isUp() {
-		t.Error("it is not up")
+		t.Error("the watch is not up")
 	}
 }
 
-// TestReread: a new list begins at once, from a watch that is open, from one
-// that waits for its answer, and from the pause after an error.
-func TestReread(t *testing.T) {
-	for name, s := range map[string]*script{
-		"open":  {onOpen: bookmarks(1)},
-		"never": {onOpen: func(ctx context.Context, _ *apiwatch.RaceFreeFakeWatcher) error { <-ctx.Done(); return ctx.Err() }},
-		"error": {onList: func() error { return &kube.Error{Kind: "500", RetryAfter: time.Hour} }},
-	} {
-		play(t, s, 15*time.Second, func(logs *journal, w *watch) {
-			before, up := len(s.lists), w.isUp()
-			time.Sleep(time.Second)
-			asked := time.Now()
-			w.mu.Lock()
-			w.restart()
-			w.mu.Unlock()
-			synctest.Wait()
-			if len(s.lists) != before+1 || s.lists[before] != asked {
-				t.Errorf("%s: got %d lists, want %d, the last one at once", name, len(s.lists), before+1)
-			}
-			if got := w.isUp(); got != up {
-				t.Errorf("%s: up: got %v, want %v as before", name, got, up)
-			}
-		})
-	}
-}
-
-// TestSettle: a poke comes after some time without a change, and after ten
-// times that at the latest.
-func TestSettle(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		settle  time.Duration
-		changes int // one every 900 ms
-		want    []time.Duration
-	}{
-		{"none", 0, 2, []time.Duration{0, 900 * time.Millisecond}},
-		{"one", time.Second, 1, []time.Duration{time.Second}},
-		{"three", time.Second, 3, []time.Duration{2800 * time.Millisecond}},
-		{"without end", time.Second, 21, []time.Duration{10 * time.Second, 19 * time.Second}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				in, out, began := newPoker(), newPoker(), time.Now()
-				ctx, end := context.WithCancel(t.Context())
-				if c.settle == 0 {
-					out = in // as New does
-				} else {
-					go settle(ctx, in, out, c.settle)
-				}
-				var got []time.Duration
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					for range out {
-						got = append(got, time.Since(began))
-					}
-				}()
-				for range c.changes {
-					in.poke()
-					time.Sleep(900 * time.Millisecond)
-				}
-				time.Sleep(100*time.Millisecond + c.settle/10)
-				end()
-				synctest.Wait()
-				if c.settle > 0 {
-					in.poke()
-				}
-				time.Sleep(2 * settleAtMost * c.settle)
-				close(out)
-				<-done
-				if len(got) < len(c.want) {
-					t.Fatalf("pokes: got %v, want %v", got, c.want)
-				}
-				for i, want := range c.want {
-					if got[i] != want {
-						t.Errorf("poke %d: got %v, want %v", i, got[i], want)
-					}
-				}
-			})
-		})
-	}
-}
-
-// TestChangedHasRoomForOne: it does not queue, and waits for no reader.
-func TestChangedHasRoomForOne(t *testing.T) {
-	p := newPoker()
-	for range 5 {
-		p.poke()
-	}
-	if got := len(p); got != 1 {
-		t.Errorf("got %d pokes, want 1", got)
-	}
-}
-
-func TestNewRefuses(t *testing.T) {
+func TestNew_invalidSelector(t *testing.T) {
 	a := newAPI(t)
 	_, err := New(Options{Config: a.config(""), Namespace: "ns", Selector: "a in ("})
 	if want := `parse selector "a in ("`; err == nil || !strings.Contains(err.Error(), want) {

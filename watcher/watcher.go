@@ -1,18 +1,17 @@
-// Package watcher keeps a Snapshot of some Secrets equal to what the API server
-// has, and notifies its user of changes.
+// Package watcher keeps a Snapshot of selected Secrets equal to the API server, and
+// reports changes.
 //
-// What it promises: the Snapshot is never older than the last consistent read.
-// Every watch begins with a quorum list. It starts again when it ended for any
-// reason, when nothing new came for three minutes, and at Reread. The answer of
-// such a list is the truth, also when its versions are lower than known ones:
-// that is what a cluster restored from a backup looks like.
+// The Snapshot is never older than the last consistent read. Every watch begins with a
+// quorum list. A new list follows when the watch ends, after three minutes without news,
+// and after Reread. The answer of a list is authoritative, even if its versions are
+// lower than the stored versions: a cluster that was restored from a backup looks like
+// this.
 //
-// What it does not promise: to be current while the API server cannot be
-// reached. Meanwhile the Snapshot stays what it was, and Status reports how old
-// that is.
+// While the API server is unreachable, the Snapshot stays unchanged, and Status reports
+// its age.
 //
-// It knows Kubernetes; requests and their errors are those of kube. It must
-// know no file, and not what a Snapshot is for.
+// The package knows Kubernetes, through package kube. It knows neither files nor the use
+// of a Snapshot.
 package watcher
 
 import (
@@ -30,51 +29,54 @@ import (
 	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
-// firstWait is how long the other watches wait for the first one at most.
+// firstWait limits the delay of the other watches at startup.
 const firstWait = 3 * time.Second
 
-// Options are what a Watcher is made from.
+// Options configure a Watcher. Config, Namespace, Logger and at least one of Names and
+// Selector are required.
 type Options struct {
-	Config    *rest.Config  // of the cluster; it is not modified
-	Namespace string        // of all the Secrets; required, and so is one of the next two
-	Names     []string      // watched by name, required and optional alike
-	Selector  string        // a label selector; "" for none
-	Settle    time.Duration // wait for this long without a change before Changed is poked, at most 10 times this long; 0: poke at once
+	Config    *rest.Config  // configuration of the cluster; not modified
+	Namespace string        // namespace of all Secrets
+	Names     []string      // Secrets that are watched by name
+	Selector  string        // label selector for more Secrets, "" for none
+	Debounce  time.Duration // delay Changed until changes stop for this long; 0 for no delay
 	Logger    *slog.Logger
 }
 
-// Watcher follows the Secrets of its Options. Its methods may be called from
-// any goroutine, before, while and after Run.
+// A Watcher follows the Secrets of its Options. Its methods are safe for concurrent use,
+// before, during and after Run.
 type Watcher struct {
-	client  *kube.Client
-	watches []*watch   // the names in order, then the selector
-	mu      sync.Mutex // guards what all watches know
-	changes poker      // of what they know
-	settled poker      // the same, after Settle
-	settle  time.Duration
+	client    *kube.Client
+	watches   []*watch   // sorted by name, then the selector
+	mu        sync.Mutex // guards the state of all watches
+	changes   poker      // poked by the watches
+	debounced poker      // returned by Changed; equal to changes without a debounce time
+	debounce  time.Duration
 }
 
-// New makes a Watcher. No request is made before Run.
+// New returns a Watcher. It sends no request.
 func New(o Options) (*Watcher, error) {
 	selector, err := labels.Parse(o.Selector)
 	if err != nil {
 		return nil, fmt.Errorf("parse selector %q: %w", o.Selector, err)
 	}
-	api, err := kube.NewClient(o.Config)
+	client, err := kube.NewClient(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{client: api, changes: newPoker(), settle: o.Settle}
-	w.settled = w.changes
-	if w.settle > 0 {
-		w.settled = newPoker()
+	w := &Watcher{client: client, changes: newPoker(), debounce: o.Debounce}
+	w.debounced = w.changes
+	if w.debounce > 0 {
+		w.debounced = newPoker()
 	}
+	query := kube.Query{Resource: kube.Secrets, Namespace: o.Namespace}
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
-	for _, name := range names {
-		w.add(filter{Query: kube.Query{Kind: "Secret", Namespace: o.Namespace, Name: name}, labels: labels.Everything()}, o.Logger)
+	for _, query.Name = range names {
+		w.add(filter{Query: query, labels: labels.Everything()}, o.Logger)
 	}
 	if o.Selector != "" {
-		w.add(filter{Query: kube.Query{Kind: "Secret", Namespace: o.Namespace, Selector: selector.String()}, labels: selector, named: names}, o.Logger)
+		query.Name, query.Selector = "", selector.String()
+		w.add(filter{Query: query, labels: selector, named: names}, o.Logger)
 	}
 	return w, nil
 }
@@ -83,29 +85,28 @@ func (w *Watcher) add(f filter, logger *slog.Logger) {
 	w.watches = append(w.watches, newWatch(f, client{w.client}, &w.mu, w.changes.poke, logger))
 }
 
-// Run follows the Secrets until ctx is done, then returns nil, in well under a
-// second whatever the API server does. Nothing of it runs on after that. It is
-// to be called once.
+// Run follows the Secrets until ctx is done. It returns nil within a second, whatever the
+// API server does, and leaves no goroutine behind. Run must be called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer w.client.Close()
 	defer group.Wait()
-	if w.settle > 0 {
-		group.Go(func() { settle(ctx, w.changes, w.settled, w.settle) })
+	if w.debounce > 0 {
+		group.Go(func() { debounce(ctx, w.changes, w.debounced, w.debounce) })
 	}
-	for i, one := range w.watches {
-		group.Go(func() { one.run(ctx) })
+	for i, watch := range w.watches {
+		group.Go(func() { watch.run(ctx) })
 		if i == 0 && len(w.watches) > 1 {
-			waitForFirst(ctx, one)
+			waitForFirst(ctx, watch)
 		}
 	}
 	<-ctx.Done()
 	return nil
 }
 
-// waitForFirst waits until a watch has its first answer or error. A hundred
-// watches that start together would open a hundred connections, as none of them
-// can know that the first one to open will carry them all.
+// waitForFirst waits until the first watch has received an answer or an error. A hundred
+// watches that start at once would open a hundred connections, because no watch would
+// find an open HTTP/2 connection.
 func waitForFirst(ctx context.Context, first *watch) {
 	ctx, cancel := context.WithTimeout(ctx, firstWait)
 	defer cancel()
@@ -115,49 +116,49 @@ func waitForFirst(ctx context.Context, first *watch) {
 	}
 }
 
-// Reread makes every watch start again with a consistent read at once, also a watch
-// that waits after an error. It does not wait for the answers.
+// Reread starts a consistent read in every watch, also in a watch that waits after an
+// error. It does not wait for the answers.
 func (w *Watcher) Reread() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, one := range w.watches {
-		one.restart()
+	for _, watch := range w.watches {
+		watch.restart()
 	}
 }
 
-// Changed is poked when something in the Snapshot changed: data, uid, which
-// Secrets there are, or that a watch has its first answer. It has room for one
-// poke and does not queue: whoever is poked looks at the whole Snapshot.
-func (w *Watcher) Changed() <-chan struct{} { return w.settled }
+// Changed returns a channel of capacity one. The Watcher pokes it after a change of the
+// Snapshot: other data, another UID, a Secret that appeared or disappeared, or a watch
+// that is synced. A change of metadata alone is not reported.
+func (w *Watcher) Changed() <-chan struct{} { return w.debounced }
 
-// Snapshot is what is known now. It is not held back by Settle.
+// Snapshot returns the current state. The debounce time does not delay it.
 func (w *Watcher) Snapshot() Snapshot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := Snapshot{Secrets: map[string]Secret{}, Unanswered: map[string]bool{}}
-	for _, one := range w.watches {
-		if one.secrets == nil {
-			all.Unanswered[one.watch()] = true
+	all := Snapshot{Secrets: map[string]Secret{}, Unsynced: map[string]bool{}}
+	for _, watch := range w.watches {
+		if watch.secrets == nil {
+			all.Unsynced[watch.watchName()] = true
 		}
-		maps.Copy(all.Secrets, one.secrets) // no name is in two of them
+		maps.Copy(all.Secrets, watch.secrets) // the watches have no name in common
 	}
 	return all
 }
 
-// Status is how one watch does.
+// A Status is the state of a watch.
 type Status struct {
-	Watch       string    // its WatchName, or SelectorWatch
-	Up          bool      // the API server answers it
-	LastContact time.Time // of the last event, bookmark or answered list; zero: none yet
+	Watch       string    // WatchName of the Secret, or SelectorWatch
+	Up          bool      // whether the watch is connected
+	LastContact time.Time // time of the last event, bookmark or list; zero if there was none
 }
 
-// Status reports how each watch does, in a fixed order.
+// Status returns the state of every watch, in a fixed order.
 func (w *Watcher) Status() []Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := make([]Status, len(w.watches))
-	for i, one := range w.watches {
-		all[i] = Status{Watch: one.watch(), Up: one.up, LastContact: one.contact}
+	for i, watch := range w.watches {
+		all[i] = Status{Watch: watch.watchName(), Up: watch.up, LastContact: watch.contact}
 	}
 	return all
 }

@@ -1,14 +1,18 @@
-// Package kube asks a Kubernetes API server for Secrets, and creates objects
-// there, with the configuration and the authentication of client-go.
+// Package kube is a small client of the Kubernetes API server. It lists, watches,
+// gets and creates objects of the core API group. It also prints the RBAC rules that
+// these requests need.
 //
-// What it promises: a list is a consistent read. A dead connection is noticed
-// within 20 seconds, and Close breaks every connection. Every error is an *Error:
-// it reports what is wrong and what to do, and quotes nothing from a body that could
-// not be decoded, because a Secret may be in it.
+// Configuration, TLS and authentication come from client-go. Requests are plain
+// net/http with JSON. The section "Why not an informer" of docs/design.md contains the
+// reasons and the figures.
 //
-// It makes one attempt per call, and throttles nothing: a hundred watches start at
-// once. It must not know what is done with the Secrets, when to try again, or what
-// is logged.
+// A list is a consistent read. The client detects a dead connection within 20 seconds,
+// and Close breaks every connection. Every failed request returns an *Error. No error
+// quotes a body, because a body may contain a Secret. The only exception is the message
+// of a metav1.Status.
+//
+// A call makes a single attempt, and no rate limit applies. Retries, their pauses and
+// logging belong to the caller.
 package kube
 
 import (
@@ -24,36 +28,32 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Client makes requests of one API server.
+// A Client sends requests to an API server. Its methods are safe for concurrent use.
 type Client struct {
 	config *rest.Config
 	server *url.URL
 
 	mu          sync.Mutex
 	transport   *transport
-	credentials [sha256.Size]byte // what the files held when the transport was made
+	credentials [sha256.Size]byte // hash of the files that transport was made from
 }
 
-// NewClient makes a Client. It modifies no cfg and opens no connection.
+// NewClient returns a Client for cfg. It does not modify cfg and opens no connection.
+//
+// An unreadable token or certificate is not an error of NewClient: the kubelet may
+// replace the file at any time. Requests fail until Renew reads a valid file.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	disableKlog()
 	server, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for %s: %w", cfg.Host, err)
+		return nil, fmt.Errorf("create a client for %q: %w", cfg.Host, err)
 	}
 	c := &Client{config: rest.CopyConfig(cfg), server: server}
-	return c, c.connect()
-}
-
-// connect makes the transport, and with it new connections.
-func (c *Client) connect() error {
-	credentials := hashCredentials(c.config)
-	t, err := newTransport(c.config)
-	if err != nil {
-		return fmt.Errorf("make a client for %s: %w", c.config.Host, err)
+	c.credentials = hashCredentials(c.config)
+	if c.transport, err = newTransport(c.config); err != nil {
+		c.transport = failingTransport(err)
 	}
-	c.transport, c.credentials = t, credentials
-	return nil
+	return c, nil
 }
 
 func (c *Client) current() http.RoundTripper {
@@ -62,24 +62,27 @@ func (c *Client) current() http.RoundTripper {
 	return c.transport
 }
 
-// Renew reads the files of the token and the certificates again. If one of them
-// changed, new requests use it, and requests under way are broken. To be called
-// after an Error that Outdated reports: client-go itself reads a token again
-// after a minute, a CA after five, and neither after a 401.
+// Renew reads the token and the certificates again. If a file has changed, Renew breaks
+// all connections, and new requests use the new files. Callers call Renew after an error
+// for which Outdated returns true: client-go reads a token again after a minute, a CA
+// after five minutes, and neither after a 401.
 func (c *Client) Renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if hashCredentials(c.config) == c.credentials {
+	credentials := hashCredentials(c.config)
+	if credentials == c.credentials {
 		return
 	}
-	old := c.transport
-	if c.connect() == nil { // else the old transport stays: a file may be half replaced
-		old.close()
+	renewed, err := newTransport(c.config)
+	if err != nil {
+		return // a file may be incomplete; the next Renew reads it again
 	}
+	c.transport.close()
+	c.transport, c.credentials = renewed, credentials
 }
 
-// hashCredentials hashes the files that a transport is made from. A file that
-// cannot be read is reported when the transport is made.
+// hashCredentials hashes the files that a transport is made from. It ignores read
+// errors, because newTransport reports them.
 func hashCredentials(cfg *rest.Config) [sha256.Size]byte {
 	var all []byte
 	for _, path := range []string{cfg.CAFile, cfg.BearerTokenFile, cfg.CertFile, cfg.KeyFile} {
@@ -89,14 +92,13 @@ func hashCredentials(cfg *rest.Config) [sha256.Size]byte {
 	return sha256.Sum256(all)
 }
 
-// Close breaks all connections. Requests fail from then on.
+// Close breaks all connections. Later requests fail.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.transport.close()
 }
 
-// disableKlog turns off the logs of client-go. They bypass the program's logger,
-// repeat each failed attempt, and some print whole objects: values of Secrets
-// among them.
+// disableKlog turns off the logs of client-go. They bypass the program's logger, repeat
+// each failed attempt, and may print whole objects with the values of Secrets.
 var disableKlog = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) })

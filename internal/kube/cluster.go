@@ -10,42 +10,49 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// ClusterConfig finds the cluster as kubectl does, in this order: the files
-// that KUBECONFIG names, the Pod's own service account, ~/.kube/config. The
-// first that is there is used, and an error in it is not passed over.
+// serviceAccountCA is the file with the CA of the API server in a Pod.
+const serviceAccountCA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+
+// ClusterConfig locates the cluster as kubectl does: the files in KUBECONFIG, then the
+// service account of the Pod, then ~/.kube/config. It uses the first source that exists
+// and reports its errors.
 func ClusterConfig() (*rest.Config, error) {
 	disableKlog()
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	tried := fmt.Sprintf("KUBECONFIG=%q", os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
+	source := fmt.Sprintf("KUBECONFIG=%q", os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
 	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
 		cfg, err := rest.InClusterConfig()
-		switch {
-		case err == nil:
+		if err == nil {
+			// InClusterConfig omits a CA file that is empty or invalid, so that it
+			// would never be read again.
+			cfg.CAFile = serviceAccountCA
 			return cfg, nil
-		case !errors.Is(err, rest.ErrNotInCluster):
-			return nil, fmt.Errorf("find the cluster: this is a Pod, but the files of its service account cannot be read (is the token mounted in this container?): %w", err)
+		}
+		if !errors.Is(err, rest.ErrNotInCluster) {
+			return nil, fmt.Errorf("find the cluster: the token of the service account cannot be read; "+
+				"mount it in this container: %w", err)
 		}
 		rules.ExplicitPath = clientcmd.RecommendedHomeFile
-		tried = "KUBECONFIG is not set, this is no Pod (KUBERNETES_SERVICE_HOST is not set), and " + rules.ExplicitPath
+		source = "KUBECONFIG is not set; not running in a Pod: KUBERNETES_SERVICE_HOST is not set; " + rules.ExplicitPath
 	}
 	merged, err := rules.Load()
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %s: %w", tried, err)
+		return nil, fmt.Errorf("find the cluster: %s: %w", source, err)
 	}
 	cfg, err := clientcmd.NewDefaultClientConfig(*merged, nil).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %s: %w", tried, err)
+		return nil, fmt.Errorf("find the cluster: %s: %w", source, err)
 	}
 	return cfg, nil
 }
 
-// Namespace is the namespace that kubectl would use: that of the kubeconfig's context
-// or of the Pod's service account, else "default".
+// Namespace returns the namespace that kubectl would use: the namespace of the
+// kubeconfig's context or of the Pod's service account, else "default".
 func Namespace() string {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	name, _, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()
 	if err != nil {
-		return metav1.NamespaceDefault // ClusterConfig reports it
+		return metav1.NamespaceDefault // ClusterConfig reports the error
 	}
 	return name
 }

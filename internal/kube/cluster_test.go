@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestClusterConfig: KUBECONFIG goes before the Pod, and errors say what was
-// tried.
+// TestClusterConfig: KUBECONFIG takes precedence over the Pod's service account, and an
+// error names the sources.
 func TestClusterConfig(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	content := "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: 'https://example.test:1'}}]\n" +
@@ -18,9 +18,9 @@ func TestClusterConfig(t *testing.T) {
 	}
 	for _, c := range []struct{ name, kubeconfig, host, want, wantErr string }{
 		{name: "KUBECONFIG", kubeconfig: file, host: "10.0.0.1", want: "https://example.test:1"},
-		{name: "KUBECONFIG that is not there", kubeconfig: file + "x", host: "10.0.0.1", wantErr: "KUBECONFIG"},
-		{name: "a Pod without a token", host: "10.0.0.1", wantErr: "token"},
-		{name: "nothing", wantErr: "KUBERNETES_SERVICE_HOST is not set"},
+		{name: "missing KUBECONFIG", kubeconfig: file + "x", host: "10.0.0.1", wantErr: "KUBECONFIG"},
+		{name: "Pod without a token", host: "10.0.0.1", wantErr: "token"},
+		{name: "no source", wantErr: "KUBERNETES_SERVICE_HOST is not set"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", c.kubeconfig)

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,126 +11,150 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The verbs of requests, as in a Role.
+// The verbs of a list and a watch, as in a Role.
 const VerbList, VerbWatch = "list", "watch"
 
-// Kinds of errors that are treated differently. When the API server answers with
-// an error, the kind is its code.
-const KindTLS, KindUnauthorized, KindForbidden = "tls", "401", "403"
+// Causes of errors without an error status. The cause of an error status is its code.
+const (
+	CauseUnreachable   = "unreachable"
+	CauseTLS           = "tls"
+	CauseCredentials   = "credentials"
+	CauseInvalidAnswer = "invalid answer"
+)
 
-// Error returns why a request failed, in words that are safe to log.
+// An Error reports why a request failed. Its text is safe to log.
+//
+// If the API server answered with an error status, Err is an *apierrors.StatusError, so
+// functions such as apierrors.IsForbidden work.
 type Error struct {
-	Kind           string // the same for as long as there is nothing new to log
-	Verb, Resource string // of the request
-	Text           string // what is wrong
-	Advice         string // what to do about it
-	RetryAfter     time.Duration
+	Verb, Resource string // of the request, as in a Role
+	Cause          string // identifies errors that need a single log line
+	Hint           string // the remedy, "" if the user cannot do anything
+	Err            error
 }
 
-func (e *Error) Error() string { return e.Verb + " " + e.Resource + ": " + e.Text }
+// Error returns a single line of at most about 400 bytes.
+func (e *Error) Error() string { return e.Verb + " " + e.Resource + ": " + oneLine(e.Err.Error()) }
 
-// Outdated reports whether the cause may be what the client was made from: a
-// certificate, a token.
-func (e *Error) Outdated() bool { return e.Kind == KindTLS || e.Kind == KindUnauthorized }
+// Unwrap returns e.Err.
+func (e *Error) Unwrap() error { return e.Err }
 
-// Status lets apierrors.ReasonForError tell the kind.
-func (e *Error) Status() metav1.Status { return metav1.Status{Reason: metav1.StatusReason(e.Kind)} }
+// Outdated reports whether new credentials may fix the error: another token, client
+// certificate or CA.
+func (e *Error) Outdated() bool {
+	return e.Cause == CauseTLS || e.Cause == CauseCredentials || apierrors.IsUnauthorized(e)
+}
 
-// failed describes an error of a connection, also one in the middle of a body.
-func (r request) failed(err error) *Error {
-	e := &Error{Verb: r.verb, Resource: r.resource, Kind: "unreachable", Text: "no connection: " + oneLine(err.Error()),
-		Advice: "see that the API server runs and can be reached from this Pod (network policies, DNS, proxies)"}
-	network := (*net.OpError)(nil)
-	switch isNetwork := errors.As(err, &network); {
-	case isNetwork && network.Op == "dial": // may be a deadline, too
-	case !isNetwork && strings.Contains(e.Text, "token"): // nothing was sent
-		e.Kind, e.Text = "token", oneLine(err.Error())
-		e.Advice = "see that the token of the ServiceAccount is mounted in this container and can be read"
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Text = "the server does not answer"
-	case strings.Contains(e.Text, "malformed"): // net/http quotes what it read
-		e.Text = "the answer is not HTTP"
-	case strings.Contains(e.Text, "x509:"), strings.Contains(e.Text, "tls:"), strings.Contains(e.Text, "HTTP response to HTTPS"):
-		e.Kind = KindTLS
-		e.Advice = "see that the CA certificate given to this Pod is that of the API server, and that nothing on the way answers for it"
+// networkError marks an error of the connection. RoundTrip errors without this mark come
+// from client-go's authentication.
+type networkError struct{ error }
+
+func (e networkError) Unwrap() error { return e.error }
+
+// sendFailed describes an error of RoundTrip.
+func (r request) sendFailed(err error) *Error {
+	if network := (networkError{}); errors.As(err, &network) {
+		return r.connectionFailed(network.error)
 	}
-	return e
+	return r.newError(CauseCredentials, err, "check that the token and the certificates of the ServiceAccount "+
+		"are mounted in this container, valid and readable")
 }
 
-// garbage describes an answer that is no list or no event of Secrets. The decoder's
-// error is left out: it may quote what it read.
-func (r request) garbage(answer *http.Response) *Error {
+// connectionFailed describes a broken connection, or a connection that was not opened.
+func (r request) connectionFailed(err error) *Error {
+	const hint = "check that the API server runs and is reachable from this Pod (network policies, DNS, proxies)"
+	var network *net.OpError
+	switch {
+	case isTLS(err):
+		return r.newError(CauseTLS, fmt.Errorf("no connection: %w", err), "check that the CA certificate of this Pod "+
+			"belongs to the API server, and that no proxy answers in its place")
+	case errors.Is(err, context.DeadlineExceeded) && !(errors.As(err, &network) && network.Op == "dial"):
+		return r.newError(CauseUnreachable, fmt.Errorf("the server does not answer: %w", err), hint)
+	case strings.Contains(err.Error(), "malformed"):
+		// net/http quotes the bytes that it received, and the error type is not exported.
+		return r.newError(CauseUnreachable, errors.New("no connection: the answer is not HTTP"), hint)
+	}
+	return r.newError(CauseUnreachable, fmt.Errorf("no connection: %w", err), hint)
+}
+
+// isTLS reports whether the TLS handshake failed. A "remote error" is an alert from the
+// server.
+func isTLS(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	var header tls.RecordHeaderError
+	var network *net.OpError
+	return errors.As(err, &certificate) || errors.As(err, &header) ||
+		errors.As(err, &network) && network.Op == "remote error"
+}
+
+// invalidAnswer describes a body that is not a list or an event. It omits the error of
+// the decoder, which may quote the body.
+func (r request) invalidAnswer(answer *http.Response) *Error {
 	contentType := answer.Header.Get("Content-Type")
 	if contentType == "" {
 		contentType = "no content type"
 	}
-	return &Error{
-		Kind: "garbage", Verb: r.verb, Resource: r.resource,
-		Text:   fmt.Sprintf("the answer (%.80q) is not what a Kubernetes API server gives", contentType),
-		Advice: "look at what is between this Pod and the API server: a proxy or a login page seems to answer for it",
-	}
+	err := fmt.Errorf("the answer (%.80q) does not come from a Kubernetes API server", contentType)
+	return r.newError(CauseInvalidAnswer, err, "check for a proxy or a login page between this Pod and the API server")
 }
 
-// answered describes an answer with an error code. The text of one that is not
-// a Status is a proxy's, and left out.
-func (r request) answered(answer *http.Response) *Error {
+// statusAnswer describes an answer with an error code. If the body is not a Status, it
+// comes from a proxy, and the error omits it.
+func (r request) statusAnswer(answer *http.Response) *Error {
 	defer func() { _ = answer.Body.Close() }()
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	var status metav1.Status
 	if json.Unmarshal(body, &status) != nil || status.Kind != "Status" || status.Message == "" {
-		status.Message = "HTTP " + answer.Status
+		status = metav1.Status{Message: "HTTP " + answer.Status}
 	}
 	status.Code = int32(answer.StatusCode)
-	e := r.refused(status)
-	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {
-		e.RetryAfter = retryAfter(seconds)
+	if seconds, err := strconv.ParseInt(answer.Header.Get("Retry-After"), 10, 32); err == nil && seconds > 0 {
+		if status.Details == nil {
+			status.Details = &metav1.StatusDetails{}
+		}
+		status.Details.RetryAfterSeconds = int32(seconds)
 	}
-	return e
+	return r.statusError(status)
 }
 
-// refused describes the Status of an answer, or of an event of a watch.
-func (r request) refused(s metav1.Status) *Error {
-	e := &Error{Verb: r.verb, Resource: r.resource, Kind: fmt.Sprint(s.Code), Text: oneLine(s.Message), Advice: adviceFor(int(s.Code))}
-	if s.Details != nil {
-		e.RetryAfter = retryAfter(int(s.Details.RetryAfterSeconds))
-	}
-	return e
+// statusError describes the Status of an answer or of a watch event.
+func (r request) statusError(s metav1.Status) *Error {
+	return r.newError(strconv.Itoa(int(s.Code)), &apierrors.StatusError{ErrStatus: s}, hintFor(int(s.Code)))
 }
 
-func retryAfter(seconds int) time.Duration {
-	return time.Duration(min(max(seconds, 0), 3600)) * time.Second
+func (r request) newError(cause string, err error, hint string) *Error {
+	return &Error{Verb: r.verb, Resource: r.resource, Cause: cause, Err: err, Hint: hint}
 }
 
-func adviceFor(code int) string {
-	switch code {
-	case http.StatusUnauthorized:
-		return "the token is not accepted (expired, of another cluster, or its ServiceAccount was deleted); it is read again for each try: see that the token file is renewed"
-	case http.StatusForbidden:
-		return "add the rule to the Role of this Pod's ServiceAccount; `secret-sync rbac` prints all that is needed"
-	case http.StatusNotFound:
-		return "see that the namespace exists and that the address is that of an API server"
-	case http.StatusGone:
-		return "nothing: the Secrets are listed again"
-	case http.StatusTooManyRequests:
-		return "nothing: it is tried again when the API server asks for it; it is overloaded"
+// hintFor returns the remedy for a status code.
+func hintFor(code int) string {
+	switch {
+	case code == http.StatusUnauthorized:
+		return "the API server rejects the token: it is expired, belongs to another cluster, or its ServiceAccount " +
+			"was deleted; check that the token file is renewed"
+	case code == http.StatusForbidden:
+		return "add the rule to the Role of this Pod's ServiceAccount; `secret-sync rbac` prints the whole Role"
+	case code == http.StatusNotFound:
+		return "check that the namespace exists and that the address belongs to an API server"
+	case code == http.StatusGone: // the next list is the remedy
+		return ""
+	case code == http.StatusTooManyRequests:
+		return "the API server is overloaded; check its limits (API Priority and Fairness)"
 	}
-	if code >= http.StatusInternalServerError {
-		return "nothing here: it is tried again; see the API server's own log"
-	}
-	return "see the API server's log"
+	return "see the log of the API server"
 }
 
-// oneLine keeps a message to one line of at most 400 bytes.
+// oneLine shortens a message to a single line of at most 400 bytes.
 func oneLine(message string) string {
-	const most = 400
+	const limit = 400
 	message = strings.Join(strings.Fields(message), " ")
-	if len(message) > most {
-		message = strings.ToValidUTF8(message[:most], "") + "…"
+	if len(message) > limit {
+		message = strings.ToValidUTF8(message[:limit], "") + "…"
 	}
 	return message
 }

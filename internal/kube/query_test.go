@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,35 +12,39 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
 
-// thing is an object for tests.
+// A thing is an object for tests.
 type thing struct {
-	Header
+	TypeMeta
 	Data map[string][]byte `json:"data"`
 }
 
-// answering is a client of a server that gives one answer.
+// answering returns a client whose requests all receive the same answer.
 func answering(code int, contentType string, body []byte) *Client {
-	server := roundTripper(func(*http.Request) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: code, Status: http.StatusText(code), Header: http.Header{"Content-Type": {contentType}},
-			Body: io.NopCloser(bytes.NewReader(body)),
-		}, nil
-	})
-	return &Client{server: &url.URL{Scheme: "https", Host: "example.test"}, transport: &transport{RoundTripper: server, close: func() {}}}
+	return streaming(code, contentType, io.NopCloser(bytes.NewReader(body)))
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
+func streaming(code int, contentType string, body io.ReadCloser) *Client {
+	server := roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{
+			StatusCode: code, Status: fmt.Sprint(code, " ", http.StatusText(code)),
+			Header: http.Header{"Content-Type": {contentType}}, Body: body,
+		}, nil
+	})
+	return &Client{
+		config: &rest.Config{}, server: &url.URL{Scheme: "https", Host: "example.test"},
+		transport: &transport{RoundTripper: server, close: func() {}},
+	}
+}
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+var secrets = Query{Resource: Secrets, Namespace: "ns", Name: "db"}
 
-var secrets = Query{Kind: "Secret", Namespace: "ns", Name: "db"}
-
-// events reads a watch to its end.
+// events reads a watch until it ends.
 func events(c *Client) (types []watch.EventType, err error) {
 	all, err := Watch[thing](context.Background(), c, secrets, "7")
 	if err != nil {
@@ -54,56 +59,112 @@ func events(c *Client) (types []watch.EventType, err error) {
 	return types, nil
 }
 
-// TestWatch: each line is an event, and half a line is the end of the watch.
+// TestWatch: every JSON object is an event. An incomplete object at the end of the body
+// ends the watch without an error.
 func TestWatch(t *testing.T) {
 	const secret = `"object":{"kind":"Secret","apiVersion":"v1"}}` + "\n"
-	const status = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","metadata":{},"code":410,"message":"too old"}}` + "\n"
+	const expired = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":410,"message":"too old"}}` + "\n"
+	const wrongField = `{"type":"ADDED","object":{"kind":"Secret","apiVersion":"v1","data":1}}` + "\n"
+	const added = `{"type":"ADDED",` + secret
+	all := added + `{"type":"MODIFIED",` + secret + `{"type":"BOOKMARK",` + secret + `{"type":"DELETED",` + secret
+	allTypes := []watch.EventType{watch.Added, watch.Modified, watch.Bookmark, watch.Deleted}
 	for _, c := range []struct {
 		name, body string
 		want       []watch.EventType
-		kind       string // of the error, "" for none
+		cause      string // of the error, "" for none
 	}{
-		{"events", `{"type":"ADDED",` + secret + `{"type":"MODIFIED",` + secret + `{"type":"BOOKMARK",` + secret + `{"type":"DELETED",` + secret,
-			[]watch.EventType{watch.Added, watch.Modified, watch.Bookmark, watch.Deleted}, ""},
-		{"half an event", `{"type":"ADDED",` + secret + `{"type":"MODIFIED",` + secret[:len(secret)-4], []watch.EventType{watch.Added}, ""},
-		{"the end of a version", `{"type":"ADDED",` + secret + status, []watch.EventType{watch.Added}, "410"},
-		{"another kind", strings.ReplaceAll(`{"type":"ADDED",`+secret, "Secret", "Pod"), nil, "garbage"},
-		{"another version", strings.ReplaceAll(`{"type":"ADDED",`+secret, "v1", "v2"), nil, "garbage"},
-		{"an unknown type", `{"type":"ADD",` + secret, nil, "garbage"},
-		{"an error that is a Secret", `{"type":"ERROR",` + secret, nil, "garbage"},
-		{"a field of another kind", `{"type":"ADDED","object":{"kind":"Secret","apiVersion":"v1","data":1}}` + "\n", nil, "garbage"},
-		{"an empty line", "\n", nil, "garbage"},
-		{"nothing", "", nil, ""},
+		{"events", all, allTypes, ""},
+		{"events without newlines", strings.ReplaceAll(all, "\n", ""), allTypes, ""},
+		{"half an event", added + `{"type":"MODIFIED",` + secret[:len(secret)-4], allTypes[:1], ""},
+		{"expired version", added + expired, allTypes[:1], "410"},
+		{"wrong kind", strings.ReplaceAll(added, "Secret", "Pod"), nil, CauseInvalidAnswer},
+		{"wrong API version", strings.ReplaceAll(added, "v1", "v2"), nil, CauseInvalidAnswer},
+		{"unknown type", `{"type":"ADD",` + secret, nil, CauseInvalidAnswer},
+		{"Secret in an ERROR event", `{"type":"ERROR",` + secret, nil, CauseInvalidAnswer},
+		{"wrong type of a field", wrongField, nil, CauseInvalidAnswer},
+		{"not JSON", added + "<html>", allTypes[:1], CauseInvalidAnswer},
+		{"empty lines", "\n" + added + "\n\n", allTypes[:1], ""},
+		{"empty body", "", nil, ""},
 	} {
 		types, err := events(answering(200, JSON, []byte(c.body)))
-		kind := ""
+		cause := ""
 		if e := (*Error)(nil); errors.As(err, &e) {
-			kind = e.Kind
+			cause = e.Cause
 		} else if err != nil {
 			t.Errorf("%s: got %v, want an *Error", c.name, err)
 		}
-		if !slices.Equal(types, c.want) || kind != c.kind {
-			t.Errorf("%s: got %v and %q, want %v and %q", c.name, types, kind, c.want, c.kind)
+		if !slices.Equal(types, c.want) || cause != c.cause {
+			t.Errorf("%s: got %v and %q, want %v and %q", c.name, types, cause, c.want, c.cause)
 		}
 	}
 }
 
-// TestList: what is not a whole list of that kind is not an empty one.
+// TestWatch_noTrailingNewline: an event is delivered when its object is complete, not
+// when the next event or a newline arrives.
+func TestWatch_noTrailingNewline(t *testing.T) {
+	r, w := io.Pipe()
+	all, err := Watch[thing](t.Context(), streaming(200, JSON, r), secrets, "7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	received := make(chan watch.EventType)
+	go func() {
+		defer close(received)
+		for e := range all {
+			received <- e.Type
+		}
+	}()
+	for _, kind := range []watch.EventType{watch.Added, watch.Modified} {
+		_, _ = io.WriteString(w, `{"type":"`+string(kind)+`","object":{"kind":"Secret","apiVersion":"v1"}}`)
+		select {
+		case got := <-received:
+			if got != kind {
+				t.Errorf("got %s, want %s", got, kind)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s was not delivered", kind)
+		}
+	}
+	_ = w.Close()
+	<-received
+}
+
+// TestWatch_request: the watch begins after the version and asks for bookmarks. Without
+// bookmarks, a quiet watch would be stale every three minutes.
+func TestWatch_request(t *testing.T) {
+	var got url.Values
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.URL.Query() }))
+	defer server.Close()
+	if _, err := Watch[thing](t.Context(), newClient(t, &rest.Config{Host: server.URL}), secrets, "7"); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"watch": "true", "resourceVersion": "7", "allowWatchBookmarks": "true"} {
+		if got.Get(key) != want {
+			t.Errorf("%s: got %q, want %q", key, got.Get(key), want)
+		}
+	}
+	if d, err := time.ParseDuration(got.Get("timeoutSeconds") + "s"); err != nil || d < minWatchTime || d > 2*minWatchTime {
+		t.Errorf("timeoutSeconds: got %v, %v, want %v to %v", d, err, minWatchTime, 2*minWatchTime)
+	}
+}
+
+// TestList: an answer that is not a complete list of this kind is an error, not an empty
+// list.
 func TestList(t *testing.T) {
 	const list = `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{},{}]}`
 	for _, c := range []struct {
 		name, contentType, body string
 		items                   int // 0: an error
 	}{
-		{"a list", "application/json; charset=utf-8", list, 2},
-		{"a list without a type", "", list, 2},
-		{"of protobuf", "application/vnd.kubernetes.protobuf", list, 0},
-		{"of another kind", JSON, strings.Replace(list, "Secret", "Pod", 1), 0},
-		{"a Secret", JSON, strings.Replace(list, "SecretList", "Secret", 1), 0},
-		{"without a kind", JSON, strings.Replace(list, "SecretList", "", 1), 0},
-		{"without a version", JSON, strings.Replace(list, "7", "", 1), 0},
-		{"half of it", JSON, list[:len(list)/2], 0},
-		{"nothing", JSON, "", 0},
+		{"list", "application/json; charset=utf-8", list, 2},
+		{"list without a media type", "", list, 2},
+		{"Protobuf", "application/vnd.kubernetes.protobuf", list, 0},
+		{"wrong kind", JSON, strings.Replace(list, "Secret", "Pod", 1), 0},
+		{"Secret", JSON, strings.Replace(list, "SecretList", "Secret", 1), 0},
+		{"no kind", JSON, strings.Replace(list, "SecretList", "", 1), 0},
+		{"no version", JSON, strings.Replace(list, "7", "", 1), 0},
+		{"half a list", JSON, list[:len(list)/2], 0},
+		{"empty body", JSON, "", 0},
 	} {
 		items, version, err := List[thing](t.Context(), answering(200, c.contentType, []byte(c.body)), secrets)
 		if len(items) != c.items || (err == nil) != (c.items > 0) || (version == "7") != (c.items > 0) {
@@ -112,72 +173,63 @@ func TestList(t *testing.T) {
 	}
 }
 
-// FuzzAnswer: whatever a server answers, an error quotes nothing of it, but the
-// message of a Status.
+// FuzzAnswer: for any body, an error quotes nothing except the message of a Status.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"data":{"a":"Yg=="}}]}`))
 	f.Add([]byte(`{"type":"ADDED","object":{"kind":"Secret","apiVersion":"v1","data":{"a":"Yg=="}}}` + "\n"))
-	f.Add([]byte(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","code":410,"message":"too old","details":{"retryAfterSeconds":-1}}}` + "\n"))
+	f.Add([]byte(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","code":410,"message":"too old",` +
+		`"details":{"retryAfterSeconds":-1}}}` + "\n"))
 	f.Add([]byte(`{"type":"MODIFIED","object":{}}`))
+	const text = `the answer ("application/json") does not come from a Kubernetes API server`
 	f.Fuzz(func(t *testing.T, body []byte) {
-		ours := answering(200, JSON, body)
-		_, version, err := List[thing](t.Context(), ours, secrets)
+		_, version, err := List[thing](t.Context(), answering(200, JSON, body), secrets)
 		if (err == nil) != (version != "") {
 			t.Errorf("got version %q and %v", version, err)
 		}
-		types, watchErr := events(ours)
+		types, watchErr := events(answering(200, JSON, body))
 		if slices.Contains(types, watch.Error) || slices.Contains(types, "") {
 			t.Errorf("got events %q", types)
 		}
 		for _, err := range []error{err, watchErr} {
-			if e := (*Error)(nil); err != nil && (!errors.As(err, &e) || e.Kind == "garbage" && e.Text != garbageText) {
+			var e *Error
+			if err != nil && (!errors.As(err, &e) || e.Cause == CauseInvalidAnswer && e.Err.Error() != text) {
 				t.Errorf("got %v", err)
 			}
 		}
 	})
 }
 
-const garbageText = `the answer ("application/json") is not what a Kubernetes API server gives`
-
-// TestRedirectIsNotFollowed: the token would go elsewhere.
-func TestRedirectIsNotFollowed(t *testing.T) {
-	asked := false
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+// TestSend_redirect: send follows no redirect, because the other server would receive the
+// token.
+func TestSend_redirect(t *testing.T) {
+	followed := false
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed = true }))
 	defer other.Close()
 	server := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
 	defer server.Close()
-	c, err := NewClient(&rest.Config{Host: server.URL, BearerToken: "t"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := newClient(t, &rest.Config{Host: server.URL, BearerToken: "t"})
 	if _, err := c.Get(t.Context(), JSON, "/status"); err == nil || !strings.Contains(err.Error(), "HTTP 302") {
 		t.Errorf("got %v, want HTTP 302", err)
 	}
-	if asked {
+	if followed {
 		t.Error("the redirect was followed")
 	}
 }
 
-// TestGetIsLimited: what a Pod answers does not fill the memory.
-func TestGetIsLimited(t *testing.T) {
+// TestGet_limit: a large answer of a Pod does not fill the memory.
+func TestGet_limit(t *testing.T) {
 	got, err := answering(200, JSON, make([]byte, largestDocument+1)).Get(t.Context(), JSON, "/status")
 	if err != nil || len(got) != largestDocument {
 		t.Errorf("got %d bytes and %v, want %d", len(got), err, largestDocument)
 	}
 }
 
-// TestPathPrefix: an API server may be behind a path of a gateway.
-func TestPathPrefix(t *testing.T) {
+// TestPath_prefix: a gateway may serve the API server below a path.
+func TestPath_prefix(t *testing.T) {
 	var got string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.URL.RequestURI() }))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.URL.RequestURI() }))
 	defer server.Close()
-	c, err := NewClient(&rest.Config{Host: server.URL + "/clusters/a"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_, _, _ = List[thing](t.Context(), c, secrets)
+	_, _, _ = List[thing](t.Context(), newClient(t, &rest.Config{Host: server.URL + "/clusters/a"}), secrets)
 	if want := "/clusters/a/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Ddb"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

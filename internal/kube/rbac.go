@@ -6,16 +6,26 @@ import (
 	"strings"
 )
 
-// RBAC is what a Role has to allow.
+// RBAC describes the permissions of a service account.
 type RBAC struct {
 	Namespace      string
-	ServiceAccount string   // in that namespace
-	Names          []string // as in Options
-	Selector       string   // as in Options
-	Events         bool     // Events are written
+	ServiceAccount string   // in Namespace
+	Names          []string // Secrets watched by name
+	Selector       string   // label selector for Secrets, "" for none
+	Events         bool     // permission to create Events
 }
 
-// name is that of both objects: accounts of one namespace do not share them.
+// YAML returns the minimal Role of a sidecar and its RoleBinding.
+//
+// A rule with resourceNames allows list and watch for the field selector
+// metadata.name=NAME. RBAC cannot filter by label, so a selector needs access to every
+// Secret in the namespace, which includes the Secrets watched by name.
+func (r RBAC) YAML() string {
+	return r.manifest(r.name(), r.rules()...)
+}
+
+// name returns the name of both objects. It contains the service account, so two
+// accounts in a namespace do not overwrite each other's objects.
 func (r RBAC) name() string {
 	if r.ServiceAccount == "secret-sync" {
 		return r.ServiceAccount
@@ -23,34 +33,25 @@ func (r RBAC) name() string {
 	return "secret-sync-" + r.ServiceAccount
 }
 
-// YAML gives the least Role and its RoleBinding, both named after the account.
-//
-// A name is allowed by a rule with resourceNames: the API server takes a list
-// or watch with the field selector metadata.name=NAME for that. It never does
-// so for a label selector, so that one needs the whole namespace, and then
-// makes rules for names superfluous. A get is never made.
-func (r RBAC) YAML() string {
-	return r.manifest(r.name(), r.rules()...)
-}
-
-// ForWait gives the least Role and RoleBinding of an account that runs
-// `secret-sync wait`: for one Secret, or for all when the name is "". They are not
-// called as those of YAML, so that one account can have both.
+// ForWait returns the minimal Role and RoleBinding of an account that runs `secret-sync
+// wait` for a Secret, or for every Secret if secret is "". The names of the objects
+// differ from the names in YAML, so an account can have both.
 func (r RBAC) ForWait(secret string) string {
 	get := []string{"get"}
-	metadata := rule{"Only its metadata is read, but RBAC knows no right to that alone.", "secrets", []string{secret}, get}
+	metadata := rule{"wait reads only the metadata, but RBAC cannot grant less.", "secrets", []string{secret}, get}
 	if secret == "" {
 		metadata.names = nil
-		metadata.comment = "Gives away EVERY Secret of the namespace: name the one that is waited for, with\n# --secret NAME. " + metadata.comment
+		metadata.comment = "Grants access to EVERY Secret in the namespace. To restrict it to a single Secret, use\n" +
+			"# --secret NAME. " + metadata.comment
 	}
 	return r.manifest("secret-sync-wait-"+r.ServiceAccount,
-		rule{"To see which Pods there are.", "pods", nil, listAndWatch},
-		rule{"To ask the sidecars through the API server; it allows a GET at any port of these Pods.\n" +
+		rule{"Find the Pods.", "pods", nil, listAndWatch},
+		rule{"Query the sidecars through the API server. Allows a GET to any port of these Pods.\n" +
 			"# Not needed with --direct.", "pods/proxy", nil, get},
 		metadata)
 }
 
-// manifest gives a Role with these rules, and its RoleBinding.
+// manifest returns a Role with the rules, and its RoleBinding.
 func (r RBAC) manifest(name string, rules ...rule) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -70,10 +71,11 @@ func (r RBAC) manifest(name string, rules ...rule) string {
 func (r RBAC) rules() (all []rule) {
 	switch names := slices.Compact(slices.Sorted(slices.Values(r.Names))); {
 	case r.Selector != "":
-		all = append(all, rule{fmt.Sprintf("Gives away EVERY Secret of the namespace, not only those that match %s:\n"+
-			"# RBAC knows no label selectors. Name the Secrets instead if that is too much.", quote(r.Selector)), "secrets", nil, listAndWatch})
+		comment := "Grants access to EVERY Secret in the namespace, not only to matches of " + quote(r.Selector) + ":\n" +
+			"# RBAC cannot filter by label. To restrict it, list the Secrets by name."
+		all = append(all, rule{comment, "secrets", nil, listAndWatch})
 	case len(names) > 0:
-		all = append(all, rule{"These Secrets and no other, list and watch by name alone.", "secrets", names, listAndWatch})
+		all = append(all, rule{"Allows list and watch of these Secrets, by name only.", "secrets", names, listAndWatch})
 	}
 	if r.Events {
 		all = append(all, rule{"Events on the Pod.", "events", nil, []string{"create"}})
@@ -83,13 +85,13 @@ func (r RBAC) rules() (all []rule) {
 
 var listAndWatch = []string{VerbList, VerbWatch}
 
-// rule is one of a Role, for the core API group.
+// A rule is a rule of a Role, for the core API group.
 type rule struct {
 	comment, resource string
-	names, verbs      []string // names: nil for all
+	names, verbs      []string // names is nil for all names
 }
 
-// fields gives the fields as lines of YAML.
+// fields returns the fields of the rule as lines of YAML.
 func (r rule) fields() []string {
 	fields := []string{`apiGroups: [""]`, "resources: [" + r.resource + "]"}
 	if len(r.names) > 0 {
@@ -102,8 +104,9 @@ func (r rule) fields() []string {
 	return append(fields, "verbs: ["+strings.Join(r.verbs, ", ")+"]")
 }
 
-// MissingRule returns the rule that a Role lacks, as one line of YAML, when verb was
-// forbidden. Who may not watch may list: that request comes first.
+// MissingRule returns the rule to add after a 403 for verb on the named Secret, or on all
+// Secrets if name is "". A watch follows a list, so after a 403 for the watch only the
+// verb watch is missing.
 func MissingRule(verb, name string) string {
 	missing := rule{resource: "secrets", verbs: listAndWatch}
 	if verb == VerbWatch {
@@ -115,5 +118,5 @@ func MissingRule(verb, name string) string {
 	return "{" + strings.Join(missing.fields(), ", ") + "}"
 }
 
-// quote makes a YAML string: a name may look like a number or a truth value.
+// quote returns s as a YAML string. A name may look like a number or a truth value.
 func quote(s string) string { return fmt.Sprintf("%q", s) }

@@ -17,7 +17,7 @@ func TestRBAC(t *testing.T) {
 		in   RBAC
 		want []rbacv1.PolicyRule
 	}{
-		{"names that look like something else", RBAC{Names: []string{"true", "db", "123", "db", "1e3"}}, []rbacv1.PolicyRule{
+		{"names that look like other types", RBAC{Names: []string{"true", "db", "123", "db", "1e3"}}, []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"123", "1e3", "db", "true"}, Verbs: watchVerbs}}},
 		{"selector", RBAC{Selector: "app in (web,api)"}, []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: watchVerbs}}},
@@ -53,18 +53,18 @@ func TestRBAC(t *testing.T) {
 				t.Errorf("got %s/%s and %s/%s", role.Namespace, role.Name, binding.Namespace, binding.Name)
 			}
 			if got := strings.Contains(text, "EVERY Secret"); got != (c.in.Selector != "") {
-				t.Errorf("says what it gives away: got %v:\n%s", got, text)
+				t.Errorf("warning about every Secret: got %v:\n%s", got, text)
 			}
 		})
 	}
 }
 
-// TestRBACNames: the objects of two accounts are not the same.
-func TestRBACNames(t *testing.T) {
+// TestRBAC_names: two accounts do not share objects.
+func TestRBAC_names(t *testing.T) {
 	for account, want := range map[string]string{"secret-sync": "secret-sync", "app": "secret-sync-app", "web": "secret-sync-web"} {
 		text := RBAC{Namespace: "ns", ServiceAccount: account, Names: []string{"db"}}.YAML()
 		if got := strings.Count(text, `name: "`+want+`", namespace`) + strings.Count(text, `kind: Role, name: "`+want+`"}`); got < 3 {
-			t.Errorf("%s: got %d names %q, want that of both objects and of the reference:\n%s", account, got, want, text)
+			t.Errorf("%s: got %d names %q, want the names of both objects and of the reference:\n%s", account, got, want, text)
 		}
 	}
 }

@@ -12,30 +12,26 @@ import (
 	"k8s.io/client-go/util/connrotation"
 )
 
-// An HTTP/2 connection on which nothing comes for pingAfter is pinged. Without an
-// answer for pingWait it is dead.
+// If an HTTP/2 connection is silent for pingAfter, the client sends a ping. If no answer
+// arrives within pingTimeout, the connection is dead.
 const (
-	pingAfter = 10 * time.Second
-	pingWait  = 5 * time.Second
+	pingAfter   = 10 * time.Second
+	pingTimeout = 5 * time.Second
 )
 
-// transport is HTTP with the TLS and the authentication of a cluster's
-// configuration.
+// A transport is an HTTP transport with the TLS and the authentication of a rest.Config.
 type transport struct {
 	http.RoundTripper
-	close func() // breaks all connections, also those that are being opened
+	close func() // breaks all connections, including connections that are being opened
 }
 
-// newTransport does what rest.HTTPClientFor does, with these differences:
-//   - Its connections are not shared, and can be broken. client-go shares and
-//     keeps transports by their configuration.
-//   - Dead connections are found after 15 s, not 45.
-//   - Files are read again when the server refuses what was in them (Renew), not
-//     on a timer.
-//   - HTTP/2 is that of net/http. That of golang.org/x/net adds 0.5 MB to the
-//     binary, and would save 32 lines here.
+// newTransport differs from rest.HTTPClientFor in these points:
+//   - Its connections are not shared, and close breaks them.
+//   - It detects a dead connection after 15 s instead of 45 s.
+//   - Renew reads files again after the server has rejected them. There is no timer.
+//   - It uses the HTTP/2 of net/http; docs/design.md contains the cost of the other.
 //
-// cfg.Transport is not used.
+// newTransport ignores cfg.Transport.
 func newTransport(cfg *rest.Config) (*transport, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg = rest.CopyConfig(cfg)
@@ -46,10 +42,21 @@ func newTransport(cfg *rest.Config) (*transport, error) {
 		return nil, err
 	}
 	return &transport{RoundTripper: wrapped, close: func() {
-		base.CloseIdleConnections() // ends them as the protocol wants
+		base.CloseIdleConnections() // closes idle connections in the regular way
 		cancel()
 	}}, nil
 }
+
+// failingTransport returns a transport whose requests fail with err.
+func failingTransport(err error) *transport {
+	fail := roundTripper(func(*http.Request) (*http.Response, error) { return nil, err })
+	return &transport{RoundTripper: fail, close: func() {}}
+}
+
+// A roundTripper is a function that implements http.RoundTripper.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func buildTransport(cfg *rest.Config) (*http.Transport, http.RoundTripper, error) {
 	detail, err := cfg.TransportConfig()
@@ -62,31 +69,41 @@ func buildTransport(cfg *rest.Config) (*http.Transport, http.RoundTripper, error
 	}
 	base := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         detail.DialHolder.Dial, // ours, or an exec plugin's around it
+		DialContext:         detail.DialHolder.Dial, // from cfg.Dial, perhaps wrapped by a credential plugin
 		TLSClientConfig:     tls,
 		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
-		MaxIdleConnsPerHost: 25,                               // for HTTP/1.1, where each watch has a connection
-		DisableCompression:  true,                             // in the cluster's network it costs more than it saves
-		ForceAttemptHTTP2:   os.Getenv("DISABLE_HTTP2") == "", // as client-go has it
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
+		MaxIdleConnsPerHost: 25,                               // for HTTP/1.1: a connection per watch
+		DisableCompression:  true,                             // within a cluster it costs more than it saves
+		ForceAttemptHTTP2:   os.Getenv("DISABLE_HTTP2") == "", // the same variable as in client-go
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	if detail.Proxy != nil {
 		base.Proxy = detail.Proxy
 	}
-	wrapped, err := clienttransport.HTTPWrappersForConfig(detail, base)
+	wrapped, err := clienttransport.HTTPWrappersForConfig(detail, markErrors(base))
 	return base, wrapped, err
+}
+
+// markErrors wraps the errors of base in a networkError.
+func markErrors(base http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		answer, err := base.RoundTrip(r)
+		if err != nil {
+			err = networkError{err}
+		}
+		return answer, err
+	})
 }
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dialUntil opens connections that last until ctx is done; dial is the user's
-// own way to open them, or nil. net/http lets a dial go on when the request that
-// asked for it is gone, so ctx ends that, too.
+// dialUntil returns a dialFunc whose connections end when ctx is done. Dials end too:
+// net/http continues a dial after the request that started it is gone. If dial is nil,
+// dialUntil uses a net.Dialer.
 //
-// A server that does not answer is given up after 5 s. HTTP/2 pings find dead
-// connections; the kernel's keep-alives find those of HTTP/1.1 in 16 s, without
-// waking this process.
+// A dial times out after 5 s. HTTP/2 pings detect a dead connection. For HTTP/1.1, the
+// keep-alives of the kernel detect it within 16 s without waking this process.
 func dialUntil(ctx context.Context, dial dialFunc) dialFunc {
 	if dial == nil {
 		dial = (&net.Dialer{
@@ -101,7 +118,7 @@ func dialUntil(ctx context.Context, dial dialFunc) dialFunc {
 		defer cancel()
 		defer context.AfterFunc(ctx, cancel)()
 		conn, err := tracked.DialContext(dialing, network, address)
-		if err == nil && ctx.Err() != nil { // CloseAll may have missed it
+		if err == nil && ctx.Err() != nil { // CloseAll may have missed this connection
 			_ = conn.Close()
 			return nil, net.ErrClosed
 		}

@@ -126,7 +126,7 @@ func (p *planner) exists(name string) bool {
 	return ok
 }
 
-func (p *planner) answered(name string) bool { return !p.in.Snapshot.Unanswered[p.o.Watch(name)] }
+func (p *planner) answered(name string) bool { return !p.in.Snapshot.Unsynced[p.o.Watch(name)] }
 
 func (o Options) named(name string) bool {
 	return slices.Contains(o.Required, name) || slices.Contains(o.Optional, name)
@@ -141,7 +141,7 @@ func (o Options) Watch(name string) string {
 }
 
 func (p *planner) plan() Plan {
-	out := Plan{Set: writer.Set{Secrets: p.chosen}, Answered: len(p.in.Snapshot.Unanswered) == 0}
+	out := Plan{Set: writer.Set{Secrets: p.chosen}, Answered: len(p.in.Snapshot.Unsynced) == 0}
 	for _, name := range slices.Sorted(maps.Keys(p.refused)) {
 		out.Refused = append(out.Refused, p.refused[name])
 	}
@@ -165,7 +165,7 @@ func (p *planner) plan() Plan {
 
 // waiting says what keeps a first generation back.
 func (p *planner) waiting(out Plan) (why []string) {
-	for _, watch := range slices.Sorted(maps.Keys(p.in.Snapshot.Unanswered)) {
+	for _, watch := range slices.Sorted(maps.Keys(p.in.Snapshot.Unsynced)) {
 		why = append(why, "no answer yet for "+watch)
 	}
 	for _, r := range out.Refused {

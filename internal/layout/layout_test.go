@@ -16,10 +16,10 @@ import (
 // snapshot reads "db: password=a user=u; tls: crt=c; ?secret/x": Secrets with
 // their keys, and with a question mark a watch without an answer.
 func snapshot(text string) watcher.Snapshot {
-	s := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unanswered: map[string]bool{}}
+	s := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unsynced: map[string]bool{}}
 	for name, data := range parse(text) {
 		if watch, ok := strings.CutPrefix(name, "?"); ok {
-			s.Unanswered[watch] = true
+			s.Unsynced[watch] = true
 			continue
 		}
 		s.Secrets[name] = watcher.Secret{UID: "uid-" + name, ResourceVersion: "1", Data: data}

@@ -14,7 +14,9 @@ import (
 type Observed struct {
 	Present              bool // the API server has it
 	UID, ResourceVersion string
-	Refused              string // the reason, "" for none
+	DataSince            string           // see watcher.Secret
+	PreviousData         watcher.Interval // see watcher.Secret
+	Refused              string           // the reason, "" for none
 
 	data map[string]secret.Value
 }
@@ -34,7 +36,7 @@ func (p *Pipeline) Observed() map[string]Observed {
 	for name, now := range p.Source.Snapshot().Secrets {
 		o := all[name]
 		if o.Present && o.UID == now.UID && maps.EqualFunc(o.data, now.Data, secret.Value.Equal) {
-			o.ResourceVersion = now.ResourceVersion
+			o.ResourceVersion, o.DataSince, o.PreviousData = now.ResourceVersion, now.DataSince, now.PreviousData
 			all[name] = o
 		}
 	}
@@ -46,12 +48,15 @@ func (p *Pipeline) see(s watcher.Snapshot, plan layout.Plan) map[string]Observed
 	all := map[string]Observed{}
 	inVolume := slices.Collect(maps.Keys(plan.Set.Secrets))
 	for _, name := range slices.Concat(p.Layout.Required, p.Layout.Optional, inVolume) {
-		if !s.Unanswered[p.Layout.Watch(name)] {
+		if !s.Unsynced[p.Layout.Watch(name)] {
 			all[name] = Observed{} // gone, unless it follows
 		}
 	}
 	for name, s := range s.Secrets {
-		all[name] = Observed{Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, data: s.Data}
+		all[name] = Observed{
+			Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion,
+			DataSince: s.DataSince, PreviousData: s.PreviousData, data: s.Data,
+		}
 	}
 	for _, r := range plan.Refused {
 		o := all[r.Secret]

@@ -216,7 +216,7 @@ func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Set) (removed map
 	exists := func(name string) bool { _, ok := s.Secrets[name]; return ok }
 	maps.DeleteFunc(p.gone, func(name string, _ time.Time) bool { return exists(name) })
 	for name := range previous.Secrets {
-		if exists(name) || s.Unanswered[p.Layout.Watch(name)] {
+		if exists(name) || s.Unsynced[p.Layout.Watch(name)] {
 			continue
 		}
 		if p.gone[name].IsZero() {

@@ -41,7 +41,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{changed: make(chan struct{}, 1), snapshot: watcher.Snapshot{
-		Secrets: map[string]watcher.Secret{}, Unanswered: map[string]bool{"secret/db": true},
+		Secrets: map[string]watcher.Secret{}, Unsynced: map[string]bool{"secret/db": true},
 	}}
 }
 
@@ -50,15 +50,15 @@ func newWorld() *world {
 func (w *world) answer(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	next := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unanswered: map[string]bool{}}
+	next := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unsynced: map[string]bool{}}
 	for n, s := range w.snapshot.Secrets {
 		next.Secrets[n] = s
 	}
-	for n := range w.snapshot.Unanswered {
-		next.Unanswered[n] = true
+	for n := range w.snapshot.Unsynced {
+		next.Unsynced[n] = true
 	}
 	w.version++
-	delete(next.Unanswered, watcher.WatchName(name))
+	delete(next.Unsynced, watcher.WatchName(name))
 	delete(next.Secrets, name)
 	if value != "" {
 		next.Secrets[name] = watcher.Secret{UID: "uid", ResourceVersion: strconv.Itoa(w.version), Data: map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))}}
@@ -73,7 +73,7 @@ func (w *world) answer(name, value string) {
 // answered ends that a watch has not been answered.
 func (w *world) answered(watch string) {
 	w.mu.Lock()
-	delete(w.snapshot.Unanswered, watch)
+	delete(w.snapshot.Unsynced, watch)
 	w.mu.Unlock()
 	w.changed <- struct{}{}
 }
@@ -188,7 +188,7 @@ func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 		w.number, w.set = 7, writer.Set{Secrets: map[string]writer.Files{
 			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
 		}}
-		w.snapshot.Unanswered["secret/tls"] = true
+		w.snapshot.Unsynced["secret/tls"] = true
 		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
 		w.answer("db", "new")
 		w.want(t, 7, "map[db:old tls:old]")
@@ -203,7 +203,7 @@ func TestARestartDoesNotWaitForEver(t *testing.T) {
 		w.number, w.set = 7, writer.Set{Secrets: map[string]writer.Files{
 			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
 		}}
-		w.snapshot.Unanswered["secret/tls"] = true
+		w.snapshot.Unsynced["secret/tls"] = true
 		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
 		w.answer("db", "new")
 		time.Sleep(5 * time.Second)
@@ -344,7 +344,7 @@ func TestSyncTimeoutOfOneShot(t *testing.T) {
 func TestAStartIsQuietAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.snapshot.Unanswered["secret/tls"] = true
+		w.snapshot.Unsynced["secret/tls"] = true
 		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
 		time.Sleep(100 * time.Millisecond)
 		w.answer("db", "a")
@@ -448,7 +448,7 @@ func TestAnotherReasonIsReported(t *testing.T) {
 func TestSeenBeforeAndAfterAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.snapshot.Unanswered["selector"] = true
+		w.snapshot.Unsynced["selector"] = true
 		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, Selector: true}})
 		if len(w.seen) != 0 {
 			t.Errorf("before an answer: got %v", w.seen)

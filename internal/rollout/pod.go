@@ -26,7 +26,7 @@ const (
 
 // pod is what decides whether a Pod counts, and where to ask it.
 type pod struct {
-	kube.Header
+	kube.TypeMeta
 	Metadata struct {
 		Name              string `json:"name"`
 		UID               string `json:"uid"`
@@ -153,7 +153,7 @@ func (o *Options) ask(ctx context.Context, p pod) (d *status.Document, err error
 	var answer []byte
 	switch port := strconv.Itoa(p.statusPort()); {
 	case !o.Direct:
-		answer, err = o.API.Get(ctx, kube.JSON, kube.Path(o.Namespace, "pods", p.Metadata.Name+":"+port, "proxy/status"))
+		answer, err = o.API.Get(ctx, kube.JSON, kube.Pods.Path(o.Namespace, p.Metadata.Name+":"+port, "proxy/status"))
 	case p.Status.PodIP == "":
 		err = errors.New("the Pod has no address")
 	default:

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
@@ -85,7 +86,7 @@ type waiter struct {
 // version. ErrNotDone is in its error when ctx ends before that, or when it cannot
 // become true any more. The Result has each Pod and its reason.
 func Wait(ctx context.Context, o Options) (Result, error) {
-	query := kube.Query{Kind: "Pod", Namespace: o.Namespace, Selector: o.Selector}
+	query := kube.Query{Resource: kube.Pods, Namespace: o.Namespace, Selector: o.Selector}
 	w := &waiter{Options: o, query: query, began: time.Now(), updates: make(chan func())}
 	version, err := w.version(ctx)
 	if err != nil {
@@ -213,7 +214,7 @@ func (w *waiter) note(err error) bool {
 		return false
 	}
 	w.problem = err.Error()
-	if e := (*kube.Error)(nil); errors.As(err, &e) && (e.Kind == kube.KindForbidden || e.Kind == kube.KindUnauthorized) {
+	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
 		w.denied++
 	}
 	return true

@@ -25,7 +25,7 @@ type Version struct {
 func (o *Options) version(ctx context.Context) (Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	body, err := o.API.Get(ctx, kube.MetadataOnly, kube.Path(o.Namespace, "secrets", o.Secret))
+	body, err := o.API.Get(ctx, kube.MetadataOnly, kube.Secrets.Path(o.Namespace, o.Secret))
 	var object metav1.PartialObjectMetadata
 	if err == nil && (json.Unmarshal(body, &object) != nil || object.UID == "" || object.ResourceVersion == "") {
 		err = fmt.Errorf("read Secret %q: the answer is not what a Kubernetes API server gives", o.Secret)

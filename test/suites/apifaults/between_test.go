@@ -51,7 +51,7 @@ func TestWatchesEndAtOnce(t *testing.T) {
 	}
 	r.Gateway.SetAnswer(nil)
 	p.recover(t, faultproxy.Patience)
-	p.checkStates(t, "ends at once")
+	p.checkStates(t, "repeatedly ends")
 }
 
 // A reset that is over at once: nothing but a line in the log, and the change

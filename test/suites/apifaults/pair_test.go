@@ -105,7 +105,7 @@ func (p *pair) recover(t *testing.T, within time.Duration) {
 }
 
 // line is a line of the log.
-type line struct{ Level, Msg, Err, Do, Rule, Watch string }
+type line struct{ Level, Msg, Err, Hint, Rule, Watch string }
 
 // lines gives those of the log that have this message.
 func lines(r *st.Run, message string) (all []line) {
@@ -119,8 +119,8 @@ func lines(r *st.Run, message string) (all []line) {
 }
 
 const (
-	down  = "watch is down, will try again"
-	again = "watch is up again"
+	down  = "watch failed, retrying"
+	again = "watch recovered"
 	ended = "watch ended"
 )
 
@@ -131,7 +131,7 @@ func (p *pair) checkStates(t *testing.T, states ...string) {
 	warned := lines(p.run, down)
 	ok := len(warned) == len(states)
 	for i := 0; ok && i < len(states); i++ {
-		ok = warned[i].Level == "WARN" && strings.Contains(warned[i].Err+warned[i].Rule, states[i]) && warned[i].Do != ""
+		ok = warned[i].Level == "WARN" && strings.Contains(warned[i].Err+warned[i].Rule, states[i]) && (warned[i].Hint != "" || states[i] == "Expired")
 	}
 	if !ok {
 		t.Errorf("warned of %+v, want one line for each of %q", warned, states)
@@ -140,6 +140,6 @@ func (p *pair) checkStates(t *testing.T, states ...string) {
 		t.Logf("logged: %s%s", l.Err, l.Rule)
 	}
 	if up := lines(p.run, again); len(up) != 1 {
-		t.Errorf("%d lines say that the watch is up again, want 1", len(up))
+		t.Errorf("%d lines say that the watch recovered, want 1", len(up))
 	}
 }

@@ -170,7 +170,7 @@ func lifePhases(t *testing.T, l *life, flat bool) []phase {
 		{name: "recreate", act: put("db", files{"user": "c", "password": "3"}), files: again, ready: true,
 			notify: []string{"~" + at("db/password"), "~" + at("db/user")}},
 		{name: "SIGTERM keeps the files", act: func(l *life) { l.run.Stop() }, files: again, ready: true, same: true},
-		{name: "a restart with nothing changed", act: l.start(t), files: again, log: "watch is up", ready: true, same: true},
+		{name: "a restart with nothing changed", act: l.start(t), files: again, log: "watch connected", ready: true, same: true},
 		{name: "stop, change, start", ready: true, files: down, act: func(l *life) {
 			l.run.Stop()
 			l.Put("db", files{"user": "d", "password": "4"})

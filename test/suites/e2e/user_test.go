@@ -41,7 +41,7 @@ func TestNotRootInAStickyVolume(t *testing.T) {
 	}
 	r.Stop()
 	again := s.StartAs(podUser(), env)
-	again.WaitLog("watch is up")
+	again.WaitLog("watch connected")
 	again.Stop()
 }
 

@@ -173,7 +173,7 @@ func (c *crash) up() {
 	c.T.Helper()
 	st.Until(c.T, "the watch", func() error {
 		c.restart()
-		return podtest.Respond(c.run.Log, "watch is up")
+		return podtest.Respond(c.run.Log, "watch connected")
 	})
 }
 

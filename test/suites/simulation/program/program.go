@@ -58,7 +58,7 @@ func New(c Config, o Outside) (p Program, err error) {
 	}
 	p.watcher, err = watcher.New(watcher.Options{
 		Config: &rest.Config{Host: "http://api", Dial: o.API.Dial}, Namespace: apiserver.Namespace,
-		Names: []string{Required, optional}, Selector: apiserver.Selector, Settle: c.Settle, Logger: o.Logger,
+		Names: []string{Required, optional}, Selector: apiserver.Selector, Debounce: c.Settle, Logger: o.Logger,
 	})
 	if err != nil {
 		return p, err

@@ -1,0 +1,153 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+
+	"github.com/secret-sync/secret-sync/internal/kube"
+)
+
+// A script is a source for tests in virtual time. Lists succeed, and watches stay open
+// and silent, unless a function says otherwise.
+type script struct {
+	lists   []time.Time
+	renewed int
+	onList  func() error
+	onWatch func(ctx context.Context, news chan<- event) error
+	ends    bool          // whether the server ends each watch
+	after   time.Duration // time until the server does so
+}
+
+func (s *script) Renew() { s.renewed++ }
+
+func (s *script) List(context.Context, kube.Query) ([]object, string, error) {
+	s.lists = append(s.lists, time.Now())
+	if s.onList != nil {
+		if err := s.onList(); err != nil {
+			return nil, "", err
+		}
+	}
+	return nil, "7", nil
+}
+
+// Watch opens a watch that ends with ctx, or when the server ends it.
+func (s *script) Watch(ctx context.Context, _ kube.Query, _ string) (events, error) {
+	news := make(chan event)
+	var end <-chan time.Time
+	if s.ends {
+		end = time.After(s.after)
+	}
+	if s.onWatch != nil {
+		if err := s.onWatch(ctx, news); err != nil {
+			return nil, err
+		}
+	}
+	return func(yield func(event, error) bool) {
+		for {
+			select {
+			case e := <-news:
+				if !yield(e, nil) {
+					return
+				}
+			case <-end:
+				return
+			case <-ctx.Done():
+				yield(event{}, ctx.Err())
+				return
+			}
+		}
+	}, nil
+}
+
+// bookmarks sends a bookmark every minute. step is the difference of their versions.
+func bookmarks(step int) func(context.Context, chan<- event) error {
+	return func(ctx context.Context, news chan<- event) error {
+		go func() {
+			for version := 7; ; version += step {
+				select {
+				case <-time.After(time.Minute):
+				case <-ctx.Done():
+					return
+				}
+				select {
+				case news <- bookmark(version):
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		return nil
+	}
+}
+
+func bookmark(version int) event {
+	return event{Type: apiwatch.Bookmark, Object: object{metadata: metadata{ResourceVersion: strconv.Itoa(version)}}}
+}
+
+// never is a watch that does not open.
+func never(ctx context.Context, _ chan<- event) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// refused returns the error of a refused connection.
+func refused() error {
+	return &kube.Error{Verb: kube.VerbList, Cause: kube.CauseUnreachable, Err: errors.New("refused")}
+}
+
+// statusError returns an error status. retryAfter is in seconds.
+func statusError(code, retryAfter int32) error {
+	s := metav1.Status{Code: code, Details: &metav1.StatusDetails{RetryAfterSeconds: retryAfter}}
+	return &kube.Error{Verb: kube.VerbList, Cause: strconv.Itoa(int(code)), Err: &apierrors.StatusError{ErrStatus: s}}
+}
+
+// play runs a watch on a script for some virtual time, and then calls check.
+func play(t *testing.T, s source, duration time.Duration, check func(logs *journal, w *watch)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		logs := &journal{}
+		logger := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		w := newWatch(named("ns", "db"), s, &sync.Mutex{}, func() {}, logger)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); w.run(ctx) }()
+		time.Sleep(duration)
+		synctest.Wait()
+		check(logs, w)
+		began := time.Now()
+		cancel()
+		<-done
+		if got := time.Since(began); got > 0 {
+			t.Errorf("run returned after %v, want at once", got)
+		}
+	})
+}
+
+// newIdleWatch returns a watch that does not run.
+func newIdleWatch() *watch {
+	return newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() {}, slog.New(slog.DiscardHandler))
+}
+
+// named returns the filter of a watch by name.
+func named(namespace, name string) filter {
+	query := kube.Query{Resource: kube.Secrets, Namespace: namespace, Name: name}
+	return filter{Query: query, labels: labels.Everything()}
+}
+
+// isUp returns Up, as in Status.
+func (w *watch) isUp() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.up
+}
