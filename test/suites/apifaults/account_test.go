@@ -24,9 +24,9 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
 
-// TestRoleTakenAway: a watch goes on as long as it is open; the next one is
-// forbidden, and the log has the rule to add.
-func TestRoleTakenAway(t *testing.T) {
+// TestRole_revoked: an open watch continues. The next watch is forbidden, and the log
+// contains the missing RBAC rule.
+func TestRole_revoked(t *testing.T) {
 	t.Parallel()
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	p := newPair(t, s)
@@ -34,19 +34,19 @@ func TestRoleTakenAway(t *testing.T) {
 	if err := roles.RoleBindings(s.Namespace).Delete(t.Context(), "secret-sync-"+st.Account, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	st.Until(t, "the API server knows", func() error { return p.allowed(t, false) })
+	st.Until(t, "the API server to apply the change", func() error { return p.allowed(t, false) })
 	r.Gateway.EndAll()
 	p.Put("db", files{"k": "2"})
-	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
+	st.Until(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 	p.endure(t)
-	p.run.WaitLog(down) // not at the first 403, which may be an API server that starts
+	p.run.WaitLog(down) // not at the first 403: a starting API server may return it
 	s.Apply(s.RBAC())
-	st.Until(t, "the API server knows", func() error { return p.allowed(t, true) })
+	st.Until(t, "the API server to apply the change", func() error { return p.allowed(t, true) })
 	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, `{apiGroups: [""], resources: [secrets], resourceNames: ["db"], verbs: [list, watch]}`)
 }
 
-// allowed checks what the API server thinks that the account may do.
+// allowed checks whether the API server allows the account to watch the Secret.
 func (p *pair) allowed(t *testing.T, want bool) error {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: "system:serviceaccount:" + p.Namespace + ":" + st.Account,
@@ -62,11 +62,11 @@ func (p *pair) allowed(t *testing.T, want bool) error {
 	return err
 }
 
-// leeway is for how long the API server takes a token that is expired.
+// leeway is the time for which the API server accepts an expired token.
 const leeway = time.Minute
 
-// TestTokenExpires: nobody renewed the token in time, and then somebody did.
-func TestTokenExpires(t *testing.T) {
+// TestToken_expired: the token expires, and is renewed later.
+func TestToken_expired(t *testing.T) {
 	t.Parallel()
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	file := s.Kubeconfig + ".token"
@@ -74,18 +74,18 @@ func TestTokenExpires(t *testing.T) {
 	short := expiring(t, good, time.Now().Add(3*time.Second-leeway))
 	st.Write(t, file, short)
 	p := newPair(t, s)
-	// The API server keeps for 10 s that a token was good.
-	st.Until(t, "the token is expired", func() error { return unauthorized(t, s, short) })
+	// The API server caches a valid token for 10 s.
+	st.Until(t, "the token to expire", func() error { return unauthorized(t, s, short) })
 	r.Gateway.EndAll()
 	p.Put("db", files{"k": "2"})
-	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
+	st.Until(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 	p.endure(t)
 	st.Write(t, file, good)
 	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, "Unauthorized")
 }
 
-// expiring makes a token that ends at another time, with the API server's key.
+// expiring returns a token with another expiry time, signed with the API server's key.
 func expiring(t *testing.T, token string, at time.Time) string {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -118,7 +118,7 @@ func expiring(t *testing.T, token string, at time.Time) string {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// unauthorized is nil when the API server refuses the token.
+// unauthorized returns nil if the API server rejects the token.
 func unauthorized(t *testing.T, s *st.Scene, token string) error {
 	config := rest.AnonymousClientConfig(st.ControlPlane().Config)
 	config.BearerToken = token
@@ -128,7 +128,7 @@ func unauthorized(t *testing.T, s *st.Scene, token string) error {
 	}
 	_, err = client.CoreV1().Secrets(s.Namespace).Get(t.Context(), "db", metav1.GetOptions{})
 	if !apierrors.IsUnauthorized(err) {
-		return fmt.Errorf("get with it: %v, want unauthorized", err)
+		return fmt.Errorf("get with the token: %v, want unauthorized", err)
 	}
 	return nil
 }

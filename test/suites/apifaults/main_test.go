@@ -1,8 +1,7 @@
-// Package apifaults has tests only: the real secret-sync binary and a real
-// kube-apiserver, with all that can go wrong between the two, and with the
-// servers themselves killed, restarted and restored from a backup. Each case
-// looks at what the volume shows during the fault, and how long it takes to be
-// right after it. The faults themselves are those of faultproxy.
+// Package apifaults contains only tests. They run the real secret-sync binary with a real
+// kube-apiserver, and every fault of package faultproxy between the two. They also kill and
+// restart the servers and restore them from a backup. Each test checks the volume during
+// the fault, and the time until the volume is correct after it.
 package apifaults
 
 import (

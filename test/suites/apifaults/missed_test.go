@@ -10,11 +10,13 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
 
-// TestMissedWhileAway: what came and went while the API server could not be
-// reached is known to no event, only to the list after it.
-func TestMissedWhileAway(t *testing.T) {
+// TestOutage_missedEvents: Secrets change, appear and disappear while the API server cannot
+// be reached. No watch event reports this, only the next list.
+func TestOutage_missedEvents(t *testing.T) {
 	t.Parallel()
-	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_SELECTOR": "app=web", "SECRETSYNC_ON_DELETE": "remove"})
+	s, r := faultproxy.New(t, st.Env{
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_SELECTOR": "app=web", "SECRETSYNC_ON_DELETE": "remove",
+	})
 	s.Put("db", files{"k": "1"})
 	s.Put("leaves", files{"k": "1"}, "app=web")
 	s.Put("goes", files{"k": "1"}, "app=web")
@@ -29,15 +31,14 @@ func TestMissedWhileAway(t *testing.T) {
 	s.Delete("goes")
 	s.Put("comes", files{"k": "new"}, "app=web")
 	r.Wire.Listen()
-	st.UntilIn(t, faultproxy.Patience+5e9, "what was missed", func() error {
+	st.UntilIn(t, faultproxy.Patience+5e9, "the missed changes", func() error {
 		return s.CheckFiles(files{"db/k": "recreated", "stays/k": "1", "comes/k": "new"})
 	})
 	run.Stop()
 }
 
-// TestOneMegabyte: the largest Secret there can be, over connections that end
-// in the middle of it, and changed.
-func TestOneMegabyte(t *testing.T) {
+// TestOutage_largestSecret: connections end in the middle of a Secret of the maximum size.
+func TestOutage_largestSecret(t *testing.T) {
 	t.Parallel()
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "big"})
 	large := func(c string) files { return files{"k": strings.Repeat(c, 1<<20-1000)} }
@@ -45,25 +46,24 @@ func TestOneMegabyte(t *testing.T) {
 	s.Put("big", large("a"))
 	r.Wire.Cut(500_000)
 	run := s.Start(nil)
-	st.Until(t, "some tries", func() error {
+	st.Until(t, "some attempts", func() error {
 		if got := len(lines(run, ended)); got < 2 {
-			return fmt.Errorf("%d", got)
+			return fmt.Errorf("%d attempts", got)
 		}
 		return nil
 	})
 	if err := s.CheckFiles(files{}); err != nil {
-		t.Error("half of it:", err)
+		t.Error("the files changed during the fault:", err)
 	}
 	r.Wire.Cut(0)
-	st.UntilIn(t, faultproxy.Patience, "all of it", func() error { return s.CheckFiles(in(large("a"))) })
+	st.UntilIn(t, faultproxy.Patience, "the whole Secret", func() error { return s.CheckFiles(in(large("a"))) })
 	s.Put("big", large("b"))
 	s.WaitFiles(in(large("b")))
 	run.Stop()
 }
 
-// TestAHundred: all of them come back, each once, after their one connection
-// broke.
-func TestAHundred(t *testing.T) {
+// TestOutage_hundredWatches: their only connection breaks, and each watch recovers once.
+func TestOutage_hundredWatches(t *testing.T) {
 	t.Parallel()
 	var names []string
 	for i := range 100 {
@@ -91,11 +91,11 @@ func TestAHundred(t *testing.T) {
 		t.Error("during the fault:", err)
 	}
 	r.Wire.Listen()
-	st.UntilIn(t, faultproxy.Patience, "right after the fault", func() error { return s.CheckFiles(want("2")) })
+	st.UntilIn(t, faultproxy.Patience, "the files after the fault", func() error { return s.CheckFiles(want("2")) })
 	put("3")
 	s.WaitFiles(want("3"))
 	if got := len(lines(run, down)); got != 100 {
-		t.Errorf("%d warnings, want one for each watch", got)
+		t.Errorf("%d warnings, want one per watch", got)
 	}
 	run.Stop()
 }

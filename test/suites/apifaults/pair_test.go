@@ -14,8 +14,8 @@ import (
 
 type files = map[string]string
 
-// pair is two sidecars in one namespace: the one under test, and a spare
-// one with a volume of its own, that is stopped and started during the fault.
+// A pair is two sidecars in a namespace: the sidecar under test, and a spare sidecar with
+// another volume, which is stopped and started during the fault.
 type pair struct {
 	*st.Scene
 	spare      *st.Scene
@@ -23,7 +23,7 @@ type pair struct {
 	httpAddr   string
 }
 
-// newPair starts both and waits until they have the Secret db with k=1.
+// newPair starts both sidecars and waits until they have published the Secret db with k=1.
 func newPair(t *testing.T, s *st.Scene) *pair {
 	s.Put("db", files{"k": "1"})
 	second := *s
@@ -57,11 +57,11 @@ func (p *pair) watchUp(want string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no watch_up")
+	return fmt.Errorf("the metric watch_up is missing")
 }
 
-// endure is what must hold while the fault is there: the last good files, ready,
-// metrics; a stop within a second; a restart that keeps the volume and is ready.
+// endure checks the invariants during a fault: the last files remain, the sidecar is ready
+// and serves metrics, it stops within a second, and it keeps the volume over a restart.
 func (p *pair) endure(t *testing.T) {
 	t.Helper()
 	lastGood := files{"db/k": "1"}
@@ -84,30 +84,30 @@ func (p *pair) endure(t *testing.T) {
 		}
 	}
 	if err := empty.CheckFiles(files{}); err != nil {
-		t.Error("a volume that was empty:", err)
+		t.Error("an empty volume:", err)
 	}
 	first.Stop()
 }
 
-// recover waits until the Secret, which was changed meanwhile, is right in both
-// volumes, and tells how long that took.
-func (p *pair) recover(t *testing.T, within time.Duration) {
+// recover waits until both volumes contain the Secret, which changed during the fault. It
+// logs the time.
+func (p *pair) recover(t *testing.T, limit time.Duration) {
 	t.Helper()
 	want, began := files{"db/k": "2"}, time.Now()
-	st.UntilIn(t, within, "right after the fault", func() error { return p.CheckFiles(want) })
-	t.Logf("right %v after the fault", time.Since(began).Round(time.Millisecond))
-	st.UntilIn(t, within, "the restarted sidecar", func() error { return p.spare.CheckFiles(want) })
-	st.UntilIn(t, within, "watch_up", func() error { return p.watchUp("1") })
+	st.UntilIn(t, limit, "the files after the fault", func() error { return p.CheckFiles(want) })
+	t.Logf("correct %v after the fault", time.Since(began).Round(time.Millisecond))
+	st.UntilIn(t, limit, "the files of the restarted sidecar", func() error { return p.spare.CheckFiles(want) })
+	st.UntilIn(t, limit, "watch_up", func() error { return p.watchUp("1") })
 	p.Put("db", files{"k": "3"})
 	p.WaitFiles(files{"db/k": "3"})
 	p.run.Stop()
 	p.other.Stop()
 }
 
-// line is a line of the log.
+// A line is a line of the log.
 type line struct{ Level, Msg, Err, Hint, Rule, Watch string }
 
-// lines gives those of the log that have this message.
+// lines returns the lines of the log with this message.
 func lines(r *st.Run, message string) (all []line) {
 	for text := range strings.Lines(r.Log.String()) {
 		var l line
@@ -124,17 +124,18 @@ const (
 	ended = "watch ended"
 )
 
-// checkStates checks that the log has each of these states once, in this order, and
-// once that it is over. A state is a text that is in its line.
+// checkStates checks that the log contains each state once, in this order, and then a
+// single line about the recovery. A state is identified by a part of its line.
 func (p *pair) checkStates(t *testing.T, states ...string) {
 	t.Helper()
 	warned := lines(p.run, down)
 	ok := len(warned) == len(states)
 	for i := 0; ok && i < len(states); i++ {
-		ok = warned[i].Level == "WARN" && strings.Contains(warned[i].Err+warned[i].Rule, states[i]) && (warned[i].Hint != "" || states[i] == "Expired")
+		ok = warned[i].Level == "WARN" && strings.Contains(warned[i].Err+warned[i].Rule, states[i]) &&
+			(warned[i].Hint != "" || states[i] == "Expired")
 	}
 	if !ok {
-		t.Errorf("warned of %+v, want one line for each of %q", warned, states)
+		t.Errorf("warnings %+v, want one line for each of %q", warned, states)
 	}
 	for _, l := range warned {
 		t.Logf("logged: %s%s", l.Err, l.Rule)

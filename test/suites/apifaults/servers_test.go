@@ -13,29 +13,28 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
 
-// The tests of this file have the servers for themselves: those that are
-// parallel run after them.
+// The tests in this file are not parallel, because they stop the servers. The parallel
+// tests run after them.
 
-// TestAPIServerKilled: kill -9 and a new start at the same address.
-func TestAPIServerKilled(t *testing.T) {
+// TestAPIServer_killed kills the API server and starts it at the same address.
+func TestAPIServer_killed(t *testing.T) {
 	p := newPair(t, st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"}))
 	st.ControlPlane().StopAPIServer()
-	st.Until(t, "the fault is seen", func() error { return p.watchUp("0") })
+	st.Until(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 	p.endure(t)
 	if err := st.ControlPlane().StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.Put("db", files{"k": "2"})
 	p.recover(t, faultproxy.Patience)
-	for _, l := range lines(p.run, down) { // a server that starts may refuse what it will allow
+	for _, l := range lines(p.run, down) { // a starting server may reject valid requests
 		t.Logf("logged: %s", l.Err)
 	}
 }
 
-// TestEtcdRestored: the versions really go back. What a running sidecar and one
-// that was down meanwhile have is what the API server has, and so are later
-// changes.
-func TestEtcdRestored(t *testing.T) {
+// TestEtcd_restored: the resource versions go back. A running sidecar and a sidecar that
+// starts later publish the restored data, and follow later changes.
+func TestEtcd_restored(t *testing.T) {
 	p := newPair(t, st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"}))
 	backup, err := st.ControlPlane().Backup(t.Context())
 	if err != nil {
@@ -47,24 +46,24 @@ func TestEtcdRestored(t *testing.T) {
 	}
 	newer := version(t, p.Scene)
 	p.WaitFiles(files{"db/k": "newer"})
-	st.UntilIn(t, faultproxy.Patience, "files", func() error { return p.spare.CheckFiles(files{"db/k": "newer"}) })
+	st.UntilIn(t, faultproxy.Patience, "the newer value", func() error { return p.spare.CheckFiles(files{"db/k": "newer"}) })
 	p.other.Stop()
 	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
 		t.Fatal(err)
 	}
 	if older := version(t, p.Scene); older >= newer {
-		t.Fatalf("version %d after the restore, %d before: it did not go back", older, newer)
+		t.Fatalf("version %d after the restore, %d before: want a lower version", older, newer)
 	}
 	began := time.Now()
-	st.UntilIn(t, faultproxy.Patience, "what was restored", func() error { return p.CheckFiles(files{"db/k": "1"}) })
-	t.Logf("right %v after the API server was", time.Since(began).Round(time.Millisecond))
+	st.UntilIn(t, faultproxy.Patience, "the restored value", func() error { return p.CheckFiles(files{"db/k": "1"}) })
+	t.Logf("correct %v after the API server was ready", time.Since(began).Round(time.Millisecond))
 	p.other = p.spare.Start(nil)
 	p.spare.WaitFiles(files{"db/k": "1"})
 	p.Put("db", files{"k": "2"})
 	p.recover(t, faultproxy.Patience)
 }
 
-// version is what a consistent read answers.
+// version returns the resource version of a consistent read.
 func version(t *testing.T, s *st.Scene) (v uint64) {
 	t.Helper()
 	st.Until(t, "a list", func() error {

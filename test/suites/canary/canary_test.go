@@ -18,16 +18,16 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
 
-// TestCanary looks for the values of a Secret wherever they could be shown: with all
-// targets on, at debug, through every fault. They may be in the files, and nowhere
-// else.
-func TestCanary(t *testing.T) {
+// TestCanary_everyOutput searches for the values of a Secret in every output, with all
+// targets enabled, at debug level, and through every fault. The values may occur only in
+// the files.
+func TestCanary_everyOutput(t *testing.T) {
 	t.Parallel()
 	c := newCanary(t)
 	c.rotate()
 	c.run = c.StartAs(c.user, nil)
 	c.CheckWritten()
-	c.makePod()
+	c.createPod()
 	for _, f := range faultproxy.Faults {
 		c.through(f.Name, func() { f.Begin(c.route) }, func() { f.End(c.route) })
 	}
@@ -38,9 +38,9 @@ func TestCanary(t *testing.T) {
 	c.through("a volume that is read-only", func() { c.chmod(0o555) }, func() { c.chmod(0o777) })
 	c.harm()
 	c.refusedSecrets()
-	c.ask()
+	c.fetchAll()
 	c.commands()
-	c.asAnotherProcess()
+	c.checkOtherProcess()
 	c.coreDump()
 	c.commands() // from the volume
 	c.check("the log", c.run.Log.String())
@@ -49,9 +49,9 @@ func TestCanary(t *testing.T) {
 	c.events()
 }
 
-// rotate gives the Secret a new value, also where kubectl keeps one.
+// rotate sets a new value, also in the annotation of kubectl.
 func (c *canary) rotate() {
-	value := c.next()
+	value := c.newValue()
 	c.Put("db", files{"password": value, "user": "app"})
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":%q}}}`,
 		`{"data":{"password":"`+base64.StdEncoding.EncodeToString([]byte(value))+`"}}`)
@@ -60,8 +60,8 @@ func (c *canary) rotate() {
 	}
 }
 
-// CheckWritten waits for the present value in the files: a test that looks for a value
-// that was never there finds nothing.
+// CheckWritten waits until the files contain the current value. Without this check the
+// search could succeed for a value that the sidecar never read.
 func (c *canary) CheckWritten() {
 	c.t.Helper()
 	st.UntilIn(c.t, patience, "files", func() error {
@@ -69,7 +69,7 @@ func (c *canary) CheckWritten() {
 	})
 }
 
-// through changes the Secret during a fault, which has to be seen, and after it.
+// through changes the Secret during a fault, which the sidecar must log, and after it.
 func (c *canary) through(name string, begin, end func()) {
 	c.run.Mark()
 	begin()
@@ -77,18 +77,19 @@ func (c *canary) through(name string, begin, end func()) {
 	c.run.WaitLog(`"err":`)
 	end()
 	c.rotate()
-	if err := c.run.Signal(syscall.SIGHUP); err != nil { // it looks again at once
+	if err := c.run.Signal(syscall.SIGHUP); err != nil { // read the Secret again at once
 		c.t.Fatal(err)
 	}
 	c.CheckWritten()
 	c.check("the log, through "+name, c.run.Log.String())
 }
 
-// answersWithMarks have a value where no client expects it.
+// answersWithMarks contain a value in a place where no client expects it.
 func (c *canary) answersWithMarks() map[string]faultproxy.Answer {
-	value := c.next()
+	value := c.newValue()
 	encoded := base64.StdEncoding.EncodeToString([]byte(value))
-	list := `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"db"},"data":{"password":`
+	list := `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},` +
+		`"items":[{"metadata":{"name":"db"},"data":{"password":`
 	return map[string]faultproxy.Answer{
 		"a value that is no base64": faultproxy.Respond(200, "application/json", list+`"`+value+`!"}}]}`, ""),
 		"a value that is cut off":   faultproxy.Respond(200, "application/json", list+`"`+encoded, ""),
@@ -107,17 +108,17 @@ func (c *canary) chmod(mode os.FileMode) {
 	}
 }
 
-// harm has the sidecar put things back, which it tells of.
+// harm makes the sidecar restore files and log the repair.
 func (c *canary) harm() {
 	c.run.Mark()
-	st.Write(c.t, filepath.Join(c.Dir, "db", "password"), c.next())
+	st.Write(c.t, filepath.Join(c.Dir, "db", "password"), c.newValue())
 	c.run.WaitLog("back what someone changed")
 	c.values = c.values[:len(c.values)-1]
 	c.CheckWritten()
 }
 
 func (c *canary) refusedSecrets() {
-	c.Put("refused", files{"other": c.next()})
+	c.Put("refused", files{"other": c.newValue()})
 	c.run.WaitLog("refused")
 	c.Delete("refused")
 	c.rotate()
@@ -127,21 +128,21 @@ func (c *canary) refusedSecrets() {
 func (c *canary) check(where, text string) {
 	c.t.Helper()
 	if text == "" {
-		c.t.Errorf("%s: there is nothing to look at", where)
+		c.t.Errorf("%s: the output is empty", where)
 	}
-	if found := c.in(text); found != "" {
-		c.t.Errorf("%s shows %s", where, found)
+	if found := c.find(text); found != "" {
+		c.t.Errorf("%s contains %s", where, found)
 	}
 }
 
-// ask asks for all that the sidecar serves.
-func (c *canary) ask() {
+// fetchAll checks every response of the sidecar's HTTP server.
+func (c *canary) fetchAll() {
 	for _, path := range []string{"/metrics", "/status", "/livez", "/readyz"} {
 		c.check(path, fetch(c.t, "http://"+c.http+path))
 	}
 }
 
-// fetch gives the headers, too.
+// fetch returns the headers and the body.
 func fetch(t *testing.T, url string) string {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -156,9 +157,12 @@ func fetch(t *testing.T, url string) string {
 	return string(dump)
 }
 
-// commands runs every subcommand, of which some have to fail.
+// commands runs every subcommand. Some of them must fail.
 func (c *canary) commands() {
-	wait := []string{"wait", "--secret", "db", "--selector", "app=canary", "-n", c.Namespace, "--direct", "--signal-grace", "0s", "--timeout", "5s"}
+	wait := []string{
+		"wait", "--secret", "db", "--selector", "app=canary", "-n", c.Namespace,
+		"--direct", "--signal-grace", "0s", "--timeout", "5s",
+	}
 	for _, args := range [][]string{
 		{"status"}, {"status", "-o", "text"}, {"rbac"}, {"help"}, {"version"}, wait, append(wait, "-o", "json"),
 		{"wait", "--secret", "nobodys", "--selector", "app=canary", "-n", c.Namespace, "--timeout", "1s"},
@@ -170,12 +174,12 @@ func (c *canary) commands() {
 		if args[0] == "wait" {
 			cmd.Env = []string{"KUBECONFIG=" + st.ControlPlane().Kubeconfig()}
 		}
-		out, _ := cmd.CombinedOutput() // also of one that fails
+		out, _ := cmd.CombinedOutput() // also checked if the command fails
 		c.check(strings.Join(args, " "), string(out))
 	}
 }
 
-// events are the Events on the Pod, whole.
+// events checks the complete Events of the Pod.
 func (c *canary) events() {
 	list, err := st.ControlPlane().Client.CoreV1().Events(c.Namespace).List(c.t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) == 0 {
@@ -189,18 +193,18 @@ func (c *canary) events() {
 	c.check("the Events", all.String())
 }
 
-// coreDump kills the sidecar as the kernel and Go kill a broken one: with a trace in
-// the log, and with a core dump of all its memory, if there may be one.
+// coreDump kills the sidecar in the way in which a broken process dies: with a trace in the
+// log, and with a core dump of its memory if it may leave one.
 func (c *canary) coreDump() {
 	if err := c.run.Signal(syscall.SIGQUIT); err != nil {
 		c.t.Fatal(err)
 	}
 	<-c.run.Done()
 	if !strings.Contains(c.run.Log.String(), "goroutine 1 ") {
-		c.t.Error("there is no trace in the log")
+		c.t.Error("the log contains no trace")
 	}
 	for _, path := range glob(c.t, filepath.Join(c.cores, "core*")) {
-		c.t.Errorf("there is a core dump, %s", filepath.Base(path))
+		c.t.Errorf("found a core dump, %s", filepath.Base(path))
 		c.check("the core dump", st.Read(c.t, path))
 	}
 }

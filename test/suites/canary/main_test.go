@@ -1,5 +1,5 @@
-// Package canary has tests only: it looks for the values of a Secret wherever the
-// sidecar could show them, through every fault.
+// Package canary contains only tests. They search every output of the sidecar for the
+// values of a Secret, through every fault.
 package canary
 
 import (
@@ -12,10 +12,10 @@ import (
 
 type files = map[string]string
 
-// patience is for the sidecar's longest pause between two tries, twice over.
+// patience is twice the sidecar's longest pause between two attempts.
 const patience = 30 * time.Second
 
-// TestMain is also the process that reads /proc of the sidecar.
+// TestMain is also the body of the process that reads /proc of the sidecar.
 func TestMain(m *testing.M) {
 	if pid := os.Getenv(readVariable); pid != "" {
 		readProcess(pid)

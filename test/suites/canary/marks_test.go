@@ -12,25 +12,25 @@ import (
 	"testing"
 )
 
-// marks are values that are looked for everywhere. They are random, so that no eight
-// bytes of one are anywhere by chance.
+// marks are the values to search for. They are random, so no eight bytes of a value occur
+// elsewhere by chance.
 type marks struct {
 	values  []string
-	needles map[string]string // what may be nowhere → what it is
+	needles map[string]string // forbidden text → its description
 }
 
-// piece is how many bytes of a value, or of another form of it, are too many.
+// piece is the number of bytes of a value, or of an encoding of it, that must not occur.
 const piece = 8
 
-// next makes a new value.
-func (m *marks) next() string {
+// newValue returns a new value.
+func (m *marks) newValue() string {
 	value := rand.Text() + rand.Text()
 	m.values = append(m.values, value)
 	if m.needles == nil {
 		m.needles = map[string]string{}
 	}
 	m.pieces("the value", value, piece)
-	for shift := range 3 { // base64 of it inside of something longer
+	for shift := range 3 { // base64 of a longer text that contains the value
 		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + value))
 		m.pieces("base64 of the value", text[4:len(text)-4], 12)
 	}
@@ -45,17 +45,17 @@ func (m *marks) next() string {
 	return value
 }
 
-// pieces adds each part of a text that is so long; 0: the whole.
-func (m *marks) pieces(what, text string, long int) {
+// pieces adds each part of a text with this length; 0 adds the whole text.
+func (m *marks) pieces(description, text string, long int) {
 	if long == 0 {
 		long = len(text)
 	}
 	for i := range len(text) - long + 1 {
-		m.needles[text[i:i+long]] = what
+		m.needles[text[i:i+long]] = description
 	}
 }
 
-// lengths are those of the needles.
+// lengths returns the lengths of the needles.
 func (m *marks) lengths() map[int]bool {
 	all := map[int]bool{}
 	for needle := range m.needles {
@@ -64,8 +64,8 @@ func (m *marks) lengths() map[int]bool {
 	return all
 }
 
-// in tells what is shown in a text, "" for nothing.
-func (m *marks) in(text string) (found string) {
+// find describes the first needle in a text. It returns "" if there is none.
+func (m *marks) find(text string) (found string) {
 	for long := range m.lengths() {
 		for i := range len(text) - long + 1 {
 			if what, ok := m.needles[text[i:i+long]]; ok {
@@ -76,21 +76,22 @@ func (m *marks) in(text string) (found string) {
 	return ""
 }
 
-// TestMarksAreFound keeps the search able to fail.
-func TestMarksAreFound(t *testing.T) {
+// TestMarks_foundInEveryEncoding makes sure that the search can fail.
+func TestMarks_foundInEveryEncoding(t *testing.T) {
 	var m marks
-	value := m.next()
+	value := m.newValue()
 	sum := sha256.Sum256([]byte(value))
 	for _, text := range []string{
 		"level=DEBUG value=" + value, value[3:11], `{"password":"` + base64.StdEncoding.EncodeToString([]byte(value)) + `"}`,
 		base64.StdEncoding.EncodeToString([]byte(`{"password":"` + value + `"}`)), hex.EncodeToString([]byte(value)),
-		fmt.Sprint([]byte(value)), hex.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(sum[:]), fmt.Sprintf("%.6x", sum),
+		fmt.Sprint([]byte(value)), hex.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(sum[:]),
+		fmt.Sprintf("%.6x", sum),
 	} {
-		if m.in(text) == "" {
+		if m.find(text) == "" {
 			t.Errorf("not found in %q", text)
 		}
 	}
-	if found := m.in(rand.Text() + value[:7] + rand.Text()); found != "" {
+	if found := m.find(rand.Text() + value[:7] + rand.Text()); found != "" {
 		t.Errorf("found %s", found)
 	}
 }

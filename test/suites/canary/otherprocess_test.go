@@ -15,11 +15,10 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// readVariable makes this test binary a process that reads all that /proc has of
-// another one.
+// readVariable makes this test binary print everything in /proc about another process.
 const readVariable = "CANARY_READ"
 
-// readProcess prints what there is in /proc/PID, the memory with it.
+// readProcess prints the contents of /proc/PID, including the memory.
 func readProcess(pid string) {
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
@@ -31,7 +30,7 @@ func readProcess(pid string) {
 		case err != nil, d.IsDir():
 			return nil
 		case d.Type() == fs.ModeSymlink:
-			target, _ := os.Readlink(path) // of a descriptor, or root
+			target, _ := os.Readlink(path) // a descriptor, or root
 			fmt.Fprintln(out, path, target)
 		case d.Name() == "mem":
 			copyMemory(out, path)
@@ -42,7 +41,7 @@ func readProcess(pid string) {
 	})
 }
 
-// copyFile prints a file, or the beginning of one that does not end.
+// copyFile prints a file, or the beginning of an endless file.
 func copyFile(out io.Writer, path string) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -53,7 +52,7 @@ func copyFile(out io.Writer, path string) {
 	_, _ = io.CopyN(out, f, 1<<20)
 }
 
-// copyMemory prints the regions that the process can write to.
+// copyMemory prints the writable regions of the memory.
 func copyMemory(out io.Writer, path string) {
 	mem, err := os.Open(path)
 	if err != nil {
@@ -74,10 +73,9 @@ func copyMemory(out io.Writer, path string) {
 	}
 }
 
-// asAnotherProcess looks at the sidecar as an app does that has its UID and shares its
-// process namespace. A process of that user that anybody may look at shows that this
-// would see something.
-func (c *canary) asAnotherProcess() {
+// checkOtherProcess reads the sidecar's /proc as an app with the same UID in a shared process
+// namespace. A dumpable process of the same user shows that the search would find a value.
+func (c *canary) checkOtherProcess() {
 	value := c.values[len(c.values)-1]
 	open := exec.Command("/bin/sh", "-c", "read line; sleep 60")
 	open.Env = []string{"VALUE=" + value}
@@ -90,18 +88,18 @@ func (c *canary) asAnotherProcess() {
 		c.t.Fatal(err)
 	}
 	defer func() { _ = stdin.Close(); _ = open.Process.Kill(); _ = open.Wait() }()
-	if c.in(c.seen(open.Process.Pid)) == "" {
-		c.t.Error("the value in the environment of a process that is open is not seen")
+	if c.find(c.readAs(open.Process.Pid)) == "" {
+		c.t.Error("the value in the environment of a dumpable process was not found")
 	}
-	seen := c.seen(c.run.PID())
+	seen := c.readAs(c.run.PID())
 	if !strings.Contains(seen, "State:") {
-		c.t.Errorf("the sidecar is not seen: %.300q", seen)
+		c.t.Errorf("the sidecar was not found: %.300q", seen)
 	}
 	c.check("/proc of the sidecar", seen)
 }
 
-// seen is what a process of the sidecar's user reads.
-func (c *canary) seen(pid int) string {
+// readAs returns everything that a process of the sidecar's user can read.
+func (c *canary) readAs(pid int) string {
 	path := filepath.Join(c.cores, "reader")
 	if _, err := os.Stat(path); err != nil {
 		copyExecutable(c.t, path)
@@ -116,7 +114,7 @@ func (c *canary) seen(pid int) string {
 	return string(out)
 }
 
-// copyExecutable puts this test binary where another user can run it.
+// copyExecutable copies this test binary to a path where another user can run it.
 func copyExecutable(t *testing.T, to string) {
 	t.Helper()
 	self, err := os.Executable()

@@ -26,8 +26,8 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
 
-// canary is a sidecar that notifies a process by its name, one by its PID file, a
-// webhook and a command.
+// A canary is a sidecar that notifies a process by name, a process by PID file, a webhook
+// and a command.
 type canary struct {
 	*st.Scene
 	marks
@@ -36,14 +36,14 @@ type canary struct {
 	user     *syscall.Credential
 	run      *st.Run
 	http     string
-	output   string // the file that the command writes to
-	cores    string // the folder that a core dump would be in
+	output   string // the file to which the command writes
+	cores    string // the directory for a core dump
 	requests testsupport.Log
-	refused  atomic.Bool // the webhook fails
+	refused  atomic.Bool // the webhook returns an error
 }
 
-// open is a folder that every user can use. The tests' own are their user's alone.
-func open(t *testing.T) string {
+// sharedDir returns a directory that every user can use. t.TempDir is private.
+func sharedDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(filepath.Dir(st.Binary()), "canary-")
 	if err == nil {
@@ -56,8 +56,8 @@ func open(t *testing.T) string {
 }
 
 func newCanary(t *testing.T) *canary {
-	c := &canary{t: t, http: st.FreeAddr(t), cores: open(t)}
-	if os.Getuid() == 0 { // else all are one user anyway
+	c := &canary{t: t, http: st.FreeAddr(t), cores: sharedDir(t)}
+	if os.Getuid() == 0 { // other users have only one UID anyway
 		c.user = &syscall.Credential{Uid: 65532, Gid: 65532}
 	}
 	c.output = filepath.Join(c.cores, "output")
@@ -75,8 +75,9 @@ func newCanary(t *testing.T) *canary {
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused", "SECRETSYNC_REQUIRED_KEYS": "refused/must",
 		"SECRETSYNC_HTTP_ADDR": c.http, "SECRETSYNC_EVENTS": "true",
 		"SECRETSYNC_PROCESS": name, "SECRETSYNC_PID_FILE": pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "0s",
-		"SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_EXEC": `["/bin/sh", "-c", "{ env; cat; } >> ` + c.output + `; echo notified"]`,
-		"POD_NAME": "pod", "POD_UID": "00000000-0000-0000-0000-000000000001", "GOTRACEBACK": "crash",
+		"SECRETSYNC_WEBHOOK_URL": hook.URL,
+		"SECRETSYNC_EXEC":        `["/bin/sh", "-c", "{ env; cat; } >> ` + c.output + `; echo notified"]`,
+		"POD_NAME":               "pod", "POD_UID": "00000000-0000-0000-0000-000000000001", "GOTRACEBACK": "crash",
 	})
 	c.Env["KUBECONFIG"] = c.kubeconfig()
 	c.StartProcess = func(cmd *exec.Cmd) (*childprocess.Process, error) {
@@ -89,7 +90,7 @@ func newCanary(t *testing.T) *canary {
 	return c
 }
 
-// allowCores lets this process's children leave core dumps, as large as they get.
+// allowCores allows the children of this process to leave core dumps of any size.
 func allowCores() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
@@ -99,7 +100,7 @@ func allowCores() error {
 	return unix.Setrlimit(unix.RLIMIT_CORE, &limit)
 }
 
-// kubeconfig is the road's, in a file that the sidecar's user can read.
+// kubeconfig copies the kubeconfig of the fault proxy for the sidecar's user.
 func (c *canary) kubeconfig() string {
 	config, err := clientcmd.LoadFromFile(c.Env["KUBECONFIG"])
 	if err != nil {
@@ -120,7 +121,7 @@ func (c *canary) kubeconfig() string {
 	return path
 }
 
-// app is a process that takes HUP, of the sidecar's user.
+// app starts a process of the sidecar's user that handles HUP.
 func (c *canary) app(name string) *childprocess.Process {
 	path := filepath.Join(c.cores, name)
 	if err := os.Symlink("/bin/sh", path); err != nil {
@@ -145,8 +146,8 @@ func (c *canary) webhook(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// makePod makes the Pod that `wait` asks.
-func (c *canary) makePod() {
+// createPod creates the Pod for the command wait.
+func (c *canary) createPod() {
 	host, port, _ := strings.Cut(c.http, ":")
 	number, _ := strconv.Atoi(port)
 	always, no := corev1.ContainerRestartPolicyAlways, false

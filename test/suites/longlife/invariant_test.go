@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// watch looks at a volume until the returned function is called: it reads
-// generations whole, by their handle. A Secret is never torn between two values
-// and never older than it was, and the volume stays ready. The function gives
-// how often it looked.
+// watch reads the volume until the returned function is called. It reads each generation
+// through its directory handle. It checks that a Secret is never torn between two values
+// and never goes back to an older value, and that the volume stays ready. The returned
+// function stops it and returns the number of reads.
 func watch(t *testing.T, dir string) (stop func() int) {
 	quit, done := make(chan struct{}), make(chan int)
 	go func() {
@@ -23,7 +23,7 @@ func watch(t *testing.T, dir string) (stop func() int) {
 		defer tick.Stop()
 		defer func() { done <- looks }()
 		for {
-			if err := look(dir, newest); err != nil {
+			if err := readGeneration(dir, newest); err != nil {
 				t.Error(err)
 				return
 			}
@@ -38,9 +38,9 @@ func watch(t *testing.T, dir string) (stop func() int) {
 	return func() int { close(quit); return <-done }
 }
 
-// look reads one generation; newest is Secret → the newest value that was seen. A
-// file that harm was done to says so.
-func look(dir string, newest map[string]string) error {
+// readGeneration reads a generation. newest maps a Secret to its newest value so far. A
+// file that harm was done to contains the text of harmed.
+func readGeneration(dir string, newest map[string]string) error {
 	root, err := os.OpenRoot(filepath.Join(dir, "..data"))
 	if err != nil {
 		return fmt.Errorf("open a generation: %w", err)

@@ -20,8 +20,8 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// longLife is a sidecar that notifies an app by a signal and by a webhook, and that
-// is not restarted.
+// A longLife is a sidecar that is never restarted. It notifies an app with a signal and a
+// webhook.
 type longLife struct {
 	*st.Scene
 	run     *st.Run
@@ -46,7 +46,7 @@ func newLongLife(t *testing.T, s *st.Scene) *longLife {
 	return l
 }
 
-// restartApp makes the app another process.
+// restartApp replaces the process of the app.
 func (l *longLife) restartApp() {
 	if l.app != nil {
 		l.app.Kill()
@@ -63,23 +63,22 @@ func (l *longLife) restartApp() {
 	l.app = app
 }
 
-// renew gives the service account's token file a new token, as the kubelet does.
+// renew writes a new token to the service account's token file, like the kubelet.
 func (k *soak) renew() {
-	k.endFault() // the API server has to answer
+	k.endFault() // the API server must answer
 	path, err := st.ControlPlane().TokenKubeconfig(k.t.Context(), k.Namespace, st.Account)
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	if path != k.Kubeconfig {
-		k.t.Fatalf("the token is beside %s and not beside %s", path, k.Kubeconfig)
+		k.t.Fatalf("the token is beside %s, not beside %s", path, k.Kubeconfig)
 	}
 }
 
-// harmed is what somebody writes into a file.
+// harmed is the text that harm writes into a file.
 const harmed = "harm"
 
-// harm changes something in the volumes, or puts something there, that only the
-// sidecar should.
+// harm changes or adds something in the volumes that only the sidecar may change.
 func (k *soak) harm() {
 	name := soakSecrets[k.rand.IntN(len(soakSecrets))]
 	kinds := []struct {
@@ -89,18 +88,24 @@ func (k *soak) harm() {
 		{"harm: an app's link", func(dir string) error { return os.Remove(filepath.Join(dir, name, "a")) }},
 		{"harm: a Secret's directory", func(dir string) error { return os.RemoveAll(filepath.Join(dir, name)) }},
 		{"harm: a file", func(dir string) error { return overwrite(filepath.Join(dir, "..data", name, "a")) }},
-		{"harm: the record of notifications", func(dir string) error { return overwrite(filepath.Join(dir, "..notified.json")) }},
-		{"harm: a temporary name", func(dir string) error { return os.MkdirAll(filepath.Join(dir, "..data_tmp", "x"), 0o755) }},
-		{"harm: a temporary directory", func(dir string) error { return os.MkdirAll(filepath.Join(dir, "..link_tmp", "x"), 0o755) }},
+		{"harm: the record of notifications", func(dir string) error {
+			return overwrite(filepath.Join(dir, "..notified.json"))
+		}},
+		{"harm: a temporary name", func(dir string) error {
+			return os.MkdirAll(filepath.Join(dir, "..data_tmp", "x"), 0o755)
+		}},
+		{"harm: a temporary directory", func(dir string) error {
+			return os.MkdirAll(filepath.Join(dir, "..link_tmp", "x"), 0o755)
+		}},
 	}
 	kind := kinds[k.rand.IntN(len(kinds))]
 	k.note(kind.name)
 	for _, dir := range []string{k.Dir, k.old.Dir} {
-		_ = kind.do(dir) // the sidecar may be at the same name
+		_ = kind.do(dir) // the sidecar may use the same name at this moment
 	}
 }
 
-// overwrite replaces a file in one step, so that a reader sees one or the other.
+// overwrite replaces a file atomically, so that a reader sees either content.
 func overwrite(path string) error {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -110,18 +115,18 @@ func overwrite(path string) error {
 	return errors.Join(os.WriteFile(tmp, []byte(harmed), 0o644), os.Rename(tmp, real))
 }
 
-// figures are what a long life must not add to.
+// figures are the resources that must not grow over a long life.
 type figures struct {
 	RSS, Anonymous, Heap             int64 // KiB
 	Descriptors, Goroutines, Inotify int
-	Volume                           []string // entries in the volume that are no app's business
+	Volume                           []string // the sidecar's own entries in the volume
 }
 
-// slack is for what comes and goes: a connection that is idle (two goroutines and a
-// descriptor), an allocator's mood.
+// slack allows for normal variation: an idle connection (two goroutines and a descriptor)
+// and the allocator.
 var slack = figures{Anonymous: 4 << 10, Heap: 1 << 10, Descriptors: 4, Goroutines: 8}
 
-// compare tells what is more than it was.
+// compare returns an error that lists the growth since early.
 func (f figures) compare(early figures) (err error) {
 	check := func(what string, now, was, slack int64) {
 		if now > was+slack {
@@ -134,27 +139,27 @@ func (f figures) compare(early figures) (err error) {
 	check("goroutines", int64(f.Goroutines), int64(early.Goroutines), int64(slack.Goroutines))
 	check("inotify watches", int64(f.Inotify), int64(early.Inotify), 0)
 	if len(f.Volume) != len(early.Volume) {
-		err = errors.Join(err, fmt.Errorf("in the volume are %q, and early were %q", f.Volume, early.Volume))
+		err = errors.Join(err, fmt.Errorf("the volume contains %q, early it contained %q", f.Volume, early.Volume))
 	}
 	return err
 }
 
-// measure ends the faults, waits until all is right and quiet, and gives the figures of
-// the sidecar that lives on.
+// measure ends the faults, waits until the files are correct and the sidecar is idle, and
+// returns the figures of the sidecar that is never restarted.
 func (k *soak) measure() (f figures) {
 	k.endFault()
-	k.putAll()
+	k.setAll()
 	began := time.Now()
-	st.UntilIn(k.t, patience, "what the API server has", k.equal)
-	k.t.Logf("right %v after the last fault", time.Since(began).Round(time.Millisecond))
-	st.UntilIn(k.t, time.Minute, "quiet", func() (err error) {
+	st.UntilIn(k.t, patience, "the data of the API server", k.equal)
+	k.t.Logf("correct %v after the last fault", time.Since(began).Round(time.Millisecond))
+	st.UntilIn(k.t, time.Minute, "an idle sidecar", func() (err error) {
 		f, err = k.old.figures()
 		return err
 	})
 	return f
 }
 
-// figures fails as long as there are old generations, or leftovers.
+// figures returns an error while the volume contains old generations or leftovers.
 func (l *longLife) figures() (f figures, err error) {
 	entries, err := os.ReadDir(l.Dir)
 	if err != nil {
@@ -166,7 +171,7 @@ func (l *longLife) figures() (f figures, err error) {
 		}
 	}
 	if len(f.Volume) != 4 { // ..data, ..notified.json, a generation and its record
-		return f, fmt.Errorf("in the volume are %q", f.Volume)
+		return f, fmt.Errorf("the volume contains %q", f.Volume)
 	}
 	if f.Heap, err = l.heap(); err != nil {
 		return f, err
@@ -181,7 +186,7 @@ func (l *longLife) figures() (f figures, err error) {
 	return f, err
 }
 
-// heap returns the KiB that were in use after the last garbage collection.
+// heap returns the KiB in use after the last garbage collection.
 func (l *longLife) heap() (kib int64, err error) {
 	bytes, err := l.metric("go_gc_heap_live_bytes")
 	return int64(bytes) >> 10, err
@@ -210,7 +215,7 @@ func (l *longLife) metric(name string) (value float64, err error) {
 	return value, nil
 }
 
-// memory reads /proc, in KiB.
+// memory returns the memory of a process in KiB, from /proc.
 func memory(pid int) (rss, anonymous int64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -224,17 +229,17 @@ func memory(pid int) (rss, anonymous int64, err error) {
 	return rss, anonymous, nil
 }
 
-// descriptors counts what a process has open, and what it watches. Of one that is
-// undumpable only root may know.
+// descriptors counts the open descriptors and the inotify watches of a process. The sidecar
+// is undumpable, so only root can count them.
 func descriptors(pid int) (open, watches int, err error) {
 	infos, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	if err != nil || len(infos) == 0 {
-		return 0, 0, errors.Join(err, errors.New("no descriptors: this needs root"))
+		return 0, 0, errors.Join(err, errors.New("read no descriptors: this test requires root"))
 	}
 	for _, path := range infos {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			continue // closed meanwhile
+			continue // closed in the meantime
 		}
 		open++
 		watches += strings.Count(string(text), "inotify wd:")
@@ -242,9 +247,12 @@ func descriptors(pid int) (open, watches int, err error) {
 	return open, watches, nil
 }
 
-// TestFiguresAreCompared keeps the comparison able to fail.
-func TestFiguresAreCompared(t *testing.T) {
-	early := figures{Anonymous: 5000, Heap: 2000, Descriptors: 20, Goroutines: 40, Inotify: 16, Volume: slices.Repeat([]string{"x"}, 4)}
+// TestFigures_compareDetectsGrowth increases each figure: compare must report it.
+func TestFigures_compareDetectsGrowth(t *testing.T) {
+	early := figures{
+		Anonymous: 5000, Heap: 2000, Descriptors: 20, Goroutines: 40, Inotify: 16,
+		Volume: slices.Repeat([]string{"x"}, 4),
+	}
 	for name, more := range map[string]func(*figures){
 		"memory": func(f *figures) { f.Anonymous = 10_000 }, "heap": func(f *figures) { f.Heap = 4000 },
 		"descriptors": func(f *figures) { f.Descriptors = 25 }, "goroutines": func(f *figures) { f.Goroutines = 49 },
@@ -256,7 +264,7 @@ func TestFiguresAreCompared(t *testing.T) {
 		}
 		more(&late)
 		if late.compare(early) == nil {
-			t.Errorf("more of %s is not seen", name)
+			t.Errorf("compare does not report the growth of %s", name)
 		}
 	}
 }

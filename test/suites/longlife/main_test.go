@@ -1,7 +1,6 @@
-// Package longlife has tests only: sidecars that run for minutes, or hours, while all
-// goes wrong that can. What must hold all the time is checked all the time, and in
-// the end nothing is left behind: no memory, descriptors, goroutines, inotify watches
-// or files.
+// Package longlife contains only tests. They run sidecars for minutes or hours while every
+// kind of fault occurs. They check the invariants all the time, and at the end that nothing
+// leaked: no memory, descriptors, goroutines, inotify watches or files.
 package longlife
 
 import (

@@ -19,13 +19,13 @@ var (
 	soakSeed = flag.Uint64("seed", 0, "of TestSoak; 0: a new one, which it prints")
 )
 
-// TestSoak does what a seed says: faults on the way, changes of Secrets that are
-// named and that are selected, harm in the volumes, new tokens, restarts of the API
-// server, of the app, and kill -9 of one of two sidecars. The other one lives through
-// all of it. What must hold all the time is checked all the time; in the end the
-// files are what the API server has, and the one that lived has no more memory,
-// descriptors, goroutines and inotify watches than early in its life. For longer, or
-// once more:
+// TestSoak runs two sidecars through the events of a seed: faults of the network and of the
+// API server, changes of named and selected Secrets, harm in the volumes, new tokens,
+// restarts of the API server and of the app, and kill -9 of one sidecar. The other sidecar
+// runs all the time. The invariants are checked all the time. At the end the files must
+// equal the Secrets, and the sidecar that ran all the time must not use more memory,
+// descriptors, goroutines and inotify watches than early in its life. To run it longer, or
+// again:
 //
 //	go test -C test ./suites/longlife -run Soak -v -soak 1h -timeout 90m -seed N
 func TestSoak(t *testing.T) {
@@ -51,14 +51,14 @@ func TestSoak(t *testing.T) {
 		if n := stop(); n == 0 {
 			t.Error("the files were never read")
 		} else {
-			t.Logf("%d sets of files were whole and not older than the one before", n)
+			t.Logf("%d reads: every generation was complete and not older than the one before", n)
 		}
 	}
 	k.run.Stop()
 	k.old.run.Stop()
 }
 
-// stepUntil goes on for a while.
+// stepUntil makes steps until the given time.
 func (k *soak) stepUntil(end time.Time) {
 	for time.Now().Before(end) && !k.t.Failed() {
 		k.step()
@@ -67,23 +67,23 @@ func (k *soak) stepUntil(end time.Time) {
 	}
 }
 
-// patience is longer than that of one fault: the last removal of a Secret
-// takes 5 s more, and the dead connection of the last freeze 15 s.
+// patience is longer than for a single fault: the removal of the last Secret takes 5 s
+// more, and the detection of a connection that died in a freeze 15 s.
 const patience = 30 * time.Second
 
-// soak is the state of a run. All that it decides comes from rand.
+// A soak is the state of a run. All decisions come from rand.
 type soak struct {
 	*st.Scene
 	t       *testing.T
 	route   *faultproxy.Route
 	run     *st.Run
-	old     *longLife // the sidecar that is not killed
+	old     *longLife // the sidecar that is never killed
 	rand    *rand.Rand
-	counter int // the value that was written last
+	counter int // the last written value
 	steps   int
 	done    map[string]int
-	pending func()    // ends the present fault
-	renewed time.Time // the token
+	pending func()    // ends the current fault
+	renewed time.Time // the time of the last new token
 }
 
 func newSoak(t *testing.T, random *rand.Rand) *soak {
@@ -92,23 +92,23 @@ func newSoak(t *testing.T, random *rand.Rand) *soak {
 		"SECRETSYNC_ON_DELETE": "remove",
 	})
 	k := &soak{Scene: s, t: t, route: r, rand: random, done: map[string]int{}, renewed: time.Now()}
-	k.putAll()
+	k.setAll()
 	k.run = s.Start(nil)
 	k.old = newLongLife(t, s)
 	st.Until(t, "the start", k.equal)
 	return k
 }
 
-// putAll changes every Secret.
-func (k *soak) putAll() {
+// setAll changes every Secret.
+func (k *soak) setAll() {
 	for _, name := range soakSecrets {
-		k.put(name, true)
+		k.set(name, true)
 	}
 }
 
 var soakSecrets = []string{"named0", "named1", "named2", "picked0", "picked1", "picked2", "picked3"}
 
-// step does one thing, of those that cost much rarely.
+// step makes one change. Expensive changes are rare.
 func (k *soak) step() {
 	k.steps++
 	if time.Since(k.renewed) > time.Minute {
@@ -120,10 +120,10 @@ func (k *soak) step() {
 	switch dice := k.rand.IntN(200); {
 	case dice < 110:
 		k.note("change")
-		k.put(name, k.rand.IntN(8) > 0)
-	case dice < 125 && name != "named0": // as an app cannot do without it
+		k.set(name, k.rand.IntN(8) > 0)
+	case dice < 125 && name != "named0": // named0 is required
 		k.note("delete")
-		_ = k.Secrets().Delete(k.t.Context(), name, metav1.DeleteOptions{}) // may be gone
+		_ = k.Secrets().Delete(k.t.Context(), name, metav1.DeleteOptions{}) // may be missing
 	case dice < 155:
 		k.fault()
 	case dice < 185:
@@ -148,9 +148,9 @@ func (k *soak) step() {
 
 func (k *soak) note(what string) { k.done[what]++ }
 
-// put gives a Secret a value that was never there, in two keys, with or without
-// the label, and sometimes a large one.
-func (k *soak) put(name string, label bool) {
+// set writes a new value to two keys of a Secret, with or without the label. The value is
+// sometimes large.
+func (k *soak) set(name string, label bool) {
 	k.counter++
 	value := fmt.Sprintf("%08d", k.counter)
 	data := files{"a": value, "b": value}
@@ -164,7 +164,7 @@ func (k *soak) put(name string, label bool) {
 	k.Put(name, data, labels...)
 }
 
-// fault begins one, after it ended the one before.
+// fault ends the current fault and begins another.
 func (k *soak) fault() {
 	k.endFault()
 	w, g := k.route.Wire, k.route.Gateway
@@ -196,7 +196,7 @@ func (k *soak) fault() {
 	k.pending = kind.end
 }
 
-// endFault ends the present fault.
+// endFault ends the current fault.
 func (k *soak) endFault() {
 	if k.pending != nil {
 		k.pending()
@@ -204,7 +204,7 @@ func (k *soak) endFault() {
 	}
 }
 
-// equal compares the files of both volumes with what the API server has.
+// equal compares the files in both volumes with the Secrets.
 func (k *soak) equal() error {
 	all, err := k.Secrets().List(k.t.Context(), metav1.ListOptions{})
 	if err != nil {

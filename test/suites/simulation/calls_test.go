@@ -7,8 +7,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Change makes a call on the volume that changes something, or what a fault makes of
-// it. Once the life is over each call fails and does nothing.
+// Change makes a call that changes the volume, or applies a fault in its place. After the
+// end of the life each call fails and does nothing.
 func (l *life) Change(op, name string, do func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -26,7 +26,7 @@ func (l *life) Change(op, name string, do func() error) error {
 		err = do()
 	}
 	l.tracef("volume: %s %s: %v%s", op, name, err, fault)
-	l.reader.Look()
+	l.reader.Check()
 	switch fault {
 	case killAfter:
 		l.kill("after " + op + " " + name)
@@ -39,8 +39,8 @@ func (l *life) Change(op, name string, do func() error) error {
 	return err
 }
 
-// Look makes a call that only looks.
-func (l *life) Look(op, name string, do func() error) error {
+// Read makes a call that only reads.
+func (l *life) Read(op, name string, do func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dead {
@@ -53,10 +53,10 @@ func (l *life) Look(op, name string, do func() error) error {
 	return do()
 }
 
-// Locked is for what is no call.
+// Locked runs do, which is not a call on the volume, while no call is made.
 func (l *life) Locked(do func()) { l.locked(do) }
 
-// What becomes of a call on the volume.
+// The possible outcomes of a call on the volume.
 const (
 	killBefore = "; killed before it"
 	killAfter  = "; killed after it"
@@ -65,7 +65,7 @@ const (
 	noSpace    = "; there is no space"
 )
 
-// What is wrong with the file system while a fault lasts.
+// The states of the file system during a fault.
 const (
 	diskFails  = "some calls fail"
 	diskBroken = "most calls fail"
@@ -75,16 +75,16 @@ const (
 
 var diskFaults = []string{diskFails, diskBroken, diskFull, diskReads}
 
-// looks are the calls that change nothing.
-var looks = map[string]bool{"lstat": true, "readlink": true, "readdir": true, "read": true}
+// readOnly contains the calls that change nothing.
+var readOnly = map[string]bool{"lstat": true, "readlink": true, "readdir": true, "read": true}
 
-// fault decides what becomes of a call. mu is held.
+// fault chooses the outcome of a call. mu is held.
 func (l *life) fault(op, name string) string {
 	if !l.deadly && l.diskFault == "" {
 		return ""
 	}
 	name = l.plain(name)
-	if looks[op] {
+	if readOnly[op] {
 		if l.diskFault == diskReads && l.dice.roll("look", op, name) < 0.05 && (l.reread != nil || !l.failed) {
 			l.misread(op, name)
 			return syscall.EIO.Error()
@@ -111,8 +111,8 @@ func (l *life) fault(op, name string) string {
 	return ""
 }
 
-// misread notes what a life does not know because it could not read it. At its start
-// there is one such fault at most: who finds half of a volume only is lost. mu is held.
+// misread records the knowledge that a life lacks because of a read error. At most one
+// such fault occurs at its start, because a life cannot recover half of a volume. mu is held.
 func (l *life) misread(op, name string) {
 	l.failed = true
 	if op != "read" {

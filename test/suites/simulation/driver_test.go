@@ -9,16 +9,16 @@ import (
 	"github.com/secret-sync/secret-sync/test/suites/simulation/program"
 )
 
-// act is one thing that happens. weight is how often, beside the others.
+// An act is an event that the driver can cause. weight is its relative frequency.
 type act struct {
 	weight int
 	do     func(w *world)
 }
 
-// acts are all there are. A fault lasts until the same act ends it.
+// acts lists all events. A fault lasts until the same act ends it.
 var acts = []act{
 	{40, (*world).change},
-	{6, (*world).remove1},
+	{6, (*world).deleteSecret},
 	{8, (*world).toggleAnswer},
 	{5, (*world).toggleUnreliable},
 	{8, func(w *world) { w.toggle(&w.diskFault, "the volume", diskFaults) }},
@@ -40,7 +40,7 @@ var acts = []act{
 	}},
 }
 
-// step does one of them. mu is held.
+// step causes one event. mu is held.
 func (w *world) step() {
 	total := 0
 	for _, a := range acts {
@@ -55,24 +55,24 @@ func (w *world) step() {
 	}
 }
 
-// change gives a Secret other data, other labels, or only another version.
+// change gives a Secret new data, new labels, or only a new version.
 func (w *world) change() {
 	name, variant, label := pick(w, program.Secrets), w.rand.IntN(8), w.rand.IntN(6) > 0
 	data := program.Keys(name, variant)
 	if w.chance(0.15) {
 		data = nil
 	}
-	o := w.api.Put(name, label, data)
+	o := w.api.Set(name, label, data)
 	w.tracef("Secret %s is put: version %d, keys %q, label %v", name, o.Version, data, label)
 }
 
-func (w *world) remove1() {
+func (w *world) deleteSecret() {
 	name := pick(w, program.Secrets)
 	w.tracef("Secret %s is deleted", name)
 	w.api.Delete(name)
 }
 
-// toggle begins a fault, or ends it.
+// toggle begins or ends a fault.
 func (w *world) toggle(fault *string, of string, kinds []string) {
 	kind := pick(w, kinds)
 	if *fault != "" {
@@ -94,7 +94,7 @@ func (w *world) toggleUnreliable() {
 	w.tracef("watches are unreliable: %v", w.unreliable)
 }
 
-// drive does what the seed says, then ends all faults, and waits for what has to be.
+// drive causes the events of the seed, ends all faults, and waits for convergence.
 func (w *world) drive(ctx context.Context) {
 	for range 20 + w.rand.IntN(60) {
 		if !w.sleep(ctx, w.between(time.Millisecond, 90*time.Second)) {
@@ -102,13 +102,13 @@ func (w *world) drive(ctx context.Context) {
 		}
 		w.locked(w.step)
 	}
-	w.locked(w.heal)
+	w.locked(w.endFaults)
 	w.converge(ctx)
 }
 
-// heal ends all faults. Then there is a Secret for each watch, and none that is
-// refused. What is well stays as it is: a change would be a reason to look again.
-func (w *world) heal() {
+// endFaults ends all faults. Afterwards each watch selects a Secret, and no Secret is
+// rejected. It leaves correct state unchanged, because a change would trigger a reconcile.
+func (w *world) endFaults() {
 	w.tracef("all faults end")
 	w.server.Begin("")
 	w.server.SetUnreliable(false)
@@ -119,28 +119,28 @@ func (w *world) heal() {
 	for _, name := range program.Secrets {
 		o := w.api.Get(name)
 		if !program.Wanted(o) && (name == program.Required || name == "web1") || program.Wanted(o) && program.Refused(o) {
-			o = w.api.Put(name, true, program.Keys(name, 4))
+			o = w.api.Set(name, true, program.Keys(name, 4))
 			w.tracef("Secret %s is put: version %d", name, o.Version)
 		}
 	}
 }
 
 const (
-	// patience is within what time all is right after the last fault. A watch that
-	// lost an event and goes on ends after ten minutes.
+	// patience is the time limit for convergence after the last fault. A watch that lost
+	// an event without noticing ends after ten minutes.
 	patience = 15 * time.Minute
-	// quiet is how long nothing may happen after that.
+	// quiet is the period after convergence in which nothing may happen.
 	quiet = 2 * time.Hour
-	// quietRequests is what three watches may ask for meanwhile: a list and a
-	// watch each five minutes at most.
+	// quietRequests is the maximum number of requests of three watches in this period: a
+	// list and a watch every five minutes.
 	quietRequests = 3 * 2 * int(quiet/(5*time.Minute))
 )
 
-// converge waits until all is right, and checks that nothing happens then.
+// converge waits until the state is correct, and checks that nothing happens afterwards.
 func (w *world) converge(ctx context.Context) {
 	var err error
 	for end := time.Now().Add(patience); ; {
-		w.locked(func() { err = w.right() })
+		w.locked(func() { err = w.checkFinal() })
 		if err == nil || time.Now().After(end) {
 			break
 		}
@@ -153,7 +153,7 @@ func (w *world) converge(ctx context.Context) {
 		return
 	}
 	w.tracef("all is right")
-	if !w.sleep(ctx, patience) { // a watch that had a fault ends and begins anew
+	if !w.sleep(ctx, patience) { // a watch with a fault ends and starts again
 		return
 	}
 	var changes, calls, seen int
@@ -165,16 +165,16 @@ func (w *world) converge(ctx context.Context) {
 		if w.changes != changes || w.calls != calls || w.server.Requests() > seen+quietRequests {
 			w.failf("nothing happened for %v, and there were %d calls that change the volume, %d notifications, %d requests",
 				quiet, w.changes-changes, w.calls-calls, w.server.Requests()-seen)
-		} else if err := w.right(); err != nil {
+		} else if err := w.checkFinal(); err != nil {
 			w.failf("not right any more: %v", err)
 		}
 	})
 }
 
-// right gives what is not as it has to be in the end. mu is held.
-func (w *world) right() error {
+// checkFinal returns the differences from the required final state. mu is held.
+func (w *world) checkFinal() error {
 	if w.life == nil {
-		return errors.New("no program")
+		return errors.New("the program is not running")
 	}
-	return w.reader.Right()
+	return w.reader.CheckFinal()
 }

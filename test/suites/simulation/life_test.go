@@ -11,23 +11,22 @@ import (
 	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
-// life is one process of the program. Once it is dead nothing that it does reaches
-// the world.
+// A life is a process of the program. A dead process no longer affects the world.
 type life struct {
 	*world
 	number int
 	dead   bool          // guarded by mu
-	killed chan struct{} // closed when it is
-	failed bool          // it could not read something
-	blind  bool          // it could not read what targets were notified of; guarded by mu
+	killed chan struct{} // closed when the process is dead
+	failed bool          // a read failed
+	blind  bool          // reading the notified generations failed; guarded by mu
 
-	reread func() // as SIGHUP does; nil until it runs; guarded by mu
-	stop   func() // as SIGTERM does
+	reread func() // the effect of SIGHUP; nil until the program runs; guarded by mu
+	stop   func() // the effect of SIGTERM
 }
 
 var errDead = errors.New("the process is dead")
 
-// kill ends it at once, as SIGKILL does. mu is held.
+// kill ends the process at once, like SIGKILL. mu is held.
 func (l *life) kill(why string) {
 	if l == nil || l.dead {
 		return
@@ -37,7 +36,7 @@ func (l *life) kill(why string) {
 	close(l.killed)
 }
 
-// supervise starts the program again and again, as the kubelet does.
+// supervise restarts the program whenever it ends, like the kubelet.
 func (w *world) supervise(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := w.live(ctx)
@@ -47,14 +46,14 @@ func (w *world) supervise(ctx context.Context) {
 			pause = time.Duration(w.dice.roll("pause") * float64(10*time.Second))
 			w.tracef("life %d has ended: %v", w.lives, err)
 			if errors.Is(err, writer.ErrUnusable) {
-				w.operate()
+				w.removeForeign()
 			}
 		})
 		w.sleep(ctx, pause)
 	}
 }
 
-// live is one life, from the start to its end.
+// live runs a process from its start to its end.
 func (w *world) live(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -62,7 +61,7 @@ func (w *world) live(ctx context.Context) error {
 	w.locked(func() {
 		w.lives++
 		l.number, w.life = w.lives, l
-		l.blind = w.reader.Begin() // without ..data it may take the volume for an empty one
+		l.blind = w.reader.Begin() // without ..data the volume may look empty
 		w.tracef("life %d begins", l.number)
 	})
 	p, err := program.New(w.config, l.outside())
@@ -80,7 +79,7 @@ func (w *world) live(ctx context.Context) error {
 	return errors.Join(p.Run(ctx), p.Close())
 }
 
-// outside is a volume and apps in memory, as this life has them.
+// outside returns the in-memory volume and apps of this life.
 func (l *life) outside() program.Outside {
 	o := program.Outside{
 		Dir: "/secrets", API: l.server, Logger: l.logger(),

@@ -2,5 +2,5 @@
 
 package simulation
 
-// defaultSeeds takes half a minute on two cores.
+// defaultSeeds run in half a minute on two cores.
 const defaultSeeds = 2000

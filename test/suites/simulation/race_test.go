@@ -2,5 +2,5 @@
 
 package simulation
 
-// defaultSeeds takes a minute: with the race detector each is five times as slow.
+// defaultSeeds run in a minute. With the race detector each seed takes five times as long.
 const defaultSeeds = 700

@@ -1,23 +1,21 @@
 //go:debug randseednop=0
 
-// Package simulation has tests only: watcher, layout, writer, notifier and the
-// pipeline that joins them, in one process with a fake clock, against an API
-// server, a volume and apps that are all in memory. The packages below it are used
-// by its tests alone.
+// Package simulation contains only tests. They run the watcher, layout, pipeline, writer
+// and notifier in a process with a fake clock. The API server, the volume and the apps are
+// in memory. The packages below this directory are used only by these tests.
 //
-// A seed decides all that happens: changes of Secrets, stale, repeated, reordered
-// and skipped events of their watches, errors of the API server and of the file
-// system, harm that someone does in the volume, apps that cannot be notified,
-// kills at any call on the volume, and restarts. After every call on the volume
-// a reader looks at it. In the end all faults stop, and the volume has to become
-// what the API has, every app has to be notified of it, and then nothing more may
-// happen.
+// A seed determines every event: changes of Secrets; stale, repeated, reordered and lost
+// watch events; errors of the API server and of the file system; foreign changes in the
+// volume; apps that cannot be notified; kills at any call on the volume; restarts. A reader
+// checks the volume after every call on it. At the end all faults stop. Then the volume
+// must converge to the state in the API, every app must be notified, and after that
+// nothing may happen.
 //
-// The clock is fake and there is one processor, but Go's maps and selects, and a
-// pause of some milliseconds before a new list, differ from run to run. So each
-// decision comes from the seed and from what it is about, not from the order in
-// which questions are asked. Of sixty seeds, some 48 take the same course twice, call
-// for call, but for the order at one instant; the others end up the same.
+// The clock is fake and only one processor is used. Still, the order of Go's maps and
+// selects and a pause of some milliseconds before a new list vary between runs. Each
+// decision therefore depends on the seed and on its subject, not on the order of the
+// decisions. Of sixty seeds, about 48 run identically twice, call for call, except for the
+// order of simultaneous events. The others reach the same final state.
 package simulation
 
 import (
@@ -42,7 +40,7 @@ var (
 	stride    = flag.Uint64("stride", 0, "of a child: run each STRIDE-th seed; 0: start children")
 )
 
-// TestSimulation runs many seeds. One that fails is run again, with a trace, by
+// TestSimulation runs many seeds. To run a failed seed again with a trace:
 //
 //	go test -C test ./suites/simulation -seed N
 func TestSimulation(t *testing.T) {
@@ -50,7 +48,7 @@ func TestSimulation(t *testing.T) {
 		runChildren(t)
 		return
 	}
-	runtime.GOMAXPROCS(1) // as the program has it, and for the order of goroutines
+	runtime.GOMAXPROCS(1) // as in the program, and for a stable order of goroutines
 	if *oneSeed != 0 {
 		w := play(t, *oneSeed, true)
 		t.Logf("the trace of seed %d:\n%s", *oneSeed, strings.Join(w.trace, "\n"))
@@ -63,16 +61,16 @@ func TestSimulation(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+*seedCount && failed < maxFailures; seed += *stride {
 		if w := play(t, seed, false); w.failure != "" {
 			failed++
-			t.Errorf("seed %d: %s (again, with a trace: go test -C test ./suites/simulation -seed %d)", seed, w.failure, seed)
+			t.Errorf("seed %d: %s\nfor a trace: go test -C test ./suites/simulation -seed %d", seed, w.failure, seed)
 		}
 	}
 }
 
 const maxFailures = 5
 
-// play runs one seed to its end.
+// play runs a seed to its end.
 func play(t *testing.T, seed uint64, verbose bool) (w *world) {
-	//lint:ignore SA1019 the client's backoffs take theirs from there
+	//lint:ignore SA1019 the backoffs of the client use this source
 	rand.Seed(int64(seed))
 	synctest.Test(t, func(t *testing.T) {
 		w = newWorld(seed, verbose)
@@ -87,15 +85,16 @@ func play(t *testing.T, seed uint64, verbose bool) (w *world) {
 	return w
 }
 
-// runChildren runs the seeds in one process for each processor. Each has one
-// processor for itself.
+// runChildren runs the seeds in a process per processor. Each process uses a single
+// processor.
 func runChildren(t *testing.T) {
 	children := runtime.GOMAXPROCS(0)
 	var running sync.WaitGroup
 	for i := range children {
 		running.Go(func() {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSimulation$",
-				fmt.Sprintf("-first=%d", *firstSeed+uint64(i)), fmt.Sprintf("-seeds=%d", *seedCount-uint64(i)), fmt.Sprintf("-stride=%d", children))
+				fmt.Sprintf("-first=%d", *firstSeed+uint64(i)), fmt.Sprintf("-seeds=%d", *seedCount-uint64(i)),
+				fmt.Sprintf("-stride=%d", children))
 			out, err := cmd.CombinedOutput()
 			if exit := (*exec.ExitError)(nil); err != nil && (errors.As(err, &exit) || t.Context().Err() == nil) {
 				t.Errorf("%v\n%s", err, out)

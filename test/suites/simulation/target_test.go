@@ -9,15 +9,15 @@ import (
 	"github.com/secret-sync/secret-sync/test/suites/simulation/reader"
 )
 
-// target is how the program notifies an app.
+// A target is a way in which the program notifies an app.
 type target struct {
 	*world
 	name    string
 	app     *reader.App // guarded by mu
-	trouble string      // how it answers; "" is well; guarded by mu
+	trouble string      // the current fault; "" means none; guarded by mu
 }
 
-// How a target answers while a fault lasts.
+// The responses of a target during a fault.
 const (
 	targetFails  = "fails"
 	targetHangs  = "hangs"
@@ -29,13 +29,13 @@ const (
 
 var troubles = []string{targetFails, targetHangs, targetSlow, targetWaits, targetSilent, targetKills}
 
-// calledTarget is a target as one life of the program calls it.
+// A calledTarget is a target that belongs to a single life of the program.
 type calledTarget struct {
 	*target
 	life *life
 }
 
-// Notify does with the app what its trouble says.
+// Notify delivers the notification or fails, depending on the current fault.
 func (t *calledTarget) Notify(ctx context.Context, c notifier.Changes) error {
 	var trouble string
 	t.locked(func() {
@@ -64,11 +64,11 @@ func (t *calledTarget) Notify(ctx context.Context, c notifier.Changes) error {
 		case <-wait:
 		}
 	}
-	return t.take(c, trouble)
+	return t.deliver(c, trouble)
 }
 
-// take is the app as it takes the notification, unless who sent it is dead.
-func (t *calledTarget) take(c notifier.Changes, trouble string) error {
+// deliver makes the app receive the notification, unless the sender is dead.
+func (t *calledTarget) deliver(c notifier.Changes, trouble string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.life.dead {

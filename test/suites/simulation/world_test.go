@@ -17,36 +17,36 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// world is all that is outside of the program, and outlives it.
+// A world contains everything outside the program. It outlives the program.
 type world struct {
 	config  program.Config
 	verbose bool // keep a trace
 	began   time.Time
-	rand    *rand.Rand // the driver's alone
+	rand    *rand.Rand // used only by the driver
 	dice    *dice
 
 	traceMu sync.Mutex
-	trace   []string // guarded by traceMu: the program may log while a call on the volume has mu
+	trace   []string // guarded by traceMu: the program may log during a call that holds mu
 
 	api     *apiserver.Store
 	server  *apiserver.Server
 	targets []*target
 
-	mu      sync.Mutex // guards all that follows
+	mu      sync.Mutex // guards the fields below
 	disk    *volume.Disk
 	reader  *reader.Reader
 	life    *life
 	lives   int
-	failure string // the first one
+	failure string // the first failure
 	failed  chan struct{}
-	numbers map[string]int // generations' directories, in the order in which they came
+	numbers map[string]int // the directories of generations, in the order of their creation
 
-	// Faults that last, and what is counted.
-	unreliable bool // watches
+	// The current faults, and counters.
+	unreliable bool // for watches
 	diskFault  string
-	deadly     bool // the program is killed at one of its next calls on the volume
-	changes    int  // calls that change the volume
-	calls      int  // of targets
+	deadly     bool // the program is killed at a following call on the volume
+	changes    int  // the number of calls that changed the volume
+	calls      int  // the number of notifications
 }
 
 func newWorld(seed uint64, verbose bool) *world {
@@ -70,12 +70,12 @@ func newWorld(seed uint64, verbose bool) *world {
 	return w
 }
 
-// chance and pick are the driver's decisions.
+// chance and pick make decisions of the driver.
 func (w *world) chance(p float64) bool { return w.rand.Float64() < p }
 
 func pick[T any](w *world, from []T) T { return from[w.rand.IntN(len(from))] }
 
-// between gives a duration, small ones as often as large ones.
+// between returns a random duration. Short durations are as frequent as long durations.
 func (w *world) between(least, most time.Duration) time.Duration {
 	d := least
 	for d < most && w.chance(0.75) {
@@ -84,7 +84,7 @@ func (w *world) between(least, most time.Duration) time.Duration {
 	return min(d+time.Duration(w.rand.Int64N(int64(d))), most)
 }
 
-// plain gives a name in the volume with the generation's number for its time.
+// plain returns a name in the volume with the number of the generation for its timestamp.
 func (w *world) plain(name string) string {
 	top := generation.Top(name)
 	dir, _, _ := strings.Cut(strings.TrimSuffix(top, generation.Temporary), ".json")
@@ -97,7 +97,7 @@ func (w *world) plain(name string) string {
 	return fmt.Sprintf("G%d%s", w.numbers[dir], strings.TrimPrefix(name, dir))
 }
 
-// tracef notes what happened.
+// tracef adds an event to the trace.
 func (w *world) tracef(format string, args ...any) {
 	if w.verbose {
 		line := fmt.Sprintf("%12.6f ", time.Since(w.began).Seconds()) + fmt.Sprintf(format, args...)
@@ -107,7 +107,7 @@ func (w *world) tracef(format string, args ...any) {
 	}
 }
 
-// failf notes that something is wrong. The first time counts. mu is held.
+// failf records a failure. Only the first failure counts. mu is held.
 func (w *world) failf(format string, args ...any) {
 	if w.failure != "" {
 		return
@@ -123,7 +123,7 @@ func (w *world) locked(do func()) {
 	do()
 }
 
-// logger puts the program's log into the trace.
+// logger returns a logger that writes to the trace.
 func (w *world) logger() *slog.Logger {
 	if !w.verbose {
 		return slog.New(slog.DiscardHandler)
@@ -139,7 +139,7 @@ func (w *world) logger() *slog.Logger {
 	}}))
 }
 
-// writerFunc takes the lines of a log.
+// A writerFunc receives the lines of a log.
 type writerFunc func(line []byte)
 
 func (f writerFunc) Write(line []byte) (int, error) {
@@ -147,7 +147,7 @@ func (f writerFunc) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// sleep waits; it reports false when something failed meanwhile.
+// sleep waits for d. It reports false if a check failed in the meantime.
 func (w *world) sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -158,18 +158,18 @@ func (w *world) sleep(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// dice decides what the program's calls run into. What the driver does is decided by
-// world.rand: it asks in an order of its own.
+// A dice determines the outcome of the program's calls. The driver uses world.rand
+// instead, because it makes its decisions in a fixed order.
 type dice struct {
 	seed   uint64
 	mu     sync.Mutex
-	counts map[string]int // how often a question was asked, by question; guarded by mu
+	counts map[string]int // how many times each question was asked; guarded by mu
 }
 
 func newDice(seed uint64) *dice { return &dice{seed: seed, counts: map[string]int{}} }
 
-// roll gives a number from 0 to 1 for a question: the same for the same seed, the
-// same question, and the same number of times it was asked.
+// roll returns a number from 0 to 1 for a question. The result depends only on the seed, on
+// the question, and on the number of times that it was asked.
 func (d *dice) roll(question ...any) float64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

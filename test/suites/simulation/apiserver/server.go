@@ -15,7 +15,7 @@ import (
 	"syscall"
 )
 
-// Where the Secrets are, and the selector that asks for those with the label.
+// The namespace, the resource, and the label selector of the Secrets.
 const (
 	Namespace = "shop"
 	Selector  = label + "=" + value
@@ -23,7 +23,7 @@ const (
 	label, value = "app", "web"
 )
 
-// How the server answers while a fault lasts.
+// The responses of the server during a fault.
 const (
 	refuses     = "refuses connections"
 	hangs       = "does not answer"
@@ -33,42 +33,45 @@ const (
 	endsWatches = "ends watches at once"
 )
 
-// Answers are all the ways in which it can fail; the numbers are codes.
+// Answers lists all faults. A number is a status code.
 var Answers = []string{refuses, hangs, cuts, garbage, halves, endsWatches, "401", "403", "410", "429", "500", "503"}
 
-// Options are what a Server has from outside.
+// Options contains the dependencies of a Server.
 type Options struct {
 	Store *Store
-	// Dice gives a number from 0 to 1 for a question. It decides what goes wrong.
+	// Dice returns a number from 0 to 1 for a question. It determines the faults.
 	Dice func(question ...any) float64
-	// Tracef notes what happens.
+	// Tracef records an event.
 	Tracef func(format string, args ...any)
 }
 
-// Server serves a Store.
+// A Server serves a Store.
 type Server struct {
 	Options
 	accept chan net.Conn
 	closed chan struct{}
 	http   *http.Server
 
-	mu         sync.Mutex // guards all that follows
+	mu         sync.Mutex // guards the fields below
 	conns      map[net.Conn]bool
-	cutting    chan struct{} // closed to end all streams, and made anew
-	answer     string        // "" is well
+	cutting    chan struct{} // closed to end all streams, and then replaced
+	answer     string        // the current fault; "" means none
 	unreliable bool
 	seen       int
 }
 
-// New makes a server and starts it.
+// New returns a running server.
 func New(o Options) *Server {
-	s := &Server{Options: o, accept: make(chan net.Conn), closed: make(chan struct{}), conns: map[net.Conn]bool{}, cutting: make(chan struct{})}
+	s := &Server{
+		Options: o, accept: make(chan net.Conn), closed: make(chan struct{}),
+		conns: map[net.Conn]bool{}, cutting: make(chan struct{}),
+	}
 	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ConnState: s.track}
 	go func() { _ = s.http.Serve(listener{s}) }()
 	return s
 }
 
-// listener accepts what Dial connects.
+// A listener accepts the connections of Dial.
 type listener struct{ *Server }
 
 func (l listener) Accept() (net.Conn, error) {
@@ -83,7 +86,7 @@ func (l listener) Accept() (net.Conn, error) {
 func (l listener) Close() error   { return nil }
 func (l listener) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 
-// Stop ends the server for good.
+// Stop stops the server permanently.
 func (s *Server) Stop() {
 	close(s.closed)
 	_ = s.http.Close()
@@ -99,7 +102,7 @@ func (s *Server) track(c net.Conn, state http.ConnState) {
 	}
 }
 
-// Dial is how a client gets to the server, whatever the address.
+// Dial connects a client with the server. It ignores the address.
 func (s *Server) Dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	if s.Answer() == refuses {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
@@ -115,8 +118,7 @@ func (s *Server) Dial(ctx context.Context, network, _ string) (net.Conn, error) 
 	}
 }
 
-// Begin makes the server answer so from now on; "" is well. Watches that are open
-// end with most answers.
+// Begin starts a fault, or ends it with "". Most faults also end the open watches.
 func (s *Server) Begin(answer string) {
 	s.mu.Lock()
 	s.answer = answer
@@ -134,21 +136,21 @@ func (s *Server) Begin(answer string) {
 	}
 }
 
-// Answer is how the server answers.
+// Answer returns the current fault.
 func (s *Server) Answer() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.answer
 }
 
-// SetUnreliable makes watches skip, repeat, delay and reorder events, or not.
+// SetUnreliable sets whether watches lose, repeat, delay and reorder events.
 func (s *Server) SetUnreliable(unreliable bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unreliable = unreliable
 }
 
-// Requests is how many there were.
+// Requests returns the number of requests.
 func (s *Server) Requests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,9 +183,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// query is what a request asks for.
+// A query is a parsed request.
 type query struct {
-	name    string // "": the selector
+	name    string // "" for the selector
 	watch   bool
 	version string
 }
@@ -206,13 +208,13 @@ func (q query) String() string {
 	return fmt.Sprintf("%s %s from %q", verb, of, q.version)
 }
 
-// matches reports whether the query asks for the object.
+// matches reports whether the query selects the object.
 func (q query) matches(o *Object) bool {
 	return o != nil && (q.name == o.Name || q.name == "" && o.Labelled)
 }
 
-// list answers with what there is now. With resourceVersion=0 a real API server may
-// answer from a cache of any age, and so does this one.
+// list writes the current objects. With resourceVersion=0 a real API server may answer
+// from a cache of any age, and so does this server.
 func (s *Server) list(w io.Writer, q query, half bool) {
 	version, items := s.items(q)
 	body, _ := json.Marshal(map[string]any{
@@ -240,7 +242,7 @@ func (s *Server) items(q query) (version int, items []any) {
 	return version, items
 }
 
-// json is the object as the API server sends it.
+// json returns the object in the form of the API.
 func (o *Object) json() map[string]any {
 	data := map[string][]byte{}
 	for key, value := range o.Data {

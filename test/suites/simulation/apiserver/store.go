@@ -1,11 +1,10 @@
-// Package apiserver is an API server in memory. Only the tests of the simulation
-// use it; nothing of it is in the program.
+// Package apiserver is an API server in memory. Only the tests of the simulation use it.
 //
-// It serves lists and watches of Secrets to a real client, over connections in
-// memory: synctest's clock stands still while a goroutine waits for a real socket.
-// It promises that a list without a version is of the present, and that a watch
-// sends each change once and in order, unless it was asked for faults. It must not
-// know the program, the volume, or which Secrets should be where.
+// It serves lists and watches of Secrets to a real client. The connections are in memory,
+// because the clock of synctest stands still while a goroutine waits for a real socket. A
+// list without a version returns the current state. A watch sends each change once and in
+// order, unless a fault is set. The package knows nothing about the program, the volume or
+// the required state of the volume.
 package apiserver
 
 import (
@@ -15,18 +14,18 @@ import (
 	"sync"
 )
 
-// Object is a Secret at one version. It is not changed once it was made.
+// An Object is a version of a Secret. It is immutable.
 type Object struct {
 	Name, UID string
 	Version   int
-	Labelled  bool // as Selector asks for
-	// Stamp is the version since which the data is as it is. It is in every value,
-	// so that a reader can tell which version a file is of.
+	Labelled  bool // matches Selector
+	// Stamp is the version that last changed the data. Every value contains it, so a
+	// reader can identify the version of a file.
 	Stamp int
 	Data  map[string]string
 }
 
-// event is a change, with the Secret before and after it, nil for none.
+// An event is a change, with the Secret before and after it; nil means no Secret.
 type event struct {
 	version       int
 	before, after *Object
@@ -39,23 +38,28 @@ func (e event) name() string {
 	return e.before.Name
 }
 
-// Store is what the API server has, and had. Its methods may be called at any time.
+// A Store contains the current and all former states of the API. Its methods may be called
+// at any time.
 type Store struct {
-	mu            sync.Mutex // guards all that follows
+	mu            sync.Mutex // guards the fields below
 	version, uids int
 	objects       map[string]*Object
 	log           []event
 	data          map[string]map[int]map[string]string // name → stamp → key → value
-	changed       chan struct{}                        // closed at each event, and made anew
+	changed       chan struct{}                        // closed at each event, and then replaced
 }
 
-// NewStore makes one that has no Secret.
+// NewStore returns an empty Store.
 func NewStore() *Store {
-	return &Store{version: 1000, objects: map[string]*Object{}, data: map[string]map[int]map[string]string{}, changed: make(chan struct{})}
+	return &Store{
+		version: 1000, objects: map[string]*Object{},
+		data: map[string]map[int]map[string]string{}, changed: make(chan struct{}),
+	}
 }
 
-// Put gives a Secret new data with these keys; nil leaves the data as it is.
-func (s *Store) Put(name string, labelled bool, keys []string) *Object {
+// Set creates or updates a Secret with new data for these keys. With nil keys it keeps the
+// data.
+func (s *Store) Set(name string, labelled bool, keys []string) *Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version++
@@ -82,7 +86,7 @@ func (s *Store) Put(name string, labelled bool, keys []string) *Object {
 	return after
 }
 
-// Delete deletes a Secret, if there is one.
+// Delete deletes a Secret. A missing Secret is ignored.
 func (s *Store) Delete(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,22 +103,22 @@ func (s *Store) append(e event) {
 	s.changed = make(chan struct{})
 }
 
-// Get is a Secret as it is now, nil for none.
+// Get returns the current Secret, or nil.
 func (s *Store) Get(name string) *Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.objects[name]
 }
 
-// Data is what a Secret had in it since a stamp; nil if that was never its stamp.
+// Data returns the data of a Secret for a stamp, or nil if the stamp does not exist.
 func (s *Store) Data(name string, stamp int) map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.data[name][stamp]
 }
 
-// Has reports whether a Secret was ever like that since a version.
-func (s *Store) Has(name string, since int, like func(*Object) bool) bool {
+// EverMatched reports whether a Secret has matched the condition at any time since version.
+func (s *Store) EverMatched(name string, since int, like func(*Object) bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.log, func(e event) bool {
@@ -122,7 +126,7 @@ func (s *Store) Has(name string, since int, like func(*Object) bool) bool {
 	})
 }
 
-// At is what there was at a version.
+// At returns all objects at a version.
 func (s *Store) At(version int) map[string]*Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,8 +151,7 @@ func (s *Store) at(version int) map[string]*Object {
 	return all
 }
 
-// Forget drops the data of all versions but the present one, for a test that
-// measures memory.
+// Forget drops the data of all former versions, for a test that measures memory.
 func (s *Store) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,8 +162,8 @@ func (s *Store) Forget() {
 	}
 }
 
-// Now is what there is.
-func (s *Store) Now() map[string]*Object {
+// Current returns all current objects.
+func (s *Store) Current() map[string]*Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.objects)

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// stream is one open watch. While the server is unreliable it skips, repeats,
-// delays and reorders events, or is silent for ever, as a watch is from before a
-// restore of etcd.
+// A stream is an open watch. While the server is unreliable, the stream loses, repeats,
+// delays and reorders events, or stays silent forever, like a watch that was opened before
+// etcd was restored.
 type stream struct {
 	*Server
 	query
 	w      http.ResponseWriter
 	ctx    context.Context
-	from   int // the version that it begins at
+	from   int // the first version
 	next   int // index in the log
 	silent bool
 	ended  chan struct{}
@@ -28,14 +28,14 @@ func (s *Server) stream(w http.ResponseWriter, ctx context.Context, q query) {
 	s.mu.Lock()
 	st.ended = s.cutting
 	st.silent = s.unreliable && s.Dice("silent", q.name) < 0.1
-	// A real one ends a watch after the 5 to 10 minutes that it is asked for.
+	// A real server ends a watch after the requested time of 5 to 10 minutes.
 	last := 5*time.Minute + time.Duration(s.Dice("lasts", q.name)*float64(5*time.Minute))
 	s.mu.Unlock()
 	_ = http.NewResponseController(w).Flush()
 	st.run(last)
 }
 
-// after is the index of the first event after a version.
+// after returns the index of the first event after a version.
 func (s *Store) after(version int) (next int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +45,7 @@ func (s *Store) after(version int) (next int) {
 	return next
 }
 
-// change is closed at the next event.
+// change returns a channel that is closed at the next event.
 func (s *Store) change() chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,14 +78,14 @@ func (s *stream) run(last time.Duration) {
 	}
 }
 
-// deliver sends what is new. It reports false when the stream has ended meanwhile.
+// deliver sends the new events. It reports false if the stream ended.
 func (s *stream) deliver() bool {
 	for {
-		e, fault, ok := s.take()
+		e, fault, ok := s.nextEvent()
 		var follows event
 		if fault == "swap" {
 			var more bool
-			if follows, _, more = s.take(); !more {
+			if follows, _, more = s.nextEvent(); !more {
 				fault = ""
 			}
 		}
@@ -114,8 +114,8 @@ func (s *stream) deliver() bool {
 	}
 }
 
-// take gives the next event that the watch asks for, and what goes wrong with it.
-func (s *stream) take() (e event, fault string, ok bool) {
+// nextEvent returns the next event for this watch and its fault.
+func (s *stream) nextEvent() (e event, fault string, ok bool) {
 	s.Store.mu.Lock()
 	defer s.Store.mu.Unlock()
 	for s.next < len(s.Store.log) {
@@ -129,7 +129,7 @@ func (s *stream) take() (e event, fault string, ok bool) {
 	return event{}, "", false
 }
 
-// fault decides what goes wrong with an event; "" for nothing.
+// fault chooses the fault of an event; "" means none.
 func (s *stream) fault(e event) (fault string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,7 +174,7 @@ func (s *stream) send(e event) {
 	s.write(kind, o.json())
 }
 
-// sendOld sends an event of the same Secret from before this one once more.
+// sendOld repeats an earlier event of the same Secret.
 func (s *stream) sendOld(e event) {
 	if old := s.old(e); old != nil {
 		s.send(*old)
@@ -192,8 +192,8 @@ func (s *stream) old(e event) (old *event) {
 	return old
 }
 
-// bookmark says up to which version all was sent. Versions are those of the whole
-// cluster, where something changes all the time.
+// bookmark sends the version up to which all events were sent. Versions belong to the whole
+// cluster, so they increase all the time.
 func (s *stream) bookmark() {
 	version := s.upTo()
 	s.write("BOOKMARK", map[string]any{"kind": "Secret", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": version}})

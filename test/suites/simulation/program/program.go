@@ -1,10 +1,8 @@
-// Package program joins the rooms as package main does, for a volume, apps and an
-// API server that may be in memory. Only the tests of the simulation use it; nothing
-// of it is in the program that is released.
+// Package program wires the parts together like package main, with a volume, apps and an
+// API server that may be in memory. Only the tests of the simulation use it.
 //
-// It promises that what runs is the real watcher, layout, pipeline, writer and
-// notifier, and says which Secrets they watch. It must not know what goes wrong
-// around them, nor what is checked.
+// It runs the real watcher, layout, pipeline, writer and notifier, and defines the Secrets
+// that they watch. It knows nothing about faults or checks.
 package program
 
 import (
@@ -24,13 +22,13 @@ import (
 	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
-// Config is what differs from seed to seed.
+// Config contains the settings that vary between seeds.
 type Config struct {
 	Flat, Remove, NotifyFirst bool
 	Settle                    time.Duration
 }
 
-// Outside is what the program has around it.
+// Outside contains the environment of the program.
 type Outside struct {
 	Dir     string
 	Volume  func(dir string) (mount.Volume, error) // nil for a real mount
@@ -39,7 +37,7 @@ type Outside struct {
 	Logger  *slog.Logger
 }
 
-// Program is one process of it.
+// A Program is a process of the program.
 type Program struct {
 	writer   *writer.Writer
 	watcher  *watcher.Watcher
@@ -47,7 +45,7 @@ type Program struct {
 	pipeline *pipeline.Pipeline
 }
 
-// New starts one, as far as it needs the volume alone.
+// New opens the volume and creates the parts, without starting them.
 func New(c Config, o Outside) (p Program, err error) {
 	poke := func() {}
 	p.writer, err = writer.Open(writer.Options{
@@ -77,7 +75,7 @@ func New(c Config, o Outside) (p Program, err error) {
 	return p, nil
 }
 
-// Run runs until ctx is done or something fails.
+// Run runs the program until ctx is canceled or a part fails.
 func (p Program) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -89,20 +87,20 @@ func (p Program) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Reread is what SIGHUP does.
+// Reread has the effect of SIGHUP.
 func (p Program) Reread() { p.watcher.Reread(); p.writer.Recheck() }
 
-// Close lets go of the volume, after Run.
+// Close closes the volume. It must be called after Run.
 func (p Program) Close() error { return p.writer.Close() }
 
-// volume is the writer as the notifier sees it.
+// volume adapts the writer to the notifier's interface.
 type volume struct{ *writer.Writer }
 
 func (v volume) ChangesSince(generation uint64) notifier.Changes {
 	return notifier.Changes(v.Writer.ChangesSince(generation))
 }
 
-// observer notifies, and has no metrics.
+// observer forwards events to the notifier and records no metrics.
 type observer struct{ *notifier.Notifier }
 
 func (o observer) Published(uint64, []string, time.Duration) { o.Poke() }

@@ -10,23 +10,23 @@ const (
 	requiredKey = Required + "-a"
 )
 
-// Secrets are all there ever are; the last two are those of the selector.
+// Secrets lists all Secrets that ever exist. The selector matches the last two.
 var Secrets = []string{Required, optional, "web1", "web2"}
 
-// Wanted reports whether a Secret has to be in the volume.
+// Wanted reports whether the volume must contain a Secret.
 func Wanted(o *apiserver.Object) bool {
 	return o != nil && (o.Name == Required || o.Name == optional || o.Labelled)
 }
 
-// Refused reports whether a Secret cannot be laid out: it has no keys, or the required
-// one lacks the one that it must have.
+// Refused reports whether a Secret is rejected: it contains no keys, or it is the required
+// Secret without its required key.
 func Refused(o *apiserver.Object) bool {
 	_, has := o.Data[requiredKey]
 	return len(o.Data) == 0 || o.Name == Required && !has
 }
 
-// Keys are those that a Secret may have. They differ from Secret to Secret, so that
-// all fit into one flat directory. Which a version has varies; db-a is required.
+// Keys returns the keys of a Secret for a variant. The keys of different Secrets are
+// distinct, so all of them fit into one flat directory. db-a is the required key.
 func Keys(name string, variant int) []string {
 	all := []string{name + "-a", name + "-b", name + "-c"}
 	switch variant {
@@ -35,9 +35,9 @@ func Keys(name string, variant int) []string {
 	case 1:
 		return all
 	case 2:
-		return []string{} // refused
+		return []string{} // rejected
 	case 3:
-		return all[1:] // refused of db
+		return all[1:] // rejected for db
 	}
 	return all[:2]
 }

@@ -12,31 +12,33 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/test/suites/simulation/apiserver"
 )
 
-// rotations are more than a year's, at one an hour.
+// rotations is more than a year of hourly rotations.
 const rotations = 10_000
 
-// TestAYearOfRotations makes them as fast as they go, on a real file system with
-// inotify, and waits for each to be notified. In the end there is no more than after
-// the first hundred: in the volume, of memory, descriptors, goroutines and inotify watches.
-func TestAYearOfRotations(t *testing.T) {
+// TestProgram_yearOfRotations rotates as fast as possible on a real file system with inotify
+// and waits for each notification. At the end the volume, the memory, the descriptors, the
+// goroutines and the inotify watches must not exceed their level after a hundred rotations.
+func TestProgram_yearOfRotations(t *testing.T) {
 	y := newYear(t)
 	y.rotate(100)
-	early := y.settled()
+	early := y.afterGrace()
 	began := time.Now()
 	y.rotate(rotations)
 	took := time.Since(began)
-	late := y.settled()
+	late := y.afterGrace()
 	t.Logf("%d rotations in %v; early %+v, late %+v", rotations, took.Round(time.Millisecond), early, late)
-	if late.watches != early.watches || late.descriptors > early.descriptors || late.goroutines > early.goroutines || late.heap > early.heap+1<<20 {
-		t.Errorf("a year leaves something: early %+v, late %+v", early, late)
+	if late.watches != early.watches || late.descriptors > early.descriptors ||
+		late.goroutines > early.goroutines || late.heap > early.heap+1<<20 {
+		t.Errorf("resources grow over a year: early %+v, late %+v", early, late)
 	}
 }
 
-// year is the program in this process, with an app that passes on what it is notified of.
+// A year is the program in this process, with an app that reports its notifications.
 type year struct {
 	*testing.T
 	api      *apiserver.Store
@@ -50,10 +52,13 @@ func (y *year) Notify(_ context.Context, c notifier.Changes) error {
 }
 
 func newYear(t *testing.T) *year {
-	y := &year{t, apiserver.NewStore(), memoryVolume(t), make(chan uint64, 1)}
-	well := func(...any) float64 { return 0.5 }
-	server := apiserver.New(apiserver.Options{Store: y.api, Dice: well, Tracef: func(string, ...any) {}})
-	p, err := New(Config{NotifyFirst: true}, Outside{Dir: y.dir, API: server, Targets: []notifier.Target{{Name: "app", Notify: y.Notify}}, Logger: slog.New(slog.DiscardHandler)})
+	y := &year{t, apiserver.NewStore(), testsupport.MemoryDir(t), make(chan uint64, 1)}
+	noFaults := func(...any) float64 { return 0.5 }
+	server := apiserver.New(apiserver.Options{Store: y.api, Dice: noFaults, Tracef: func(string, ...any) {}})
+	p, err := New(Config{NotifyFirst: true}, Outside{
+		Dir: y.dir, API: server, Logger: slog.New(slog.DiscardHandler),
+		Targets: []notifier.Target{{Name: "app", Notify: y.Notify}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,31 +73,21 @@ func newYear(t *testing.T) *year {
 		server.Stop()
 	})
 	for _, name := range Secrets {
-		y.api.Put(name, true, Keys(name, 1))
+		y.api.Set(name, true, Keys(name, 1))
 	}
 	return y
 }
 
-// memoryVolume is a folder in memory, or a temporary one where there is none.
-func memoryVolume(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "simulation-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
-// rotate changes the required Secret n times, which the app is notified of each time.
-// The first generation may come in parts.
+// rotate changes the required Secret n times and waits for each notification. The files of
+// the first generation may arrive in several generations.
 func (y *year) rotate(n int) {
 	for range n {
-		value := y.api.Put(Required, true, Keys(Required, 1)).Data[requiredKey]
+		value := y.api.Set(Required, true, Keys(Required, 1)).Data[requiredKey]
 		for y.value() != value {
 			select {
 			case <-y.notified:
 			case <-time.After(time.Minute):
-				y.Fatalf("%s: not notified", value)
+				y.Fatalf("%s: no notification", value)
 			}
 		}
 	}
@@ -103,15 +98,15 @@ func (y *year) value() string {
 	return string(data)
 }
 
-// traces are what a process may leave.
-type traces struct {
+// resources counts everything that a process may leak.
+type resources struct {
 	descriptors, watches, goroutines int
 	heap                             uint64 // bytes
 }
 
-// settled waits for the end of all graces.
-func (y *year) settled() (s traces) {
-	y.api.Forget() // what the API server of this test remembers does not count
+// afterGrace waits for the end of all grace periods and returns the resources.
+func (y *year) afterGrace() (s resources) {
+	y.api.Forget() // the history of the API server in this test does not count
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(time.Minute); ; <-tick.C {
@@ -120,11 +115,11 @@ func (y *year) settled() (s traces) {
 			break
 		}
 		if time.Now().After(end) {
-			y.Fatalf("left in the volume: %q, %v", own, err)
+			y.Fatalf("unexpected entries in the volume: %q, %v", own, err)
 		}
 	}
-	for { // the last notification's goroutines
-		now := y.traces()
+	for { // until the goroutines of the last notification end
+		now := y.resources()
 		if now == s {
 			return s
 		}
@@ -133,14 +128,14 @@ func (y *year) settled() (s traces) {
 	}
 }
 
-func (y *year) traces() (s traces) {
+func (y *year) resources() (s resources) {
 	infos, err := filepath.Glob("/proc/self/fdinfo/*")
 	if err != nil || len(infos) == 0 {
-		y.Fatal(fmt.Errorf("no descriptors: %w", err))
+		y.Fatal(fmt.Errorf("read the descriptors: %w", err))
 	}
 	for _, path := range infos {
 		text, err := os.ReadFile(path)
-		if err == nil { // else it was the one of the listing
+		if err == nil { // otherwise it was the descriptor of the directory listing
 			s.descriptors++
 			s.watches += strings.Count(string(text), "inotify wd:")
 		}

@@ -6,26 +6,26 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// App reads all files each time that it is notified.
+// An App reads all files whenever it is notified.
 type App struct {
 	r        *Reader
 	name     string
-	view     map[string]int // Secret → the stamp that it read last
-	notified uint64         // the generation that it was notified of last
+	view     map[string]int // Secret → the stamp of the last read
+	notified uint64         // the last generation that it was notified of
 }
 
-// NewApp makes one that has read nothing.
+// NewApp returns an App that has read nothing.
 func (r *Reader) NewApp(name string) *App {
 	a := &App{r: r, name: name}
 	r.apps = append(r.apps, a)
 	return a
 }
 
-// Notified is the app as it takes a notification.
+// Notified delivers a notification to the app.
 func (a *App) Notified(number uint64) { a.view, a.notified = a.r.views(), number }
 
-// CheckCall: nobody is notified before the files are there, or of what the volume
-// says that it was notified of, unless the program is blind: it could not read that.
+// CheckCall reports a failure if an app is notified before the files exist, or of a
+// generation that the volume records as notified. A blind program could not read that record.
 func (a *App) CheckCall(number uint64, blind bool) {
 	r := a.r
 	link := r.Disk.Root.Entries[generation.DataLink]
@@ -39,7 +39,7 @@ func (a *App) CheckCall(number uint64, blind bool) {
 	}
 }
 
-// recorded is what the volume says of it, unless harm was done to that.
+// recorded returns the notified generation in the volume, unless the record was harmed.
 func (a *App) recorded() (uint64, bool) {
 	n := a.r.Disk.Root.Entries[generation.NotifiedFile]
 	if n == nil || n.Foreign {

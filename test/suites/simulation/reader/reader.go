@@ -1,14 +1,13 @@
-// Package reader looks at the volume as apps do, and says what is wrong with what
-// they see. Only the tests of the simulation use it; nothing of it is in the program.
+// Package reader reads the volume like an app and reports violations of the contract. Only
+// the tests of the simulation use it.
 //
-// It promises to see each of these: a Secret that is not whole, an older version
-// after a newer one, files that go without a reason, an app that does not reach a
-// file through its links, a notification before the files are there or twice, and
-// in the end anything that differs from what the API has. It allows for harm, which
-// the volume remembers. It must not know the program: what has to be in the volume
-// is written here a second time, from the contract.
+// It detects: an incomplete Secret; an older version after a newer version; files that
+// disappear without a reason; an app that cannot reach a file through its links; a
+// notification that is early or repeated; and at the end, every difference from the API. It
+// takes harm into account, which the volume remembers. It knows nothing about the program:
+// the rules for the volume are implemented here a second time, from the contract.
 //
-// Its methods are called while nobody makes a call on the volume.
+// Its methods are called while no call on the volume is made.
 package reader
 
 import (
@@ -22,68 +21,68 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Options are what a Reader has from outside.
+// Options contains the dependencies of a Reader.
 type Options struct {
 	Disk *volume.Disk
 	API  *apiserver.Store
-	// How the program is configured.
+	// The configuration of the program.
 	Flat, Remove, NotifyFirst bool
-	// Wanted reports whether a Secret has to be in the volume.
+	// Wanted reports whether the volume must contain a Secret.
 	Wanted func(*apiserver.Object) bool
-	// Plain gives a name in the volume as a trace has it.
+	// Plain returns a name in the volume in the form for a trace.
 	Plain func(name string) string
-	// Failf notes that something is wrong.
+	// Failf records a failure.
 	Failf func(format string, args ...any)
 }
 
-// Reader remembers what it saw.
+// A Reader remembers everything that it has read.
 type Reader struct {
 	Options
 	apps      []*App
 	published bool
-	// adopted: a program found a first generation that was never published, and
-	// publishes it as far as it can: apps have read nothing yet.
+	// adopted is true if a program found a first generation that was never published. It
+	// publishes that generation as far as possible, because no app has read anything yet.
 	adopted bool
 	number  uint64         // of the newest generation
 	seen    map[string]int // Secret → the newest stamp
-	// dirty has the Secrets whose files were harmed while no program ran: the
-	// next one believes what it finds, until the API has answered.
+	// dirty contains the Secrets whose files were harmed while no program ran. The next
+	// program trusts these files until the API has answered.
 	dirty map[string]bool
-	reset bool // the volume may begin with the first generation again
+	reset bool // the volume may start with generation 1 again
 
-	unread *volume.Inode // the record that a program could not read, and makes anew
-	parsed *volume.Inode // the record that rec is of
+	unread *volume.Inode // the record that a program could not read and writes again
+	parsed *volume.Inode // the file of rec
 	rec    generation.Record
-	dir    *volume.Inode // and the directory
+	dir    *volume.Inode // the directory of rec
 }
 
-// New makes a reader that has seen nothing.
+// New returns a Reader that has read nothing.
 func New(o Options) *Reader {
 	return &Reader{Options: o, seen: map[string]int{}, dirty: map[string]bool{}}
 }
 
-// Published reports whether there was ever a generation.
+// Published reports whether a generation was ever published.
 func (r *Reader) Published() bool { return r.published }
 
-// shownGeneration is the generation that ..data points to.
+// A shownGeneration is the generation to which ..data points.
 type shownGeneration struct {
 	name string
 	dir  *volume.Inode
-	rec  generation.Record // as it was before harm was done to it
-	lost bool              // there was, or it could not be read
+	rec  generation.Record // the state before harm
+	lost bool              // the record is missing or could not be read
 }
 
-// files are the names of a Secret's files.
+// files returns the names of a Secret's files.
 func (g *shownGeneration) files(name string) []string {
 	return slices.Sorted(maps.Keys(g.rec.Secrets[name].Files))
 }
 
-// anonymous is in the record of a flat generation whose record was lost: of which
-// Secrets its files are cannot be seen.
+// anonymous is part of the record of a flat generation whose previous record was lost. The
+// Secrets of its files are unknown.
 const anonymous = `"secrets":{"":`
 
-// current is the generation that apps read; nil where there is none, or where harm
-// was done to the way there.
+// current returns the generation that apps read. It returns nil if there is none, or if the
+// path to it was harmed.
 func (r *Reader) current() *shownGeneration {
 	root := r.Disk.Root
 	link := root.Entries[generation.DataLink]
@@ -105,7 +104,7 @@ func (r *Reader) current() *shownGeneration {
 		if file == nil && !root.Touched[generation.RecordName(name)] {
 			r.Failf("the record of %s is gone", r.Plain(name))
 		}
-		if r.dir == dir { // it was read before the harm
+		if r.dir == dir { // the record was read before the harm
 			return &shownGeneration{name, dir, r.rec, true}
 		}
 		return nil
@@ -121,11 +120,11 @@ func (r *Reader) current() *shownGeneration {
 	return &shownGeneration{name, dir, r.rec, r.unread == file}
 }
 
-// harmed is the state of a Secret whose files somebody changed.
-const harmed = "somebody changed it"
+// harmed is the state of a Secret whose files were changed by something else.
+const harmed = "harmed"
 
-// read gives the stamp of a Secret's files, if all are of one version, and else what
-// is wrong with them.
+// read returns the stamp of a Secret's files if they all belong to the same version.
+// Otherwise state describes the difference.
 func (r *Reader) read(g *shownGeneration, name string) (stamp int, state string) {
 	dir := g.dir
 	if !r.Flat {
@@ -164,7 +163,7 @@ func (r *Reader) read(g *shownGeneration, name string) (stamp int, state string)
 	return stamp, ""
 }
 
-// parse takes a value apart.
+// parse splits a value into its parts.
 func parse(value string) (secret string, stamp int) {
 	secret, rest, _ := strings.Cut(value, "@")
 	version, _, _ := strings.Cut(rest, "/")
@@ -172,7 +171,7 @@ func parse(value string) (secret string, stamp int) {
 	return secret, stamp
 }
 
-// stampAt is since when the data of a Secret is as it is at a version.
+// stampAt returns the stamp of a Secret's data at a version.
 func (r *Reader) stampAt(name, version string) int {
 	number, _ := strconv.Atoi(version)
 	o := r.API.At(number)[name]
@@ -182,7 +181,7 @@ func (r *Reader) stampAt(name, version string) int {
 	return o.Stamp
 }
 
-// stamps is what an app reads: Secret → stamp, of those that are whole.
+// stamps returns the stamps that an app reads: Secret → stamp, for complete Secrets.
 func (r *Reader) stamps() map[string]int {
 	all := map[string]int{}
 	if g := r.current(); g != nil {
@@ -195,8 +194,8 @@ func (r *Reader) stamps() map[string]int {
 	return all
 }
 
-// views is what an app that is notified knows. Of a Secret that was harmed it knows
-// what is recorded: nobody is notified of a repair.
+// views returns the knowledge of a notified app. For a harmed Secret it is the recorded
+// state, because apps are not notified of repairs.
 func (r *Reader) views() map[string]int {
 	all := r.stamps()
 	if g := r.current(); g != nil {

@@ -1,11 +1,9 @@
-// Package volume is a volume in memory, behind the interface that the writer makes
-// its system calls through. Only the tests of the simulation use it; nothing of it
-// is in the program.
+// Package volume is a volume in memory, behind the interface through which the writer makes
+// its system calls. Only the tests of the simulation use it.
 //
-// It promises to do what package mount does on a real one, with its errors, and to
-// remember which entries somebody else changed. Who makes a call decides what
-// becomes of it (Caller). It must not know Secrets, or how the program arranges
-// what it writes.
+// It behaves like a real mount, including the errors, and remembers which entries were
+// changed by something other than the program. A Caller decides the outcome of each call.
+// The package knows nothing about Secrets or the layout of the program's files.
 package volume
 
 import (
@@ -19,50 +17,50 @@ import (
 	"time"
 )
 
-// Inode is a file, a directory or a link in memory.
+// An Inode is a file, a directory or a link in memory.
 type Inode struct {
 	Mode    fs.FileMode
-	Data    []byte            // of a file; the target of a link
-	Entries map[string]*Inode // of a directory
+	Data    []byte            // the content of a file, or the target of a link
+	Entries map[string]*Inode // the entries of a directory
 
-	// What harm did, until the program puts something of its own in its place.
-	Foreign bool            // it was made or changed
-	Touched map[string]bool // of a directory: these names were taken away or replaced
-	Rebuilt bool            // a directory of the program's, in the place of what was harmed
+	// The harm, until the program replaces the entry.
+	Foreign bool            // created or changed by harm
+	Touched map[string]bool // the names in a directory that harm removed or replaced
+	Rebuilt bool            // the program created this directory in place of a harmed entry
 }
 
-// NewDir makes a directory that is in no other one yet.
+// NewDir returns a directory without a parent.
 func NewDir(mode fs.FileMode) *Inode {
 	return &Inode{Mode: fs.ModeDir | mode.Perm(), Entries: map[string]*Inode{}, Touched: map[string]bool{}}
 }
 
-// NewFile makes a file.
+// NewFile returns a file.
 func NewFile(mode fs.FileMode, data string) *Inode {
 	return &Inode{Mode: mode.Perm(), Data: []byte(data)}
 }
 
-// NewLink makes a symbolic link.
+// NewLink returns a symbolic link.
 func NewLink(target string) *Inode {
 	return &Inode{Mode: fs.ModeSymlink | 0o777, Data: []byte(target)}
 }
 
-// IsLink reports whether there is an entry, and it is a link.
+// IsLink reports whether n exists and is a link.
 func (n *Inode) IsLink() bool { return n != nil && n.Mode.Type() == fs.ModeSymlink }
 
-// IsForeign reports whether there is an entry, and somebody else made or changed it.
+// IsForeign reports whether n exists and was created or changed by harm.
 func (n *Inode) IsForeign() bool { return n != nil && n.Foreign }
 
-// Plant is harm: it puts something in the place of whatever has the name.
+// Plant does harm: it replaces the entry with this name, if any.
 func (n *Inode) Plant(name string, entry *Inode) {
 	entry.Foreign = true
 	n.set(name, entry, true)
 }
 
-// Take is harm: it takes away whatever has the name.
-func (n *Inode) Take(name string) { n.set(name, nil, true) }
+// Steal does harm: it removes the entry with this name.
+func (n *Inode) Steal(name string) { n.set(name, nil, true) }
 
-// set gives a directory an entry, nil to take it away. What the program takes away
-// was harmed if it was not the program's own.
+// set sets an entry of a directory; nil removes it. If the program removes an entry that
+// is not its own, the entry was harmed before.
 func (n *Inode) set(name string, entry *Inode, harm bool) {
 	harm = harm || entry == nil && n.Entries[name].IsForeign()
 	if harm {
@@ -78,20 +76,20 @@ func (n *Inode) set(name string, entry *Inode, harm bool) {
 	}
 }
 
-// Disk is the volume.
+// A Disk is the volume.
 type Disk struct{ Root *Inode }
 
-// NewDisk makes an empty one.
+// NewDisk returns an empty Disk.
 func NewDisk() *Disk { return &Disk{NewDir(0o777)} }
 
-// errType is the mount's error for a file that is none.
+// errType is the error of the real mount for an entry that is not a file.
 var errType = errors.New("not a regular file")
 
-// errOutside is for a link that leads out of the volume.
+// errOutside is returned for a link that leads out of the volume.
 var errOutside = errors.New("outside of the volume")
 
-// Resolve finds an entry as an app does. Links on the way are followed, at the end
-// only if follow says so; none leads out of the volume.
+// Resolve finds an entry like an app. It follows links on the way, and the last link only
+// if follow is set. A link out of the volume is an error.
 func (d *Disk) Resolve(name string, follow bool) (*Inode, error) {
 	stack, todo, hops := []*Inode{d.Root}, strings.Split(name, "/"), 0
 	for len(todo) > 0 {
@@ -131,7 +129,7 @@ func (d *Disk) Resolve(name string, follow bool) (*Inode, error) {
 	return stack[len(stack)-1], nil
 }
 
-// rename is rename(2) inside a directory.
+// rename is rename(2) within a directory.
 func (n *Inode) rename(from, to string) error {
 	moved, there := n.Entries[from], n.Entries[to]
 	switch {
@@ -164,7 +162,7 @@ func (n *Inode) remove(name string) error {
 	return nil
 }
 
-// Tree lists all that is on the disk, path → what it is.
+// Tree lists all entries on the disk: path → description.
 func (d *Disk) Tree() map[string]string {
 	all := map[string]string{}
 	d.Root.list("", all)
@@ -179,7 +177,7 @@ func (n *Inode) list(below string, all map[string]string) {
 	}
 }
 
-// entry is an Inode as ReadDir gives it.
+// An entry is an Inode as returned by ReadDir.
 type entry struct {
 	name string
 	*Inode

@@ -11,19 +11,19 @@ import (
 	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
-// Caller is a process that makes calls on the volume. It decides what becomes of
-// each: it runs do or does not, and gives do's error or another one. It runs one at
-// a time.
+// A Caller is a process that makes calls on the volume. It decides the outcome of each
+// call: it may run do, and it returns the error of do or another error. It makes only one
+// call at a time.
 type Caller interface {
 	// Change makes a call that changes something.
 	Change(op, name string, do func() error) error
-	// Look makes a call that only looks.
-	Look(op, name string, do func() error) error
-	// Locked runs what is no call, while none is made.
+	// Read makes a call that only reads.
+	Read(op, name string, do func() error) error
+	// Locked runs do while no call is made.
 	Locked(do func())
 }
 
-// handle is the disk as one process has it open: a mount.Volume.
+// A handle is the disk opened by a process.
 type handle struct {
 	caller Caller
 	held   map[string]*Inode
@@ -34,15 +34,15 @@ func (d *Disk) Open(by Caller) mount.Volume {
 	return &handle{by, map[string]*Inode{".": d.Root}}
 }
 
-// change makes a call that changes something. Other goroutines may run before it, as
-// they may during a system call.
+// change makes a call that changes something. As during a system call, other goroutines
+// may run before it.
 func (h *handle) change(op, name string, do func() error) error {
 	runtime.Gosched()
 	return pathError(op, name, h.caller.Change(op, name, do))
 }
 
 func (h *handle) read(op, name string, do func() error) error {
-	return pathError(op, name, h.caller.Look(op, name, do))
+	return pathError(op, name, h.caller.Read(op, name, do))
 }
 
 func pathError(op, name string, err error) error {
@@ -52,8 +52,8 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// dir is a directory, through its handle if it is held. As in the mount, no link is
-// followed anywhere.
+// dir returns a directory, through its handle if it is held. Like the real mount, it
+// follows no link.
 func (h *handle) dir(name string) (*Inode, error) {
 	if n := h.held[name]; n != nil {
 		return n, nil
@@ -65,7 +65,7 @@ func (h *handle) dir(name string) (*Inode, error) {
 	return n, err
 }
 
-// in makes a call in the directory that name is in.
+// in makes a call in the parent directory of name.
 func (h *handle) in(name string, do func(dir *Inode, base string) error) error {
 	dir, err := h.dir(path.Dir(name))
 	if err != nil {
@@ -74,7 +74,7 @@ func (h *handle) in(name string, do func(dir *Inode, base string) error) error {
 	return do(dir, path.Base(name))
 }
 
-// lookup is an entry itself, not what it points to.
+// lookup returns an entry without following a link.
 func (h *handle) lookup(name string) (n *Inode, err error) {
 	err = h.in(name, func(dir *Inode, base string) error {
 		if n = dir.Entries[base]; base == "." {
@@ -88,7 +88,7 @@ func (h *handle) lookup(name string) (n *Inode, err error) {
 	return n, err
 }
 
-// add gives a directory a new entry.
+// add adds an entry to a directory.
 func (h *handle) add(name string, n *Inode) error {
 	return h.in(name, func(dir *Inode, base string) error {
 		if dir.Entries[base] != nil {
@@ -222,7 +222,7 @@ func (h *handle) ReadFile(name string) (data []byte, err error) {
 func (h *handle) Free() (bytes, inodes uint64, err error) { return 1 << 20, 1000, nil }
 func (h *handle) Close() error                            { return nil }
 
-// openFile is a file that is being made.
+// An openFile is a file that is being written.
 type openFile struct {
 	*handle
 	name string

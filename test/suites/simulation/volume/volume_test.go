@@ -12,28 +12,28 @@ import (
 	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
-// well makes each call.
-type well struct{}
+// noFaults makes each call.
+type noFaults struct{}
 
-func (well) Change(_, _ string, do func() error) error { return do() }
-func (well) Look(_, _ string, do func() error) error   { return do() }
-func (well) Locked(do func())                          { do() }
+func (noFaults) Change(_, _ string, do func() error) error { return do() }
+func (noFaults) Read(_, _ string, do func() error) error   { return do() }
+func (noFaults) Locked(do func())                          { do() }
 
-// TestAsTheMount makes the same calls on the kernel's file system and on the one in
-// memory, among directories, files, and links to all of them. Both have to answer the
-// same, and to have the same in the end.
-func TestAsTheMount(t *testing.T) {
+// TestVolume_equalsMount makes the same calls on the kernel's file system and on the volume
+// in memory, with directories, files, and links to all of them. Both must return the same
+// results and end in the same state.
+func TestVolume_equalsMount(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	for seed := range uint64(300) {
 		real, err := mount.Open(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &both{t: t, rand: rand.New(rand.NewPCG(seed, 0)), volumes: [2]mount.Volume{real, NewDisk().Open(well{})}}
+		b := &both{t: t, rand: rand.New(rand.NewPCG(seed, 0)), volumes: [2]mount.Volume{real, NewDisk().Open(noFaults{})}}
 		for range 80 {
 			b.step()
 		}
-		b.letGo()
+		b.releaseAll()
 		b.compare(".")
 		if err := real.Close(); err != nil {
 			t.Error(err)
@@ -44,7 +44,7 @@ func TestAsTheMount(t *testing.T) {
 	}
 }
 
-// both are the two volumes.
+// both contains the two volumes.
 type both struct {
 	t       *testing.T
 	rand    *rand.Rand
@@ -55,7 +55,7 @@ type both struct {
 
 func (b *both) pick(from ...string) string { return from[b.rand.IntN(len(from))] }
 
-// name is a path of up to three elements, most of which is there often.
+// name returns a path of up to three elements. Most elements exist often.
 func (b *both) name() string {
 	name := b.pick("a", "b", "c")
 	for b.rand.IntN(2) == 0 && len(name) < 5 {
@@ -64,7 +64,7 @@ func (b *both) name() string {
 	return name
 }
 
-// call makes a call on both, and compares what they answer.
+// call makes a call on both volumes and compares the results.
 func (b *both) call(what string, do func(v mount.Volume) (answer any, err error)) {
 	b.t.Helper()
 	var answers [2]string
@@ -77,11 +77,11 @@ func (b *both) call(what string, do func(v mount.Volume) (answer any, err error)
 	}
 	b.calls += fmt.Sprintf("%s: %s\n", what, answers[0])
 	if answers[0] != answers[1] {
-		b.t.Errorf("%s: got %s, want %s as the mount", what, answers[1], answers[0])
+		b.t.Errorf("%s: got %s, want %s like the mount", what, answers[1], answers[0])
 	}
 }
 
-// kind is what the program can tell of an error.
+// kind returns the properties of an error that the program can distinguish.
 func kind(err error) string {
 	var number syscall.Errno
 	switch {
@@ -106,18 +106,18 @@ func (b *both) step() {
 	case 5:
 		b.call(fmt.Sprintf("chmod %s %v", name, mode), func(v mount.Volume) (any, error) { return nil, v.Chmod(name, mode|0o100) })
 	case 6, 7:
-		b.letGo() // the program never renames a directory that it holds
+		b.releaseAll() // the program never renames a directory that it holds
 		to := name[:len(name)-1] + b.pick("a", "b", "c")
 		b.call("rename "+name+" "+to, func(v mount.Volume) (any, error) { return nil, v.Rename(name, to) })
 	case 8:
-		b.letGo()
+		b.releaseAll()
 		b.call("remove "+name, func(v mount.Volume) (any, error) { return nil, v.Remove(name) })
 	case 9:
 		b.call("sync "+name, func(v mount.Volume) (any, error) { return nil, v.SyncDir(name) })
 	case 10:
 		b.hold(name)
 	case 11:
-		b.look(name)
+		b.read(name)
 	}
 }
 
@@ -140,8 +140,8 @@ func (b *both) hold(name string) {
 	})
 }
 
-// reachedWithoutName moves a directory away for a moment: one that is held is reached
-// all the same.
+// reachedWithoutName moves a directory away for a moment. A held directory must still be
+// reachable.
 func reachedWithoutName(v mount.Volume, name string) bool {
 	if v.Rename(name, name+".away") != nil {
 		return false
@@ -155,22 +155,22 @@ func reachedWithoutName(v mount.Volume, name string) bool {
 	return made
 }
 
-func (b *both) letGo() {
+func (b *both) releaseAll() {
 	for _, release := range b.held {
 		release()
 	}
 	b.held = nil
 }
 
-// look makes all calls that only look.
-func (b *both) look(name string) {
+// read makes all calls that only read.
+func (b *both) read(name string) {
 	b.call("lstat "+name, func(v mount.Volume) (any, error) { return lstat(v, name) })
 	b.call("readlink "+name, func(v mount.Volume) (any, error) { return v.Readlink(name) })
 	b.call("readdir "+name, func(v mount.Volume) (any, error) { return names(v, name) })
 	b.call("read "+name, func(v mount.Volume) (any, error) { return v.ReadFile(name) })
 }
 
-// lstat leaves out the size of a directory, which each file system has its own of.
+// lstat leaves out the size of a directory, because it depends on the file system.
 func lstat(v mount.Volume, name string) (mount.Info, error) {
 	info, err := v.Lstat(name)
 	if info.Mode.IsDir() {
@@ -188,9 +188,9 @@ func names(v mount.Volume, dir string) (all []string, err error) {
 	return all, err
 }
 
-// compare walks both.
+// compare compares both trees.
 func (b *both) compare(dir string) {
-	b.look(dir)
+	b.read(dir)
 	entries, err := b.volumes[0].ReadDir(dir)
 	if err != nil {
 		b.t.Error(err)
@@ -199,7 +199,7 @@ func (b *both) compare(dir string) {
 		if name := dir + "/" + e.Name(); e.IsDir() {
 			b.compare(name)
 		} else {
-			b.look(name)
+			b.read(name)
 		}
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Right gives what is not as it has to be in the end.
-func (r *Reader) Right() error {
+// CheckFinal returns the differences from the required final state.
+func (r *Reader) CheckFinal() error {
 	g := r.current()
 	if g == nil {
-		return errors.New("no generation")
+		return errors.New("no generation was published")
 	}
-	if err := r.rightSecrets(g); err != nil {
+	if err := r.checkFinalSecrets(g); err != nil {
 		return err
 	}
 	if !g.rec.Complete {
@@ -27,12 +27,13 @@ func (r *Reader) Right() error {
 			return fmt.Errorf("target %s knows %v, want %v", a.name, a.view, want)
 		}
 	}
-	return r.rightTree(g)
+	return r.checkFinalTree(g)
 }
 
-// rightSecrets: each Secret is at the API's version, and none is there that is gone.
-func (r *Reader) rightSecrets(g *shownGeneration) error {
-	stamps, objects := r.stamps(), r.API.Now()
+// checkFinalSecrets checks that each Secret is at the version in the API, and that no
+// deleted Secret remains.
+func (r *Reader) checkFinalSecrets(g *shownGeneration) error {
+	stamps, objects := r.stamps(), r.API.Current()
 	for name, o := range objects {
 		if r.Wanted(o) && stamps[name] != o.Stamp {
 			return fmt.Errorf("secret %s is at version %d, want %d", name, stamps[name], o.Stamp)
@@ -40,23 +41,24 @@ func (r *Reader) rightSecrets(g *shownGeneration) error {
 	}
 	for name := range stamps {
 		if r.Remove && !r.Wanted(objects[name]) {
-			return fmt.Errorf("secret %s is gone, and its files are not", name)
+			return fmt.Errorf("secret %s is deleted, but its files remain", name)
 		}
 	}
-	for name := range g.rec.Secrets { // of one that is gone, what was harmed cannot come back
-		if _, whole := stamps[name]; !whole && !(r.dirty[name] && !r.Wanted(objects[name])) {
-			return fmt.Errorf("secret %s is not whole", name)
+	for name := range g.rec.Secrets { // the harmed files of a deleted Secret cannot return
+		if _, complete := stamps[name]; !complete && !(r.dirty[name] && !r.Wanted(objects[name])) {
+			return fmt.Errorf("secret %s is incomplete", name)
 		}
 	}
 	return nil
 }
 
-// rightTree: there is all that has to be, and nothing else of the program's.
-func (r *Reader) rightTree(g *shownGeneration) error {
+// checkFinalTree checks that the program's entries are exactly the required entries.
+func (r *Reader) checkFinalTree(g *shownGeneration) error {
 	want, got := r.plannedTree(g), r.Disk.Tree()
 	for name := range got {
 		n, _ := r.Disk.Resolve(name, false)
-		if top := generation.Top(name); want[top] == "" && r.NotOurs(top) || want[name] == "" && n.IsForeign() && !generation.IsOwn(top) {
+		if top := generation.Top(name); want[top] == "" && r.NotOurs(top) ||
+			want[name] == "" && n.IsForeign() && !generation.IsOwn(top) {
 			delete(got, name)
 		}
 	}
@@ -77,19 +79,20 @@ func (r *Reader) rightTree(g *shownGeneration) error {
 	return nil
 }
 
-// NotOurs reports whether an entry cannot be distinguished from somebody else's.
+// NotOurs reports whether an entry is indistinguishable from a foreign entry.
 func (r *Reader) NotOurs(name string) bool {
 	n := r.Disk.Root.Entries[name]
 	return !generation.IsOwn(name) && (n.Foreign || harmedLink(n))
 }
 
-// plannedTree is made from the contract, not from the program's plan.
+// plannedTree is derived from the contract, not from the program's plan.
 func (r *Reader) plannedTree(g *shownGeneration) map[string]string {
 	root := r.Disk.Root
 	dir := string(root.Entries[generation.DataLink].Data)
 	const folder, link, file = "drwxr-xr-x ", "Lrwxrwxrwx ", "-rw-r--r-- "
 	want := map[string]string{dir: folder, generation.DataLink: link + dir}
-	for _, name := range []string{generation.RecordName(dir), generation.NotifiedFile} { // their content is checked elsewhere
+	// The content of these files is checked elsewhere.
+	for _, name := range []string{generation.RecordName(dir), generation.NotifiedFile} {
 		if n := root.Entries[name]; n != nil && !n.Foreign {
 			want[name] = file + string(n.Data)
 		}
@@ -103,7 +106,7 @@ func (r *Reader) plannedTree(g *shownGeneration) map[string]string {
 		}
 		for f := range s.Files {
 			want[below+f] = link + "..data/" + f
-			if n := in.Entries[f]; n != nil && !n.Foreign { // what is in it is checked elsewhere
+			if n := in.Entries[f]; n != nil && !n.Foreign { // its content is checked elsewhere
 				want[dir+"/"+below+f] = file + string(n.Data)
 			}
 		}

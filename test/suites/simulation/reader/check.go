@@ -6,19 +6,19 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Look checks all that has to hold at every moment. It is called after every call
-// that changes the volume, and after harm.
-func (r *Reader) Look() {
+// Check checks all invariants. It is called after every call that changes the volume, and
+// after harm.
+func (r *Reader) Check() {
 	g := r.current()
 	if g == nil {
 		return
 	}
-	r.lookAtNumber(g)
+	r.checkNumber(g)
 	for name := range g.rec.Secrets {
-		r.lookAt(g, name)
+		r.checkSecret(g, name)
 	}
 	for name, stamp := range r.seen {
-		if _, ok := g.rec.Secrets[name]; !ok && !r.dirty[name] && !(r.Remove && r.API.Has(name, stamp, r.unwanted)) {
+		if _, ok := g.rec.Secrets[name]; !ok && !r.dirty[name] && !(r.Remove && r.API.EverMatched(name, stamp, r.unwanted)) {
 			r.Failf("the files of Secret %s went, which was not deleted since version %d", name, stamp)
 		}
 	}
@@ -32,15 +32,15 @@ func (r *Reader) Look() {
 	}
 }
 
-// unwanted: it was deleted, or left the selector.
+// unwanted reports whether a Secret was deleted or no longer matches the selector.
 func (r *Reader) unwanted(o *apiserver.Object) bool { return !r.Wanted(o) }
 
-// lookAtNumber checks the number of a generation.
-func (r *Reader) lookAtNumber(g *shownGeneration) {
+// checkNumber checks the number of a generation.
+func (r *Reader) checkNumber(g *shownGeneration) {
 	if g.rec.Generation < r.number && !g.lost {
 		r.Failf("generation %d after generation %d", g.rec.Generation, r.number)
 	}
-	if r.reset && g.rec.Generation == 1 && !g.lost { // nobody is notified of that one
+	if r.reset && g.rec.Generation == 1 && !g.lost { // apps are not notified of generation 1
 		for _, a := range r.apps {
 			a.view = r.views()
 		}
@@ -52,8 +52,8 @@ func (r *Reader) lookAtNumber(g *shownGeneration) {
 	}
 }
 
-// lookAt checks one Secret of a generation.
-func (r *Reader) lookAt(g *shownGeneration, name string) {
+// checkSecret checks a Secret of a generation.
+func (r *Reader) checkSecret(g *shownGeneration, name string) {
 	stamp, state := r.read(g, name)
 	switch {
 	case state == harmed:
@@ -76,11 +76,11 @@ func (r *Reader) lookAt(g *shownGeneration, name string) {
 	if !g.lost {
 		delete(r.dirty, name)
 	}
-	r.lookThroughLinks(g, name)
+	r.checkLinks(g, name)
 }
 
-// lookThroughLinks checks that an app that opens DIR/db/password gets that file.
-func (r *Reader) lookThroughLinks(g *shownGeneration, name string) {
+// checkLinks checks that an app that opens DIR/db/password reaches the file.
+func (r *Reader) checkLinks(g *shownGeneration, name string) {
 	root := r.Disk.Root
 	dir, outside := g.dir, root
 	if !r.Flat {
@@ -90,8 +90,9 @@ func (r *Reader) lookThroughLinks(g *shownGeneration, name string) {
 		}
 	}
 	for _, file := range g.files(name) {
-		if outside != nil && (outside.Touched[file] || outside.Entries[file].IsForeign() || outside.Rebuilt && outside.Entries[file] == nil) {
-			continue // or the directory was put back for the next generation
+		if outside != nil && (outside.Touched[file] || outside.Entries[file].IsForeign() ||
+			outside.Rebuilt && outside.Entries[file] == nil) {
+			continue // or the directory was restored for the next generation
 		}
 		if n, err := r.Disk.Resolve(generation.Path(r.Flat, name, file), true); (err != nil || n != dir.Entries[file]) && !r.adopted {
 			r.Failf("an app does not reach %s of Secret %s: %v", file, name, err)
@@ -99,13 +100,13 @@ func (r *Reader) lookThroughLinks(g *shownGeneration, name string) {
 	}
 }
 
-// harmedLink reports whether somebody changed the ..data of a Secret's directory.
+// harmedLink reports whether harm was done to the ..data link of a Secret's directory.
 func harmedLink(dir *volume.Inode) bool {
 	return dir != nil && (dir.Touched[generation.DataLink] || dir.Entries[generation.DataLink].IsForeign())
 }
 
-// Begin notes what harm there is when a program starts: it finds that in the volume.
-// It reports whether ..data is not there.
+// Begin records the existing harm when a program starts. It reports whether ..data is
+// missing.
 func (r *Reader) Begin() (lost bool) {
 	root := r.Disk.Root
 	r.unread = nil
@@ -115,14 +116,14 @@ func (r *Reader) Begin() (lost bool) {
 		r.lose()
 	}
 	for name := range r.seen {
-		if lost || !r.whole(g, name) {
+		if lost || !r.complete(g, name) {
 			r.dirty[name] = true
 		}
 	}
 	for name := range root.Entries {
 		r.adopted = r.adopted || !r.published && generation.GenerationName.MatchString(name)
 	}
-	if root.Touched[generation.NotifiedFile] { // it knows of no notification
+	if root.Touched[generation.NotifiedFile] { // the program knows of no notification
 		for _, a := range r.apps {
 			a.view = r.views()
 		}
@@ -130,8 +131,8 @@ func (r *Reader) Begin() (lost bool) {
 	return g == nil
 }
 
-// whole reports whether a generation has all files of a Secret, if it has any.
-func (r *Reader) whole(g *shownGeneration, name string) bool {
+// complete reports whether a generation contains all files of a Secret, or none.
+func (r *Reader) complete(g *shownGeneration, name string) bool {
 	if _, ok := g.rec.Secrets[name]; !ok {
 		return true
 	}
@@ -139,15 +140,15 @@ func (r *Reader) whole(g *shownGeneration, name string) bool {
 	return state == ""
 }
 
-// Misread notes that a program could not read a generation's record. It makes it
-// anew; a flat one cannot be.
+// Misread records that a program could not read the record of a generation. The program
+// writes the record again, except in the flat layout.
 func (r *Reader) Misread() {
 	r.lose()
 	r.unread = r.parsed
 }
 
-// lose notes that a program cannot know what is in the volume. It may go on from an
-// older generation, or begin with the first.
+// lose records that a program cannot know the content of the volume. It may continue from
+// an older generation or start with generation 1.
 func (r *Reader) lose() {
 	r.number, r.reset = 0, true
 	for name := range r.seen {
