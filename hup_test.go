@@ -28,15 +28,15 @@ func TestMain(m *testing.M) {
 // patience is more than anything here takes and less than the sweep's interval.
 const patience = 20 * time.Second
 
-// sidecar is secret-sync as a process of its own.
-type sidecar struct {
+// testProcess is secret-sync as a process of its own.
+type testProcess struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	log chan string // lines; closed when the process has ended
 }
 
 // start runs secret-sync with an API server and a volume.
-func start(t *testing.T, server, volume string, env ...string) *sidecar {
+func start(t *testing.T, server, volume string, env ...string) *testProcess {
 	t.Helper()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	content := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -44,7 +44,7 @@ func start(t *testing.T, server, volume string, env ...string) *sidecar {
 	if err := os.WriteFile(kubeconfig, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &sidecar{t: t, cmd: exec.Command(os.Args[0]), log: make(chan string, 1000)}
+	p := &testProcess{t: t, cmd: exec.Command(os.Args[0]), log: make(chan string, 1000)}
 	p.cmd.Env = append([]string{runMain + "=1", "KUBECONFIG=" + kubeconfig, "POD_NAMESPACE=shop",
 		"SECRETSYNC_SECRETS=db", "SECRETSYNC_DIR=" + volume, "SECRETSYNC_HTTP_ADDR="}, env...)
 	stderr, err := p.cmd.StderrPipe()
@@ -65,7 +65,7 @@ func start(t *testing.T, server, volume string, env ...string) *sidecar {
 }
 
 // waitLog reads the log up to a line with text, and gives that line.
-func (p *sidecar) waitLog(text string) string {
+func (p *testProcess) waitLog(text string) string {
 	p.t.Helper()
 	timeout := time.After(patience)
 	for {
@@ -83,7 +83,7 @@ func (p *sidecar) waitLog(text string) string {
 	}
 }
 
-func (p *sidecar) signal(signal syscall.Signal) {
+func (p *testProcess) signal(signal syscall.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		p.t.Fatal(err)
@@ -102,7 +102,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-const hupLine = "SIGHUP: looking at the Secrets and the volume again"
+const hupLine = "received SIGHUP, reading the Secrets again and comparing the volume"
 
 // TestHUPDoesNotEnd: as a sidecar and as an init container, with no API server.
 func TestHUPDoesNotEnd(t *testing.T) {

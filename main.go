@@ -1,19 +1,18 @@
-// Secret-sync keeps the keys of chosen Secrets as files in a volume that it
-// shares with an app, and notifies the app when they change.
+// Secret-sync writes the keys of selected Secrets as files to a volume that it shares with an
+// app, and notifies the app when the files change.
 //
 //	secret-sync                         run until SIGTERM or SIGINT
-//	secret-sync ready                   exit 0 once a complete generation is in the volume
-//	secret-sync rbac [SERVICEACCOUNT]   print the least Role and RoleBinding
-//	secret-sync rbac --wait ACCOUNT     print those that wait needs
-//	secret-sync status                  print what /status answers
-//	secret-sync wait                    wait until every Pod is on a Secret's present version
-//	secret-sync version
+//	secret-sync ready                   exit with code 0 if the volume holds a complete generation
+//	secret-sync rbac [SERVICEACCOUNT]   print the minimal Role and RoleBinding
+//	secret-sync rbac --wait ACCOUNT     print the minimal Role and RoleBinding for wait
+//	secret-sync status                  print the /status document
+//	secret-sync wait                    wait until every Pod uses the current version of a Secret
+//	secret-sync version                 print the version
 //	secret-sync help                    print every variable
 //
-// The environment is its only configuration. SIGHUP makes it look at the Secrets
-// and at the volume again. It exits with 0 when it is done, 1 when it gave up at
-// run time (a timeout of the first sync), and 2 when the environment is wrong:
-// everything that is wrong is listed.
+// The environment is the only configuration. On SIGHUP, secret-sync reads the Secrets again
+// and compares the volume with them. The exit code is 0 after success, 1 after a failure at run
+// time, and 2 if the environment, the arguments or the volume are invalid.
 package main
 
 import (
@@ -30,6 +29,8 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/signals"
+	"github.com/secret-sync/secret-sync/internal/typo"
 	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/inspect"
 )
@@ -38,8 +39,8 @@ import (
 var version string
 
 func main() {
-	// Before there is anything to read: without it, an app of the same UID in a
-	// shared process namespace reads the token through /proc.
+	// This comes before the process reads anything: an app with the same UID in a shared
+	// process namespace could otherwise read the token through /proc.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	err := command(os.Args[1:], os.Stdout)
 	if err != nil {
@@ -49,62 +50,82 @@ func main() {
 }
 
 var (
-	errEnvironment = errors.New("the environment is wrong") // until it is changed
-	errUsage       = errors.New("wrong use")                // of the arguments
+	errStart = errors.New("cannot start") // until somebody changes the Pod
+	errUsage = errors.New("invalid arguments")
 )
-
-// parseFlags parses the arguments of a subcommand, and takes no others.
-func parseFlags(flags *flag.FlagSet, args []string) error {
-	var text strings.Builder // what is wrong, and the flags
-	flags.SetOutput(&text)
-	err := flags.Parse(args)
-	if err == nil && flags.NArg() > 0 {
-		err = errUsage
-		fmt.Fprintf(&text, "what is %q?\n", flags.Arg(0))
-		flags.Usage()
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %s", errUsage, strings.TrimSpace(text.String()))
-	}
-	return nil
-}
 
 func exitCode(err error) int {
 	var problem *config.Problem
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &problem), errors.Is(err, errEnvironment), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
+	case errors.As(err, &problem), errors.Is(err, errStart), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
 		return 2
 	default:
 		return 1
 	}
 }
 
+// command runs the command in args, or the sidecar if there is no command.
 func command(args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return run()
 	}
-	switch name, args := args[0], args[1:]; {
-	case name == "rbac":
+	signals.Restore()
+	switch name, args := args[0], args[1:]; name {
+	case "rbac":
 		return rbac(args, out)
-	case name == "status":
+	case "status":
 		return printStatus(args, out)
-	case name == "wait":
+	case "wait":
 		return waitForPods(args, out)
-	case len(args) > 0: // the others take none
-	case name == "ready":
-		cfg, _ := config.Load()
-		return inspect.Ready(cfg.Dir)
-	case name == "version", name == "--version":
-		_, err := fmt.Fprintln(out, "secret-sync", buildVersion())
-		return err
-	case name == "help", name == "--help", name == "-h":
-		_, err := io.WriteString(out, config.Help)
-		return err
+	case "ready", "version", "--version", "help", "--help", "-h":
+		if len(args) > 0 {
+			return fmt.Errorf("%w: unexpected argument %q: %s has no arguments", errUsage, args[0], name)
+		}
+		return simpleCommand(name, out)
+	default:
+		return unknownCommand(name)
 	}
-	return fmt.Errorf("%w: there is no command %q: it is one of ready, rbac [SERVICEACCOUNT | --wait ACCOUNT], "+
-		"status [-o json|text], wait --secret NAME --selector SELECTOR, version, help, or none to run", errUsage, args)
+}
+
+// simpleCommand runs a command without arguments.
+func simpleCommand(name string, out io.Writer) error {
+	text := config.Help
+	switch name {
+	case "ready":
+		cfg, _ := config.Load() // only SECRETSYNC_DIR counts
+		return inspect.Ready(cfg.Dir)
+	case "version", "--version":
+		text = "secret-sync " + buildVersion() + "\n"
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
+func unknownCommand(name string) error {
+	commands := []string{"ready", "rbac", "status", "wait", "version", "help"}
+	if near := typo.Nearest(name, commands, 2); near != "" {
+		return fmt.Errorf("%w: unknown command %q; did you mean %s?", errUsage, name, near)
+	}
+	return fmt.Errorf("%w: unknown command %q; the commands are %s; without a command, secret-sync runs the sidecar",
+		errUsage, name, strings.Join(commands, ", "))
+}
+
+// parseFlags parses the flags of a command, which has no other arguments.
+func parseFlags(flags *flag.FlagSet, args []string) error {
+	var text strings.Builder // the error and the flags
+	flags.SetOutput(&text)
+	err := flags.Parse(args)
+	if err == nil && flags.NArg() > 0 {
+		err = errUsage
+		fmt.Fprintf(&text, "unexpected argument %q\n", flags.Arg(0))
+		flags.Usage()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", errUsage, strings.TrimSpace(text.String()))
+	}
+	return nil
 }
 
 func buildVersion() string {
@@ -115,7 +136,7 @@ func buildVersion() string {
 	return version
 }
 
-// namespaceOrDefault is the namespace that a flag names, or the present one.
+// namespaceOrDefault returns the namespace of a flag, or else the current namespace.
 func namespaceOrDefault(flag string) string {
 	return cmp.Or(flag, os.Getenv("POD_NAMESPACE"), kube.Namespace())
 }

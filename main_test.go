@@ -59,8 +59,12 @@ func TestCommands(t *testing.T) {
 		{args: []string{"rbac"}, env: map[string]string{"SECRETSYNC_SECRETS": ""}, err: "SECRETSYNC_SELECTOR", code: 2},
 		{args: []string{"rbac"}, env: map[string]string{"SECRETSYNC_SECRTS": "x"}, err: "did you mean SECRETSYNC_SECRETS", code: 2},
 		{args: []string{"ready"}, env: map[string]string{"SECRETSYNC_DIR": "/nowhere", "SECRETSYNC_SECRTS": "x"}, err: "/nowhere", code: 1},
-		{args: []string{"bogus"}, err: "there is no command", code: 2},
-		{args: []string{"version", "now"}, err: "there is no command", code: 2},
+		{args: []string{"bogus"}, err: `unknown command "bogus"; the commands are ready, rbac`, code: 2},
+		{args: []string{"statsu"}, err: `unknown command "statsu"; did you mean status?`, code: 2},
+		{args: []string{"version", "now"}, err: `unexpected argument "now": version has no arguments`, code: 2},
+		{args: []string{"ready", "x"}, err: `unexpected argument "x": ready has no arguments`, code: 2},
+		{args: []string{"status", "x"}, err: `unexpected argument "x"`, code: 2},
+		{args: []string{"rbac", "app", "-x"}, err: "flag provided but not defined: -x", code: 2},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			for name, value := range c.env {

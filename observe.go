@@ -17,26 +17,25 @@ import (
 	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
-// describe sets the metrics that are known from the start; generation is the one that
-// is in the volume.
-func (a *app) describe(generation uint64) {
-	a.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
-	a.metrics.ProcessStart.Set(telemetry.Seconds(time.Now()))
-	a.metrics.Generation.Set(float64(generation))
-	for _, name := range a.cfg.Secrets {
-		a.metrics.SecretRequired.Set(1, name)
+// describe sets the metrics that do not change, and the generation that a restart found.
+func (s *sidecar) describe(generation uint64) {
+	s.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
+	s.metrics.ProcessStart.Set(telemetry.Seconds(time.Now()))
+	s.metrics.Generation.Set(float64(generation))
+	for _, name := range s.cfg.Secrets {
+		s.metrics.SecretRequired.Set(1, name)
 	}
 }
 
-// volume is the writer as the notifier sees it.
-type volume struct{ *writer.Writer }
+// generations adapts the writer to the notifier.
+type generations struct{ *writer.Writer }
 
-func (v volume) ChangesSince(generation uint64) notifier.Changes {
-	return notifier.Changes(v.Writer.ChangesSince(generation))
+func (g generations) ChangesSince(generation uint64) notifier.Changes {
+	return notifier.Changes(g.Writer.ChangesSince(generation))
 }
 
-// observer is the notifier, metrics and Events as the pipeline sees them.
-type observer struct{ *app }
+// observer passes the results of the pipeline to the notifier, the metrics and the Events.
+type observer struct{ *sidecar }
 
 func (o observer) Published(generation uint64, secrets []string, took time.Duration) {
 	o.notifier.Poke()
@@ -49,38 +48,38 @@ func (o observer) Published(generation uint64, secrets []string, took time.Durat
 
 func (o observer) PublishFailed(reason string) { o.metrics.PublishFailures.Add(1, reason) }
 
-func (o observer) Refused(r layout.Refusal) { o.events.Refused(r.Secret, r.Detail) }
+func (o observer) Rejected(r layout.Rejection) { o.events.Rejected(r.Secret, r.Detail) }
 
-// Seen sets the metrics of all Secrets. A Secret that is gone has no series, unless
-// it is named.
-func (o observer) Seen(all map[string]pipeline.Observed) {
-	var present, refused []telemetry.Series
+// Secrets sets the metrics of all Secrets. A deleted Secret that is not listed by name has no
+// series.
+func (o observer) Secrets(all map[string]pipeline.SecretState) {
+	var present, rejected []telemetry.Series
 	for name, s := range all {
 		if s.Present || slices.Contains(o.cfg.SecretNames(), name) {
 			present = append(present, telemetry.Series{Value: telemetry.Bool(s.Present), Labels: []string{name}})
 		}
-		if s.Refused != "" {
-			refused = append(refused, telemetry.Series{Value: 1, Labels: []string{name, s.Refused}})
+		if s.Rejected != "" {
+			rejected = append(rejected, telemetry.Series{Value: 1, Labels: []string{name, s.Rejected}})
 		}
 	}
 	o.metrics.SecretPresent.Replace(present)
-	o.metrics.SecretRefused.Replace(refused)
+	o.metrics.SecretRefused.Replace(rejected)
 }
 
-// collect sets the metrics that the parts and the runtime count.
-func (a *app) collect() {
+// collect sets the metrics that the parts and the Go runtime count.
+func (s *sidecar) collect() {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
-	a.metrics.HeapLive.Set(float64(live[0].Value.Uint64()))
-	a.metrics.Goroutines.Set(float64(runtime.NumGoroutine()))
-	for _, s := range a.watcher.Status() {
-		a.metrics.WatchUp.Set(telemetry.Bool(s.Up), s.Watch)
-		a.metrics.LastContact.Set(telemetry.Seconds(s.LastContact), s.Watch)
+	s.metrics.HeapLive.Set(float64(live[0].Value.Uint64()))
+	s.metrics.Goroutines.Set(float64(runtime.NumGoroutine()))
+	for _, w := range s.watcher.Status() {
+		s.metrics.WatchUp.Set(telemetry.Bool(w.Up), w.Watch)
+		s.metrics.LastContact.Set(telemetry.Seconds(w.LastContact), w.Watch)
 	}
-	for _, s := range a.notifier.Status() {
-		a.metrics.NotifyPending.Set(telemetry.Bool(s.Pending), s.Target)
-		a.metrics.Notifications.Set(float64(s.Succeeded), s.Target, "success")
-		a.metrics.Notifications.Set(float64(s.Failed), s.Target, "failure")
+	for _, t := range s.notifier.Status() {
+		s.metrics.NotifyPending.Set(telemetry.Bool(t.Pending), t.Target)
+		s.metrics.Notifications.Set(float64(t.Succeeded), t.Target, "success")
+		s.metrics.Notifications.Set(float64(t.Failed), t.Target, "failure")
 	}
 }
 
@@ -91,28 +90,28 @@ var instance = rand.Text()
 // status returns the document of the running sidecar. It reads the notifications last: a
 // target may by then have been notified of a newer generation, so the document still
 // claims no more than is true.
-func (a *app) status() *status.Document {
-	observed := a.pipeline.Observed()
-	d := statusOfVolume(a.writer.State())
-	d.Namespace, d.Pod, d.PodUID = a.cfg.Namespace, a.cfg.PodName, a.cfg.PodUID
+func (s *sidecar) status() *status.Document {
+	states := s.pipeline.Secrets()
+	d := statusOfVolume(s.writer.State())
+	d.Namespace, d.Pod, d.PodUID = s.cfg.Namespace, s.cfg.PodName, s.cfg.PodUID
 	d.Instance = instance
-	for name, o := range observed {
-		s := d.Secrets[name]
-		s.Present, s.Refused = o.Present, o.Refused
-		if o.Present {
-			s.UID, s.ResourceVersion, s.DataSince = o.UID, o.ResourceVersion, o.ResourceVersion
+	for name, state := range states {
+		secret := d.Secrets[name]
+		secret.Present, secret.Refused = state.Present, state.Rejected
+		if state.Present {
+			secret.UID, secret.ResourceVersion, secret.DataSince = state.UID, state.ResourceVersion, state.ResourceVersion
 		}
-		d.Secrets[name] = s
+		d.Secrets[name] = secret
 	}
 	d.Targets = []status.Target{}
-	for _, s := range a.notifier.Status() {
+	for _, t := range s.notifier.Status() {
 		d.Targets = append(d.Targets, status.Target{
-			Name: s.Target, Notified: s.Notified, Pending: s.Pending, PendingSince: s.PendingSince.UTC(),
-			Failures: s.Failures, Error: s.Error,
+			Name: t.Target, Notified: t.Notified, Pending: t.Pending, PendingSince: t.PendingSince.UTC(),
+			Failures: t.Failures, Error: t.Error,
 		})
 	}
-	for _, s := range a.watcher.Status() {
-		d.Watches = append(d.Watches, status.Watch{Name: s.Watch, Up: s.Up, LastContact: s.LastContact.UTC()})
+	for _, w := range s.watcher.Status() {
+		d.Watches = append(d.Watches, status.Watch{Name: w.Watch, Up: w.Up, LastContact: w.LastContact.UTC()})
 	}
 	return d
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
-// rbac prints what the service account needs.
+// rbac prints the minimal Role and RoleBinding of the sidecar or of wait.
 func rbac(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("rbac", flag.ContinueOnError)
-	waiting := flags.String("wait", "", "print what this `account` needs to run wait; no variable has to be set")
+	waiting := flags.String("wait", "", "print the Role of this `account` for the command wait; requires no variable")
 	namespace := flags.String("n", "", "with --wait: the `namespace`")
-	secret := flags.String("secret", "", "with --wait: the `name` of the only Secret that is waited for")
+	secret := flags.String("secret", "", "with --wait: the `name` of the only Secret to wait for")
 	account := ""
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		account, args = args[0], args[1:]
@@ -35,7 +35,7 @@ func rbac(args []string, out io.Writer) error {
 		role = sidecarRBAC(cfg, account)
 	}
 	if name := role.ServiceAccount; name == "default" || len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return fmt.Errorf("%w: %q cannot be the service account: give the name of an account that only this Pod uses", errUsage, name)
+		return fmt.Errorf("%w: service account %q: name an account that only this Pod uses", errUsage, name)
 	}
 	text := role.YAML()
 	if *waiting != "" {
@@ -45,8 +45,8 @@ func rbac(args []string, out io.Writer) error {
 	return err
 }
 
-// sidecarRBAC is what the sidecar's account needs. A Pod without an account of its
-// own runs as "default", like others of the namespace: it is to get one.
+// sidecarRBAC returns the permissions of the sidecar. A Pod without a service account of its
+// own runs as "default", like other Pods of the namespace, and needs an account of its own.
 func sidecarRBAC(cfg *config.Config, account string) kube.RBAC {
 	if account == "" && cfg.ServiceAccount != "default" {
 		account = cfg.ServiceAccount

@@ -17,6 +17,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
+	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/notifier/process"
@@ -25,13 +26,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
-// run is the sidecar, and with ONE_SHOT the init container.
+// run runs the sidecar, or with SECRETSYNC_ONE_SHOT the init container, until SIGTERM or
+// SIGINT. A second such signal kills the process.
 func run() error {
-	// Signals come first, so that none is an unclean end. The first TERM or INT
-	// ends the program in order, and after that a second one kills. A HUP waits
-	// in the channel until there is something to look at.
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -42,14 +39,14 @@ func run() error {
 		return err
 	}
 	log := newLogger(cfg)
-	a, err := assemble(cfg, log)
+	s, err := newSidecar(cfg, log)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errEnvironment, err)
+		return fmt.Errorf("%w: %w", errStart, err)
 	}
 	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace,
 		"secrets", cfg.SecretNames(), "selector", cfg.Selector, "path", cfg.Dir,
 		"memory_limit", debug.SetMemoryLimit(-1))
-	err = errors.Join(a.run(ctx, hup), a.writer.Close())
+	err = errors.Join(s.run(ctx), s.writer.Close())
 	log.Info("stopped")
 	return err
 }
@@ -62,9 +59,8 @@ func newLogger(cfg *config.Config) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
 }
 
-// app is the parts, wired to one another. They exchange plain values and do not import
-// one another.
-type app struct {
+// A sidecar contains the parts. They exchange plain values and do not import each other.
+type sidecar struct {
 	cfg      *config.Config
 	log      *slog.Logger
 	metrics  *telemetry.Metrics
@@ -75,35 +71,35 @@ type app struct {
 	pipeline *pipeline.Pipeline
 }
 
-// assemble makes the parts. It asks the API for nothing. What is wrong with the
-// volume and with the cluster's configuration is reported at once. After an error
-// the end of the process closes the volume.
-func assemble(cfg *config.Config, log *slog.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
+// newSidecar creates the parts and sends no request. It reports all mistakes in the volume and
+// in the cluster configuration. After an error, the end of the process closes the volume.
+func newSidecar(cfg *config.Config, log *slog.Logger) (*sidecar, error) {
+	s := &sidecar{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kube.ClusterConfig()
-	a.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir, Flat: cfg.Flat, FileMode: cfg.FileMode, Logger: log, Repaired: a.repaired,
+	var err error
+	s.writer, err = writer.Open(writer.Options{
+		Dir: cfg.Dir, Flat: cfg.Flat, FileMode: cfg.FileMode, Logger: log, Repaired: s.repaired,
 	})
-	if err = errors.Join(clusterErr, err); err == nil {
-		err = a.wire(cluster)
+	if err = errors.Join(clusterErr, err); err != nil {
+		return nil, err
 	}
-	return a, err
-}
-
-// repaired is called after each repair. It may be one without which apps could not
-// get to the generation, so that a notification had to wait for it.
-func (a *app) repaired() {
-	a.metrics.Repairs.Add(1)
-	a.notifier.Poke()
-}
-
-// wire makes what follows the writer.
-func (a *app) wire(cluster *rest.Config) (err error) {
-	cfg := a.cfg
 	cluster.UserAgent = "secret-sync/" + buildVersion()
-	a.watcher, err = watcher.New(watcher.Options{
+	return s, s.connect(cluster)
+}
+
+// repaired counts a repair. It also wakes the notifier, because a notification waits while
+// apps cannot read the generation.
+func (s *sidecar) repaired() {
+	s.metrics.Repairs.Add(1)
+	s.notifier.Poke()
+}
+
+// connect creates the parts after the writer, each with the parts that it uses.
+func (s *sidecar) connect(cluster *rest.Config) (err error) {
+	cfg := s.cfg
+	s.watcher, err = watcher.New(watcher.Options{
 		Config: cluster, Namespace: cfg.Namespace, Names: cfg.SecretNames(), Selector: cfg.Selector,
-		Debounce: cfg.Settle, Logger: a.log,
+		Debounce: cfg.Settle, Logger: s.log,
 	})
 	if err != nil {
 		return err
@@ -114,59 +110,58 @@ func (a *app) wire(cluster *rest.Config) (err error) {
 			return err
 		}
 		pod := telemetry.Pod{Namespace: cfg.Namespace, Name: cfg.PodName, UID: cfg.PodUID}
-		a.events = telemetry.NewEvents(pod, client.Create, a.log)
+		s.events = telemetry.NewEvents(pod, client.Create, s.log)
 	}
-	a.notifier = notifier.New(notifier.Options{
-		Targets: newTargets(cfg, a.log), Volume: volume{a.writer}, NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay,
-		Logger: a.log, Report: a.events.NotifyFailing,
+	s.notifier = notifier.New(notifier.Options{
+		Targets: newTargets(cfg, s.log), Volume: generations{s.writer}, NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay,
+		Logger: s.log, Report: s.events.NotifyFailing,
 	})
-	a.describe(a.writer.Newest())
-	a.pipeline = pipeline.New(pipeline.Options{
-		Layout: layout.Options{
+	s.describe(s.writer.Newest())
+	s.pipeline = pipeline.New(pipeline.Settings{
+		Rules: layout.Rules{
 			Flat: cfg.Flat, Required: cfg.Secrets, Optional: cfg.OptionalSecrets, Selector: cfg.Selector != "",
 			Items: cfg.Items, RequiredKeys: cfg.RequiredKeys,
 		},
-		Remove: cfg.RemoveDeleted, OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
-		Source: a.watcher, Volume: a.writer, Observer: observer{a}, Logger: a.log,
+		RemoveDeleted: cfg.RemoveDeleted, OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
+		Source: s.watcher, Publisher: s.writer, Observer: observer{s}, Logger: s.log,
 	})
 	return nil
 }
 
-// run runs all parts until the pipeline ends: with ctx, or earlier when the job
-// is done or given up. It returns when all parts have ended.
-func (a *app) run(ctx context.Context, hup <-chan os.Signal) error {
+// run runs all parts until ctx ends, or until the pipeline has done its job or has given up. It
+// returns when all parts have ended.
+func (s *sidecar) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if os.Getpid() == 1 {
-		go process.Reap(ctx) // an exec's grandchildren become ours
+		go process.Reap(ctx) // the kernel makes grandchildren of SECRETSYNC_EXEC our children
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { defer cancel(); return a.pipeline.Run(ctx) })
-	group.Go(func() error { return a.watcher.Run(ctx) })
-	group.Go(func() error { return a.writer.Run(ctx) })
-	group.Go(func() error { return a.notifier.Run(ctx) })
-	group.Go(func() error { return a.events.Run(ctx) })
-	group.Go(func() error { return a.lookAgain(ctx, hup) })
-	if addr := a.cfg.HTTPAddr; addr != "" {
-		ready := func() error { return inspect.Ready(a.cfg.Dir) }
-		handler := telemetry.Handler(a.metrics, telemetry.Sources{Ready: ready, Status: a.status, Collect: a.collect})
-		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, a.log) })
+	group.Go(func() error { defer cancel(); return s.pipeline.Run(ctx) })
+	group.Go(func() error { return s.watcher.Run(ctx) })
+	group.Go(func() error { return s.writer.Run(ctx) })
+	group.Go(func() error { return s.notifier.Run(ctx) })
+	group.Go(func() error { return s.events.Run(ctx) })
+	group.Go(func() error { return s.rereadOnHUP(ctx) })
+	if addr := s.cfg.HTTPAddr; addr != "" {
+		ready := func() error { return inspect.Ready(s.cfg.Dir) }
+		handler := telemetry.Handler(s.metrics, telemetry.Sources{Ready: ready, Status: s.status, Collect: s.collect})
+		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, s.log) })
 	}
 	return group.Wait()
 }
 
-// lookAgain reads the Secrets and compares the volume on each SIGHUP, until ctx
-// ends. In a shared process namespace people send HUP by name, and hit the sidecar
-// too.
-func (a *app) lookAgain(ctx context.Context, hup <-chan os.Signal) error {
+// rereadOnHUP reads the Secrets and compares the volume on SIGHUP, until ctx ends. In a shared
+// process namespace, a HUP for the app by name may also reach the sidecar.
+func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hup:
-			a.log.Info("SIGHUP: looking at the Secrets and the volume again")
-			a.watcher.Reread()
-			a.writer.Recheck()
+		case <-signals.HUP:
+			s.log.Info("received SIGHUP, reading the Secrets again and comparing the volume")
+			s.watcher.Reread()
+			s.writer.Recheck()
 		}
 	}
 }

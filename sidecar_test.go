@@ -27,10 +27,10 @@ func TestSecretsInMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &app{cfg: cfg, metrics: telemetry.NewMetrics()}
+	a := &sidecar{cfg: cfg, metrics: telemetry.NewMetrics()}
 	a.describe(7)
-	observer{a}.Seen(map[string]pipeline.Observed{
-		"db": {Present: true, Refused: layout.ReasonMissingKey}, "tls": {}, "selected": {Present: true}, "gone": {},
+	observer{a}.Secrets(map[string]pipeline.SecretState{
+		"db": {Present: true, Rejected: layout.ReasonMissingKey}, "tls": {}, "selected": {Present: true}, "gone": {},
 	})
 	w := httptest.NewRecorder()
 	telemetry.Handler(a.metrics, telemetry.Sources{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
@@ -55,7 +55,7 @@ refused{secret="db",reason="missing_key"} 1
 // sees that it restarted.
 func TestStartInMetrics(t *testing.T) {
 	began := time.Now().Truncate(time.Microsecond)
-	a := &app{cfg: &config.Config{}, metrics: telemetry.NewMetrics()}
+	a := &sidecar{cfg: &config.Config{}, metrics: telemetry.NewMetrics()}
 	a.describe(0)
 	w := httptest.NewRecorder()
 	telemetry.Handler(a.metrics, telemetry.Sources{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
@@ -79,7 +79,7 @@ func TestCollect_runtime(t *testing.T) {
 }
 
 // metricsOf scrapes a running sidecar at the address in its log.
-func metricsOf(t *testing.T, p *sidecar) string {
+func metricsOf(t *testing.T, p *testProcess) string {
 	t.Helper()
 	var listens struct{ Addr string }
 	if err := json.Unmarshal([]byte(p.waitLog("http server listens")), &listens); err != nil {

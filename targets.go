@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/notifier"
@@ -12,41 +12,56 @@ import (
 	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
-// newTargets makes what the configuration wants to be notified. A new kind of
-// target is a folder below notifier and a line here.
-func newTargets(cfg *config.Config, log *slog.Logger) (all []notifier.Target) {
-	// suffix distinguishes one of several.
-	add := func(kind string, several bool, suffix any, notify func(context.Context, notifier.Changes) error) {
+// newTargets returns the targets of the configuration. A new kind of target is a folder below
+// notifier and a block here.
+func newTargets(cfg *config.Config, log *slog.Logger) []notifier.Target {
+	return slices.Concat(processTargets(cfg, log), webhookTargets(cfg, log), execTargets(cfg, log))
+}
+
+// processTargets returns the processes to signal. A single target is named process.
+func processTargets(cfg *config.Config, log *slog.Logger) (targets []notifier.Target) {
+	several := len(cfg.Processes)+len(cfg.PIDFiles) > 1
+	options := func(t config.SignalTarget) process.Options {
+		return process.Options{Signal: t.Signal, Check: cfg.SignalCheck, MinAge: cfg.ProcessMinAge, Logger: log}
+	}
+	for _, t := range cfg.Processes {
+		name := "process"
 		if several {
-			kind = fmt.Sprint(kind, "/", suffix)
+			name += "/" + t.Process
 		}
-		all = append(all, notifier.Target{Name: kind, Notify: notify})
+		target := process.NewByName(t.Process, options(t))
+		targets = append(targets, notifier.Target{Name: name, Notify: target.Notify})
 	}
-	signalling := func(p config.SignalTarget) process.Options {
-		return process.Options{
-			Signal: p.Signal, Check: cfg.SignalCheck, MinAge: cfg.ProcessMinAge, Logger: log,
-		}
-	}
-	names, files, urls := cfg.Processes, cfg.PIDFiles, cfg.Webhooks
-	several := len(names)+len(files) > 1
-	for _, p := range names {
-		add("process", several, p.Process, process.NewByName(p.Process, signalling(p)).Notify)
-	}
-	for i, p := range files {
-		kind := "process"
+	for i, t := range cfg.PIDFiles {
+		name := "process"
 		if several {
-			kind = "pidfile"
+			name = fmt.Sprint("pidfile/", i+1)
 		}
-		add(kind, several, i+1, process.NewByPIDFile(p.Process, signalling(p)).Notify)
+		target := process.NewByPIDFile(t.Process, options(t))
+		targets = append(targets, notifier.Target{Name: name, Notify: target.Notify})
 	}
-	for i, url := range urls {
-		add("webhook", len(urls) > 1, i+1, webhook.Target{
+	return targets
+}
+
+func webhookTargets(cfg *config.Config, log *slog.Logger) (targets []notifier.Target) {
+	for i, url := range cfg.Webhooks {
+		name := "webhook"
+		if len(cfg.Webhooks) > 1 {
+			name = fmt.Sprint("webhook/", i+1)
+		}
+		target := webhook.Target{
 			URL: url, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
 			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log,
-		}.Notify)
+		}
+		targets = append(targets, notifier.Target{Name: name, Notify: target.Notify})
 	}
-	if command := cfg.Exec; len(command) > 0 {
-		add("exec", false, nil, exec.Target{Command: command, Timeout: cfg.ExecTimeout, Logger: log}.Notify)
+	return targets
+}
+
+func execTargets(cfg *config.Config, log *slog.Logger) []notifier.Target {
+	if len(cfg.Exec) == 0 {
+		return nil
 	}
-	return all
+	target := exec.Target{Command: cfg.Exec, Timeout: cfg.ExecTimeout, Logger: log}
+	return []notifier.Target{{Name: "exec", Notify: target.Notify}}
 }

@@ -7,26 +7,26 @@ import (
 	"slices"
 )
 
-// settleConflicts refuses Secrets until no two of the flat layout want one path,
-// or one a directory where the other has a file. Who has the path in the volume
-// keeps it; of two newcomers, the first by name.
+// resolveConflicts rejects Secrets until no two Secrets of the flat layout use the same path,
+// and no path is both a file and a directory. The Secret that already has the path in the
+// volume keeps it. If neither has it, the first Secret by name gets it.
 //
-// A refused one is back at its last good files. These conflict with no others of
-// that generation, unless its layout was nested: whoever has to yield once more
-// has no files, so that there is an end.
-func (p *planner) settleConflicts() {
-	for loser, detail := p.conflict(); loser != ""; loser, detail = p.conflict() {
-		p.refuse(loser, ReasonConflict, detail)
+// A rejected Secret returns to its last good files. They conflict with no other files of that
+// generation, except after a change from the nested layout: then the Secret is rejected again
+// and has no files. So the loop ends.
+func (p *planner) resolveConflicts() {
+	for r := p.conflict(); r != nil; r = p.conflict() {
+		p.reject(*r)
 	}
 }
 
-// conflict gives a Secret that has to yield, and why; "" for none.
-func (p *planner) conflict() (loser, detail string) {
-	owner := map[string]string{} // path → Secret
+// conflict returns the rejection of a Secret that must give up a path, or nil.
+func (p *planner) conflict() *Rejection {
+	owner := map[string]string{} // the Secret of each path
 	for _, name := range slices.Sorted(maps.Keys(p.chosen)) {
 		for _, file := range slices.Sorted(maps.Keys(p.chosen[name].Content)) {
 			if other, taken := owner[file]; taken {
-				return p.yield(other, name, file, file)
+				return p.decide(other, name, file, file)
 			}
 			owner[file] = name
 		}
@@ -34,20 +34,19 @@ func (p *planner) conflict() (loser, detail string) {
 	for _, file := range slices.Sorted(maps.Keys(owner)) {
 		for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
 			if other, taken := owner[dir]; taken && other != owner[file] {
-				return p.yield(other, owner[file], dir, file)
+				return p.decide(other, owner[file], dir, file)
 			}
 		}
 	}
-	return "", ""
+	return nil
 }
 
-// yield says which of two Secrets yields, a being the first by name or the one
-// that has the shorter path.
-func (p *planner) yield(a, b, fileA, fileB string) (loser, detail string) {
+// decide rejects one of two Secrets: b, unless b alone already has its path in the volume.
+func (p *planner) decide(a, b, fileA, fileB string) *Rejection {
 	_, hasA := p.in.Previous.Secrets[a].Content[fileA]
 	_, hasB := p.in.Previous.Secrets[b].Content[fileB]
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}
-	return b, fmt.Sprintf("its path %q is taken by Secret %q", fileB, a)
+	return &Rejection{Secret: b, Reason: ReasonConflict, Detail: fmt.Sprintf("Secret %q already uses the path %q", a, fileB)}
 }

@@ -7,63 +7,66 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/watcher"
 )
 
-// files gives the files of one Secret, by path, or why it is refused.
-func (o Options) files(name string, s watcher.Secret) (out map[string]secret.Value, reason, detail string) {
-	has := slices.Sorted(maps.Keys(s.Data))
-	if !isElement(name) {
-		return nil, ReasonBadName, "its name cannot be that of a directory"
+// files returns the files of a Secret by path, or the reason to reject the Secret.
+func (r Rules) files(name string, s watcher.Secret) (map[string]secret.Value, *Rejection) {
+	reject := func(reason, format string, args ...any) (map[string]secret.Value, *Rejection) {
+		return nil, &Rejection{Secret: name, Reason: reason, Detail: fmt.Sprintf(format, args...)}
 	}
-	for _, key := range o.RequiredKeys[name] {
+	keys := slices.Sorted(maps.Keys(s.Data))
+	if !isFileName(name) {
+		return reject(ReasonBadName, "its name cannot be the name of a directory")
+	}
+	for _, key := range r.RequiredKeys[name] {
 		if value, ok := s.Data[key]; !ok {
-			return nil, ReasonMissingKey, fmt.Sprintf("it lacks the required key %q (it has %q)", key, has)
+			return reject(ReasonMissingKey, "the required key %q is missing; the Secret contains %q", key, brief.List(keys))
 		} else if len(value) == 0 {
-			return nil, ReasonEmptyKey, fmt.Sprintf("its required key %q is empty", key)
+			return reject(ReasonEmptyKey, "the required key %q is empty", key)
 		}
 	}
-	items, restricted := o.Items[name]
-	out = make(map[string]secret.Value, len(has))
-	if !restricted {
-		for _, key := range has {
-			if !isElement(key) {
-				return nil, ReasonBadName, fmt.Sprintf("its key %q cannot be the name of a file", key)
-			}
-			out[key] = s.Data[key]
-		}
-	}
+	files := make(map[string]secret.Value, len(keys))
+	items, restricted := r.Items[name]
 	for _, key := range slices.Sorted(maps.Keys(items)) {
 		value, ok := s.Data[key]
 		if !ok {
-			return nil, ReasonMissingItem, fmt.Sprintf("it lacks the key %q that SECRETSYNC_ITEMS names (it has %q)", key, has)
+			return reject(ReasonMissingItem, "the key %q of SECRETSYNC_ITEMS is missing; the Secret contains %q", key, brief.List(keys))
 		}
-		out[items[key].Path] = value
+		files[items[key].Path] = value
 	}
-	if len(out) == 0 {
-		return nil, ReasonNoKeys, "it has no keys"
+	for _, key := range keys {
+		if restricted {
+			break
+		}
+		if !isFileName(key) {
+			return reject(ReasonBadName, "the key %q cannot be the name of a file", key)
+		}
+		files[key] = s.Data[key]
 	}
-	return out, "", ""
+	if len(files) == 0 {
+		return reject(ReasonNoKeys, "the Secret contains no keys")
+	}
+	return files, nil
 }
 
-// modes returns the modes of the files that have a mode of their own, by path.
-func (o Options) modes(name string) (modes map[string]fs.FileMode) {
-	for _, item := range o.Items[name] {
-		if item.Mode == 0 {
-			continue
+// modes returns the modes of the items that have a mode of their own, by path.
+func (r Rules) modes(name string) (modes map[string]fs.FileMode) {
+	for _, item := range r.Items[name] {
+		if item.Mode != 0 {
+			if modes == nil {
+				modes = map[string]fs.FileMode{}
+			}
+			modes[item.Path] = item.Mode
 		}
-		if modes == nil {
-			modes = map[string]fs.FileMode{}
-		}
-		modes[item.Path] = item.Mode
 	}
 	return modes
 }
 
-// isElement reports whether s can be one element of a path and is none of the
-// writer's own names. The API server checks that too, but a proxy can answer in its
-// place.
-func isElement(s string) bool {
+// isFileName reports whether s can be an element of a path and is no name of secret-sync's own
+// entries. The API server checks names too, but a proxy can answer in its place.
+func isFileName(s string) bool {
 	return fs.ValidPath(s) && s != "." && !strings.HasPrefix(s, "..") && !strings.Contains(s, "/") && len(s) <= 253
 }

@@ -1,6 +1,5 @@
-// Package layout turns a snapshot of Secrets into the set of files of a
-// generation. It is one pure function, Make, and what that is made of: it knows
-// neither a clock nor a file system nor a network.
+// Package layout computes the files of a generation from a snapshot of the Secrets. Its single
+// function Make is pure: it uses no clock, no file system and no network.
 package layout
 
 import (
@@ -13,17 +12,18 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// Options say which files are wanted.
-type Options struct {
+// Rules select the Secrets and their files.
+type Rules struct {
 	Flat         bool
 	Required     []string // names of Secrets
-	Optional     []string // names of Secrets that can be absent
-	Selector     bool     // whether there is one
+	Optional     []string // names of Secrets that may be absent
+	Selector     bool     // whether there is a selector
 	Items        Items
 	RequiredKeys map[string][]string // by Secret
 }
 
-// Items contains the files of Secrets that do not have a file for each key, by Secret and key.
+// Items contains the files of the Secrets that do not have a file for each key, by Secret and
+// key.
 type Items map[string]map[string]Item
 
 // An Item is a file for a key of a Secret.
@@ -32,15 +32,15 @@ type Item struct {
 	Mode fs.FileMode // 0: the mode of all files
 }
 
-// Input is what the files are made from.
+// Input contains everything that the files depend on.
 type Input struct {
 	Snapshot  watcher.Snapshot
-	Previous  writer.Set      // what is in the volume, if Published
-	Published bool            // there is a generation, be it an empty one
-	Removed   map[string]bool // Secrets that are gone, and their files are to go; those of others stay
+	Previous  writer.Set      // the generation in the volume, if Published
+	Published bool            // whether the volume contains a generation, which may be empty
+	Removed   map[string]bool // deleted Secrets whose files must be removed
 }
 
-// The reasons for which a Secret is refused, as the metrics have them.
+// The reasons for which a Secret is rejected, as the metrics name them.
 const (
 	ReasonNoKeys      = "no_keys"
 	ReasonMissingKey  = "missing_key"
@@ -50,74 +50,73 @@ const (
 	ReasonConflict    = "path_conflict"
 )
 
-// Refusal says why a Secret is not laid out as it is now. Its last good files
-// stay, if there are any.
-type Refusal struct {
+// A Rejection explains why the current version of a Secret cannot be published. The last good
+// files of the Secret remain.
+type Rejection struct {
 	Secret string
 	Reason string // one of the constants above
-	Detail string // for people; names only
+	Detail string // for people; contains names but no values
 }
 
-// Plan is what to do.
-type Plan struct {
+// Result is the result of Make.
+type Result struct {
 	Set       writer.Set
-	Refused   []Refusal // by name
-	Waiting   []string  // why nothing can be published yet; empty: Set is to be published
-	Answered  bool      // every watch has been answered: Set is all there is
-	Confirmed bool      // Set has every required Secret as the API has it now
+	Rejected  []Rejection // by name
+	Waiting   []string    // the reasons not to publish Set; empty: publish it
+	Synced    bool        // every watch is synced, so Set contains every Secret
+	Confirmed bool        // Set contains every required Secret in its current version
 }
 
-// Make lays out the Secrets of in. A Secret that cannot be laid out is refused, and
-// the others go on. Only a first generation has all that is required, or is not
-// published.
-func Make(o Options, in Input) Plan {
-	p := &planner{o: o, in: in, chosen: map[string]writer.Files{}, refused: map[string]Refusal{}}
+// Make returns the files for all Secrets of in. A Secret that cannot be published is rejected
+// and does not affect the others. Only the first generation waits for all required Secrets.
+func Make(rules Rules, in Input) Result {
+	p := &planner{Rules: rules, in: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
 	p.choose()
-	if o.Flat {
-		p.settleConflicts()
+	if rules.Flat {
+		p.resolveConflicts()
 	}
-	return p.plan()
+	return p.result()
 }
 
-// planner is the state of one Make.
+// planner is the state of a single Make.
 type planner struct {
-	o       Options
-	in      Input
-	chosen  map[string]writer.Files
-	refused map[string]Refusal
+	Rules
+	in       Input
+	chosen   map[string]writer.Files
+	rejected map[string]Rejection
 }
 
-// choose lays out each Secret that exists. Of others that are wanted, what is in
-// the volume stays, unless it is known that they are gone and their files are to
-// go. What nothing in the configuration asks for any more goes.
+// choose selects the files of each Secret that exists. A Secret that does not exist keeps the
+// files in the volume, unless the rules no longer select it, or it is deleted and its files
+// must be removed.
 func (p *planner) choose() {
 	for name, s := range p.in.Snapshot.Secrets {
-		content, reason, detail := p.o.files(name, s)
-		if reason != "" {
-			p.refuse(name, reason, detail)
+		content, rejection := p.files(name, s)
+		if rejection != nil {
+			p.reject(*rejection)
 			continue
 		}
-		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content, Modes: p.o.modes(name)}
+		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content, Modes: p.modes(name)}
 	}
 	for name, files := range p.in.Previous.Secrets {
-		wanted := p.o.named(name) || p.o.Selector
-		gone := p.in.Removed[name] && p.answered(name)
-		if !p.exists(name) && wanted && !gone {
+		removed := p.in.Removed[name] && p.synced(name)
+		if !p.exists(name) && !removed && (p.named(name) || p.Selector) {
 			p.chosen[name] = files
 		}
 	}
 }
 
-// refuse leaves a Secret at its last good files, and with none the second time.
-func (p *planner) refuse(name, reason, detail string) {
-	_, again := p.refused[name]
-	if !again {
-		p.refused[name] = Refusal{Secret: name, Reason: reason, Detail: detail}
-	}
-	if was, ok := p.in.Previous.Secrets[name]; ok && !again {
-		p.chosen[name] = was
+// reject restores the last good files of a Secret. If the Secret is rejected a second time,
+// these files conflict with others too, and it has no files.
+func (p *planner) reject(r Rejection) {
+	previous, published := p.in.Previous.Secrets[r.Secret]
+	if _, again := p.rejected[r.Secret]; again || !published {
+		delete(p.chosen, r.Secret)
 	} else {
-		delete(p.chosen, name)
+		p.chosen[r.Secret] = previous
+	}
+	if _, again := p.rejected[r.Secret]; !again {
+		p.rejected[r.Secret] = r
 	}
 }
 
@@ -126,60 +125,60 @@ func (p *planner) exists(name string) bool {
 	return ok
 }
 
-func (p *planner) answered(name string) bool { return !p.in.Snapshot.Unsynced[p.o.Watch(name)] }
+func (p *planner) synced(name string) bool { return !p.in.Snapshot.Unsynced[p.Watch(name)] }
 
-func (o Options) named(name string) bool {
-	return slices.Contains(o.Required, name) || slices.Contains(o.Optional, name)
+func (r Rules) named(name string) bool {
+	return slices.Contains(r.Required, name) || slices.Contains(r.Optional, name)
 }
 
-// Watch is the name of the watch that a Secret is taken from.
-func (o Options) Watch(name string) string {
-	if o.named(name) {
+// Watch returns the name of the watch that delivers a Secret.
+func (r Rules) Watch(name string) string {
+	if r.named(name) {
 		return watcher.WatchName(name)
 	}
 	return watcher.SelectorWatch
 }
 
-func (p *planner) plan() Plan {
-	out := Plan{Set: writer.Set{Secrets: p.chosen}, Answered: len(p.in.Snapshot.Unsynced) == 0}
-	for _, name := range slices.Sorted(maps.Keys(p.refused)) {
-		out.Refused = append(out.Refused, p.refused[name])
+func (p *planner) result() Result {
+	r := Result{Set: writer.Set{Secrets: p.chosen}, Synced: len(p.in.Snapshot.Unsynced) == 0}
+	for _, name := range slices.Sorted(maps.Keys(p.rejected)) {
+		r.Rejected = append(r.Rejected, p.rejected[name])
 	}
-	laidOut, current, selected := true, true, false
-	for _, name := range p.o.Required {
+	present, current, selected := true, true, false
+	for _, name := range p.Required {
 		_, chosen := p.chosen[name]
-		_, refused := p.refused[name]
-		laidOut = laidOut && chosen
-		current = current && p.exists(name) && !refused
+		_, rejected := p.rejected[name]
+		present = present && chosen
+		current = current && p.exists(name) && !rejected
 	}
 	for name := range p.chosen {
-		selected = selected || !p.o.named(name)
+		selected = selected || !p.named(name)
 	}
-	out.Set.Complete = out.Answered && laidOut && (selected || !p.o.Selector)
-	out.Confirmed = out.Set.Complete && current
+	r.Set.Complete = r.Synced && present && (selected || !p.Selector)
+	r.Confirmed = r.Set.Complete && current
 	if !p.in.Published {
-		out.Waiting = p.waiting(out)
+		r.Waiting = p.waiting(r)
 	}
-	return out
+	return r
 }
 
-// waiting says what keeps a first generation back.
-func (p *planner) waiting(out Plan) (why []string) {
+// waiting returns the reasons not to publish a first generation.
+func (p *planner) waiting(r Result) (reasons []string) {
 	for _, watch := range slices.Sorted(maps.Keys(p.in.Snapshot.Unsynced)) {
-		why = append(why, "no answer yet for "+watch)
+		reasons = append(reasons, "no answer yet for "+watch)
 	}
-	for _, r := range out.Refused {
-		if r.Reason == ReasonConflict || slices.Contains(p.o.Required, r.Secret) {
-			why = append(why, fmt.Sprintf("Secret %q cannot be laid out: %s", r.Secret, r.Detail))
+	for _, rejection := range r.Rejected {
+		if rejection.Reason == ReasonConflict || slices.Contains(p.Required, rejection.Secret) {
+			reasons = append(reasons, fmt.Sprintf("Secret %q is rejected: %s", rejection.Secret, rejection.Detail))
 		}
 	}
-	for _, name := range p.o.Required {
-		if !p.exists(name) && p.answered(name) {
-			why = append(why, fmt.Sprintf("Secret %q does not exist", name))
+	for _, name := range p.Required {
+		if !p.exists(name) && p.synced(name) {
+			reasons = append(reasons, fmt.Sprintf("Secret %q does not exist", name))
 		}
 	}
-	if len(why) == 0 && len(p.chosen) == 0 && !out.Set.Complete {
-		why = append(why, "no Secret matches the selector")
+	if len(reasons) == 0 && len(p.chosen) == 0 && !r.Set.Complete {
+		reasons = append(reasons, "no Secret matches the selector")
 	}
-	return why
+	return reasons
 }

@@ -65,7 +65,7 @@ func show(s writer.Set) string {
 	return strings.Join(parts, "; ")
 }
 
-func showRefused(all []layout.Refusal) string {
+func showRefused(all []layout.Rejection) string {
 	var parts []string
 	for _, r := range all {
 		parts = append(parts, r.Secret+" "+r.Reason)
@@ -73,7 +73,7 @@ func showRefused(all []layout.Refusal) string {
 	return strings.Join(parts, ", ")
 }
 
-type options = layout.Options
+type options = layout.Rules
 
 var cases = []struct {
 	name     string
@@ -151,7 +151,7 @@ var cases = []struct {
 	{
 		name: "a required Secret that is refused keeps a first generation back", options: options{Required: []string{"db", "tls"}, RequiredKeys: map[string][]string{"db": {"password"}}},
 		snapshot: "db: user=u; tls: crt=c", volume: "-",
-		want: "tls: crt=c", refused: "db missing_key", waiting: `Secret "db" cannot be laid out`,
+		want: "tls: crt=c", refused: "db missing_key", waiting: `Secret "db" is rejected`,
 	},
 	{
 		name: "an optional Secret that is refused does not", options: options{Required: []string{"tls"}, Optional: []string{"db"}, RequiredKeys: map[string][]string{"db": {"password"}}},
@@ -176,7 +176,7 @@ var cases = []struct {
 	{
 		name: "a key with a slash, from a server that does not check", options: options{Required: []string{"db"}},
 		snapshot: "db: ../../etc/passwd=x", volume: "-",
-		want: "", refused: "db bad_name", waiting: "cannot be laid out",
+		want: "", refused: "db bad_name", waiting: "is rejected",
 	},
 	{
 		name: "a deleted Secret keeps its files", options: options{Required: []string{"db", "tls"}},
@@ -216,7 +216,7 @@ var cases = []struct {
 	{
 		name: "flat: a common path in a first generation publishes nothing", options: options{Flat: true, Required: []string{"a"}, Optional: []string{"b"}},
 		snapshot: "a: x=1; b: x=2", volume: "-",
-		want: "a: x=1", refused: "b path_conflict", waiting: `its path "x" is taken by Secret "a"`, complete: true, current: true,
+		want: "a: x=1", refused: "b path_conflict", waiting: `Secret "a" already uses the path "x"`, complete: true, current: true,
 	},
 	{
 		name: "flat: who has the path keeps it, also against an earlier name", options: options{Flat: true, Selector: true},
@@ -267,7 +267,7 @@ func TestMake(t *testing.T) {
 			}
 			plan := layout.Make(c.options, in)
 			check(t, "files", show(plan.Set), c.want)
-			check(t, "refused", showRefused(plan.Refused), c.refused)
+			check(t, "refused", showRefused(plan.Rejected), c.refused)
 			check(t, "complete", plan.Set.Complete, c.complete)
 			check(t, "confirmed", plan.Confirmed, c.current)
 			waiting := strings.Join(plan.Waiting, "; ")
@@ -279,7 +279,7 @@ func TestMake(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
-	o := layout.Options{
+	o := layout.Rules{
 		Required: []string{"db", "tls"},
 		Items:    layout.Items{"db": {"password": {Path: "pw", Mode: 0o600}, "user": {Path: "user"}}},
 	}
@@ -302,7 +302,7 @@ func FuzzFlatSetHasNoConflict(f *testing.F) {
 	f.Add("a: x=1 y=2; b: x=2", "b: x=1", "a=k=dir/x")
 	f.Add("a: k=1; b: k=2; c: x=3", "a: dir=1; c: dir/k=2", "b=k=dir")
 	f.Fuzz(func(t *testing.T, now, before, items string) {
-		o := layout.Options{Flat: true, Selector: true, Items: layout.Items{}}
+		o := layout.Rules{Flat: true, Selector: true, Items: layout.Items{}}
 		if name, item, ok := strings.Cut(items, "="); ok {
 			if key, path, ok := strings.Cut(item, "="); ok && path != "" && !strings.Contains(path, ".") && !strings.Contains("/"+path+"/", "//") {
 				o.Items[name] = map[string]layout.Item{key: {Path: path}}

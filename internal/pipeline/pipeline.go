@@ -1,7 +1,6 @@
-// Package pipeline joins the rooms: a snapshot of the watcher becomes the set of
-// a generation, the writer publishes it, the notifier is poked. It is
-// level-triggered: each pass looks at the whole snapshot and the whole volume,
-// so nothing that is missed or comes twice matters.
+// Package pipeline connects the parts: it makes a generation from each snapshot of the watcher,
+// lets the writer publish it, and reports the result. It is level-triggered: every step examines
+// the whole snapshot and the whole volume, so a lost or repeated event has no effect.
 package pipeline
 
 import (
@@ -16,87 +15,93 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
 )
 
 const (
-	// backFor is how soon a deleted Secret must be back to keep its files:
-	// operators delete and recreate.
-	backFor = 5 * time.Second
-	// restartPatience is how long a restart waits for all watches to be answered,
-	// so that what changed meanwhile becomes one generation.
-	restartPatience = 5 * time.Second
-	// quietStart is the time of a start in which the log does not have what it waits
-	// for: answers come one by one, within milliseconds.
+	// recreateTime is the time in which a deleted Secret must exist again to keep its files,
+	// because operators delete and recreate Secrets.
+	recreateTime = 5 * time.Second
+	// restartDelay is the longest time that a restart waits for all watches to sync, so that
+	// changes from before the restart become a single generation.
+	restartDelay = 5 * time.Second
+	// quietStart is the time at the start in which the log does not mention missing answers.
+	// Answers usually arrive within milliseconds.
 	quietStart = time.Second
-	retryMin   = 500 * time.Millisecond
-	retryMax   = 30 * time.Second
 	forever    = time.Duration(1<<63 - 1)
 )
 
-// ErrTimeout is what Run gives when there is no complete generation in time.
+// ErrTimeout is the error of Run if no complete generation was published in time.
 var ErrTimeout = errors.New("no complete generation in time")
 
-// Source is where snapshots come from: a watcher.Watcher.
+// errStopped is the error of a one-shot Run whose context ended too early.
+var errStopped = errors.New("stopped before a generation was confirmed by the API server")
+
+// A Source delivers snapshots: the watcher.
 type Source interface {
 	Changed() <-chan struct{}
 	Snapshot() watcher.Snapshot
 }
 
-// Volume is where generations go: a writer.Writer.
-type Volume interface {
+// A Publisher writes generations to the volume: the writer.
+type Publisher interface {
 	Current() (number uint64, set writer.Set)
 	Publish(set writer.Set) (number uint64, err error)
 	ChangesSince(generation uint64) writer.Changes
 }
 
-// Observer learns what happens: the notifier, metrics and Events. Its methods are
-// called from one goroutine and do not block.
+// An Observer receives the results. A single goroutine calls its methods, and they do not
+// block.
 type Observer interface {
-	// Seen has every Secret that has been answered for, in each pass.
-	Seen(map[string]Observed)
-	// Refused is called once for each Secret and reason.
-	Refused(layout.Refusal)
+	// Secrets receives the state of every synced Secret after each step.
+	Secrets(map[string]SecretState)
+	// Rejected is called once for each Secret and reason.
+	Rejected(layout.Rejection)
 	Published(generation uint64, secrets []string, took time.Duration)
 	PublishFailed(reason string)
 }
 
-// Options are a Pipeline's; all but the durations are required.
-type Options struct {
-	Layout      layout.Options
-	Remove      bool          // files of a Secret that is gone for backFor
-	OneShot     bool          // return once a confirmed generation is in the volume
-	SyncTimeout time.Duration // for the first complete generation; 0: none
-	Source      Source
-	Volume      Volume
-	Observer    Observer
-	Logger      *slog.Logger
+// Settings configure a Pipeline. All but the durations and the bools are required.
+type Settings struct {
+	Rules         layout.Rules
+	RemoveDeleted bool          // remove the files of a Secret that is deleted for recreateTime
+	OneShot       bool          // return after a generation was published and confirmed
+	SyncTimeout   time.Duration // for the first complete generation; 0: no limit
+	Source        Source
+	Publisher     Publisher
+	Observer      Observer
+	Logger        *slog.Logger
 }
 
-// Pipeline is made by New and run once.
+// A Pipeline publishes the Secrets of a Source. Create it with New and call Run once.
 type Pipeline struct {
-	Options
+	Settings
 	started  time.Time
-	gone     map[string]time.Time // Secret → since when it is known to be gone
-	retry    time.Duration        // after the last publish failed; 0: it did not
-	problem  string               // why there is no newer generation, as it was logged
-	refused  []layout.Refusal     // as they were reported
-	pass     sync.Mutex           // held while the snapshot is dealt with
-	observed atomic.Pointer[map[string]Observed]
+	deleted  map[string]time.Time // when each deleted Secret was first missing
+	backoff  wake.Backoff         // of failed publishes
+	problem  string               // the logged reason for the lack of a newer generation
+	rejected []layout.Rejection   // as reported
+	step     sync.Mutex           // held during a step
+	states   atomic.Pointer[map[string]SecretState]
 }
 
-// New makes a Pipeline.
-func New(o Options) *Pipeline {
-	p := &Pipeline{Options: o, gone: map[string]time.Time{}}
-	p.observed.Store(&map[string]Observed{})
+// New returns a Pipeline.
+func New(s Settings) *Pipeline {
+	p := &Pipeline{
+		Settings: s, deleted: map[string]time.Time{},
+		backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second},
+	}
+	p.states.Store(&map[string]SecretState{})
 	return p
 }
 
-// Run publishes until ctx is done, and returns nil then, or with OneShot when
-// its job is done. ErrTimeout and errors of the volume that wrap
-// writer.ErrUnusable are the others.
+// Run publishes until ctx ends and then returns nil. With OneShot it returns nil after it
+// has done its job, and an error if ctx ends before. Its other errors are ErrTimeout and
+// errors of the volume that wrap writer.ErrUnusable.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.started = time.Now()
 	timer := time.NewTimer(0)
@@ -104,145 +109,164 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			if p.OneShot {
+				return errStopped
+			}
 			return nil
 		case <-p.Source.Changed():
 		case <-timer.C:
 		}
-		again, done, err := p.look()
+		next, done, err := p.run()
 		if done || err != nil {
 			return err
 		}
-		timer.Reset(again)
+		timer.Reset(next)
 	}
 }
 
-// look examines everything once and does what is to be done. again is the time
-// after which to look once more although nothing changed.
-func (p *Pipeline) look() (again time.Duration, done bool, err error) {
-	p.pass.Lock()
-	defer p.pass.Unlock()
-	number, previous := p.Volume.Current()
+// run performs a step: it examines the snapshot and the volume and publishes if necessary.
+// The next step is due after next, even without a change. done reports the end of a one-shot
+// run.
+func (p *Pipeline) run() (next time.Duration, done bool, err error) {
+	p.step.Lock()
+	defer p.step.Unlock()
+	number, previous := p.Publisher.Current()
 	snapshot := p.Source.Snapshot()
-	removed, again := p.removed(snapshot, previous)
-	plan := layout.Make(p.Layout, layout.Input{Snapshot: snapshot, Previous: previous, Published: number > 0, Removed: removed})
-	seen := p.see(snapshot, plan)
-	defer p.Observer.Seen(seen)
-	p.reportRefused(plan.Refused)
+	removed, next := p.removed(snapshot, previous)
+	result := layout.Make(p.Rules, layout.Input{
+		Snapshot: snapshot, Previous: previous, Published: number > 0, Removed: removed,
+	})
+	states := p.statesOf(snapshot, result)
+	defer p.Observer.Secrets(states)
+	p.reportRejected(result.Rejected)
 
 	switch age := time.Since(p.started); {
-	case len(plan.Waiting) > 0:
-		p.observed.Store(&seen)
-		if !plan.Answered && age < quietStart {
-			again = min(again, quietStart-age)
-		} else if why := strings.Join(plan.Waiting, "; "); why != p.problem {
-			p.problem = why
-			p.Logger.Info("nothing is published yet", "waiting", plan.Waiting)
+	case len(result.Waiting) > 0:
+		p.states.Store(&states)
+		if !result.Synced && age < quietStart {
+			next = min(next, quietStart-age)
+		} else {
+			p.logWaiting(result.Waiting)
 		}
-	case !plan.Answered && age < restartPatience:
-		again = min(again, restartPatience-age)
+	case !result.Synced && age < restartDelay:
+		next = min(next, restartDelay-age)
 	default:
-		if err := p.publish(number, plan.Set); errors.Is(err, writer.ErrUnusable) {
+		retry, err := p.publish(number, result.Set)
+		if err != nil && retry == 0 {
 			return 0, false, err
-		} else if err != nil {
-			return p.deadline(min(again, p.retry), plan)
 		}
-		p.observed.Store(&seen)
-		if p.OneShot && plan.Confirmed {
+		if err != nil {
+			return p.checkTimeout(min(next, retry), result)
+		}
+		p.states.Store(&states)
+		if p.OneShot && result.Confirmed {
 			return 0, true, nil
 		}
 	}
-	return p.deadline(again, plan)
+	return p.checkTimeout(next, result)
 }
 
-// publish puts the set into the volume, and reports how that went.
-func (p *Pipeline) publish(before uint64, set writer.Set) error {
+// publish publishes the set and reports the result. After an error it returns the pause before
+// a retry, or 0 if a retry is useless.
+func (p *Pipeline) publish(before uint64, set writer.Set) (retry time.Duration, err error) {
 	began := time.Now()
-	number, err := p.Volume.Publish(set)
+	number, err := p.Publisher.Publish(set)
 	took := time.Since(began)
+	if errors.Is(err, writer.ErrUnusable) {
+		return 0, err
+	}
 	if err != nil {
-		p.retry = min(max(2*p.retry, retryMin), retryMax)
 		p.Observer.PublishFailed(writer.Reason(err))
-		if problem := "publishing fails: " + writer.Reason(err); problem != p.problem {
+		if problem := "the publish fails: " + writer.Reason(err); problem != p.problem {
 			p.problem = problem
-			p.Logger.Error("could not publish, will try again; the last good files stay", "err", err)
+			p.Logger.Error("publish failed, retrying; the last good files remain", "err", err)
 		}
-		return err
+		return p.backoff.Next(), err
 	}
-	if p.retry > 0 {
-		p.Logger.Info("publishing works again")
+	if p.backoff.Active() {
+		p.Logger.Info("publish works again")
 	}
-	p.retry, p.problem = 0, ""
+	p.backoff.Reset()
+	p.problem = ""
 	if number != before {
-		changes := p.Volume.ChangesSince(before)
-		p.Logger.Info("published", "generation", number, "secrets", changes.Secrets,
-			"added", changes.Added, "changed", changes.Changed, "removed", changes.Removed,
-			"complete", set.Complete, "dur", took.String())
+		changes := p.Publisher.ChangesSince(before)
 		p.Observer.Published(number, changes.Secrets, took)
+		p.Logger.Info("published", "generation", number, "secrets", brief.List(changes.Secrets),
+			"added", brief.List(changes.Added), "changed", brief.List(changes.Changed),
+			"removed", brief.List(changes.Removed), "complete", set.Complete, "dur", took.String())
 	}
-	return nil
+	return 0, nil
 }
 
-// deadline is the end of a pass: of all passes when the time for a first
-// complete generation is over.
-func (p *Pipeline) deadline(again time.Duration, plan layout.Plan) (time.Duration, bool, error) {
-	number, set := p.Volume.Current()
+func (p *Pipeline) logWaiting(reasons []string) {
+	if problem := strings.Join(reasons, "; "); problem != p.problem {
+		p.problem = problem
+		p.Logger.Info("nothing is published yet", "waiting", brief.List(reasons))
+	}
+}
+
+// checkTimeout ends the run if the time for the first complete generation is over. Otherwise
+// it returns the time until the next step.
+func (p *Pipeline) checkTimeout(next time.Duration, result layout.Result) (time.Duration, bool, error) {
+	number, set := p.Publisher.Current()
 	left := p.SyncTimeout - time.Since(p.started)
 	switch {
 	case p.SyncTimeout <= 0, number > 0 && set.Complete && !p.OneShot:
-		return again, false, nil
+		return next, false, nil
 	case left > 0:
-		return min(again, left), false, nil
+		return min(next, left), false, nil
 	}
-	why := plan.Waiting
-	for _, r := range plan.Refused {
-		why = append(why, fmt.Sprintf("Secret %q is refused: %s", r.Secret, r.Detail))
+	reasons := result.Waiting
+	for _, r := range result.Rejected {
+		reasons = append(reasons, fmt.Sprintf("Secret %q is rejected: %s", r.Secret, r.Detail))
 	}
-	if p.retry > 0 {
-		why = append(why, p.problem)
+	if p.backoff.Active() {
+		reasons = append(reasons, p.problem)
 	}
-	if len(why) == 0 {
-		why = append(why, "a required Secret is gone, or a watch has no answer")
+	if len(reasons) == 0 {
+		reasons = append(reasons, "a required Secret does not exist, or a watch has no answer")
 	}
-	return 0, false, fmt.Errorf("%w: after SECRETSYNC_SYNC_TIMEOUT=%s: %s", ErrTimeout, p.SyncTimeout, strings.Join(why, "; "))
+	return 0, false, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s",
+		ErrTimeout, p.SyncTimeout, strings.Join(brief.List(reasons), "; "))
 }
 
-// removed gives the Secrets that have been gone for so long that their files go
-// too, and the time until there is another.
-func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Set) (removed map[string]bool, again time.Duration) {
-	removed, again = map[string]bool{}, forever
-	if !p.Remove {
-		return removed, again
+// removed returns the Secrets that have been deleted for so long that their files must be
+// removed, and the time until the next such Secret.
+func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Set) (removed map[string]bool, next time.Duration) {
+	removed, next = map[string]bool{}, forever
+	if !p.RemoveDeleted {
+		return removed, next
 	}
 	exists := func(name string) bool { _, ok := s.Secrets[name]; return ok }
-	maps.DeleteFunc(p.gone, func(name string, _ time.Time) bool { return exists(name) })
+	maps.DeleteFunc(p.deleted, func(name string, _ time.Time) bool { return exists(name) })
 	for name := range previous.Secrets {
-		if exists(name) || s.Unsynced[p.Layout.Watch(name)] {
+		if exists(name) || s.Unsynced[p.Rules.Watch(name)] {
 			continue
 		}
-		if p.gone[name].IsZero() {
-			p.gone[name] = time.Now()
+		if p.deleted[name].IsZero() {
+			p.deleted[name] = time.Now()
 		}
-		if left := backFor - time.Since(p.gone[name]); left > 0 {
-			again = min(again, left)
+		if left := recreateTime - time.Since(p.deleted[name]); left > 0 {
+			next = min(next, left)
 		} else {
 			removed[name] = true
 		}
 	}
-	return removed, again
+	return removed, next
 }
 
-// reportRefused reports refusals once per change.
-func (p *Pipeline) reportRefused(now []layout.Refusal) {
+// reportRejected reports each rejection once, and the end of each rejection.
+func (p *Pipeline) reportRejected(now []layout.Rejection) {
 	for _, r := range now {
-		if !slices.Contains(p.refused, r) {
-			p.Logger.Warn("a Secret is refused, its last good files stay", "secret", r.Secret, "reason", r.Reason, "detail", r.Detail)
-			p.Observer.Refused(r)
+		if !slices.Contains(p.rejected, r) {
+			p.Observer.Rejected(r)
+			p.Logger.Warn("rejected a Secret, its last good files remain", "secret", r.Secret, "reason", r.Reason, "detail", r.Detail)
 		}
 	}
-	for _, r := range p.refused {
-		if !slices.ContainsFunc(now, func(n layout.Refusal) bool { return n.Secret == r.Secret }) {
-			p.Logger.Info("a Secret is not refused any more", "secret", r.Secret)
+	for _, r := range p.rejected {
+		if !slices.ContainsFunc(now, func(n layout.Rejection) bool { return n.Secret == r.Secret }) {
+			p.Logger.Info("a Secret is no longer rejected", "secret", r.Secret)
 		}
 	}
-	p.refused = now
+	p.rejected = now
 }

@@ -34,8 +34,8 @@ type world struct {
 	before   func() // called by Publish; nil: nothing
 	tries    int
 	notified int
-	refused  []layout.Refusal             // each report
-	seen     map[string]pipeline.Observed // the last report
+	refused  []layout.Rejection              // each report
+	seen     map[string]pipeline.SecretState // the last report
 	log      bytes.Buffer
 }
 
@@ -123,22 +123,22 @@ func content(set writer.Set) map[string]string {
 	return out
 }
 
-func (w *world) ChangesSince(uint64) writer.Changes        { return writer.Changes{} }
-func (w *world) Published(uint64, []string, time.Duration) { w.notified++ }
-func (w *world) PublishFailed(string)                      {}
-func (w *world) Refused(r layout.Refusal)                  { w.refused = append(w.refused, r) }
-func (w *world) Seen(all map[string]pipeline.Observed)     { w.seen = all }
-func (w *world) options(o pipeline.Options) pipeline.Options {
-	if o.Layout.Required == nil && o.Layout.Optional == nil {
-		o.Layout.Required = []string{"db"}
+func (w *world) ChangesSince(uint64) writer.Changes          { return writer.Changes{} }
+func (w *world) Published(uint64, []string, time.Duration)   { w.notified++ }
+func (w *world) PublishFailed(string)                        {}
+func (w *world) Rejected(r layout.Rejection)                 { w.refused = append(w.refused, r) }
+func (w *world) Secrets(all map[string]pipeline.SecretState) { w.seen = all }
+func (w *world) options(o pipeline.Settings) pipeline.Settings {
+	if o.Rules.Required == nil && o.Rules.Optional == nil {
+		o.Rules.Required = []string{"db"}
 	}
-	o.Source, o.Volume, o.Observer = w, w, w
+	o.Source, o.Publisher, o.Observer = w, w, w
 	o.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
 	return o
 }
 
 // start runs a pipeline in a bubble of fake time; result has what Run gave.
-func (w *world) start(t *testing.T, o pipeline.Options) (result chan error) {
+func (w *world) start(t *testing.T, o pipeline.Settings) (result chan error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result = make(chan error, 1)
 	done := make(chan struct{})
@@ -164,7 +164,7 @@ func (w *world) want(t *testing.T, number uint64, files string) {
 func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Options{})
+		w.start(t, pipeline.Settings{})
 		time.Sleep(time.Hour)
 		w.want(t, 0, "map[]")
 		if got := strings.Count(w.log.String(), "nothing is published yet"); got != 1 {
@@ -189,7 +189,7 @@ func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
-		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
 		w.answer("db", "new")
 		w.want(t, 7, "map[db:old tls:old]")
 		w.answer("tls", "new")
@@ -204,7 +204,7 @@ func TestARestartDoesNotWaitForEver(t *testing.T) {
 			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
-		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
 		w.answer("db", "new")
 		time.Sleep(5 * time.Second)
 		w.want(t, 8, "map[db:new tls:old]")
@@ -214,7 +214,7 @@ func TestARestartDoesNotWaitForEver(t *testing.T) {
 func TestRemove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Options{Remove: true})
+		w.start(t, pipeline.Settings{RemoveDeleted: true})
 		w.answer("db", "a")
 		w.want(t, 1, "map[db:a]")
 		w.answer("db", "")
@@ -235,7 +235,7 @@ func TestRemoveCountsFromTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
-		w.start(t, pipeline.Options{Remove: true})
+		w.start(t, pipeline.Settings{RemoveDeleted: true})
 		time.Sleep(time.Hour)
 		w.answer("db", "")
 		time.Sleep(4900 * time.Millisecond)
@@ -248,7 +248,7 @@ func TestRemoveCountsFromTheAnswer(t *testing.T) {
 func TestKeepIsTheDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Options{})
+		w.start(t, pipeline.Settings{})
 		w.answer("db", "a")
 		w.want(t, 1, "map[db:a]")
 		w.answer("db", "")
@@ -261,14 +261,14 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
-		w.start(t, pipeline.Options{})
+		w.start(t, pipeline.Settings{})
 		w.answer("db", "a")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if w.tries < 15 || w.tries > 30 {
 			t.Errorf("tried %d times in ten minutes, want a backoff up to 30 s", w.tries)
 		}
-		if got := strings.Count(w.log.String(), "could not publish"); got != 1 {
+		if got := strings.Count(w.log.String(), "publish failed"); got != 1 {
 			t.Errorf("logged %d times, want once:\n%s", got, w.log.String())
 		}
 		w.mu.Lock()
@@ -284,7 +284,7 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 		w.mu.Unlock()
 		w.answer("db", "b")
 		synctest.Wait()
-		if got := strings.Count(w.log.String(), "could not publish"); got != 2 || !strings.Contains(w.log.String(), "publishing works again") {
+		if got := strings.Count(w.log.String(), "publish failed"); got != 2 || !strings.Contains(w.log.String(), "publish works again") {
 			t.Errorf("logged %d times, want once for each time:\n%s", got, w.log.String())
 		}
 	})
@@ -294,7 +294,7 @@ func TestAVolumeThatCannotBeUsedEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = fmt.Errorf("%w: taken", writer.ErrUnusable)
-		result := w.start(t, pipeline.Options{})
+		result := w.start(t, pipeline.Settings{})
 		w.answer("db", "a")
 		if err := <-result; !errors.Is(err, writer.ErrUnusable) {
 			t.Errorf("got %v, want ErrUnusable", err)
@@ -306,7 +306,7 @@ func TestSyncTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		began := time.Now()
-		err := <-w.start(t, pipeline.Options{SyncTimeout: 300 * time.Millisecond})
+		err := <-w.start(t, pipeline.Settings{SyncTimeout: 300 * time.Millisecond})
 		if !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "secret/db") {
 			t.Errorf("got %v, want ErrTimeout that names secret/db", err)
 		}
@@ -321,9 +321,9 @@ func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
-		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
+		result := w.start(t, pipeline.Settings{SyncTimeout: time.Second})
 		w.answer("db", "a")
-		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "publishing fails") {
+		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "the publish fails") {
 			t.Errorf("got %v, want ErrTimeout since publishing fails", err)
 		}
 	})
@@ -334,7 +334,7 @@ func TestSyncTimeoutOfOneShot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
-		if err := <-w.start(t, pipeline.Options{OneShot: true, SyncTimeout: time.Minute}); !errors.Is(err, pipeline.ErrTimeout) {
+		if err := <-w.start(t, pipeline.Settings{OneShot: true, SyncTimeout: time.Minute}); !errors.Is(err, pipeline.ErrTimeout) {
 			t.Errorf("got %v, want ErrTimeout", err)
 		}
 	})
@@ -345,7 +345,7 @@ func TestAStartIsQuietAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.snapshot.Unsynced["secret/tls"] = true
-		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db", "tls"}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
 		time.Sleep(100 * time.Millisecond)
 		w.answer("db", "a")
 		time.Sleep(100 * time.Millisecond)
@@ -360,7 +360,7 @@ func TestAStartIsQuietAtFirst(t *testing.T) {
 func TestSyncTimeoutIsForTheFirstGenerationOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
+		result := w.start(t, pipeline.Settings{SyncTimeout: time.Second})
 		w.answer("db", "a")
 		time.Sleep(time.Hour)
 		select {
@@ -375,7 +375,7 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
-		result := w.start(t, pipeline.Options{OneShot: true})
+		result := w.start(t, pipeline.Settings{OneShot: true})
 		time.Sleep(time.Minute) // what is in the volume was not confirmed by this process
 		select {
 		case err := <-result:
@@ -395,22 +395,22 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}}}})
 		for range 5 {
 			w.answer("db", "a")
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		if got := strings.Count(w.log.String(), "a Secret is refused"); got != 1 || len(w.refused) != 1 {
+		if got := strings.Count(w.log.String(), "rejected a Secret"); got != 1 || len(w.refused) != 1 {
 			t.Errorf("logged %d times and reported %d times, want 1 and 1:\n%s", got, len(w.refused), w.log.String())
 		}
-		if got := w.seen["db"]; !got.Present || got.Refused != layout.ReasonMissingKey {
+		if got := w.seen["db"]; !got.Present || got.Rejected != layout.ReasonMissingKey {
 			t.Errorf("seen: got %+v", got)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}}})
 		for _, step := range []struct {
 			value    string
 			refused  int // reports, with this one
@@ -418,7 +418,7 @@ func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 		}{{"-", 1, 0}, {"-", 1, 0}, {"a", 1, 1}, {"-", 2, 1}, {"", 2, 2}} {
 			w.answer("db", step.value)
 			synctest.Wait()
-			restored := strings.Count(w.log.String(), "a Secret is not refused any more")
+			restored := strings.Count(w.log.String(), "a Secret is no longer rejected")
 			if len(w.refused) != step.refused || restored != step.restored {
 				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.refused), restored, w.log.String())
 			}
@@ -430,7 +430,7 @@ func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 func TestAnotherReasonIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key", "other"}}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key", "other"}}}})
 		w.answer("db", "-")
 		synctest.Wait()
 		w.answer("db", "a")
@@ -438,7 +438,7 @@ func TestAnotherReasonIsReported(t *testing.T) {
 		if len(w.refused) != 2 || w.refused[0].Reason != layout.ReasonEmptyKey || w.refused[1].Reason != layout.ReasonMissingKey {
 			t.Errorf("got %+v", w.refused)
 		}
-		if strings.Contains(w.log.String(), "a Secret is not refused any more") {
+		if strings.Contains(w.log.String(), "a Secret is no longer rejected") {
 			t.Errorf("got\n%s", w.log.String())
 		}
 	})
@@ -449,7 +449,7 @@ func TestSeenBeforeAndAfterAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.snapshot.Unsynced["selector"] = true
-		w.start(t, pipeline.Options{Layout: layout.Options{Required: []string{"db"}, Selector: true}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, Selector: true}})
 		if len(w.seen) != 0 {
 			t.Errorf("before an answer: got %v", w.seen)
 		}

@@ -65,9 +65,9 @@ func (e *Events) Published(generation uint64, secrets []string) {
 	e.put("Normal", "SecretsPublished", fmt.Sprintf("published generation %d: %s", generation, strings.Join(secrets, ", ")))
 }
 
-// Refused says that the newest state of a Secret is not published, and why:
+// Rejected says that the newest state of a Secret is not published, and why:
 // the reason has names, never values.
-func (e *Events) Refused(secret, reason string) {
+func (e *Events) Rejected(secret, reason string) {
 	e.put("Warning", "SecretRefused", fmt.Sprintf("Secret %s is not published: %s", secret, reason))
 }
 

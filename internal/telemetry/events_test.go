@@ -68,7 +68,7 @@ func TestEventsAreOnThePod(t *testing.T) {
 		c := new(creator)
 		events, stop := running(t, c, new(logged))
 		events.Published(3, []string{"db", "tls"})
-		events.Refused("tls", "the required key tls.key is missing")
+		events.Rejected("tls", "the required key tls.key is missing")
 		events.NotifyFailing("webhook", errors.New("connection refused"))
 		synctest.Wait()
 		stop()
@@ -106,7 +106,7 @@ func inAPI(object []byte) (event corev1.Event, err error) {
 func TestNilEventsDoNothing(t *testing.T) {
 	var events *Events
 	events.Published(1, []string{"a"})
-	events.Refused("a", "b")
+	events.Rejected("a", "b")
 	events.NotifyFailing("a", errors.New("b"))
 	if err := events.Run(t.Context()); err != nil {
 		t.Errorf("got %v", err)
@@ -228,7 +228,7 @@ func TestFailureIsLoggedOncePerState(t *testing.T) {
 
 func TestMessageIsNotTooLong(t *testing.T) {
 	events := NewEvents(Pod{}, nil, nil)
-	events.Refused("db", strings.Repeat("x", 2000))
+	events.Rejected("db", strings.Repeat("x", 2000))
 	if got := (<-events.queue)["message"].(string); len(got) != eventMessage {
 		t.Errorf("got an Event with a message of %d bytes, want %d", len(got), eventMessage)
 	}

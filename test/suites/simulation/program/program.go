@@ -65,12 +65,12 @@ func New(c Config, o Outside) (p Program, err error) {
 		Targets: o.Targets, Volume: volume{p.writer}, NotifyFirst: c.NotifyFirst, Logger: o.Logger, Report: func(string, error) {},
 	})
 	poke = p.notifier.Poke
-	p.pipeline = pipeline.New(pipeline.Options{
-		Layout: layout.Options{
+	p.pipeline = pipeline.New(pipeline.Settings{
+		Rules: layout.Rules{
 			Flat: c.Flat, Required: []string{Required}, Optional: []string{optional}, Selector: true,
 			RequiredKeys: map[string][]string{Required: {requiredKey}},
 		},
-		Remove: c.Remove, Source: p.watcher, Volume: p.writer, Observer: observer{p.notifier}, Logger: o.Logger,
+		RemoveDeleted: c.Remove, Source: p.watcher, Publisher: p.writer, Observer: observer{p.notifier}, Logger: o.Logger,
 	})
 	return p, nil
 }
@@ -105,5 +105,5 @@ type observer struct{ *notifier.Notifier }
 
 func (o observer) Published(uint64, []string, time.Duration) { o.Poke() }
 func (observer) PublishFailed(string)                        {}
-func (observer) Refused(layout.Refusal)                      {}
-func (observer) Seen(map[string]pipeline.Observed)           {}
+func (observer) Rejected(layout.Rejection)                   {}
+func (observer) Secrets(map[string]pipeline.SecretState)     {}

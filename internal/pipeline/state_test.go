@@ -14,8 +14,8 @@ import (
 func TestObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		p := pipeline.New(w.options(pipeline.Options{
-			Layout: layout.Options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}},
+		p := pipeline.New(w.options(pipeline.Settings{
+			Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}},
 		}))
 		go func() { _ = p.Run(t.Context()) }()
 		for i, step := range []struct {
@@ -33,13 +33,13 @@ func TestObserved(t *testing.T) {
 		} {
 			step.do()
 			synctest.Wait()
-			if got := p.Observed()["db"]; got.ResourceVersion != step.version || got.Present != (step.version != "") {
+			if got := p.Secrets()["db"]; got.ResourceVersion != step.version || got.Present != (step.version != "") {
 				t.Errorf("step %d: got %+v, want version %q", i, got, step.version)
 			}
 		}
 		w.answer("db", "")
 		synctest.Wait()
-		if got, ok := p.Observed()["db"]; !ok || got.Present {
+		if got, ok := p.Secrets()["db"]; !ok || got.Present {
 			t.Errorf("deleted: got %+v", got)
 		}
 	})
@@ -50,7 +50,7 @@ func TestObserved(t *testing.T) {
 func TestObservedWhileItPublishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		p := pipeline.New(w.options(pipeline.Options{}))
+		p := pipeline.New(w.options(pipeline.Settings{}))
 		go func() { _ = p.Run(t.Context()) }()
 		w.answer("db", "a")
 		synctest.Wait()
@@ -59,17 +59,17 @@ func TestObservedWhileItPublishes(t *testing.T) {
 		w.answer("db", "b")
 		synctest.Wait()
 		w.answer("db", "a")
-		if got := p.Observed()["db"].ResourceVersion; got != "1" {
+		if got := p.Secrets()["db"].ResourceVersion; got != "1" {
 			t.Errorf("while b is published: got version %s, want 1", got)
 		}
 		publish <- struct{}{}
 		synctest.Wait()
-		if got := p.Observed()["db"].ResourceVersion; got != "2" {
+		if got := p.Secrets()["db"].ResourceVersion; got != "2" {
 			t.Errorf("b is in the volume: got version %s, want 2", got)
 		}
 		publish <- struct{}{}
 		synctest.Wait()
-		if got := p.Observed()["db"].ResourceVersion; got != "3" {
+		if got := p.Secrets()["db"].ResourceVersion; got != "3" {
 			t.Errorf("a is in the volume again: got version %s, want 3", got)
 		}
 	})

@@ -1,0 +1,67 @@
+package pipeline
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/watcher"
+)
+
+// A SecretState is the newest processed version of a Secret: its files are in the volume, or it
+// is rejected, or nothing can be published yet.
+type SecretState struct {
+	Present              bool // whether the Secret exists
+	UID, ResourceVersion string
+	DataSince            string           // see watcher.Secret
+	PreviousData         watcher.Interval // see watcher.Secret
+	Rejected             string           // the reason, "" for none
+
+	data map[string]secret.Value
+}
+
+// Secrets returns the state of every synced Secret by name. It contains a version only after the
+// publish of the version succeeded.
+//
+// A newer version with the same data, for example after a change of labels, does not wake the
+// pipeline and counts as processed too. It does not count during a step: between two equal
+// versions, the step may be publishing a different version.
+func (p *Pipeline) Secrets() map[string]SecretState {
+	if !p.step.TryLock() {
+		return *p.states.Load()
+	}
+	defer p.step.Unlock()
+	states := maps.Clone(*p.states.Load())
+	for name, now := range p.Source.Snapshot().Secrets {
+		state := states[name]
+		if state.Present && state.UID == now.UID && maps.EqualFunc(state.data, now.Data, secret.Value.Equal) {
+			state.ResourceVersion, state.DataSince, state.PreviousData = now.ResourceVersion, now.DataSince, now.PreviousData
+			states[name] = state
+		}
+	}
+	return states
+}
+
+// statesOf returns the state of every synced Secret in a snapshot.
+func (p *Pipeline) statesOf(s watcher.Snapshot, result layout.Result) map[string]SecretState {
+	states := map[string]SecretState{}
+	inVolume := slices.Collect(maps.Keys(result.Set.Secrets))
+	for _, name := range slices.Concat(p.Rules.Required, p.Rules.Optional, inVolume) {
+		if !s.Unsynced[p.Rules.Watch(name)] {
+			states[name] = SecretState{} // deleted, unless the snapshot contains it
+		}
+	}
+	for name, s := range s.Secrets {
+		states[name] = SecretState{
+			Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion,
+			DataSince: s.DataSince, PreviousData: s.PreviousData, data: s.Data,
+		}
+	}
+	for _, r := range result.Rejected {
+		state := states[r.Secret]
+		state.Rejected = r.Reason
+		states[r.Secret] = state
+	}
+	return states
+}

@@ -1,0 +1,27 @@
+// Package signals catches SIGHUP and SIGPIPE before the program does anything else. It
+// imports no package of this module, so Go initializes it early: SIGHUP kills a Go program
+// that has not asked for it yet.
+package signals
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// HUP receives SIGHUP. It holds one signal until the sidecar is ready to read it.
+var HUP = catch(syscall.SIGHUP)
+
+// pipe receives SIGPIPE, and nobody reads it. Without it, a log line to a closed stderr would
+// kill the program. signal.Ignore would do the same, but programs that the sidecar starts
+// would inherit it.
+var pipe = catch(syscall.SIGPIPE)
+
+func catch(s os.Signal) <-chan os.Signal {
+	received := make(chan os.Signal, 1)
+	signal.Notify(received, s)
+	return received
+}
+
+// Restore makes both signals end the program again. Commands other than the sidecar call it.
+func Restore() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }
