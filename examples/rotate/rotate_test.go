@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,151 +18,24 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
-	"github.com/secret-sync/secret-sync/test/servers/dbserver"
-	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
-func TestMain(m *testing.M) { st.Main(m, st.Options{}) }
-
-// embedded starts the database of the quickstart.
-func embedded(t *testing.T) *dbserver.Server {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go mysqlserver.Serve(t.Context(), l, "root", "root")
-	addr := l.Addr().String()
-	return &dbserver.Server{URL: "mysql://" + addr + "/" + mysqlserver.Database, Addr: addr, Admin: pool.Credentials{Username: "root", Password: "root"}}
-}
-
-// scene is a Secret in a real API server and its users in a database. Pods are one
-// app that changes to the Secret's user as late as it may: when a run waits for it.
-type scene struct {
-	*st.Scene
-	t      *testing.T
-	server *dbserver.Server
-	app    pool.Credentials // what the Pods use
-}
-
-func newScene(t *testing.T, server *dbserver.Server) *scene {
-	s := &scene{Scene: st.NewWithoutRole(t, nil), t: t, server: server}
-	db := s.open()
-	defer db.close()
-	first := pool.Credentials{Username: "app_a", Password: "first"}
-	for _, user := range []string{"app_a", "app_b"} {
-		if err := db.drop(t.Context(), user); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.create(t.Context(), first); err != nil {
-		t.Fatal(err)
-	}
-	s.Put("db", map[string]string{"username": first.Username, "password": first.Password})
-	s.app = first
-	return s
-}
-
-func (s *scene) open() *database {
-	s.t.Helper()
-	db, err := openDatabase(s.t.Context(), s.server.URL, s.server.Admin)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return db
-}
-
-// attempt is one run of the CronJob.
-type attempt struct {
-	*rotation
-	scene *scene
-}
-
-func (s *scene) newRun() *attempt {
-	db := s.open()
-	s.t.Cleanup(db.close)
-	return &attempt{scene: s, rotation: &rotation{
-		db: db, secrets: s.Secrets(), secret: "db", users: [2]string{"app_a", "app_b"},
-		stateFile: filepath.Join(s.t.TempDir(), "version"), out: s.t.Output(),
-	}}
-}
-
-// wait is what `secret-sync wait` returns after: the Pods use what is in the Secret.
-func (r *attempt) wait(context.Context) error {
-	r.scene.app = r.scene.inSecret()
-	return nil
-}
-
-func (s *scene) inSecret() pool.Credentials {
-	secret := s.Get("db")
-	return pool.Credentials{Username: string(secret.Data["username"]), Password: string(secret.Data["password"])}
-}
-
-// check is what holds at any moment: what is in the Secret works, and so does what
-// the Pods use.
-func (s *scene) check(when string) {
-	s.t.Helper()
-	for what, c := range map[string]pool.Credentials{"the Secret's": s.inSecret(), "the Pods'": s.app} {
-		db := dbserver.Open(s.t, s.server.URL, c)
-		if err := db.Ping(); err != nil {
-			s.t.Errorf("%s: %s user %s: %v", when, what, c, err)
-		}
-		db.Close()
-	}
-}
-
-// users are those that exist.
-func (s *scene) users() (all []string) {
-	db := s.open()
-	defer db.close()
-	for _, user := range []string{"app_a", "app_b"} {
-		exists, err := db.exists(s.t.Context(), user)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if exists {
-			all = append(all, user)
-		}
-	}
-	return all
-}
-
-// mustRun is one whole rotation.
-func (s *scene) mustRun() {
-	s.t.Helper()
-	r := s.newRun()
-	for _, step := range []func(context.Context) error{r.prepare, r.wait, r.finish} {
-		if err := step(s.t.Context()); err != nil {
-			s.t.Fatal(err)
-		}
-		s.check("a run")
-	}
-}
-
-// rotate runs three whole rotations.
-func (s *scene) rotate() {
-	s.t.Helper()
-	for _, want := range []string{"app_b", "app_a", "app_b"} {
-		s.mustRun()
-		if got := s.users(); !slices.Equal(got, []string{want}) || s.app.Username != want {
-			s.t.Errorf("after a rotation: users %q, the Pods use %s, want %s alone", got, s.app, want)
-		}
-	}
-}
-
-func TestRotate(t *testing.T) {
-	newScene(t, embedded(t)).rotate()
+func TestRotate_alternatesTheUsers(t *testing.T) {
+	newScene(t, embedded(t)).mustRotate()
 }
 
 // errDies stands for the end of the process.
-var errDies = errors.New("dies here")
+var errDies = errors.New("the run dies here")
 
-// dyingSecrets ends a run at an update of the Secret: before it, or after it.
+// dyingSecrets ends a run at the update of the Secret, before or after the update.
 type dyingSecrets struct {
 	v1.SecretInterface
 	after bool
 }
 
-func (s dyingSecrets) Update(ctx context.Context, secret *corev1.Secret, o metav1.UpdateOptions) (*corev1.Secret, error) {
+func (s dyingSecrets) Update(
+	ctx context.Context, secret *corev1.Secret, o metav1.UpdateOptions,
+) (*corev1.Secret, error) {
 	if s.after {
 		if _, err := s.SecretInterface.Update(ctx, secret, o); err != nil {
 			return nil, err
@@ -170,64 +44,58 @@ func (s dyingSecrets) Update(ctx context.Context, secret *corev1.Secret, o metav
 	return nil, errDies
 }
 
-// TestDiesAtEachPoint: whatever a run leaves, all credentials work that anybody
-// has, and the next two runs end with one user.
-func TestDiesAtEachPoint(t *testing.T) {
+// TestRotate_diesAtEachPoint ends a run at different points. All credentials in use must
+// work, the next run must leave a single user, and the run after it must rotate.
+func TestRotate_diesAtEachPoint(t *testing.T) {
 	server := embedded(t)
-	for name, die := range map[string]func(r *attempt) error{
-		"before the Secret is changed": func(r *attempt) error {
-			r.secrets = dyingSecrets{r.secrets, false}
-			return r.prepare(t.Context())
+	for name, die := range map[string]func(a *attempt) error{
+		"before the update of the Secret": func(a *attempt) error {
+			a.secrets = dyingSecrets{a.secrets, false}
+			return a.prepareStep(t.Context())
 		},
-		"after the Secret is changed": func(r *attempt) error {
-			r.secrets = dyingSecrets{r.secrets, true}
-			return r.prepare(t.Context())
+		"after the update of the Secret": func(a *attempt) error {
+			a.secrets = dyingSecrets{a.secrets, true}
+			return a.prepareStep(t.Context())
 		},
-		"before its state is kept": func(r *attempt) error {
-			r.stateFile = "/no/such/folder/version"
-			return r.prepare(t.Context())
+		"before the wait": func(a *attempt) error { return errors.Join(a.prepareStep(t.Context()), errDies) },
+		"after the wait": func(a *attempt) error {
+			return errors.Join(a.prepareStep(t.Context()), a.waitStep(t.Context()), errDies)
 		},
-		"before the wait": func(r *attempt) error { return errors.Join(r.prepare(t.Context()), errDies) },
-		"after the wait":  func(r *attempt) error { return errors.Join(r.prepare(t.Context()), r.wait(t.Context()), errDies) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, server)
-			if err := die(s.newRun()); err == nil {
-				t.Fatal("it did not die")
+			if err := die(s.newRun()); !errors.Is(err, errDies) {
+				t.Fatalf("got error %v, want the end of the run", err)
 			}
-			s.check("dead")
+			s.check("after the end")
 			s.mustRun()
-			if got := s.users(); len(got) != 1 || got[0] != s.app.Username {
-				t.Errorf("after the next run: users %q, the Pods use %s", got, s.app)
+			if got := s.existing(); len(got) != 1 || got[0] != s.app.Username {
+				t.Errorf("after the next run: users %q exist, and the app uses %s", got, s.app)
 			}
 			before := s.app
 			s.mustRun()
 			if s.app == before {
-				t.Error("the run after that did not rotate")
+				t.Error("the run after the next run did not rotate")
 			}
 		})
 	}
 }
 
-// TestTwoRunsAtOnce tries every order of the steps of two runs.
-func TestTwoRunsAtOnce(t *testing.T) {
+// TestRotate_twoRunsInEveryOrder interleaves the steps of two runs in every order.
+func TestRotate_twoRunsInEveryOrder(t *testing.T) {
 	server := embedded(t)
 	for _, order := range orders("aaabbb") {
 		s := newScene(t, server)
-		runs := map[rune][]func(context.Context) error{}
-		for _, name := range "ab" {
-			r := s.newRun()
-			runs[name] = []func(context.Context) error{r.prepare, r.wait, r.finish}
-		}
+		runs := map[rune][]func(context.Context) error{'a': s.newRun().steps(), 'b': s.newRun().steps()}
 		for i, name := range order {
 			if len(runs[name]) == 0 {
-				continue // it has failed
+				continue // the run has failed
 			}
 			step := runs[name][0]
 			runs[name] = runs[name][1:]
 			if err := step(t.Context()); err != nil {
 				runs[name] = nil
-				if !strings.Contains(err.Error(), "nothing is dropped") {
+				if !strings.Contains(err.Error(), "keeping user") {
 					t.Errorf("%s: %v", order, err)
 				}
 			}
@@ -236,7 +104,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	}
 }
 
-// orders are the different orders of letters.
+// orders returns the distinct permutations of letters.
 func orders(letters string) (all []string) {
 	if letters == "" {
 		return []string{""}
@@ -252,20 +120,210 @@ func orders(letters string) (all []string) {
 	return all
 }
 
-// TestManifests: a server-side dry run where Pod Security is restricted, and a Role
-// that is what the program prints.
-func TestManifests(t *testing.T) {
+// hangingSecrets holds each update until resume is closed.
+type hangingSecrets struct {
+	v1.SecretInterface
+	hanging chan<- struct{}
+	resume  <-chan struct{}
+}
+
+func (s hangingSecrets) Update(
+	ctx context.Context, secret *corev1.Secret, o metav1.UpdateOptions,
+) (*corev1.Secret, error) {
+	s.hanging <- struct{}{}
+	<-s.resume
+	return s.SecretInterface.Update(ctx, secret, o)
+}
+
+// TestRotate_hangingUpdate covers a first run whose update of the Secret hangs and whose
+// database connection dies, while a second run performs a whole rotation. The update
+// arrives last. It must not put a user into the Secret that the second run has dropped.
+func TestRotate_hangingUpdate(t *testing.T) {
+	s := newScene(t, embedded(t))
+	first := s.newRun()
+	hanging, resume, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	first.secrets = hangingSecrets{first.secrets, hanging, resume}
+	go func() { ended <- first.prepareStep(t.Context()) }()
+	<-hanging
+	loseLock(t, first.db)
+	s.mustRun()
+	close(resume)
+	if err := <-ended; err == nil {
+		t.Error("the hanging update succeeded, want a conflict")
+	}
+	s.check("after the hanging update")
+	s.mustRun()
+	if got := s.existing(); !slices.Equal(got, []string{s.app.Username}) {
+		t.Errorf("users %q exist, want %s", got, s.app)
+	}
+}
+
+// loseLock closes the connection that holds the lock.
+func loseLock(t *testing.T, db *database) {
+	t.Helper()
+	err := db.conn.Raw(func(any) error { return driver.ErrBadConn })
+	if !errors.Is(err, driver.ErrBadConn) {
+		t.Fatal(err)
+	}
+}
+
+// TestFinish_keepsTheUser lists the conditions in which finish must drop nobody. The next
+// run must succeed once the condition has ended.
+func TestFinish_keepsTheUser(t *testing.T) {
+	server := embedded(t)
+	for name, test := range map[string]struct {
+		fault func(s *scene, a *attempt) (repair func())
+		want  string
+	}{
+		"the user in the Secret cannot log in": {
+			fault: func(s *scene, a *attempt) func() {
+				good := s.inSecret()
+				s.putCredentials(pool.Credentials{Username: good.Username, Password: "wrong"})
+				a.target, _ = a.read(t.Context())
+				return func() { s.putCredentials(good) }
+			},
+			want: "cannot log in",
+		},
+		"the Secret has changed": {
+			fault: func(s *scene, _ *attempt) func() {
+				good := s.inSecret()
+				s.putCredentials(firstUser)
+				return func() { s.putCredentials(good) }
+			},
+			want: "has changed since the wait",
+		},
+		"a session of the old user is open": {
+			fault: func(s *scene, a *attempt) func() {
+				a.sessionTimeout = 300 * time.Millisecond
+				s.app = firstUser
+				session := s.open()
+				s.app = s.inSecret()
+				return func() { session.Close() }
+			},
+			want: "1 sessions",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, server)
+			a := s.newRun()
+			mustDo(t, errors.Join(a.prepareStep(t.Context()), a.waitStep(t.Context())))
+			repair := test.fault(s, a)
+			err := a.finishStep(t.Context())
+			if err == nil || !regexp.MustCompile("^keeping user app_a: .*"+test.want).MatchString(err.Error()) {
+				t.Errorf("got error %v, want %q", err, test.want)
+			}
+			if got := s.existing(); len(got) != 2 {
+				t.Errorf("users %q exist, want both", got)
+			}
+			repair()
+			s.mustRun()
+			if got := s.existing(); !slices.Equal(got, []string{"app_b"}) {
+				t.Errorf("after the next run: users %q exist, want app_b", got)
+			}
+		})
+	}
+}
+
+func (s *scene) putCredentials(c pool.Credentials) {
+	s.t.Helper()
+	s.Put("db", map[string]string{"username": c.Username, "password": c.Password})
+}
+
+// TestFinish_waitsForSessions closes the last session of the old user while finish waits.
+func TestFinish_waitsForSessions(t *testing.T) {
+	s := newScene(t, embedded(t))
+	session := s.open()
+	a := s.newRun()
+	mustDo(t, errors.Join(a.prepareStep(t.Context()), a.waitStep(t.Context())))
+	ended := make(chan error)
+	go func() { ended <- a.finishStep(t.Context()) }()
+	select {
+	case err := <-ended:
+		t.Fatalf("finish returned %v with an open session of the old user", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	session.Close()
+	mustDo(t, <-ended)
+	if got := s.existing(); !slices.Equal(got, []string{"app_b"}) {
+		t.Errorf("users %q exist, want app_b", got)
+	}
+}
+
+// TestRun_waitFails checks that a run whose wait fails drops nobody.
+func TestRun_waitFails(t *testing.T) {
+	s := newScene(t, embedded(t))
+	a := s.newRun()
+	a.rotation.wait.run = func(context.Context, string) error { return errors.New("exit status 1") }
+	err := a.run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "keeping user app_a: secret-sync wait: exit status 1") {
+		t.Errorf("got error %v, want the failed wait", err)
+	}
+	if got := s.existing(); len(got) != 2 {
+		t.Errorf("users %q exist, want both", got)
+	}
+}
+
+// TestPreview_changesNothing checks the output of a dry run, for a new rotation and for an
+// unfinished rotation.
+func TestPreview_changesNothing(t *testing.T) {
+	s := newScene(t, embedded(t))
+	checkPreview(t, s, "CREATE USER `app_b`@`%` IDENTIFIED BY '…'\n"+
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.* TO `app_b`@`%`\n"+
+		"update Secret \"db\": username app_b, password …\n"+
+		"secret-sync wait --secret db --direct\n"+
+		"DROP USER `app_a`@`%`\n")
+	mustDo(t, s.newRun().prepareStep(t.Context()))
+	checkPreview(t, s, "finishing an earlier rotation: user app_a exists\n"+
+		"secret-sync wait --secret db --direct\n"+
+		"DROP USER `app_a`@`%`\n")
+}
+
+// checkPreview compares the output of a dry run, and checks that it changes nothing.
+func checkPreview(t *testing.T, s *scene, want string) {
+	t.Helper()
+	version, existing := s.Get("db").ResourceVersion, s.existing()
+	var out strings.Builder
+	a := s.newRun()
+	a.out, a.rotation.wait = &out, waitCommand("db", []string{"--direct"})
+	mustDo(t, a.preview(t.Context()))
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	if got := s.Get("db").ResourceVersion; got != version {
+		t.Error("the dry run changed the Secret")
+	}
+	if got := s.existing(); !slices.Equal(got, existing) {
+		t.Errorf("the dry run changed the users from %q to %q", existing, got)
+	}
+}
+
+// TestManifests_restricted applies the CronJobs under the Pod Security level "restricted".
+// The Role for wait must equal the output of `secret-sync rbac`, without pods/proxy, which
+// --direct does not need.
+func TestManifests_restricted(t *testing.T) {
 	s := st.NewWithoutRole(t, nil)
 	s.Restrict()
-	for _, folder := range []string{"mariadb", "postgres"} {
-		s.DryRun(s.Kustomize(folder))
+	for _, dir := range []string{"mariadb", "postgres"} {
+		s.DryRun(s.Kustomize(dir))
 	}
-	printed := s.Print("rbac", "--wait", "rotation", "--secret", "db", "-n", s.Namespace)
 	manifest, err := os.ReadFile("base/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := st.Rules(t, manifest, "secret-sync-wait-rotation"), st.Rules(t, printed, "secret-sync-wait-rotation"); got != want {
+	printed := s.Print("rbac", "--wait", "rotation", "--secret", "db", "-n", s.Namespace)
+	want := withoutProxy(t, string(printed))
+	const name = "secret-sync-wait-rotation"
+	if got, want := st.Rules(t, manifest, name), st.Rules(t, []byte(want), name); got != want {
 		t.Errorf("base/rbac.yaml: got %s, want %s", got, want)
 	}
+}
+
+// withoutProxy removes the rule for pods/proxy from a manifest.
+func withoutProxy(t *testing.T, manifest string) string {
+	t.Helper()
+	const rule = "- apiGroups: [\"\"]\n  resources: [pods/proxy]\n  verbs: [get]\n"
+	if !strings.Contains(manifest, rule) {
+		t.Fatalf("no rule for pods/proxy in\n%s", manifest)
+	}
+	return strings.Replace(manifest, rule, "", 1)
 }

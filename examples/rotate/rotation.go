@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,120 +16,214 @@ import (
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 )
 
-// rotation is one rotation of a Secret between two users. What is true at any
-// moment, whoever dies: the user in the Secret exists, with the password in the
-// Secret. The other user exists only while a rotation is not finished.
+// A rotation replaces the user in a Secret with the other of two users. At any moment,
+// also after a crash, the user in the Secret exists and has the password in the Secret.
+// The other user exists only during a rotation.
 type rotation struct {
-	db        *database
-	secrets   v1.SecretInterface
-	secret    string
-	users     [2]string
-	stateFile string
-	out       io.Writer
+	db             *database
+	secrets        v1.SecretInterface
+	secret         string // name of the Secret
+	users          [2]string
+	wait           wait
+	sessionTimeout time.Duration
+	out            io.Writer
 }
 
-// version is which state of the Secret the Pods are waited for.
-type version struct{ UID, ResourceVersion string }
+// A state is a version of the Secret.
+type state struct {
+	object  *corev1.Secret
+	current pool.Credentials // the user in the Secret
+	other   string           // the other user
+}
 
-func versionOf(s *corev1.Secret) version { return version{string(s.UID), s.ResourceVersion} }
+// run performs the rotation, or finishes a rotation of an earlier run.
+func (r *rotation) run(ctx context.Context) error {
+	target, err := r.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.wait.run(ctx, target.object.ResourceVersion); err != nil {
+		return fmt.Errorf("keeping user %s: secret-sync wait: %w", target.other, err)
+	}
+	return r.finish(ctx, target)
+}
 
-// prepare makes the other user and puts it into the Secret.
+// prepare creates the other user and writes it to the Secret. It returns the state that
+// the Pods must use before finish.
 //
-//  1. Lock, so that no other prepare or finish is between two of these steps.
-//  2. If the other user exists, an earlier run was not finished: it died before it
-//     changed the Secret, and nobody uses that user, or after, and some Pods still
-//     do. Nothing is changed; the wait and finish of this run tell which, and drop
-//     it.
-//  3. Make the other user. A crash leaves it for step 2 of the next run.
-//  4. Put it into the Secret, if that is as it was in step 2. From here on the other
-//     user is the one that was in the Secret before.
-//  5. Keep the Secret's version for finish.
-func (r *rotation) prepare(ctx context.Context) error {
+//  1. Take the lock, which excludes prepare and finish of other runs.
+//  2. If the other user exists, an earlier run did not finish. If that run died before its
+//     update of the Secret, no Pod uses the other user. If it died later, some Pods may
+//     still use it. In both cases the wait and finish of this run are correct.
+//     But the update may still be under way. Change an annotation, so that an update of
+//     the old version fails from now on.
+//  3. Else create the other user. After a crash here, the next run continues with step 2.
+//  4. Write the user to the Secret. The update fails if the Secret has changed since step 1.
+func (r *rotation) prepare(ctx context.Context) (state, error) {
+	unlock, err := r.db.lock(ctx) // 1
+	if err != nil {
+		return state{}, err
+	}
+	defer unlock()
+	s, err := r.read(ctx)
+	if err != nil {
+		return state{}, err
+	}
+	unfinished, err := r.db.exists(ctx, s.other)
+	if err != nil {
+		return state{}, err
+	}
+	if unfinished { // 2
+		fmt.Fprintf(r.out, "finishing an earlier rotation: user %s exists\n", s.other)
+		now := time.Now().UTC().Format(time.RFC3339Nano)
+		metav1.SetMetaDataAnnotation(&s.object.ObjectMeta, "secret-sync/rotation-resumed", now)
+		return r.update(ctx, s.object)
+	}
+	next := pool.Credentials{Username: s.other, Password: rand.Text()}
+	if err := r.db.create(ctx, next); err != nil { // 3
+		return state{}, err
+	}
+	s.object.Data["username"], s.object.Data["password"] = []byte(next.Username), []byte(next.Password)
+	s, err = r.update(ctx, s.object) // 4
+	if err != nil {
+		return state{}, err
+	}
+	fmt.Fprintf(r.out, "Secret %q contains user %s\n", r.secret, next)
+	return s, nil
+}
+
+// finish drops the other user, once no session uses it. If any check fails, it drops
+// nobody, and the next run continues.
+//
+//  1. Take the lock.
+//  2. Log in as the user in the Secret.
+//  3. Wait until the other user has no session. An app may have reported its reload too
+//     early, or may not use the sidecar at all.
+//  4. Read the Secret again. If its data has changed, no wait covers the new data.
+//  5. Drop the other user, who must exist: a run that changes nothing must not succeed.
+func (r *rotation) finish(ctx context.Context, target state) error {
 	unlock, err := r.db.lock(ctx) // 1
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	s, other, err := r.read(ctx)
-	if err != nil {
+	if err := r.check(ctx, target); err != nil { // 2, 3, 4
+		return fmt.Errorf("keeping user %s: %w", target.other, err)
+	}
+	if err := r.db.drop(ctx, target.other); err != nil { // 5
 		return err
 	}
-	exists, err := r.db.exists(ctx, other) // 2
-	if err != nil {
-		return err
-	}
-	if exists {
-		fmt.Fprintf(r.out, "an earlier rotation was not finished, since the user %s exists: going on with it\n", other)
-		return r.keep(versionOf(s))
-	}
-	next := pool.Credentials{Username: other, Password: rand.Text()}
-	if err := r.db.create(ctx, next); err != nil { // 3
-		return err
-	}
-	s.Data["username"], s.Data["password"] = []byte(next.Username), []byte(next.Password)
-	if s, err = r.secrets.Update(ctx, s, metav1.UpdateOptions{}); err != nil { // 4; it has the version of step 2
-		return fmt.Errorf("update Secret %q: %w", r.secret, err)
-	}
-	fmt.Fprintf(r.out, "the Secret %q has the user %s now\n", r.secret, next)
-	return r.keep(versionOf(s)) // 5
+	fmt.Fprintf(r.out, "dropped user %s\n", target.other)
+	return nil
 }
 
-// finish drops the user that is not in the Secret, once all Pods are on the
-// version that prepare kept. If the Secret was changed since, another run did that,
-// and nobody knows which users the Pods have: nothing is dropped, and the next run
-// goes on.
-func (r *rotation) finish(ctx context.Context) error {
+// check performs the checks of finish.
+func (r *rotation) check(ctx context.Context, target state) error {
+	login, err := r.db.login(ctx, target.current)
+	if err != nil {
+		return fmt.Errorf("the user in Secret %q cannot log in: %w", r.secret, err)
+	}
+	defer login.Close()
+	// The login above is a session, so an administrator who sees no session sees too little.
+	if n, err := r.db.sessions(ctx, target.current.Username); err != nil {
+		return err
+	} else if n == 0 {
+		return errors.New("the administrator cannot see sessions of other users: in MariaDB, grant PROCESS ON *.*")
+	}
+	if err := r.waitForSessions(ctx, target.other); err != nil {
+		return err
+	}
+	now, err := r.read(ctx)
+	if err != nil {
+		return err
+	}
+	if now.object.UID != target.object.UID || now.current != target.current {
+		return fmt.Errorf("the data of Secret %q has changed since the wait: run the rotation again", r.secret)
+	}
+	exists, err := r.db.exists(ctx, target.other)
+	if err == nil && !exists {
+		err = errors.New("it does not exist; another run may have dropped it")
+	}
+	return err
+}
+
+// waitForSessions waits until user has no session.
+func (r *rotation) waitForSessions(ctx context.Context, user string) error {
+	ctx, cancel := context.WithTimeout(ctx, r.sessionTimeout)
+	defer cancel()
+	for {
+		n, err := r.db.sessions(ctx, user)
+		if err == nil && n == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("it has %d sessions after %s: an app has not reloaded", n, r.sessionTimeout), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// preview prints the statements of a rotation without secret values. It changes nothing.
+func (r *rotation) preview(ctx context.Context) error {
 	unlock, err := r.db.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	waitedFor, err := r.kept()
+	s, err := r.read(ctx)
 	if err != nil {
 		return err
 	}
-	s, old, err := r.read(ctx)
+	unfinished, err := r.db.exists(ctx, s.other)
 	if err != nil {
 		return err
 	}
-	if now := versionOf(s); now != waitedFor {
-		return fmt.Errorf("the Secret %q is at version %s, and the Pods were waited for at %s: nothing is dropped; run the rotation again",
-			r.secret, now.ResourceVersion, waitedFor.ResourceVersion)
+	old := s.other
+	if unfinished {
+		fmt.Fprintf(r.out, "finishing an earlier rotation: user %s exists\n", s.other)
+	} else {
+		old = s.current.Username
+		statements, err := r.db.dialect.create(r.db.name, pool.Credentials{Username: s.other, Password: "…"})
+		if err != nil {
+			return err
+		}
+		for _, statement := range statements {
+			fmt.Fprintln(r.out, statement)
+		}
+		fmt.Fprintf(r.out, "update Secret %q: username %s, password …\n", r.secret, s.other)
 	}
-	if err := r.db.drop(ctx, old); err != nil {
-		return err
-	}
-	fmt.Fprintf(r.out, "dropped the user %s\n", old)
+	r.wait.print(r.out)
+	fmt.Fprintln(r.out, r.db.dialect.drop(old))
 	return nil
 }
 
-// read reads the Secret, and tells which user is not in it.
-func (r *rotation) read(ctx context.Context) (s *corev1.Secret, other string, err error) {
-	if s, err = r.secrets.Get(ctx, r.secret, metav1.GetOptions{}); err != nil {
-		return nil, "", fmt.Errorf("read Secret %q: %w", r.secret, err)
+// read returns the state of the Secret.
+func (r *rotation) read(ctx context.Context) (state, error) {
+	object, err := r.secrets.Get(ctx, r.secret, metav1.GetOptions{})
+	if err != nil {
+		return state{}, fmt.Errorf("read Secret %q: %w", r.secret, err)
 	}
-	i := slices.Index(r.users[:], string(s.Data["username"]))
+	return r.stateOf(object)
+}
+
+// update writes the Secret and returns its new state. It fails if the Secret has changed
+// since object was read.
+func (r *rotation) update(ctx context.Context, object *corev1.Secret) (state, error) {
+	object, err := r.secrets.Update(ctx, object, metav1.UpdateOptions{})
+	if err != nil {
+		return state{}, fmt.Errorf("update Secret %q: %w", r.secret, err)
+	}
+	return r.stateOf(object)
+}
+
+func (r *rotation) stateOf(object *corev1.Secret) (state, error) {
+	s := state{object: object}
+	s.current = pool.Credentials{Username: string(object.Data["username"]), Password: string(object.Data["password"])}
+	i := slices.Index(r.users[:], s.current.Username)
 	if i < 0 {
-		return nil, "", fmt.Errorf("the username in Secret %q is neither %s nor %s: put one of them there first", r.secret, r.users[0], r.users[1])
+		return state{}, fmt.Errorf("the username in Secret %q must be %s or %s", r.secret, r.users[0], r.users[1])
 	}
-	return s, r.users[1-i], nil
-}
-
-func (r *rotation) keep(v version) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(r.stateFile, data, 0o600)
-}
-
-func (r *rotation) kept() (v version, err error) {
-	data, err := os.ReadFile(r.stateFile)
-	if err == nil {
-		err = json.Unmarshal(data, &v)
-	}
-	if err != nil {
-		return v, fmt.Errorf("what prepare kept: %w", err)
-	}
-	return v, nil
+	s.other = r.users[1-i]
+	return s, nil
 }

@@ -25,6 +25,7 @@ type Server struct {
 	URL   string // without a user, as pool.Connector takes it
 	Addr  string // HOST:PORT
 	Admin pool.Credentials
+	Log   *testsupport.Log // output of the server
 }
 
 const adminPassword = "root"
@@ -84,6 +85,7 @@ func PostgreSQL(t testing.TB) *Server {
 func (s *Server) serve(t testing.TB, account *syscall.Credential, path string, args ...string) {
 	t.Helper()
 	log := &testsupport.Log{}
+	s.Log = log
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
