@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
@@ -202,7 +202,7 @@ func TestList_unrelatedObjects(t *testing.T) {
 // TestReplace_pokes: the first list, a new Secret and a missing Secret are changes.
 func TestReplace_pokes(t *testing.T) {
 	pokes := 0
-	w := newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	w := newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() { pokes++ }, slog.New(slog.DiscardHandler))
 	db := []object{{metadata: metadata{Namespace: "ns", Name: "db"}}}
 	for i, step := range []struct {
 		items []object
@@ -215,14 +215,38 @@ func TestReplace_pokes(t *testing.T) {
 	}
 }
 
+// TestApply_unselected: an event whose labels do not match the selector is ignored, except
+// for the deletion of a stored Secret.
+func TestApply_unselected(t *testing.T) {
+	selector := labels.SelectorFromSet(labels.Set{"app": "web"})
+	query := kube.Query{Resource: kube.Secrets, Namespace: "ns", Selector: selector.String()}
+	w := newWatch(filter{Query: query, labels: selector}, &script{}, newShared(nil), func() {}, slog.New(slog.DiscardHandler))
+	web, other := map[string]string{"app": "web"}, map[string]string{"app": "other"}
+	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "a", ResourceVersion: "1", Labels: web}}})
+	for _, kind := range []apiwatch.EventType{apiwatch.Added, apiwatch.Modified} {
+		for _, name := range []string{"a", "b"} {
+			o := object{metadata: metadata{Namespace: "ns", Name: name, ResourceVersion: "2", Labels: other}}
+			w.apply(&stream{}, event{Type: kind, Object: o})
+			if len(w.secrets) != 1 || w.secrets["a"].ResourceVersion != "1" {
+				t.Errorf("%s of %q: got %v, want version 1 of a", kind, name, w.secrets)
+			}
+		}
+	}
+	deleted := object{metadata: metadata{Namespace: "ns", Name: "a", ResourceVersion: "3", Labels: other}}
+	w.apply(&stream{}, event{Type: apiwatch.Deleted, Object: deleted})
+	if len(w.secrets) != 0 {
+		t.Errorf("after the deletion: got %v, want none", w.secrets)
+	}
+}
+
 // TestApply_otherNamespace: a Deleted event of another namespace does not delete the
 // Secret of the same name.
 func TestApply_otherNamespace(t *testing.T) {
 	pokes := 0
-	w := newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() { pokes++ }, slog.New(slog.DiscardHandler))
+	w := newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() { pokes++ }, slog.New(slog.DiscardHandler))
 	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "db"}}})
 	for _, namespace := range []string{"elsewhere", "ns"} {
-		w.apply(event{Type: apiwatch.Deleted, Object: object{metadata: metadata{Namespace: namespace, Name: "db"}}})
+		w.apply(&stream{}, event{Type: apiwatch.Deleted, Object: object{metadata: metadata{Namespace: namespace, Name: "db"}}})
 		if got, want := len(w.secrets) == 0, namespace == "ns"; got != want || want != (pokes == 2) {
 			t.Errorf("event of namespace %q: deleted: got %v, want %v; %d pokes", namespace, got, want, pokes)
 		}
@@ -268,14 +292,14 @@ func TestSecret_history(t *testing.T) {
 			{"list", "7", "u", "b", "7", none}, {"list", "6", "u", "c", "6", none}, {"list", "6", "u", "d", "6", none},
 		},
 	} {
-		w := newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() {}, slog.New(slog.DiscardHandler))
+		w := newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() {}, slog.New(slog.DiscardHandler))
 		for i, s := range steps {
 			o := object{metadata: metadata{Namespace: "ns", Name: "db", UID: s.uid, ResourceVersion: s.version}}
 			o.Data = map[string]secret.Value{"k": secret.Value(s.value)}
 			if s.source == "list" {
 				w.replace([]object{o})
 			} else {
-				w.apply(event{Type: apiwatch.Modified, Object: o})
+				w.apply(&stream{}, event{Type: apiwatch.Modified, Object: o})
 			}
 			got := w.secrets["db"]
 			if got.ResourceVersion != s.version || got.DataSince != s.wantSince || got.PreviousData != s.wantPrevious {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,18 +26,30 @@ type script struct {
 	onWatch func(ctx context.Context, news chan<- event) error
 	ends    bool          // whether the server ends each watch
 	after   time.Duration // time until the server does so
+	slow    func(ctx context.Context) error
+	items   func() []object // the answer of a list, if not nil
 }
 
 func (s *script) Renew() { s.renewed++ }
 
-func (s *script) List(context.Context, kube.Query) ([]object, string, error) {
+func (s *script) List(ctx context.Context, q kube.Query) (items []object, version string, err error) {
 	s.lists = append(s.lists, time.Now())
+	if s.slow != nil {
+		ctx, cancel := context.WithTimeout(ctx, q.ListTimeout)
+		defer cancel()
+		if err := s.slow(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	if s.items != nil {
+		items = s.items()
+	}
 	if s.onList != nil {
 		if err := s.onList(); err != nil {
 			return nil, "", err
 		}
 	}
-	return nil, "7", nil
+	return items, "7", nil
 }
 
 // Watch opens a watch that ends with ctx, or when the server ends it.
@@ -118,7 +129,7 @@ func play(t *testing.T, s source, duration time.Duration, check func(logs *journ
 	synctest.Test(t, func(t *testing.T) {
 		logs := &journal{}
 		logger := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		w := newWatch(named("ns", "db"), s, &sync.Mutex{}, func() {}, logger)
+		w := newWatch(named("ns", "db"), s, newShared([]string{"db"}), func() {}, logger)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); w.run(ctx) }()
@@ -136,7 +147,7 @@ func play(t *testing.T, s source, duration time.Duration, check func(logs *journ
 
 // newIdleWatch returns a watch that does not run.
 func newIdleWatch() *watch {
-	return newWatch(named("ns", "db"), &script{}, &sync.Mutex{}, func() {}, slog.New(slog.DiscardHandler))
+	return newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() {}, slog.New(slog.DiscardHandler))
 }
 
 // named returns the filter of a watch by name.
@@ -147,7 +158,7 @@ func named(namespace, name string) filter {
 
 // isUp returns Up, as in Status.
 func (w *watch) isUp() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.shared.mu.Lock()
+	defer w.shared.mu.Unlock()
 	return w.up
 }

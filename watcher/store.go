@@ -41,6 +41,15 @@ type filter struct {
 	named  []string        // for a selector: Secrets with their own watch, sorted
 }
 
+// listTimeout returns the time limit of a list. HTTP/2 pings detect a dead connection
+// earlier. The list of a selector may be much longer than a Secret.
+func (f filter) listTimeout() time.Duration {
+	if f.Name == "" {
+		return 30 * time.Second
+	}
+	return 15 * time.Second
+}
+
 // watchName returns the name of the watch in metrics and logs.
 func (f filter) watchName() string {
 	if f.Name == "" {
@@ -73,11 +82,12 @@ func (w *watch) warnOnce(o *object) {
 	}
 }
 
-// replace stores the answer of a list. A Secret without an item does not exist.
-func (w *watch) replace(items []object) {
+// replace stores the answer of a list. A Secret without an item does not exist. replace
+// reports whether the synced state lacked a version or a deletion.
+func (w *watch) replace(items []object) (missed bool) {
 	w.firstDone()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.shared.mu.Lock()
+	defer w.shared.mu.Unlock()
 	w.contact = time.Now()
 	old := w.secrets
 	changed := old == nil
@@ -85,19 +95,26 @@ func (w *watch) replace(items []object) {
 	for i := range items {
 		if o := &items[i]; w.accepts(o) {
 			previous, existed := old[o.Name]
+			missed = missed || previous.ResourceVersion != o.ResourceVersion
 			changed = w.store(o.Name, o.secret().followList(previous), previous, existed) || changed
 		}
 	}
-	if changed || len(w.secrets) != len(old) {
+	changed = changed || len(w.secrets) != len(old)
+	if changed {
 		w.changed()
 	}
+	return old != nil && (missed || changed)
 }
 
-// apply stores an event. A Deleted event may carry labels that no longer match.
-func (w *watch) apply(e event) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// apply stores an event of a stream, unless the stream is retired. A Deleted event may
+// carry labels that no longer match.
+func (w *watch) apply(s *stream, e event) {
+	w.shared.mu.Lock()
+	defer w.shared.mu.Unlock()
 	w.contact = time.Now()
+	if s.retired {
+		return
+	}
 	o, changed := &e.Object, false
 	previous, existed := w.secrets[o.Name]
 	switch {

@@ -3,15 +3,13 @@ package watcher
 import (
 	"context"
 	"errors"
-	"iter"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
-	apiwatch "k8s.io/apimachinery/pkg/watch"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 )
@@ -21,11 +19,30 @@ const (
 	// server sends a bookmark every minute. After etcd was restored from a backup, a
 	// watch can stay open and silent forever.
 	staleAfter = 3 * time.Minute
+	// deliveryTime is the time within which an open watch must deliver a version that a
+	// list has found. The watch cache of an API server lags behind consistent reads.
+	deliveryTime = 5 * time.Second
+	// pollInterval is the time between two lists while the watch does not deliver
+	// events. It is also the duration of the watches between them: the API server sends
+	// a bookmark two seconds before the end of a watch.
+	pollInterval = 12 * time.Second
+	// flushTime is the time that a watch must stay open after its news to prove that it
+	// delivers. A proxy that buffers a watch delivers everything at its end.
+	flushTime = time.Second
+
 	// longestPause is the time within which a watch notices that the API server is back.
 	longestPause = 10 * time.Second
-	// stableAfter is the duration of a watch after which the next list follows at once.
-	// It keeps the rate of lists below the rate during an outage.
-	stableAfter = longestPause
+	// stableAfter is the duration after which the end of a watch is not early.
+	stableAfter = 10 * time.Second
+	// earlyInterval is the time between two lists if watches end early.
+	earlyInterval = 5 * time.Second
+	// maxJitter limits the random delay of a list after a server has ended a watch. A
+	// server that shuts down ends the watches of all Pods simultaneously.
+	maxJitter = 2 * time.Second
+
+	// longestListTimeout limits the growth of the time limit of a list. The limit grows
+	// after a timeout, because API Priority and Fairness may queue a list.
+	longestListTimeout = 2 * time.Minute
 )
 
 // newBackoff returns the pauses between attempts: 0.25 to 0.5 s, doubled each time, up to
@@ -34,165 +51,202 @@ func newBackoff() wait.Backoff {
 	return wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 10, Cap: longestPause / 2}
 }
 
-// errEndsAtOnce is returned after two short watches in a row. Any server may end a single
-// watch early.
-var errEndsAtOnce = watchError("ends at once", "the watch repeatedly ends right after it opened",
-	"check for a proxy between this Pod and the API server that has a short timeout or cannot stream")
-
-// errBackwards is returned when a watch delivers an object older than an object that it
-// delivered before. Only a quorum read can tell which version is current.
-var errBackwards = watchError("backwards", "the watch delivered an older version after a newer version",
-	"if this repeats, check for a proxy between this Pod and the API server that mixes up answers")
-
-func watchError(cause, text, hint string) *kube.Error {
-	resource := kube.Secrets.Resource
-	return &kube.Error{Verb: kube.VerbWatch, Resource: resource, Cause: cause, Err: errors.New(text), Hint: hint}
-}
-
-// A source lists and watches Secrets. Tests replace it.
-type source interface {
-	List(ctx context.Context, q kube.Query) (items []object, resourceVersion string, err error)
-	Watch(ctx context.Context, q kube.Query, resourceVersion string) (events, error)
-	Renew()
-}
-
-type (
-	event  = kube.Event[object]
-	events = iter.Seq2[event, error]
-)
-
-// client is the source for a real API server.
-type client struct{ *kube.Client }
-
-func (c client) List(ctx context.Context, q kube.Query) ([]object, string, error) {
-	return kube.List[object](ctx, c.Client, q)
-}
-
-func (c client) Watch(ctx context.Context, q kube.Query, resourceVersion string) (events, error) {
-	return kube.Watch[object](ctx, c.Client, q, resourceVersion)
-}
-
 // A watch keeps the Secrets of a filter equal to the API server. It repeats these steps:
-// a list, a watch from the version of the list, and a pause.
+//
+//  1. A list. The answer is authoritative.
+//  2. A stream of events from the version of the list, until the stream ends, delivers no
+//     news for staleAfter, or Reread asks for a list.
+//  3. A pause, if the stream ended.
+//
+// A stream that did not end stays open during the next list. If the list finds a version
+// that the stream does not deliver either, the stream does not work.
 type watch struct {
 	filter
 	source    source
-	changed   func() // called with mu held, so it must not block
+	changed   func() // called with shared.mu held, so it must not block
 	logger    *slog.Logger
 	firstDone func()          // closes first
 	first     <-chan struct{} // closed by the first answer or error
+	reread    poker           // asks for a list
 
-	listed  time.Time // time of this attempt's list, or zero if it did not succeed
-	backoff wait.Backoff
+	// The goroutine of run owns these fields.
+	stream  *stream      // the open stream, or nil
+	listed  time.Time    // time of this attempt's list, or zero if it did not succeed
+	early   int          // number of watches in a row that ended early
+	backoff wait.Backoff // pauses after errors
 
-	mu      *sync.Mutex        // shared by all watches; guards the fields below
-	restart context.CancelFunc // ends the current attempt and its pause
-	secrets map[string]Secret  // by name; nil until the watch is synced
-	warned  bool               // whether warnOnce has logged
+	streams sync.WaitGroup
+	shared  *shared
+	secrets map[string]Secret // guarded by shared.mu; by name; nil until the watch is synced
+	warned  bool              // guarded by shared.mu; whether warnOnce has logged
 	health
 }
 
-func newWatch(f filter, s source, mu *sync.Mutex, changed func(), logger *slog.Logger) *watch {
+func newWatch(f filter, s source, shared *shared, changed func(), logger *slog.Logger) *watch {
 	first := make(chan struct{})
+	f.ListTimeout = f.listTimeout()
 	return &watch{
 		filter: f, source: s, changed: changed, logger: logger.With("watch", f.watchName()),
 		firstDone: sync.OnceFunc(func() { close(first) }), first: first,
-		backoff: newBackoff(), mu: mu, restart: func() {},
+		reread: newPoker(), backoff: newBackoff(), shared: shared,
 	}
 }
 
 // run repeats attempts until ctx is done.
 func (w *watch) run(ctx context.Context) {
+	defer w.streams.Wait()
 	for ctx.Err() == nil {
-		attempt, end := context.WithCancel(ctx)
-		w.mu.Lock()
-		w.restart = end
-		w.mu.Unlock()
-		err := w.follow(attempt)
-		if attempt.Err() == nil {
-			pause := w.pauseAfter(err)
-			w.logger.Debug("watch ended", "err", err, "pause", pause)
-			sleep(attempt, pause)
+		err := w.attempt(ctx)
+		if w.stream != nil || ctx.Err() != nil {
+			continue
 		}
-		end()
+		pause := w.pauseAfter(err)
+		w.logger.Debug("watch ended", "err", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-w.reread:
+		case <-ctx.Done():
+		}
 	}
 }
 
-// sleep waits for the given duration, or until ctx is done.
-func sleep(ctx context.Context, pause time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, pause)
-	defer cancel()
-	<-ctx.Done()
-}
-
-// follow performs a list and follows the watch from its version. It returns when the
-// watch ends or delivers no news for staleAfter. It returns nil if nothing failed.
-func (w *watch) follow(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w.listed = time.Time{}
-	items, version, err := w.source.List(ctx, w.Query)
+// attempt performs a list and follows a stream from its version. It returns when the next
+// list is due. If the stream has ended or an error occurred, w.stream is nil. The error is
+// nil if the server ended the stream.
+func (w *watch) attempt(ctx context.Context) error {
+	old := w.stream
+	w.stream, w.listed = nil, time.Time{}
+	if old != nil {
+		defer old.cancel()
+		w.retire(old)
+	}
+	version, missed, err := w.list(ctx)
 	if err != nil {
 		return err
 	}
-	w.listed = time.Now()
-	w.replace(items)
-	defer time.AfterFunc(upAfter, func() { w.setUp(ctx, true) }).Stop()
-	stale := time.AfterFunc(staleAfter, cancel)
-	defer stale.Stop()
-	news, err := w.source.Watch(ctx, w.Query, version)
-	if err == nil {
-		w.setUp(ctx, false)
-		err = w.receive(news, version, stale)
+	w.stream = w.open(ctx, version)
+	if old != nil && !missed {
+		old.cancel()
+		old = nil
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return w.follow(ctx, old)
 }
 
-// receive applies the events of a watch until it ends or delivers an older version. A
-// bookmark with the same version is not news: a server without its etcd may repeat it.
-func (w *watch) receive(news events, version string, stale *time.Timer) error {
-	for e, err := range news {
-		if err != nil {
-			return err
-		}
-		order, err := resourceversion.CompareResourceVersion(e.Object.ResourceVersion, version)
-		if err == nil && order < 0 {
-			return errBackwards
-		}
-		w.apply(e)
-		if e.Type != apiwatch.Bookmark || e.Object.ResourceVersion != version {
-			stale.Reset(staleAfter)
-		}
-		version = e.Object.ResourceVersion
+// list performs a consistent read. It returns the version of the list, and whether the
+// list contains a change that no event delivered.
+func (w *watch) list(ctx context.Context) (version string, missed bool, err error) {
+	began := time.Now()
+	items, version, err := w.source.List(ctx, w.Query)
+	took := time.Since(began)
+	if errors.Is(err, context.DeadlineExceeded) {
+		w.ListTimeout = min(2*w.ListTimeout, longestListTimeout)
 	}
-	return nil
+	if err != nil {
+		return "", false, err
+	}
+	w.ListTimeout = min(max(w.listTimeout(), 2*took), longestListTimeout)
+	w.listed = time.Now()
+	return version, w.replace(items), nil
+}
+
+// follow waits until a new list is due, and updates the health of the watch. If old is not
+// nil, the list has found a change that the stream old must deliver too.
+func (w *watch) follow(ctx context.Context, old *stream) error {
+	stale, lasted, stable := time.NewTimer(w.staleAfter()), time.NewTimer(upAfter), time.NewTimer(stableAfter)
+	defer stale.Stop()
+	defer lasted.Stop()
+	defer stable.Stop()
+	var overdue, flushed <-chan time.Time
+	if old == nil {
+		old = &stream{}
+	} else {
+		overdue = time.After(deliveryTime)
+	}
+	opened := w.stream.opened
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-w.stream.ended:
+			w.stream = nil
+			return err
+		case <-stale.C:
+			return nil
+		case <-w.reread:
+			return nil
+		case <-opened:
+			opened = nil
+			w.setUp(evidenceOpened)
+		case <-lasted.C:
+			w.setUp(evidenceLasted)
+		case <-stable.C:
+			w.setUp(evidenceStable)
+		case <-w.stream.news:
+			stale.Reset(staleAfter)
+			if w.silent() && flushed == nil {
+				flushed = time.After(flushTime)
+			}
+		case <-flushed:
+			w.setUp(evidenceDelivered)
+		case <-old.news:
+			overdue = nil
+		case <-old.ended:
+			overdue = nil
+		case <-overdue:
+			w.setDown(errSilent)
+			stale.Reset(w.staleAfter())
+		}
+	}
+}
+
+// staleAfter returns the time without news after which a new list is due.
+func (w *watch) staleAfter() time.Duration {
+	if w.silent() {
+		return pollInterval
+	}
+	return staleAfter
 }
 
 // pauseAfter records the error of an attempt and returns the pause before the next
-// attempt. If the watch was stable, the next list follows at once: servers end a watch
-// after some minutes, and a stale watch is not an error.
+// attempt. While watches end early, the pause does not grow.
 func (w *watch) pauseAfter(err error) time.Duration {
-	if !w.listed.IsZero() && time.Since(w.listed) >= stableAfter {
-		w.backoff = newBackoff()
-		if err == nil {
-			return 0
+	var failed *kube.Error
+	errors.As(err, &failed)
+	listed, lasted := !w.listed.IsZero(), time.Since(w.listed)
+	switch {
+	case listed && lasted >= stableAfter:
+		w.early, w.backoff = 0, newBackoff()
+		if failed == nil {
+			return jitter(lasted)
 		}
-	}
-	if again := w.backoff != newBackoff(); again && err == nil && time.Since(w.listed) < upAfter {
-		err = errEndsAtOnce
+	case listed && (failed == nil || lasted >= upAfter):
+		if w.early++; w.early > 1 { // any server may end a single watch early
+			if lasted < upAfter {
+				w.setDown(errEndsAtOnce)
+			} else {
+				w.setDown(errEndsEarly)
+			}
+			return max(wait.Jitter(earlyInterval, 0.2)-lasted, newBackoff().Duration)
+		}
 	}
 	pause := w.backoff.Step()
-	if e := (*kube.Error)(nil); errors.As(err, &e) {
-		w.setDown(e)
-		if e.Outdated() {
+	if failed != nil {
+		w.setDown(failed)
+		if failed.Outdated() {
 			w.source.Renew()
 		}
-		if seconds, ok := apierrors.SuggestsClientDelay(e); ok {
+		if seconds, ok := apierrors.SuggestsClientDelay(failed); ok {
 			pause = max(pause, min(time.Duration(seconds)*time.Second, longestPause))
 		}
 	}
 	return pause
+}
+
+// jitter returns the pause after a server has ended a watch. A watch that reached its
+// requested duration, which is random, needs no pause.
+func jitter(lasted time.Duration) time.Duration {
+	if lasted >= kube.MinWatchTime {
+		return 0
+	}
+	return rand.N(maxJitter)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,7 @@ func TestWatch_rate(t *testing.T) {
 		{"refused", script{onList: refused}, 360, 730, false, 1},
 		{"watch ends at once", script{ends: true}, 360, 730, false, 1},
 		{"watch ends after 1 s", script{ends: true, after: time.Second}, 320, 660, false, 1},
-		{"watch ends after 10 s", script{ends: true, after: 10 * time.Second}, 358, 361, true, 0},
+		{"watch ends after 10 s", script{ends: true, after: 10 * time.Second}, 300, 361, true, 0},
 		{"watch with bookmarks ends after 7 min", script{onWatch: bookmarks(1), ends: true, after: 7 * time.Minute}, 9, 9, true, 0},
 		{"no bookmarks", script{}, 20, 21, true, 0},
 		{"bookmarks", script{onWatch: bookmarks(1)}, 1, 1, true, 0},
@@ -130,8 +131,8 @@ func TestWatch_olderVersion(t *testing.T) {
 			o.Data = map[string]secret.Value{"k": secret.Value(value)}
 			news <- event{Type: apiwatch.Modified, Object: o}
 			synctest.Wait()
-			w.mu.Lock()
-			defer w.mu.Unlock()
+			w.shared.mu.Lock()
+			defer w.shared.mu.Unlock()
 			return string(w.secrets["db"].Data["k"])
 		}
 		send("10", "newer")
@@ -161,9 +162,7 @@ func TestReread(t *testing.T) {
 			before, up := len(s.lists), w.isUp()
 			time.Sleep(time.Second)
 			asked := time.Now()
-			w.mu.Lock()
-			w.restart()
-			w.mu.Unlock()
+			w.reread.poke()
 			synctest.Wait()
 			if len(s.lists) != before+1 || s.lists[before] != asked {
 				t.Errorf("%s: got %d lists, want %d, the last at once", name, len(s.lists), before+1)
@@ -205,21 +204,203 @@ func TestPauseAfter_stableWatch(t *testing.T) {
 	}
 }
 
-// TestSetUp_endedAttempt: the timer of an attempt may fire while the attempt ends. Then
-// the watch does not become up.
-func TestSetUp_endedAttempt(t *testing.T) {
-	w := newIdleWatch()
-	attempt, end := context.WithCancel(t.Context())
-	end()
-	w.setDown(statusError(500, 0).(*kube.Error))
-	w.setUp(attempt, true)
-	if w.isUp() {
-		t.Error("the watch is up after its attempt has ended")
+// TestSetUp: each error requires its own evidence that the watch works.
+func TestSetUp(t *testing.T) {
+	for err, want := range map[*kube.Error]evidence{
+		statusError(500, 0).(*kube.Error): evidenceLasted, errEndsAtOnce: evidenceLasted,
+		errEndsEarly: evidenceStable, errSilent: evidenceDelivered,
+	} {
+		for _, e := range []evidence{evidenceOpened, evidenceLasted, evidenceStable, evidenceDelivered} {
+			w := newIdleWatch()
+			w.setDown(err)
+			if w.setUp(e); w.isUp() != (e == want) {
+				t.Errorf("%v: evidence %d: up: got %v, want %v", err, e, w.isUp(), e == want)
+			}
+		}
 	}
-	w.setUp(t.Context(), true)
-	if !w.isUp() {
-		t.Error("the watch is not up")
+}
+
+// TestWatch_endsEarly: while a proxy ends each watch after 3 s, the pause between two
+// watches does not grow, the watch is down, and a single line is logged. A watch that
+// lasts ends this state.
+func TestWatch_endsEarly(t *testing.T) {
+	s := &script{ends: true, after: 3 * time.Second}
+	play(t, s, time.Hour, func(logs *journal, w *watch) {
+		for i := 2; i < len(s.lists); i++ {
+			if got := s.lists[i].Sub(s.lists[i-1]); got > earlyInterval*6/5 {
+				t.Fatalf("list %d: %v after the list before, want at most %v", i, got, earlyInterval*6/5)
+			}
+		}
+		if got := len(logs.level("WARN")); w.isUp() || got != 1 {
+			t.Errorf("up: %v, %d warnings, want down and 1:\n%.3000s", w.isUp(), got, logs)
+		}
+		s.ends = false
+		time.Sleep(earlyInterval*6/5 + stableAfter)
+		synctest.Wait()
+		if !w.isUp() {
+			t.Error("a watch that lasts is not up")
+		}
+	})
+}
+
+// TestWatch_silent: a list finds a change that the open watch does not deliver within 5 s.
+// Then the watch is down and lists follow at short intervals. News at the very end of a
+// watch do not change this: a proxy that buffers delivers them there. A bookmark during a
+// watch does.
+func TestWatch_silent(t *testing.T) {
+	s := &script{}
+	version := "7"
+	s.items = func() []object {
+		return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
 	}
+	play(t, s, time.Second, func(logs *journal, w *watch) {
+		version = "8"
+		time.Sleep(staleAfter + deliveryTime)
+		synctest.Wait()
+		if w.isUp() || len(logs.level("WARN")) != 1 || !strings.Contains(logs.String(), errSilent.Error()) {
+			t.Fatalf("want the watch to be down and a single warning:\n%s", logs)
+		}
+		s.onWatch = func(_ context.Context, news chan<- event) error {
+			time.AfterFunc(pollInterval-flushTime/2, func() { news <- bookmark(9) })
+			return nil
+		}
+		s.ends, s.after = true, pollInterval
+		lists := len(s.lists)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got := len(s.lists) - lists; w.isUp() || got < 40 || got > 51 {
+			t.Fatalf("10 min later: up: %v, %d lists, want down and a list every %v", w.isUp(), got, pollInterval)
+		}
+		s.onWatch = func(_ context.Context, news chan<- event) error {
+			time.AfterFunc(pollInterval-2*flushTime, func() { news <- bookmark(9) })
+			return nil
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !w.isUp() || len(logs.level("WARN")) != 1 || len(logs.level("INFO")) != 1 {
+			t.Errorf("want the watch to be up again, and a line for each transition:\n%.3000s", logs)
+		}
+	})
+}
+
+// TestWatch_lateDelivery: the watch cache lags behind consistent reads. A watch that
+// delivers the change within 5 s works, and so does a watch without any change.
+func TestWatch_lateDelivery(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		var first chan<- event
+		s := &script{onWatch: func(_ context.Context, news chan<- event) error {
+			if first == nil {
+				first = news
+			}
+			return nil
+		}}
+		version := "7"
+		s.items = func() []object {
+			return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
+		}
+		play(t, s, time.Second, func(logs *journal, w *watch) {
+			if changed {
+				version = "8"
+			}
+			w.reread.poke()
+			if changed {
+				time.Sleep(deliveryTime - time.Second)
+				first <- bookmark(8)
+			}
+			time.Sleep(staleAfter - time.Second)
+			synctest.Wait()
+			if !w.isUp() || len(logs.level("WARN")) != 0 {
+				t.Errorf("changed: %v: up: %v:\n%s", changed, w.isUp(), logs)
+			}
+		})
+	}
+}
+
+// TestWatch_slowList: the time limit of a list grows until the list succeeds, and then
+// fits its duration.
+func TestWatch_slowList(t *testing.T) {
+	const duration = 50 * time.Second
+	s := &script{onWatch: bookmarks(1)}
+	var began time.Time
+	var synced time.Duration
+	s.slow = func(ctx context.Context) error {
+		if began.IsZero() {
+			began = time.Now()
+		}
+		select {
+		case <-time.After(duration):
+			synced = time.Since(began)
+			return nil
+		case <-ctx.Done():
+			return &kube.Error{Cause: kube.CauseUnreachable, Err: ctx.Err()}
+		}
+	}
+	play(t, s, 10*time.Minute, func(logs *journal, w *watch) {
+		if synced == 0 || synced > 110*time.Second {
+			t.Fatalf("synced after %v, want at most 15 + 30 + 50 s and pauses:\n%s", synced, logs)
+		}
+		if w.ListTimeout != 2*duration {
+			t.Errorf("time limit: got %v, want %v", w.ListTimeout, 2*duration)
+		}
+	})
+}
+
+// TestJitter: if a server ends a watch before its time, the next list is delayed by a
+// random time, because the server ends the watches of all Pods at once.
+func TestJitter(t *testing.T) {
+	var most time.Duration
+	for range 1000 {
+		most = max(most, jitter(kube.MinWatchTime-1))
+	}
+	if most < maxJitter/2 || most > maxJitter {
+		t.Errorf("largest pause: got %v, want about %v", most, maxJitter)
+	}
+	if got := jitter(kube.MinWatchTime); got != 0 {
+		t.Errorf("after the requested duration: got %v, want no pause", got)
+	}
+}
+
+// TestReread_storm: a SIGHUP every 0.2 s and lists of 1 s. The first read starts at once,
+// reads never overlap, start at most every 3 s, and are not canceled.
+func TestReread_storm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{onWatch: bookmarks(1)}
+		canceled := 0
+		s.slow = func(ctx context.Context) error {
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				canceled++
+			}
+			return ctx.Err()
+		}
+		w := &Watcher{rereads: newPoker(), watches: []*watch{newIdleWatch()}}
+		w.watches[0].source = s
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() { w.runRereads(ctx) })
+		group.Go(func() { w.watches[0].run(ctx) })
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		for range 5 * 60 {
+			w.Reread()
+			time.Sleep(200 * time.Millisecond)
+		}
+		synctest.Wait()
+		if got := s.lists[1].Sub(began); got != 0 {
+			t.Errorf("first read after %v, want at once", got)
+		}
+		for i := 2; i < len(s.lists); i++ {
+			if got := s.lists[i].Sub(s.lists[i-1]); got < rereadInterval {
+				t.Errorf("read %d after %v, want at least %v", i, got, rereadInterval)
+			}
+		}
+		if got := len(s.lists); got < 19 || canceled > 0 {
+			t.Errorf("%d lists, %d canceled, want about 20 and none", got, canceled)
+		}
+		cancel()
+		group.Wait()
+	})
 }
 
 func TestNew_invalidSelector(t *testing.T) {

@@ -29,8 +29,12 @@ import (
 	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
-// firstWait limits the delay of the other watches at startup.
-const firstWait = 3 * time.Second
+const (
+	// firstWait limits the delay of the other watches at startup.
+	firstWait = 3 * time.Second
+	// rereadInterval is the shortest time between two reads that Reread starts.
+	rereadInterval = 3 * time.Second
+)
 
 // Options configure a Watcher. Config, Namespace, Logger and at least one of Names and
 // Selector are required.
@@ -47,10 +51,11 @@ type Options struct {
 // before, during and after Run.
 type Watcher struct {
 	client    *kube.Client
-	watches   []*watch   // sorted by name, then the selector
-	mu        sync.Mutex // guards the state of all watches
-	changes   poker      // poked by the watches
-	debounced poker      // returned by Changed; equal to changes without a debounce time
+	watches   []*watch // sorted by name, then the selector
+	shared    *shared
+	rereads   poker // poked by Reread
+	changes   poker // poked by the watches
+	debounced poker // returned by Changed; equal to changes without a debounce time
 	debounce  time.Duration
 }
 
@@ -64,13 +69,14 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{client: client, changes: newPoker(), debounce: o.Debounce}
+	w := &Watcher{client: client, rereads: newPoker(), changes: newPoker(), debounce: o.Debounce}
 	w.debounced = w.changes
 	if w.debounce > 0 {
 		w.debounced = newPoker()
 	}
 	query := kube.Query{Resource: kube.Secrets, Namespace: o.Namespace}
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
+	w.shared = newShared(names)
 	for _, query.Name = range names {
 		w.add(filter{Query: query, labels: labels.Everything()}, o.Logger)
 	}
@@ -82,7 +88,7 @@ func New(o Options) (*Watcher, error) {
 }
 
 func (w *Watcher) add(f filter, logger *slog.Logger) {
-	w.watches = append(w.watches, newWatch(f, client{w.client}, &w.mu, w.changes.poke, logger))
+	w.watches = append(w.watches, newWatch(f, client{w.client}, w.shared, w.changes.poke, logger))
 }
 
 // Run follows the Secrets until ctx is done. It returns nil within a second, whatever the
@@ -94,6 +100,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	if w.debounce > 0 {
 		group.Go(func() { debounce(ctx, w.changes, w.debounced, w.debounce) })
 	}
+	group.Go(func() { w.runRereads(ctx) })
 	for i, watch := range w.watches {
 		group.Go(func() { watch.run(ctx) })
 		if i == 0 && len(w.watches) > 1 {
@@ -117,12 +124,26 @@ func waitForFirst(ctx context.Context, first *watch) {
 }
 
 // Reread starts a consistent read in every watch, also in a watch that waits after an
-// error. It does not wait for the answers.
-func (w *Watcher) Reread() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, watch := range w.watches {
-		watch.restart()
+// error. It does not wait for the answers. The first call starts the reads at once. Calls
+// within rereadInterval are combined. A list in progress is not canceled: the read starts
+// after it.
+func (w *Watcher) Reread() { w.rereads.poke() }
+
+func (w *Watcher) runRereads(ctx context.Context) {
+	for {
+		select {
+		case <-w.rereads:
+		case <-ctx.Done():
+			return
+		}
+		for _, watch := range w.watches {
+			watch.reread.poke()
+		}
+		select {
+		case <-time.After(rereadInterval):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -133,8 +154,8 @@ func (w *Watcher) Changed() <-chan struct{} { return w.debounced }
 
 // Snapshot returns the current state. The debounce time does not delay it.
 func (w *Watcher) Snapshot() Snapshot {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.shared.mu.Lock()
+	defer w.shared.mu.Unlock()
 	all := Snapshot{Secrets: map[string]Secret{}, Unsynced: map[string]bool{}}
 	for _, watch := range w.watches {
 		if watch.secrets == nil {
@@ -154,8 +175,8 @@ type Status struct {
 
 // Status returns the state of every watch, in a fixed order.
 func (w *Watcher) Status() []Status {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.shared.mu.Lock()
+	defer w.shared.mu.Unlock()
 	all := make([]Status, len(w.watches))
 	for i, watch := range w.watches {
 		all[i] = Status{Watch: watch.watchName(), Up: watch.up, LastContact: watch.contact}

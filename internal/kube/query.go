@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,21 +13,19 @@ import (
 	"strconv"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// Time limits of a list. HTTP/2 pings detect a dead connection earlier; the limits are
-// for HTTP/1.1 and for a server that hangs. Opening a watch has no limit, because some
-// proxies delay its headers until the first event.
-const (
-	listTimeout         = 15 * time.Second
-	selectorListTimeout = 30 * time.Second // the list may be much longer than a Secret
-)
+// MinWatchTime is the shortest duration of a watch without Query.WatchTimeout. The longest
+// is twice as long. The API server checks permissions only when a watch opens.
+const MinWatchTime = 5 * time.Minute
 
-// minWatchTime is the shortest duration that Watch requests. The longest is twice as
-// long. The API server checks permissions only when a watch opens.
-const minWatchTime = 5 * time.Minute
+const (
+	defaultListTimeout = 30 * time.Second
+	pageSize           = 500 // objects per request of a list by label
+)
 
 // A Query selects objects of a namespace, by name or by label.
 type Query struct {
@@ -34,6 +33,12 @@ type Query struct {
 	Namespace string
 	Name      string // "": use Selector
 	Selector  string // a label selector; "" matches all objects
+
+	// ListTimeout limits each request of a list, 0 for 30 s. Opening a watch has no limit,
+	// because some proxies delay its headers until the first event.
+	ListTimeout time.Duration
+	// WatchTimeout is the time after which the server ends a watch, 0 for a random time.
+	WatchTimeout time.Duration
 }
 
 // request returns the request for the selected objects. Without a resourceVersion a list
@@ -58,32 +63,60 @@ type TypeMeta struct {
 func (t TypeMeta) Is(kind string) bool { return t.APIVersion == "v1" && t.Kind == kind }
 
 // List performs a consistent read and returns the selected objects, decoded into T, and
-// the resourceVersion of the list.
+// the resourceVersion of the list. It reads a list by label in pages. All pages are of the
+// version of the first page. If that version expires, List repeats the read without pages.
 func List[T any](ctx context.Context, c *Client, q Query) (items []T, resourceVersion string, err error) {
-	timeout := listTimeout
-	if q.Name == "" {
-		timeout = selectorListTimeout
+	limit := pageSize
+	if q.Name != "" {
+		limit = 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	for token := ""; ; {
+		page, err := listPage[T](ctx, c, q, limit, token)
+		switch {
+		case token != "" && apierrors.IsResourceExpired(err):
+			items, token, limit = nil, "", 0
+			continue
+		case err != nil:
+			return nil, "", err
+		}
+		items = append(items, page.Items...)
+		if token = page.Metadata.Continue; token == "" {
+			return items, page.Metadata.ResourceVersion, nil
+		}
+	}
+}
+
+// A page is a part of a list, or a whole list.
+type page[T any] struct {
+	TypeMeta
+	Metadata metav1.ListMeta `json:"metadata"`
+	Items    []T             `json:"items"`
+}
+
+// listPage reads at most limit objects, or all if limit is 0. token is the continue token
+// of the previous page.
+func listPage[T any](ctx context.Context, c *Client, q Query, limit int, token string) (p page[T], err error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(q.ListTimeout, defaultListTimeout))
 	defer cancel()
 	r := q.request(VerbList)
+	if limit > 0 {
+		r.params.Set("limit", strconv.Itoa(limit))
+	}
+	if token != "" {
+		r.params.Set("continue", token)
+	}
 	answer, err := c.sendForJSON(ctx, r)
 	if err != nil {
-		return nil, "", err
+		return p, err
 	}
 	body, err := r.read(answer)
 	if err != nil {
-		return nil, "", err
+		return p, err
 	}
-	var list struct {
-		TypeMeta
-		Metadata metav1.ListMeta `json:"metadata"`
-		Items    []T             `json:"items"`
+	if json.Unmarshal(body, &p) != nil || !p.Is(q.Resource.Kind+"List") || p.Metadata.ResourceVersion == "" {
+		return p, r.invalidAnswer(answer)
 	}
-	if json.Unmarshal(body, &list) != nil || !list.Is(q.Resource.Kind+"List") || list.Metadata.ResourceVersion == "" {
-		return nil, "", r.invalidAnswer(answer)
-	}
-	return list.Items, list.Metadata.ResourceVersion, nil
+	return p, nil
 }
 
 // An Event is a watch event. The object of a bookmark contains only a resourceVersion.
@@ -103,7 +136,8 @@ func Watch[T interface{ Is(string) bool }](
 	r.params.Set("watch", "true")
 	r.params.Set("resourceVersion", resourceVersion)
 	r.params.Set("allowWatchBookmarks", "true")
-	r.params.Set("timeoutSeconds", strconv.Itoa(int(minWatchTime.Seconds()*(1+rand.Float64()))))
+	timeout := cmp.Or(q.WatchTimeout, MinWatchTime+rand.N(MinWatchTime))
+	r.params.Set("timeoutSeconds", strconv.Itoa(int(timeout.Seconds())))
 	answer, err := c.sendForJSON(ctx, r)
 	if err != nil {
 		return nil, err

@@ -143,8 +143,8 @@ func TestWatch_request(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", key, got.Get(key), want)
 		}
 	}
-	if d, err := time.ParseDuration(got.Get("timeoutSeconds") + "s"); err != nil || d < minWatchTime || d > 2*minWatchTime {
-		t.Errorf("timeoutSeconds: got %v, %v, want %v to %v", d, err, minWatchTime, 2*minWatchTime)
+	if d, err := time.ParseDuration(got.Get("timeoutSeconds") + "s"); err != nil || d < MinWatchTime || d > 2*MinWatchTime {
+		t.Errorf("timeoutSeconds: got %v, %v, want %v to %v", d, err, MinWatchTime, 2*MinWatchTime)
 	}
 }
 
@@ -169,6 +169,47 @@ func TestList(t *testing.T) {
 		items, version, err := List[thing](t.Context(), answering(200, c.contentType, []byte(c.body)), secrets)
 		if len(items) != c.items || (err == nil) != (c.items > 0) || (version == "7") != (c.items > 0) {
 			t.Errorf("%s: got %d items, version %q and %v, want %d items", c.name, len(items), version, err, c.items)
+		}
+	}
+}
+
+// TestList_pages: a list by label is read in pages. If the version of the pages expires,
+// the list is repeated in a single request. A list by name needs no pages.
+func TestList_pages(t *testing.T) {
+	const page = `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":%q},"items":[{},{}]}`
+	var requests []string
+	expired := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		limit, token := r.URL.Query().Get("limit"), r.URL.Query().Get("continue")
+		requests = append(requests, limit+token)
+		w.Header().Set("Content-Type", JSON)
+		switch {
+		case expired && token == "b":
+			w.WriteHeader(http.StatusGone)
+			_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired","message":"too old"}`)
+		case limit == "":
+			_, _ = fmt.Fprintf(w, page, "")
+		default:
+			_, _ = fmt.Fprintf(w, page, map[string]string{"": "a", "a": "b", "b": ""}[token])
+		}
+	}))
+	defer server.Close()
+	c := newClient(t, &rest.Config{Host: server.URL})
+	for _, step := range []struct {
+		name    string
+		expired bool
+		items   int
+		want    []string
+	}{
+		{"", false, 6, []string{"500", "500a", "500b"}},
+		{"", true, 2, []string{"500", "500a", "500b", ""}},
+		{"db", false, 2, []string{""}},
+	} {
+		requests, expired = nil, step.expired
+		items, version, err := List[thing](t.Context(), c, Query{Resource: Secrets, Namespace: "ns", Name: step.name})
+		if err != nil || version != "7" || len(items) != step.items || !slices.Equal(requests, step.want) {
+			t.Errorf("name %q, expired %v: got %d items of version %q in requests %q (%v), want %d items in requests %q",
+				step.name, step.expired, len(items), version, requests, err, step.items, step.want)
 		}
 	}
 }

@@ -104,16 +104,13 @@ func (r rule) fields() []string {
 	return append(fields, "verbs: ["+strings.Join(r.verbs, ", ")+"]")
 }
 
-// MissingRule returns the rule to add after a 403 for verb on the named Secret, or on all
-// Secrets if name is "". A watch follows a list, so after a 403 for the watch only the
-// verb watch is missing.
-func MissingRule(verb, name string) string {
-	missing := rule{resource: "secrets", verbs: listAndWatch}
+// MissingRule returns the rule to add after a 403 for verb on the named Secrets, or on all
+// Secrets if there are no names. A watch follows a list, so after a 403 for the watch only
+// the verb watch is missing.
+func MissingRule(verb string, names ...string) string {
+	missing := rule{resource: "secrets", names: names, verbs: listAndWatch}
 	if verb == VerbWatch {
 		missing.verbs = listAndWatch[1:]
-	}
-	if name != "" {
-		missing.names = []string{name}
 	}
 	return "{" + strings.Join(missing.fields(), ", ") + "}"
 }

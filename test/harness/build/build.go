@@ -55,6 +55,16 @@ func Release(ctx context.Context, source, path, arch, version string) error {
 	return run(ctx, source, path, ".", sidecarFlags, linkerFlags, "GOOS=linux", "GOARCH="+arch)
 }
 
+// Package builds a package of the module in a directory of the repository at path, with
+// the flags of the sidecar.
+func Package(ctx context.Context, moduleDir, pkg, path string) error {
+	source, err := RepositoryDir(ctx)
+	if err != nil {
+		return err
+	}
+	return run(ctx, filepath.Join(source, moduleDir), path, pkg, sidecarFlags, linkerFlags)
+}
+
 // App builds the example app at path.
 func App(ctx context.Context, path string) error {
 	source, err := RepositoryDir(ctx)

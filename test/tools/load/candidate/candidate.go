@@ -115,6 +115,9 @@ func (p *Process) Goroutines() string {
 	return "?"
 }
 
+// Log returns the output of the process.
+func (p *Process) Log() string { return p.log.String() }
+
 // Content returns the password of a Secret in the volume.
 func (p *Process) Content(secret string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(p.Dir, secret, "password"))

@@ -1,0 +1,97 @@
+package watcher
+
+import (
+	"context"
+	"iter"
+
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+
+	"github.com/secret-sync/secret-sync/internal/kube"
+)
+
+// A source lists and watches Secrets. Tests replace it.
+type source interface {
+	List(ctx context.Context, q kube.Query) (items []object, resourceVersion string, err error)
+	Watch(ctx context.Context, q kube.Query, resourceVersion string) (events, error)
+	Renew()
+}
+
+type (
+	event  = kube.Event[object]
+	events = iter.Seq2[event, error]
+)
+
+// client is the source for a real API server.
+type client struct{ *kube.Client }
+
+func (c client) List(ctx context.Context, q kube.Query) ([]object, string, error) {
+	return kube.List[object](ctx, c.Client, q)
+}
+
+func (c client) Watch(ctx context.Context, q kube.Query, resourceVersion string) (events, error) {
+	return kube.Watch[object](ctx, c.Client, q, resourceVersion)
+}
+
+// A stream is a watch request. It applies events until it is retired.
+type stream struct {
+	cancel context.CancelFunc
+	opened chan struct{} // closed when the server opened the watch
+	news   poker         // poked by each event and by each bookmark with a new version
+	ended  chan error    // the end of the stream; nil if the server ended it
+
+	retired bool // guarded by shared.mu
+}
+
+// open starts a stream that begins after version. It does not wait for the server: some
+// proxies delay the headers of a watch until its first event.
+func (w *watch) open(ctx context.Context, version string) *stream {
+	query := w.Query
+	if w.silent() {
+		query.WatchTimeout = pollInterval
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &stream{cancel: cancel, opened: make(chan struct{}), news: newPoker(), ended: make(chan error, 1)}
+	w.streams.Go(func() {
+		defer cancel()
+		s.ended <- w.receive(ctx, s, query, version)
+	})
+	return s
+}
+
+// receive applies the events of a stream until it ends or delivers an older version. A
+// bookmark with the same version is not news: a server without its etcd may repeat it.
+func (w *watch) receive(ctx context.Context, s *stream, query kube.Query, version string) error {
+	events, err := w.source.Watch(ctx, query, version)
+	if err != nil {
+		return err
+	}
+	close(s.opened)
+	for e, err := range events {
+		if err != nil {
+			return err
+		}
+		order, err := resourceversion.CompareResourceVersion(e.Object.ResourceVersion, version)
+		if err == nil && order < 0 {
+			return errBackwards
+		}
+		w.apply(s, e)
+		if e.Type != apiwatch.Bookmark || e.Object.ResourceVersion != version {
+			s.news.poke()
+		}
+		version = e.Object.ResourceVersion
+	}
+	return nil
+}
+
+// retire stops the stream from applying events: the answer of a later list may already
+// contain them. The stream stays open and shows whether it delivers news.
+func (w *watch) retire(s *stream) {
+	w.shared.mu.Lock()
+	defer w.shared.mu.Unlock()
+	s.retired = true
+	select {
+	case <-s.news:
+	default:
+	}
+}
