@@ -98,8 +98,9 @@ func (s *sidecar) status() *status.Document {
 	for name, state := range states {
 		secret := d.Secrets[name]
 		secret.Present, secret.Refused = state.Present, state.Rejected
-		if state.Present {
-			secret.UID, secret.ResourceVersion, secret.DataSince = state.UID, state.ResourceVersion, state.ResourceVersion
+		if state.UID != "" { // else the volume may know the last version
+			secret.UID, secret.ResourceVersion, secret.DataSince = state.UID, state.ResourceVersion, state.DataSince
+			secret.PreviousData = status.Interval(state.PreviousData)
 		}
 		d.Secrets[name] = secret
 	}

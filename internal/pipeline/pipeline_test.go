@@ -2,6 +2,7 @@ package pipeline_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type world struct {
 	mu       sync.Mutex
 	snapshot watcher.Snapshot
 	version  int
+	uid      string         // UID of the next Secret, "" for the default
+	history  watcher.Secret // history of the next Secret
 	changed  chan struct{}
 
 	number   uint64
@@ -61,7 +64,10 @@ func (w *world) answer(name, value string) {
 	delete(next.Unsynced, watcher.WatchName(name))
 	delete(next.Secrets, name)
 	if value != "" {
-		next.Secrets[name] = watcher.Secret{UID: "uid", ResourceVersion: strconv.Itoa(w.version), Data: map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))}}
+		s := w.history
+		s.UID, s.ResourceVersion = cmp.Or(w.uid, "uid"), strconv.Itoa(w.version)
+		s.Data = map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))}
+		next.Secrets[name] = s
 	}
 	w.snapshot = next
 	select {

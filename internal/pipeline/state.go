@@ -12,8 +12,8 @@ import (
 // A SecretState is the newest processed version of a Secret: its files are in the volume, or it
 // is rejected, or nothing can be published yet.
 type SecretState struct {
-	Present              bool // whether the Secret exists
-	UID, ResourceVersion string
+	Present              bool             // whether the Secret exists
+	UID, ResourceVersion string           // of the last version, also after the Secret was deleted
 	DataSince            string           // see watcher.Secret
 	PreviousData         watcher.Interval // see watcher.Secret
 	Rejected             string           // the reason, "" for none
@@ -45,11 +45,12 @@ func (p *Pipeline) Secrets() map[string]SecretState {
 
 // statesOf returns the state of every synced Secret in a snapshot.
 func (p *Pipeline) statesOf(s watcher.Snapshot, result layout.Result) map[string]SecretState {
-	states := map[string]SecretState{}
+	states, previous := map[string]SecretState{}, *p.states.Load()
 	inVolume := slices.Collect(maps.Keys(result.Set.Secrets))
 	for _, name := range slices.Concat(p.Rules.Required, p.Rules.Optional, inVolume) {
 		if !s.Unsynced[p.Rules.Watch(name)] {
-			states[name] = SecretState{} // deleted, unless the snapshot contains it
+			last := previous[name] // deleted, unless the snapshot contains it
+			states[name] = SecretState{UID: last.UID, ResourceVersion: last.ResourceVersion}
 		}
 	}
 	for name, s := range s.Secrets {

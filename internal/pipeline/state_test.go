@@ -7,6 +7,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
+	"github.com/secret-sync/secret-sync/watcher"
 )
 
 // TestObserved runs a pipeline on a world, lets the steps happen one after the other,
@@ -71,6 +72,50 @@ func TestObservedWhileItPublishes(t *testing.T) {
 		synctest.Wait()
 		if got := p.Secrets()["db"].ResourceVersion; got != "3" {
 			t.Errorf("a is in the volume again: got version %s, want 3", got)
+		}
+	})
+}
+
+// TestSecrets_deletedTwice: after a second deletion, the state contains the UID of the last
+// Secret. Without this, /status would return to the UID in the volume, which may belong to
+// an earlier Secret.
+func TestSecrets_deletedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := pipeline.New(w.options(pipeline.Settings{}))
+		go func() { _ = p.Run(t.Context()) }()
+		for _, step := range []struct{ uid, value, want string }{
+			{"first", "a", "first"}, {"", "", "first"}, {"second", "a", "second"}, {"", "", "second"},
+		} {
+			w.uid = step.uid
+			w.answer("db", step.value)
+			synctest.Wait()
+			if got := p.Secrets()["db"]; got.UID != step.want || got.Present != (step.value != "") {
+				t.Errorf("Secret %q with value %q: got %+v, want UID %s", step.uid, step.value, got, step.want)
+			}
+		}
+	})
+}
+
+// TestSecrets_history: the state contains the history of the data, also if only metadata
+// changed and the pipeline did not wake.
+func TestSecrets_history(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := pipeline.New(w.options(pipeline.Settings{}))
+		go func() { _ = p.Run(t.Context()) }()
+		for _, version := range []string{"1", "2"} {
+			w.history = watcher.Secret{DataSince: "since " + version, PreviousData: watcher.Interval{Since: version, Until: version}}
+			if version == "1" {
+				w.answer("db", "a")
+			} else {
+				w.quietly("db", "a")
+			}
+			synctest.Wait()
+			got := p.Secrets()["db"]
+			if got.ResourceVersion != version || got.DataSince != w.history.DataSince || got.PreviousData != w.history.PreviousData {
+				t.Errorf("version %s: got %+v", version, got)
+			}
 		}
 	})
 }
