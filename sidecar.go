@@ -113,7 +113,7 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 		s.events = telemetry.NewEvents(pod, client.Create, s.log)
 	}
 	s.notifier = notifier.New(notifier.Options{
-		Targets: newTargets(cfg, s.log), Volume: generations{s.writer}, NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay,
+		Targets: newTargets(cfg, s.log, s.events.NotifyUnverified), Volume: generations{s.writer}, NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay,
 		Logger: s.log, Report: s.events.NotifyFailing,
 	})
 	s.describe(s.writer.Newest())
@@ -123,7 +123,7 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 			Items: cfg.Items, RequiredKeys: cfg.RequiredKeys,
 		},
 		RemoveDeleted: cfg.RemoveDeleted, OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
-		Source: s.watcher, Publisher: s.writer, Observer: observer{s}, Logger: s.log,
+		Source: s.watcher, Publisher: s.writer, PublishAfter: s.notifier.PublishAfter, Observer: observer{s}, Logger: s.log,
 	})
 	return nil
 }
@@ -162,6 +162,7 @@ func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 			s.log.Info("received SIGHUP, reading the Secrets again and comparing the volume")
 			s.watcher.Reread()
 			s.writer.Recheck()
+			s.notifier.Retry()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -13,32 +14,38 @@ import (
 )
 
 // newTargets returns the targets of the configuration. A new kind of target is a folder below
-// notifier and a block here.
-func newTargets(cfg *config.Config, log *slog.Logger) []notifier.Target {
-	return slices.Concat(processTargets(cfg, log), webhookTargets(cfg, log), execTargets(cfg, log))
+// notifier and a block here. warn is called with a target and a warning that is not a failure.
+func newTargets(cfg *config.Config, log *slog.Logger, warn func(target, message string)) []notifier.Target {
+	return slices.Concat(processTargets(cfg, log, warn), webhookTargets(cfg, log), execTargets(cfg, log))
 }
 
 // processTargets returns the processes to signal. A single target is named process.
-func processTargets(cfg *config.Config, log *slog.Logger) (targets []notifier.Target) {
+func processTargets(cfg *config.Config, log *slog.Logger, warn func(target, message string)) (targets []notifier.Target) {
 	several := len(cfg.Processes)+len(cfg.PIDFiles) > 1
-	options := func(t config.SignalTarget) process.Options {
-		return process.Options{Signal: t.Signal, Check: cfg.SignalCheck, MinAge: cfg.ProcessMinAge, Logger: log}
+	options := func(name string, t config.SignalTarget) process.Options {
+		return process.Options{
+			Signal: t.Signal, Check: cfg.SignalCheck, ExitCheck: cfg.SignalExitCheck, MinAge: cfg.ProcessMinAge,
+			Logger: log.With("target", name), Warn: func(message string) { warn(name, message) },
+		}
+	}
+	add := func(name string, p notifier.Process, notify func(context.Context, notifier.Changes) error) {
+		targets = append(targets, notifier.Target{Name: name, Notify: notify, Process: p, Interval: cfg.SignalInterval})
 	}
 	for _, t := range cfg.Processes {
 		name := "process"
 		if several {
 			name += "/" + t.Process
 		}
-		target := process.NewByName(t.Process, options(t))
-		targets = append(targets, notifier.Target{Name: name, Notify: target.Notify})
+		target := process.NewByName(t.Process, options(name, t))
+		add(name, target, target.Notify)
 	}
 	for i, t := range cfg.PIDFiles {
 		name := "process"
 		if several {
 			name = fmt.Sprint("pidfile/", i+1)
 		}
-		target := process.NewByPIDFile(t.Process, options(t))
-		targets = append(targets, notifier.Target{Name: name, Notify: target.Notify})
+		target := process.NewByPIDFile(t.Process, options(name, t))
+		add(name, target, target.Notify)
 	}
 	return targets
 }
@@ -51,7 +58,7 @@ func webhookTargets(cfg *config.Config, log *slog.Logger) (targets []notifier.Ta
 		}
 		target := webhook.Target{
 			URL: url, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
-			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log,
+			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log.With("target", name),
 		}
 		targets = append(targets, notifier.Target{Name: name, Notify: target.Notify})
 	}

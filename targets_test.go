@@ -42,7 +42,7 @@ func TestTargetNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, target := range newTargets(cfg, slog.New(slog.DiscardHandler)) {
+		for _, target := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {
 			got = append(got, target.Name)
 		}
 		if !slices.Equal(got, c.want) {
@@ -74,7 +74,7 @@ func TestEachHasItsSignal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := newTargets(cfg, slog.New(slog.DiscardHandler))[0].Notify(t.Context(), notifier.Changes{}); err != nil {
+		if err := newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {})[0].Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatal(err)
 		}
 		var exit *exec.ExitError

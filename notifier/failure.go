@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // A Failure explains why a target was not notified and when to retry.
@@ -47,12 +47,5 @@ const (
 	backoffMax   = 30 * time.Second
 )
 
-// newBackoff returns delays that start at 0.5 s and double up to 30 s. A random
-// quarter is subtracted from each, so replicas that failed together do not retry
-// together. wait.Backoff only adds jitter, so its base is three quarters.
-func newBackoff() wait.Backoff {
-	return wait.Backoff{
-		Duration: backoffFirst * 3 / 4, Cap: backoffMax * 3 / 4, Jitter: 1. / 3,
-		Factor: 2, Steps: 10, // enough to reach the cap
-	}
-}
+// newBackoff returns the delays between the attempts for a generation.
+func newBackoff() wake.Backoff { return wake.Backoff{First: backoffFirst, Max: backoffMax} }

@@ -16,6 +16,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // Changes describes a notification. It contains names of Secrets and paths below the
@@ -47,6 +49,20 @@ type Target struct {
 	Name string
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
 	Notify func(ctx context.Context, changes Changes) error
+	// Process is set if the target is a process.
+	Process Process
+	// Interval is the minimum time between two notifications, and between a
+	// notification and the next publish. An app that is reading its files cannot handle
+	// another signal or a change of the files.
+	Interval time.Duration
+}
+
+// A Process is a target that receives signals.
+type Process interface {
+	// Recipient returns the PID and the name of the process that was signaled last.
+	Recipient() string
+	// Survives returns an error if the process ends shortly after its signal.
+	Survives(ctx context.Context) error
 }
 
 // Volume provides the published generations and stores the records. Its methods are
@@ -95,6 +111,7 @@ type Status struct {
 	Error             string // kind of the last failure or wait; empty after a success
 	Succeeded, Failed uint64 // attempts of this process; waits do not count
 	Failures          uint64 // failures since the last success
+	Recipient         string // PID and name of the process that was signaled last
 }
 
 // New returns a Notifier and writes the missing records. Call it before the first
@@ -103,7 +120,10 @@ type Status struct {
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
-		w := &worker{Options: opts, target: target, poke: make(chan struct{}, 1), state: Status{Target: target.Name}}
+		w := &worker{
+			Options: opts, target: target, poke: wake.NewChannel(), retry: wake.NewChannel(),
+			state: Status{Target: target.Name},
+		}
 		w.Logger = opts.Logger.With("target", target.Name)
 		w.initRecord()
 		n.workers = append(n.workers, w)
@@ -114,11 +134,26 @@ func New(opts Options) *Notifier {
 // Poke requests a comparison with the volume. It never blocks.
 func (n *Notifier) Poke() {
 	for _, w := range n.workers {
-		select {
-		case w.poke <- struct{}{}:
-		default: // an earlier request is still queued
+		w.poke.Poke()
+	}
+}
+
+// Retry ends the delay before the next attempt of every failing target. It never blocks.
+func (n *Notifier) Retry() {
+	for _, w := range n.workers {
+		w.retry.Poke()
+	}
+}
+
+// PublishAfter returns the time before which nothing should be published, because an
+// app may be reading the files after a notification.
+func (n *Notifier) PublishAfter() (latest time.Time) {
+	for _, w := range n.workers {
+		if t := w.quietUntil(); t.After(latest) {
+			latest = t
 		}
 	}
+	return latest
 }
 
 // Run notifies the targets until ctx is done. Then it cancels all notifications and

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // A worker notifies a single target of the newest generation:
@@ -24,11 +24,16 @@ import (
 type worker struct {
 	Options // the Logger includes the target's name
 	target  Target
-	poke    chan struct{} // capacity 1
-	unsaved bool          // state.Notified is not on disk
+	poke    wake.Channel
+	retry   wake.Channel
 
-	mu    sync.Mutex
-	state Status // guarded by mu; only the worker's goroutine sets Notified
+	// Used by the worker's goroutine only.
+	unsaved   bool      // state.Notified is not on disk
+	lastEarly time.Time // time of the last attempt that a newer generation started
+
+	mu    sync.Mutex // guards the fields below; only the worker's goroutine sets Notified
+	state Status
+	quiet time.Time // end of the interval after the last notification
 }
 
 // refresh determines whether a notification is pending and returns the state.
@@ -42,6 +47,9 @@ func (w *worker) refresh() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.state
+	if w.target.Process != nil {
+		s.Recipient = w.target.Process.Recipient()
+	}
 	s.Pending = newest > 0 && newest != s.Notified
 	if !s.Pending {
 		s.PendingSince = time.Time{}
@@ -57,7 +65,8 @@ func (w *worker) run(ctx context.Context) {
 			w.idle(ctx)
 			continue
 		}
-		sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
+		wake.Sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
+		wake.Sleep(ctx, time.Until(w.quietUntil()))
 		for backoff := newBackoff(); ctx.Err() == nil && !w.attempt(ctx, &backoff); {
 		}
 	}
@@ -79,9 +88,8 @@ func (w *worker) idle(ctx context.Context) {
 }
 
 // attempt notifies the target and reports whether it succeeded. After a failure it
-// waits until the next attempt is due. A poke does not shorten this wait: a rotating
-// Secret must not cause more calls to an app that is down.
-func (w *worker) attempt(ctx context.Context, backoff *wait.Backoff) bool {
+// waits until the next attempt is due.
+func (w *worker) attempt(ctx context.Context, backoff *wake.Backoff) bool {
 	changes := w.Volume.ChangesSince(w.state.Notified)
 	began := time.Now()
 	err := w.target.Notify(ctx, changes)
@@ -90,9 +98,41 @@ func (w *worker) attempt(ctx context.Context, backoff *wait.Backoff) bool {
 		w.succeed(changes.Generation, time.Since(began))
 		return true
 	case ctx.Err() == nil: // an attempt that ctx canceled is no failure of the target
-		sleep(ctx, w.fail(AsFailure(err), changes.Generation, backoff))
+		w.pause(ctx, w.fail(AsFailure(err), changes.Generation, backoff), changes.Generation)
 	}
 	return false
+}
+
+// newerInterval is the minimum time between two attempts that a newer generation starts
+// before their delay ends.
+const newerInterval = 10 * time.Second
+
+// pause waits for delay. Retry ends it. A generation newer than the attempted generation
+// ends it as well, because it may correct the cause of the failure, but not more often
+// than every newerInterval: a rotating Secret must not overload an app that is down.
+func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64) {
+	end := time.Now().Add(delay)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-w.retry:
+			return
+		case <-w.poke:
+			early := w.lastEarly.Add(newerInterval)
+			if w.Volume.Newest() != attempted && early.Before(end) {
+				if now := time.Now(); early.Before(now) {
+					early = now
+				}
+				w.lastEarly, end = early, early
+				timer.Reset(time.Until(early))
+			}
+		}
+	}
 }
 
 func (w *worker) succeed(generation uint64, took time.Duration) {
@@ -100,18 +140,30 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	w.state.Notified, w.state.PendingSince = generation, time.Time{}
 	w.state.Error, w.state.Failures = "", 0
 	w.state.Succeeded++
+	w.quiet = time.Now().Add(w.target.Interval)
 	w.mu.Unlock()
-	w.Logger.Info("notified the app", "generation", generation, "duration", took.String())
+	logger := w.Logger
+	if w.target.Process != nil {
+		logger = logger.With("process", w.target.Process.Recipient())
+	}
+	logger.Info("notified the app", "generation", generation, "duration", took.String())
 	w.save()
+}
+
+// quietUntil returns the end of the interval after the last notification.
+func (w *worker) quietUntil() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.quiet
 }
 
 // fail records a failure and returns the delay before the next attempt. Repetitions of
 // a failure are logged at debug level, so a target that is down for hours causes a
 // single warning.
-func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
+func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	if !f.Waiting {
-		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", max(backoff.Step(), f.RetryAfter)
+		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", max(backoff.Next(), f.RetryAfter)
 	}
 	if f.RetryWithin > 0 {
 		delay = min(delay, f.RetryWithin)
@@ -139,11 +191,4 @@ func (w *worker) countFailure(f *Failure) Status {
 		w.state.Failures++
 	}
 	return before
-}
-
-// sleep waits for d or until ctx is done.
-func sleep(ctx context.Context, d time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	<-ctx.Done()
 }

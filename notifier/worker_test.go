@@ -94,7 +94,7 @@ func TestSplayTakesTheNewest(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	backoff := newBackoff()
 	for attempt := range 100 {
-		d := backoff.Step()
+		d := backoff.Next()
 		most := backoffMax
 		if attempt < 6 {
 			most = min(backoffFirst<<attempt, backoffMax)
@@ -105,8 +105,8 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestDownForHours: while a target is down, the attempts follow the backoff, whatever is
-// published. The log contains a single line, and Report is called once. When the target
+// TestDownForHours: while a target is down, the attempts follow the backoff, and the newer
+// generations add at most an attempt per newerInterval. The log contains a single line, and Report is called once. When the target
 // is back, it is notified once, of the newest generation.
 func TestDownForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestDownForHours(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		if got, most := app.attempted(), hours*3600/22+10; got > most || got < hours*3600/30 {
+		if got, most := app.attempted(), hours*3600/int(newerInterval/time.Second)+10; got > most || got < hours*3600/30 {
 			t.Errorf("%d attempts in %d hours, want at most %d", got, hours, most)
 		}
 		if log.count("target=app") != 1 || log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {

@@ -32,6 +32,8 @@ type Config struct {
 
 	Processes, PIDFiles []SignalTarget
 	SignalCheck         bool
+	SignalExitCheck     bool
+	SignalInterval      time.Duration
 	ProcessMinAge       time.Duration
 
 	Webhooks                                       []*webhook.URL

@@ -23,8 +23,10 @@ func convert(e *environment) (*Config, error) {
 		RemoveDeleted: parse(p, "SECRETSYNC_ON_DELETE", e.OnDelete, oneOf("keep", "remove")) == "remove",
 		Settle:        parse(p, "SECRETSYNC_SETTLE", e.Settle, parseDuration),
 
-		SignalCheck:   parse(p, "SECRETSYNC_SIGNAL_CHECK", e.SignalCheck, parseBool),
-		ProcessMinAge: parse(p, "SECRETSYNC_PROCESS_MIN_AGE", e.ProcessMinAge, parseDuration),
+		SignalCheck:     parse(p, "SECRETSYNC_SIGNAL_CHECK", e.SignalCheck, parseBool),
+		SignalExitCheck: parse(p, "SECRETSYNC_SIGNAL_EXIT_CHECK", e.SignalExitCheck, parseBool),
+		SignalInterval:  parse(p, "SECRETSYNC_SIGNAL_INTERVAL", e.SignalInterval, parseDuration),
+		ProcessMinAge:   parse(p, "SECRETSYNC_PROCESS_MIN_AGE", e.ProcessMinAge, parseDuration),
 
 		Webhooks:         parseURLs(p, "SECRETSYNC_WEBHOOK_URL", e.WebhookURL),
 		WebhookMethod:    parse(p, "SECRETSYNC_WEBHOOK_METHOD", e.WebhookMethod, parseMethod),

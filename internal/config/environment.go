@@ -44,11 +44,13 @@ type syncVariables struct {
 	OnDelete choice   `split_words:"true" default:"keep" desc:"keep or remove the files of a deleted Secret"`
 	Settle   duration `default:"0s" desc:"publish after this time without a change, or after ten times this time"`
 
-	Process       list     `desc:"signal the process with this name: nginx or nginx,app:USR1"`
-	PIDFile       list     `split_words:"true" desc:"signal the process with the number in this file"`
-	Signal        text     `default:"HUP" desc:"signal to send, a name or a number"`
-	SignalCheck   boolean  `split_words:"true" default:"true" desc:"check for a handler; false for sigwait, signalfd"`
-	ProcessMinAge duration `split_words:"true" default:"5s" desc:"wait until the process has this age"`
+	Process         list     `desc:"signal the process with this name: nginx or nginx,app:USR1"`
+	PIDFile         list     `split_words:"true" desc:"signal the process with the number in this file"`
+	Signal          text     `default:"HUP" desc:"signal to send, a name or a number"`
+	SignalCheck     boolean  `split_words:"true" default:"true" desc:"check for a handler; false for sigwait, signalfd"`
+	SignalExitCheck boolean  `split_words:"true" default:"true" desc:"stop signaling an app that ended after two signals"`
+	SignalInterval  duration `split_words:"true" default:"500ms" desc:"time between two signals, and from a signal to a publish"`
+	ProcessMinAge   duration `split_words:"true" default:"5s" desc:"wait until the process has this age"`
 
 	WebhookURL       list     `split_words:"true" desc:"call this URL: http://, https:// or unix:///a.sock:/path"`
 	WebhookMethod    text     `split_words:"true" default:"POST" desc:"HTTP method of the call"`

@@ -23,13 +23,13 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_PROCESS=nginx,app:USR9"}, "SECRETSYNC_PROCESS", `"USR9" is not a signal; did you mean USR1?`},
 		{[]string{"SECRETSYNC_PROCESS=app:hupp"}, "SECRETSYNC_PROCESS", `"hupp" is not a signal; did you mean HUP?`},
 		{[]string{"SECRETSYNC_PROCESS=app:user1"}, "SECRETSYNC_PROCESS", "did you mean USR1?"},
-		{[]string{"SECRETSYNC_PROCESS=app:sigreload"}, "SECRETSYNC_PROCESS", `"sigreload" is no`},
+		{[]string{"SECRETSYNC_PROCESS=app:sigreload"}, "SECRETSYNC_PROCESS", `"sigreload" is not`},
 		{[]string{"SECRETSYNC_PROCESS=app:worker"}, "", ""}, // a part of the name
 		{[]string{"SECRETSYNC_PROCESS=nginx:"}, "", ""},     // a strange name
 		{[]string{"SECRETSYNC_PROCESS=:HUP"}, "SECRETSYNC_PROCESS", "names of processes"},
 		{[]string{"SECRETSYNC_PROCESS=app:HUP,app:USR1"}, "SECRETSYNC_PROCESS", `"app" is listed twice`},
 		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid,b.pid:HUP"}, "SECRETSYNC_PID_FILE", "absolute"},
-		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid:32"}, "SECRETSYNC_PID_FILE", `"32" is no signal`},
+		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid:32"}, "SECRETSYNC_PID_FILE", `"32" is not a signal`},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a/x,https://b/y"}, "", ""},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a/x,b/y"}, "SECRETSYNC_WEBHOOK_URL", "... (not shown)"},
 		{[]string{"SECRETSYNC_SIGNAL=64"}, "", ""},

@@ -73,8 +73,10 @@ type Settings struct {
 	SyncTimeout   time.Duration // for the first complete generation; 0: no limit
 	Source        Source
 	Publisher     Publisher
-	Observer      Observer
-	Logger        *slog.Logger
+	// PublishAfter, if set, returns the time before which nothing is published.
+	PublishAfter func() time.Time
+	Observer     Observer
+	Logger       *slog.Logger
 }
 
 // A Pipeline publishes the Secrets of a Source. Create it with New and call Run once.
@@ -150,6 +152,8 @@ func (p *Pipeline) run() (next time.Duration, done bool, err error) {
 		}
 	case !result.Synced && age < restartDelay:
 		next = min(next, restartDelay-age)
+	case p.PublishAfter != nil && time.Now().Before(p.PublishAfter()):
+		next = min(next, time.Until(p.PublishAfter()))
 	default:
 		retry, err := p.publish(number, result.Set)
 		if err != nil && retry == 0 {

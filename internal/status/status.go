@@ -72,6 +72,8 @@ type Target struct {
 	PendingSince time.Time `json:"pendingSince,omitzero"`
 	Failures     uint64    `json:"failures"` // attempts that failed since the last success
 	Error        string    `json:"error"`    // the kind of the last failure, "" for none
+	// Recipient is the PID and the name of the process that was signaled last.
+	Recipient string `json:"recipient,omitempty"`
 }
 
 // A Watch is the state of one watch of the API server.

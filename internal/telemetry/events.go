@@ -77,6 +77,11 @@ func (e *Events) NotifyFailing(target string, err error) {
 	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying by %s fails: %v", target, err))
 }
 
+// NotifyUnverified reports that a signal may not make the app reload.
+func (e *Events) NotifyUnverified(target, message string) {
+	e.put("Warning", "NotifyUnverified", target+": "+message)
+}
+
 func (e *Events) put(kind, reason, message string) {
 	if e == nil {
 		return

@@ -3,6 +3,7 @@ package process
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -10,129 +11,144 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// ByName notifies the process of a name.
+// ByName notifies the main process with a name.
 type ByName struct {
-	sender
+	*sender
 	name string
-	// otherName has the time when a process was last seen under another name. exec
-	// keeps number and start time: a shell that waited for a database and then
-	// execs the app is hours old, and the app in it milliseconds. The app counts as
-	// no older than the last look that saw the shell.
-	otherName map[identity]time.Duration
 }
 
-// identity distinguishes a process from a later one with its number.
-type identity struct {
-	pid   int
-	start time.Duration
-}
-
-// NewByName returns a target that looks for the process at each Notify. The name
-// is the process's comm, or the base of its argv[0] or of its script.
+// NewByName returns a target that searches for the process at each Notify. The name is
+// the comm of the process, or the base name of its argv[0], title or script.
 func NewByName(name string, opts Options) *ByName {
 	t := &ByName{sender: newSender(opts), name: name}
-	t.confirm = func(p process) bool { return p.is(t.name) }
-	t.find = func() (process, error) {
-		seen, err := t.proc.all()
-		if err != nil {
-			return process{}, err
-		}
-		t.noteNames(seen)
-		return t.choose(seen)
+	t.find = t.findByName
+	t.confirm = func(found, now process) bool {
+		return t.matches(now) || now.comm == found.comm && !t.matches(found)
 	}
 	return t
 }
 
-// noteNames sets the renamed time of the processes that match.
-func (t *ByName) noteNames(seen []process) {
-	now, next := t.proc.uptime(), map[identity]time.Duration{}
-	for i, p := range seen {
-		id := identity{p.pid, p.start}
-		if !p.is(t.name) {
-			next[id] = now
-		} else if last, ok := t.otherName[id]; ok {
-			next[id], seen[i].renamed = last, last
-		}
+func (t *ByName) matches(p process) bool { return p.is(t.name) }
+
+func (t *ByName) findByName() (process, error) {
+	seen, err := t.proc.all()
+	if err != nil {
+		return process{}, err
 	}
-	t.otherName = next
+	t.observe(seen, t.matches)
+	return t.choose(seen)
 }
 
-// choose returns the one process that is meant: of those that match, the old
-// enough ones, or when there are none the young ones; and of the old ones the one
-// from which all others descend.
+// choose returns the process to signal: the main process among the matches that are old
+// enough, or the oldest match if none is.
 //
-// Young ones do not count beside old ones because the kubelet's probes and
-// people with a shell run the app's own program for moments.
+// Young matches do not count beside an old match, because the kubelet's probes and people
+// with a shell run the app's program for moments.
 func (t *ByName) choose(seen []process) (process, error) {
-	var old, young, others []process
-	all := parents{}
-	for _, p := range seen {
-		all[p.pid] = p.ppid
+	tree := newTree(seen)
+	matches, others := t.candidates(tree, seen)
+	old := slices.DeleteFunc(slices.Clone(matches), func(p process) bool { return t.proc.age(p) < t.opts.MinAge })
+	switch {
+	case len(old) > 0:
+		return t.mainProcess(tree, old, matches)
+	case len(matches) > 0:
+		return slices.MaxFunc(matches, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
+	case len(others) > 0:
+		return process{}, notifier.Failf("no match", "no process is named %q; found: %s", t.name, list(others, process.allNames))
+	case t.proc.hidesProcesses():
+		return process{}, notifier.Failf("alone", "no process is named %q: /proc is mounted with hidepid, "+
+			"which hides the processes of other users", t.name)
 	}
-	ancestors := all.lineage(t.self)
+	return process{}, notifier.Failf("alone", "no process is named %q: only the processes of this container are visible; "+
+		"set shareProcessNamespace: true in the Pod's spec", t.name)
+}
+
+// candidates returns the processes that match and may be signaled, and the other
+// processes of the Pod's apps.
+//
+// PID 1 is the sandbox ("pause"), whatever its name, unless it is an ancestor of this
+// process. The Pod ends with the sandbox. An ancestor is the app in a container that
+// contains both.
+func (t *ByName) candidates(tree tree, seen []process) (matches, others []process) {
+	ancestors := tree.lineage(t.self)
 	for _, p := range seen {
-		// PID 1 is "pause", whatever its name, if no container's process descends
-		// from it. If it ends, the Pod ends. A PID 1 that is our ancestor is the app of
-		// a container that has both.
 		sandbox := p.pid == 1 && !slices.Contains(ancestors, 1)
 		switch {
-		case p.zombie || p.kernel: // cannot take a signal
-		case slices.Contains(all.lineage(p.pid), t.self): // this process, or what an exec target started
-		case p.is(t.name) && !sandbox && t.proc.age(p) >= t.opts.MinAge:
-			old = append(old, p)
-		case p.is(t.name) && !sandbox:
-			young = append(young, p)
+		case p.zombie || p.kernel || !t.proc.inPod(p.pid):
+		case slices.Contains(tree.lineage(p.pid), t.self): // this process and its commands
+		case t.matches(p) && !sandbox:
+			matches = append(matches, p)
 		case !slices.Contains(ancestors, p.pid):
 			others = append(others, p)
 		}
 	}
-	switch {
-	case len(old) > 0:
-		return t.root(all, old)
-	case len(young) > 0:
-		return slices.MaxFunc(young, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
-	case len(others) > 0:
-		return process{}, notifier.Failf("no match", "no process is named %q; seen: %s", t.name, list(others, process.String))
-	}
-	return process{}, notifier.Failf("alone", "no process is named %q: only this container's processes can be seen; "+
-		"the Pod's spec needs shareProcessNamespace: true", t.name)
+	return matches, others
 }
 
-// root returns the match from which all others descend, also through processes
-// that do not match: a parent and its workers. Two matches of which neither
-// descends from a match are unrelated.
-func (t *ByName) root(all parents, matches []process) (process, error) {
-	isMatch := func(pid int) bool {
-		return slices.ContainsFunc(matches, func(p process) bool { return p.pid == pid })
+// mainProcess returns the main process of the program that the old matches belong to. The
+// main process is an ancestor of all others, also through processes that do not match.
+func (t *ByName) mainProcess(tree tree, old, matches []process) (process, error) {
+	var roots []process
+	for _, p := range old {
+		p = tree.forkedFrom(p)
+		isWorker := slices.ContainsFunc(tree.lineage(p.pid)[1:], func(pid int) bool { return contains(old, pid) })
+		if !isWorker && !contains(roots, p.pid) {
+			roots = append(roots, p)
+		}
 	}
-	roots := slices.DeleteFunc(slices.Clone(matches), func(p process) bool {
-		return slices.ContainsFunc(all.lineage(p.pid)[1:], isMatch)
-	})
 	if len(roots) == 1 {
-		return roots[0], nil
+		return t.successor(roots[0], matches)
 	}
 	return process{}, notifier.Failf("several",
-		"%d unrelated processes are named %q: %s; use SECRETSYNC_PID_FILE, or a name that only one has",
+		"%d unrelated processes are named %q: %s; set SECRETSYNC_PID_FILE, or a name that only one of them uses",
 		len(roots), t.name, list(roots, func(p process) string {
 			return fmt.Sprintf("pid %d (%s, parent %d, age %v)", p.pid, p.comm, p.ppid, t.proc.age(p).Round(time.Second))
 		}))
 }
 
-// parents has the number of each process's parent, at one look.
-type parents map[int]int
+func contains(all []process, pid int) bool {
+	return slices.ContainsFunc(all, func(p process) bool { return p.pid == pid })
+}
 
-// lineage returns the numbers of a process, its parent, that one's parent and so on.
-func (all parents) lineage(pid int) []int {
+// A tree contains processes by PID.
+type tree map[int]process
+
+func newTree(seen []process) tree {
+	all := tree{}
+	for _, p := range seen {
+		all[p.pid] = p
+	}
+	return all
+}
+
+// lineage returns the PIDs of a process and its ancestors.
+func (all tree) lineage(pid int) []int {
 	pids := []int{pid}
-	for range all { // parents that change during a look can form a ring
-		if parent, ok := all[pid]; ok {
-			pids, pid = append(pids, parent), parent
+	for range all { // bounded: processes that change while they are read can form a ring
+		p, ok := all[pid]
+		if !ok {
+			break
 		}
+		pids, pid = append(pids, p.ppid), p.ppid
 	}
 	return pids
 }
 
-// list joins at most ten. Arguments are never shown: people put passwords there.
+// forkedFrom returns the ancestor that executed the program of p. Its descendants are
+// workers, whatever their titles: they were forked without exec, so their stacks start
+// at the same address.
+func (all tree) forkedFrom(p process) process {
+	for range all {
+		parent, ok := all[p.ppid]
+		if !ok || p.stack == 0 || parent.stack != p.stack || parent.zombie {
+			break
+		}
+		p = parent
+	}
+	return p
+}
+
+// list joins at most ten processes. It never shows arguments, which may be passwords.
 func list(ps []process, show func(process) string) string {
 	const most = 10
 	var parts []string
@@ -143,4 +159,10 @@ func list(ps []process, show func(process) string) string {
 		parts = append(parts, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// hidesProcesses reports whether /proc hides the processes of other users.
+func (fs procfs) hidesProcesses() bool {
+	mounts, _ := os.ReadFile(fs.root + "/self/mounts")
+	return strings.Contains(string(mounts), "hidepid=")
 }

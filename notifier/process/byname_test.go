@@ -7,45 +7,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const sidecar = 50 // its number in the fake Pods below
+const sidecar = 50 // PID in the fake Pods below
 
-// pod is processes in a shared PID namespace: pause, the sidecar, and those of
-// the test. All are an hour old.
+// pod returns the processes of a shared PID namespace: pause, the sidecar and ps. All are
+// an hour old.
 func pod(ps ...process) []process {
 	return append([]process{{pid: 1, comm: "pause", argv: []string{"/pause"}}, {pid: sidecar, comm: "secret-sync"}}, ps...)
 }
 
+// chooser returns a target that runs as the sidecar of a fake Pod.
 func chooser(name string) *ByName {
 	p := NewByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: 5 * time.Second})
 	p.self = sidecar
-	p.proc.uptime = func() time.Duration { return time.Hour }
+	p.proc = procfs{root: "/nonexistent", uptime: func() time.Duration { return time.Hour }}
 	return p
 }
 
+// TestChoose: the main process is chosen, or the error lists the processes.
 func TestChoose(t *testing.T) {
 	young := func(seconds int) time.Duration { return time.Hour - time.Duration(seconds)*time.Second }
 	for _, test := range []struct {
 		name string
 		pod  []process
-		want int    // 0: an error
-		err  string // with this in it
+		want int    // PID; 0: an error
+		err  string // part of the error
 	}{
-		{"one", pod(process{pid: 7, comm: "app"}), 7, ""},
+		{"single process", pod(process{pid: 7, comm: "app"}), 7, ""},
 		{"parent and workers", pod(process{pid: 9, ppid: 7, comm: "app"}, process{pid: 7, comm: "app"}, process{pid: 8, ppid: 7, comm: "app"}), 7, ""},
 		{"workers below a shell", pod(process{pid: 7, comm: "app"}, process{pid: 8, ppid: 7, comm: "sh"}, process{pid: 9, ppid: 8, comm: "app"}), 7, ""},
 		{"below tini", pod(process{pid: 6, comm: "tini"}, process{pid: 7, ppid: 6, comm: "app"}), 7, ""},
 		{"orphaned workers", pod(process{pid: 8, ppid: 1, comm: "app"}, process{pid: 9, ppid: 1, comm: "app"}), 0, "2 unrelated"},
 		{"a young probe beside the app", pod(process{pid: 7, comm: "app"}, process{pid: 8, comm: "app", start: young(1)}), 7, ""},
-		{"young ones alone: the oldest", pod(process{pid: 7, comm: "app", start: young(1)}, process{pid: 8, comm: "app", start: young(3)}), 8, ""},
+		{"only young processes: the oldest", pod(process{pid: 7, comm: "app", start: young(1)}, process{pid: 8, comm: "app", start: young(3)}), 8, ""},
 		{"a zombie", pod(process{pid: 7, comm: "app", zombie: true}), 0, "no process is named"},
 		{"a kernel thread", pod(process{pid: 7, comm: "app", kernel: true}), 0, "no process is named"},
-		{"its own child", pod(process{pid: 7, ppid: 60, comm: "app"}, process{pid: 60, ppid: sidecar, comm: "sh"}), 0, "no process is named"},
-		{"none", pod(process{pid: 7, comm: "nginx"}, process{pid: 8, comm: "sh"}), 0, `no process is named "app"; seen: 1 (pause), 7 (nginx), 8 (sh)`},
+		{"child of the sidecar", pod(process{pid: 7, ppid: 60, comm: "app"}, process{pid: 60, ppid: sidecar, comm: "sh"}), 0, "no process is named"},
+		{"no match", pod(process{pid: 7, comm: "nginx"}, process{pid: 8, comm: "sh"}), 0, `no process is named "app"; found: 1 (pause), 7 (nginx), 8 (sh)`},
 		{"a ring of parents", pod(process{pid: 7, ppid: 8, comm: "app"}, process{pid: 8, ppid: 7, comm: "sh"}), 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := chooser("app").choose(test.pod)
-			if got.pid != test.want && test.name != "a ring of parents" { // there: only that it ends
+			if got.pid != test.want && test.name != "a ring of parents" { // a ring has no main process; choose must return
 				t.Errorf("chose %v, %v, want %d", got, err, test.want)
 			}
 			if test.want == 0 && test.err != "" {
@@ -55,17 +57,18 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestNeverPause: PID 1 of a shared namespace is never signaled, whatever its name.
 func TestNeverPause(t *testing.T) {
 	_, err := chooser("pause").choose(pod(process{pid: 7, comm: "app"}))
 	wantError(t, err, "no process is named")
 	_, err = chooser("secret-sync").choose(pod(process{pid: 7, comm: "app"}))
 	wantError(t, err, "no process is named", "7 (app)")
-	// Some node's pause goes by another name: by the app's, of all names.
+	// On some nodes the sandbox has another name. Here it is the app's.
 	_, err = chooser("app").choose([]process{{pid: 1, comm: "app"}, {pid: sidecar, comm: "secret-sync"}})
 	wantError(t, err, "no process is named", "1 (app)")
 }
 
-// PID 1 that is the app's own: an image with both in one container.
+// TestPID1OfTheSameContainer: in an image with the app and the sidecar, PID 1 is the app.
 func TestPID1OfTheSameContainer(t *testing.T) {
 	got, err := chooser("app").choose([]process{{pid: 1, comm: "app"}, {pid: sidecar, ppid: 1, comm: "secret-sync"}})
 	if err != nil || got.pid != 1 {
@@ -73,6 +76,8 @@ func TestPID1OfTheSameContainer(t *testing.T) {
 	}
 }
 
+// TestHintOfTheSharedNamespace: if only the own container is visible, the error names
+// shareProcessNamespace.
 func TestHintOfTheSharedNamespace(t *testing.T) {
 	for name, ps := range map[string][]process{
 		"alone":            {{pid: 1, comm: "secret-sync"}},
@@ -92,9 +97,10 @@ func TestHintOfTheSharedNamespace(t *testing.T) {
 		})
 	}
 	_, err := chooser("app").choose(pod())
-	wantError(t, err, "seen: 1 (pause)")
+	wantError(t, err, "found: 1 (pause)")
 }
 
+// TestListIsBounded: an error lists ten processes, without arguments.
 func TestListIsBounded(t *testing.T) {
 	var ps []process
 	for i := range 500 {
@@ -112,28 +118,42 @@ func TestListIsBounded(t *testing.T) {
 	wantError(t, err, "500 unrelated", "490 more")
 }
 
-// A shell of an hour that execs the app is no app of an hour.
+// TestExecIsYoung: the age starts again when an exec is observed. A shell that is an hour
+// old does not make the app that it executes an hour old.
 func TestExecIsYoung(t *testing.T) {
 	p := chooser("app")
 	now := time.Hour
 	p.proc.uptime = func() time.Duration { return now }
-	look := func(comm string) (time.Duration, error) {
-		seen := pod(process{pid: 7, comm: comm})
-		p.noteNames(seen)
+	observe := func(comm string, stack uint64) (time.Duration, error) {
+		seen := pod(process{pid: 7, comm: comm, stack: stack})
+		p.observe(seen, p.matches)
 		found, err := p.choose(seen)
 		return p.proc.age(found), err
 	}
-	if _, err := look("sh"); err == nil {
-		t.Fatal("want no match")
+	for _, test := range []struct {
+		comm  string
+		stack uint64
+		age   time.Duration // after the previous observation
+	}{
+		{"app", 1, time.Hour},
+		{"app", 1, time.Hour + time.Second},
+		{"app", 2, 0}, // it executed itself again
+		{"app", 2, time.Second},
+		{"app", 0, 2 * time.Second}, // unknown
+	} {
+		if got, err := observe(test.comm, test.stack); err != nil || got != test.age {
+			t.Errorf("stack %d: age = %v, %v, want %v", test.stack, got, err, test.age)
+		}
+		now += time.Second
 	}
-	now += time.Second
-	for _, want := range []time.Duration{time.Second, 4 * time.Second, 7 * time.Second} {
-		if got, err := look("app"); err != nil || got != want {
+	p.observed = nil
+	if _, err := observe("sh", 0); err == nil {
+		t.Error("a shell matches")
+	}
+	for _, want := range []time.Duration{0, 3 * time.Second, 6 * time.Second} { // the shell executed the app
+		if got, err := observe("app", 0); err != nil || got != want {
 			t.Errorf("age = %v, %v, want %v", got, err, want)
 		}
 		now += 3 * time.Second
-	}
-	if _, ok := p.otherName[identity{pid: 7}]; !ok {
-		t.Error("the exec is forgotten")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,31 +14,35 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// fakeProc is a /proc in which numbers are reused when a test says so.
+// A fakeProc is a /proc directory in which a test can replace processes.
 type fakeProc struct {
 	t    *testing.T
 	root string
-	sent []int // numbers that got a signal
+	sent []int // PIDs that were signaled
 }
 
 func newFakeProc(t *testing.T) *fakeProc { return &fakeProc{t: t, root: t.TempDir()} }
 
-// put makes a process, or another one in its place.
+// put creates a process, or replaces the process with its PID.
 func (f *fakeProc) put(p process) {
 	f.t.Helper()
 	dir := filepath.Join(f.root, strconv.Itoa(p.pid))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		f.t.Fatal(err)
 	}
-	state := "S"
+	argv, state := p.argv, "S"
+	if argv == nil {
+		argv = []string{p.comm}
+	}
 	if p.zombie {
 		state = "Z"
 	}
 	for name, text := range map[string]string{
-		"stat": fmt.Sprintf("%d (%s) %s %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %d 0", p.pid, p.comm, state, p.ppid, p.start*hertz/time.Second),
-		"status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nSigIgn:\t%016[4]x\nSigCgt:\t%016[5]x\n",
-			p.comm, p.pid, p.uid, p.ignored, p.caught),
-		"cmdline": p.comm + "\x00",
+		"stat": fmt.Sprintf("%d (%s) %s %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %d 0 0 0 0 0 %d 0",
+			p.pid, p.comm, state, p.ppid, p.start*hertz/time.Second, p.stack),
+		"status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nSigPnd:\t%016[4]x\nShdPnd:\t%016[5]x\n"+
+			"SigIgn:\t%016[6]x\nSigCgt:\t%016[7]x\n", p.comm, p.pid, p.uid, 0, p.pending, p.ignored, p.caught),
+		"cmdline": strings.Join(argv, "\x00") + "\x00",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			f.t.Fatal(err)
@@ -47,7 +52,7 @@ func (f *fakeProc) put(p process) {
 
 func (f *fakeProc) remove(pid int) { os.RemoveAll(filepath.Join(f.root, strconv.Itoa(pid))) }
 
-// fake puts a target on this /proc; atOpen runs when it opens a process.
+// fake makes a target use this /proc. It calls atOpen when it opens a process.
 func (f *fakeProc) fake(s *sender, atOpen func()) {
 	s.self = sidecar
 	s.proc = procfs{root: f.root, uptime: func() time.Duration { return time.Hour }}
@@ -62,28 +67,29 @@ func (f *fakeProc) fake(s *sender, atOpen func()) {
 
 func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
 	p := newByName(name, opts)
-	f.fake(&p.sender, atOpen)
+	f.fake(p.sender, atOpen)
 	return p
 }
 
-// The number of the chosen process is given to another one before the pidfd is
-// opened: whatever differs, the other one is not signalled.
-func TestReusedNumber(t *testing.T) {
-	app := process{pid: 7, comm: "app", start: time.Minute, uid: 1000, caught: 1}
+// TestReusedPID: between the choice and the pidfd, the PID is given to a process that differs
+// in a single property. This process is never signaled.
+func TestReusedPID(t *testing.T) {
+	app := process{pid: 7, comm: "app", start: time.Minute, uid: 1000, caught: 1, stack: 1}
 	change := func(f func(*process)) process { p := app; f(&p); return p }
 	for name, other := range map[string]process{
 		"start time": change(func(p *process) { p.start += time.Second / hertz }),
 		"name":       change(func(p *process) { p.comm = "db" }),
 		"user":       change(func(p *process) { p.uid = 0 }),
-		"end":        change(func(p *process) { p.zombie = true }), // it takes every signal without an error
-		"handler":    change(func(p *process) { p.caught = 0 }),    // an exec in the same process
+		"end":        change(func(p *process) { p.zombie = true }), // a zombie accepts every signal
+		"handler":    change(func(p *process) { p.caught = 0 }),    // an exec
+		"stack":      change(func(p *process) { p.stack = 2 }),     // an exec of the same program
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := newFakeProc(t)
 			proc.put(app)
 			p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.put(other) })
 			if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
-				t.Errorf("signalled %v, error %v", proc.sent, err)
+				t.Errorf("signaled %v, error %v", proc.sent, err)
 			}
 		})
 	}
@@ -91,24 +97,25 @@ func TestReusedNumber(t *testing.T) {
 	proc.put(app)
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 7 {
-		t.Errorf("unchanged: signalled %v, error %v", proc.sent, err)
+		t.Errorf("unchanged: signaled %v, error %v", proc.sent, err)
 	}
 }
 
-// A /proc/PID/status without masks (gVisor's) is no proof of a missing handler,
-// nor of one.
+// TestNoMasks: a /proc/PID/status without signal masks (gVisor) proves neither that a
+// handler exists nor that it is missing.
 func TestNoMasks(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(process{pid: 7, comm: "app"})
 	write(t, proc.root+"/7/status", "Name:\tapp\nTgid:\t7\n")
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot see", "SECRETSYNC_SIGNAL_CHECK=false")
+	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot determine", "SECRETSYNC_SIGNAL_CHECK=false")
 	p.opts.Check = false
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 {
-		t.Errorf("signalled %v, error %v", proc.sent, err)
+		t.Errorf("signaled %v, error %v", proc.sent, err)
 	}
 }
 
+// TestEndedMeanwhile: the process ends between the choice and the signal.
 func TestEndedMeanwhile(t *testing.T) {
 	app := process{pid: 7, comm: "app", caught: 1}
 	proc := newFakeProc(t)
@@ -119,14 +126,14 @@ func TestEndedMeanwhile(t *testing.T) {
 	p.signal = (*os.Process).Signal
 	p.open = func(int) (*os.Process, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
-	p.signal = func(*os.Process, os.Signal) error { return os.ErrProcessDone } // the number is another's by now
+	p.signal = func(*os.Process, os.Signal) error { return os.ErrProcessDone } // another process has the PID
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	if len(proc.sent) > 0 {
-		t.Errorf("signalled %v", proc.sent)
+		t.Errorf("signaled %v", proc.sent)
 	}
 }
 
-// The PID file is replaced between the look and the signal.
+// TestPIDFileReplacedMeanwhile: the PID file is replaced between the choice and the signal.
 func TestPIDFileReplacedMeanwhile(t *testing.T) {
 	proc, path := newFakeProc(t), t.TempDir()+"/pid"
 	for _, pid := range []int{7, 8} {
@@ -134,26 +141,26 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 	}
 	write(t, path, "7")
 	p := byFile(path)
-	proc.fake(&p.sender, func() { write(t, path, "8\n") })
+	proc.fake(p.sender, func() { write(t, path, "8\n") })
 	if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
-		t.Fatalf("signalled %v, error %v", proc.sent, err)
+		t.Fatalf("signaled %v, error %v", proc.sent, err)
 	}
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 8 {
-		t.Errorf("signalled %v, error %v", proc.sent, err)
+		t.Errorf("signaled %v, error %v", proc.sent, err)
 	}
 }
 
-// The file names a process that has ended and is not reaped yet.
+// TestPIDFileOfAZombie: the file names a process that has ended and is not reaped yet.
 func TestPIDFileOfAZombie(t *testing.T) {
 	proc, path := newFakeProc(t), t.TempDir()+"/pid"
 	proc.put(process{pid: 7, comm: "app", caught: 1, zombie: true})
 	write(t, path, "7")
 	p := byFile(path)
-	proc.fake(&p.sender, func() {})
+	proc.fake(p.sender, func() {})
 	err := p.Notify(t.Context(), notifier.Changes{})
 	wantError(t, err, "process 7 (app) has ended", path)
 	if got := notifier.AsFailure(err).RetryWithin; got != pidFileRetry || len(proc.sent) > 0 {
-		t.Errorf("retried within %v, want %v; signalled %v", got, pidFileRetry, proc.sent)
+		t.Errorf("retried within %v, want %v; signaled %v", got, pidFileRetry, proc.sent)
 	}
 }
 

@@ -20,16 +20,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The test binary, started again under another name with this variable, is a
-// program with the signal handling that a test needs. A Go program has handlers
-// of its runtime for every signal; these modes set the real disposition.
+// helperMode is the variable with which a test starts its own binary again, under another
+// name, as a program with specific signal handling. The Go runtime handles every signal,
+// so the modes set the disposition themselves.
 const helperMode = "NOTIFIER_TEST_HELPER"
 
 func TestMain(m *testing.M) {
 	switch mode := os.Getenv(helperMode); mode {
 	case "":
-		// Under nohup HUP is ignored, and a shell cannot trap what it inherits as
-		// ignored. A child of a process with a handler has the default.
+		// Under nohup, HUP is ignored, and a shell cannot trap a signal that it inherits as
+		// ignored. The child of a process with a handler has the default disposition.
 		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 		os.Exit(m.Run())
 	case "reaper":
@@ -41,16 +41,16 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// helperMain says what happens on its standard output, and ends when its
-// standard input does, which is with the test.
+// helperMain prints a line per event. It ends with its standard input, and so with the
+// test.
 func helperMain(mode string) {
 	handled := make(chan os.Signal, 100)
 	switch mode {
-	case "handle", "workers":
+	case "handle", "workers", "exit":
 		signal.Notify(handled, unix.SIGHUP, unix.SIGUSR1, syscall.Signal(40))
 	case "ignore":
 		signal.Ignore(unix.SIGHUP)
-	case "none": // as a C program that has no handler
+	case "none": // like a C program without handlers
 		for _, s := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGWINCH, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT} {
 			defaultAction(s)
 		}
@@ -62,23 +62,26 @@ func helperMain(mode string) {
 	go func() {
 		for s := range handled {
 			fmt.Println("got", signalName(s.(syscall.Signal)))
+			if mode == "exit" {
+				os.Exit(0)
+			}
 		}
 	}()
 	io.Copy(io.Discard, os.Stdin)
 }
 
-// startWorkers starts two processes of the same name, and says what they say.
+// startWorkers starts two processes with the same name and prints their output.
 func startWorkers() {
 	for range 2 {
 		worker := exec.Command("/proc/self/exe")
 		worker.Args = os.Args[:1]
 		worker.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", helperMode+"=handle")
-		worker.Stdin = os.Stdin // they end with their parent's
+		worker.Stdin = os.Stdin // they end with the parent's input
 		out, _ := worker.StdoutPipe()
 		if err := worker.Start(); err != nil {
 			panic(err)
 		}
-		go func() { // so that their signals are seen as theirs
+		go func() { // the prefix tells their signals from the parent's
 			for s := bufio.NewScanner(out); s.Scan(); {
 				fmt.Println("worker", s.Text())
 			}
@@ -86,8 +89,8 @@ func startWorkers() {
 	}
 }
 
-// defaultAction takes away the runtime's handler. Sixty-four bytes of zeroes are
-// SIG_DFL in the kernel's struct of every architecture.
+// defaultAction removes the handler of the runtime. On every architecture, 64 zero bytes
+// are a kernel sigaction with SIG_DFL.
 func defaultAction(s syscall.Signal) {
 	var action [64]byte
 	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
@@ -97,7 +100,7 @@ func defaultAction(s syscall.Signal) {
 	runtime.KeepAlive(&action)
 }
 
-// helper is a program that runs.
+// A helper is a running program.
 type helper struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -106,9 +109,8 @@ type helper struct {
 	stop  io.WriteCloser
 }
 
-// startHelper runs a program called name in a mode, and returns once it is ready.
-// It is our child, so the target under test has to take another number for its
-// own; see nobody.
+// startHelper starts a program with this name in a mode and returns once it is ready. The
+// program is a child of the test; see nobody.
 func startHelper(t *testing.T, name, mode string, args ...string) *helper {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -151,7 +153,7 @@ func (h *helper) end() {
 	h.cmd.Wait()
 }
 
-// expect fails unless this is the next line.
+// expect fails the test unless the next line is want.
 func (h *helper) expect(want string) {
 	h.t.Helper()
 	select {
@@ -160,28 +162,28 @@ func (h *helper) expect(want string) {
 			h.t.Fatalf("process %d ended, want %q", h.pid, want)
 		}
 		if got != want {
-			h.t.Fatalf("process %d says %q, want %q", h.pid, got, want)
+			h.t.Fatalf("process %d printed %q, want %q", h.pid, got, want)
 		}
 	case <-time.After(20 * time.Second):
-		h.t.Fatalf("process %d says nothing, want %q", h.pid, want)
+		h.t.Fatalf("process %d printed nothing, want %q", h.pid, want)
 	}
 }
 
-// alive fails unless the process lives and has got no signal: its end is a fact
-// once its input is closed, so it is asked only at the end of a test.
+// alive fails the test unless the process is alive and received no signal. It closes the
+// input of the process, which ends it, so it must be the last call.
 func (h *helper) alive() {
 	h.t.Helper()
 	h.stop.Close()
 	for line := range h.lines {
-		h.t.Errorf("process %d says %q, want nothing", h.pid, line)
+		h.t.Errorf("process %d printed %q, want nothing", h.pid, line)
 	}
 	if err := h.cmd.Wait(); err != nil {
-		h.t.Errorf("process %d was not to be signalled: %v", h.pid, err)
+		h.t.Errorf("process %d was signaled: %v", h.pid, err)
 	}
 }
 
-// nobody is a number that no process has. A target that takes it for its own does
-// not take the test's children for its own.
+// nobody is a PID that no process has. A target with this PID does not treat the children
+// of the test as its own children.
 const nobody = 1 << 30
 
 func newByName(name string, opts Options) *ByName {
@@ -191,9 +193,9 @@ func newByName(name string, opts Options) *ByName {
 	return p
 }
 
-// unique is a name for a process that no other test's process has.
 var uniqueCount int
 
+// unique returns a process name that no other test uses.
 func unique() string {
 	uniqueCount++
 	return "ss" + strconv.Itoa(os.Getpid()%100000) + "-" + strconv.Itoa(uniqueCount)
@@ -206,7 +208,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("error = %q, want %q in it", err, part)
+			t.Errorf("error = %q, want it to contain %q", err, part)
 		}
 	}
 }

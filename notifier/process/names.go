@@ -1,32 +1,44 @@
 package process
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 )
 
-// commLength is where the kernel cuts a process's name.
+// commLength is the length to which the kernel truncates comm.
 const commLength = 15
 
-// is reports whether a process goes by this name: its comm, the base of its
-// argv[0], or of the script that it interprets.
+// is reports whether name is the comm of the process, or a name in its arguments.
 func (p process) is(name string) bool {
 	names := p.names()
-	if p.comm == name || slices.Contains(names, name) {
+	if strings.TrimSpace(p.comm) == name || slices.Contains(names, name) {
 		return true
 	}
 	if len(name) <= commLength || p.comm != name[:commLength] {
 		return false
 	}
-	// comm is the beginning of a longer name, perhaps of another one: an argument
-	// that begins alike shows that.
+	// comm is the beginning of a longer name, which may be a different name. In that
+	// case an argument begins in the same way.
 	return !slices.ContainsFunc(names, func(other string) bool {
 		return strings.HasPrefix(other, name[:commLength])
 	})
 }
 
-// names returns those in the arguments.
+// allNames returns the PID and the names that match the process: "7 (ruby, puma)".
+func (p process) allNames() string {
+	names := []string{strings.TrimSpace(p.comm)}
+	for _, name := range p.names() {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return fmt.Sprintf("%d (%s)", p.pid, strings.Join(names, ", "))
+}
+
+// names returns the names in the arguments: the base name of argv[0], of a title or of a
+// script.
 func (p process) names() []string {
 	if len(p.argv) == 0 {
 		return nil
@@ -35,30 +47,34 @@ func (p process) names() []string {
 	if title, _, ok := strings.Cut(p.argv[0], ": "); ok {
 		return []string{path.Base(title)}
 	}
-	name := path.Base(strings.TrimPrefix(p.argv[0], "-")) // "-bash": a login shell
-	if name == "busybox" {                                // busybox httpd, busybox sh script
+	name := path.Base(strings.TrimPrefix(p.argv[0], "-")) // a login shell is "-bash"
+	// "puma 5.6.5 (tcp://0.0.0.0:80) [app]", "starman master --listen :80"
+	if title, _, ok := strings.Cut(p.argv[0], " "); ok && len(p.argv) == 1 {
+		return []string{path.Base(title)}
+	}
+	if name == "busybox" { // busybox httpd, busybox sh script
 		return append(process{argv: p.argv[1:]}.names(), name)
 	}
 	base := strings.TrimRight(name, "0123456789.") // python3.12, php8.2
 	for _, lang := range interpreters {
-		if has(lang.names, base) {
+		if includes(lang.names, base) {
 			return append(lang.scripts(p.argv[1:]), name)
 		}
 	}
 	return []string{name}
 }
 
-// interpreter is how a program that runs another finds it in its arguments.
-// Only known ones are looked into: in "vi app.py" the name means nothing.
+// An interpreter describes the arguments of a program that runs a script. The arguments
+// of other programs are ignored: "vi app.py" is not app.py.
 type interpreter struct {
-	names string // its own
-	skip  string // options with a value that is not the program, unlike -m or -jar
-	none  string // options after which there is no program's name
-	verbs string // first arguments that are not the program
+	names string // of the interpreter
+	skip  string // options followed by a value; not options that name the script, such as -m
+	none  string // options that replace the script
+	verbs string // first arguments that are not the script
 }
 
-// interpreters is a list and no map: it is data then, and no code that fills one
-// at each start.
+// The fields are lists of words, so interpreters is constant data and needs no
+// initialization at startup.
 var interpreters = [...]interpreter{
 	{names: "python pypy", skip: "-W -X", none: "-c"},
 	{names: "sh bash dash ash ksh zsh", skip: "-o -O +o +O --rcfile --init-file", none: "-c -s"},
@@ -80,20 +96,19 @@ var interpreters = [...]interpreter{
 	{names: "bun", skip: "-r --preload", verbs: "run", none: "-e --eval"},
 }
 
-// scripts returns what the program in these arguments is called; nothing when
-// that is not known.
+// scripts returns the names of the script in args, or nothing if there is none.
 func (lang interpreter) scripts(args []string) []string {
 	for i := 0; i < len(args); i++ {
 		option := lang.option(args[i])
 		switch {
-		case has(lang.none, option):
+		case includes(lang.none, option):
 			return nil
-		case has(lang.skip, option):
+		case includes(lang.skip, option):
 			i++
-		case !strings.HasPrefix(option, "-") && !has(lang.verbs, option):
+		case !strings.HasPrefix(option, "-") && !includes(lang.verbs, option):
 			name := path.Base(option)
 			if dot := strings.LastIndexByte(name, '.'); lang.names == "java" && dot > 0 && !strings.HasSuffix(name, ".jar") {
-				return []string{name, name[dot+1:]} // com.example.Main is Main as well
+				return []string{name, name[dot+1:]} // com.example.Main and Main
 			}
 			return []string{name}
 		}
@@ -101,17 +116,17 @@ func (lang interpreter) scripts(args []string) []string {
 	return nil
 }
 
-// option returns the option in arg that may take a value: of a cluster such as -ec
-// the last, unless the first has its value attached (-Wignore). Java has no
-// clusters.
+// option returns the option in arg that may be followed by a value: the last option of a
+// cluster such as -ec, unless a value is attached to the first (-Wignore). Java does not
+// combine options.
 func (lang interpreter) option(arg string) string {
-	if lang.names == "java" || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || has(lang.skip, arg[:2]) {
+	if lang.names == "java" || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || includes(lang.skip, arg[:2]) {
 		return arg
 	}
 	return "-" + arg[len(arg)-1:]
 }
 
-// has reports whether a list, separated by spaces, has the word.
-func has(list, word string) bool {
+// includes reports whether word is in a list of words separated by spaces.
+func includes(list, word string) bool {
 	return word != "" && slices.Contains(strings.Fields(list), word)
 }

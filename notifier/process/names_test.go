@@ -5,13 +5,14 @@ import (
 	"testing"
 )
 
+// TestNames: a process is found by its comm and by the names in its arguments.
 func TestNames(t *testing.T) {
 	const long = "payment-authorization-service" // comm is its first 15 bytes
 	for _, test := range []struct {
 		comm string
 		argv string // separated by |
-		is   string // names that it goes by, separated by spaces
-		not  string // and some that it does not
+		is   string // matching names, separated by spaces
+		not  string // names that do not match
 	}{
 		{"nginx", "nginx: master process /usr/sbin/nginx -g daemon off;", "nginx", "nginx: off; master"},
 		{"php-fpm8.2", "php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)", "php-fpm php-fpm8.2", "php-fpm.conf)"},
@@ -24,7 +25,7 @@ func TestNames(t *testing.T) {
 		{long[:15], "/opt/payment-authorizer", "payment-authorizer " + long[:15], long},
 		{long[:15], "/usr/bin/python3|/opt/" + long, long, ""},
 		{long[:15], "/usr/bin/python3|/opt/payment-authorizer", "payment-authorizer", long},
-		{long[:15], "", long, ""}, // nothing contradicts it
+		{long[:15], "", long, ""}, // no argument contradicts it
 		{long[:15], long + ": serving", long, "serving"},
 
 		{"python3", "python3|app.py|--port|80", "app.py python3", "80 python"},
@@ -48,7 +49,7 @@ func TestNames(t *testing.T) {
 		{"sh", "sh|-s|app", "sh", "app"},
 		{"ruby", "ruby3.1|-I|lib|-r|set|bin/puma", "puma", "lib set"},
 		{"perl", "perl|-w|-Mstrict|app.pl", "app.pl", ""},
-		{"perl", "perl|-MPipe|app.pl", "app.pl", ""}, // -MPipe has no -e in it
+		{"perl", "perl|-MPipe|app.pl", "app.pl", ""}, // -MPipe does not contain -e
 		{"perl", "perl|-ne|app.pl", "perl", "app.pl"},
 		{"php", "php8.3|-d|memory_limit=1G|artisan|queue:work", "artisan", "queue:work"},
 		{"dotnet", "dotnet|exec|App.dll", "App.dll", "exec"},
@@ -60,6 +61,13 @@ func TestNames(t *testing.T) {
 		{"httpd", "httpd|-f|-p|80", "httpd", "80"},
 		{"busybox", "busybox", "busybox", ""},
 
+		{"ruby", "puma 5.6.5 (tcp://0.0.0.0:80) [app]", "puma ruby", "5.6.5 [app]"},
+		{"ruby", "puma: cluster worker 0: 7 [app]", "puma ruby", "cluster"},
+		{"starman master ", "starman master --listen :80", "starman", "--listen :80"},
+		{"ruby", "unicorn master -c /srv/unicorn.rb", "unicorn ruby", "master unicorn.rb"},
+		{"next-server (v1", "next-server (v14", "next-server", "(v14"},
+		{"My Program", "/opt/My Program|x", "", "My"}, // a path with a space is no title
+
 		{"vi", "vi|app.py", "vi", "app.py"},
 		{"tini", "tini|--|app", "tini", "app"},
 		{"cat", "cat|/usr/bin/app", "cat", "app"},
@@ -70,12 +78,12 @@ func TestNames(t *testing.T) {
 		}
 		for name := range strings.FieldsSeq(test.is) {
 			if !p.is(name) {
-				t.Errorf("%s: %q is not %q; it has %q", test.comm, test.argv, name, p.names())
+				t.Errorf("%s: %q does not match %q; its names are %q", test.comm, test.argv, name, p.names())
 			}
 		}
 		for name := range strings.FieldsSeq(test.not) {
 			if p.is(name) {
-				t.Errorf("%s: %q is %q", test.comm, test.argv, name)
+				t.Errorf("%s: %q matches %q", test.comm, test.argv, name)
 			}
 		}
 	}
@@ -92,19 +100,20 @@ func FuzzProcess(f *testing.F) {
 		p.parseCmdline(cmdline)
 		for _, name := range p.names() {
 			if !p.is(name) {
-				t.Errorf("%+v is not its own name %q", p, name)
+				t.Errorf("%+v does not match its name %q", p, name)
 			}
 		}
 	})
 }
 
+// TestParseStat: comm may contain parentheses and spaces.
 func TestParseStat(t *testing.T) {
 	var p process
-	const stat = "7 (x) R 1 (y) S 42 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 12345 0 0"
+	const stat = "7 (x) R 1 (y) S 42 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 12345 1 2 3 4 5 140735 7"
 	if err := p.parseStat([]byte(stat)); err != nil {
 		t.Fatal(err)
 	}
-	if p.comm != "x) R 1 (y" || p.ppid != 42 || p.zombie || p.kernel || p.start.Milliseconds() != 123450 {
+	if p.comm != "x) R 1 (y" || p.ppid != 42 || p.zombie || p.kernel || p.start.Milliseconds() != 123450 || p.stack != 140735 {
 		t.Errorf("process = %+v", p)
 	}
 	for _, bad := range []string{"", "7", "7 (x", "7 (x) S", "7 (x) S a 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1"} {
@@ -114,6 +123,8 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+// TestParseSignal accepts names and numbers, and rejects everything else with the allowed
+// values.
 func TestParseSignal(t *testing.T) {
 	for s, want := range map[string]int{
 		"HUP": 1, "SIGHUP": 1, "hup": 1, "sigHup": 1, "1": 1, " TERM ": 15, "64": 64, "usr1": 10,

@@ -18,8 +18,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// Where there is no pidfd the number does, and the log says so once. A seccomp
-// filter refuses the system call, and the test binary below it is the sidecar.
+// TestWithoutPidfd: without a pidfd the target uses the PID and logs a single warning. A
+// seccomp filter rejects the system call in the test binary, which runs as the sidecar.
 func TestWithoutPidfd(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -42,14 +42,14 @@ func TestWithoutPidfd(t *testing.T) {
 			}
 			h.expect("got SIGHUP")
 			h.expect("got SIGHUP")
-			if got := strings.Count(string(log), "level=WARN"); got != 1 {
+			if got := strings.Count(string(log), "no pidfd available"); got != 1 {
 				t.Errorf("%d warnings, want 1:\n%s", got, log)
 			}
 		})
 	}
 }
 
-// refusedMain signals a process twice while the kernel refuses a system call.
+// refusedMain signals a process twice while the kernel rejects a system call.
 func refusedMain() {
 	call, _ := strconv.Atoi(os.Args[1])
 	errno, _ := strconv.Atoi(os.Args[2])
@@ -61,7 +61,7 @@ func refusedMain() {
 			fmt.Println(err)
 			os.Exit(1)
 		}
-		time.Sleep(100 * time.Millisecond) // two signals that are pending at a time are one
+		time.Sleep(100 * time.Millisecond) // two pending signals would be combined
 	}
 }
 
@@ -69,7 +69,7 @@ func refusedMain() {
 func refuse(call, errno int) {
 	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	filter := []unix.SockFilter{
-		{Code: load}, // the number of the system call
+		{Code: load}, // number of the system call
 		{Code: equal, Jf: 1, K: uint32(call)},
 		{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
 		{Code: ret, K: unix.SECCOMP_RET_ALLOW},

@@ -15,37 +15,33 @@ import (
 )
 
 const (
-	// pidFileMax is the size of a PID file at most. The number is in the first
-	// line; PostgreSQL has seven more.
+	// pidFileMax is the maximum size of a PID file. The number is in the first line;
+	// PostgreSQL writes seven more lines.
 	pidFileMax = 4 << 10
-	// pidFileSlack is by how much a process may seem younger than its PID file: the
-	// file's time is of the wall clock, which may have been set in between.
+	// pidFileSlack is the tolerated difference between the wall clock, which the file's
+	// time uses and which may be changed, and the clock of start times.
 	pidFileSlack = time.Minute
-	// pidFileRetry is how soon a file that names no process is read again: the app
-	// may write it at any moment, and a look costs nothing.
+	// pidFileRetry is the interval at which a file that names no process is read again.
+	// The app may write it at any time, and reading is cheap.
 	pidFileRetry = 500 * time.Millisecond
 )
 
-// ByPIDFile notifies the process whose number is in a file, which is read anew each
-// time.
+// ByPIDFile notifies the process whose PID is in a file. Each Notify reads the file.
 type ByPIDFile struct {
-	sender
+	*sender
 	path string
 }
 
-// NewByPIDFile returns a target. The file has the number in its first line, as
-// this process's PID namespace numbers it: the Pod needs shareProcessNamespace.
+// NewByPIDFile returns a target. The first line of the file must contain the PID in the
+// PID namespace of this process, so the Pod needs shareProcessNamespace.
 func NewByPIDFile(path string, opts Options) *ByPIDFile {
 	t := &ByPIDFile{sender: newSender(opts), path: path}
-	t.find, t.confirm = t.findByFile, t.isNamed
+	t.find = t.findByFile
+	t.confirm = func(_, now process) bool { // the file may have been replaced or completed
+		pid, _, err := t.readFile()
+		return err == nil && pid == now.pid
+	}
 	return t
-}
-
-// isNamed reports whether the file still names the process: it may have been
-// replaced, or half written before.
-func (t *ByPIDFile) isNamed(p process) bool {
-	pid, _, err := t.readFile()
-	return err == nil && pid == p.pid
 }
 
 func (t *ByPIDFile) findByFile() (process, error) {
@@ -54,26 +50,29 @@ func (t *ByPIDFile) findByFile() (process, error) {
 		return process{}, err
 	}
 	p, err := t.proc.read(pid)
-	switch started := time.Now().Add(-t.proc.age(p)); {
+	switch started := time.Now().Add(p.start - t.proc.uptime()); {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
-		return p, t.fail("stale", "there is no process %d (is the file left over, or the number of another container's PID namespace? "+
-			"shareProcessNamespace: true)", pid)
+		return p, t.fail("stale", "process %d does not exist; the file may be stale, or the Pod's spec lacks shareProcessNamespace: true", pid)
 	case err != nil:
 		return p, err
 	case p.pid == t.self:
-		return p, t.fail("self", "%d is this process", pid)
+		return p, t.fail("self", "%d is secret-sync itself", pid)
 	case p.tgid != p.pid || p.kernel:
 		return p, t.fail("thread", "%v is a thread, not a process", p)
 	case p.zombie:
 		return p, t.fail("stale", "process %v has ended", p)
+	case !t.proc.inPod(p.pid):
+		return p, t.fail("other Pod", "process %v belongs to another Pod", p)
 	case started.After(written.Add(pidFileSlack)): // a program writes the file after its start
-		return p, t.fail("reused", "process %v started after the file was written: the number was reused", p)
+		return p, t.fail("reused", "process %v started after the file was written, so the PID was reused", p)
 	}
-	return p, nil
+	seen := []process{p}
+	t.observe(seen, func(process) bool { return true })
+	return seen[0], nil
 }
 
-// readFile returns the number in the file and when it was written. It does not
-// wait: a FIFO that nobody writes to would block an open or a read for ever.
+// readFile returns the PID in the file and the time at which the file was written. It
+// never blocks, even if the path names a FIFO without a writer.
 func (t *ByPIDFile) readFile() (pid int, written time.Time, err error) {
 	f, err := os.OpenFile(t.path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -85,7 +84,7 @@ func (t *ByPIDFile) readFile() (pid int, written time.Time, err error) {
 		return 0, written, err
 	}
 	if !info.Mode().IsRegular() {
-		return 0, written, t.fail("no file", "no regular file but %v", info.Mode().Type())
+		return 0, written, t.fail("no file", "not a regular file but %v", info.Mode().Type())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, pidFileMax+1))
 	if err == nil {
@@ -94,14 +93,14 @@ func (t *ByPIDFile) readFile() (pid int, written time.Time, err error) {
 	return pid, info.ModTime(), err
 }
 
-// parse takes a number above 1 in the first line. Its error does not show the
-// text: the path may be wrong and name any file.
+// parse returns the number in the first line, which must be greater than 1. Its errors do
+// not contain the text, because the path may name an unrelated file.
 func (t *ByPIDFile) parse(data []byte) (int, error) {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n"))
 	pid, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 32)
 	switch {
 	case len(data) > pidFileMax:
-		return 0, t.fail("too long", "more than %d bytes: it is no PID file", pidFileMax)
+		return 0, t.fail("too long", "more than %d bytes; not a PID file", pidFileMax)
 	case len(line) == 0:
 		return 0, t.fail("empty", "the file is empty")
 	case err != nil:

@@ -25,6 +25,7 @@ func byFile(path string) *ByPIDFile {
 	return p
 }
 
+// TestPIDFile: the number is in the first line, with or without white space.
 func TestPIDFile(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	for _, text := range []string{"%d", "%d\n", " \n\t%d \r\n", "%d\n/var/lib/postgresql\n1700000000\n5432\n"} {
@@ -37,7 +38,8 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
-func TestPIDFileRefused(t *testing.T) {
+// TestPIDFileRejected: the error names the path and the reason.
+func TestPIDFileRejected(t *testing.T) {
 	dir := t.TempDir()
 	gone := startHelper(t, unique(), "handle")
 	gone.end()
@@ -53,8 +55,8 @@ func TestPIDFileRefused(t *testing.T) {
 		"above 1   ":            "-123\n",
 		"number":                "99999999999999999999",
 		"more than 4096":        strings.Repeat("7", 5000),
-		"there is no process":   strconv.Itoa(gone.pid),
-		"is this process":       strconv.Itoa(os.Getpid()),
+		"does not exist":        strconv.Itoa(gone.pid),
+		"is secret-sync itself": strconv.Itoa(os.Getpid()),
 	} {
 		path := filepath.Join(dir, "pid")
 		write(t, path, text)
@@ -63,20 +65,20 @@ func TestPIDFileRefused(t *testing.T) {
 		wantError(t, p.Notify(t.Context(), notifier.Changes{}), strings.TrimSpace(name), path)
 	}
 	wantError(t, byFile(dir+"/none").Notify(t.Context(), notifier.Changes{}), "no such file")
-	wantError(t, byFile(dir).Notify(t.Context(), notifier.Changes{}), "no regular file")
-	wantError(t, byFile("/dev/zero").Notify(t.Context(), notifier.Changes{}), "no regular file")
+	wantError(t, byFile(dir).Notify(t.Context(), notifier.Changes{}), "not a regular file")
+	wantError(t, byFile("/dev/zero").Notify(t.Context(), notifier.Changes{}), "not a regular file")
 }
 
-// A FIFO that nobody writes to: an open that waits would wait for ever.
+// TestPIDFileIsFIFO: opening a FIFO without a writer must not block.
 func TestPIDFileIsFIFO(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "no regular file")
+	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "not a regular file")
 }
 
-// The number of one that is gone, given to a process that started long after the
+// TestPIDFileReused: the PID in the file was given to a process that started long after the
 // file was written.
 func TestPIDFileReused(t *testing.T) {
 	path := t.TempDir() + "/pid"
@@ -86,10 +88,11 @@ func TestPIDFileReused(t *testing.T) {
 	if err := os.Chtimes(path, past, past); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "number was reused")
+	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "PID was reused")
 	h.alive()
 }
 
+// TestPIDFileOfAThread: the PID of a thread is rejected.
 func TestPIDFileOfAThread(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	h := startHelper(t, unique(), "handle")
@@ -107,8 +110,8 @@ func TestPIDFileOfAThread(t *testing.T) {
 	h.alive()
 }
 
-// The file appears while the notification waits deep in the backoff, in whatever
-// way: it is read soon.
+// TestPIDFileAppears: a file that appears when the backoff has reached seconds is read within
+// pidFileRetry.
 func TestPIDFileAppears(t *testing.T) {
 	for name, appear := range map[string]func(t *testing.T, path, text string){
 		"written": write,
@@ -119,7 +122,7 @@ func TestPIDFileAppears(t *testing.T) {
 			}
 		},
 	} {
-		for _, dir := range []string{"", "/run/app"} { // with its directory, which appears first
+		for _, dir := range []string{"", "/run/app"} { // the directory appears as well
 			program := unique()
 			t.Run(name+dir, func(t *testing.T) {
 				t.Parallel()
@@ -139,7 +142,7 @@ func pidFileAppears(t *testing.T, program, dir string, appear func(t *testing.T,
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	for n.Status()[0].Failed < 5 { // the backoff alone would wait for 6 s and more
+	for n.Status()[0].Failed < 5 { // the backoff alone is 6 s or more
 		time.Sleep(time.Millisecond)
 	}
 	began := time.Now()
@@ -149,11 +152,11 @@ func pidFileAppears(t *testing.T, program, dir string, appear func(t *testing.T,
 	appear(t, dir+"/pid", strconv.Itoa(h.pid))
 	h.expect("got SIGHUP")
 	if took := time.Since(began); took > 6*pidFileRetry {
-		t.Errorf("signalled %v after the file appeared, want about %v", took, pidFileRetry)
+		t.Errorf("signaled %v after the file appeared, want about %v", took, pidFileRetry)
 	}
 }
 
-// pending is a volume whose newest generation no target was notified of.
+// pending is a volume with a pending notification.
 type pending struct{}
 
 func (pending) Newest() uint64                       { return 2 }

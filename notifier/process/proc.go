@@ -2,11 +2,12 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,67 +15,82 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// procfs reads processes from /proc.
+// A procfs reads processes from /proc.
 type procfs struct {
-	root   string               // "/proc", another one in tests
-	uptime func() time.Duration // since boot
+	root   string               // "/proc", except in tests
+	uptime func() time.Duration // time since boot
 }
 
 var systemProc = procfs{root: "/proc", uptime: uptime}
 
-// process is the state of a process at one look.
+// A process is the state of a process when it was read.
 type process struct {
 	pid, tgid, ppid int
 	comm            string // at most 15 bytes
 	argv            []string
-	start           time.Duration // after boot, to 10 ms
-	renamed         time.Duration // after boot: not under its present name before; see ByName
-	uid             int           // the real one
-	caught, ignored uint64        // masks: bit n-1 is signal n
-	masks           bool          // caught and ignored are known; gVisor shows neither
-	zombie, kernel  bool
+	start           time.Duration // since boot, to 10 ms
+	execed          time.Duration // since boot; time at which an exec was observed
+	stack           uint64        // start of the stack, which exec changes; 0: unknown
+	uid             int           // real UID
+	// Signal masks: bit n-1 is signal n. They are valid if masks is set. gVisor shows
+	// none.
+	caught, ignored, pending uint64
+	masks                    bool
+	zombie, kernel           bool
 }
 
-// hertz is the unit of times in /proc/PID/stat: USER_HZ, a constant of the
-// kernel's interface on every architecture that Go has.
+// An identity distinguishes a process from later processes with the same PID.
+type identity struct {
+	pid   int
+	start time.Duration
+}
+
+func (p process) id() identity   { return identity{p.pid, p.start} }
+func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.comm) }
+
+// hertz is the unit of times in /proc/PID/stat: USER_HZ, a constant on all
+// architectures that Go supports.
 const hertz = 100
 
-// uptime is the clock of the start times in /proc, suspended time included. It is
-// not /proc/uptime, where lxcfs shows the age of the container.
+// uptime returns the clock of the start times in /proc, which includes suspended time.
+// /proc/uptime is not suitable: lxcfs shows the age of the container there.
 func uptime() time.Duration {
 	var now unix.Timespec
-	unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // cannot fail: every kernel that Go runs on has it
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // all kernels that Go supports provide it
 	return time.Duration(now.Nano())
 }
 
-func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.comm) }
+// age returns the time since the process started, or since its last observed exec.
+func (fs procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.execed) }
 
-func (fs procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.renamed) }
+func (fs procfs) file(pid int, name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(fs.root, strconv.Itoa(pid), name))
+}
 
-// all returns the processes that can be seen, by number. It leaves out one that
-// ends meanwhile.
-func (fs procfs) all() (out []process, err error) {
+// all returns the visible processes, ordered by PID. It omits processes that end
+// meanwhile.
+func (fs procfs) all() (all []process, err error) {
 	entries, err := os.ReadDir(fs.root)
 	for _, entry := range entries {
 		if pid, err := strconv.Atoi(entry.Name()); err == nil {
 			if p, err := fs.read(pid); err == nil {
-				out = append(out, p)
+				all = append(all, p)
 			}
 		}
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].pid < out[j].pid })
-	return out, err
+	slices.SortFunc(all, func(a, b process) int { return cmp.Compare(a.pid, b.pid) })
+	return all, err
 }
 
-// read returns one process. Its error is ENOENT when there is none with this number,
-// or ESRCH when it ended after a file was opened.
+// read returns a process. The error is ENOENT if no process has this PID, or ESRCH if
+// the process ended meanwhile.
 func (fs procfs) read(pid int) (process, error) {
 	p := process{pid: pid}
 	for _, file := range []struct {
 		name  string
 		parse func([]byte) error
 	}{{"stat", p.parseStat}, {"status", p.parseStatus}, {"cmdline", p.parseCmdline}} {
-		data, err := os.ReadFile(filepath.Join(fs.root, strconv.Itoa(pid), file.name))
+		data, err := fs.file(pid, file.name)
 		if err == nil {
 			err = file.parse(data)
 		}
@@ -87,15 +103,15 @@ func (fs procfs) read(pid int) (process, error) {
 
 var errFormat = errors.New("unknown format")
 
-// parseStat takes "7 (comm) S ppid …"; comm may hold anything, ") S 1" too, so
-// the last parenthesis ends it. See proc_pid_stat(5).
+// parseStat parses "7 (comm) S ppid …", see proc_pid_stat(5). The last parenthesis ends
+// comm, which may contain any text, such as ") S 1".
 func (p *process) parseStat(data []byte) error {
 	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 0 || end < open {
 		return errFormat
 	}
 	p.comm = string(data[open+1 : end])
-	fields := strings.Fields(string(data[end+1:])) // from field 3 of the manual on
+	fields := strings.Fields(string(data[end+1:])) // from field 3 of the manual
 	if len(fields) < 20 {
 		return errFormat
 	}
@@ -105,6 +121,9 @@ func (p *process) parseStat(data []byte) error {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
+	if len(fields) > 25 {
+		p.stack, _ = strconv.ParseUint(fields[25], 10, 64) // startstack; unknown otherwise
+	}
 	const kernelThread = 0x00200000 // PF_KTHREAD
 	p.ppid, p.kernel = ppid, flags&kernelThread != 0
 	p.zombie = strings.Contains("ZXx", fields[0])
@@ -112,22 +131,27 @@ func (p *process) parseStat(data []byte) error {
 	return nil
 }
 
-// parseStatus takes lines of "Name:\tvalue…".
+// parseStatus parses lines of "Name:\tvalue…".
 func (p *process) parseStatus(data []byte) (err error) {
-	p.tgid = p.pid // where there is no such line
+	p.tgid = p.pid // default if the line is missing
 	for line := range strings.Lines(string(data)) {
 		key, value, _ := strings.Cut(line, ":")
 		value, _, _ = strings.Cut(strings.TrimSpace(value), "\t")
+		var mask uint64
+		if strings.HasPrefix(key, "Sig") || key == "ShdPnd" {
+			mask, _ = strconv.ParseUint(value, 16, 64)
+		}
 		switch key {
 		case "Tgid":
 			p.tgid, err = strconv.Atoi(value)
-		case "Uid": // real, effective, saved, of the file system
+		case "Uid": // real, effective, saved, file system
 			p.uid, err = strconv.Atoi(value)
+		case "SigPnd", "ShdPnd":
+			p.pending |= mask
 		case "SigIgn":
-			p.ignored, err = strconv.ParseUint(value, 16, 64)
+			p.ignored = mask
 		case "SigCgt":
-			p.caught, err = strconv.ParseUint(value, 16, 64)
-			p.masks = true
+			p.caught, p.masks = mask, true
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
@@ -136,8 +160,8 @@ func (p *process) parseStatus(data []byte) (err error) {
 	return nil
 }
 
-// parseCmdline takes arguments that each end in a zero byte. A program that
-// changed its title has a single one, with zeroes or spaces behind it.
+// parseCmdline parses arguments that each end in a zero byte. A program that sets its
+// title replaces them with a single argument, followed by zeroes or spaces.
 func (p *process) parseCmdline(data []byte) error {
 	if text := strings.TrimRight(string(data), "\x00 "); text != "" {
 		p.argv = strings.Split(text, "\x00")

@@ -1,17 +1,16 @@
-// Package process notifies the app by a signal to one of its processes, found by
-// name or by PID file.
+// Package process notifies the app by sending a signal to a process, found by name or
+// by PID file.
 //
-// It promises that no process is signalled by accident, as far as /proc can tell:
-// the process is old enough, has a handler for the signal, and still is the one
-// that was found. It never signals itself, its children or the Pod's sandbox. It
-// must not know what changed (a signal has no room for it), which generation that
-// is, or when to retry. What no look into /proc can find out:
+// As far as /proc shows, no process is signaled by accident. A process must be old
+// enough, handle the signal, and still be the process that was found. The package never
+// signals itself, its children, the Pod's sandbox or a process of another Pod. /proc does
+// not show everything:
 //
-//   - The runtimes of Go and Java have a handler before the program asks for the
-//     signal, and also if it never does. The minimum age stands in for that.
-//   - A shell that execs the app after a long wait gives it its own age; ByName
-//     accounts for that if it saw the shell.
-//   - The process can exec between the last look and the signal (microseconds).
+//   - Some runtimes install signal handlers for every program, see runtimes. The minimum
+//     age gives the program time to install its own.
+//   - exec does not change the start time of a process. The age starts again only if
+//     the package has observed the process before and after the exec.
+//   - A process can call exec between the last check and the signal (microseconds).
 package process
 
 import (
@@ -28,49 +27,60 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// Options are what targets by name and by PID file have in common.
+// Options are common to targets by name and by PID file.
 type Options struct {
 	Signal syscall.Signal
-	Check  bool          // the process must have a handler for the signal
-	MinAge time.Duration // a younger process is not signalled yet
-	Logger *slog.Logger
+	Check  bool // require a handler for the signal
+	// ExitCheck makes Survives report a process that ends after its signal.
+	ExitCheck bool
+	MinAge    time.Duration // minimum age of the process
+	Logger    *slog.Logger
+	// Warn, if set, publishes a warning that is not a failure.
+	Warn func(message string)
 }
 
-// sender finds a process and signals it, once that is safe.
+// A sender finds a process and signals it if this is safe.
 type sender struct {
 	opts    Options
 	find    func() (process, error)
-	confirm func(process) bool // of a second look: it still has the name, or is in the PID file
+	confirm func(found, now process) bool // reports whether find would still return this process
 	proc    procfs
-	self    int // this process's number
+	self    int // PID
 	euid    int
 	open    func(pid int) (*os.Process, error)
 	signal  func(*os.Process, os.Signal) error
-	warn    sync.Once
+
+	observed        map[identity]observation
+	outstanding     delivery // its signal is pending in the kernel
+	warnNumber      sync.Once
+	warnRuntimeOnce sync.Once
+
+	mu   sync.Mutex
+	last delivery
 }
 
-func newSender(opts Options) sender {
-	return sender{
+func newSender(opts Options) *sender {
+	return &sender{
 		opts: opts, proc: systemProc, self: os.Getpid(), euid: os.Geteuid(),
 		open: os.FindProcess, signal: (*os.Process).Signal,
 	}
 }
 
-// Notify signals the process that it finds, in an order that makes its number
-// safe:
+// Notify signals the process. The order of the steps ensures that a reused PID is never
+// signaled:
 //
-//  1. Find it, and check its age.
-//  2. Open a pidfd, which os.Process has inside: from here on the kernel holds one
-//     process, and nothing below can reach another one that gets its number.
-//  3. Read /proc again: start time, UID, and name or PID file must be those of the
-//     process that was found. Check the masks of signals that are read now.
-//  4. Signal through the pidfd. If the process has ended, this fails, whoever has
-//     the number now; if not, it was alive in step 3.
+//  1. Find the process and check its age.
+//  2. Open a pidfd, which os.Process contains. From now on, it refers to the same process,
+//     whatever happens to the PID.
+//  3. Read /proc again. Start time, UID, and name or PID file must be those of the process
+//     that was found. Check the signal masks.
+//  4. Signal through the pidfd. This fails if the process has ended. Otherwise the process
+//     was alive in step 3.
+//  5. Wait until the signal is no longer pending.
 //
-// Where the kernel or a seccomp profile has no pidfds, os.Process has the number.
-// The process can then end between 3 and 4 and its number be reused: microseconds,
-// against a whole round of pid_max.
-func (s *sender) Notify(context.Context, notifier.Changes) error {
+// Without pidfds (old kernel, seccomp), os.Process uses the PID. The process could then
+// end between steps 3 and 4, and its PID be reused within microseconds.
+func (s *sender) Notify(ctx context.Context, changes notifier.Changes) error {
 	found, err := s.find()
 	if err == nil {
 		err = s.checkAge(found)
@@ -82,27 +92,44 @@ func (s *sender) Notify(context.Context, notifier.Changes) error {
 	if err != nil {
 		return notifier.Failf("open", "open process %v: %w", found, err)
 	}
-	defer held.Release()
 	now, err := s.proc.read(found.pid)
+	switch {
+	case err != nil:
+		err = s.explain(found, os.ErrProcessDone)
+	case now.start != found.start || now.uid != found.uid || now.stack != found.stack || now.zombie || !s.confirm(found, now):
+		err = notifier.Failf("changed", "process %v was replaced while it was being checked", found)
+	default:
+		err = s.checkHandler(now)
+	}
 	if err != nil {
-		return s.explain(found, os.ErrProcessDone)
-	}
-	if now.start != found.start || now.uid != found.uid || now.zombie || !s.confirm(now) {
-		return notifier.Failf("changed", "process %v was replaced while it was being checked", found)
-	}
-	if err := s.checkHandler(now); err != nil {
+		held.Release()
 		return err
 	}
-	if err := held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) {
-		s.warn.Do(func() {
-			s.opts.Logger.Warn("no pidfd here: signals go by number, and a number reused within microseconds could be hit")
+	return s.send(ctx, delivery{process: now, held: held, generation: changes.Generation})
+}
+
+// send signals the process and waits until the signal is delivered. If the signal of an
+// earlier call is still pending, the process will handle it later than now, so a second
+// signal is unnecessary.
+func (s *sender) send(ctx context.Context, d delivery) error {
+	previous := s.outstanding
+	s.outstanding = delivery{}
+	same := previous.process.id() == d.process.id() && previous.held != nil
+	if same && (previous.generation == d.generation || inMask(d.process.pending, s.opts.Signal)) {
+		d.sent = previous.sent
+		return s.await(ctx, d)
+	}
+	if err := d.held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) {
+		s.warnNumber.Do(func() {
+			s.opts.Logger.Warn("no pidfd available: signals use the PID, and could reach a process with a PID reused within microseconds")
 		})
 	}
-	if err := s.signal(held, s.opts.Signal); err != nil {
-		return s.explain(now, err)
+	d.sent = s.proc.uptime()
+	if err := s.signal(d.held, s.opts.Signal); err != nil {
+		d.held.Release()
+		return s.explain(d.process, err)
 	}
-	s.opts.Logger.Debug("signalled", "pid", now.pid, "comm", now.comm, "signal", signalName(s.opts.Signal))
-	return nil
+	return s.await(ctx, d)
 }
 
 func (s *sender) checkAge(p process) error {
@@ -110,40 +137,41 @@ func (s *sender) checkAge(p process) error {
 	if age >= s.opts.MinAge {
 		return nil
 	}
-	f := notifier.Failf("too young", "process %v is %v old and gets %s at %v",
+	f := notifier.Failf("too young", "process %v is %v old; %s is sent at %v (SECRETSYNC_PROCESS_MIN_AGE)",
 		p, age.Round(time.Millisecond), signalName(s.opts.Signal), s.opts.MinAge)
-	// A start time in the future (a restored checkpoint) must not wait longer than
-	// a start just now.
+	// A start time in the future (a restored checkpoint) counts as now.
 	f.Waiting, f.RetryAfter = true, s.opts.MinAge-max(age, 0)+time.Second/hertz
 	return f
 }
 
-// checkHandler refuses a process that the signal would kill, or that would not
-// notice it.
+// checkHandler rejects a process that the signal would kill or that would not notice
+// the signal.
 func (s *sender) checkHandler(p process) error {
 	signal, name := s.opts.Signal, signalName(s.opts.Signal)
 	switch {
-	case !s.opts.Check || !needsHandler(signal) || inMask(p.caught, signal):
+	case !s.opts.Check || !needsHandler(signal):
 		return nil
+	case inMask(p.caught, signal):
+		return s.checkRuntime(p)
 	case !p.masks:
-		return notifier.Failf("no masks", "cannot see whether process %v has a handler for %s: /proc does not show it (gVisor?); "+
-			"with SECRETSYNC_SIGNAL_CHECK=false any process older than the minimum age is signalled", p, name)
+		return notifier.Failf("no masks", "cannot determine whether process %v handles %s: /proc does not show it (gVisor?); "+
+			"set SECRETSYNC_SIGNAL_CHECK=false to signal any process above the minimum age", p, name)
 	case inMask(p.ignored, signal):
-		return notifier.Failf("ignored", "process %v ignores %s: it would be lost", p, name)
+		return notifier.Failf("ignored", "process %v ignores %s; set SECRETSYNC_SIGNAL to a signal that it handles", p, name)
 	}
-	return notifier.Failf("no handler", "process %v has no handler for %s and would not survive or not notice it: "+
-		"is it still starting, or is this the wrong signal? (SECRETSYNC_SIGNAL_CHECK=false for a program that takes it by sigwait or signalfd)",
-		p, name)
+	return notifier.Failf("no handler", "process %v has no handler for %s, so the signal would kill it or be lost; "+
+		"if it is not still starting, set SECRETSYNC_SIGNAL to a signal that it handles, "+
+		"or SECRETSYNC_SIGNAL_CHECK=false if it uses sigwait or signalfd", p, name)
 }
 
 func (s *sender) explain(p process, err error) error {
 	name := signalName(s.opts.Signal)
 	switch {
 	case errors.Is(err, os.ErrProcessDone):
-		return notifier.Failf("gone", "process %v ended before it could get %s", p, name)
+		return notifier.Failf("gone", "process %v ended before %s was sent", p, name)
 	case errors.Is(err, unix.EPERM):
 		return notifier.Failf("EPERM", "not permitted to send %s to process %v: it runs as UID %d and this container as UID %d; "+
-			"set securityContext.runAsUser: %[3]d for this container, or have the app called with SECRETSYNC_WEBHOOK_URL: %[5]w",
+			"set securityContext.runAsUser: %[3]d for this container, or use SECRETSYNC_WEBHOOK_URL: %[5]w",
 			name, p, p.uid, s.euid, err)
 	}
 	return notifier.Failf("send", "send %s to process %v: %w", name, p, err)

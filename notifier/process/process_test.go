@@ -15,6 +15,7 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
+// TestSignalReachesTheProcess: Notify sends the configured signal.
 func TestSignalReachesTheProcess(t *testing.T) {
 	for _, signal := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1, 40} {
 		name := unique()
@@ -27,7 +28,7 @@ func TestSignalReachesTheProcess(t *testing.T) {
 	}
 }
 
-// A process that the signal would kill, or that would lose it, does not get it.
+// TestUnsafeSignals: a process without a handler is not signaled.
 func TestUnsafeSignals(t *testing.T) {
 	for _, test := range []struct {
 		mode   string
@@ -36,7 +37,7 @@ func TestUnsafeSignals(t *testing.T) {
 	}{
 		{"none", unix.SIGHUP, "has no handler for SIGHUP"},
 		{"none", unix.SIGUSR1, "has no handler for SIGUSR1"},
-		{"none", unix.SIGWINCH, "has no handler for SIGWINCH"}, // would be lost unnoticed
+		{"none", unix.SIGWINCH, "has no handler for SIGWINCH"}, // the default action ignores it
 		{"ignore", unix.SIGHUP, "ignores SIGHUP"},
 	} {
 		t.Run(test.mode+signalName(test.signal), func(t *testing.T) {
@@ -49,8 +50,8 @@ func TestUnsafeSignals(t *testing.T) {
 	}
 }
 
-// With the check off, and for the signals that are meant to end a process, only
-// the age is looked at.
+// TestSignalsThatEnd: without the check, and for signals that are intended to end a process,
+// only the age is checked.
 func TestSignalsThatEnd(t *testing.T) {
 	for _, opts := range []Options{
 		{Signal: unix.SIGTERM, Check: true},
@@ -64,19 +65,20 @@ func TestSignalsThatEnd(t *testing.T) {
 		young := opts
 		young.MinAge = time.Hour
 		if err := newByName(name, young).Notify(t.Context(), notifier.Changes{}); err == nil {
-			t.Errorf("%v: a young process was signalled", opts.Signal)
+			t.Errorf("%v: a young process was signaled", opts.Signal)
 		}
 		if err := newByName(name, opts).Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatal(err)
 		}
-		for range h.lines { // until it ends
+		for range h.lines { // until the process ends
 		}
 		if err := h.cmd.Wait(); err == nil {
-			t.Errorf("%v: the process ended by itself", opts.Signal)
+			t.Errorf("%v: the process exited with 0", opts.Signal)
 		}
 	}
 }
 
+// TestTooYoungWaitsExactly: the delay ends when the process reaches the minimum age.
 func TestTooYoungWaitsExactly(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
@@ -87,15 +89,15 @@ func TestTooYoungWaitsExactly(t *testing.T) {
 		t.Fatalf("error = %#v, want a wait of up to a minute", err)
 	}
 	ahead := f.RetryAfter
-	p.proc.uptime = func() time.Duration { return uptime() + ahead } // then it is old enough
+	p.proc.uptime = func() time.Duration { return uptime() + ahead } // the process is old enough now
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 		t.Fatal(err)
 	}
 	h.expect("got SIGHUP")
 }
 
-// A start time in the future, of a restored checkpoint, waits no longer than a start
-// just now.
+// TestStartInTheFutureWaits: a start time in the future (a restored checkpoint) counts as
+// now.
 func TestStartInTheFutureWaits(t *testing.T) {
 	p := chooser("app")
 	var f *notifier.Failure
@@ -104,6 +106,7 @@ func TestStartInTheFutureWaits(t *testing.T) {
 	}
 }
 
+// TestParentWithWorkers: the parent is signaled, not its workers.
 func TestParentWithWorkers(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "workers")
@@ -113,21 +116,23 @@ func TestParentWithWorkers(t *testing.T) {
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 		t.Fatal(err)
 	}
-	h.expect("got SIGHUP") // and not "worker got"
+	h.expect("got SIGHUP") // not "worker got"
 	h.alive()
 }
 
+// TestSeveralUnrelated: the error lists the unrelated processes, and none is signaled.
 func TestSeveralUnrelated(t *testing.T) {
 	name := unique()
 	a, b := startHelper(t, name, "handle"), startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid), fmt.Sprint("pid ", b.pid),
-		fmt.Sprint("parent ", os.Getpid()), "age 0s")
+		fmt.Sprint("parent ", os.Getpid()), "age ")
 	a.alive()
 	b.alive()
 }
 
-// A second, young one (a kubelet's probe) does not count beside the old one.
+// TestYoungDoesNotCountBesideOld: a young process, such as a probe of the kubelet, does not
+// count beside an old process.
 func TestYoungDoesNotCountBesideOld(t *testing.T) {
 	name := unique()
 	old := startHelper(t, name, "handle")
@@ -136,7 +141,7 @@ func TestYoungDoesNotCountBesideOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	var young *helper
-	for { // start times have a grain of 10 ms
+	for { // start times have a resolution of 10 ms
 		young = startHelper(t, name, "handle")
 		second, err := procfs{root: "/proc", uptime: uptime}.read(young.pid)
 		if err != nil {
@@ -148,7 +153,7 @@ func TestYoungDoesNotCountBesideOld(t *testing.T) {
 		young.end()
 	}
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: time.Hour})
-	p.proc.uptime = func() time.Duration { return first.start + time.Hour } // one is old enough
+	p.proc.uptime = func() time.Duration { return first.start + time.Hour } // only the first is old enough
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +161,7 @@ func TestYoungDoesNotCountBesideOld(t *testing.T) {
 	young.alive()
 }
 
+// TestNeverItselfNorItsChildren: the sidecar never signals itself or its commands.
 func TestNeverItselfNorItsChildren(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle") // a child of this process
@@ -177,12 +183,12 @@ func TestNeverItselfNorItsChildren(t *testing.T) {
 	}
 }
 
-// A zombie has a name, and takes every signal without an error.
+// TestZombieDoesNotCount: a zombie has a name and accepts every signal.
 func TestZombieDoesNotCount(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
 	h.stop.Close()
-	for range h.lines { // its output is closed: it has ended, or does so now
+	for range h.lines { // its output is closed, so it is ending
 	}
 	var info unix.Siginfo
 	if err := unix.Waitid(unix.P_PID, h.pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
@@ -192,7 +198,7 @@ func TestZombieDoesNotCount(t *testing.T) {
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
 }
 
-// The script's name, of an interpreter that is there everywhere.
+// TestScriptByName: an interpreter is found by the name of its script.
 func TestScriptByName(t *testing.T) {
 	name := t.TempDir() + "/" + unique() + ".sh"
 	script := "trap 'echo got it' HUP\necho ready\nwhile read -r line || [ $? -gt 128 ]; do :; done\n"
@@ -208,17 +214,18 @@ func TestScriptByName(t *testing.T) {
 	h.expect("got it")
 }
 
+// TestPermissionIsExplained: the error for EPERM names both UIDs and the setting.
 func TestPermissionIsExplained(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
 	p.euid = 65532
-	tries := 0
-	p.signal = func(*os.Process, os.Signal) error { tries++; return unix.EPERM }
+	attempts := 0
+	p.signal = func(*os.Process, os.Signal) error { attempts++; return unix.EPERM }
 	wantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
 		fmt.Sprint("runAsUser: ", os.Getuid()), "SECRETSYNC_WEBHOOK_URL")
-	if tries != 1 {
-		t.Errorf("%d tries, want 1", tries)
+	if attempts != 1 {
+		t.Errorf("%d attempts, want 1", attempts)
 	}
 	h.alive()
 }

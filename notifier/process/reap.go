@@ -7,42 +7,42 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
-// reapGrace is how long a zombie is left to whoever waits for it.
+// reapGrace is the time for which a zombie is left to the goroutine that waits for it.
 const reapGrace = 2 * time.Second
 
-// Reap reaps, until ctx is done, what commands leave behind: for a process that
-// is PID 1 of its container, and so inherits every orphan in it.
+// Reap reaps the processes that commands leave behind, until ctx is done. It is intended
+// for PID 1 of a container, which inherits every orphan.
 //
-// It must not take a child of os/exec (an exec target, a credential plugin of the
-// Kubernetes client), whose exit status would be lost. Such a child has somebody
-// who waits for it and is no zombie for long; so only what is still one after
-// reapGrace is reaped.
+// Reap must not reap a child of os/exec (a command, a credential plugin of the
+// Kubernetes client), because its exit status would be lost. A goroutine waits for such a
+// child, which is a zombie for a short time only. Reap therefore reaps processes that
+// are still zombies after reapGrace.
 func Reap(ctx context.Context) {
-	ended := make(chan os.Signal, 1)
+	ended := make(chan os.Signal, 1) // stores a signal that arrives during the loop
 	signal.Notify(ended, unix.SIGCHLD)
 	defer signal.Stop(ended)
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ended: // the channel keeps one for what ends during the rest of the loop
+		case <-ended:
 		}
 		zombies := zombieChildren()
-		select {
-		case <-ctx.Done():
+		if wake.Sleep(ctx, reapGrace); ctx.Err() != nil {
 			return
-		case <-time.After(reapGrace):
 		}
 		for _, zombie := range zombies {
-			zombie.Wait() // does not block: the pidfd is of one that has ended, reaped or not
+			zombie.Wait() // does not block: the pidfd refers to an ended process, reaped or not
 		}
 	}
 }
 
 func zombieChildren() (found []*os.Process) {
-	all, _ := systemProc.all() // none: at the next signal
+	all, _ := systemProc.all() // after an error, the next signal tries again
 	for _, p := range all {
 		if p.zombie && p.ppid == os.Getpid() {
 			if zombie, err := os.FindProcess(p.pid); err == nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier/exec"
 )
 
-// A process that inherits orphans, as PID 1 of a container does: they are
-// reaped, and os/exec's own children are not taken from it.
+// TestReap: a process that inherits orphans, like PID 1 of a container, reaps them. It does
+// not reap the children of os/exec.
 func TestReap(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -27,7 +27,7 @@ func TestReap(t *testing.T) {
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", helperMode+"=reaper")
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "fine" {
-		t.Errorf("the reaper says: %v\n%s", err, out)
+		t.Errorf("the reaper: %v\n%s", err, out)
 	}
 }
 
@@ -40,7 +40,7 @@ func reaperMain() {
 	go func() { Reap(ctx); close(ended) }()
 
 	for range 50 {
-		// Each leaves an orphan, and has its exit code: ECHILD would be an error.
+		// Each command leaves an orphan behind. If its exit code were lost, Notify would fail with ECHILD.
 		command := exec.Target{
 			Command: []string{"/bin/sh", "-c", "/bin/true & exit 0"}, Timeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
 		}
@@ -56,15 +56,15 @@ func reaperMain() {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	// Children that are zombies for a moment, before somebody waits for them.
+	// Children that are zombies for a moment, before Wait is called.
 	for range 20 {
 		child := osexec.Command("/bin/sh", "-c", "exit 3")
 		child.Start()
 		var info unix.Siginfo
 		unix.Waitid(unix.P_PID, child.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
-		zombieChildren() // which takes as long as the reaper's own look
+		zombieChildren() // takes as long as the search of the reaper
 		if child.Wait(); child.ProcessState == nil || child.ProcessState.ExitCode() != 3 {
-			fmt.Println("the child of os/exec was taken from it")
+			fmt.Println("the reaper reaped a child of os/exec")
 		}
 	}
 	cancel()

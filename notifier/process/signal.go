@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The C libraries keep the first realtime signals of the kernel (32, 33) for
-// their threads; SIGRTMIN is 34 in glibc and in kill -l. (musl begins at 35:
-// there RTMIN+1 of the app is RTMIN+2 here, or the number.)
+// C libraries reserve the first realtime signals of the kernel (32, 33) for threads, so
+// SIGRTMIN is 34 in glibc and in kill -l. In musl SIGRTMIN is 35, which is RTMIN+1 here.
 const (
 	signalMax = 64
 	rtMin     = 34
@@ -21,23 +20,23 @@ const (
 
 var realtime = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
 
-// ParseSignal takes a signal by name, with or without SIG, in any case (HUP,
-// sighup), as RTMIN+n or RTMAX-n, or by number.
+// ParseSignal parses the name of a signal, with or without SIG, in any case (HUP,
+// sighup), RTMIN+n, RTMAX-n, or a number.
 func ParseSignal(s string) (syscall.Signal, error) {
 	name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(s)), "SIG")
 	number, err := strconv.Atoi(name)
-	least := 1
+	lowest := 1
 	if match := realtime.FindStringSubmatch(name); match != nil {
-		offset, _ := strconv.Atoi(match[2]) // 0 for none
-		least, number = rtMin, rtMin+offset
+		offset, _ := strconv.Atoi(match[2]) // 0 without an offset
+		lowest, number = rtMin, rtMin+offset
 		if match[1] == "MAX" {
 			number = signalMax + offset
 		}
 	} else if err != nil {
 		number = int(unix.SignalNum("SIG" + name))
 	}
-	if number < least || number > signalMax || number == 32 || number == 33 {
-		return 0, fmt.Errorf("%q is no signal: a name such as HUP, USR1 or TERM, RTMIN+1, or a number from 1 to 64 (not 32 and 33, which are the C library's)", s)
+	if number < lowest || number > signalMax || number == 32 || number == 33 {
+		return 0, fmt.Errorf("%q is not a signal: use a name such as HUP, USR1, TERM or RTMIN+1, or a number from 1 to 64 except 32 and 33", s)
 	}
 	return syscall.Signal(number), nil
 }
@@ -49,15 +48,14 @@ func signalName(signal syscall.Signal) string {
 	return fmt.Sprintf("SIGRTMIN+%d", int(signal)-rtMin)
 }
 
-// needsHandler reports whether the app notices the signal only with a handler.
-// That is not so for those that are meant to end it, nor for STOP, which can have
-// none. The default of most others is to kill, and of CHLD, CONT, URG and WINCH to
-// do nothing.
+// needsHandler reports whether a process without a handler would be killed by the signal
+// unintentionally, or would not notice it (CHLD, CONT, URG and WINCH). TERM, INT, QUIT and
+// KILL are intended to end the process, and STOP cannot be handled.
 func needsHandler(signal syscall.Signal) bool {
 	return !slices.Contains([]syscall.Signal{
 		unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL, unix.SIGSTOP,
 	}, signal)
 }
 
-// inMask reports whether a mask of /proc/PID/status has the signal.
+// inMask reports whether a signal mask of /proc/PID/status contains the signal.
 func inMask(mask uint64, signal syscall.Signal) bool { return mask&(1<<(signal-1)) != 0 }

@@ -56,9 +56,9 @@ func TestPIDFile(t *testing.T) {
 		"x":                                     "does not begin with a number",
 		"1\n":                                   "is not a number above 1",
 		"-1\n":                                  "is not a number above 1",
-		fmt.Sprintln(stale):                     "there is no process",
-		fmt.Sprintln(sidecarPID(p)):             "is this process",
-		strings.Repeat("12345\n", 1<<10) + "\n": "it is no PID file",
+		fmt.Sprintln(stale):                     "does not exist",
+		fmt.Sprintln(sidecarPID(p)):             "is secret-sync itself",
+		strings.Repeat("12345\n", 1<<10) + "\n": "not a PID file",
 	} {
 		refuses(p, r, g, path, text, reason)
 	}

@@ -95,7 +95,7 @@ func reuseOnce(p *podtest.Pod, s *st.Run, r *rand.Rand, inner int) string {
 	app = startTarget(p, "reused", "handler")
 	app.WaitNotified(n)
 	app.Kill()
-	if strings.Contains(log, "ended before it could get") || strings.Contains(log, "was replaced while") {
+	if strings.Contains(log, "ended before SIGHUP was sent") || strings.Contains(log, "was replaced while") {
 		return "between look and signal"
 	}
 	return "before the look"
@@ -142,6 +142,6 @@ func TestReusedPIDFile(t *testing.T) {
 	other := startWithPID(p, inner, "bystander")
 	p.MustRotate()
 	times(t, r.Log, cannot, 3)
-	r.WaitLog("the number was reused")
+	r.WaitLog("the PID was reused")
 	neverNotified(t, other)
 }

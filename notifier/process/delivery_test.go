@@ -1,0 +1,203 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+var noChanges notifier.Changes
+
+func symlink(t *testing.T, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPendingSignal: a stopped process has not received its signal, so it is not notified.
+// When it continues, it receives a single signal.
+func TestPendingSignal(t *testing.T) {
+	name := unique()
+	h := startHelper(t, name, "handle")
+	p := newByName(name, Options{Signal: unix.SIGUSR1, Check: true})
+	if err := unix.Kill(h.pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Kill(h.pid, unix.SIGCONT)
+	for range 2 {
+		err := p.Notify(t.Context(), notifier.Changes{Generation: 2})
+		wantError(t, err, "SIGUSR1 is pending", name, "stopped or blocks")
+		if within := notifier.AsFailure(err).RetryWithin; within <= 0 {
+			t.Errorf("RetryWithin = %v, want a short delay", within)
+		}
+	}
+	if got := p.Recipient(); got != "" {
+		t.Errorf("recipient = %q, want none", got)
+	}
+	unix.Kill(h.pid, unix.SIGCONT)
+	if err := p.Notify(t.Context(), notifier.Changes{Generation: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := p.Recipient(), fmt.Sprintf("%d (%s)", h.pid, name); got != want {
+		t.Errorf("recipient = %q, want %q", got, want)
+	}
+	h.expect("got SIGUSR1")
+	h.alive() // without a second signal
+}
+
+// TestPendingSignal_newerGeneration: if the signal was delivered meanwhile, the process may
+// have read the older generation, so it is signaled again.
+func TestPendingSignal_newerGeneration(t *testing.T) {
+	proc := newFakeProc(t)
+	app := process{pid: 7, comm: "app", caught: 1, pending: 1}
+	proc.put(app)
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	notify := func(generation uint64) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		return p.Notify(ctx, notifier.Changes{Generation: generation})
+	}
+	for range 2 {
+		if err := notify(2); err == nil {
+			t.Fatal("notified while the signal is pending")
+		}
+	}
+	if err := notify(3); err == nil || len(proc.sent) != 1 {
+		t.Fatalf("%d signals, error %v, want 1: the process will handle it after generation 3", len(proc.sent), err)
+	}
+	app.pending = 0
+	proc.put(app)
+	if err := notify(4); err != nil || len(proc.sent) != 2 {
+		t.Errorf("%d signals, error %v, want 2", len(proc.sent), err)
+	}
+}
+
+// TestSurvives: a process that ends shortly after its signal was not notified.
+func TestSurvives(t *testing.T) {
+	for mode, want := range map[string]string{"handle": "", "exit": "ended 0."} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			name := "ss-survives-" + mode
+			h := startHelper(t, name, mode)
+			p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true})
+			if err := p.Notify(t.Context(), noChanges); err != nil {
+				t.Fatal(err)
+			}
+			h.expect("got SIGHUP")
+			err := p.Survives(t.Context())
+			if want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantError(t, err, want, "s after SIGHUP", fmt.Sprint(h.pid))
+		})
+	}
+}
+
+// TestSurvives_terminatingSignal: TERM is intended to end the process.
+func TestSurvives_terminatingSignal(t *testing.T) {
+	name := unique()
+	startHelper(t, name, "none")
+	p := newByName(name, Options{Signal: unix.SIGTERM, Check: true, ExitCheck: true})
+	if err := errors.Join(p.Notify(t.Context(), noChanges), p.Survives(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSurvives_successor: a process with the same name that started after the signal
+// replaces the process. An older process does not, because it can be a worker.
+func TestSurvives_successor(t *testing.T) {
+	for start, replaced := range map[time.Duration]bool{time.Minute: false, time.Hour: true} {
+		proc := newFakeProc(t)
+		proc.put(process{pid: 7, comm: "app", caught: 1})
+		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
+		p.open = func(int) (*os.Process, error) { return os.FindProcess(nobody) } // without a pidfd
+		if err := p.Notify(t.Context(), noChanges); err != nil {
+			t.Fatal(err)
+		}
+		proc.remove(7)
+		proc.put(process{pid: 8, comm: "app", start: start})
+		if err := p.Survives(t.Context()); (err == nil) != replaced {
+			t.Errorf("start at %v: error %v, want a successor: %v", start, err, replaced)
+		}
+	}
+}
+
+// TestSurvives_canceled: the end of the sidecar proves nothing about the process.
+func TestSurvives_canceled(t *testing.T) {
+	name := unique()
+	startHelper(t, name, "handle")
+	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true})
+	if err := p.Notify(t.Context(), noChanges); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Survives(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want %v", err, context.Canceled)
+	}
+}
+
+// TestRuntimes: a signal that is fatal for a runtime is rejected. If the handler can be the
+// runtime's, there is a single warning.
+func TestRuntimes(t *testing.T) {
+	for _, test := range []struct {
+		argv     string // separated by spaces
+		signal   syscall.Signal
+		fatal    string
+		unproven bool
+	}{
+		{"ruby app.rb", unix.SIGHUP, "", true},
+		{"ruby3.1 app.rb", unix.SIGUSR2, "", true},
+		{"php8.2 worker.php", unix.SIGUSR1, "", true},
+		{"php-fpm8.2", unix.SIGUSR2, "", false},
+		{"java -jar app.jar", unix.SIGHUP, "", true},
+		{"/usr/bin/java -jar app.jar", unix.SIGUSR2, "in the JVM it crashes it", false},
+		{"node server.js", unix.SIGHUP, "", false},
+		{"node server.js", unix.SIGUSR1, "in Node.js it opens its debugger", false},
+		{"/usr/lib/erlang/erts/bin/beam.smp", unix.SIGUSR1, "", true},
+		{"python3 app.py", unix.SIGHUP, "", false},
+	} {
+		var log strings.Builder
+		var warnings []string
+		proc := newFakeProc(t)
+		proc.put(process{pid: 7, comm: "app", argv: strings.Fields(test.argv), caught: 1<<0 | 1<<9 | 1<<11})
+		p := proc.byName("app", Options{Signal: test.signal, Check: true}, func() {})
+		p.opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		p.opts.Warn = func(message string) { warnings = append(warnings, message) }
+		err := errors.Join(p.Notify(t.Context(), noChanges), p.Notify(t.Context(), noChanges))
+		if test.fatal != "" {
+			wantError(t, err, test.fatal, "SECRETSYNC_SIGNAL")
+		} else if err != nil {
+			t.Errorf("%s: %v", test.argv, err)
+		}
+		if got := len(warnings) == 1 && strings.Count(log.String(), "WARN") == 1; got != test.unproven {
+			t.Errorf("%s, %v: warnings %q, log %s, want one: %v", test.argv, test.signal, warnings, &log, test.unproven)
+		}
+	}
+}
+
+// TestGoRuntime: a Go program is recognized by its executable.
+func TestGoRuntime(t *testing.T) {
+	if !systemProc.isGo(os.Getpid()) {
+		t.Error("the test binary is not recognized as a Go program")
+	}
+	h := runHelper(t, exec.Command("/bin/sh", "-c", "echo ready; read -r line"))
+	if systemProc.isGo(h.pid) {
+		t.Error("a shell is recognized as a Go program")
+	}
+}
