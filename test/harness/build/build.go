@@ -71,7 +71,14 @@ func App(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, filepath.Join(source, "examples"), path, "./app", []string{"-trimpath", "-buildvcs=false"}, linkerFlags)
+	return run(
+		ctx,
+		filepath.Join(source, "examples"),
+		path,
+		"./app",
+		[]string{"-trimpath", "-buildvcs=false"},
+		linkerFlags,
+	)
 }
 
 func run(ctx context.Context, source, out, pkg string, flags []string, linkerFlags string, env ...string) error {

@@ -40,7 +40,11 @@ func TestSidecar_size(t *testing.T) {
 	}
 	t.Logf("%d bytes", info.Size())
 	if info.Size() > most {
-		t.Errorf("got %d bytes, want at most %d; find the new imports with go version -m and go tool nm -size", info.Size(), most)
+		t.Errorf(
+			"got %d bytes, want at most %d; find the new imports with go version -m and go tool nm -size",
+			info.Size(),
+			most,
+		)
 	}
 }
 

@@ -46,7 +46,12 @@ func TestEtcd_restored(t *testing.T) {
 	}
 	newer := version(t, p.Scene)
 	p.WaitFiles(files{"db/k": "newer"})
-	st.UntilIn(t, faultproxy.Patience, "the newer value", func() error { return p.spare.CheckFiles(files{"db/k": "newer"}) })
+	st.UntilIn(
+		t,
+		faultproxy.Patience,
+		"the newer value",
+		func() error { return p.spare.CheckFiles(files{"db/k": "newer"}) },
+	)
 	p.other.Stop()
 	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
 		t.Fatal(err)

@@ -1,8 +1,8 @@
-// Package atomicwriter measures the writer beside the kubelet's AtomicWriter: the
-// same payload, on the same file system, in the same run.
+// Package atomicwriter compares the writer with the kubelet's AtomicWriter: the same payload,
+// on the same file system, in the same run.
 //
-// It is a module of its own, because k8s.io/kubernetes needs its k8s.io modules at
-// one version, by replacements, and those of the product are others.
+// It is a module of its own, because k8s.io/kubernetes requires all k8s.io modules at a
+// single version through replacements, and the product uses other versions.
 package atomicwriter
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// shapes are Secrets: how many keys, of what size.
+// shapes are Secrets with a number of keys and a size per key.
 var shapes = []struct {
 	name        string
 	files, size int
@@ -32,7 +32,7 @@ var shapes = []struct {
 	{"1x900KB", 1, 900 << 10, 4},
 }
 
-// writers publish one of two payloads. AtomicWriter has no nested layout.
+// writers publish two payloads in turn. AtomicWriter supports no nested layout.
 var writers = []struct {
 	name string
 	open func(b *testing.B, dir string, files, size int) (publish func(i int) error, shut func())
@@ -54,32 +54,32 @@ var places = []struct {
 	{"disk", func(b *testing.B) string { return b.TempDir() }},
 }
 
-// BenchmarkPublish is a publish as it is in use, where Secrets change now and
-// then: what it replaces is removed 10 s later, in the background. AtomicWriter
-// removes it before it returns.
+// BenchmarkPublish measures a publish as in practice, when Secrets change rarely. The old
+// generation is removed in the background 10 s later. AtomicWriter removes it before it
+// returns.
 func BenchmarkPublish(b *testing.B) {
 	each(b, func(b *testing.B, kept int, open func() (func(int) error, func())) {
 		publish, shut := open()
 		defer func() { shut() }()
 		for i := 0; b.Loop(); i++ {
 			b.StopTimer()
-			if i%kept == 0 { // the next one would remove
+			if i%kept == 0 { // the next publish would remove a generation
 				shut()
 				publish, shut = open()
 				must(b, publish(i))
-				time.Sleep(20 * time.Millisecond) // the kernel is not done with closing
+				time.Sleep(20 * time.Millisecond) // the kernel finishes the close in the background
 			}
-			time.Sleep(time.Millisecond) // for what else there is to do
+			time.Sleep(time.Millisecond) // other background work finishes
 			b.StartTimer()
 			must(b, publish(i+1))
 		}
 	})
 }
 
-// BenchmarkFullSpeed publishes again and again: each one also removes an old
+// BenchmarkFullSpeed publishes without pauses, so each publish also removes an old
 // generation.
 func BenchmarkFullSpeed(b *testing.B) {
-	const more = 20 // than are kept
+	const more = 20 // beyond the number that is kept
 	each(b, func(b *testing.B, _ int, open func() (func(int) error, func())) {
 		publish, shut := open()
 		defer shut()
@@ -92,7 +92,7 @@ func BenchmarkFullSpeed(b *testing.B) {
 	})
 }
 
-// BenchmarkNoChange publishes what is there.
+// BenchmarkNoChange publishes the current content again.
 func BenchmarkNoChange(b *testing.B) {
 	each(b, func(b *testing.B, _ int, open func() (func(int) error, func())) {
 		publish, shut := open()
@@ -103,9 +103,8 @@ func BenchmarkNoChange(b *testing.B) {
 	})
 }
 
-// each runs a benchmark of all writers. kept is how many old generations there can
-// be before one is removed; publish takes the number of one of two payloads, the
-// odd or the even one.
+// each runs a benchmark for all writers. kept is the number of old generations before the
+// first removal. publish receives a number; even and odd numbers select the payload.
 func each(b *testing.B, run func(b *testing.B, kept int, open func() (publish func(i int) error, shut func()))) {
 	for _, place := range places {
 		for _, shape := range shapes {
@@ -141,8 +140,8 @@ func openAtomicWriter(b *testing.B, dir string, files, size int) (func(int) erro
 	return func(i int) error { return w.Write(payloads[i%2], nil) }, func() {}
 }
 
-// openWriter opens ours as secret-sync does, with Run beside it, which looks at
-// what inotify reports of the writer's own work.
+// openWriter opens the writer of secret-sync with its options. Run processes the inotify
+// events of the writer's own changes at the same time.
 func openWriter(b *testing.B, dir string, flat bool, files, size int) (publish func(int) error, shut func()) {
 	w, err := writer.Open(writer.Options{
 		Dir: dir, Flat: flat, FileMode: 0o644, Logger: slog.New(failing{b}), Repaired: func() { b.Error("a repair of what nobody changed") },
@@ -173,8 +172,8 @@ func openWriter(b *testing.B, dir string, flat bool, files, size int) (publish f
 		}
 }
 
-// failing lets nothing that the writer warns of pass for a measurement: without
-// inotify, say, it is faster.
+// failing fails the benchmark on every warning of the writer. Without inotify, for example,
+// the writer would be faster.
 type failing struct{ b *testing.B }
 
 func (f failing) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
@@ -185,7 +184,7 @@ func (f failing) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// content differs between the payloads from the first byte on.
+// content returns payloads that differ from the first byte on.
 func content(payload, files, size int) map[string][]byte {
 	all := map[string][]byte{}
 	for i := range files {

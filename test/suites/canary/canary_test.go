@@ -96,7 +96,12 @@ func (c *canary) answersWithMarks() map[string]faultproxy.Answer {
 		"a value that is a number":  faultproxy.Respond(200, "application/json", list+`{"`+encoded+`":1}}}]}`, ""),
 		"a value as text":           faultproxy.Respond(200, "text/plain", value, ""),
 		"a value as YAML":           faultproxy.Respond(200, "application/yaml", "password: "+value+"\n\t- "+encoded, ""),
-		"a value as protobuf":       faultproxy.Respond(200, "application/vnd.kubernetes.protobuf", "k8s\x00"+value+encoded, ""),
+		"a value as protobuf": faultproxy.Respond(
+			200,
+			"application/vnd.kubernetes.protobuf",
+			"k8s\x00"+value+encoded,
+			"",
+		),
 		"a value in a proxy's text": faultproxy.Respond(502, "text/plain", value+" "+encoded, ""),
 		"a value instead of HTML":   faultproxy.Respond(500, "text/html", "<html>"+value+" "+encoded, ""),
 	}

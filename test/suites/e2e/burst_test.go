@@ -13,11 +13,10 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Not parallel, for the figure.
-//
-// Each of 100 changes is waited for, and timed from the API server's answer to
-// the moment when inotify says that ..data was exchanged.
-func TestHundredChanges(t *testing.T) {
+// TestChanges_hundredSequential waits for each of 100 changes. It measures the time from the
+// API server's response to the inotify event of ..data. It is not parallel, because of the
+// measurement.
+func TestChanges_hundredSequential(t *testing.T) {
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info"})
 	s.Put("db", files{"k": "0"})
 	s.Start(nil).WaitReady()
@@ -33,16 +32,16 @@ func TestHundredChanges(t *testing.T) {
 	for n := 1; n <= 100; n++ {
 		s.Put("db", files{"k": fmt.Sprint(n)})
 		answered := time.Now()
-		at := swapped(t, s, w, fmt.Sprint(n))
+		at := waitSwap(t, s, w, fmt.Sprint(n))
 		took = append(took, max(0, at.Sub(answered)))
 	}
 	slices.Sort(took)
-	t.Logf("API's answer to the file in %s: p50 %s, p90 %s, max %s", filepath.Dir(s.Dir), took[50], took[90], took[99])
+	t.Logf("API response to file in %s: p50 %s, p90 %s, max %s", filepath.Dir(s.Dir), took[50], took[90], took[99])
 }
 
-// swapped waits for the exchange after which the file has the content, and gives
-// its time. The file may be there before the answer is.
-func swapped(t *testing.T, s *st.Scene, w *fsnotify.Watcher, want string) time.Time {
+// waitSwap waits for the rename of ..data after which the file has the content, and returns
+// its time. The file may change before the API server responds.
+func waitSwap(t *testing.T, s *st.Scene, w *fsnotify.Watcher, want string) time.Time {
 	timeout := time.After(10 * time.Second)
 	for {
 		select {
@@ -57,14 +56,14 @@ func swapped(t *testing.T, s *st.Scene, w *fsnotify.Watcher, want string) time.T
 		case err := <-w.Errors:
 			t.Fatal(err)
 		case <-timeout:
-			t.Fatalf("change %s has not come: %v", want, s.CheckFiles(files{"db/k": want}))
+			t.Fatalf("change %s was not published: %v", want, s.CheckFiles(files{"db/k": want}))
 		}
 	}
 }
 
-// As fast as the API server takes them: the last change always arrives, and nobody is
-// notified more often than there were changes.
-func TestHundredChangesAtOnce(t *testing.T) {
+// TestChanges_hundredAtOnce changes a Secret as fast as possible. The last change must be
+// published, and the app must not be notified more often than there were changes.
+func TestChanges_hundredAtOnce(t *testing.T) {
 	t.Parallel()
 	hook := st.NewWebhook(t)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL})
@@ -75,13 +74,13 @@ func TestHundredChangesAtOnce(t *testing.T) {
 	}
 	s.WaitFiles(files{"db/k": "100"})
 	var last uint64
-	st.Until(t, "the app is notified of the last generation", func() error {
+	st.Until(t, "the notification of the last generation", func() error {
 		accepted := hook.Accepted()
 		if len(accepted) == 0 {
 			return fmt.Errorf("no notification")
 		}
 		if last = accepted[len(accepted)-1].Generation; last != newest(t, s) {
-			return fmt.Errorf("notified of %d, newest is %d", last, newest(t, s))
+			return fmt.Errorf("notified of generation %d, the newest is %d", last, newest(t, s))
 		}
 		return nil
 	})

@@ -10,24 +10,24 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// life is a sidecar that goes through phases.
+// A life is a sidecar that passes through phases.
 type life struct {
 	*st.Scene
 	run     *st.Run
 	webhook *st.Webhook
-	want    [][]string // all notifications so far
+	want    [][]string // all expected notifications so far
 }
 
-// phase is one thing that happens, and what is to be seen of it. All
-// notifications so far are compared each time, so that one too many shows.
+// A phase is an event and its expected effects. Each phase compares all notifications so
+// far, so it also detects additional notifications.
 type phase struct {
 	name   string
 	act    func(*life)
 	files  files
-	notify []string // the paths of the one notification, as "~db/password"; nil: none
-	log    string   // in the log since the phase began
-	ready  bool     // what `secret-sync ready` says
-	same   bool     // no new generation and no notification, also a moment later
+	notify []string // the paths of the expected notification, as "~db/password"; nil: none
+	log    string   // text in the log since the phase began
+	ready  bool     // the result of `secret-sync ready`
+	same   bool     // no new generation and no notification, also after a pause
 }
 
 type files = map[string]string
@@ -35,11 +35,11 @@ type files = map[string]string
 func (l *life) walk(t *testing.T, phases []phase) {
 	for _, p := range phases {
 		ok := t.Run(p.name, func(t *testing.T) {
-			l.T = t // fails this subtest
+			l.T = t // a failure ends this subtest
 			l.step(t, p)
 		})
 		if !ok {
-			return // what follows would be wrong for this reason
+			return // later phases depend on this phase
 		}
 	}
 }
@@ -64,24 +64,24 @@ func (l *life) step(t *testing.T, p phase) {
 	if p.ready {
 		st.Until(t, "ready", l.Ready)
 	} else if l.Ready() == nil {
-		t.Error("ready, want not yet")
+		t.Error("ready before the generation is complete")
 	}
 	if p.same {
-		st.Throughout(t, quiet, "nothing happens", func() error { return l.unchanged(before) })
+		st.Throughout(t, quiet, "a change without a reason", func() error { return l.unchanged(before) })
 	}
 }
 
-// quiet is how long nothing may happen: what happens takes milliseconds.
+// quiet is the time to wait for unexpected changes. Expected changes take milliseconds.
 const quiet = 200 * time.Millisecond
 
 func (l *life) unchanged(generation string) error {
 	if got := l.Generation(); got != generation {
-		return fmt.Errorf("generation %s, want still %s", got, generation)
+		return fmt.Errorf("generation %s, want the previous generation %s", got, generation)
 	}
 	return l.notified(len(l.want))
 }
 
-// notified compares all notifications with those wanted.
+// notified compares all notifications with the expected notifications.
 func (l *life) notified(n int) error {
 	var got [][]string
 	for _, a := range l.webhook.Accepted() {
@@ -93,7 +93,7 @@ func (l *life) notified(n int) error {
 	return nil
 }
 
-// start starts the sidecar for the whole life, not for one phase.
+// start starts the sidecar for the whole life, not only for a phase.
 func (l *life) start(t *testing.T) func(*life) {
 	return func(l *life) {
 		phase := l.T
@@ -116,7 +116,8 @@ func put(name string, data files, labels ...string) func(*life) {
 
 func remove(name string) func(*life) { return func(l *life) { l.Delete(name) } }
 
-func TestLife(t *testing.T) {
+// TestLife_bothLayouts passes through every kind of change, in both layouts.
+func TestLife_bothLayouts(t *testing.T) {
 	for _, layout := range []string{"nested", "flat"} {
 		t.Run(layout, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +133,7 @@ func TestLife(t *testing.T) {
 }
 
 func lifePhases(t *testing.T, l *life, flat bool) []phase {
-	// in gives the files as the layout has them, and paths as notifications do.
+	// at returns a path as the layout writes it and as notifications contain it.
 	at := func(p string) string {
 		if flat {
 			return path.Base(p)
@@ -154,23 +155,54 @@ func lifePhases(t *testing.T, l *life, flat bool) []phase {
 	down := in(files{"db/user": "d", "db/password": "4", "extra/key": "x", "web/crt": "c"})
 	return []phase{
 		{name: "boot without the Secret", act: l.start(t), files: files{}, log: "nothing is published yet"},
-		{name: "first generation notifies nobody", act: put("db", files{"user": "a", "password": "1"}), files: first, log: `"published"`},
-		{name: "complete once the selector matches", act: put("web", files{"crt": "c"}, "app=web"), files: whole, ready: true,
-			notify: []string{"+" + at("web/crt")}},
+		{
+			name:  "first generation notifies nobody",
+			act:   put("db", files{"user": "a", "password": "1"}),
+			files: first,
+			log:   `"published"`,
+		},
+		{
+			name:   "complete when a Secret matches the selector",
+			act:    put("web", files{"crt": "c"}, "app=web"),
+			files:  whole,
+			ready:  true,
+			notify: []string{"+" + at("web/crt")},
+		},
 		{name: "rotate", act: put("db", files{"user": "b", "password": "2"}), files: second, ready: true,
 			notify: []string{"~" + at("db/password"), "~" + at("db/user")}},
 		{name: "add a key", act: put("db", files{"user": "b", "password": "2", "new": "n"}), ready: true,
-			files: in(files{"db/user": "b", "db/password": "2", "db/new": "n", "web/crt": "c"}), notify: []string{"+" + at("db/new")}},
+			files: in(
+				files{"db/user": "b", "db/password": "2", "db/new": "n", "web/crt": "c"},
+			), notify: []string{"+" + at("db/new")}},
 		{name: "remove a key", act: put("db", files{"user": "b", "password": "2"}), files: second, ready: true,
 			notify: []string{"-" + at("db/new")}},
-		{name: "a label changes nothing", act: put("db", files{"user": "b", "password": "2"}, "some=label"), files: second, ready: true, same: true},
-		{name: "the optional Secret comes", act: put("extra", files{"key": "x"}), files: most, ready: true, notify: []string{"+" + at("extra/key")}},
+		{
+			name:  "a label changes nothing",
+			act:   put("db", files{"user": "b", "password": "2"}, "some=label"),
+			files: second,
+			ready: true,
+			same:  true,
+		},
+		{
+			name:   "the optional Secret appears",
+			act:    put("extra", files{"key": "x"}),
+			files:  most,
+			ready:  true,
+			notify: []string{"+" + at("extra/key")},
+		},
 		{name: "a Secret loses the label", act: put("web", files{"crt": "not ours"}), files: most, ready: true, same: true},
 		{name: "delete keeps the files", act: remove("db"), files: most, ready: true, same: true},
 		{name: "recreate", act: put("db", files{"user": "c", "password": "3"}), files: again, ready: true,
 			notify: []string{"~" + at("db/password"), "~" + at("db/user")}},
 		{name: "SIGTERM keeps the files", act: func(l *life) { l.run.Stop() }, files: again, ready: true, same: true},
-		{name: "a restart with nothing changed", act: l.start(t), files: again, log: "watch connected", ready: true, same: true},
+		{
+			name:  "a restart with nothing changed",
+			act:   l.start(t),
+			files: again,
+			log:   "watch connected",
+			ready: true,
+			same:  true,
+		},
 		{name: "stop, change, start", ready: true, files: down, act: func(l *life) {
 			l.run.Stop()
 			l.Put("db", files{"user": "d", "password": "4"})
@@ -180,22 +212,39 @@ func lifePhases(t *testing.T, l *life, flat bool) []phase {
 	}
 }
 
-// ON_DELETE=remove waits 5 s for the Secret to come back.
-func TestLifeOnDeleteRemove(t *testing.T) {
+// TestLife_onDeleteRemove: the sidecar waits 5 s for a deleted Secret to return before it
+// removes the files.
+func TestLife_onDeleteRemove(t *testing.T) {
 	t.Parallel()
-	l := newLife(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "extra", "SECRETSYNC_ON_DELETE": "remove"})
+	l := newLife(
+		t,
+		st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "extra", "SECRETSYNC_ON_DELETE": "remove"},
+	)
 	both := files{"db/k": "1", "extra/k": "2"}
 	l.Put("extra", files{"k": "2"})
 	l.walk(t, []phase{
 		{name: "boot", act: func(l *life) { l.start(t)(l); l.Put("db", files{"k": "1"}) }, files: both, ready: true},
-		{name: "deleted and back", act: func(l *life) { l.Delete("extra"); l.Put("extra", files{"k": "2"}) }, files: both, ready: true, same: true},
+		{
+			name:  "deleted and back",
+			act:   func(l *life) { l.Delete("extra"); l.Put("extra", files{"k": "2"}) },
+			files: both,
+			ready: true,
+			same:  true,
+		},
 		{name: "deleted", act: remove("extra"), files: files{"db/k": "1"}, ready: true, notify: []string{"-extra/k"}},
-		{name: "back much later", act: put("extra", files{"k": "3"}), files: files{"db/k": "1", "extra/k": "3"}, ready: true, notify: []string{"+extra/k"}},
+		{
+			name:   "back much later",
+			act:    put("extra", files{"k": "3"}),
+			files:  files{"db/k": "1", "extra/k": "3"},
+			ready:  true,
+			notify: []string{"+extra/k"},
+		},
 	})
 }
 
-// A Secret that lacks what it must have is refused, and what was there stays.
-func TestLifeRefused(t *testing.T) {
+// TestLife_rejectedSecret: a Secret without a required key or item is rejected, and its
+// published files remain.
+func TestLife_rejectedSecret(t *testing.T) {
 	t.Parallel()
 	l := newLife(t, st.Env{
 		"SECRETSYNC_SECRETS":       "db,tls",
@@ -208,13 +257,39 @@ func TestLifeRefused(t *testing.T) {
 	next := files{"db/user": "a", "db/password": "1", "tls/certs/server.pem": "cert 2"}
 	l.walk(t, []phase{
 		{name: "an empty required key", act: l.start(t), files: files{}, log: "refused"},
-		{name: "now it is there", act: put("db", files{"user": "a", "password": "1"}), files: good, ready: true},
-		{name: "a key that is not asked for", act: put("tls", files{"tls.crt": "cert", "tls.key": "other"}), files: good, ready: true, same: true},
-		{name: "the required key goes", act: put("db", files{"user": "b"}), files: good, log: "refused", ready: true, same: true},
-		{name: "the others go on", act: put("tls", files{"tls.crt": "cert 2"}), files: next, ready: true, notify: []string{"~tls/certs/server.pem"}},
-		{name: "the item goes", act: put("tls", files{"other": "x"}), files: next, log: "refused", ready: true, same: true},
+		{name: "the key is set", act: put("db", files{"user": "a", "password": "1"}), files: good, ready: true},
+		{
+			name:  "a key without an item",
+			act:   put("tls", files{"tls.crt": "cert", "tls.key": "other"}),
+			files: good,
+			ready: true,
+			same:  true,
+		},
+		{
+			name:  "the required key is removed",
+			act:   put("db", files{"user": "b"}),
+			files: good,
+			log:   "refused",
+			ready: true,
+			same:  true,
+		},
+		{
+			name:   "the other Secret is still updated",
+			act:    put("tls", files{"tls.crt": "cert 2"}),
+			files:  next,
+			ready:  true,
+			notify: []string{"~tls/certs/server.pem"},
+		},
+		{
+			name:  "the item is removed",
+			act:   put("tls", files{"other": "x"}),
+			files: next,
+			log:   "refused",
+			ready: true,
+			same:  true,
+		},
 		{name: "no keys at all", act: put("tls", files{}), files: next, ready: true, same: true},
-		{name: "both are whole again", act: func(l *life) {
+		{name: "both are valid again", act: func(l *life) {
 			l.Put("tls", files{"tls.crt": "cert 2"})
 			l.Put("db", files{"user": "c", "password": "3"})
 		}, files: files{"db/user": "c", "db/password": "3", "tls/certs/server.pem": "cert 2"}, ready: true, notify: []string{"~db/password", "~db/user"}},

@@ -1,5 +1,5 @@
-// Package e2e has tests only: the real secret-sync binary against a real API
-// server, seen from outside, by its files, notifications, logs and exit codes.
+// Package e2e contains only tests. They run the real secret-sync binary with a real API
+// server and check its files, notifications, logs and exit codes.
 package e2e
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// targetVariable makes this test binary the process that the sidecar signals.
+// targetVariable makes this test binary a process that the sidecar signals.
 const targetVariable = "E2E_TARGET"
 
 func TestMain(m *testing.M) {
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	sidecartest.Main(m, sidecartest.Options{})
 }
 
-// beTarget prints a line for each HUP that it takes.
+// beTarget prints a line for each HUP.
 func beTarget() {
 	hup := make(chan os.Signal, 16)
 	signal.Notify(hup, syscall.SIGHUP)

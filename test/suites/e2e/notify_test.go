@@ -15,7 +15,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// startTarget runs this test binary under a name of its own, with a HUP handler.
+// startTarget runs this test binary, which handles HUP, under another name.
 func startTarget(t *testing.T, name string) (*childprocess.Process, *testsupport.Log) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -35,18 +35,19 @@ func startTarget(t *testing.T, name string) (*childprocess.Process, *testsupport
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	st.Until(t, "the target runs", func() error { return has(log, "ready", 1) })
+	st.Until(t, "the start of the target", func() error { return logged(log, "ready", 1) })
 	return p, log
 }
 
-func has(log *testsupport.Log, word string, n int) error {
+func logged(log *testsupport.Log, word string, n int) error {
 	if got := strings.Count(log.String(), word); got != n {
 		return fmt.Errorf("%d times %q, want %d\n%s", got, word, n, log)
 	}
 	return nil
 }
 
-func TestNotifySignal(t *testing.T) {
+// TestNotifySignal_processAndPIDFile finds the target by name and by PID file.
+func TestNotifySignal_processAndPIDFile(t *testing.T) {
 	for _, by := range []string{"name", "PID file"} {
 		t.Run(by, func(t *testing.T) {
 			t.Parallel()
@@ -67,21 +68,21 @@ func TestNotifySignal(t *testing.T) {
 			r.WaitReady()
 			for n := 1; n <= 3; n++ {
 				s.Put("db", files{"k": fmt.Sprint(n)})
-				st.Until(t, "HUP", func() error { return has(log, "HUP", n) })
+				st.Until(t, "HUP", func() error { return logged(log, "HUP", n) })
 				if err := s.CheckFiles(files{"db/k": fmt.Sprint(n)}); err != nil {
 					t.Errorf("after HUP %d: %v", n, err)
 				}
 			}
 			r.Stop()
-			if err := has(log, "HUP", 3); err != nil {
+			if err := logged(log, "HUP", 3); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// A young process is not signalled, and is once it is old enough.
-func TestNotifySignalWaitsForTheAge(t *testing.T) {
+// TestNotifySignal_minimumAge: a young process is signalled after it reaches the minimum age.
+func TestNotifySignal_minimumAge(t *testing.T) {
 	t.Parallel()
 	name := fmt.Sprintf("young%d", os.Getpid()%100000)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS": name, "SECRETSYNC_PROCESS_MIN_AGE": "2s"})
@@ -91,15 +92,15 @@ func TestNotifySignalWaitsForTheAge(t *testing.T) {
 	_, log := startTarget(t, name)
 	s.Put("db", files{"k": "1"})
 	s.WaitFiles(files{"db/k": "1"})
-	if err := has(log, "HUP", 0); err != nil {
-		t.Errorf("just started: %v", err)
+	if err := logged(log, "HUP", 0); err != nil {
+		t.Errorf("immediately after the start: %v", err)
 	}
-	st.Until(t, "HUP", func() error { return has(log, "HUP", 1) })
+	st.Until(t, "HUP", func() error { return logged(log, "HUP", 1) })
 }
 
-// A webhook that refuses is called again, with the newest generation, and a
-// target that works is not held back by it.
-func TestNotifyWebhookIsRetried(t *testing.T) {
+// TestNotifyWebhook_retried: a failing webhook is called again with the newest generation. It
+// does not delay a target that works.
+func TestNotifyWebhook_retried(t *testing.T) {
 	t.Parallel()
 	hook := st.NewWebhook(t)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL})
@@ -108,23 +109,23 @@ func TestNotifyWebhookIsRetried(t *testing.T) {
 	r.WaitReady()
 	hook.Status.Store(http.StatusInternalServerError)
 	s.Put("db", files{"k": "1", "other": "0"})
-	st.Until(t, "a call", func() error { return atLeast(len(hook.Bodies()), 1) })
+	st.Until(t, "a webhook call", func() error { return atLeast(len(hook.Bodies()), 1) })
 	s.Put("db", files{"k": "1", "other": "1"})
 	s.WaitFiles(files{"db/k": "1", "db/other": "1"})
 	hook.Status.Store(http.StatusOK)
-	st.Until(t, "accepted", func() error { return atLeast(len(hook.Accepted()), 1) })
+	st.Until(t, "an accepted call", func() error { return atLeast(len(hook.Accepted()), 1) })
 	got := hook.Accepted()[0]
 	if fmt.Sprint(got.Paths()) != "[~db/k ~db/other]" || fmt.Sprint(got.Secrets) != "[db]" {
-		t.Errorf("notification %+v, want all that changed since the last accepted notification", got)
+		t.Errorf("notification %+v, want every change since the last accepted notification", got)
 	}
-	// Killed before it could notify: the next process does.
+	// Kill the sidecar before it can notify: the next process notifies.
 	hook.Status.Store(http.StatusInternalServerError)
 	s.Put("db", files{"k": "2", "other": "1"})
 	s.WaitFiles(files{"db/k": "2", "db/other": "1"})
 	r.Kill()
 	hook.Status.Store(http.StatusOK)
 	s.Start(nil)
-	st.Until(t, "accepted after a crash", func() error { return atLeast(len(hook.Accepted()), 2) })
+	st.Until(t, "an accepted call after the crash", func() error { return atLeast(len(hook.Accepted()), 2) })
 	if got := hook.Accepted()[1]; fmt.Sprint(got.Paths()) != "[~db/k]" || got.Generation != 4 {
 		t.Errorf("notification after a crash %+v, want generation 4 with db/k", got)
 	}
@@ -137,16 +138,21 @@ func atLeast(got, want int) error {
 	return nil
 }
 
-// The command gets the generation in its environment and the rest as JSON.
-func TestNotifyExec(t *testing.T) {
+// TestNotifyExec_environmentAndInput: the command receives the generation in its environment
+// and the notification as JSON on standard input.
+func TestNotifyExec_environmentAndInput(t *testing.T) {
 	t.Parallel()
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		t.Fatal("needs a shell")
+		t.Fatal("this test requires a shell")
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	command, _ := json.Marshal([]string{sh, "-c", `{ echo "$SECRETSYNC_GENERATION"; /bin/cat; } >` + out + `.part && /bin/mv ` + out + `.part ` + out})
-	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EXEC": string(command), "SECRETSYNC_NOTIFY_FIRST": "true"})
+	script := `{ echo "$SECRETSYNC_GENERATION"; /bin/cat; } >` + out + `.part && /bin/mv ` + out + `.part ` + out
+	command, _ := json.Marshal([]string{sh, "-c", script})
+	s := st.New(
+		t,
+		st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EXEC": string(command), "SECRETSYNC_NOTIFY_FIRST": "true"},
+	)
 	s.Put("db", files{"k": "0"})
 	s.Start(nil)
 	for n := 1; n <= 2; n++ {
@@ -159,7 +165,9 @@ func TestNotifyExec(t *testing.T) {
 		})
 		b, _ := os.ReadFile(out)
 		var got st.Notification
-		if err := json.Unmarshal(b[2:], &got); err != nil || got.Generation != uint64(n) || fmt.Sprint(got.Secrets) != "[db]" || !strings.HasSuffix(fmt.Sprint(got.Paths()), "db/k]") {
+		err := json.Unmarshal(b[2:], &got)
+		if err != nil || got.Generation != uint64(n) || fmt.Sprint(got.Secrets) != "[db]" ||
+			!strings.HasSuffix(fmt.Sprint(got.Paths()), "db/k]") {
 			t.Errorf("exec %d got %s: %v", n, b, err)
 		}
 		s.Put("db", files{"k": fmt.Sprint(n)})

@@ -19,7 +19,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// warnings collects what the API server warns of.
+// warnings collects the warnings of the API server.
 type warnings struct {
 	mu   sync.Mutex
 	text []string
@@ -31,10 +31,10 @@ func (w *warnings) HandleWarningHeader(_ int, _, text string) {
 	w.text = append(w.text, text)
 }
 
-// The manifests to copy are taken by a real API server, without a warning, in a
-// namespace with the strictest Pod Security, and the sidecar takes their
-// environment.
-func TestPodManifests(t *testing.T) {
+// TestManifests_strictPodSecurity: a real API server accepts the manifests of the examples
+// without a warning, in a namespace with the strictest Pod Security. The sidecar accepts
+// their environment.
+func TestManifests_strictPodSecurity(t *testing.T) {
 	for _, name := range []string{"deployment.yaml", "deployment-webhook.yaml"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -64,8 +64,8 @@ func TestPodManifests(t *testing.T) {
 	}
 }
 
-// So is the Pod that the README shows.
-func TestREADMEsPod(t *testing.T) {
+// TestREADME_pod: the same for the Pod in the README.
+func TestREADME_pod(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
 	if err != nil {
@@ -111,8 +111,8 @@ func restricted(t *testing.T) string {
 	return ns.Name
 }
 
-// dryRunPod makes the Pod of a template: Pod Security refuses Pods only, not
-// what Pods are made from.
+// dryRunPod creates the Pod of a template as a dry run, because Pod Security rejects only
+// Pods.
 func dryRunPod(t *testing.T, namespace string, template corev1.PodTemplateSpec) error {
 	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
@@ -122,22 +122,24 @@ func dryRunPod(t *testing.T, namespace string, template corev1.PodTemplateSpec) 
 	if err != nil {
 		return err
 	}
-	pod.Spec.InitContainers[0].SecurityContext = nil // the check must be able to fail
-	_, err = st.ControlPlane().Client.CoreV1().Pods(namespace).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	pod.Spec.InitContainers[0].SecurityContext = nil // make sure that the check can fail
+	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	_, err = st.ControlPlane().Client.CoreV1().Pods(namespace).Create(t.Context(), pod, dryRun)
 	if err == nil || !strings.Contains(err.Error(), "PodSecurity") {
-		t.Errorf("a Pod that is not restricted: %v, want it refused", err)
+		t.Errorf("a Pod without restrictions: %v, want it rejected", err)
 	}
 	return nil
 }
 
-// checkPod checks what the API server accepts and should not be there.
+// checkPod checks for mistakes that the API server accepts.
 func checkPod(t *testing.T, pod corev1.PodSpec) {
 	t.Helper()
 	sidecar, app := pod.InitContainers[0], pod.Containers[0]
-	if sidecar.RestartPolicy == nil || *sidecar.RestartPolicy != corev1.ContainerRestartPolicyAlways || sidecar.StartupProbe == nil {
-		t.Error("the sidecar is no native one with a startup probe")
+	always := sidecar.RestartPolicy != nil && *sidecar.RestartPolicy == corev1.ContainerRestartPolicyAlways
+	if !always || sidecar.StartupProbe == nil {
+		t.Error("the sidecar is not a native sidecar with a startup probe")
 	}
-	// Without them `secret-sync wait` does not accept the sidecar's answers.
+	// `secret-sync wait` requires both to accept the sidecar's response.
 	for name, path := range map[string]string{"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"} {
 		if !slices.ContainsFunc(sidecar.Env, func(v corev1.EnvVar) bool {
 			return v.Name == name && v.ValueFrom != nil && v.ValueFrom.FieldRef != nil && v.ValueFrom.FieldRef.FieldPath == path
@@ -156,11 +158,11 @@ func checkPod(t *testing.T, pod corev1.PodSpec) {
 	if !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool {
 		return v.EmptyDir != nil && v.EmptyDir.Medium == corev1.StorageMediumMemory && v.EmptyDir.SizeLimit != nil
 	}) {
-		t.Error("the volume is not in memory with a limit")
+		t.Error("the volume is not in memory with a size limit")
 	}
 }
 
-// checkRole runs the sidecar's own `rbac` with the environment of its container.
+// checkRole compares the Role with the output of `rbac` in the environment of the container.
 func checkRole(t *testing.T, pod corev1.PodSpec) {
 	t.Helper()
 	env := st.Env{}
@@ -172,6 +174,6 @@ func checkRole(t *testing.T, pod corev1.PodSpec) {
 	printed, _ := role(t, st.NewWithoutRole(t, env).RBACOf(pod.ServiceAccountName))
 	written, _ := role(t, read(t, "rbac.yaml"))
 	if printed.Name != written.Name || !reflect.DeepEqual(printed.Rules, written.Rules) {
-		t.Errorf("rbac.yaml has %v, secret-sync rbac prints %v", written.Rules, printed.Rules)
+		t.Errorf("rbac.yaml contains %v, secret-sync rbac prints %v", written.Rules, printed.Rules)
 	}
 }

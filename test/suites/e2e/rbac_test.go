@@ -19,12 +19,12 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// newest reads the generation's number from the JSON beside it.
+// newest returns the number of the current generation, from its record.
 func newest(t *testing.T, s *st.Scene) uint64 {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(s.Dir, s.Generation()+".json"))
 	if err != nil {
-		return 0 // exchanged at this moment
+		return 0 // the generation was replaced at this moment
 	}
 	var record struct{ Generation uint64 }
 	if err := json.Unmarshal(b, &record); err != nil {
@@ -33,7 +33,7 @@ func newest(t *testing.T, s *st.Scene) uint64 {
 	return record.Generation
 }
 
-// role gives the Role of a manifest, and the rest.
+// role returns the Role of a manifest, and the other documents.
 func role(t *testing.T, manifest []byte) (role rbacv1.Role, rest string) {
 	t.Helper()
 	objects, err := controlplane.Decode(manifest)
@@ -56,8 +56,8 @@ func role(t *testing.T, manifest []byte) (role rbacv1.Role, rest string) {
 	return role, rest
 }
 
-// The Role that is printed is enough, and no verb of it is too much.
-func TestRoleIsTheLeast(t *testing.T) {
+// TestRBAC_minimal: the printed Role is sufficient, and every verb in it is necessary.
+func TestRBAC_minimal(t *testing.T) {
 	t.Parallel()
 	tests := map[string]st.Env{
 		"by name":     {"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "none"},
@@ -71,16 +71,16 @@ func TestRoleIsTheLeast(t *testing.T) {
 					t.Parallel()
 					less := whole.DeepCopy()
 					less.Rules[ri].Verbs = append(append([]string{}, rule.Verbs[:vi]...), rule.Verbs[vi+1:]...)
-					testTooLittle(t, env, less)
+					testWithoutVerb(t, env, less)
 				})
 			}
 		}
 	}
 }
 
-// testTooLittle runs with a Role that lacks a verb, sees that the sidecar says
-// so, and that it goes on by itself once the Role is whole.
-func testTooLittle(t *testing.T, env st.Env, less *rbacv1.Role) {
+// testWithoutVerb uses a Role that lacks a verb. The sidecar must log the problem and recover
+// when the Role is complete.
+func testWithoutVerb(t *testing.T, env st.Env, less *rbacv1.Role) {
 	s := st.NewWithoutRole(t, env)
 	less.Namespace = s.Namespace
 	b, err := json.Marshal(less)
@@ -95,29 +95,29 @@ func testTooLittle(t *testing.T, env st.Env, less *rbacv1.Role) {
 	s.Put("db", files{"k": "2"}, "app=web")
 	if strings.Contains(strings.Join(less.Rules[0].Verbs, " "), "watch") {
 		if s.Ready() == nil {
-			t.Error("ready without list")
+			t.Error("ready without permission to list")
 		}
 	}
 	s.Apply(s.RBAC())
-	st.UntilIn(t, 60e9, "works once the Role is whole", func() error { return s.CheckFiles(files{"db/k": "2"}) })
+	st.UntilIn(t, 60e9, "the files after the Role is complete", func() error { return s.CheckFiles(files{"db/k": "2"}) })
 	r.Stop()
 }
 
-// Nothing but what was asked for can be read with the account.
-func TestRoleNamesOnlyItsSecrets(t *testing.T) {
+// TestRBAC_onlyNamedSecrets: the account can read only the configured Secrets.
+func TestRBAC_onlyNamedSecrets(t *testing.T) {
 	t.Parallel()
 	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	r, _ := role(t, s.RBAC())
 	for _, rule := range r.Rules {
 		if len(rule.ResourceNames) != 1 || rule.ResourceNames[0] != "db" {
-			t.Errorf("rule %v, want db only", rule)
+			t.Errorf("rule %v, want only db", rule)
 		}
 	}
 }
 
-// TestTwoAccountsInOneNamespace: the Role of one account took away what the Role
-// of the other allowed, because both had one name.
-func TestTwoAccountsInOneNamespace(t *testing.T) {
+// TestRBAC_twoAccounts prevents a regression: the Roles of two accounts had the same name, so
+// the second Role replaced the first.
+func TestRBAC_twoAccounts(t *testing.T) {
 	t.Parallel()
 	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	secrets := map[string]string{"app": "db", "web": "tls"}
@@ -141,7 +141,7 @@ func TestTwoAccountsInOneNamespace(t *testing.T) {
 	}
 }
 
-// listAs lists one Secret by its name as a service account.
+// listAs lists a Secret by name as a service account.
 func listAs(t *testing.T, namespace, account, secret string) error {
 	t.Helper()
 	config := rest.CopyConfig(st.ControlPlane().Config)
@@ -150,6 +150,8 @@ func listAs(t *testing.T, namespace, account, secret string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.CoreV1().Secrets(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + secret})
+	_, err = client.CoreV1().
+		Secrets(namespace).
+		List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + secret})
 	return err
 }

@@ -12,10 +12,10 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Two processes, a PID file and two webhooks are notified, each by itself: while
-// one of each kind cannot be notified, the others are. After a crash it is only
-// these that are pending.
-func TestNotifySeveral(t *testing.T) {
+// TestNotify_severalTargets: two processes, a PID file and two webhooks are notified
+// independently. If a target of each kind cannot be notified, the others are. After a crash
+// only the failed targets are pending.
+func TestNotify_severalTargets(t *testing.T) {
 	t.Parallel()
 	first, second := fmt.Sprintf("first%d", os.Getpid()%100000), fmt.Sprintf("second%d", os.Getpid()%100000)
 	_, firstLog := startTarget(t, first)
@@ -43,9 +43,9 @@ func TestNotifySeveral(t *testing.T) {
 		}
 		return atLeast(len(up.Accepted()), want)
 	}
-	st.Until(t, "the others are notified", func() error { return hups(1) })
-	st.Until(t, "a call that fails", func() error { return atLeast(len(down.Bodies()), 1) })
-	st.Until(t, "what is pending", func() error {
+	st.Until(t, "the notification of the other targets", func() error { return hups(1) })
+	st.Until(t, "a failed call", func() error { return atLeast(len(down.Bodies()), 1) })
+	st.Until(t, "the pending targets", func() error {
 		return pending(addr, map[string]string{
 			"process/" + first: "0", "process/" + second: "1", "pidfile/1": "0", "webhook/1": "0", "webhook/2": "1",
 		})
@@ -55,14 +55,14 @@ func TestNotifySeveral(t *testing.T) {
 	down.Status.Store(http.StatusOK)
 	_, secondLog := startTarget(t, second)
 	s.Start(nil)
-	st.Until(t, "the webhook that was down", func() error { return atLeast(len(down.Accepted()), 1) })
-	st.Until(t, "the process that did not run", func() error { return has(secondLog, "HUP", 1) })
+	st.Until(t, "the failed webhook", func() error { return atLeast(len(down.Accepted()), 1) })
+	st.Until(t, "the missing process", func() error { return logged(secondLog, "HUP", 1) })
 	if err := hups(1); err != nil {
-		t.Errorf("those that had been notified: %v", err)
+		t.Errorf("the targets that were already notified: %v", err)
 	}
 }
 
-// pending checks secretsync_notify_pending of each target.
+// pending checks the metric secretsync_notify_pending of each target.
 func pending(addr string, want map[string]string) error {
 	resp, err := http.Get("http://" + addr + "/metrics")
 	if err != nil {
@@ -82,8 +82,8 @@ func pending(addr string, want map[string]string) error {
 	return nil
 }
 
-// A file with a mode of its own, beside one with the mode of all.
-func TestItemModes(t *testing.T) {
+// TestItems_modes: a file with its own mode, beside a file with the default mode.
+func TestItems_modes(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_ITEMS": "db/key=client.key:0600,db/crt=client.crt"})
 	s.Put("db", files{"key": "private", "crt": "public"})
@@ -97,7 +97,7 @@ func TestItemModes(t *testing.T) {
 	}
 	r.Stop()
 	r = s.Start(st.Env{"SECRETSYNC_ITEMS": "db/key=client.key:0400,db/crt=client.crt"})
-	st.Until(t, "the other mode", func() error {
+	st.Until(t, "the changed mode", func() error {
 		info, err := os.Stat(filepath.Join(s.Dir, "db/client.key"))
 		if err == nil && info.Mode() != 0o400 {
 			err = fmt.Errorf("mode %o", info.Mode())

@@ -12,8 +12,8 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// podUser is the user of the image; as somebody who is not root the test can be
-// nobody else.
+// podUser returns the user of the image. It returns nil if the test does not run as root and
+// cannot change its user.
 func podUser() *syscall.Credential {
 	if os.Getuid() != 0 {
 		return nil
@@ -21,9 +21,9 @@ func podUser() *syscall.Credential {
 	return &syscall.Credential{Uid: 65532, Gid: 65532}
 }
 
-// A memory volume of a Pod is root's and sticky: others may not rename over what
-// is not theirs.
-func TestNotRootInAStickyVolume(t *testing.T) {
+// TestVolume_stickyAndNotRoot: the memory volume of a Pod belongs to root and is sticky, so
+// another user cannot rename over files of root.
+func TestVolume_stickyAndNotRoot(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_FILE_MODE": "0440"})
 	if err := os.Chmod(s.Dir, 0o777|os.ModeSticky); err != nil {
@@ -45,7 +45,8 @@ func TestNotRootInAStickyVolume(t *testing.T) {
 	again.Stop()
 }
 
-func TestInvalidVolume(t *testing.T) {
+// TestVolume_invalid: an unusable volume ends the sidecar with a single error.
+func TestVolume_invalid(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -69,18 +70,20 @@ func TestInvalidVolume(t *testing.T) {
 			r := s.StartAs(podUser(), st.Env{"SECRETSYNC_DIR": path, "KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")})
 			r.WaitExit(2, 5*time.Second)
 			if !strings.Contains(r.Log.String(), path) || strings.Contains(r.Log.String(), "kubeconfig") {
-				t.Errorf("want an error about %s, and no other:\n%s", path, r.Log)
+				t.Errorf("want a single error about %s:\n%s", path, r.Log)
 			}
 			if _, err := os.Lstat(filepath.Join(path, "db")); err == nil {
-				t.Error("half written")
+				t.Error("a part of the generation was published")
 			}
 		})
 	}
 }
 
-// The figures of one sidecar with one Secret over TLS: logged, not checked.
+// TestFootprint logs the resources of a sidecar with one Secret over TLS. It checks nothing.
 func TestFootprint(t *testing.T) {
-	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_HTTP_ADDR": st.FreeAddr(t)})
+	s := st.New(t, st.Env{
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_HTTP_ADDR": st.FreeAddr(t),
+	})
 	s.Put("db", files{"username": "u", "password": "p"})
 	r := s.Start(nil)
 	r.WaitReady()

@@ -25,8 +25,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
-// certwatcherFollow is what serves TLS in most controllers: it watches the inodes
-// of both files. Its polling, every 10 s, is out of the way.
+// certwatcherFollow uses certwatcher, which serves TLS in most controllers. It watches the
+// inodes of both files. Its polling interval of 10 s does not affect the test.
 func certwatcherFollow(t *testing.T, v volume, seen func(string)) {
 	log.SetLogger(logr.Discard())
 	w, err := certwatcher.New(v.file("tls.crt"), v.file("tls.key"))
@@ -35,7 +35,7 @@ func certwatcherFollow(t *testing.T, v volume, seen func(string)) {
 	}
 	changed := make(chan struct{}, 1)
 	w.WithWatchInterval(time.Hour).RegisterCallback(func(tls.Certificate) {
-		select { // it may hold the lock that GetCertificate takes
+		select { // seen may run while GetCertificate's lock is held
 		case changed <- struct{}{}:
 		default:
 		}
@@ -63,8 +63,8 @@ func certwatcherFollow(t *testing.T, v volume, seen func(string)) {
 	awaitWatched(t, v.file("tls.crt"), v.file("tls.key"))
 }
 
-// awaitWatched waits until an inotify descriptor of this process watches the
-// inode of each file.
+// awaitWatched waits until an inotify descriptor of this process watches the inode of each
+// file.
 func awaitWatched(t *testing.T, files ...string) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
@@ -76,13 +76,13 @@ func awaitWatched(t *testing.T, files ...string) {
 		watch := regexp.MustCompile(fmt.Sprintf(`inotify wd:\w+ ino:%x sdev`, inode(info)))
 		for !watch.MatchString(descriptors(t)) {
 			if time.Now().After(deadline) {
-				t.Fatalf("nobody watches %s", file)
+				t.Fatalf("no inotify watch for %s", file)
 			}
 		}
 	}
 }
 
-// descriptors is what the kernel reports of all those of this process.
+// descriptors returns the kernel's information about all descriptors of this process.
 func descriptors(t *testing.T) string {
 	t.Helper()
 	all, err := filepath.Glob("/proc/self/fdinfo/*")
@@ -93,14 +93,14 @@ func descriptors(t *testing.T) string {
 	for _, name := range all {
 		one, err := os.ReadFile(name)
 		if err != nil {
-			continue // closed since
+			continue // closed in the meantime
 		}
 		text.Write(one)
 	}
 	return text.String()
 }
 
-// pair is a certificate and its key in PEM.
+// A pair is a certificate and its key in PEM.
 type pair struct{ cert, key secret.Value }
 
 var makePairs = sync.OnceValues(func() ([]pair, error) {
@@ -115,8 +115,7 @@ var makePairs = sync.OnceValues(func() ([]pair, error) {
 	return all, nil
 })
 
-// pairs has one for each value that is ever published, with it as the serial
-// number.
+// pairs returns a certificate for each published value. The value is its serial number.
 func pairs(t *testing.T) []pair {
 	t.Helper()
 	all, err := makePairs()

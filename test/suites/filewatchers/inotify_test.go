@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inotifyFile watches the file through its path, so its present inode, and
-// begins anew, through the path again, whenever something happens to that.
+// inotifyFile watches the current inode of the file. After any event of the inode it resolves
+// the path again and watches the new inode.
 func inotifyFile(t *testing.T, v volume, seen func(string)) {
 	const mask = unix.IN_CLOSE_WRITE | unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
 	file := v.file("password")
@@ -23,14 +23,14 @@ func inotifyFile(t *testing.T, v volume, seen func(string)) {
 		if err := n.watch(file, mask); err != nil {
 			seen(err.Error())
 		}
-		read(file, seen) // not before: what comes from here on has an event
+		read(file, seen) // after adding the watch, so that every later change causes an event
 	})
 }
 
-// inotifyVolume watches for the exchange of DIR/..data.
+// inotifyVolume watches for renames of DIR/..data.
 func inotifyVolume(t *testing.T, v volume, seen func(string)) { inotifyFolder(t, v.dir, v, seen) }
 
-// inotifySecret watches for that of DIR/SECRET/..data.
+// inotifySecret watches for renames of DIR/SECRET/..data.
 func inotifySecret(t *testing.T, v volume, seen func(string)) { inotifyFolder(t, v.folder, v, seen) }
 
 func inotifyFolder(t *testing.T, dir string, v volume, seen func(string)) {
@@ -45,7 +45,7 @@ func inotifyFolder(t *testing.T, dir string, v volume, seen func(string)) {
 	})
 }
 
-// read reports an error like a content: there is none when a file is exchanged.
+// read reports an error like a content, because an exchange of the file causes no error.
 func read(file string, seen func(string)) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -55,14 +55,14 @@ func read(file string, seen func(string)) {
 	seen(string(data))
 }
 
-// inotify is the kernel's interface, with nothing between.
+// inotify uses the kernel's interface directly.
 type inotify struct {
 	fd *os.File
 }
 
 type event struct {
 	mask uint32
-	name string // in the directory that is watched
+	name string // in the watched directory
 }
 
 func newInotify(t *testing.T) inotify {
@@ -74,7 +74,7 @@ func newInotify(t *testing.T) inotify {
 	return inotify{os.NewFile(uintptr(fd), "inotify")}
 }
 
-// watch may be called again for what is watched already.
+// watch may be called again for a watched path.
 func (n inotify) watch(path string, mask uint32) error {
 	conn, err := n.fd.SyscallConn()
 	if err != nil {
@@ -101,7 +101,7 @@ func (n inotify) each(t *testing.T, f func(event)) {
 				return
 			}
 			for _, e := range parse(buffer[:size]) {
-				if e.mask&unix.IN_IGNORED == 0 { // of an inode that is gone for good
+				if e.mask&unix.IN_IGNORED == 0 { // IN_IGNORED: the inode was deleted
 					f(e)
 				}
 			}
@@ -113,7 +113,7 @@ func (n inotify) each(t *testing.T, f func(event)) {
 	})
 }
 
-// parse splits what inotify gives: wd, mask, cookie, the name's length, the name.
+// parse splits the data of inotify: wd, mask, cookie, length of the name, name.
 func parse(data []byte) (events []event) {
 	for len(data) >= unix.SizeofInotifyEvent {
 		end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(data[12:]))

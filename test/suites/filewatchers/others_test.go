@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 )
 
-// viperFollow watches the folder of the file and asks for the file's real path.
-// Nothing ends its watching but the end of the folder.
+// viperFollow uses viper, which watches the directory of the file and compares the file's
+// real path. Its watch ends only with the directory.
 func viperFollow(t *testing.T, v volume, seen func(string)) {
 	config := viper.New()
 	config.SetConfigFile(v.file("config.yaml"))
@@ -28,8 +28,8 @@ func viperFollow(t *testing.T, v volume, seen func(string)) {
 	config.WatchConfig()
 }
 
-// pollSeconds looks at what nginx does, for open_file_cache and for certificates
-// in variables: the time in whole seconds, and the inode.
+// pollSeconds compares the same attributes as nginx for open_file_cache and for certificates
+// in variables: the modification time in whole seconds, and the inode.
 func pollSeconds(t *testing.T, v volume, seen func(string)) {
 	type identity struct {
 		seconds int64
@@ -38,14 +38,14 @@ func pollSeconds(t *testing.T, v volume, seen func(string)) {
 	poll(t, v, seen, func(info fs.FileInfo) any { return identity{info.ModTime().Unix(), inode(info)} })
 }
 
-// pollModified looks at the time alone.
+// pollModified compares only the modification time.
 func pollModified(t *testing.T, v volume, seen func(string)) {
 	poll(t, v, seen, func(info fs.FileInfo) any { return info.ModTime() })
 }
 
 func inode(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Ino }
 
-// poll stats the file through its path and reads it when it is another one.
+// poll stats the file through its path and reads it when its identity changes.
 func poll(t *testing.T, v volume, seen func(string), identity func(fs.FileInfo) any) {
 	file := v.file("password")
 	was, err := os.Stat(file)
@@ -70,11 +70,11 @@ func poll(t *testing.T, v volume, seen func(string), identity func(fs.FileInfo) 
 	})
 }
 
-// poolFollow is how the example app follows its Secret without notifications.
+// poolFollow uses the pool of the example app without notifications.
 func poolFollow(t *testing.T, v volume, seen func(string)) {
 	poke := make(chan struct{}, 1)
 	inBackground(t, func(ctx context.Context) { _ = pool.Follow(ctx, v.folder, poke) })
-	<-poke // it watches
+	<-poke // the watch is established
 	inBackground(t, func(ctx context.Context) {
 		for {
 			select {
@@ -87,7 +87,7 @@ func poolFollow(t *testing.T, v volume, seen func(string)) {
 				seen(err.Error())
 				return
 			}
-			// Not one of either generation.
+			// The credentials must belong to a single generation.
 			if c.Username != "app-"+c.Password {
 				seen("torn: " + filepath.Join(c.Username, strings.TrimSpace(c.Password)))
 			}
@@ -96,7 +96,7 @@ func poolFollow(t *testing.T, v volume, seen func(string)) {
 	})
 }
 
-// inBackground runs f until the test ends, and waits for it.
+// inBackground runs f until the test ends, and waits for its return.
 func inBackground(t *testing.T, f func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -12,18 +12,18 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// secretName has what the consumers read. Beside it is another Secret.
+// secretName is the Secret that the consumers read. The volume contains another Secret too.
 const secretName = "db"
 
-// volume is a folder that a writer publishes to, as in secret-sync.
+// A volume is a directory to which a writer publishes, as in secret-sync.
 type volume struct {
 	dir    string
-	folder string // with secretName's files
+	folder string // the directory with the files of secretName
 	writer *writer.Writer
-	set    writer.Set // what was published last
+	set    writer.Set // the last published Secrets
 }
 
-// newVolume gives a volume that holds value 1.
+// newVolume returns a volume with value 1.
 func newVolume(t *testing.T, flat bool) volume {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func newVolume(t *testing.T, flat bool) volume {
 	return v
 }
 
-// publish gives every file of the Secret that value.
+// publish sets every file of the Secret to the value.
 func (v volume) publish(t *testing.T, value int) {
 	t.Helper()
 	n, pair := strconv.Itoa(value), pairs(t)[value-1]

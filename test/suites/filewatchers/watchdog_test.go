@@ -10,13 +10,17 @@ import (
 
 func init() { consumers = append(consumers, consumer{name: "watchdog", follow: watchdogFollow}) }
 
-// python is Debian's: another one does not see Debian's packages.
+// python is Debian's interpreter, which finds the packages of Debian.
 const python = "/usr/bin/python3"
 
-// watchdogFollow pairs the events of a rename and calls that a move.
+// watchdogFollow uses watchdog, which combines the two events of a rename into a move.
 func watchdogFollow(t *testing.T, v volume, seen func(string)) {
 	if out, err := exec.Command(python, "-c", "import watchdog").CombinedOutput(); err != nil {
-		t.Fatalf("this needs Python's watchdog: apt-get install -y --no-install-recommends python3-watchdog\n%v %s", err, out)
+		t.Fatalf(
+			"this test requires Python's watchdog: apt-get install -y --no-install-recommends python3-watchdog\n%v %s",
+			err,
+			out,
+		)
 	}
 	cmd := exec.Command(python, "-B", "testdata/follow.py", v.folder, v.file("password"))
 	cmd.Stderr = t.Output()
@@ -33,7 +37,7 @@ func watchdogFollow(t *testing.T, v volume, seen func(string)) {
 	})
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() {
-		t.Fatal("follow.py ended before it began")
+		t.Fatal("follow.py ended before it was ready")
 	}
 	go func() {
 		for lines.Scan() {

@@ -1,9 +1,9 @@
-// Package filewatchers shows that what already follows a Secret volume follows
-// ours: other people's file watchers, as they are, through 20 rotations.
+// Package filewatchers checks that existing file watchers can follow a volume of secret-sync
+// without changes, through 20 rotations.
 //
-// The rotations come faster than old generations go. That is the trap for whoever
-// watches a file's inode: it stays where it is, unchanged, with no event for
-// the new one, unless the writer sees to it.
+// The rotations are faster than the removal of old generations. A program that watches the
+// inode of a file would then miss changes: the old inode remains and causes no event, unless
+// the writer causes events on purpose.
 package filewatchers
 
 import (
@@ -15,13 +15,13 @@ import (
 
 const (
 	rotations = 20
-	pace      = 100 * time.Millisecond // between two; a generation is kept for 10 s
-	within    = time.Second            // a watcher has to have seen a rotation
+	pace      = 100 * time.Millisecond // between two rotations; a generation is kept for 10 s
+	within    = time.Second            // the time limit for a watcher to see a rotation
 )
 
-// consumers are the programs that follow the volume. They begin before they return, and call
-// seen, from any goroutine, for what they have read each time they have read it.
-// With the build tag programs, watchdog is one more: it needs Debian's package.
+// consumers are the programs that follow the volume. Each is ready when its function returns.
+// It calls seen from any goroutine with the content of every read. The build tag programs
+// adds watchdog, which requires Debian's package.
 var consumers = []consumer{
 	{name: "certwatcher", follow: certwatcherFollow},
 	{name: "viper", follow: viperFollow},
@@ -36,10 +36,11 @@ var consumers = []consumer{
 type consumer struct {
 	name   string
 	follow func(t *testing.T, v volume, seen func(value string))
-	nested bool // only there
+	nested bool // supports only the nested layout
 }
 
-func TestWatchersFollowEveryRotation(t *testing.T) {
+// TestWatchers_everyRotation runs each consumer in each layout.
+func TestWatchers_everyRotation(t *testing.T) {
 	for _, layout := range []string{"nested", "flat"} {
 		for _, c := range consumers {
 			if c.nested && layout != "nested" {
@@ -56,14 +57,14 @@ func TestWatchersFollowEveryRotation(t *testing.T) {
 	}
 }
 
-// follow rotates and waits each time until the consumer has the new value. In
-// between another Secret changes: that exchanges every file for one with the same
-// content, and a consumer that misses it stays with the old inodes.
+// follow rotates and waits each time until the consumer reads the new value. In between,
+// another Secret changes. This replaces every file by a file with the same content, and a
+// consumer that misses the replacement keeps watching the old inodes.
 func follow(t *testing.T, v volume, values <-chan string) {
 	clock := time.NewTicker(pace)
 	defer clock.Stop()
 	var took []time.Duration
-	value := 1 // newVolume's
+	value := 1 // the value of newVolume
 	for range rotations {
 		<-clock.C
 		value++
@@ -73,17 +74,18 @@ func follow(t *testing.T, v volume, values <-chan string) {
 			v.publishOther(t, value)
 		}
 	}
-	// Faster than anyone follows: what is in between may be missed, the last not.
+	// Rotate faster than a consumer can follow. It may miss values, but not the last value.
 	for range 5 {
 		value++
 		v.publish(t, value)
 	}
 	await(t, values, strconv.Itoa(value), time.Now())
 	slices.Sort(took)
-	t.Logf("publish → seen: p50 %v, max %v", took[len(took)/2].Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))
+	t.Logf("publish → seen: p50 %v, max %v",
+		took[len(took)/2].Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))
 }
 
-// rotate publishes a value and gives the time from then until it was seen.
+// rotate publishes a value and returns the time until the consumer reads it.
 func (v volume) rotate(t *testing.T, value int, values <-chan string) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -105,7 +107,7 @@ func await(t *testing.T, values <-chan string, want string, began time.Time) {
 			}
 			last = got
 		case <-deadline.C:
-			t.Fatalf("%v after the publish of %s: seen was %s", within, want, last)
+			t.Fatalf("%v after the publish of %s: the consumer reads %s", within, want, last)
 		}
 	}
 }

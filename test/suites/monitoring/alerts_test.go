@@ -17,19 +17,19 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// rule is an alert of rules.yaml.
+// A rule is an alert in rules.yaml.
 type rule struct {
 	Alert, Expr, For    string
 	Labels, Annotations map[string]string
 }
 
-// wait is how long the rule's expression must hold.
+// wait returns the time for which the expression must be true before the alert fires.
 func (r rule) wait() time.Duration {
-	d, _ := time.ParseDuration(r.For) // "" is at once
+	d, _ := time.ParseDuration(r.For) // "" means at once
 	return d
 }
 
-// readRules gives the rules, and them as a file of Prometheus.
+// readRules returns the rules, and the same rules as a file for Prometheus.
 func readRules(t *testing.T) (all []rule, file []byte) {
 	t.Helper()
 	text, err := os.ReadFile(folder + "rules.yaml")
@@ -55,9 +55,9 @@ func readRules(t *testing.T) (all []rule, file []byte) {
 	return all, file
 }
 
-// of is what each alert's labels have beside those of the Pod, once for each time that
-// it fires.
-var of = map[string][]string{
+// ofLabels lists the labels of each alert besides the labels of the Pod, for each alert that
+// fires.
+var ofLabels = map[string][]string{
 	"SecretSyncWatchStale":          {"container=secret-sync,watch=secret/db", "container=secret-sync,watch=secret/cache"},
 	"SecretSyncPublishFailing":      {"container=secret-sync,reason=no_space"},
 	"SecretSyncNotificationPending": {"container=secret-sync,target=webhook"},
@@ -67,17 +67,17 @@ var of = map[string][]string{
 	"SecretSyncRestarting":          {""},
 }
 
-// without has the series of which each alert can do without one: it has to fire all
-// the same.
+// without lists the series of which an alert needs only one: it must fire even if a series
+// is missing.
 var without = map[string][]string{
 	"SecretSyncRestarting": {"process_start_time_seconds", "kube_pod_init_container_status_restarts_total"},
 }
 
-// before is how long each recording is of good health.
+// before is the duration of the healthy part of a recording.
 const before = 2 * time.Minute
 
-// during is how long it is of a state: some minutes more than the alert waits, and for
-// the healthy one as long as the slowest needs.
+// during returns the duration of a state in a recording: some minutes more than the alert
+// waits. The healthy state lasts as long as the slowest alert waits.
 func during(state string, rules []rule) (d time.Duration) {
 	for _, r := range rules {
 		if state == healthy || state == r.Alert {
@@ -87,9 +87,9 @@ func during(state string, rules []rule) (d time.Duration) {
 	return d + 6*time.Minute
 }
 
-// TestAlerts: each alert fires in the state that it is about, for the Pod and the thing that
-// it is about, not before its time, and no other does. None fires for a healthy one.
-func TestAlerts(t *testing.T) {
+// TestAlerts_fireInTheirState: each alert fires in its state, for the Pod and the object of
+// the state, and not before its time. No other alert fires, and none for a healthy sidecar.
+func TestAlerts_fireInTheirState(t *testing.T) {
 	t.Parallel()
 	rules, file := readRules(t)
 	path := filepath.Join(t.TempDir(), "rules.yaml")
@@ -119,7 +119,8 @@ func TestAlerts(t *testing.T) {
 		}
 	})
 	if len(rules)+1 != len(states) || recorded != len(states) {
-		t.Fatalf("%d rules, %d states, %d recordings: want a state for each rule and a healthy one", len(rules), len(states), recorded)
+		t.Fatalf("%d rules, %d states, %d recordings; want a state per rule and a healthy state",
+			len(rules), len(states), recorded)
 	}
 	promtool(t, tests)
 }
@@ -140,7 +141,7 @@ func promtool(t *testing.T, tests any) {
 	}
 }
 
-// ruleTest is what promtool has to find in a recording of a state.
+// ruleTest returns the expectations of promtool for the recording of a state.
 func ruleTest(name string, rules []rule, r *recording) map[string]any {
 	var expected []map[string]any
 	for _, rule := range rules {
@@ -158,20 +159,25 @@ func ruleTest(name string, rules []rule, r *recording) map[string]any {
 			expect(end, alerts(rule)...)
 		}
 	}
-	return map[string]any{"name": name, "interval": interval.String(), "input_series": r.inputSeries(), "alert_rule_test": expected}
+	return map[string]any{
+		"name":            name,
+		"interval":        interval.String(),
+		"input_series":    r.inputSeries(),
+		"alert_rule_test": expected,
+	}
 }
 
 var reference = regexp.MustCompile(`{{ \$labels\.(\w+) }}`)
 
-// alerts is what a rule gives.
+// alerts returns the alerts of a rule.
 func alerts(r rule) (all []map[string]any) {
-	for _, labels := range of[r.Alert] {
+	for _, labels := range ofLabels[r.Alert] {
 		all = append(all, alert(r, labels))
 	}
 	return all
 }
 
-// alert is one of them: with all labels, and with them in its annotations.
+// alert returns an alert with all its labels, which also occur in its annotations.
 func alert(r rule, of string) map[string]any {
 	labels := map[string]string{"namespace": "shop", "pod": "app-1"}
 	for pair := range strings.SplitSeq(of, ",") {
@@ -194,9 +200,9 @@ func alert(r rule, of string) map[string]any {
 	return map[string]any{"exp_labels": labels, "exp_annotations": annotations}
 }
 
-// TestRunbook: each alert has a summary, what it means for the app, and a section of
-// the runbook; and the runbook has no other.
-func TestRunbook(t *testing.T) {
+// TestRunbook_sectionPerAlert: each alert has a summary, a description of the effect on the
+// app, and a section in the runbook. The runbook contains no other section.
+func TestRunbook_sectionPerAlert(t *testing.T) {
 	const page = "docs/operation.md"
 	text, err := os.ReadFile("../../../" + page)
 	if err != nil {
@@ -207,8 +213,10 @@ func TestRunbook(t *testing.T) {
 	var want []string
 	for _, r := range rules {
 		want = append(want, r.Alert)
-		if len(r.Annotations) != 3 || r.Annotations["summary"] == "" || r.Annotations["description"] == "" || r.Labels["severity"] == "" {
-			t.Errorf("%s: got %v and %v, want a severity, a summary, a description and a runbook", r.Alert, r.Labels, r.Annotations)
+		if len(r.Annotations) != 3 || r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
+			r.Labels["severity"] == "" {
+			t.Errorf("%s: got %v and %v, want a severity, a summary, a description and a runbook",
+				r.Alert, r.Labels, r.Annotations)
 		}
 		if got, want := r.Annotations["runbook"], page+"#"+strings.ToLower(r.Alert); got != want {
 			t.Errorf("%s: the runbook is %q, want %q", r.Alert, got, want)
@@ -221,6 +229,6 @@ func TestRunbook(t *testing.T) {
 		}
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("the runbook has sections %q, want one for each alert, %q", got, want)
+		t.Errorf("the runbook contains the sections %q, want one per alert, %q", got, want)
 	}
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// TestApply: the API server takes the folder, with the definitions from the operator's
-// own Go module.
-func TestApply(t *testing.T) {
+// TestApply_definitionsOfOperator: the API server accepts the manifests, with the resource
+// definitions from the operator's Go module.
+func TestApply_definitionsOfOperator(t *testing.T) {
 	t.Parallel()
 	s := st.NewWithoutRole(t, nil)
-	definitions := filepath.Join(st.ModuleDir(t, "github.com/prometheus-operator/prometheus-operator@v0.85.0"), "example", "prometheus-operator-crd")
+	operator := st.ModuleDir(t, "github.com/prometheus-operator/prometheus-operator@v0.85.0")
+	definitions := filepath.Join(operator, "example", "prometheus-operator-crd")
 	for _, name := range []string{"podmonitors", "prometheusrules"} {
 		manifest, err := os.ReadFile(filepath.Join(definitions, "monitoring.coreos.com_"+name+".yaml"))
 		if err != nil {
@@ -27,7 +28,7 @@ func TestApply(t *testing.T) {
 		}
 	}
 	manifest := s.Kustomize(folder)
-	st.Until(t, "apply", func() error { // the definitions take a moment
+	st.Until(t, "apply", func() error { // the API server needs a moment for the definitions
 		return controlplane.Apply(t.Context(), st.ControlPlane().Config, s.Namespace, manifest, false)
 	})
 }

@@ -27,9 +27,9 @@ var (
 
 const scrapeInterval = time.Second
 
-// TestDashboard: each query of each panel gets data, not all of it 0, from a real
-// Prometheus that scrapes a sidecar in each state.
-func TestDashboard(t *testing.T) {
+// TestDashboard_everyPanelHasData: each query of each panel returns data that is not always 0.
+// A real Prometheus scrapes a sidecar in each state.
+func TestDashboard_everyPanelHasData(t *testing.T) {
 	t.Parallel()
 	board, err := dashboard.Read(folder + "dashboard.json")
 	if err != nil {
@@ -39,14 +39,21 @@ func TestDashboard(t *testing.T) {
 	fleet := newFleet(t)
 	server := startPrometheus(t, fleet)
 	span := func() dashboard.Range {
-		return dashboard.Range{From: began.Add(2 * time.Second), To: time.Now(), Step: scrapeInterval, Rate: 4 * scrapeInterval}
+		return dashboard.Range{
+			From: began.Add(2 * time.Second),
+			To:   time.Now(),
+			Step: scrapeInterval,
+			Rate: 4 * scrapeInterval,
+		}
 	}
 	live(t, fleet, func() error { return allHaveData(board, server, span()) })
 	for _, v := range board.Templating.List {
 		if v.Type != "query" {
 			continue
 		}
-		if got, err := v.Choices(server, span()); err != nil || len(got) != map[string]int{"namespace": 1, "pod": len(fleet)}[v.Name] || got[0] == "" {
+		if got, err := v.Choices(server, span()); err != nil ||
+			len(got) != map[string]int{"namespace": 1, "pod": len(fleet)}[v.Name] ||
+			got[0] == "" {
 			t.Errorf("variable %s: %q, %v, want the namespace and each Pod", v.Name, got, err)
 		}
 	}
@@ -55,7 +62,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// allHaveData says which panels would show nothing.
+// allHaveData returns an error for every panel without data.
 func allHaveData(board dashboard.Dashboard, server dashboard.Server, r dashboard.Range) (err error) {
 	for _, p := range board.Panels {
 		for _, target := range p.Targets {
@@ -67,7 +74,7 @@ func allHaveData(board dashboard.Dashboard, server dashboard.Server, r dashboard
 	return err
 }
 
-// hasData says why a panel would show nothing.
+// hasData returns an error if the panel would be empty.
 func hasData(p dashboard.Panel, server dashboard.Server, r dashboard.Range) error {
 	answer, err := p.Ask(server, r)
 	if err != nil {
@@ -91,8 +98,8 @@ func newFleet(t *testing.T) (fleet []*sidecar) {
 	return fleet
 }
 
-// live brings each sidecar into its state, one after the other, and keeps it there,
-// until the time is over and done says so.
+// live brings each sidecar into its state, one after the other, and keeps it in the state
+// until the time is over and done returns nil.
 func live(t *testing.T, fleet []*sidecar, done func() error) {
 	t.Helper()
 	began := time.Now()
@@ -121,7 +128,7 @@ func live(t *testing.T, fleet []*sidecar, done func() error) {
 	}
 }
 
-// startPrometheus has a Prometheus scrape the fleet.
+// startPrometheus starts a Prometheus that scrapes the fleet.
 func startPrometheus(t *testing.T, fleet []*sidecar) dashboard.Server {
 	t.Helper()
 	var targets []any
@@ -131,7 +138,10 @@ func startPrometheus(t *testing.T, fleet []*sidecar) dashboard.Server {
 		}})
 	}
 	config, err := json.Marshal(map[string]any{
-		"global":         map[string]string{"scrape_interval": scrapeInterval.String(), "scrape_timeout": scrapeInterval.String()},
+		"global": map[string]string{
+			"scrape_interval": scrapeInterval.String(),
+			"scrape_timeout":  scrapeInterval.String(),
+		},
 		"scrape_configs": []any{map[string]any{"job_name": "secret-sync", "static_configs": targets}},
 	})
 	if err != nil {
@@ -142,7 +152,8 @@ func startPrometheus(t *testing.T, fleet []*sidecar) dashboard.Server {
 		t.Fatal(err)
 	}
 	addr, log := st.OwnAddr(), &testsupport.Log{}
-	cmd := exec.Command(program(t, "prometheus"), "--config.file="+path, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+addr)
+	cmd := exec.Command(program(t, "prometheus"), "--config.file="+path,
+		"--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+addr)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := childprocess.Start(cmd)
 	if err != nil {
@@ -174,7 +185,8 @@ func draw(t *testing.T, board dashboard.Dashboard, server dashboard.Server, r da
 		}
 		answers = append(answers, answer)
 	}
-	note := fmt.Sprintf("Drawn from the dashboard's own queries, not by Grafana: %d sidecars, one after the other in each state of the alerts.", len(states))
+	note := fmt.Sprintf("Drawn from the dashboard's queries, but not by Grafana: "+
+		"%d sidecars, one after the other in each state of the alerts.", len(states))
 	if err := os.WriteFile(*picture, []byte(dashboard.Draw(board, answers, r, note)), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,8 @@
 //go:build programs
 
-// Package monitoring has tests only: the alert rules and the dashboard of
-// examples/monitoring, on what real sidecars say of themselves. Prometheus' own
-// programs read both: promtool tests the rules, a Prometheus answers the queries.
+// Package monitoring contains only tests. They check the alert rules and the dashboard of
+// examples/monitoring with the metrics of real sidecars. promtool tests the rules, and a real
+// Prometheus evaluates the queries.
 package monitoring
 
 import (
@@ -19,12 +19,12 @@ func TestMain(m *testing.M) {
 	st.Main(m, st.Options{Parallel: 16, Namespaces: syscall.CLONE_NEWNS})
 }
 
-// program is the path of one of Prometheus' programs.
+// program returns the path of a program of Prometheus.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("this test needs %s: apt-get install -y --no-install-recommends prometheus", name)
+		t.Fatalf("this test requires %s: apt-get install -y --no-install-recommends prometheus", name)
 	}
 	return path
 }

@@ -14,24 +14,24 @@ import (
 	"time"
 )
 
-// A recording is slower than life: half a second of the sidecar's is half a minute of
-// the rules', which is the interval of the PodMonitor. So its retries and its backoff
-// keep their proportions, and no test takes a quarter of an hour.
+// A recording is faster than the rules: half a second of the sidecar counts as half a minute,
+// the interval of the PodMonitor. Retries and backoffs keep their proportions, and no test
+// takes a quarter of an hour.
 const (
 	realInterval = 500 * time.Millisecond
 	interval     = 30 * time.Second
 	perMinute    = int(time.Minute / interval)
 )
 
-// recording is what Prometheus would have of one sidecar: for each series its samples,
-// one an interval, "_" where the series was not there.
+// A recording contains the samples that Prometheus would store for a sidecar. Each series has
+// a sample per interval; "_" means that the series was missing.
 type recording struct {
 	ticks  int
 	series map[string][]string
-	at     []float64 // when each was scraped, in seconds of the real clock
+	at     []float64 // the time of each scrape, in seconds of the real clock
 }
 
-// fetch asks the sidecar.
+// fetch returns a response of the sidecar.
 func fetch(addr, path string) (string, error) {
 	r, err := http.Get("http://" + addr + path)
 	if err != nil {
@@ -45,7 +45,7 @@ func fetch(addr, path string) (string, error) {
 	return string(text), err
 }
 
-// record has a sidecar in good health for before, and then in a state for during.
+// record records a sidecar that is healthy for the time before and then in a state for during.
 func record(t *testing.T, st state, before, during time.Duration) *recording {
 	s := newSidecar(t)
 	r := &recording{series: map[string][]string{}}
@@ -64,7 +64,7 @@ func record(t *testing.T, st state, before, during time.Duration) *recording {
 		r.scrape(t, s)
 	}
 	if _, err := fetch(s.addr, "/livez"); err != nil {
-		t.Errorf("at the end the sidecar does not answer: %v", err)
+		t.Errorf("the sidecar does not answer at the end: %v", err)
 	}
 	return r
 }
@@ -75,11 +75,12 @@ func (r *recording) scrape(t *testing.T, s *sidecar) {
 	text, err := fetch(s.addr, "/metrics")
 	r.at = append(r.at, float64(time.Now().UnixMicro())/1e6)
 	up := "1"
-	if err != nil { // as while a container restarts
+	if err != nil { // as during a restart of the container
 		text, up = "", "0"
 	}
 	r.add("up{"+target+"}", up)
-	r.add(fmt.Sprintf(`kube_pod_init_container_status_restarts_total{%s,uid="1"}`, target), fmt.Sprint(s.restarts)) // what kube-state-metrics has of the Pod's status
+	// kube-state-metrics reports this series from the status of the Pod.
+	r.add(fmt.Sprintf(`kube_pod_init_container_status_restarts_total{%s,uid="1"}`, target), fmt.Sprint(s.restarts))
 	for line := range strings.Lines(text) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && !strings.HasPrefix(line, "#") {
 			r.add(labelled(name), r.virtual(name, value))
@@ -93,7 +94,7 @@ func (r *recording) scrape(t *testing.T, s *sidecar) {
 	}
 }
 
-// target is the labels that Prometheus adds to what it scrapes.
+// target contains the labels that Prometheus adds to every series.
 const target = `container="secret-sync",namespace="shop",pod="app-1"`
 
 func labelled(series string) string {
@@ -112,8 +113,8 @@ func (r *recording) add(series, value string) {
 	r.series[series] = append(samples, value)
 }
 
-// virtual is a sample as the rules see it: a time of the real clock becomes one of the
-// recording's, which begins at 0.
+// virtual returns a sample as the rules see it: times of the real clock become times of the
+// recording, which starts at 0.
 func (r *recording) virtual(series, value string) string {
 	at, err := strconv.ParseFloat(value, 64)
 	if err != nil || at == 0 || !strings.Contains(series, "_timestamp_seconds") {
@@ -122,7 +123,7 @@ func (r *recording) virtual(series, value string) string {
 	last := len(r.at) - 1
 	i, _ := slices.BinarySearch(r.at, at)
 	switch {
-	case i > last: // between the answer and our look at the clock
+	case i > last: // the scrape ended before the time was read
 		return fmt.Sprint(float64(last) * interval.Seconds())
 	case i == 0: // before the recording
 		return fmt.Sprint((at - r.at[0]) / realInterval.Seconds() * interval.Seconds())
@@ -131,18 +132,18 @@ func (r *recording) virtual(series, value string) string {
 	return fmt.Sprint((float64(i-1) + part) * interval.Seconds())
 }
 
-// without is the recording without a metric.
+// without returns the recording without a metric.
 func (r *recording) without(t *testing.T, metric string) *recording {
 	t.Helper()
 	rest := maps.Clone(r.series)
 	maps.DeleteFunc(rest, func(series string, _ []string) bool { return strings.HasPrefix(series, metric+"{") })
 	if len(rest) == len(r.series) {
-		t.Errorf("there is no %s", metric)
+		t.Errorf("the recording contains no %s", metric)
 	}
 	return &recording{r.ticks, rest, r.at}
 }
 
-// inputSeries is the recording as promtool wants it.
+// inputSeries returns the recording in the form of promtool.
 func (r *recording) inputSeries() (all []map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(r.series)) {
 		all = append(all, map[string]string{"series": name, "values": strings.Join(r.series[name], " ")})

@@ -14,21 +14,22 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// sidecar is a real one with all that can go wrong: a wire to the API server, a small
-// volume, a webhook. It watches the Secret db, and cache, which may be absent, and is.
+// A sidecar is a real sidecar and everything that can fail: a wire to the API server, a small
+// volume and a webhook. It watches the Secret db, and the optional Secret cache, which is
+// missing.
 type sidecar struct {
 	*st.Scene
-	addr     string // of /metrics
+	addr     string // the address of /metrics
 	wire     *st.Wire
 	hook     *st.Webhook
 	run      *st.Run
 	restarts int
 	harms    int
-	changes  int  // of the Secret
-	begun    bool // its state
+	changes  int  // the number of changes of the Secret
+	begun    bool // the state has begun
 }
 
-// newSidecar starts one and waits until its files are there.
+// newSidecar starts a sidecar and waits until its files are published.
 func newSidecar(t *testing.T) *sidecar {
 	t.Helper()
 	s := &sidecar{addr: st.OwnAddr(), hook: st.NewWebhook(t)}
@@ -40,51 +41,51 @@ func newSidecar(t *testing.T) *sidecar {
 	s.SmallVolume("256k")
 	s.rotate()
 	s.start()
-	s.fill() // once, for a moment: its counter stays, and is no reason for an alert
+	s.fill() // for a moment: the counter remains, and must not cause an alert
 	s.waitMetric("secretsync_publish_failures_total{")
 	s.rotate()
 	s.waitMetric("secretsync_publishes_total 2")
 	return s
 }
 
-// start waits until the files are there: before its first moment is over, a HUP of
-// touch would end the sidecar.
+// start waits until the files are published. A HUP before that would end the sidecar, because
+// its handler is not installed yet.
 func (s *sidecar) start() {
 	s.T.Helper()
 	s.run = s.Start(nil)
 	st.Until(s.T, "the files", func() error { _, err := fetch(s.addr, "/readyz"); return err })
 }
 
-// waitMetric waits for a line that begins so.
-func (s *sidecar) waitMetric(begin string) {
+// waitMetric waits for a line with this prefix.
+func (s *sidecar) waitMetric(prefix string) {
 	s.T.Helper()
-	st.Until(s.T, begin, func() error {
+	st.Until(s.T, prefix, func() error {
 		text, err := fetch(s.addr, "/metrics")
-		if err == nil && !strings.Contains(text, "\n"+begin) {
+		if err == nil && !strings.Contains(text, "\n"+prefix) {
 			err = fmt.Errorf("not in\n%s", text)
 		}
 		return err
 	})
 }
 
-// fill puts what the volume has no room for.
+// fill sets a value that does not fit in the volume.
 func (s *sidecar) fill() { s.Put("db", map[string]string{"password": strings.Repeat("x", 900_000)}) }
 
-// rotate puts a new password.
+// rotate sets a new password.
 func (s *sidecar) rotate() {
 	s.changes++
 	s.Put("db", map[string]string{"username": "app", "password": fmt.Sprint(s.changes)})
 }
 
-// touch has it read its Secrets again. That stands for the bookmarks that the API server
-// sends once a minute.
+// touch makes the sidecar read its Secrets again. This simulates the bookmarks that the API
+// server sends every minute.
 func (s *sidecar) touch() {
 	if err := s.run.Signal(syscall.SIGHUP); err != nil {
 		s.T.Error(err)
 	}
 }
 
-// harm removes a file, as a container does that mounts the volume without readOnly.
+// harm removes a file, like a container that mounts the volume without readOnly.
 func (s *sidecar) harm() {
 	s.T.Helper()
 	s.harms++
@@ -93,21 +94,21 @@ func (s *sidecar) harm() {
 	}
 }
 
-// restart kills the sidecar and starts it again, as the kernel and the kubelet do.
+// restart kills the sidecar and starts it again, like the kernel and the kubelet.
 func (s *sidecar) restart() {
 	s.run.Kill()
 	s.restarts++
 	s.start()
 }
 
-// state is what a sidecar can be in, with the alert of that name: begin brings it there,
-// and again, every minute, keeps it there.
+// A state is a condition of a sidecar, with the name of its alert. begin brings the sidecar
+// into the state, and again, called every minute, keeps it there.
 type state struct {
 	name         string
 	begin, again func(s *sidecar)
 }
 
-// healthy has what happens in the life of a Pod: rotations, one repair, one restart.
+// healthy is the state of a normal Pod: rotations, one repair, one restart.
 const healthy = "healthy"
 
 var states = []state{
@@ -120,7 +121,10 @@ var states = []state{
 	}},
 	{name: "SecretSyncWatchStale", begin: func(s *sidecar) { s.wire.Cut() }},
 	{name: "SecretSyncPublishFailing", begin: (*sidecar).fill},
-	{name: "SecretSyncNotificationPending", begin: func(s *sidecar) { s.hook.Status.Store(http.StatusServiceUnavailable); s.rotate() }},
+	{
+		name:  "SecretSyncNotificationPending",
+		begin: func(s *sidecar) { s.hook.Status.Store(http.StatusServiceUnavailable); s.rotate() },
+	},
 	{name: "SecretSyncSecretMissing", begin: func(s *sidecar) { s.Delete("db") }},
 	{name: "SecretSyncSecretRefused", begin: func(s *sidecar) { s.Put("db", map[string]string{"username": "app"}) }},
 	{name: "SecretSyncRepairsWithoutEnd", begin: (*sidecar).harm, again: (*sidecar).harm},

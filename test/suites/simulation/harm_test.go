@@ -16,8 +16,14 @@ func (w *world) harm() {
 		name string
 		do   func()
 	}{
-		{"a file of the generation is changed", func() { w.inGeneration(func(dir *volume.Inode, name string) { w.scribble(dir.Entries[name]) }) }},
-		{"a file of the generation is deleted", func() { w.inGeneration(func(dir *volume.Inode, name string) { dir.Steal(name) }) }},
+		{
+			"a file of the generation is changed",
+			func() { w.inGeneration(func(dir *volume.Inode, name string) { w.scribble(dir.Entries[name]) }) },
+		},
+		{
+			"a file of the generation is deleted",
+			func() { w.inGeneration(func(dir *volume.Inode, name string) { dir.Steal(name) }) },
+		},
 		{"a link is in the place of a file of the generation", func() {
 			w.inGeneration(func(dir *volume.Inode, name string) { dir.Plant(name, volume.NewLink("../../etc/passwd")) })
 		}},
@@ -25,11 +31,17 @@ func (w *world) harm() {
 			w.inGeneration(func(dir *volume.Inode, _ string) { dir.Plant("added", volume.NewFile(0o600, "harm")) })
 		}},
 		{"an app's link is deleted", func() { w.appsLink(func(dir *volume.Inode, name string) { dir.Steal(name) }) }},
-		{"an app's link points elsewhere", func() { w.appsLink(func(dir *volume.Inode, name string) { dir.Plant(name, volume.NewLink("/etc")) }) }},
+		{
+			"an app's link points elsewhere",
+			func() { w.appsLink(func(dir *volume.Inode, name string) { dir.Plant(name, volume.NewLink("/etc")) }) },
+		},
 		{"a file is in the place of an app's link", func() {
 			w.appsLink(func(dir *volume.Inode, name string) { dir.Plant(name, volume.NewFile(0o644, "harm")) })
 		}},
-		{"a directory replaces an app's link", func() { w.appsLink(func(dir *volume.Inode, name string) { dir.Plant(name, full()) }) }},
+		{
+			"a directory replaces an app's link",
+			func() { w.appsLink(func(dir *volume.Inode, name string) { dir.Plant(name, full()) }) },
+		},
 		{"..data is deleted", func() { w.disk.Root.Steal(generation.DataLink) }},
 		{"..data leads to another generation", w.revertDataLink},
 		{"..data leads nowhere", func() { w.disk.Root.Plant(generation.DataLink, volume.NewLink("..nowhere")) }},
@@ -39,7 +51,10 @@ func (w *world) harm() {
 		{"something has a temporary's name", func() { w.disk.Root.Plant(pick(w, temporaries), full()) }},
 		{"somebody else's file", func() { w.disk.Root.Plant("theirs", volume.NewFile(0o600, "theirs")) }},
 		{"a Secret's directory is deleted", func() { w.disk.Root.Steal(pick(w, program.Secrets)) }},
-		{"a link replaces a Secret's directory", func() { w.disk.Root.Plant(pick(w, program.Secrets), volume.NewLink("..data/"+program.Required)) }},
+		{
+			"a link replaces a Secret's directory",
+			func() { w.disk.Root.Plant(pick(w, program.Secrets), volume.NewLink("..data/"+program.Required)) },
+		},
 	}
 	kind := kinds[w.rand.IntN(len(kinds))]
 	if w.reader.Published() { // otherwise the program would treat the volume as foreign
@@ -49,7 +64,11 @@ func (w *world) harm() {
 	}
 }
 
-var temporaries = []string{generation.DataLink + generation.Temporary, "..link_tmp", generation.NotifiedFile + generation.Temporary}
+var temporaries = []string{
+	generation.DataLink + generation.Temporary,
+	"..link_tmp",
+	generation.NotifiedFile + generation.Temporary,
+}
 
 // full returns a directory that is not empty, so it cannot be removed at once.
 func full() *volume.Inode {
@@ -112,7 +131,8 @@ func (w *world) own(suffix string, do func(*volume.Inode)) {
 // revertDataLink makes ..data point to the oldest generation in the volume.
 func (w *world) revertDataLink() {
 	for _, name := range slices.Sorted(maps.Keys(w.disk.Root.Entries)) {
-		if link := w.disk.Root.Entries[generation.DataLink]; generation.GenerationName.MatchString(name) && link != nil && string(link.Data) != name {
+		if link := w.disk.Root.Entries[generation.DataLink]; generation.GenerationName.MatchString(name) && link != nil &&
+			string(link.Data) != name {
 			w.disk.Root.Plant(generation.DataLink, volume.NewLink(name))
 			return
 		}

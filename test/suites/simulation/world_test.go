@@ -131,12 +131,17 @@ func (w *world) logger() *slog.Logger {
 	out := writerFunc(func(line []byte) {
 		w.tracef("log: %s", strings.TrimSpace(string(line)))
 	})
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey || a.Key == "dur" || a.Key == "duration" {
-			return slog.Attr{}
-		}
-		return a
-	}}))
+	return slog.New(
+		slog.NewTextHandler(
+			out,
+			&slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey || a.Key == "dur" || a.Key == "duration" {
+					return slog.Attr{}
+				}
+				return a
+			}},
+		),
+	)
 }
 
 // A writerFunc receives the lines of a log.

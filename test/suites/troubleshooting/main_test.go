@@ -1,8 +1,8 @@
 //go:build programs
 
-// Package troubleshooting has tests only: docs/troubleshooting.md quotes what the program
-// says. Each symptom is brought about for real, and what the sidecar logs, measures
-// and writes as Events is compared with the page, both ways. After a change of words:
+// Package troubleshooting contains only tests. docs/troubleshooting.md quotes the output of
+// the program. The tests reproduce each symptom and compare the log, the metrics and the
+// Events with the page, in both directions. After a change of a message:
 //
 //	go test -C test -tags programs ./suites/troubleshooting -update
 package troubleshooting
@@ -27,9 +27,9 @@ const roleVariable = "TROUBLESHOOTING_ROLE"
 
 const (
 	rolePause     = "pause"     // the sandbox: PID 1 of the shared namespace
-	roleContainer = "container" // a container with a namespace of its own: becomes its arguments
-	roleHandler   = "handler"   // an app that asks for HUP
-	roleDeaf      = "deaf"      // an app in Go that does not
+	roleContainer = "container" // a container with its own namespace: runs its arguments
+	roleHandler   = "handler"   // an app with a handler for HUP
+	roleDeaf      = "deaf"      // a Go app without a handler
 )
 
 func TestMain(m *testing.M) {

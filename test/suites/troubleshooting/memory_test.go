@@ -14,12 +14,12 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// outOfMemory has a memory limit, a Secret that grows, and the kernel kill the sidecar.
-// Then it starts again, as the kubelet does it.
+// outOfMemory sets a memory limit and grows a Secret until the kernel kills the sidecar. Then
+// it starts the sidecar again, like the kubelet.
 func outOfMemory(t *testing.T) *pod {
 	p := newPod(t, nil)
 	p.ready()
-	group := memoryGroup(t, "2M") // on top of what it has: less than four generations need
+	group := memoryGroup(t, "2M") // in addition to the current use: less than four generations
 	if group != "" {
 		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), fmt.Append(nil, p.run.PID()), 0o644); err != nil {
 			t.Fatal(err)
@@ -28,13 +28,13 @@ func outOfMemory(t *testing.T) *pod {
 	for i := 0; !ended(p.run); i++ {
 		switch {
 		case group == "":
-			t.Log("no memory cgroup can be made here: the test sends what the kernel would, SIGKILL")
+			t.Log("this machine allows no memory cgroup: the test sends SIGKILL instead of the kernel")
 			p.run.Kill()
 		case i == 60:
-			t.Fatal("60 generations of 1 MB, and the sidecar was not killed")
+			t.Fatal("the sidecar was not killed after 60 generations of 1 MB")
 		}
 		p.Put("db", map[string]string{"blob": strings.Repeat(string(rune('a'+i%26)), 1_000_000)})
-		st.Until(t, "the generation, or the end", func() error {
+		st.Until(t, "the generation or the end", func() error {
 			info, err := os.Stat(filepath.Join(p.Dir, "db", "blob"))
 			if err == nil || ended(p.run) {
 				return nil
@@ -42,20 +42,20 @@ func outOfMemory(t *testing.T) *pod {
 			return fmt.Errorf("%v, %v", info, err)
 		})
 	}
-	t.Logf("killed with a limit of memory: %v", group != "")
+	t.Logf("killed by the memory limit: %v", group != "")
 	if got := p.run.State(); got != "signal: killed" {
-		t.Errorf("the sidecar ended by %q, want SIGKILL", got)
+		t.Errorf("the sidecar ended with %q, want SIGKILL", got)
 	}
 	p.rotate()
 	p.from = 0
 	p.ready()
 	p.WaitFiles(map[string]string{"db/username": "app", "db/password": "2"})
-	// A generation that the kill cut short is worth a warning before this line.
+	// After an interrupted publish, the sidecar logs a warning before this line.
 	p.from = strings.LastIndex(p.run.Log.String(), `{"time":"`+p.started()+`"`)
 	return p
 }
 
-// started is the time of the line that only a start has, by its key.
+// started returns the time of the log line that is written only at a start.
 func (p *pod) started() string {
 	line := p.log([]string{"version"})
 	var fields struct{ Time string }
@@ -74,7 +74,7 @@ func ended(r *st.Run) bool {
 	}
 }
 
-// memoryGroup makes a cgroup with a memory limit, of either version, "" where that is
+// memoryGroup creates a cgroup of version 1 or 2 with a memory limit. It returns "" if that is
 // not allowed.
 func memoryGroup(t *testing.T, limit string) string {
 	t.Helper()
@@ -90,7 +90,7 @@ func memoryGroup(t *testing.T, limit string) string {
 				t.Error(err)
 			}
 		})
-		// The kernel made the file, or this is no cgroup.
+		// Open without creating: the file must come from the kernel.
 		file, err := os.OpenFile(filepath.Join(group, version.limit), os.O_WRONLY, 0)
 		if err != nil {
 			continue

@@ -13,9 +13,9 @@ import (
 
 const page = "../../../docs/troubleshooting.md"
 
-// TestPage: the page has a section for each symptom and no other, and quotes what the
-// program says, to the letter.
-func TestPage(t *testing.T) {
+// TestPage_quotesOutput: the page has exactly one section per symptom, and quotes the output
+// of the program literally.
+func TestPage_quotesOutput(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +25,7 @@ func TestPage(t *testing.T) {
 		t.Run(s.title, func(t *testing.T) {
 			want, ok := quoted[s.title]
 			if !ok {
-				t.Fatalf("the page has no section of this title, with a block that begins with %q", fence)
+				t.Fatalf("the page has no section with this title and a block that starts with %q", fence)
 			}
 			t.Parallel()
 			if s.users && !st.RealRoot() {
@@ -37,20 +37,20 @@ func TestPage(t *testing.T) {
 			case *update:
 				replace(t, s.title, got)
 			default:
-				t.Errorf("the program says\n%s\nthe page has\n%s\n(-update writes it)", got, want)
+				t.Errorf("the program prints\n%s\nthe page contains\n%s\n(-update changes the page)", got, want)
 			}
 		})
 	}
 	for title := range quoted {
 		if !slices.ContainsFunc(symptoms, func(s symptom) bool { return s.title == title }) {
-			t.Errorf("the page has a section %q, which no run stands behind", title)
+			t.Errorf("the section %q of the page belongs to no symptom", title)
 		}
 	}
 }
 
 const fence = "```text\n"
 
-// quotes are the first block of each section of a page, by title; "" for none.
+// quotes returns the first block of each section of a page, by title; "" if there is none.
 func quotes(page string) map[string]string {
 	all := map[string]string{}
 	for _, section := range strings.Split(page, "\n## ")[1:] {
@@ -61,7 +61,7 @@ func quotes(page string) map[string]string {
 	return all
 }
 
-// replace writes what the program says into the page.
+// replace writes the output of the program to the page.
 func replace(t *testing.T, title, block string) {
 	t.Helper()
 	writing.Lock()

@@ -19,14 +19,17 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// The users of the sidecar and of an app with another one.
+// The users of the sidecar and of an app with another UID.
 var sidecarUser, otherUser = user(65532), user(65533)
 
 func user(id uint32) *syscall.Credential { return &syscall.Credential{Uid: id, Gid: id} }
 
-// process starts this test binary, or another program, under a name of its own, and
-// waits until it is ready if it has a role.
-func process(t *testing.T, start func(*exec.Cmd) (*childprocess.Process, error), as *syscall.Credential, name, role, program string, args ...string) *childprocess.Process {
+// process starts this test binary, or another program, under another name. If it has a role,
+// process waits until it is ready.
+func process(
+	t *testing.T, start func(*exec.Cmd) (*childprocess.Process, error), as *syscall.Credential,
+	name, role, program string, args ...string,
+) *childprocess.Process {
 	t.Helper()
 	path := filepath.Join(st.Volume(t), name)
 	if err := os.Symlink(program, path); err != nil {
@@ -53,8 +56,8 @@ func process(t *testing.T, start func(*exec.Cmd) (*childprocess.Process, error),
 	return p
 }
 
-// self is this test binary, where other users may run it. It is copied by another
-// process: one that is open for writing when somebody forks cannot be run.
+// self is a copy of this test binary that other users can run. Another process copies it: a
+// file cannot be executed while a forked process holds it open for writing.
 var self = sync.OnceValue(func() string {
 	path := filepath.Join(filepath.Dir(st.Binary()), "processes")
 	if out, err := exec.Command("cp", "/proc/"+fmt.Sprint(os.Getpid())+"/exe", path).CombinedOutput(); err != nil {
@@ -63,7 +66,7 @@ var self = sync.OnceValue(func() string {
 	return path
 })
 
-// podOf makes the PID namespace of a Pod that shares it, and starts programs in it.
+// podOf creates the PID namespace of a Pod with a shared namespace, and starts programs in it.
 func podOf(t *testing.T) func(*exec.Cmd) (*childprocess.Process, error) {
 	t.Helper()
 	pause := process(t, childprocess.Start, nil, rolePause, rolePause, self()).PID()
@@ -72,14 +75,14 @@ func podOf(t *testing.T) func(*exec.Cmd) (*childprocess.Process, error) {
 	}
 }
 
-// enter puts what this thread starts into the namespaces of a process.
+// enter moves the children of this thread into the namespaces of a process.
 func enter(pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Unshare(unix.CLONE_FS); err != nil { // or the mount namespace cannot be entered
+	if err := unix.Unshare(unix.CLONE_FS); err != nil { // required for entering the mount namespace
 		return err
 	}
 	return unix.Setns(fd, unix.CLONE_NEWPID|unix.CLONE_NEWNS)

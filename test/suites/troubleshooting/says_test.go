@@ -19,19 +19,19 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// pod is a scene with a sidecar that serves metrics and writes Events on its Pod.
+// A pod is a scene with a sidecar that serves metrics and writes Events for its Pod.
 type pod struct {
 	*st.Scene
 	t    *testing.T
 	addr string
 	wire *st.Wire
 	run  *st.Run
-	from int // where in the log the quotes begin
+	from int // the position in the log where the quotes begin
 }
 
 const podName = "app-1"
 
-// newPod makes one, with the Secret db. Any user can run its sidecar.
+// newPod returns a pod with the Secret db. Any user can run its sidecar.
 func newPod(t *testing.T, env st.Env) *pod {
 	t.Helper()
 	p := &pod{t: t, addr: st.OwnAddr()}
@@ -48,7 +48,7 @@ func newPod(t *testing.T, env st.Env) *pod {
 	return p
 }
 
-// ready starts the sidecar and waits until its files are there.
+// ready starts the sidecar and waits until its files are published.
 func (p *pod) ready() {
 	p.t.Helper()
 	p.run = p.Start(nil)
@@ -56,7 +56,7 @@ func (p *pod) ready() {
 	st.Until(p.t, "the HTTP server", func() error { _, err := p.metrics(); return err })
 }
 
-// rotate puts a new password. What was logged before is not quoted.
+// rotate sets a new password. Earlier lines of the log are not quoted.
 func (p *pod) rotate() {
 	if p.run != nil {
 		p.quoteFromHere()
@@ -76,7 +76,7 @@ func (p *pod) metrics() ([]string, error) {
 	return strings.Split(strings.TrimSpace(string(text)), "\n"), err
 }
 
-// series are those of some metrics, as /metrics has them.
+// series returns the lines of some metrics in /metrics.
 func (p *pod) series(names []string) (all []string) {
 	p.t.Helper()
 	if len(names) == 0 {
@@ -108,9 +108,9 @@ func (p *pod) waitMetric(line string) {
 	})
 }
 
-// log is what the page quotes of the log: all warnings and errors, lines that are no
-// JSON (before the log is set up), and the last one at info that has one of these keys:
-// on a slow machine others come before it.
+// log returns the quoted lines of the log: all warnings and errors, lines that are not JSON
+// (written before the logger is configured), and the last line at level info with one of the
+// keys. On a slow machine other lines precede it.
 func (p *pod) log(keys []string) (all []string) {
 	info := ""
 	for line := range strings.Lines(p.run.Log.String()[p.from:]) {
@@ -131,21 +131,22 @@ func (p *pod) log(keys []string) (all []string) {
 	return all
 }
 
-// waitLog waits until there is something to quote.
+// waitLog waits until the log contains a line to quote.
 func (p *pod) waitLog(keys ...string) {
 	p.t.Helper()
 	st.Until(p.t, "a line in the log", func() error {
 		if len(p.log(keys)) == 0 {
-			return fmt.Errorf("none in\n%s", p.run.Log)
+			return fmt.Errorf("no such line in\n%s", p.run.Log)
 		}
 		return nil
 	})
 }
 
-// events are the warnings on the Pod, oldest first.
+// events returns the warnings about the Pod, the oldest first.
 func (p *pod) events() (all []string) {
 	p.t.Helper()
-	list, err := st.ControlPlane().Client.CoreV1().Events(p.Namespace).List(p.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + podName})
+	about := metav1.ListOptions{FieldSelector: "involvedObject.name=" + podName}
+	list, err := st.ControlPlane().Client.CoreV1().Events(p.Namespace).List(p.t.Context(), about)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -158,13 +159,13 @@ func (p *pod) events() (all []string) {
 	return all
 }
 
-// masks leave out what differs from run to run. "…" stands for it.
+// masks replace the parts that vary between runs by "…".
 var masks = []struct {
 	what *regexp.Regexp
 	with string
 }{
 	{regexp.MustCompile(`"(time|version|dur|retry_in)":"[^"]*"`), `"$1":"…"`},
-	{regexp.MustCompile(`"memory_limit":\d+`), `"memory_limit":…`}, // of the machine, where the container has none
+	{regexp.MustCompile(`"memory_limit":\d+`), `"memory_limit":…`}, // of the machine if the container has no limit
 	{regexp.MustCompile(`127\.\d+\.\d+\.\d+:\d+`), "127.0.0.1:…"},
 	{regexp.MustCompile(`\.\.20\d\d_[0-9_.]+`), "..20…"},
 	{regexp.MustCompile(`\b\d+ \(([a-z-]+)\)`), "… ($1)"}, // a process
@@ -172,7 +173,7 @@ var masks = []struct {
 	{regexp.MustCompile(`(_timestamp_seconds(?:\{.*\})?|_total\{.*\}) [1-9]\S*$`), "$1 …"},
 }
 
-// masked is a line as the page has it.
+// masked returns a line as the page quotes it.
 func (p *pod) masked(line string) string {
 	line = strings.NewReplacer(p.Dir, "/secrets", p.Namespace, "shop").Replace(line)
 	for _, m := range masks {

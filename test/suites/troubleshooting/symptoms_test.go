@@ -19,26 +19,26 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-var writing sync.Mutex // of the page
+var writing sync.Mutex // held while the page is written
 
-// symptom is a section of the page. What it looks for rests on no word that the
-// program says, so that other words are a run with -update.
+// A symptom is a section of the page. Its conditions do not depend on the wording of messages,
+// so after a change of messages -update is sufficient.
 type symptom struct {
 	title   string
-	users   bool     // it needs other users than the tests' own
-	keys    []string // lines at info are quoted that have one of these
+	users   bool     // requires processes of other users
+	keys    []string // lines at level info with one of these keys are quoted
 	metrics []string
-	events  int // so many Events of type Warning
-	// run brings a sidecar there, and waits until it has said all it has to say.
+	events  int // the number of Events of type Warning
+	// run brings a sidecar into this state and waits until its output is complete.
 	run func(t *testing.T) *pod
 }
 
-// says is the block of the page.
+// says returns the block for the page.
 func (s symptom) says(t *testing.T) string {
 	p := s.run(t)
 	st.Until(t, "the Events", func() error {
 		if got := p.events(); len(got) != s.events {
-			return fmt.Errorf("%q, want %d", got, s.events)
+			return fmt.Errorf("Events %q, want %d", got, s.events)
 		}
 		return nil
 	})
@@ -56,28 +56,57 @@ func (s symptom) says(t *testing.T) string {
 
 var symptoms = []symptom{
 	{title: "The API server answers 403", metrics: []string{"secretsync_watch_up"}, run: forbidden},
-	{title: "A watch is stale", metrics: []string{"secretsync_watch_up", "secretsync_last_contact_timestamp_seconds"}, run: away},
-	{title: "The files do not appear", keys: []string{"waiting"}, metrics: []string{"secretsync_generation", "secretsync_secret_present"}, run: missing},
-	{title: "The files do not change", keys: []string{"level"}, metrics: []string{"secretsync_secret_present", "secretsync_watch_up"}, run: deleted},
-	{title: "The files change, but not in a subPath mount", keys: []string{"changed"}, metrics: []string{"secretsync_generation"}, run: subPath},
+	{
+		title:   "A watch is stale",
+		metrics: []string{"secretsync_watch_up", "secretsync_last_contact_timestamp_seconds"},
+		run:     away,
+	},
+	{
+		title:   "The files do not appear",
+		keys:    []string{"waiting"},
+		metrics: []string{"secretsync_generation", "secretsync_secret_present"},
+		run:     missing,
+	},
+	{
+		title:   "The files do not change",
+		keys:    []string{"level"},
+		metrics: []string{"secretsync_secret_present", "secretsync_watch_up"},
+		run:     deleted,
+	},
+	{
+		title:   "The files change, but not in a subPath mount",
+		keys:    []string{"changed"},
+		metrics: []string{"secretsync_generation"},
+		run:     subPath,
+	},
 	{title: "A Secret lacks a key", metrics: []string{"secretsync_secret_refused"}, events: 1, run: lacksKey},
 	{title: "The volume is mounted read-only", run: readOnly},
 	{title: "The volume is full", metrics: []string{"secretsync_publish_failures_total"}, run: full},
-	{title: "The files belong to another UID", users: true, metrics: []string{"secretsync_publish_failures_total"}, run: othersFiles},
+	{
+		title:   "The files belong to another UID",
+		users:   true,
+		metrics: []string{"secretsync_publish_failures_total"},
+		run:     othersFiles,
+	},
 	{title: "The app runs as another UID", users: true, metrics: notifyMetrics, events: 1, run: othersProcess},
 	{title: "No process has the name", metrics: notifyMetrics, events: 1, run: noProcess},
 	{title: "The process namespace is not shared", metrics: notifyMetrics, events: 1, run: notShared},
 	{title: "The app has no handler for the signal", metrics: notifyMetrics, events: 1, run: noHandler},
 	{title: "The signal kills the app", keys: []string{"target"}, metrics: notifyMetrics, run: killed},
 	{title: "The webhook does not answer", metrics: notifyMetrics, events: 1, run: hookDown},
-	{title: "The sidecar is out of memory", keys: []string{"version"}, metrics: []string{"secretsync_publishes_total"}, run: outOfMemory},
+	{
+		title:   "The sidecar is out of memory",
+		keys:    []string{"version"},
+		metrics: []string{"secretsync_publishes_total"},
+		run:     outOfMemory,
+	},
 }
 
 var notifyMetrics = []string{"secretsync_notify_pending", "secretsync_notifications_total"}
 
 const pending = `secretsync_notify_pending{target="%s"} 1`
 
-// forbidden has the Role of another Secret.
+// forbidden uses the Role for another Secret.
 func forbidden(t *testing.T) *pod {
 	p := newPod(t, st.Env{"SECRETSYNC_SECRETS": "cache"})
 	p.run = p.Start(st.Env{"SECRETSYNC_SECRETS": "db"})
@@ -85,7 +114,7 @@ func forbidden(t *testing.T) *pod {
 	return p
 }
 
-// away starts the sidecar again while there is no API server.
+// away restarts the sidecar while the API server is stopped.
 func away(t *testing.T) *pod {
 	p := newPod(t, nil)
 	p.ready()
@@ -105,7 +134,7 @@ func missing(t *testing.T) *pod {
 	return p
 }
 
-// deleted would quote any line, "level" being in all of them. There is none.
+// deleted quotes no line: the key "level" would match any line at level info.
 func deleted(t *testing.T) *pod {
 	p := newPod(t, nil)
 	p.ready()
@@ -115,7 +144,7 @@ func deleted(t *testing.T) *pod {
 	return p
 }
 
-// subPath has the bind mount that the kubelet makes: of the file that the path leads to.
+// subPath creates the bind mount of the kubelet: of the file at the end of the path.
 func subPath(t *testing.T) *pod {
 	p := newPod(t, st.Env{"SECRETSYNC_LAYOUT": "flat"})
 	p.ready()
@@ -128,7 +157,7 @@ func subPath(t *testing.T) *pod {
 	p.WaitFiles(map[string]string{"username": "app", "password": "2"})
 	p.waitMetric("secretsync_generation 2")
 	if text, err := os.ReadFile(mounted); err != nil || string(text) != "1" {
-		t.Errorf("the subPath mount has %q, %v, want the first value", text, err)
+		t.Errorf("the subPath mount contains %q, %v, want the first value", text, err)
 	}
 	return p
 }
@@ -161,7 +190,7 @@ func full(t *testing.T) *pod {
 	return p
 }
 
-// othersFiles has an init container that ran as root, in a memory volume.
+// othersFiles uses an init container that ran as root in a memory volume.
 func othersFiles(t *testing.T) *pod {
 	p := newPod(t, nil)
 	if err := os.Chmod(p.Dir, 0o777|os.ModeSticky); err != nil {
@@ -175,9 +204,11 @@ func othersFiles(t *testing.T) *pod {
 	return p
 }
 
-// notified has a sidecar that is to notify a process of the name app, in a Pod with
-// whatever start starts.
-func notified(t *testing.T, as *syscall.Credential, start func(in func(*exec.Cmd) (*childprocess.Process, error))) *pod {
+// notified returns a pod whose sidecar notifies the process app. The programs of the Pod are
+// started by start.
+func notified(
+	t *testing.T, as *syscall.Credential, start func(in func(*exec.Cmd) (*childprocess.Process, error)),
+) *pod {
 	t.Helper()
 	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "app", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
 	in := podOf(t)
@@ -206,7 +237,7 @@ func noProcess(t *testing.T) *pod {
 	return p
 }
 
-// notShared has the sidecar as PID 1 of its own namespace.
+// notShared runs the sidecar as PID 1 of its own PID namespace.
 func notShared(t *testing.T) *pod {
 	p := newPod(t, st.Env{"SECRETSYNC_PROCESS": "app"})
 	p.StartProcess = func(cmd *exec.Cmd) (*childprocess.Process, error) {
@@ -233,7 +264,7 @@ func noHandler(t *testing.T) *pod {
 	return p
 }
 
-// killed has an app whose runtime handles HUP, as Go's does, and which never asked for it.
+// killed uses an app without a handler, whose Go runtime handles HUP.
 func killed(t *testing.T) *pod {
 	var app *childprocess.Process
 	p := notified(t, nil, func(in func(*exec.Cmd) (*childprocess.Process, error)) {
@@ -241,7 +272,7 @@ func killed(t *testing.T) *pod {
 	})
 	p.waitMetric(`secretsync_notifications_total{target="process",result="success"} 1`)
 	if got := app.State(); got != "signal: hangup" {
-		t.Errorf("the app ended by %q, want the signal", got)
+		t.Errorf("the app ended with %q, want the signal", got)
 	}
 	return p
 }

@@ -47,7 +47,14 @@ type box struct{ x, y, w, h int }
 func panel(b *strings.Builder, p Panel, answer []Series, r Range) {
 	g := p.GridPos
 	at := box{margin + g.X*column + gap, header + g.Y*row + gap, g.W*column - 2*gap, g.H*row - 2*gap}
-	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" rx="4" fill="#fff" stroke="#d0d7de"/>`+"\n", at.x, at.y, at.w, at.h)
+	fmt.Fprintf(
+		b,
+		`<rect x="%d" y="%d" width="%d" height="%d" rx="4" fill="#fff" stroke="#d0d7de"/>`+"\n",
+		at.x,
+		at.y,
+		at.w,
+		at.h,
+	)
 	text(b, at.x+8, at.y+18, `font-weight="bold"`, p.Title)
 	if p.Type == "stat" {
 		stat(b, at, answer)
@@ -90,7 +97,12 @@ func graph(b *strings.Builder, at box, answer []Series, r Range, unit string) {
 	text(b, at.x, at.y+at.h+15, `fill="#57606a"`, "0 s")
 	text(b, at.x+at.w, at.y+at.h+15, `text-anchor="end" fill="#57606a"`, fmt.Sprintf("%.0f s", r.To.Sub(r.From).Seconds()))
 	for i, s := range answer {
-		fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s" stroke-width="1.6"/>`+"\n", path(at, s.Points, r, top), colors[i%len(colors)])
+		fmt.Fprintf(
+			b,
+			`<path d="%s" fill="none" stroke="%s" stroke-width="1.6"/>`+"\n",
+			path(at, s.Points, r, top),
+			colors[i%len(colors)],
+		)
 	}
 }
 

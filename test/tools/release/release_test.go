@@ -206,7 +206,16 @@ func checkConfig(t *testing.T, o options, image v1.Image, arch string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, _ := json.Marshal([]any{config.Architecture, config.OS, config.Config.User, config.Config.Entrypoint, config.Config.Labels, config.Created.Time})
+	got, _ := json.Marshal(
+		[]any{
+			config.Architecture,
+			config.OS,
+			config.Config.User,
+			config.Config.Entrypoint,
+			config.Config.Labels,
+			config.Created.Time,
+		},
+	)
 	want, _ := json.Marshal([]any{arch, "linux", user, []string{entrypoint}, o.labels(), o.created})
 	if !bytes.Equal(got, want) {
 		t.Errorf("got %s, want %s", got, want)
@@ -233,7 +242,8 @@ func checkConfig(t *testing.T, o options, image v1.Image, arch string) {
 func checkManifests(t *testing.T, o options) {
 	var images, charts int
 	for name, text := range files(t, filepath.Join(o.out, "manifests")) {
-		if strings.Contains(text, "secret-sync:latest") || strings.HasSuffix(name, "values.yaml") && strings.Contains(text, "tag: latest") {
+		if strings.Contains(text, "secret-sync:latest") ||
+			strings.HasSuffix(name, "values.yaml") && strings.Contains(text, "tag: latest") {
 			t.Errorf("%s contains an image without the version", name)
 		}
 		images += strings.Count(text, o.image+":"+o.version)

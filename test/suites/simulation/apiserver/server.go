@@ -254,7 +254,13 @@ func (o *Object) json() map[string]any {
 	}
 	return map[string]any{
 		"kind": "Secret", "apiVersion": "v1", "data": data,
-		"metadata": map[string]any{"name": o.Name, "namespace": Namespace, "uid": o.UID, "resourceVersion": fmt.Sprint(o.Version), "labels": labels},
+		"metadata": map[string]any{
+			"name":            o.Name,
+			"namespace":       Namespace,
+			"uid":             o.UID,
+			"resourceVersion": fmt.Sprint(o.Version),
+			"labels":          labels,
+		},
 	}
 }
 

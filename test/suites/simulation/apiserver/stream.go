@@ -196,7 +196,10 @@ func (s *stream) old(e event) (old *event) {
 // cluster, so they increase all the time.
 func (s *stream) bookmark() {
 	version := s.upTo()
-	s.write("BOOKMARK", map[string]any{"kind": "Secret", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": version}})
+	s.write(
+		"BOOKMARK",
+		map[string]any{"kind": "Secret", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": version}},
+	)
 }
 
 func (s *stream) upTo() string {

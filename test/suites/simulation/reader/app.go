@@ -30,7 +30,12 @@ func (a *App) CheckCall(number uint64, blind bool) {
 	r := a.r
 	link := r.Disk.Root.Entries[generation.DataLink]
 	if g := r.current(); g != nil && !g.lost && g.rec.Generation < number {
-		r.Failf("target %s is notified of generation %d while generation %d is in the volume", a.name, number, g.rec.Generation)
+		r.Failf(
+			"target %s is notified of generation %d while generation %d is in the volume",
+			a.name,
+			number,
+			g.rec.Generation,
+		)
 	} else if link == nil && !r.Disk.Root.Touched[generation.DataLink] {
 		r.Failf("target %s is notified of generation %d of an empty volume", a.name, number)
 	}

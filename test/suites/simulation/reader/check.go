@@ -69,7 +69,8 @@ func (r *Reader) checkSecret(g *shownGeneration, name string) {
 		}
 		return
 	}
-	if version := g.rec.Secrets[name].ResourceVersion; version != "" && r.stampAt(name, version) != stamp && !r.dirty[name] {
+	if version := g.rec.Secrets[name].ResourceVersion; version != "" && r.stampAt(name, version) != stamp &&
+		!r.dirty[name] {
 		r.Failf("Secret %s is recorded as version %s and has the data of version %d", name, version, stamp)
 	}
 	r.seen[name] = stamp
@@ -94,7 +95,8 @@ func (r *Reader) checkLinks(g *shownGeneration, name string) {
 			outside.Rebuilt && outside.Entries[file] == nil) {
 			continue // or the directory was restored for the next generation
 		}
-		if n, err := r.Disk.Resolve(generation.Path(r.Flat, name, file), true); (err != nil || n != dir.Entries[file]) && !r.adopted {
+		if n, err := r.Disk.Resolve(generation.Path(r.Flat, name, file), true); (err != nil || n != dir.Entries[file]) &&
+			!r.adopted {
 			r.Failf("an app does not reach %s of Secret %s: %v", file, name, err)
 		}
 	}

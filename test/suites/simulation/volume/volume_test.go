@@ -104,7 +104,10 @@ func (b *both) step() {
 		target := b.pick("a", "b", "../a", "a/b", "..", "/etc", "nowhere")
 		b.call("symlink "+name+" -> "+target, func(v mount.Volume) (any, error) { return nil, v.Symlink(target, name) })
 	case 5:
-		b.call(fmt.Sprintf("chmod %s %v", name, mode), func(v mount.Volume) (any, error) { return nil, v.Chmod(name, mode|0o100) })
+		b.call(
+			fmt.Sprintf("chmod %s %v", name, mode),
+			func(v mount.Volume) (any, error) { return nil, v.Chmod(name, mode|0o100) },
+		)
 	case 6, 7:
 		b.releaseAll() // the program never renames a directory that it holds
 		to := name[:len(name)-1] + b.pick("a", "b", "c")

@@ -10,8 +10,8 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Not parallel: it stops the API server that all tests share.
-func TestTermWhileTheAPIServerIsAway(t *testing.T) {
+// TestSIGTERM_noAPIServer is not parallel, because it stops the shared API server.
+func TestSIGTERM_noAPIServer(t *testing.T) {
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.Put("db", files{"k": "1"})
 	running := s.Start(nil)
@@ -25,7 +25,7 @@ func TestTermWhileTheAPIServerIsAway(t *testing.T) {
 	running.WaitLog("connection refused")
 	running.Stop()
 
-	late := s.Start(nil) // starts without it, and keeps what is there
+	late := s.Start(nil) // starts without the API server and keeps the volume
 	late.WaitLog("connection refused")
 	if err := s.CheckFiles(files{"db/k": "1"}); err != nil {
 		t.Error(err)
@@ -43,7 +43,8 @@ func TestTermWhileTheAPIServerIsAway(t *testing.T) {
 	back.Stop()
 }
 
-func TestOneShot(t *testing.T) {
+// TestOneShot_existingVolume: a volume from an earlier run does not replace the first list.
+func TestOneShot_existingVolume(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_ONE_SHOT": "true"})
 	r := s.Start(nil)
@@ -53,7 +54,7 @@ func TestOneShot(t *testing.T) {
 	if err := s.CheckFiles(files{"db/k": "1"}); err != nil {
 		t.Error(err)
 	}
-	s.Put("db", files{"k": "2"}) // what is there is not enough: it must be confirmed
+	s.Put("db", files{"k": "2"}) // the existing files are not enough: the API server must answer
 	s.Start(nil).WaitExit(0, 10*time.Second)
 	if err := s.CheckFiles(files{"db/k": "2"}); err != nil {
 		t.Error(err)
@@ -61,27 +62,31 @@ func TestOneShot(t *testing.T) {
 	s.Start(st.Env{"SECRETSYNC_PROCESS": "app"}).WaitExit(2, 5*time.Second)
 }
 
-func TestSyncTimeout(t *testing.T) {
+// TestSyncTimeout_missingSecret ends with code 1 and writes nothing.
+func TestSyncTimeout_missingSecret(t *testing.T) {
 	t.Parallel()
 	for name, oneShot := range map[string]string{"sidecar": "false", "one-shot": "true"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db,missing", "SECRETSYNC_SYNC_TIMEOUT": "1s", "SECRETSYNC_ONE_SHOT": oneShot})
+			s := st.New(t, st.Env{
+				"SECRETSYNC_SECRETS": "db,missing", "SECRETSYNC_SYNC_TIMEOUT": "1s", "SECRETSYNC_ONE_SHOT": oneShot,
+			})
 			s.Put("db", files{"k": "1"})
 			r := s.Start(nil)
 			r.WaitExit(1, 5*time.Second)
 			if !strings.Contains(r.Log.String(), "missing") {
-				t.Errorf("the log does not name the Secret that is missing:\n%s", r.Log)
+				t.Errorf("the log does not name the missing Secret:\n%s", r.Log)
 			}
 			if err := s.CheckFiles(files{}); err != nil {
-				t.Errorf("half written: %v", err)
+				t.Errorf("a part of the generation was published: %v", err)
 			}
 		})
 	}
 }
 
-// Every error is listed at once, with its variable, and nothing is written.
-func TestInvalidEnvironment(t *testing.T) {
+// TestEnvironment_invalid: all errors are listed at once, with their variables, and nothing
+// is written.
+func TestEnvironment_invalid(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -95,7 +100,11 @@ func TestInvalidEnvironment(t *testing.T) {
 			"SECRETSYNC_LAYOUT": "round", "SECRETSYNC_SETTLE": "soon", "SECRETSYNC_FILE_MODE": "999",
 			"SECRETSYNC_WEBHOOK_URL": "ftp://x", "SECRETSYNC_ITEMS": "db/k=../k", "SECRETSYNC_SIGNAL": "LOUD",
 		}, []string{"SECRETSYNC_LAYOUT", "SECRETSYNC_SETTLE", "SECRETSYNC_FILE_MODE", "SECRETSYNC_WEBHOOK_URL", "SECRETSYNC_ITEMS", "SECRETSYNC_SIGNAL"}},
-		{"several targets", st.Env{"SECRETSYNC_PROCESS": "a:USR9,b", "SECRETSYNC_PID_FILE": "/p,q"}, []string{"SECRETSYNC_PROCESS", "USR9", "SECRETSYNC_PID_FILE"}},
+		{
+			"several targets",
+			st.Env{"SECRETSYNC_PROCESS": "a:USR9,b", "SECRETSYNC_PID_FILE": "/p,q"},
+			[]string{"SECRETSYNC_PROCESS", "USR9", "SECRETSYNC_PID_FILE"},
+		},
 		{"no such kubeconfig", st.Env{"KUBECONFIG": "/no/such/kubeconfig"}, []string{"/no/such/kubeconfig"}},
 		{"a kubeconfig that is none", st.Env{"KUBECONFIG": "/proc/self/status"}, []string{"/proc/self/status"}},
 	}
@@ -111,14 +120,15 @@ func TestInvalidEnvironment(t *testing.T) {
 				}
 			}
 			if entries, err := os.ReadDir(s.Dir); err != nil || len(entries) > 0 {
-				t.Errorf("the volume has %v, %v, want nothing", entries, err)
+				t.Errorf("the volume contains %v, %v, want nothing", entries, err)
 			}
 		})
 	}
 }
 
-// A Service whose name begins so puts such variables into every Pod.
-func TestServiceVariablesAreAccepted(t *testing.T) {
+// TestEnvironment_serviceVariables: a Service whose name starts with "secretsync" adds
+// variables with the prefix to every Pod. They are accepted.
+func TestEnvironment_serviceVariables(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.Put("db", files{"k": "1"})
@@ -130,7 +140,8 @@ func TestServiceVariablesAreAccepted(t *testing.T) {
 	r.Stop()
 }
 
-func TestSecondWriter(t *testing.T) {
+// TestVolume_secondWriter: a second sidecar with the same volume exits.
+func TestVolume_secondWriter(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.Put("db", files{"k": "1"})
@@ -142,7 +153,8 @@ func TestSecondWriter(t *testing.T) {
 	r.Stop()
 }
 
-func TestHTTP(t *testing.T) {
+// TestHTTP_beforeAndAfterFirstGeneration: /readyz fails until a generation is published.
+func TestHTTP_beforeAndAfterFirstGeneration(t *testing.T) {
 	t.Parallel()
 	addr := st.FreeAddr(t)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": addr})
@@ -152,7 +164,7 @@ func TestHTTP(t *testing.T) {
 	}
 	st.Until(t, "livez", status("/livez"))
 	if status("/readyz")() == nil {
-		t.Error("readyz is OK without a generation")
+		t.Error("readyz succeeds without a generation")
 	}
 	s.Put("db", files{"k": "1"})
 	st.Until(t, "readyz", status("/readyz"))
