@@ -32,7 +32,6 @@ import (
 	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/typo"
 	"github.com/secret-sync/secret-sync/writer"
-	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // version is set by the linker.
@@ -95,7 +94,7 @@ func simpleCommand(name string, out io.Writer) error {
 	switch name {
 	case "ready":
 		cfg, _ := config.Load() // only SECRETSYNC_DIR counts
-		return inspect.Ready(cfg.Dir)
+		return writer.Ready(cfg.Dir)
 	case "version", "--version":
 		text = "secret-sync " + buildVersion() + "\n"
 	}

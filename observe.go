@@ -14,7 +14,6 @@ import (
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/writer"
-	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // describe sets the metrics that do not change, and the generation that a restart found.
@@ -119,7 +118,7 @@ func (s *sidecar) status() *status.Document {
 
 // statusOfVolume returns the document that the volume alone supports. The volume does not
 // record whether a Secret still exists: a Secret with files counts as present.
-func statusOfVolume(v inspect.State) *status.Document {
+func statusOfVolume(v writer.State) *status.Document {
 	d := &status.Document{
 		Format: status.Format, Generation: v.Generation, Complete: v.Complete,
 		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},

@@ -23,7 +23,6 @@ import (
 	"github.com/secret-sync/secret-sync/notifier/process"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
-	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // run runs the sidecar, or with SECRETSYNC_ONE_SHOT the init container, until SIGTERM or
@@ -39,7 +38,10 @@ func run() error {
 		return err
 	}
 	log := newLogger(cfg)
-	s, err := newSidecar(cfg, log)
+	s, err := newSidecar(ctx, cfg, log)
+	if ctx.Err() != nil && err != nil && !cfg.OneShot { // stopped during the start
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStart, err)
 	}
@@ -73,12 +75,12 @@ type sidecar struct {
 
 // newSidecar creates the parts and sends no request. It reports all mistakes in the volume and
 // in the cluster configuration. After an error, the end of the process closes the volume.
-func newSidecar(cfg *config.Config, log *slog.Logger) (*sidecar, error) {
+func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (*sidecar, error) {
 	s := &sidecar{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
 	cluster, clusterErr := kube.ClusterConfig()
 	var err error
-	s.writer, err = writer.Open(writer.Options{
-		Dir: cfg.Dir, Flat: cfg.Flat, FileMode: cfg.FileMode, Logger: log, Repaired: s.repaired,
+	s.writer, err = writer.Open(ctx, writer.Options{
+		Dir: cfg.Dir, Layout: cfg.Layout, FileMode: cfg.FileMode, Logger: log, Repaired: s.repaired,
 	})
 	if err = errors.Join(clusterErr, err); err != nil {
 		return nil, err
@@ -119,7 +121,7 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 	s.describe(s.writer.Newest())
 	s.pipeline = pipeline.New(pipeline.Settings{
 		Rules: layout.Rules{
-			Flat: cfg.Flat, Required: cfg.Secrets, Optional: cfg.OptionalSecrets, Selector: cfg.Selector != "",
+			Layout: cfg.Layout, Required: cfg.Secrets, Optional: cfg.OptionalSecrets, Selector: cfg.Selector != "",
 			Items: cfg.Items, RequiredKeys: cfg.RequiredKeys,
 		},
 		RemoveDeleted: cfg.RemoveDeleted, OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
@@ -144,7 +146,7 @@ func (s *sidecar) run(ctx context.Context) error {
 	group.Go(func() error { return s.events.Run(ctx) })
 	group.Go(func() error { return s.rereadOnHUP(ctx) })
 	if addr := s.cfg.HTTPAddr; addr != "" {
-		ready := func() error { return inspect.Ready(s.cfg.Dir) }
+		ready := func() error { return writer.Ready(s.cfg.Dir) }
 		handler := telemetry.Handler(s.metrics, telemetry.Sources{Ready: ready, Status: s.status, Collect: s.collect})
 		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, s.log) })
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/status"
-	"github.com/secret-sync/secret-sync/writer/inspect"
+	"github.com/secret-sync/secret-sync/writer"
 )
 
 // printStatus prints the status of this container's sidecar. It needs no variable
@@ -30,7 +30,7 @@ func printStatus(args []string, out io.Writer) error {
 	dir := cfg.Dir
 	d, err := fetchStatus(cfg.HTTPAddr)
 	if err != nil {
-		state, volumeErr := inspect.Read(dir)
+		state, volumeErr := writer.ReadState(dir)
 		if volumeErr != nil {
 			return errors.Join(err, volumeErr)
 		}

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"encoding/binary"
 	"io/fs"
 	"maps"
@@ -21,51 +22,50 @@ import (
 
 func TestDefect1LeftOverTemporaryLinkBlocksNoWrite(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
-	for _, name := range []string{"..data_tmp", "db/..data_tmp", "..notified.json_tmp"} {
+	for _, name := range []string{"..data_tmp", "db/..data_tmp"} {
 		must(os.Symlink("x", filepath.Join(dir, name)))
 	}
-	must(os.MkdirAll(filepath.Join(dir, "..link_tmp/x"), 0o755))
 	publish(t, w, changes)
 	if err := w.SetNotified("x", 2); err != nil {
 		t.Error(err)
 	}
-	equal(t, "visible", visible(t, dir), shown(false, changes))
+	equal(t, "visible", visible(t, dir), shown(generation.Nested, changes))
 }
 
 func TestDefect2CrashedWritesDoNotStay(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	before := tree(t, dir)
 	shut(t, w)
 	old := filepath.Join(dir, "..2020_01_01_00_00_00.123", "db")
 	must(os.MkdirAll(old, 0o755))
 	must(os.WriteFile(filepath.Join(old, "password"), []byte("old credentials"), 0o644))
-	open(t, testOptions(t, dir))
+	opened(t, testOptions(t, dir))
 	equal(t, "after the next start", tree(t, dir), before)
 }
 
 func TestDefect3ModeAloneIsApplied(t *testing.T) {
-	for _, flat := range []bool{false, true} {
+	for _, layout := range layouts {
 		dir := memoryDir(t)
 		opts := testOptions(t, dir)
-		opts.Flat = flat
-		w := open(t, opts)
+		opts.Layout = layout
+		w := opened(t, opts)
 		first := publish(t, w, mixed)
 		shut(t, w)
 		opts.FileMode = 0o440
-		w = open(t, opts)
+		w = opened(t, opts)
 		if second := publish(t, w, mixed); second != first+1 {
 			t.Errorf("a change of a mode alone: got generation %d after %d", second, first)
 		}
-		for p := range shown(flat, mixed) {
+		for p := range shown(layout, mixed) {
 			if info, err := os.Stat(filepath.Join(dir, p)); err != nil || info.Mode() != 0o440 {
 				t.Errorf("%s: got %v %v, want 0440", p, info, err)
 			}
 		}
-		if info, _ := os.Stat(filepath.Join(dir, "db")); !flat && info.Mode().Perm() != 0o750 {
+		if info, _ := os.Stat(filepath.Join(dir, "db")); layout == generation.Nested && info.Mode().Perm() != 0o750 {
 			t.Errorf("db: got %v, want 0750", info.Mode())
 		}
 	}
@@ -73,13 +73,13 @@ func TestDefect3ModeAloneIsApplied(t *testing.T) {
 
 func TestDefect4NoDanglingLinksAfterACrash(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	shut(t, w)
 	for _, name := range []string{"gone", "db/gone"} { // a crash before step 11
 		must(os.Symlink("..data/gone", filepath.Join(dir, name)))
 	}
-	open(t, testOptions(t, dir))
+	opened(t, testOptions(t, dir))
 	for _, name := range []string{"gone", "db/gone"} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s is still there", name)
@@ -92,17 +92,17 @@ func TestDefect5ReservedPathsAreRefused(t *testing.T) {
 		"./..data/x", "..data/x", "../x", "x/../../y", "/etc/passwd", "", ".", "x/", "x//y", "..", "..x", "x/..y", "x/./y",
 		strings.Repeat("n", 256), strings.Repeat("p/", 2000) + "p", "nul\x00", "\xff",
 	} {
-		for _, flat := range []bool{false, true} {
+		for _, layout := range layouts {
 			dir := memoryDir(t)
 			opts := quiet(testOptions(t, dir))
-			opts.Flat = flat
-			w := open(t, opts)
+			opts.Layout = layout
+			w := opened(t, opts)
 			publish(t, w, fewer)
 			before := tree(t, dir)
-			if _, err := w.Publish(one("db", files("2", p, "v", "password", "new"))); err == nil {
+			if _, err := w.Publish(context.Background(), one("db", files("2", p, "v", "password", "new"))); err == nil {
 				t.Errorf("%.20q: published", p)
 			}
-			if _, err := w.Publish(one(p, files("2", "k", "v"))); err == nil && p != "p" {
+			if _, err := w.Publish(context.Background(), one(p, files("2", "k", "v"))); err == nil && p != "p" {
 				t.Errorf("%.20q as a Secret's name: published", p)
 			}
 			equal(t, "after a refused path", tree(t, dir), before)
@@ -135,11 +135,11 @@ func TestDefaultACLTakesNothing(t *testing.T) {
 // modesAreRight publishes before and after a change of the directory.
 func modesAreRight(t *testing.T, change func(dir string)) {
 	t.Helper()
-	for _, flat := range []bool{false, true} {
+	for _, layout := range layouts {
 		dir := memoryDir(t)
 		opts := testOptions(t, dir)
-		opts.Flat = flat
-		w := open(t, opts)
+		opts.Layout = layout
+		w := opened(t, opts)
 		publish(t, w, fewer)
 		change(dir)
 		publish(t, w, mixed)
@@ -157,7 +157,7 @@ func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	held, err := os.Open(filepath.Join(dir, generation.DataLink))
 	must(err)
@@ -193,7 +193,7 @@ func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
 		t.Errorf("through a handle from before: got %q, %v", data, err)
 	}
 	c.Add(grace + time.Second)
-	w.attend()
+	attend(w)
 	if _, err := os.ReadFile(old); err == nil {
 		t.Error("the old generation is there after its grace")
 	}
@@ -231,21 +231,21 @@ func TestPayloads(t *testing.T) {
 		"clear and fill":               {{"foo", "1"}, {"foo", ""}, {"foo", "2"}},
 		"paths swap":                   {{"a", "1", "b", "2"}, {"a", "2", "b", "1"}},
 	} {
-		for _, flat := range []bool{false, true} {
+		for _, layout := range layouts {
 			t.Run(name, func(t *testing.T) {
 				dir, c := memoryDir(t), newClock()
 				opts := quiet(testOptions(t, dir))
-				opts.Flat, opts.now = flat, c.Now
-				w := open(t, opts)
+				opts.Layout, opts.now = layout, c.Now
+				w := opened(t, opts)
 				var last uint64
 				for i, p := range steps {
 					set := one("db", files(itoa(i), p...))
 					n := publish(t, w, set)
-					if want := i > 0 && !maps.EqualFunc(set.Secrets["db"].Content, one("db", files("", steps[i-1]...)).Secrets["db"].Content, secret.Value.Equal); i > 0 && (n != last) != want {
+					if want := i > 0 && !maps.EqualFunc(set.Secrets["db"].Values, one("db", files("", steps[i-1]...)).Secrets["db"].Values, secret.Value.Equal); i > 0 && (n != last) != want {
 						t.Errorf("step %d: generation %d after %d, want a new one: %v", i, n, last, want)
 					}
 					last = n
-					equal(t, "visible", visible(t, dir), shown(flat, set))
+					equal(t, "visible", visible(t, dir), shown(layout, set))
 				}
 				settle(w, c)
 				entries, err := os.ReadDir(dir)
@@ -267,20 +267,20 @@ func TestPayloads(t *testing.T) {
 // Two that cannot both be there are refused, and change nothing.
 func TestConflictsAreRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
-		flat bool
-		set  Set
+		layout Layout
+		set    Content
 	}{
-		"file and directory":           {false, one("db", files("1", "a", "x", "a/b", "y"))},
-		"the same path of two":         {true, two("a", files("1", "k", "x"), "b", files("1", "k", "y"))},
-		"file and directory of two":    {true, two("a", files("1", "k/x", "x"), "b", files("1", "k", "y"))},
-		"file and directory, reversed": {true, two("a", files("1", "k", "x"), "b", files("1", "k/x", "y"))},
+		"file and directory":           {generation.Nested, one("db", files("1", "a", "x", "a/b", "y"))},
+		"the same path of two":         {generation.Flat, two("a", files("1", "k", "x"), "b", files("1", "k", "y"))},
+		"file and directory of two":    {generation.Flat, two("a", files("1", "k/x", "x"), "b", files("1", "k", "y"))},
+		"file and directory, reversed": {generation.Flat, two("a", files("1", "k", "x"), "b", files("1", "k/x", "y"))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := memoryDir(t)
 			opts := testOptions(t, dir)
-			opts.Flat = tt.flat
-			w := open(t, opts)
-			if _, err := w.Publish(tt.set); err == nil {
+			opts.Layout = tt.layout
+			w := opened(t, opts)
+			if _, err := w.Publish(context.Background(), tt.set); err == nil {
 				t.Error("published")
 			}
 			equal(t, "in the volume", tree(t, dir), map[string]string{})

@@ -2,6 +2,7 @@ package writer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/inotify"
 )
 
 // inNamespace runs a role in a child with its own user and mount namespace, in
@@ -42,14 +42,16 @@ func seenBy(dir string) map[string]string {
 }
 
 // expect gives an error unless apps see exactly set.
-func expect(dir string, set Set) error {
-	if got := seenBy(dir); !maps.Equal(got, shown(false, set)) {
-		return fmt.Errorf("apps see %d files, want %d as published", len(got), len(shown(false, set)))
+func expect(dir string, set Content) error {
+	if got := seenBy(dir); !maps.Equal(got, shown(generation.Nested, set)) {
+		return fmt.Errorf("apps see %d files, want %d as published", len(got), len(shown(generation.Nested, set)))
 	}
 	return nil
 }
 
-func large(n, size int) Set { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
+func large(n, size int) Content {
+	return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size)))
+}
 
 // A full volume: the last good generation stays, the error says what is free and
 // nothing of what was needed, nothing is left behind, and it goes through once
@@ -63,12 +65,12 @@ func fullChild(args []string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
 		return err
 	}
-	w, err := Open(childOptions(dir))
+	w, err := start(childOptions(dir))
 	if err != nil {
 		return err
 	}
 	for n := range 8 { // each takes more than a third: the grace yields
-		if _, err := w.Publish(large(n, 400<<10)); err != nil {
+		if _, err := w.Publish(context.Background(), large(n, 400<<10)); err != nil {
 			return fmt.Errorf("publish %d while old ones can go: %w", n, err)
 		}
 		if err := expect(dir, large(n, 400<<10)); err != nil {
@@ -76,16 +78,16 @@ func fullChild(args []string) error {
 		}
 	}
 	return refused(w, dir, large(7, 400<<10), large(8, 800<<10), syscall.ENOSPC, "no_space", func() error {
-		_, err := w.Publish(large(9, 100))
+		_, err := w.Publish(context.Background(), large(9, 100))
 		return err
 	}, large(9, 100))
 }
 
 // refused publishes next, which must fail and change nothing, and again after
 // restore, when it goes through.
-func refused(w *Writer, dir string, good, next Set, want error, reason string, restore func() error, then Set) error {
+func refused(w *Writer, dir string, good, next Content, want error, reason string, restore func() error, then Content) error {
 	before := names(dir)
-	_, err := w.Publish(next)
+	_, err := w.Publish(context.Background(), next)
 	if !errors.Is(err, want) || Reason(err) != reason {
 		return fmt.Errorf("got %v, want %v", err, want)
 	}
@@ -103,7 +105,7 @@ func refused(w *Writer, dir string, good, next Set, want error, reason string, r
 	if err := restore(); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if _, err := w.Publish(then); err != nil {
+	if _, err := w.Publish(context.Background(), then); err != nil {
 		return fmt.Errorf("again: %w", err)
 	}
 	return expect(dir, then)
@@ -120,16 +122,16 @@ func inodesChild(args []string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m,nr_inodes=40"); err != nil {
 		return err
 	}
-	w, err := Open(childOptions(dir))
+	w, err := start(childOptions(dir))
 	if err != nil {
 		return err
 	}
-	if _, err := w.Publish(mixed); err != nil {
+	if _, err := w.Publish(context.Background(), mixed); err != nil {
 		return err
 	}
 	many := files("9")
 	for i := range 40 {
-		many.Content[itoa(i)] = []byte("x")
+		many.Values[itoa(i)] = []byte("x")
 	}
 	return refused(w, dir, mixed, one("db", many), syscall.ENOSPC, "no_space", func() error {
 		return unix.Mount("", dir, "", unix.MS_REMOUNT, "size=4m,nr_inodes=4000")
@@ -141,11 +143,11 @@ func readOnlyChild(args []string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
 		return err
 	}
-	w, err := Open(childOptions(dir))
+	w, err := start(childOptions(dir))
 	if err != nil {
 		return err
 	}
-	if _, err := w.Publish(mixed); err != nil {
+	if _, err := w.Publish(context.Background(), mixed); err != nil {
 		return err
 	}
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
@@ -165,7 +167,7 @@ func readOnlyChild(args []string) error {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		return err
 	}
-	if _, err := Open(childOptions(dir)); !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "readOnly") {
+	if _, err := start(childOptions(dir)); !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "readOnly") {
 		return fmt.Errorf("open: %v", err)
 	}
 	return nil
@@ -177,7 +179,7 @@ func TestFailedSync(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	swapped := false
 	seam.reset(func(_ int, call call, do func() error) error {
@@ -190,12 +192,12 @@ func TestFailedSync(t *testing.T) {
 	publish(t, w, changes)
 	c.Add(grace * 2)
 	before := c.Now()
-	w.attend()
+	attend(w)
 	if got := len(w.old); got != 1 {
 		t.Errorf("while the swap is not on disk: got %d old generations, want 1", got)
 	}
-	if wait := w.due().Sub(before); wait < tryAgain {
-		t.Errorf("the next try: got %v, want %v", wait, tryAgain)
+	if wait := w.due().Sub(before); wait < retryAfter {
+		t.Errorf("the next try: got %v, want %v", wait, retryAfter)
 	}
 	seam.reset(func(_ int, call call, do func() error) error {
 		if call.op == "file.Sync" {
@@ -203,12 +205,12 @@ func TestFailedSync(t *testing.T) {
 		}
 		return do()
 	})
-	if _, err := w.Publish(mixed); Reason(err) != "io" {
+	if _, err := w.Publish(context.Background(), mixed); Reason(err) != "io" {
 		t.Errorf("got %v, want an I/O error", err)
 	}
-	equal(t, "visible", visible(t, dir), shown(false, changes))
+	equal(t, "visible", visible(t, dir), shown(generation.Nested, changes))
 	seam.reset(nil)
-	w.attend()
+	attend(w)
 	if got := len(w.old); got != 0 {
 		t.Errorf("after a sync: got %d old generations, want 0", got)
 	}
@@ -219,12 +221,12 @@ func TestFailedSync(t *testing.T) {
 // length of one.
 func TestNoValueIsLogged(t *testing.T) {
 	const canary = "hunter2-canary"
-	h := newHealer(t, false, time.Hour, inotify.New, nil)
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	set := one("db", files("1", "password", canary, "long", strings.Repeat(canary, 12345)))
 	publish(t, h.Writer, set)
 	put(current(h.dir), "db/password", canary+"evil")
 	atOnce(t, "healed", h.intact)
-	_, err := h.Publish(one("db", files("1", "password", canary, "..x", canary)))
+	_, err := h.Publish(context.Background(), one("db", files("1", "password", canary, "..x", canary)))
 	_, _ = fmt.Fprintln(&h.log, err, set, set.Secrets)
 	for _, leak := range []string{canary, fmt.Sprint(12345 * len(canary))} {
 		if n := h.log.count(leak); n > 0 {
@@ -236,7 +238,7 @@ func TestNoValueIsLogged(t *testing.T) {
 // A full volume takes no old generation away while the swap is not on disk.
 func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, memoryDir(t)))
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	swapped := false
 	seam.reset(func(_ int, call call, do func() error) error {
@@ -250,7 +252,7 @@ func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
 		return do()
 	})
 	publish(t, w, changes)
-	if _, err := w.Publish(mixed); Reason(err) != "no_space" {
+	if _, err := w.Publish(context.Background(), mixed); Reason(err) != "no_space" {
 		t.Errorf("got %v, want no space", err)
 	}
 	if got := len(w.old); got != 1 {
@@ -261,15 +263,15 @@ func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
 // What others put into the volume before a start stays, and one warning names it.
 func TestAnEntryOfOthersStaysAndIsNamed(t *testing.T) {
 	dir := t.TempDir()
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	must(os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o600))
 	var log bytes.Buffer
 	opts := testOptions(t, dir)
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	w = open(t, opts)
-	w.heal()
+	w = opened(t, opts)
+	heal(w)
 	if got := strings.Count(log.String(), "path=theirs"); got != 1 {
 		t.Errorf("got %d warnings, want 1:\n%s", got, &log)
 	}

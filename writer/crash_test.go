@@ -6,18 +6,20 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// reference is how a scenario goes when nothing interferes.
+// A reference is a scenario together with its course when nothing interrupts it.
 type reference struct {
 	scenario
-	points        []call
-	before, after map[string]string // what apps see
-	tree          map[string]string // all there is in the end, graces over
+	calls         []call            // that change the volume
+	before, after map[string]string // the files that apps see
+	tree          map[string]string // the whole volume in the end, after all grace periods
 }
 
 func (s scenario) reference(t *testing.T) reference {
@@ -25,14 +27,12 @@ func (s scenario) reference(t *testing.T) reference {
 	r, dir, c := reference{scenario: s}, memoryDir(t), newClock()
 	c.Add(time.Hour)
 	s.prepare(t, dir)
-	if s.damage == nil {
-		r.before = visible(t, dir)
-	}
-	w, seam, err := s.play(s.options(t, dir, c.Now), c, nil)
+	r.before = visible(t, dir)
+	w, seam, err := s.run(s.options(quiet(testOptions(t, dir)), c), c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.points, r.after = seam.recorded(), visible(t, dir)
+	r.calls, r.after = seam.recorded(), visible(t, dir)
 	seam.reset(nil)
 	settle(w, c)
 	r.tree = tree(t, dir)
@@ -40,141 +40,153 @@ func (s scenario) reference(t *testing.T) reference {
 	return r
 }
 
-// checkSeen: apps see exactly the old or exactly the new files.
-func (r reference) checkSeen(t *testing.T, dir string) {
+// checkVisible fails the test unless apps see exactly the old or exactly the new
+// files.
+func (r reference) checkVisible(t *testing.T, dir string) {
 	t.Helper()
-	if got := visible(t, dir); !r.steps && !maps.Equal(got, r.before) && !maps.Equal(got, r.after) {
+	if got := visible(t, dir); !r.mixed && !maps.Equal(got, r.before) && !maps.Equal(got, r.after) {
 		equal(t, "neither the old nor the new files", got, r.after)
 	}
 }
 
-// finish runs the scenario again to its end and compares with the reference.
-func (r reference) finish(t *testing.T, w *Writer, dir string, c *clock) {
+// finish performs an operation without interruption. The volume must then be as in
+// the reference.
+func (r reference) finish(t *testing.T, w *Writer, operation func(*Writer) error, dir string, c *clock) {
 	t.Helper()
-	if err := r.run(w); err != nil {
-		t.Fatalf("again: %v", err)
+	if err := operation(w); err != nil {
+		t.Fatalf("after the interruption: %v", err)
 	}
-	if r.steps {
-		heal(w) // as Run does within seconds after something did not go through
+	if r.mixed {
+		heal(w) // as Run does within seconds after a failed repair
 	}
-	if !equal(t, "seen after it was run again", visible(t, dir), r.after) {
+	if !equal(t, "visible after the interruption", visible(t, dir), r.after) {
 		return
 	}
 	settle(w, c)
-	equal(t, "left in the end", tree(t, dir), r.tree)
+	equal(t, "in the end", tree(t, dir), r.tree)
 }
 
-// reopen is the next process.
+// reopen finishes the scenario in the next process.
 func (r reference) reopen(t *testing.T, dir string, c *clock) {
 	t.Helper()
-	opts := r.options(t, dir, c.Now)
-	w, err := Open(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := opened(t, r.options(quiet(testOptions(t, dir)), c))
 	defer shut(t, w)
-	r.checkSeen(t, dir)
+	r.checkVisible(t, dir)
+	operation := r.operation
 	if r.next != nil {
-		r.run = r.next
+		operation = r.next
 	}
-	r.finish(t, w, dir, c)
+	r.finish(t, w, operation, dir, c)
 }
 
-// Every call that changes something fails: it did nothing, or it failed but did
-// happen; then the same process tries again, or the next one.
+// A fault is the failure of one call, and the process that continues.
+type fault struct {
+	err    error
+	done   bool // the call takes effect nevertheless
+	reopen bool // the next process continues, not the same one
+}
+
+func (f fault) String() string {
+	return fmt.Sprintf("%v, done %v, reopen %v", f.err, f.done, f.reopen)
+}
+
+// faults returns the faults of a call: it has no effect, or it takes effect. The same
+// process continues after one of them and the next process after the other one, in
+// turn. A call that requires space also fails with ENOSPC.
+func (r reference) faults(at int) []fault {
+	io := errors.Join(errInjected, syscall.EIO)
+	faults := []fault{{io, false, at%2 == 1}, {io, true, at%2 == 0}}
+	switch r.calls[at].op {
+	case "Mkdir", "Create", "Symlink", "file.Write", "Rename":
+		faults = append(faults, fault{err: syscall.ENOSPC})
+	}
+	return faults
+}
+
+// TestFaultAtEveryCall lets every call that changes the volume fail. Apps must see
+// the old or the new files, and the same or the next process must finish the
+// operation.
 func TestFaultAtEveryCall(t *testing.T) {
-	points, faults := 0, 0
+	calls, faults := 0, 0
 	for _, s := range scenarios() {
 		r := s.reference(t)
-		points += len(r.points)
-		for at := range r.points {
-			faults += len(r.kinds(at))
+		calls += len(r.calls)
+		for at := range r.calls {
+			faults += len(r.faults(at))
 		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for at := range r.points {
-				for _, kind := range r.kinds(at) {
-					t.Run(fmt.Sprintf("%d %v %s", at, r.points[at], kind), func(t *testing.T) { r.fault(t, at, kind) })
+			for at := range r.calls {
+				for _, f := range r.faults(at) {
+					t.Run(fmt.Sprintf("%d %v %v", at, r.calls[at], f), func(t *testing.T) { r.testFault(t, at, f) })
 				}
 			}
 		})
 	}
-	t.Logf("%d scenarios, %d calls, %d faults", len(scenarios()), points, faults)
+	t.Logf("%d scenarios, %d calls, %d faults", len(scenarios()), calls, faults)
 }
 
-// kinds are the ways to fail at a point: always both of the pair, going on in
-// the same process in one and in the next process in the other, by turns.
-func (r reference) kinds(at int) []string {
-	kinds := []string{"not done", "done, and reopened"}
-	if at%2 == 1 {
-		kinds = []string{"not done, and reopened", "done"}
-	}
-	switch r.points[at].op {
-	case "Mkdir", "Create", "Symlink", "file.Write", "Rename":
-		kinds = append(kinds, "no space")
-	}
-	return kinds
-}
-
-func (r reference) fault(t *testing.T, at int, kind string) {
+func (r reference) testFault(t *testing.T, at int, f fault) {
 	dir, c := memoryDir(t), newClock()
 	c.Add(time.Hour)
 	r.prepare(t, dir)
 	before := tree(t, dir)
-	step := func(n int, _ call, do func() error) error {
+	w, seam, err := r.run(r.options(quiet(testOptions(t, dir)), c), c, func(n int, _ call, do func() error) error {
 		if n != at {
 			return do()
 		}
-		switch kind {
-		case "no space":
-			return syscall.ENOSPC
-		case "done", "done, and reopened":
+		if f.done {
 			_ = do()
 		}
-		return errors.Join(errInjected, syscall.EIO)
-	}
-	w, seam, err := r.play(r.options(t, dir, c.Now), c, step)
+		return f.err
+	})
 	if w == nil {
-		t.Fatal(err) // nothing that fails at start is a reason not to start
+		t.Fatal(err) // no failed write prevents a start
 	}
 	seam.reset(nil)
-	r.checkSeen(t, dir)
-	if err != nil && !r.steps {
-		if r.name != "notified" && r.name != "notified, flat" && r.name[:4] != "comp" { // a failed sync leaves the new record
-			equal(t, "left by a failed publish", tree(t, dir), before)
-		}
-	} else if !r.steps {
-		equal(t, "seen after success", visible(t, dir), r.after)
+	r.checkVisible(t, dir)
+	switch {
+	case r.mixed:
+	case err == nil:
+		equal(t, "visible after success", visible(t, dir), r.after)
+	case !r.writesRecordOnly():
+		equal(t, "after a failed publish", tree(t, dir), before)
 	}
-	switch kind {
-	case "not done, and reopened", "done, and reopened":
+	if f.reopen {
 		shut(t, w)
 		r.reopen(t, dir, c)
-	default:
-		r.finish(t, w, dir, c)
-		shut(t, w)
+		return
 	}
+	r.finish(t, w, r.operation, dir, c)
+	shut(t, w)
 }
 
-// The process is killed before and after every call, for real; the next one
-// goes on.
+// writesRecordOnly reports whether the operation only replaces a record. After a
+// failed sync the new record stays.
+func (r reference) writesRecordOnly() bool {
+	return strings.HasPrefix(r.name, "notified") || strings.HasPrefix(r.name, "complete")
+}
+
+// TestKillAtEveryCall kills a process with SIGKILL before and after every call that
+// changes the volume. Apps must see the old or the new files, and the next process
+// must finish the operation.
 func TestKillAtEveryCall(t *testing.T) {
 	killed := 0
 	for _, s := range scenarios() {
 		r := s.reference(t)
-		for at := range r.points {
+		for at := range r.calls {
 			killed += len(r.moments(at))
 		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for at := range r.points {
-				for _, when := range r.moments(at) {
-					t.Run(fmt.Sprintf("%s %d %v", when, at, r.points[at]), func(t *testing.T) {
+			for at := range r.calls {
+				for _, moment := range r.moments(at) {
+					t.Run(fmt.Sprintf("%s %d %v", moment, at, r.calls[at]), func(t *testing.T) {
 						dir, c := memoryDir(t), newClock()
 						c.Add(2 * time.Hour)
 						r.prepare(t, dir)
-						r.kill(t, dir, at, when)
-						r.checkSeen(t, dir)
+						r.kill(t, dir, at, moment)
+						r.checkVisible(t, dir)
 						r.reopen(t, dir, c)
 					})
 				}
@@ -184,19 +196,19 @@ func TestKillAtEveryCall(t *testing.T) {
 	t.Logf("%d kills", killed)
 }
 
-// moments are when to kill at a point. Just after one call the volume is as it
-// is just before the next, as nothing but these calls changes it; after those
-// that apps or the next start look for, both are done all the same.
+// moments returns when to kill the process around a call. The state after a call is
+// the state before the next one, so "after" is redundant, except after the last call.
+// It is tested nevertheless for the calls whose effect apps and the next start see.
 func (r reference) moments(at int) []string {
-	if op := r.points[at].op; op == "Rename" || op == "Symlink" || at == len(r.points)-1 {
+	if op := r.calls[at].op; op == "Rename" || op == "Symlink" || at == len(r.calls)-1 {
 		return []string{"before", "after"}
 	}
 	return []string{"before"}
 }
 
-func (r reference) kill(t *testing.T, dir string, at int, when string) {
+func (r reference) kill(t *testing.T, dir string, at int, moment string) {
 	t.Helper()
-	cmd := child("kill", r.name, dir, strconv.Itoa(at), when)
+	cmd := child("kill", r.name, dir, strconv.Itoa(at), moment)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
@@ -204,7 +216,7 @@ func (r reference) kill(t *testing.T, dir string, at int, when string) {
 	}
 }
 
-// childRole is in the environment of a child: this test binary again.
+// childRole is the variable that makes this test binary a child with a role.
 const childRole = "SECRET_SYNC_WRITER_TEST_CHILD"
 
 func child(role string, args ...string) *exec.Cmd {
@@ -213,9 +225,9 @@ func child(role string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// roles are what children do, with their arguments.
+// roles are the functions of children.
 var roles = map[string]func(args []string) error{
-	"kill": killChild, "full": fullChild, "inodes": inodesChild, "readonly": readOnlyChild, "user": userChild, "sticky": stickyChild,
+	"kill": killChild, "full": fullChild, "inodes": inodesChild, "readonly": readOnlyChild, "user": userChild, "sticky": stickyChild, "ready": readyChild,
 }
 
 func TestMain(m *testing.M) {
@@ -229,36 +241,31 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// killChild performs a scenario and kills itself before or after one call.
 func killChild(args []string) error {
-	name, dir, when := args[0], args[1], args[3]
+	name, dir, moment := args[0], args[1], args[3]
 	at, err := strconv.Atoi(args[2])
 	if err != nil {
 		return err
 	}
-	for _, s := range scenarios() {
-		if s.name != name {
-			continue
-		}
-		c := newClock()
-		c.Add(time.Hour)
-		opts := childOptions(dir)
-		opts.Flat, opts.now = s.flat, c.Now
-		if s.mode != 0 {
-			opts.FileMode = s.mode
-		}
-		_, _, err := s.play(opts, c, func(n int, _ call, do func() error) error {
-			if n == at && when == "before" {
-				die()
-			}
-			err := do()
-			if n == at {
-				die()
-			}
-			return err
-		})
-		return fmt.Errorf("it ended: %v", err)
+	all := scenarios()
+	i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name })
+	if i < 0 {
+		return fmt.Errorf("no scenario %q", name)
 	}
-	return fmt.Errorf("no scenario %q", name)
+	c := newClock()
+	c.Add(time.Hour)
+	_, _, err = all[i].run(all[i].options(childOptions(dir), c), c, func(n int, _ call, do func() error) error {
+		if n == at && moment == "before" {
+			die()
+		}
+		err := do()
+		if n == at {
+			die()
+		}
+		return err
+	})
+	return fmt.Errorf("the process was not killed: %v", err)
 }
 
 func die() {

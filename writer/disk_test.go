@@ -11,194 +11,225 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// node is an inode of the model: what it is never changes, what it holds does.
-type node struct {
-	dir  bool
-	link string
+// A disk models a file system during a power failure. Every recorded call has effects
+// on inodes. An effect certainly survives a power failure once its inode was synced:
+// a file's data and mode by a sync of the file, a directory's entries and mode by a
+// sync of the directory. Before that, it may survive or not, independently of the
+// others. A rename is a single effect.
+type disk struct {
+	root    *inode
+	entries map[*inode]map[string]*inode // of each directory, without a power failure
+	effects []*effect                    // in the order of the calls
 }
 
-// effect is what one call did to one inode. It survives a power cut for sure
-// once that inode was synced, and maybe before.
+// An inode is a file, a directory or a link. Its type and a link's target never
+// change.
+type inode struct {
+	dir    bool
+	target string
+}
+
+// An effect is a change of one inode by one call.
 type effect struct {
-	on      *node
-	entries map[string]*node // of a directory; nil: gone
-	data    []byte           // appended to a file
-	mode    os.FileMode
-	at      int // the call that made it
-	durable int // the call that synced it
+	inode    *inode
+	entries  map[string]*inode // of a directory: new entries; nil for a removed one
+	data     []byte            // appended to a file
+	mode     os.FileMode       // 0: unchanged
+	call     int               // that had the effect
+	syncedBy int               // the call after which the effect survives for certain
 }
 
 const never = 1 << 30
 
-// disk is a model of a file system under the recorded calls: a sync of a file
-// makes its data and mode last, a sync of a directory its entries and mode.
-// A rename is one effect; everything else may or may not have happened.
-type disk struct {
-	root    *node
-	now     map[*node]map[string]*node // as without a power cut
-	effects []*effect
-}
-
 func newDisk() *disk {
-	root := &node{dir: true}
-	return &disk{root: root, now: map[*node]map[string]*node{root: {}}}
+	root := &inode{dir: true}
+	return &disk{root: root, entries: map[*inode]map[string]*inode{root: {}}}
 }
 
-func (d *disk) at(name string) *node {
+// find returns the inode of a name, nil if there is none.
+func (d *disk) find(name string) *inode {
 	n := d.root
 	if name == "." {
 		return n
 	}
 	for element := range strings.SplitSeq(name, "/") {
-		n = d.now[n][element]
+		n = d.entries[n][element]
 	}
 	return n
 }
 
-func (d *disk) add(e effect, at int) {
-	e.at, e.durable = at, never
-	for name, n := range e.entries {
-		if n == nil {
-			delete(d.now[e.on], name)
-		} else {
-			d.now[e.on][name] = n
-		}
-	}
+// add records an effect of a call.
+func (d *disk) add(call int, e effect) {
+	e.call, e.syncedBy = call, never
+	apply(d.entries, &e)
 	d.effects = append(d.effects, &e)
 }
 
-// record is what the call of this number did.
-func (d *disk) record(at int, c call) {
-	parent, base := d.at(path.Dir(c.name)), path.Base(c.name)
-	enter := func(n *node) { d.add(effect{on: parent, entries: map[string]*node{base: n}}, at) }
+// apply changes the entries of directories according to an effect.
+func apply(entries map[*inode]map[string]*inode, e *effect) {
+	if entries[e.inode] == nil {
+		entries[e.inode] = map[string]*inode{}
+	}
+	for name, n := range e.entries {
+		if n == nil {
+			delete(entries[e.inode], name)
+		} else {
+			entries[e.inode][name] = n
+		}
+	}
+}
+
+// record records the effects of a call.
+func (d *disk) record(number int, c call) {
+	parent, base, n := d.find(path.Dir(c.name)), path.Base(c.name), d.find(c.name)
+	create := func(n *inode) {
+		d.add(number, effect{inode: parent, entries: map[string]*inode{base: n}})
+		d.add(number, effect{inode: n, mode: c.mode})
+	}
 	switch c.op {
 	case "Mkdir":
-		n := &node{dir: true}
-		d.now[n] = map[string]*node{}
-		enter(n)
-		d.add(effect{on: n, mode: c.mode &^ 0o077}, at) // as under umask 077
+		create(&inode{dir: true})
 	case "Create":
-		enter(&node{})
+		create(&inode{})
 	case "Symlink":
-		enter(&node{link: c.to})
+		create(&inode{target: c.to})
 	case "Remove":
-		enter(nil)
-	case "Rename": // ours are all inside one directory
-		d.add(effect{on: parent, entries: map[string]*node{base: nil, path.Base(c.to): d.at(c.name)}}, at)
+		d.add(number, effect{inode: parent, entries: map[string]*inode{base: nil}})
+	case "Rename": // the Writer renames only inside a directory
+		d.add(number, effect{inode: parent, entries: map[string]*inode{base: nil, path.Base(c.to): n}})
 	case "file.Write":
-		d.add(effect{on: d.at(c.name), data: c.data}, at)
+		d.add(number, effect{inode: n, data: c.data})
 	case "Chmod":
-		d.add(effect{on: d.at(c.name), mode: c.mode}, at)
+		d.add(number, effect{inode: n, mode: c.mode})
 	case "SyncDir", "file.Sync":
 		for _, e := range d.effects {
-			if e.on == d.at(c.name) && e.durable == never {
-				e.durable = at
+			if e.inode == n {
+				e.syncedBy = min(e.syncedBy, number)
 			}
 		}
 	case "file.Close":
 	default:
-		panic("a call that the model does not know: " + c.op)
+		panic("unknown call " + c.op)
 	}
 }
 
-// state is what is found after a power cut.
-type state struct {
-	root    *node
-	entries map[*node]map[string]*node
-	data    map[*node][]byte
-	mode    map[*node]os.FileMode
-}
-
-// after gives the state after a cut behind call k, when of the effects that no
-// sync covers the ones happened for which choose gives 1, and of data half for 2.
-func (d *disk) after(k int, choose func(i int, e *effect) int) state {
-	s := state{d.root, map[*node]map[string]*node{d.root: {}}, map[*node][]byte{}, map[*node]os.FileMode{}}
-	open := 0
+// uncertain returns the effects that a power failure after a call may undo.
+func (d *disk) uncertain(call int) (out []*effect) {
 	for _, e := range d.effects {
-		if e.at > k {
-			break
-		}
-		happened := 1
-		if e.durable > k {
-			happened = choose(open, e)
-			open++
-		}
-		if happened == 0 {
-			continue
-		}
-		if s.entries[e.on] == nil {
-			s.entries[e.on] = map[string]*node{}
-		}
-		for name, n := range e.entries {
-			if n == nil {
-				delete(s.entries[e.on], name)
-			} else {
-				s.entries[e.on][name] = n
-			}
-		}
-		if e.mode != 0 {
-			s.mode[e.on] = e.mode
-		}
-		s.data[e.on] = append(s.data[e.on], e.data[:len(e.data)/happened]...)
-	}
-	return s
-}
-
-// open lists the effects that a cut behind call k may or may not leave.
-func (d *disk) open(k int) (out []*effect) {
-	for _, e := range d.effects {
-		if e.at <= k && e.durable > k {
+		if e.call <= call && e.syncedBy > call {
 			out = append(out, e)
 		}
 	}
 	return out
 }
 
-// published has the files of the generation that ..data points to, nil for none,
-// and whether all are readable for apps.
+// An outcome is what becomes of an uncertain effect in a power failure.
+type outcome int
+
+const (
+	lost outcome = iota
+	survived
+	halfSurvived // half of the data
+)
+
+// after returns the state after a power failure that follows a call. outcomes are
+// those of the uncertain effects, in order.
+func (d *disk) after(call int, outcomes []outcome) state {
+	s := state{d.root, map[*inode]map[string]*inode{d.root: {}}, map[*inode][]byte{}, map[*inode]os.FileMode{}}
+	for _, e := range d.effects {
+		if e.call > call {
+			break
+		}
+		result := survived
+		if e.syncedBy > call {
+			result, outcomes = outcomes[0], outcomes[1:]
+		}
+		if result == lost {
+			continue
+		}
+		apply(s.entries, e)
+		if e.mode != 0 {
+			s.mode[e.inode] = e.mode
+		}
+		s.data[e.inode] = append(s.data[e.inode], e.data[:len(e.data)/int(result)]...)
+	}
+	return s
+}
+
+// A state is a file system after a power failure.
+type state struct {
+	root    *inode
+	entries map[*inode]map[string]*inode
+	data    map[*inode][]byte
+	mode    map[*inode]os.FileMode
+}
+
+// published returns the files of the generation that ..data points to, and the
+// reason instead of a file that apps cannot read. It returns nil without ..data.
 func (s state) published() map[string]string {
 	top := s.entries[s.root]
 	data := top[generation.DataLink]
 	if data == nil {
 		return nil
 	}
-	gen := top[data.link]
+	gen := top[data.target]
 	if gen == nil {
 		return map[string]string{"..data": "dangles"}
 	}
 	out := map[string]string{}
-	s.walk(gen, "", out)
+	s.collect(gen, "", out)
 	return out
 }
 
-func (s state) walk(n *node, rel string, out map[string]string) {
+// collect adds the files at and below an inode to out.
+func (s state) collect(n *inode, name string, out map[string]string) {
 	if s.mode[n]&0o444 != 0o444 {
-		out[rel] = fmt.Sprintf("mode %v", s.mode[n])
+		out[name] = fmt.Sprintf("mode %v", s.mode[n])
 		return
 	}
 	if !n.dir {
-		out[rel] = string(s.data[n])
+		out[name] = string(s.data[n])
 	}
-	for name, child := range s.entries[n] {
-		s.walk(child, path.Join(rel, name), out)
+	for base, child := range s.entries[n] {
+		s.collect(child, path.Join(name, base), out)
 	}
 }
 
-// write makes the state in a directory.
-func (s state) write(t *testing.T, n *node, p string) {
-	t.Helper()
+// write creates the state below a directory of the real file system.
+func (s state) write(n *inode, dir string) {
 	for name, child := range s.entries[n] {
-		p := filepath.Join(p, name)
+		p := filepath.Join(dir, name)
 		switch {
 		case child.dir:
 			must(os.Mkdir(p, 0o700))
-			s.write(t, child, p)
+			s.write(child, p)
 			must(os.Chmod(p, s.mode[child]|0o700))
-		case child.link != "":
-			must(os.Symlink(child.link, p))
+		case child.target != "":
+			must(os.Symlink(child.target, p))
 		default:
 			must(os.WriteFile(p, s.data[child], 0o600))
 			must(os.Chmod(p, s.mode[child]|0o600))
 		}
+	}
+}
+
+// TestDisk_unsyncedEffectsMayBeLost checks the model itself: a rename survives only
+// with a sync of its directory, data only with a sync of its file.
+func TestDisk_unsyncedEffectsMayBeLost(t *testing.T) {
+	d := newDisk()
+	for i, c := range []call{
+		{op: "Create", name: "tmp", mode: 0o644}, {op: "file.Write", name: "tmp", data: []byte("data")},
+		{op: "file.Sync", name: "tmp"}, {op: "Rename", name: "tmp", to: "name"}, {op: "SyncDir", name: "."},
+	} {
+		d.record(i, c)
+	}
+	for call, want := range map[int]int{1: 3, 2: 1, 3: 2, 4: 0} {
+		if got := len(d.uncertain(call)); got != want {
+			t.Errorf("after call %d: got %d uncertain effects, want %d", call, got, want)
+		}
+	}
+	s := d.after(3, []outcome{survived, lost})
+	if n := s.entries[s.root]["tmp"]; n == nil || string(s.data[n]) != "data" || s.entries[s.root]["name"] != nil {
+		t.Error("without the rename: want the data under the old name")
 	}
 }

@@ -9,24 +9,26 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // randomSet gives a set of up to three Secrets, from few names, so that two of
 // them have much in common.
-func randomSet(r *rand.Rand) Set {
+func randomSet(r *rand.Rand) Content {
 	paths := []string{"a", "b", "c.d", ".hidden", "x/y", "x/z", "x/w/v", "deep/er/still", "...", "-", "_tmp", "data", "long-" + fmt.Sprint(r.IntN(2))}
 	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "..." })
-	set := Set{Complete: true, Secrets: map[string]Files{}}
+	set := Content{Complete: true, Secrets: map[string]Files{}}
 	for _, name := range []string{"db", "tls", "a"} {
 		if r.IntN(3) == 0 {
 			continue
 		}
-		f := Files{UID: "uid-" + name, ResourceVersion: fmt.Sprint(r.IntN(1000)), Content: map[string]secret.Value{}}
+		f := Files{UID: "uid-" + name, ResourceVersion: fmt.Sprint(r.IntN(1000)), Values: map[string]secret.Value{}}
 		for _, p := range paths {
 			if r.IntN(2) == 0 {
-				f.Content[p] = secret.Value(fmt.Sprintf("%s %d", p, r.IntN(3)))
+				f.Values[p] = secret.Value(fmt.Sprintf("%s %d", p, r.IntN(3)))
 				if r.IntN(8) == 0 {
-					f.Content[p] = nil
+					f.Values[p] = nil
 				}
 			}
 		}
@@ -36,14 +38,14 @@ func randomSet(r *rand.Rand) Set {
 }
 
 // flattened leaves each path to the first Secret that has it.
-func flattened(set Set) Set {
+func flattened(set Content) Content {
 	taken := map[string]bool{}
-	out := Set{Complete: set.Complete, Secrets: map[string]Files{}}
+	out := Content{Complete: set.Complete, Secrets: map[string]Files{}}
 	for _, name := range slices.Sorted(maps.Keys(set.Secrets)) {
 		f := set.Secrets[name]
-		f.Content = maps.Clone(f.Content)
-		maps.DeleteFunc(f.Content, func(p string, _ secret.Value) bool { return taken[p] })
-		for p := range f.Content {
+		f.Values = maps.Clone(f.Values)
+		maps.DeleteFunc(f.Values, func(p string, _ secret.Value) bool { return taken[p] })
+		for p := range f.Values {
 			taken[p] = true
 		}
 		out.Secrets[name] = f
@@ -58,54 +60,54 @@ func TestPublishAThenBEqualsPublishB(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 7))
-			flat := seed%2 == 1
-			sets := []Set{{}}
+			layout := layouts[seed%2]
+			sets := []Content{{}}
 			for range 2 + r.IntN(4) {
 				set := randomSet(r)
-				if flat {
+				if layout == generation.Flat {
 					set = flattened(set)
 				}
 				sets = append(sets, set)
 			}
 			last := sets[len(sets)-1]
-			way, got := publishAll(t, flat, sets[1:]...)
-			_, want := publishAll(t, flat, last)
+			way, got := publishAll(t, layout, sets[1:]...)
+			_, want := publishAll(t, layout, last)
 			delete(got, "TIME1.json")
 			delete(want, "TIME1.json")
 			equal(t, "after the others", got, want)
-			checkChanges(t, way, flat, sets)
+			checkChanges(t, way, layout, sets)
 		})
 	}
 }
 
 // publishAll gives the writer and the tree after the graces.
-func publishAll(t *testing.T, flat bool, sets ...Set) (*Writer, map[string]string) {
+func publishAll(t *testing.T, layout Layout, sets ...Content) (*Writer, map[string]string) {
 	t.Helper()
 	dir, c := memoryDir(t), newClock()
 	opts := quiet(testOptions(t, dir))
-	opts.Flat, opts.now = flat, c.Now
-	w := open(t, opts)
+	opts.Layout, opts.now = layout, c.Now
+	w := opened(t, opts)
 	for _, set := range sets {
 		publish(t, w, set)
-		if !equal(t, "visible", visible(t, dir), shown(flat, set)) {
+		if !equal(t, "visible", visible(t, dir), shown(layout, set)) {
 			t.FailNow()
 		}
 	}
 	c.Add(grace + time.Second)
-	w.attend()
+	attend(w)
 	return w, tree(t, dir)
 }
 
 // checkChanges compares ChangesSince each generation with the sets themselves.
-func checkChanges(t *testing.T, w *Writer, flat bool, sets []Set) {
+func checkChanges(t *testing.T, w *Writer, layout Layout, sets []Content) {
 	t.Helper()
-	now := shown(flat, sets[len(sets)-1])
+	now := shown(layout, sets[len(sets)-1])
 	generation, i := uint64(0), 0
 	for i = range sets {
-		if i > 0 && (i == 1 || !slices.Equal(secretsOf(sets[i]), secretsOf(sets[i-1])) || !maps.Equal(shown(flat, sets[i]), shown(flat, sets[i-1]))) {
+		if i > 0 && (i == 1 || !slices.Equal(secretsOf(sets[i]), secretsOf(sets[i-1])) || !maps.Equal(shown(layout, sets[i]), shown(layout, sets[i-1]))) {
 			generation++
 		}
-		then, c := shown(flat, sets[i]), w.ChangesSince(generation)
+		then, c := shown(layout, sets[i]), w.ChangesSince(generation)
 		for p := range now {
 			was, there := then[p]
 			switch {
@@ -131,14 +133,14 @@ func checkChanges(t *testing.T, w *Writer, flat bool, sets []Set) {
 	}
 }
 
-func secretsOf(set Set) []string { return slices.Sorted(maps.Keys(set.Secrets)) }
+func secretsOf(set Content) []string { return slices.Sorted(maps.Keys(set.Secrets)) }
 
 // A path that went, came back and went again is still reported as removed to one
 // who knew it from the first time.
 func TestAPathThatWentTwiceIsReportedAsRemoved(t *testing.T) {
-	w := open(t, testOptions(t, memoryDir(t)))
+	w := opened(t, testOptions(t, memoryDir(t)))
 	with, without := one("db", files("1", "a", "1", "b", "1")), one("db", files("2", "a", "1"))
-	for _, set := range []Set{with, without, with, without} {
+	for _, set := range []Content{with, without, with, without} {
 		publish(t, w, set)
 	}
 	for since, want := range map[uint64][]string{1: {"db/b"}, 3: {"db/b"}, 4: {}} {

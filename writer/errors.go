@@ -9,7 +9,10 @@ import (
 	"syscall"
 )
 
-// Reason gives an error of Publish as one of a few words, for a metric.
+// errTooLarge is returned for a record that no later start could read.
+var errTooLarge = errors.New("too many keys: the record would exceed 4 MiB")
+
+// Reason classifies an error of Publish in a single word, for a metric.
 func Reason(err error) string {
 	switch {
 	case errors.Is(err, ErrUnusable):
@@ -20,63 +23,63 @@ func Reason(err error) string {
 		return "read_only"
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
 		return "permission"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return "too_many_files"
 	case errors.Is(err, syscall.EIO):
 		return "io"
+	case errors.Is(err, errTooLarge):
+		return "too_large"
 	default:
 		return "other"
 	}
 }
 
-// explain adds to an error of the volume what to do about it. For a full one it
-// says what is free and not what was needed: that would show how long the values
-// are.
+// explain adds the remedy to an error. For a full volume it names the free space but
+// not the required space, which would reveal the length of the values.
 func (w *Writer) explain(err error) error {
-	var hint string
+	var remedy string
 	switch Reason(err) {
 	case "no_space":
 		bytes, inodes, _ := w.vol.Free()
-		hint = fmt.Sprintf("%d KiB and %d inodes are free, which one more generation does not fit in, besides the one that apps read: raise the emptyDir's sizeLimit, or the quota", bytes>>10, inodes)
+		remedy = fmt.Sprintf("only %d KiB and %d inodes are free for another generation; raise the emptyDir's sizeLimit or the quota", bytes>>10, inodes)
 	case "read_only":
-		hint = "the volume is mounted read-only here: remove readOnly from this container's volumeMount"
+		remedy = "the volume is mounted read-only in this container; remove readOnly from its volumeMount"
 	case "permission":
-		hint = fmt.Sprintf("this process is UID %d, and files of another UID are in its way: in a sticky volume (medium: Memory) only their owner can replace them, so let an init container run as the same UID", os.Geteuid())
+		remedy = fmt.Sprintf("this process has UID %d, and another UID owns the files; only their owner can replace them in a sticky volume "+
+			"(medium: Memory), so run the init container with the same UID", os.Geteuid())
+	case "too_many_files":
+		remedy = "the process or the node has no file descriptor left; raise the limit of open files (ulimit -n)"
 	case "io":
-		hint = "the disk below the volume reports errors"
+		remedy = "the disk of the volume reports errors"
+	case "too_large":
+		remedy = "select fewer Secrets or keys"
 	default:
 		return err
 	}
-	return fmt.Errorf("%w (%s)", err, hint)
+	return fmt.Errorf("%w (%s)", err, remedy)
 }
 
 func noSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// retryLater logs a failure that takes nothing from the app, with what in
-// constant words, and has all compared again later.
-func (w *Writer) retryLater(what, path string, err error) {
-	if err == nil {
-		return
-	}
-	if w.again.IsZero() {
-		w.again = w.opts.now().Add(tryAgain)
-		w.arm()
-	}
-	w.warnOnce(what, path, "err", err)
+// isCanceled reports whether err is the end of the caller's context.
+func isCanceled(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 const (
-	notOurs   = "an entry in the volume is not of secret-sync: it stays"
-	maxWarned = 64 // warnings that are remembered
+	foreignEntry = "leaving unknown entry in the volume"
+	maxWarned    = 64 // warnings that are remembered
 )
 
-// warnOnce warns once of an entry of others, and of a failure until all was put
-// right.
-func (w *Writer) warnOnce(what, path string, args ...any) {
+// warnOnce logs a warning for path unless it has already done so. A complete repair
+// resets all warnings except those about foreign entries.
+func (w *Writer) warnOnce(msg, path string, args ...any) {
 	level := slog.LevelDebug
-	if _, done := w.warned[what+path]; !done && len(w.warned) < maxWarned {
-		w.warned[what+path] = what == notOurs
+	if _, done := w.warned[msg+path]; !done && len(w.warned) < maxWarned {
+		w.warned[msg+path] = msg == foreignEntry
 		level = slog.LevelWarn
 	}
-	w.log.Log(context.Background(), level, what, append(args, "path", path)...)
+	w.log.Log(context.Background(), level, msg, append(args, "path", path)...)
 }

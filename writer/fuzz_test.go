@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"encoding/json"
 	"io/fs"
 	"math/rand/v2"
@@ -11,22 +12,21 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // plant makes an arbitrary tree: the bytes choose from names that mean something
 // to us, and from all kinds of entries.
 func plant(dir, canary string, script []byte) {
 	names := []string{
-		"db", "db/password", "db/..data", "db/..data_tmp", "db/x", "..data", "..data_tmp", "..link_tmp", "..link_tmp/x",
-		"..notified.json", "..notified.json_tmp", "password", "foreign", "foreign/x", "tls", "tls/..data",
+		"db", "db/password", "db/..data", "db/..data_tmp", "db/x", "..data", "..data_tmp", "..data_tmp/x",
+		"..notified.json", "password", "foreign", "foreign/x", "tls", "tls/..data",
 		"..2026_11_22_10_44_52.1", "..2026_11_22_10_44_52.1/db", "..2026_11_22_10_44_52.1/db/password", "..2026_11_22_10_44_52.1/password", "..2026_11_22_10_44_52.1.json",
-		"..2027_11_22_10_44_52.2", "..2027_11_22_10_44_52.2/db", "..2027_11_22_10_44_52.2.json", "..2027_11_22_10_44_52.2.json_tmp",
+		"..2027_11_22_10_44_52.2", "..2027_11_22_10_44_52.2/db", "..2027_11_22_10_44_52.2.json",
 	}
 	contents := []string{
-		"", "x", "{", "old", `{"format":1,"generation":3,"complete":true,"flat":false,"fileMode":420,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}}},"since":0}`,
-		`{"format":1,"generation":4,"flat":true,"fileMode":256,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}},"tls":{"files":{"x/y":{}}}},"since":9}`,
-		`{"format":1,"generation":9007199254740992,"fileMode":420,"secrets":{".":{"files":{"..data":{}}}}}`, `{"format":1,"told":{"webhook":3,"x":9007199254740993}}`,
+		"", "x", "{", "old", `{"format":1,"generation":3,"complete":true,"layout":"nested","fileMode":420,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}}},"since":0}`,
+		`{"format":1,"generation":4,"layout":"flat","fileMode":256,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}},"tls":{"files":{"x/y":{}}}},"since":9}`,
+		`{"format":1,"generation":9007199254740992,"fileMode":420,"secrets":{".":{"files":{"..data":{}}}}}`, `{"format":1,"notified":{"webhook":3,"x":9007199254740993}}`,
 	}
 	targets := []string{
 		canary, canary + "/file", "..2026_11_22_10_44_52.1", "..2027_11_22_10_44_52.2", "..data/password", "../..data/db", "..data/db", ".", "..", "../" + filepath.Base(canary), "db", "nowhere", "/",
@@ -87,34 +87,34 @@ func FuzzRecovery(f *testing.F) {
 		must(os.Mkdir(dir, 0o755))
 		plant(dir, canary, script)
 		before := identity(t, canary)
-		for _, flat := range []bool{false, true} {
+		for _, layout := range layouts {
 			c := newClock()
 			opts := quiet(testOptions(t, dir))
-			opts.now, opts.Flat = c.Now, flat
-			w, err := Open(opts)
+			opts.now, opts.Layout = c.Now, layout
+			w, err := start(opts)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = w.Publish(mixed)
+			_, err = w.Publish(context.Background(), mixed)
 			if err != nil && strings.Contains(err.Error(), ErrUnusable.Error()) {
 				shut(t, w)
 				must(os.RemoveAll(dir)) // a name was taken: from an empty one, then
 				must(os.Mkdir(dir, 0o755))
-				if w, err = Open(opts); err == nil {
-					_, err = w.Publish(mixed)
+				if w, err = start(opts); err == nil {
+					_, err = w.Publish(context.Background(), mixed)
 				}
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			settle(w, c)
-			check(t, dir, flat, mixed)
-			if n, err := w.Publish(changes); err != nil || n == 0 || n > generation.MaxGeneration {
+			check(t, dir, layout, mixed)
+			if n, err := w.Publish(context.Background(), changes); err != nil || n == 0 || n > generation.MaxGeneration {
 				t.Fatalf("generation %d, %v", n, err)
 			}
 			settle(w, c)
-			check(t, dir, flat, changes)
-			if err := inspect.Ready(dir); err != nil {
+			check(t, dir, layout, changes)
+			if err := Ready(dir); err != nil {
 				t.Error(err)
 			}
 			shut(t, w)
@@ -124,9 +124,9 @@ func FuzzRecovery(f *testing.F) {
 }
 
 // check looks for the files of set; entries of others may be beside them.
-func check(t *testing.T, dir string, flat bool, set Set) {
+func check(t *testing.T, dir string, layout Layout, set Content) {
 	t.Helper()
-	for p, want := range shown(flat, set) { // not visible: what was planted may point to all there is
+	for p, want := range shown(layout, set) { // not visible: what was planted may point to all there is
 		if got, err := os.ReadFile(filepath.Join(dir, p)); err != nil || string(got) != want {
 			t.Errorf("%s: got %q %v, want %q", p, got, err, want)
 		}
@@ -167,7 +167,7 @@ func FuzzParseRecord(f *testing.F) {
 		}
 		_ = r.ChangesSince(0)
 		_ = r.ChangesSince(r.Generation)
-		for _, e := range generation.New("dir", r, Set{}).Outside {
+		for _, e := range generation.New("dir", r, Content{}).Outside {
 			name := e.Path
 			if !fs.ValidPath(name) || name == "." || strings.HasPrefix(generation.Top(name), "..") {
 				t.Errorf("a link at %q", name)

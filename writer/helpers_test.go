@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,28 +13,29 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/inotify"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // files makes the Files of a Secret: key, value, key, value, …
 func files(version string, pairs ...string) Files {
-	f := Files{UID: "uid", ResourceVersion: version, Content: map[string]secret.Value{}}
+	f := Files{UID: "uid", ResourceVersion: version, Values: map[string]secret.Value{}}
 	for i := 0; i < len(pairs); i += 2 {
-		f.Content[pairs[i]] = secret.Value(pairs[i+1])
+		f.Values[pairs[i]] = secret.Value(pairs[i+1])
 	}
 	return f
 }
 
-func one(name string, f Files) Set { return Set{Complete: true, Secrets: map[string]Files{name: f}} }
+func one(name string, f Files) Content {
+	return Content{Complete: true, Secrets: map[string]Files{name: f}}
+}
 
-func two(name string, f Files, name2 string, f2 Files) Set {
-	return Set{Complete: true, Secrets: map[string]Files{name: f, name2: f2}}
+func two(name string, f Files, name2 string, f2 Files) Content {
+	return Content{Complete: true, Secrets: map[string]Files{name: f, name2: f2}}
 }
 
 // clock is a time that only tests move.
@@ -59,27 +61,53 @@ func (c *clock) Add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// noInotify keeps tests that have nothing to do with it from using it up.
-func noInotify(string, *slog.Logger, func()) (*inotify.Watcher, error) {
-	return nil, fmt.Errorf("off in this test: %w", syscall.ENOSYS)
+// layouts are all layouts, for tests that run in each.
+var layouts = []Layout{generation.Nested, generation.Flat}
+
+// setup is everything that start needs to open a Writer.
+type setup struct {
+	Options
+	now   func() time.Time
+	watch func(dir string) (*events, error)
+	calls func(volume.Calls) volume.Calls // wraps the calls on the volume; nil: as they are
 }
 
-func testOptions(t testing.TB, dir string) Options {
-	return Options{
-		Dir: dir, FileMode: 0o644, Repaired: func() {}, notify: noInotify, now: newClock().Now,
-		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+// start opens a Writer as Open does, with the parts of the setup.
+func start(s setup) (*Writer, error) {
+	vol, err := volume.Open(context.Background(), s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if s.calls != nil {
+		vol.Calls = s.calls(vol.Calls)
+	}
+	return open(context.Background(), vol, s.Options, s.now, s.watch)
+}
+
+// testOptions is a setup with a clock that only the test moves, and without inotify,
+// of which a node has little.
+func testOptions(t testing.TB, dir string) setup {
+	return setup{
+		Options: Options{
+			Dir: dir, FileMode: 0o644, Repaired: func() {},
+			Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		},
+		now: newClock().Now, watch: noEvents,
 	}
 }
 
-// childOptions are for a child process, where there is no testing.T.
-func childOptions(dir string) Options {
-	return Options{
-		Dir: dir, FileMode: 0o644, Repaired: func() {}, notify: noInotify, now: newClock().Now,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+// childOptions is testOptions for a child process, where there is no testing.T.
+func childOptions(dir string) setup {
+	return setup{
+		Options: Options{
+			Dir: dir, FileMode: 0o644, Repaired: func() {},
+			Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		},
+		now: newClock().Now, watch: noEvents,
 	}
 }
 
-func quiet(o Options) Options {
+func quiet(o setup) setup {
 	o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	return o
 }
@@ -95,9 +123,9 @@ func memoryDir(t testing.TB) string {
 	return dir
 }
 
-func open(t testing.TB, opts Options) *Writer {
+func opened(t testing.TB, opts setup) *Writer {
 	t.Helper()
-	w, err := Open(opts)
+	w, err := start(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +140,9 @@ func shut(t testing.TB, w *Writer) {
 	}
 }
 
-func publish(t testing.TB, w *Writer, set Set) uint64 {
+func publish(t testing.TB, w *Writer, set Content) uint64 {
 	t.Helper()
-	n, err := w.Publish(set)
+	n, err := w.Publish(context.Background(), set)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,11 +180,11 @@ func see(dir, rel string, out map[string]string) {
 }
 
 // shown is what visible has to give for set.
-func shown(flat bool, set Set) map[string]string {
+func shown(layout Layout, set Content) map[string]string {
 	out := map[string]string{}
 	for name, f := range set.Secrets {
-		for file, value := range f.Content {
-			out[generation.Path(flat, name, file)] = string(value)
+		for file, value := range f.Values {
+			out[layout.Path(name, file)] = string(value)
 		}
 	}
 	return out
@@ -247,29 +275,27 @@ func equal(t testing.TB, what string, got, want map[string]string) bool {
 	return false
 }
 
-// heal has the writer compare, as Run does within seconds after something was not
-// put right.
-func heal(w *Writer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.heal()
-}
+// heal compares everything, as Run does after a retry.
+func heal(w *Writer) { w.locked(func() { w.repairOrRetry(context.Background()) }) }
 
-// mismatches has all that is not as planned.
+// attend does the work that is due, as Run does when its timer expires.
+func attend(w *Writer) { w.locked(func() { w.attend(context.Background()) }) }
+
+// mismatches returns everything that differs from the current generation.
 func mismatches(w *Writer) []generation.Entry {
 	cur := w.current.Load()
-	bad := w.changedInside(cur)
-	for _, e := range w.around(cur) {
-		if w.vol.Differs(e) {
+	bad, _ := w.damage(cur, cur.Inside)
+	for _, e := range slices.Concat(cur.Outside, w.records(cur)) {
+		if w.isDifferent(e) {
 			bad = append(bad, e)
 		}
 	}
 	return bad
 }
 
-// settle ends all graces and removes what is left to be removed.
+// settle ends all grace periods and removes the rest.
 func settle(w *Writer, c *clock) {
 	c.Add(grace + time.Second)
-	w.attend()
+	attend(w)
 	heal(w)
 }

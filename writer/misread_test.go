@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"os"
@@ -12,14 +13,14 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // The tests of this file are of defects that the simulation of the whole found.
 
 // misreads is a volume that cannot read, look at or follow some entries.
 type misreads struct {
-	mount.Volume
+	volume.Calls
 	fails func(call, name string) bool // nil: none
 }
 
@@ -30,34 +31,33 @@ func (m *misreads) fail(call, name string) error {
 	return nil
 }
 
-func (m *misreads) Lstat(name string) (mount.Info, error) {
+func (m *misreads) Lstat(name string) (volume.Info, error) {
 	if err := m.fail("lstat", name); err != nil {
-		return mount.Info{}, err
+		return volume.Info{}, err
 	}
-	return m.Volume.Lstat(name)
+	return m.Calls.Lstat(name)
 }
 
 func (m *misreads) Readlink(name string) (string, error) {
 	if err := m.fail("readlink", name); err != nil {
 		return "", err
 	}
-	return m.Volume.Readlink(name)
+	return m.Calls.Readlink(name)
 }
 
 func (m *misreads) ReadFile(name string) ([]byte, error) {
 	if err := m.fail("read", name); err != nil {
 		return nil, err
 	}
-	return m.Volume.ReadFile(name)
+	return m.Calls.ReadFile(name)
 }
 
 // withMisreads puts one before the volume of opts.
-func withMisreads(opts Options) (Options, *misreads) {
+func withMisreads(opts setup) (setup, *misreads) {
 	m := &misreads{}
-	opts.Volume = func(dir string) (mount.Volume, error) {
-		vol, err := mount.Open(dir)
-		m.Volume = vol
-		return m, err
+	opts.calls = func(under volume.Calls) volume.Calls {
+		m.Calls = under
+		return m
 	}
 	return opts, m
 }
@@ -65,35 +65,35 @@ func withMisreads(opts Options) (Options, *misreads) {
 // A file that cannot be read at start stays in the volume while the API is away.
 func TestAFileThatCannotBeReadIsNotLost(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	opts, m := withMisreads(testOptions(t, dir))
 	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
-	w = open(t, opts)
+	w = opened(t, opts)
 	_, set := w.Current()
-	next := Set{Complete: true, Secrets: maps.Clone(set.Secrets)}
+	next := Content{Complete: true, Secrets: maps.Clone(set.Secrets)}
 	next.Secrets["tls"] = files("2", "tls.crt", "c2")
-	if _, err := w.Publish(next); !errors.Is(err, syscall.EIO) {
+	if _, err := w.Publish(context.Background(), next); !errors.Is(err, syscall.EIO) {
 		t.Errorf("while it cannot be read: got %v, want EIO", err)
 	}
-	equal(t, "seen", visible(t, dir), shown(false, mixed))
+	equal(t, "seen", visible(t, dir), shown(generation.Nested, mixed))
 	m.fails = nil
 	publish(t, w, next)
 	next.Secrets["db"] = mixed.Secrets["db"]
-	equal(t, "seen once it can be read", visible(t, dir), shown(false, next))
+	equal(t, "seen once it can be read", visible(t, dir), shown(generation.Nested, next))
 }
 
 // What ..data is has to be known: all of a volume that has none is a leftover.
 func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	before := tree(t, dir)
 	opts, m := withMisreads(testOptions(t, dir))
 	m.fails = func(call, name string) bool { return call == "readlink" && name == generation.DataLink }
-	if _, err := Open(opts); !errors.Is(err, ErrUnusable) {
+	if _, err := start(opts); !errors.Is(err, ErrUnusable) {
 		t.Errorf("got %v, want ErrUnusable", err)
 	}
 	equal(t, "in the volume", tree(t, dir), before)
@@ -102,13 +102,13 @@ func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
 // A generation that lost a file is better than none: its other files are whole.
 func TestAGenerationThatIsNotWholeIsKept(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	must(os.Remove(filepath.Join(dir, generation.DataLink, "tls", "tls.crt")))
 	must(os.Remove(filepath.Join(dir, generation.DataLink)))
-	open(t, testOptions(t, dir))
-	want := shown(false, mixed)
+	opened(t, testOptions(t, dir))
+	want := shown(generation.Nested, mixed)
 	delete(want, "tls/tls.crt")
 	equal(t, "seen", visible(t, dir), want)
 }
@@ -117,7 +117,7 @@ func TestAGenerationThatIsNotWholeIsKept(t *testing.T) {
 func stopped(t *testing.T, dir string, at func(c call) bool) {
 	t.Helper()
 	opts, seam := withSeam(testOptions(t, dir))
-	w := open(t, opts)
+	w := opened(t, opts)
 	dead := false
 	seam.reset(func(_ int, c call, do func() error) error {
 		if dead = dead || at(c); dead {
@@ -125,7 +125,7 @@ func stopped(t *testing.T, dir string, at func(c call) bool) {
 		}
 		return do()
 	})
-	if _, err := w.Publish(mixed); err == nil {
+	if _, err := w.Publish(context.Background(), mixed); err == nil {
 		t.Fatal("it was published")
 	}
 	_ = w.Close()
@@ -136,7 +136,7 @@ func TestAStartMakesLinksBeforeData(t *testing.T) {
 	dir := memoryDir(t)
 	stopped(t, dir, func(c call) bool { return c.name == generation.Temporary })
 	opts, seam := withSeam(testOptions(t, dir))
-	open(t, opts)
+	opened(t, opts)
 	swapped := false
 	for _, c := range seam.recorded() {
 		swapped = swapped || c.op == "Rename" && c.to == generation.DataLink
@@ -164,24 +164,24 @@ func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 			}
 			return do()
 		}
-		w := open(t, opts)
+		w := opened(t, opts)
 		if n := w.Newest(); op == "Symlink" && n != 0 {
 			t.Errorf("apps cannot get there, and the newest generation is %d", n)
 		}
-		if w.again.IsZero() {
+		if w.uncertain.retryAt.IsZero() {
 			t.Errorf("without %s: it is not tried again", op)
 		}
-		w.heal()
-		if w.again.IsZero() {
+		heal(w)
+		if w.uncertain.retryAt.IsZero() {
 			t.Errorf("without %s, after a repair that failed: it is not tried again", op)
 		}
 		repaired = 0
 		seam.reset(nil)
-		w.heal()
-		if w.Newest() != 1 || repaired != 1 || !w.again.IsZero() {
-			t.Errorf("without %s, in the end: newest %d, repairs %d, unfinished %v", op, w.Newest(), repaired, !w.again.IsZero())
+		heal(w)
+		if w.Newest() != 1 || repaired != 1 || !w.uncertain.retryAt.IsZero() {
+			t.Errorf("without %s, in the end: newest %d, repairs %d, unfinished %v", op, w.Newest(), repaired, !w.uncertain.retryAt.IsZero())
 		}
-		equal(t, "seen", visible(t, dir), shown(false, mixed))
+		equal(t, "seen", visible(t, dir), shown(generation.Nested, mixed))
 		shut(t, w)
 	}
 }
@@ -190,32 +190,32 @@ func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
 	dir := memoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	must(os.Remove(filepath.Join(dir, "db", "user")))
 	m.fails = func(call, name string) bool { return call == "lstat" && name == "db" }
-	w.heal()
+	heal(w)
 	if got := visible(t, dir)["db/password"]; got != "old" {
 		t.Errorf("db/password: got %q, want it as it was", got)
 	}
 	m.fails = nil
-	w.heal()
-	equal(t, "seen in the end", visible(t, dir), shown(false, mixed))
+	heal(w)
+	equal(t, "seen in the end", visible(t, dir), shown(generation.Nested, mixed))
 }
 
 // A stale link that could not be looked at is looked at again.
 func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
 	dir := memoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, one("db", files("1", "a", "1", "b", "1")))
 	m.fails = func(call, name string) bool { return call == "readlink" && name == "db/b" }
 	publish(t, w, one("db", files("2", "a", "2")))
 	m.fails = nil
-	if w.again.IsZero() {
+	if w.uncertain.retryAt.IsZero() {
 		t.Error("it is not tried again")
 	}
-	w.heal()
+	heal(w)
 	if _, err := os.Lstat(filepath.Join(dir, "db", "b")); err == nil {
 		t.Error("the stale link is there")
 	}
@@ -225,14 +225,14 @@ func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
 // what is left of one that apps read.
 func TestALeftoversRecordGoesFirst(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, memoryDir(t)))
-	w := open(t, opts)
+	w := opened(t, opts)
 	seam.reset(func(_ int, c call, do func() error) error {
 		if c.name == generation.Temporary && c.op == "Symlink" {
 			return errInjected
 		}
 		return do()
 	})
-	if _, err := w.Publish(mixed); err == nil {
+	if _, err := w.Publish(context.Background(), mixed); err == nil {
 		t.Fatal("it was published")
 	}
 	var removed []string

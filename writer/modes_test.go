@@ -27,8 +27,8 @@ func modeOf(t *testing.T, dir, path string) fs.FileMode {
 // change of that alone is a new generation, and a repair puts it back.
 func TestModePerFile(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
-	key := func(mode fs.FileMode) Set {
+	w := opened(t, testOptions(t, dir))
+	key := func(mode fs.FileMode) Content {
 		return one("ssh", withMode(files("1", "id", "private", "id.pub", "public"), "id", mode))
 	}
 	want := func(id fs.FileMode) {
@@ -58,13 +58,13 @@ func TestModePerFile(t *testing.T) {
 	}
 
 	must(os.Chmod(filepath.Join(dir, "ssh/id"), 0o644))
-	if _, err := w.repair(); err != nil {
+	if _, err := w.repair(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want(0o400)
 	shut(t, w)
 
-	w = open(t, testOptions(t, dir)) // the record has it
+	w = opened(t, testOptions(t, dir)) // the record has it
 	if n := publish(t, w, key(0o400)); n != 2 {
 		t.Errorf("after a restart: got generation %d, want 2", n)
 	}
@@ -78,12 +78,12 @@ func TestModePerFile(t *testing.T) {
 // TestModePerFileAfterARestartWithAnother: the version is the same, the mode is not.
 func TestModePerFileAfterARestartWithAnother(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, one("ssh", withMode(files("1", "id", "private"), "id", 0o600)))
 	shut(t, w)
 	opts := testOptions(t, dir)
 	opts.FileMode = 0o600 // for all, so that the file is as before
-	w = open(t, opts)
+	w = opened(t, opts)
 	publish(t, w, one("ssh", files("1", "id", "private")))
 	if got := modeOf(t, dir, "ssh/id"); got != 0o600 {
 		t.Errorf("got mode %o, want 600", got)

@@ -2,8 +2,8 @@ package writer
 
 import "fmt"
 
-// Notified is the generation that the target was notified of last. known is false
-// for a target that has no record in this volume.
+// Notified returns the generation that the target was last notified of. known is
+// false if the volume contains no record of the target.
 func (w *Writer) Notified(target string) (generation uint64, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -11,14 +11,14 @@ func (w *Writer) Notified(target string) (generation uint64, known bool) {
 	return generation, known || w.notified.Lost
 }
 
-// SetNotified keeps that the target was notified of generation: on disk when it
-// returns nil. A crash before it returns leaves the record of before, so that the
-// target is notified twice rather than not at all.
+// SetNotified records that the target was notified of a generation. The record is on
+// disk when SetNotified returns nil. After a crash before that, the target is notified
+// twice rather than not at all.
 func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := w.notified.With(target, generation)
-	err := w.place(next.Entries(w.opts.FileMode)[0], w.vol.Replace)
+	err := w.makeRoom(func() error { return w.vol.Replace(next.Entries(w.opts.FileMode)[0]) })
 	if err == nil {
 		err = w.vol.SyncDir(".")
 	}

@@ -7,22 +7,23 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // TestOldGenerationIsALink: what someone put in the place of an old generation's
 // directory is removed, and nothing that it points to.
 func TestOldGenerationIsALink(t *testing.T) {
-	for _, flat := range []bool{false, true} {
+	for _, layout := range layouts {
 		for _, place := range []string{"the generation", "a Secret's directory in it"} {
-			if flat && place != "the generation" {
+			if layout == generation.Flat && place != "the generation" {
 				continue
 			}
-			t.Run(fmt.Sprint(place, ", flat: ", flat), func(t *testing.T) {
+			t.Run(fmt.Sprint(place, ", ", layout), func(t *testing.T) {
 				dir := memoryDir(t)
 				opts := testOptions(t, dir)
-				opts.Flat = flat
-				opts.notify = noInotify
-				w := open(t, opts)
+				opts.Layout = layout
+				w := opened(t, opts)
 				publish(t, w, payloadOf(1, 1, 100))
 				old := w.current.Load().Dir
 				publish(t, w, payloadOf(2, 1, 100))
@@ -32,7 +33,7 @@ func TestOldGenerationIsALink(t *testing.T) {
 				}
 				must(os.RemoveAll(from))
 				must(os.Symlink(to, from))
-				if w.mu.Lock(); !w.dropOldest() {
+				if w.mu.Lock(); !w.removeOldest() {
 					t.Error("nothing was dropped")
 				}
 				w.mu.Unlock()

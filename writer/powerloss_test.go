@@ -14,115 +14,115 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// choices gives what may have happened, in every combination while those are
-// few, else the extremes and a sample.
-func choices(open []*effect, random *rand.Rand) (all [][]int) {
+// combinations returns outcomes of uncertain effects: every combination if there are
+// few, otherwise the extremes and a sample.
+func combinations(effects []*effect, random *rand.Rand) (all [][]outcome) {
 	total := 1
-	for _, e := range open {
-		total *= kindsOf(e)
+	for _, e := range effects {
+		total *= outcomesOf(e)
 		if total > 256 {
-			return sampled(open, random)
+			return sample(effects, random)
 		}
 	}
 	for i := range total {
-		c, rest := make([]int, len(open)), i
-		for j, e := range open {
-			c[j], rest = rest%kindsOf(e), rest/kindsOf(e)
+		c, rest := make([]outcome, len(effects)), i
+		for j, e := range effects {
+			c[j], rest = outcome(rest%outcomesOf(e)), rest/outcomesOf(e)
 		}
 		all = append(all, c)
 	}
 	return all
 }
 
-func kindsOf(e *effect) int {
+// outcomesOf returns the number of possible outcomes of an effect.
+func outcomesOf(e *effect) int {
 	if len(e.data) > 1 {
 		return 3
 	}
 	return 2
 }
 
-func sampled(open []*effect, random *rand.Rand) (all [][]int) {
-	none := make([]int, len(open))
-	every := slices.Repeat([]int{1}, len(open))
+func sample(effects []*effect, random *rand.Rand) (all [][]outcome) {
+	none := make([]outcome, len(effects))
+	every := slices.Repeat([]outcome{survived}, len(effects))
 	all = append(all, none, every)
-	for i := range open { // one alone, and all but one
+	for i := range effects { // a single effect, and all but one
 		alone, without := slices.Clone(none), slices.Clone(every)
-		alone[i], without[i] = 1, 0
+		alone[i], without[i] = survived, lost
 		all = append(all, alone, without)
 	}
 	for range 64 {
-		c := make([]int, len(open))
-		for j, e := range open {
-			c[j] = random.IntN(kindsOf(e))
+		c := make([]outcome, len(effects))
+		for j, e := range effects {
+			c[j] = outcome(random.IntN(outcomesOf(e)))
 		}
 		all = append(all, c)
 	}
 	return all
 }
 
-// A power cut at any moment of a publish leaves what was synced, and of the rest
-// anything. Whatever it leaves, ..data points to exactly the old or exactly the
-// new files, every link that apps need is there, and the next start and publish
-// end as if nothing had been.
+// TestPowerLoss simulates a power failure after every call of a publish. In every
+// resulting state, ..data points to exactly the old or exactly the new files, every
+// link that apps need exists, and the next start and publish end as if nothing had
+// happened.
 func TestPowerLoss(t *testing.T) {
-	cases, recovered, exhaustive := 0, 0, 0
-	for _, flat := range []bool{false, true} {
-		for name, sets := range map[string][]Set{
-			"change":      {mixed, changes},
-			"Secret gone": {mixed, fewer},
-			"Secret new":  {fewer, mixed},
-			"one key":     {one("db", files("1", "k", "old")), one("db", files("2", "k", "new"))},
-			"three":       {fewer, mixed, changes},
+	total, recovered, exhaustive := 0, 0, 0
+	for _, layout := range layouts {
+		for name, contents := range map[string][]Content{
+			"change":         {mixed, changes},
+			"removed Secret": {mixed, fewer},
+			"new Secret":     {fewer, mixed},
+			"one key":        {one("db", files("1", "k", "old")), one("db", files("2", "k", "new"))},
+			"three":          {fewer, mixed, changes},
 		} {
-			t.Run(fmt.Sprintf("%s flat=%v", name, flat), func(t *testing.T) {
-				p := recordPower(t, flat, sets)
+			t.Run(fmt.Sprintf("%s %v", name, layout), func(t *testing.T) {
+				p := recordPower(t, layout, contents)
 				random := rand.New(rand.NewPCG(1, 2))
-				for k := -1; k < len(p.calls); k++ {
-					all := choices(p.disk.open(k), random)
+				for call := -1; call < len(p.calls); call++ {
+					all := combinations(p.disk.uncertain(call), random)
 					if len(all) <= 256 {
 						exhaustive++
 					}
-					for i, c := range all {
-						cases++
-						s := p.disk.after(k, func(j int, _ *effect) int { return c[j] })
-						got := s.published()
-						if !p.allowed(k, got) {
-							t.Fatalf("cut behind %d %v, happened %v: ..data points to %v", k, p.calls[max(k, 0)], c, got)
+					for i, outcomes := range all {
+						total++
+						s := p.disk.after(call, outcomes)
+						if got := s.published(); !p.allowed(call, got) {
+							t.Fatalf("after %d %v, outcomes %v: ..data points to %v", call, p.calls[max(call, 0)], outcomes, got)
 						}
 						if i < 2 || random.IntN(len(all)) < 1 {
 							recovered++
-							p.recover(t, k, s)
+							p.recover(t, call, s)
 						}
 					}
 					if t.Failed() {
-						t.Fatalf("cut behind %d %v", k, p.calls[max(k, 0)])
+						t.Fatalf("after %d %v", call, p.calls[max(call, 0)])
 					}
 				}
 			})
 		}
 	}
-	t.Logf("%d states after a power cut, %d of them recovered on a real file system, %d cuts with every combination", cases, recovered, exhaustive)
+	t.Logf("%d states after a power failure, %d of them recovered on a real file system, %d calls with every combination", total, recovered, exhaustive)
 }
 
-// power is a recorded run of publishes.
+// A power is a recorded run of publishes.
 type power struct {
-	flat  bool
-	sets  []Set
-	calls []call
-	began []int // the first call of each publish
-	disk  *disk
-	tree  map[string]string // in the end
+	layout Layout
+	sets   []Content
+	calls  []call
+	began  []int // first call of each publish
+	disk   *disk
+	tree   map[string]string // in the end
 }
 
-func recordPower(t *testing.T, flat bool, sets []Set) power {
+func recordPower(t *testing.T, layout Layout, sets []Content) power {
 	t.Helper()
 	defer syscall.Umask(syscall.Umask(0o077)) // modes have to be set, and to last
 	dir, c := memoryDir(t), newClock()
 	opts := quiet(testOptions(t, dir))
-	opts.Flat, opts.now = flat, c.Now
+	opts.Layout, opts.now = layout, c.Now
 	opts, seam := withSeam(opts)
-	w := open(t, opts)
-	p := power{flat: flat, sets: sets, disk: newDisk()}
+	w := opened(t, opts)
+	p := power{layout: layout, sets: sets, disk: newDisk()}
 	for _, set := range sets {
 		p.began = append(p.began, len(seam.recorded()))
 		c.Add(time.Minute) // with an old one to remove
@@ -145,10 +145,10 @@ func (p power) allowed(k int, files map[string]string) bool {
 	for i+1 < len(p.began) && p.began[i+1] <= k {
 		i++
 	}
-	if maps.Equal(files, shown(p.flat, p.sets[i])) {
+	if maps.Equal(files, shown(p.layout, p.sets[i])) {
 		return true
 	}
-	return i == 0 && files == nil || i > 0 && maps.Equal(files, shown(p.flat, p.sets[i-1]))
+	return i == 0 && files == nil || i > 0 && maps.Equal(files, shown(p.layout, p.sets[i-1]))
 }
 
 // recover starts on what the power cut left.
@@ -157,13 +157,13 @@ func (p power) recover(t *testing.T, k int, s state) {
 	dir, c := memoryDir(t), newClock()
 	defer os.RemoveAll(dir)
 	c.Add(time.Hour)
-	s.write(t, s.root, dir)
+	s.write(s.root, dir)
 	if got := visible(t, dir); len(got) > 0 && !p.allowed(k, got) {
-		equal(t, "seen after the cut", got, shown(p.flat, p.sets[len(p.sets)-1]))
+		equal(t, "seen after the cut", got, shown(p.layout, p.sets[len(p.sets)-1]))
 	}
 	opts := quiet(testOptions(t, dir))
-	opts.Flat, opts.now = p.flat, c.Now
-	w := open(t, opts)
+	opts.Layout, opts.now = p.layout, c.Now
+	w := opened(t, opts)
 	publish(t, w, p.sets[len(p.sets)-1])
 	settle(w, c)
 	got := tree(t, dir)
@@ -176,7 +176,7 @@ func (p power) recover(t *testing.T, k int, s state) {
 // directory of a Secret that goes is emptied only once its renaming is on disk.
 func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, memoryDir(t)))
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	seam.reset(nil)
 	publish(t, w, fewer)

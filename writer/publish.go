@@ -1,124 +1,201 @@
 package writer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// Publish makes set what apps see, and returns the number of the generation
-// that contains it. It writes nothing when nothing changed. On an error apps see
-// what they saw before, and the same call may be tried again.
-func (w *Writer) Publish(set Set) (number uint64, err error) {
+// Publish makes content visible to apps and returns the number of its generation. If
+// nothing changed, it writes nothing. After an error, apps see the same files as
+// before, and the caller may try again. If ctx ends, Publish stops before the next
+// file; the next start removes the files already written.
+func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	set.Secrets = maps.Clone(set.Secrets)
 	cur := w.current.Load()
-	if err := w.readAgain(cur, set); err != nil {
+	content, err = w.addUnread(cur, content)
+	if err != nil {
 		return 0, w.explain(err)
 	}
-	if !cur.Record.Differs(cur.Set, set, w.opts.Flat, w.opts.FileMode, w.restored) {
-		return cur.Record.Generation, w.confirm(cur, set)
+	rec, changed := cur.Next(generation.Request{
+		Content: content, Layout: w.opts.Layout, FileMode: w.opts.FileMode,
+		Number: w.last + 1, TrustVersions: w.uncertain.unconfirmed,
+	})
+	if !changed {
+		return rec.Generation, w.confirm(ctx, cur, rec, content)
 	}
-	rec := generation.Next(cur.Record, cur.Set, w.last+1, set, w.opts.Flat, w.opts.FileMode)
 	if err := rec.Validate(); err != nil {
 		return 0, fmt.Errorf("publish in %q: %w", w.opts.Dir, err)
 	}
-	if err := w.replace(cur, rec, set); err != nil {
+	if err := w.replace(ctx, cur, rec, content); err != nil {
 		return 0, err
 	}
-	w.restored = false
+	w.uncertain.unconfirmed = false
 	return rec.Generation, nil
 }
 
-// readAgain adds to set what could not be read at start, of Secrets that the API has
-// not been asked for yet: they are in set as they were found. A file that is still
-// there, and still cannot be read, is an error: without it the next generation would
-// have less than this one.
-func (w *Writer) readAgain(cur *generation.Plan, set Set) error {
-	for name, rec := range cur.Record.Secrets {
-		files, there := set.Secrets[name]
-		if !there || len(files.Content) == len(rec.Files) || !cur.Set.Equal(name, files) {
-			continue
-		}
-		content := maps.Clone(files.Content)
-		for file := range rec.Files {
-			p := path.Join(cur.Dir, generation.Path(cur.Record.Flat, name, file))
-			if _, ok := content[file]; ok || !w.mayBeFile(p) {
-				continue
-			}
-			data, err := w.vol.ReadFile(p)
-			if err != nil {
-				return fmt.Errorf("keep what is in %q: %w", w.opts.Dir, err)
-			}
-			content[file] = data
-		}
-		files.Content = content
-		set.Secrets[name] = files
-	}
-	return nil
-}
-
-// mayBeFile reports whether name is a regular file, as far as can be seen.
-func (w *Writer) mayBeFile(name string) bool {
-	info, err := w.vol.Lstat(name)
-	return err == nil && info.Mode.IsRegular() || err != nil && !mount.IsNoLink(err)
-}
-
-// confirm takes set for what the current generation has to contain. What was
-// found at start is believed only now: it is compared with set, and what someone
-// changed while nobody looked is put back.
-func (w *Writer) confirm(cur *generation.Plan, set Set) error {
-	rec := cur.Record
-	rec.Complete = rec.Complete || set.Complete
-	if !w.restored && rec.Complete == cur.Record.Complete {
+// confirm records that the current generation has this record and content. While
+// its files were only read from the volume, it compares them with content and
+// repairs the changes that another process made in the meantime.
+func (w *Writer) confirm(ctx context.Context, cur *generation.Generation, rec generation.Record, content Content) error {
+	if !w.uncertain.unconfirmed && rec.Complete == cur.Record.Complete {
 		return nil
 	}
-	if w.restored {
-		w.current.Store(generation.New(cur.Dir, cur.Record, set))
-		if _, err := w.repair(); err != nil {
+	if w.uncertain.unconfirmed {
+		w.current.Store(generation.New(cur.Dir, cur.Record, content))
+		if _, err := w.repair(ctx); err != nil {
 			return err
 		}
 	}
-	confirmed := generation.New(w.current.Load().Dir, rec, set)
-	if _, err := w.put([]generation.Entry{confirmed.RecordFile}); err != nil {
+	confirmed := generation.New(w.current.Load().Dir, rec, content)
+	if _, err := w.restore(ctx, confirmed.RecordFile); err != nil {
 		return w.explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(confirmed)
-	w.restored = w.restored && !set.Complete
+	w.uncertain.unconfirmed = w.uncertain.unconfirmed && !content.Complete
 	return nil
 }
 
-// replace puts a new directory with set in the place of cur. An error is always
-// from before the rename of 7: cur is still what apps see, and what was made is
-// removed.
-func (w *Writer) replace(cur *generation.Plan, rec generation.Record, set Set) error {
-	gen := generation.New(w.freshName(), rec, set)
+// replace publishes rec and content in the place of cur.
+//
+// Below are the system calls in their order. TIME is the directory of the new
+// generation, OLD the directory of the replaced one. Apps read only OLD until the
+// rename of step 7 and only TIME from then on. If a step up to 7 fails, replace
+// removes the new entries. After a crash, the next start removes them (start.go).
+//
+//  1. mkdir TIME.
+//     Readers: nothing points to the directory.
+//     A crash leaves TIME without a record. The next start removes it.
+//  2. In TIME, parents first: mkdir of each directory; for each file
+//     open(O_CREAT|O_EXCL), write, fsync, close. Where the umask or a default ACL
+//     reduced the mode, also chmod.
+//     Readers and a crash: as in step 1. Files may be truncated.
+//  3. fsync of each directory in TIME, children first, and of TIME.
+//     Readers and a crash: as in step 1.
+//  4. The record TIME.json beside it, with the calls of step 2.
+//     Readers: no app looks for the file.
+//     A crash leaves a generation that nothing points to, with a higher number than
+//     OLD. The next start removes both.
+//  5. The links that apps need and OLD lacks: symlink under a temporary name,
+//     rename, fsync of the directory. Before the links of a new Secret, also under a
+//     temporary name: mkdir, symlink ..data, fsync, rename.
+//     Readers: new links dangle until step 7; no old link changes.
+//     A crash leaves such entries. The next start removes them.
+//  6. fsync DIR: everything survives a power failure before anything points to it.
+//     Readers and a crash: as in step 5.
+//  7. symlink ..data_tmp to TIME, rename over ..data.
+//     Readers: all files of OLD before the rename, all files of TIME after it.
+//     A crash between the two calls: as in step 5, and the next start removes
+//     ..data_tmp.
+//  8. fsync DIR. OLD stays until this succeeds.
+//     Readers: TIME.
+//     A crash leaves TIME. A power failure leaves OLD or TIME, both complete. If it
+//     leaves OLD, the next publish uses the number again; its files are newer than
+//     the files of every notification.
+//  9. In the nested layout, in the directory of each changed Secret: symlink
+//     ..data_tmp, rename over ..data, with the target unchanged.
+//     Readers: no difference. Watches on the directory wake.
+//     A crash leaves ..data_tmp, which the next start removes, and watchers that
+//     did not wake. The next process notifies the apps nevertheless.
+//  10. chmod of OLD's files to the mode that they have.
+//     Readers: no difference. Watches on the files wake.
+//     A crash: as in step 9.
+//  11. If the links, the directories of Secrets or their modes differ from OLD's:
+//     reconcile. It creates the entries that step 5 had to omit, unlinks the links
+//     that the new generation lacks, renames the directories of its removed Secrets
+//     to a temporary name, syncs DIR and removes them.
+//     Readers: links disappear that have dangled since step 7.
+//     A crash leaves some of them. The next start removes them.
+//  12. Old generations after their grace period: unlink, the record last.
+//     Readers: a reader with a descriptor from before the grace period gets ENOENT.
+//     A crash leaves a part with a record. The next start counts it as an old
+//     generation and removes it after another grace period.
+func (w *Writer) replace(ctx context.Context, cur *generation.Generation, rec generation.Record, content Content) error {
+	next := generation.New(w.freshName(), rec, content)
 	err := w.makeRoom(func() error {
-		err := w.upToSwap(cur, gen)
-		if err != nil {
-			w.tidyOrRetry()
+		err := w.swap(ctx, cur, next)
+		if err != nil && ctx.Err() == nil {
+			w.reconcileOrRetry(ctx)
 		}
 		return err
 	})
 	if err != nil {
 		return w.explain(fmt.Errorf("publish generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
-	w.current.Store(gen)
+	w.current.Store(next)
 	w.last = max(w.last, rec.Generation)
-	w.afterSwap(cur, gen)
+	w.afterSwap(ctx, cur, next)
 	return nil
 }
 
-// freshName gives a name that is free: the clock may stand still or go back.
+// swap makes steps 1 to 7 of replace.
+func (w *Writer) swap(ctx context.Context, cur, next *generation.Generation) error {
+	if len(next.RecordFile.Data) > volume.MaxFile {
+		return errTooLarge
+	}
+	if err := w.checkFree(cur, next); err != nil {
+		return err
+	}
+	for _, e := range next.Inside { // 1, 2
+		if err := errors.Join(ctx.Err(), w.vol.Add(e)); err != nil {
+			return err
+		}
+	}
+	for _, dir := range slices.Backward(generation.Dirs(next.Inside)) { // 3
+		if err := w.vol.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	if err := w.vol.Add(next.RecordFile); err != nil { // 4
+		return err
+	}
+	links := next.Added(cur) // 5
+	if !w.uncertain.retryAt.IsZero() {
+		links = append(links, cur.Outside...)
+	}
+	if _, err := w.restore(ctx, links...); err != nil {
+		return err
+	}
+	if err := w.vol.SyncDir("."); err != nil { // 6
+		return err
+	}
+	if err := w.vol.Replace(next.Link()); err != nil { // 7
+		return err
+	}
+	w.uncertain.unreachable.Store(false)
+	w.uncertain.unsynced = true
+	return nil
+}
+
+// afterSwap makes steps 8 to 12 of replace. The publish has succeeded, so failures
+// are logged and retried.
+//
+// inotify watches the new directories from here on. Watches before the swap cost a
+// tenth of the time from the event to the files (40 of 350 µs). The sweep finds
+// changes that another process makes earlier.
+func (w *Writer) afterSwap(ctx context.Context, cur, next *generation.Generation) {
+	w.watchDirs(generation.Dirs(next.Inside)...)
+	w.syncSwap()                      // 8
+	w.wakeDirectories(ctx, cur, next) // 9
+	w.wakeFiles(ctx, cur)             // 10
+	w.retire(cur)                     // for 12
+	if !next.SameOutside(cur) {
+		w.reconcileOrRetry(ctx) // 11
+	}
+	w.collect() // 12
+}
+
+// freshName returns a free name for a generation's directory. The clock may stand
+// still or go back.
 func (w *Writer) freshName() string {
-	for now := w.opts.now(); ; now = now.Add(1) {
+	for now := w.now(); ; now = now.Add(1) {
 		name := generation.NewName(now)
 		if _, err := w.vol.Lstat(name); err != nil {
 			return name
@@ -126,126 +203,77 @@ func (w *Writer) freshName() string {
 	}
 }
 
-// upToSwap is steps 1 to 7 of the package comment.
-func (w *Writer) upToSwap(cur, gen *generation.Plan) error {
-	if cur.None() {
-		if err := w.refuseTaken(gen.Outside); err != nil {
-			return err
-		}
+// checkFree returns an error if the volume contains no generation yet and a foreign
+// entry has a name that next requires. Such a volume belongs to someone else.
+func (w *Writer) checkFree(cur, next *generation.Generation) error {
+	if !cur.Empty() {
+		return nil
 	}
-	if !w.again.IsZero() && !cur.None() { // what is not there is not to be passed over
-		if _, err := w.put(cur.Outside); err != nil {
-			return err
-		}
-	}
-	if err := w.build(gen.Inside); err != nil { // 1, 2, 3
-		return err
-	}
-	if err := w.vol.Create(gen.RecordFile); err != nil { // 4
-		return err
-	}
-	if _, err := w.put(gen.Added(cur)); err != nil { // 5
-		return err
-	}
-	if err := w.vol.SyncDir("."); err != nil { // 6
-		return err
-	}
-	return w.place(gen.Link(), w.vol.Replace) // 7
-}
-
-// refuseTaken reports whether a volume that contains nothing of ours has other
-// entries where we need names: then it is somebody else's, and is left as it is.
-func (w *Writer) refuseTaken(needed []generation.Entry) error {
 	var taken []error
-	for _, e := range needed {
+	for _, e := range next.Outside {
 		_, err := w.vol.Lstat(e.Path)
 		switch {
 		case path.Dir(e.Path) != ".", errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return err
-		case !w.vol.IsOurs(e.Path): // else of a first publish that did not come to its end
-			taken = append(taken, fmt.Errorf("%w: %q is needed, and secret-sync did not make it: use an empty volume, or another SECRETSYNC_DIR",
+		case !w.vol.IsOwn(e.Path): // an own entry is the rest of an earlier first publish
+			taken = append(taken, fmt.Errorf("%w: %q exists and was not created by secret-sync; use an empty volume, or another SECRETSYNC_DIR",
 				ErrUnusable, path.Join(w.opts.Dir, e.Path)))
 		}
 	}
 	return errors.Join(taken...)
 }
 
-// build makes the generation's directory, whole and on disk.
-func (w *Writer) build(inside []generation.Entry) error {
-	for _, e := range inside { // outer first
-		if err := w.vol.Create(e); err != nil {
-			return err
-		}
-		if e.Mode.IsDir() {
-			defer w.vol.Hold(e.Path)()
-		}
-	}
-	for _, dir := range slices.Backward(generation.Dirs(inside)) { // inner first
-		if err := w.vol.SyncDir(dir); err != nil {
+// makeRoom repeats an operation for which the volume has no space, each time without
+// the oldest generation in its grace period.
+func (w *Writer) makeRoom(operation func() error) error {
+	for {
+		if err := operation(); !noSpace(err) || !w.removeOldest() {
 			return err
 		}
 	}
-	return nil
 }
 
-// afterSwap is steps 8 to 12. Apps have the new generation: what fails here is
-// logged and tried again, but the publish has been done.
-//
-// The kernel watches the new directories from here on. Before the swap that was a
-// tenth of the time from the event to the files (40 of 350 µs). What someone changes in
-// them earlier, the next comparison finds: at the end of cur's grace, or the sweep's.
-func (w *Writer) afterSwap(cur, gen *generation.Plan) {
-	w.inotify.Add(generation.Dirs(gen.Inside)...)
-	w.unsynced = true
-	w.syncSwap()                // 8
-	w.wakeDirectories(cur, gen) // 9
-	w.wakeFiles(cur)            // 10
-	w.retire(cur)
-	if !gen.SameOutside(cur) {
-		w.tidyOrRetry() // 11
-	}
-	w.collect() // 12
-}
-
-// syncSwap is step 8, until it went through, and reports whether it did.
+// syncSwap is step 8. It repeats a sync that failed, and reports whether the swap is
+// on disk.
 func (w *Writer) syncSwap() bool {
-	if w.unsynced {
+	if w.uncertain.unsynced {
 		err := w.vol.SyncDir(".")
-		w.unsynced = err != nil
-		w.retryLater("could not sync the volume after the swap, will try again", ".", err)
+		w.uncertain.unsynced = err != nil
+		w.retryLater("could not sync the volume after a publish, will retry", ".", err)
 	}
-	return !w.unsynced
+	return !w.uncertain.unsynced
 }
 
-// wakeDirectories is step 9: it renames ..data over itself where files changed. A
-// new directory has been there since before the swap, and somebody may be watching
-// it already. A repair wakes all.
-func (w *Writer) wakeDirectories(old, gen *generation.Plan) {
-	number := gen.Record.Generation
-	for _, e := range gen.Outside {
+// wakeDirectories is step 9. A new Secret's directory existed before the swap, so an
+// app may watch it already. A repair wakes the watches on all directories.
+func (w *Writer) wakeDirectories(ctx context.Context, cur, next *generation.Generation) {
+	repaired := cur.Record.Generation == next.Record.Generation
+	for _, e := range next.Outside {
 		dir := path.Dir(e.Path)
-		if path.Base(e.Path) != generation.DataLink || old.Record.Generation != number && gen.Record.SecretSince(dir) != number {
+		if path.Base(e.Path) != generation.DataLink || !repaired && next.Record.SecretSince(dir) != next.Record.Generation {
 			continue
 		}
-		release := w.vol.Hold(dir)
-		err := w.place(e, w.vol.Replace)
-		release()
-		if !errors.Is(err, fs.ErrNotExist) { // a directory that is gone is repaired
-			w.retryLater("could not wake the watchers of a directory", dir, err)
+		if ctx.Err() != nil {
+			return
+		}
+		err := w.makeRoom(func() error { return w.vol.Replace(e) })
+		if !errors.Is(err, fs.ErrNotExist) { // a missing directory is repaired
+			w.retryLater("could not wake the watches on a directory", dir, err)
 		}
 	}
 }
 
-// wakeFiles is step 10. Old files stay for the grace, so that nothing else would
-// wake those who watch their inodes.
-func (w *Writer) wakeFiles(old *generation.Plan) {
-	w.inotify.Remove(generation.Dirs(old.Inside)...)
-	for _, e := range old.Inside {
-		if e.Mode.IsDir() {
-			defer w.vol.Hold(e.Path)()
-		} else if err := w.vol.Chmod(e.Path, e.Mode); err != nil {
-			w.log.Debug("could not wake the watchers of a replaced file", "path", e.Path, "err", err)
+// wakeFiles is step 10. Nothing else would wake the watches on replaced files, which
+// stay for the grace period.
+func (w *Writer) wakeFiles(ctx context.Context, cur *generation.Generation) {
+	w.events.remove(generation.Dirs(cur.Inside)...)
+	for _, e := range cur.Inside {
+		if e.Mode.IsDir() || ctx.Err() != nil {
+			continue
+		}
+		if err := w.vol.Chmod(e.Path, e.Mode); err != nil {
+			w.log.Debug("could not wake the watches on a replaced file", "path", e.Path, "err", err)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (c *counted) read(dir string, names [2]string, published *atomic.Int64) {
 // been published meanwhile than are kept of one size.
 func (c *counted) miss(meanwhile int64) {
 	c.gone.Add(1)
-	if meanwhile < graceMost-1 {
+	if meanwhile < maxOld-1 {
 		c.goneEarly.Add(1)
 	}
 }
@@ -83,9 +83,11 @@ func readAt(dirfd int, name string) (string, error) {
 
 // beside runs readers beside a writer, with a pause after each publish, until
 // there were so many reads.
-func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set func(n int) Set) (c *counted, publishes int64) {
+func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set func(n int) Content) (c *counted, publishes int64) {
 	dir := memoryDir(t)
-	w := open(t, quiet(Options{Dir: dir, FileMode: 0o644, Repaired: func() {}, notify: noInotify}))
+	opts := quiet(testOptions(t, dir))
+	opts.now = time.Now
+	w := opened(t, opts)
 	c = &counted{}
 	var published atomic.Int64
 	publish(t, w, set(0))
@@ -123,15 +125,15 @@ func TestReadersBesideAWriter(t *testing.T) {
 		name  string
 		pause time.Duration
 		names [2]string
-		set   func(n int) Set
+		set   func(n int) Content
 	}{
-		{"two files of one Secret", time.Second / 300, [2]string{"db/user", "db/password"}, func(n int) Set {
+		{"two files of one Secret", time.Second / 300, [2]string{"db/user", "db/password"}, func(n int) Content {
 			return one("db", files(fmt.Sprint(n), "user", payload(n), "password", payload(n)))
 		}},
-		{"two Secrets", time.Second / 300, [2]string{"a/key", "b/key"}, func(n int) Set {
+		{"two Secrets", time.Second / 300, [2]string{"a/key", "b/key"}, func(n int) Content {
 			return two("a", files(fmt.Sprint(n), "key", payload(n)), "b", files(fmt.Sprint(n), "key", payload(n)))
 		}},
-		{"at full speed", 0, [2]string{"db/user", "db/password"}, func(n int) Set {
+		{"at full speed", 0, [2]string{"db/user", "db/password"}, func(n int) Content {
 			return one("db", files(fmt.Sprint(n), "user", payload(n), "password", payload(n)))
 		}},
 	} {

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -34,17 +33,17 @@ func identity(t *testing.T, dir string) map[string]string {
 }
 
 func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
-	for _, flat := range []bool{false, true} {
+	for _, layout := range layouts {
 		dir := memoryDir(t)
 		opts := testOptions(t, dir)
-		opts.Flat = flat
-		w := open(t, opts)
+		opts.Layout = layout
+		w := opened(t, opts)
 		publish(t, w, mixed)
 		must(w.SetNotified("webhook", 1))
 		shut(t, w)
 		before := identity(t, dir)
 		opts, seam := withSeam(opts)
-		w = open(t, opts)
+		w = opened(t, opts)
 		again := mixed
 		again.Secrets = maps.Clone(mixed.Secrets)
 		f := again.Secrets["db"]
@@ -66,7 +65,7 @@ func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
 // The no-change publish makes no call at all, of any kind.
 func TestNoChangeMakesNoCall(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, memoryDir(t)))
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	seam.reset(nil)
 	for range 10 {
@@ -87,7 +86,7 @@ func TestRecovery(t *testing.T) {
 		removes string // a path that has to be gone
 	}{
 		"nothing":                    {func(string, string) {}, 2, false, ""},
-		"stale temporaries":          {func(dir, _ string) { litter(dir) }, 2, false, "..data_tmp"},
+		"stale temporaries":          {func(dir, _ string) { leaveEntries(dir) }, 2, false, "..data_tmp"},
 		"orphan of a higher number":  {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2, false, "..2031_01_01_00_00_00.1"},
 		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false, "..2031_01_01_00_00_00.1.json"},
 		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, generation.DataLink))) }, 2, false, ""},
@@ -131,7 +130,7 @@ func TestRecovery(t *testing.T) {
 		}, 3, true, ""}, // back to 1, which is whole
 		"record missing": {func(_, gen string) { must(os.Remove(gen + ".json")) }, 3, true, ""},
 		"record lost, notified of 1": {func(dir, gen string) {
-			put(dir, generation.NotifiedFile, `{"format":1,"told":{"webhook":1}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":1}}`)
 			entries, err := os.ReadDir(dir)
 			must(err)
 			for _, e := range entries {
@@ -148,20 +147,20 @@ func TestRecovery(t *testing.T) {
 		}, 3, true, ""},
 		"record is a directory":      {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
 		"notified unreadable":        {func(dir, _ string) { put(dir, generation.NotifiedFile, "{") }, 2, true, ""},
-		"notified of another format": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":7,"told":{"webhook":2}}`) }, 2, true, ""},
+		"notified of another format": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":7,"notified":{"webhook":2}}`) }, 2, true, ""},
 		"notified of a forged number": {func(dir, _ string) {
-			put(dir, generation.NotifiedFile, `{"format":1,"told":{"webhook":18446744073709551615}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":18446744073709551615}}`)
 		}, 2, true, ""},
 		"notified is a directory": {func(dir, _ string) {
 			must(os.Remove(filepath.Join(dir, generation.NotifiedFile)))
 			put(dir, generation.NotifiedFile+"/x", "")
 		}, 2, true, ""},
-		"notified of more than is there": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":1,"told":{"webhook":40}}`) }, 2, false, ""},
+		"notified of more than is there": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":40}}`) }, 2, false, ""},
 		"Secret of before left": {func(dir, _ string) {
 			must(os.Mkdir(dir+"/was", 0o755))
 			must(os.Symlink("../..data/was", dir+"/was/..data"))
 		}, 2, false, "was"},
-		"half a Secret's directory":   {func(dir, _ string) { must(os.MkdirAll(dir+"/..link_tmp", 0o755)) }, 2, false, "..link_tmp"},
+		"half a Secret's directory":   {func(dir, _ string) { must(os.MkdirAll(dir+"/..data_tmp", 0o755)) }, 2, false, "..data_tmp"},
 		"modes of directories closed": {func(dir, gen string) { must(os.Chmod(gen, 0o700)); must(os.Chmod(dir+"/db", 0o700)) }, 2, false, ""},
 	}
 	for name, row := range rows {
@@ -170,7 +169,7 @@ func TestRecovery(t *testing.T) {
 			dir, c := memoryDir(t), newClock()
 			opts := testOptions(t, dir)
 			opts.now = c.Now
-			w := open(t, opts)
+			w := opened(t, opts)
 			publish(t, w, fewer)
 			publish(t, w, mixed)
 			want := tree(t, dir)
@@ -181,7 +180,7 @@ func TestRecovery(t *testing.T) {
 			must(os.Remove(foreign))
 			row.do(dir, current(dir))
 
-			w = open(t, opts)
+			w = opened(t, opts)
 			number := publish(t, w, mixed)
 			if number != row.number {
 				t.Errorf("generation: got %d, want %d", number, row.number)
@@ -190,11 +189,11 @@ func TestRecovery(t *testing.T) {
 			if pending := notified < number; pending != row.pending {
 				t.Errorf("notified of %d of %d: pending is %v, want %v", notified, number, pending, row.pending)
 			}
-			equal(t, "visible", withoutForeign(visible(t, dir)), shown(false, mixed))
+			equal(t, "visible", withoutForeign(visible(t, dir)), shown(generation.Nested, mixed))
 			if _, err := os.Lstat(filepath.Join(dir, row.removes)); row.removes != "" && !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s is there: %v", row.removes, err)
 			}
-			if err := inspect.Ready(dir); err != nil {
+			if err := Ready(dir); err != nil {
 				t.Error(err)
 			}
 			settle(w, c)

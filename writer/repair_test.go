@@ -19,7 +19,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/inotify"
 )
 
 // healer is a writer whose Run runs.
@@ -47,18 +46,18 @@ func (b *lockedBuffer) count(what string) int {
 	return strings.Count(b.buf.String(), what)
 }
 
-func newHealer(t *testing.T, flat bool, sweep time.Duration, notify func(string, *slog.Logger, func()) (*inotify.Watcher, error), limit *rate.Limiter) *healer {
+func newHealer(t *testing.T, layout Layout, sweep time.Duration, watch func(string) (*events, error), limit *rate.Limiter) *healer {
 	t.Helper()
 	h := &healer{dir: memoryDir(t)}
-	opts := Options{
-		Dir: h.dir, Flat: flat, FileMode: 0o644, Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
-		Repaired: func() { h.repairs.Add(1) }, notify: notify,
-	}
-	w, err := Open(opts)
+	opts := testOptions(t, h.dir)
+	opts.Layout, opts.now, opts.watch = layout, time.Now, watch
+	opts.Logger = slog.New(slog.NewTextHandler(&h.log, nil))
+	opts.Repaired = func() { h.repairs.Add(1) }
+	w, err := start(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Writer, w.sweep = w, sweep
+	h.Writer, w.sweepPeriod = w, sweep
 	if limit != nil {
 		w.limit = limit
 	}
@@ -102,12 +101,12 @@ func untilIn(t *testing.T, patience time.Duration, what string, ok func() bool) 
 }
 
 // targets are the kinds of entries, by layout: the path below DIR.
-func targets(flat bool, dir string) map[string]string {
+func targets(layout Layout, dir string) map[string]string {
 	gen := filepath.Base(current(dir))
 	all := map[string]string{
 		"..data": generation.DataLink, "generation": gen, "record": gen + ".json", "notified": generation.NotifiedFile,
 	}
-	if flat {
+	if layout == generation.Flat {
 		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password", "directory in it": gen + "/conf"})
 	} else {
 		maps.Copy(all, map[string]string{
@@ -180,17 +179,17 @@ var changesTo = map[string]func(p string, info os.FileInfo) bool{
 // there is no inotify; the number stays.
 func TestRepair(t *testing.T) {
 	cases := 0
-	for _, flat := range []bool{false, true} {
+	for _, layout := range layouts {
 		for _, way := range []string{"inotify", "sweep"} {
-			notify, sweep := inotify.New, time.Hour
+			watch, sweep := newEvents, time.Hour
 			if way == "sweep" {
-				notify, sweep = noInotify, time.Millisecond
+				watch, sweep = noEvents, time.Millisecond
 			}
-			h := newHealer(t, flat, sweep, notify, rate.NewLimiter(rate.Inf, 1000))
-			for kind := range targets(flat, h.dir) {
+			h := newHealer(t, layout, sweep, watch, rate.NewLimiter(rate.Inf, 1000))
+			for kind := range targets(layout, h.dir) {
 				for what, do := range changesTo {
-					name := fmt.Sprintf("%s, %s, %s, flat=%v", way, kind, what, flat)
-					p := filepath.Join(h.dir, targets(flat, h.dir)[kind])
+					name := fmt.Sprintf("%s, %s, %s, %v", way, kind, what, layout)
+					p := filepath.Join(h.dir, targets(layout, h.dir)[kind])
 					info, err := os.Lstat(p)
 					must(err)
 					h.mu.Lock() // no repair between the steps of a change
@@ -201,7 +200,7 @@ func TestRepair(t *testing.T) {
 					}
 					cases++
 					atOnce(t, name, h.intact)
-					equal(t, name, withoutAway(visible(t, h.dir)), shown(flat, mixed))
+					equal(t, name, withoutAway(visible(t, h.dir)), shown(layout, mixed))
 					if n := h.Newest(); n != 1 {
 						t.Fatalf("%s: got generation %d, want 1", name, n)
 					}
@@ -236,7 +235,7 @@ func TestChangedBeforeItIsWatched(t *testing.T) {
 		dir := memoryDir(t)
 		opts, seam := withSeam(testOptions(t, dir))
 		opts.now = time.Now
-		w := open(t, opts)
+		w := opened(t, opts)
 		go func() { _ = w.Run(t.Context()) }()
 		publish(t, w, mixed)
 		seam.reset(func(_ int, call call, do func() error) error {
@@ -250,14 +249,14 @@ func TestChangedBeforeItIsWatched(t *testing.T) {
 		seam.reset(nil)
 		time.Sleep(grace)
 		synctest.Wait()
-		equal(t, "visible", visible(t, dir), shown(false, changes))
+		equal(t, "visible", visible(t, dir), shown(generation.Nested, changes))
 	})
 }
 
 // TestWatchedAfterEachPublish: a generation whose links were there before is watched as
 // well, and does not wait for the end of a grace.
 func TestWatchedAfterEachPublish(t *testing.T) {
-	h := newHealer(t, false, time.Hour, inotify.New, nil)
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	for i := range 3 {
 		publish(t, h.Writer, one("db", files(itoa(2*i+2), "password", "one")))
 		publish(t, h.Writer, one("db", files(itoa(2*i+3), "password", "another")))

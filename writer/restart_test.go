@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"os"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/inspect"
 )
 
 // In a volume that holds nothing of ours, a name that is taken stays, nothing is
@@ -28,8 +28,8 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 		put(dir, "lost+found/x", "other")
 		plant(dir)
 		before := identity(t, dir)
-		w := open(t, testOptions(t, dir))
-		_, err := w.Publish(mixed)
+		w := opened(t, testOptions(t, dir))
+		_, err := w.Publish(context.Background(), mixed)
 		if !errors.Is(err, ErrUnusable) || Reason(err) != "volume" || !strings.Contains(err.Error(), dir+"/db") {
 			t.Errorf("got %v", err)
 		}
@@ -40,7 +40,7 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 		// Now it is ours, and a name that we need is taken back.
 		must(os.RemoveAll(filepath.Join(dir, "db")))
 		plant(dir)
-		w = open(t, testOptions(t, dir))
+		w = opened(t, testOptions(t, dir))
 		publish(t, w, mixed)
 		if got := visible(t, dir)["db/password"]; got != "old" {
 			t.Errorf("db/password: got %q", got)
@@ -56,26 +56,26 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 func TestFlatFilesWithoutARecordStay(t *testing.T) {
 	dir := memoryDir(t)
 	opts := testOptions(t, dir)
-	opts.Flat = true
-	w := open(t, opts)
+	opts.Layout = generation.Flat
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	shut(t, w)
 	must(os.Remove(current(dir) + ".json"))
-	w = open(t, opts)
+	w = opened(t, opts)
 	if n, set := w.Current(); n != 0 || len(set.Secrets) != 0 {
 		t.Errorf("current: got %d, %v", n, set)
 	}
-	equal(t, "visible", visible(t, dir), shown(true, mixed))
+	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
 	if n := publish(t, w, mixed); n != 2 {
 		t.Errorf("got generation %d, want 2", n)
 	}
-	equal(t, "visible", visible(t, dir), shown(true, mixed))
+	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
 }
 
 // A number is never used twice, whatever was lost, as long as a target was notified.
 func TestNumbersAreNotUsedAgain(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	n := publish(t, w, mixed)
 	must(w.SetNotified("x", n))
@@ -87,27 +87,27 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 			must(os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	if got := publish(t, w, mixed); got != n+1 {
 		t.Errorf("got generation %d, want %d", got, n+1)
 	}
-	if c := w.ChangesSince(n); len(c.Changed) != len(shown(false, mixed)) {
+	if c := w.ChangesSince(n); len(c.Changed) != len(shown(generation.Nested, mixed)) {
 		t.Errorf("what is pending since %d: got %+v", n, c)
 	}
 }
 
 func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	n := publish(t, w, mixed)
 	must(w.SetNotified("a", n))
 	must(w.SetNotified("b", n))
 	shut(t, w)
 	put(dir, generation.NotifiedFile, "garbage")
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	must(w.SetNotified("a", n)) // and a crash before b was notified
 	shut(t, w)
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	if got, known := w.Notified("b"); got != 0 || !known {
 		t.Errorf("b: got %d %v, want 0 true", got, known)
 	}
@@ -118,27 +118,27 @@ func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) 
 
 func TestSecondWriterIsRefused(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
-	if _, err := Open(testOptions(t, dir)); !errors.Is(err, ErrUnusable) {
+	w := opened(t, testOptions(t, dir))
+	if _, err := start(testOptions(t, dir)); !errors.Is(err, ErrUnusable) {
 		t.Errorf("got %v, want ErrUnusable", err)
 	}
 	shut(t, w)
-	open(t, testOptions(t, dir))
+	opened(t, testOptions(t, dir))
 }
 
 // A command that was being started when the last process was killed holds the
 // lock until it runs its program.
 func TestALockThatIsGivenUpSoonIsWaitedFor(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	time.AfterFunc(200*time.Millisecond, func() { _ = w.Close() })
-	open(t, testOptions(t, dir))
+	opened(t, testOptions(t, dir))
 }
 
-// The bounds of the grace: 10 s, 16 generations, four times the newest one's
+// The bounds of the grace: 10 s, 16 generations, the newest one's
 // size or 1 MiB; the one that was just replaced always stays.
 func TestGraceBounds(t *testing.T) {
-	sized := func(n, size int) Set { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
+	sized := func(n, size int) Content { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
 	for _, tt := range []struct {
 		name  string
 		sizes []int
@@ -149,7 +149,7 @@ func TestGraceBounds(t *testing.T) {
 		{"time", []int{1, 2, 3}, 11 * time.Second, 0, 1},
 		{"within the time", []int{1, 2, 3}, 9 * time.Second, 2, 3},
 		{"count", slices.Repeat([]int{10}, 40), 0, 16, 16},
-		{"size", slices.Repeat([]int{512 << 10}, 12), 0, 4, 4},
+		{"size", slices.Repeat([]int{512 << 10}, 12), 0, 2, 2},
 		{"small ones by count", slices.Repeat([]int{8 << 10}, 40), 0, 16, 16},
 		{"just replaced and large", []int{900 << 10, 900 << 10, 900 << 10, 3 << 20, 1}, 0, 1, 1},
 	} {
@@ -157,17 +157,17 @@ func TestGraceBounds(t *testing.T) {
 			dir, c := memoryDir(t), newClock()
 			opts := testOptions(t, dir)
 			opts.now = c.Now
-			w := open(t, opts)
+			w := opened(t, opts)
 			for i, size := range tt.sizes {
 				publish(t, w, sized(i, size))
 			}
 			c.Add(tt.wait)
-			w.attend()
+			attend(w)
 			if got := len(w.old); got != tt.want {
 				t.Errorf("old generations: got %d, want %d", got, tt.want)
 			}
 			shut(t, w)
-			w = open(t, opts) // the next process keeps to them, too
+			w = opened(t, opts) // the next process keeps to them, too
 			if got := len(w.old); got != tt.want {
 				t.Errorf("after a restart: got %d, want %d", got, tt.want)
 			}
@@ -184,10 +184,10 @@ func TestGraceBounds(t *testing.T) {
 // away) must leave that number to the next one.
 func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	must(w.SetNotified("process", 1))
 	shut(t, w)
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	if got := publish(t, w, mixed); got != 1 {
 		t.Errorf("got generation %d, want 1", got)
 	}
@@ -198,9 +198,9 @@ func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing
 func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 	dir := memoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, incomplete(mixed))
-	if err := inspect.Ready(dir); err == nil {
+	if err := Ready(dir); err == nil {
 		t.Error("ready before all was there")
 	}
 	seam.reset(func(_ int, c call, do func() error) error {
@@ -209,14 +209,14 @@ func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 		}
 		return do()
 	})
-	if _, err := w.Publish(mixed); err == nil {
+	if _, err := w.Publish(context.Background(), mixed); err == nil {
 		t.Error("published, and the record was not written")
 	}
 	seam.reset(nil)
 	if n := publish(t, w, mixed); n != 1 {
 		t.Errorf("got generation %d, want 1", n)
 	}
-	if err := inspect.Ready(dir); err != nil {
+	if err := Ready(dir); err != nil {
 		t.Error(err)
 	}
 	if _, set := w.Current(); !set.Complete {
@@ -229,7 +229,7 @@ func TestWhatIsDueFirst(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts := testOptions(t, dir)
 	opts.now = c.Now
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, fewer)
 	if due := w.due(); !due.IsZero() {
 		t.Errorf("with nothing to do: got %v", due)
@@ -237,7 +237,7 @@ func TestWhatIsDueFirst(t *testing.T) {
 	publish(t, w, mixed)
 	end := w.old[0].at.Add(grace)
 	for again, want := range map[time.Time]time.Time{{}: end, end.Add(1): end, end.Add(-1): end.Add(-1)} {
-		if w.again = again; !w.due().Equal(want) {
+		if w.uncertain.retryAt = again; !w.due().Equal(want) {
 			t.Errorf("to be tried again at %v: got %v, want %v", again, w.due(), want)
 		}
 	}
@@ -249,13 +249,13 @@ func TestOrderAroundRecords(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, fewer)
 	old := filepath.Base(current(dir))
 	publish(t, w, mixed)
 	c.Add(grace + time.Second)
 	seam.reset(nil)
-	w.attend()
+	attend(w)
 	calls := seam.recorded()
 	if last := calls[len(calls)-1]; last.op != "Remove" || last.name != old+".json" {
 		t.Errorf("removed last: got %v, want the record of %s", last, old)
@@ -272,11 +272,11 @@ func TestOrderAroundRecords(t *testing.T) {
 // API meanwhile, stays an empty directory.
 func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	must(os.RemoveAll(filepath.Join(dir, generation.DataLink, "tls")))
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	_, found := w.Current()
 	found.Complete = true
 	publish(t, w, found)
@@ -290,45 +290,45 @@ func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
 // this program uses, are not taken for a Secret's: no generation could have them.
 func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	current := w.current.Load().Dir
 	shut(t, w)
 	put(dir, generation.RecordName(current), "garbage")
 	put(dir, current+"/db/..planted", "evil")
 	put(dir, current+"/..planted/file", "evil")
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	_, found := w.Current()
-	equal(t, "found", shown(false, found), shown(false, mixed))
+	equal(t, "found", shown(generation.Nested, found), shown(generation.Nested, mixed))
 }
 
 // As long as not all Secrets are confirmed, what someone changed in a file while no
 // process ran is no change of its Secret: it is put back, by the same generation.
 func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	put(dir, generation.DataLink+"/tls/tls.crt", "changed")
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	_, found := w.Current()
 	partly := incomplete(mixed)
 	partly.Secrets = maps.Clone(mixed.Secrets)
 	partly.Secrets["tls"] = found.Secrets["tls"]
-	for _, set := range []Set{partly, mixed} {
+	for _, set := range []Content{partly, mixed} {
 		if n := publish(t, w, set); n != 1 {
 			t.Errorf("got generation %d, want 1", n)
 		}
 	}
-	equal(t, "volume", visible(t, dir), shown(false, mixed))
+	equal(t, "volume", visible(t, dir), shown(generation.Nested, mixed))
 }
 
 // A generation that someone took a file out of is not ready, and the error names it.
 func TestNotReadyWithoutAFile(t *testing.T) {
 	dir := memoryDir(t)
-	publish(t, open(t, testOptions(t, dir)), mixed)
+	publish(t, opened(t, testOptions(t, dir)), mixed)
 	must(os.Remove(filepath.Join(dir, generation.DataLink, "tls", "tls.crt")))
-	if err := inspect.Ready(dir); err == nil || !strings.Contains(err.Error(), "tls/tls.crt") {
+	if err := Ready(dir); err == nil || !strings.Contains(err.Error(), "tls/tls.crt") {
 		t.Errorf("got %v, want the file that is missing", err)
 	}
 }
@@ -336,12 +336,12 @@ func TestNotReadyWithoutAFile(t *testing.T) {
 // What changed before a record was lost is not known: all paths count as changed.
 func TestARebuiltRecordHasAllAsChanged(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	current := w.current.Load().Dir
 	shut(t, w)
 	put(dir, generation.RecordName(current), "garbage")
-	w = open(t, testOptions(t, dir))
+	w = opened(t, testOptions(t, dir))
 	if got := w.ChangesSince(0); len(got.Changed) != 3 || len(got.Added) != 0 {
 		t.Errorf("got %+v, want all three as changed", got)
 	}

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,88 +11,98 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// scenario is one thing that a writer does, to be cut off at every call.
+// A scenario is an operation of a Writer on a prepared volume. The tests interrupt it
+// at every call that changes the volume.
 type scenario struct {
-	name string
-	flat bool
-	mode fs.FileMode // 0: 0644
-	// before is published, in order, by an earlier process.
-	before []Set
-	// wasFlat and wasMode are that process's, if they differ.
-	wasFlat bool
-	wasMode fs.FileMode
-	// litter is done to the volume before it is opened, damage after that.
-	litter, damage func(dir string)
-	openToo        bool // cut off what Open does, too
-	age            time.Duration
-	run            func(w *Writer) error
-	next           func(w *Writer) error // what the next process does; nil: run
-	// steps: what apps see between the first and the last step may be neither
-	// the old nor the new files, because someone damaged them one by one.
-	steps bool
+	name   string
+	layout Layout
+
+	// An earlier process published these contents, in order.
+	published   []Content
+	oldLayout   Layout
+	oldFileMode fs.FileMode // 0 for 0644
+
+	leftovers func(dir string) // changes the volume before Open; then the calls of Open are interrupted, too
+	damage    func(dir string) // changes the volume after Open
+	wait      time.Duration    // between Open and the operation
+
+	operation func(w *Writer) error
+	next      func(w *Writer) error // operation of the next process after an interruption; nil for the same one
+
+	// mixed allows apps to see a mixture of old and new files in between. Someone
+	// damaged the files or links, and the Writer repairs them one by one.
+	mixed bool
 }
 
 var (
 	mixed   = two("db", files("1", "password", "old", "user", "u", "conf/b", "2"), "tls", files("1", "tls.crt", "c1"))
 	changes = two("db", files("2", "password", "new", "port", "3306", "conf/c", "3"), "tls", files("1", "tls.crt", "c1"))
 	fewer   = one("db", files("1", "password", "old", "user", "u", "conf/b", "2"))
+	sameKey = one("db", files("1", "db", "x")) // the path db exists in both layouts
 )
 
-func publishing(set Set) func(w *Writer) error {
-	return func(w *Writer) error { _, err := w.Publish(set); return err }
+func publishing(content Content) func(w *Writer) error {
+	return func(w *Writer) error { _, err := w.Publish(context.Background(), content); return err }
 }
 
 func healing(w *Writer) error { heal(w); return nil }
 
-func incomplete(s Set) Set { s.Complete = false; return s }
+func notifying(w *Writer) error { return w.SetNotified("webhook", 1) }
 
-func scenarios() []scenario {
-	all := []scenario{
-		{name: "first", run: publishing(mixed)},
-		{name: "change", before: []Set{mixed}, run: publishing(changes)},
-		{name: "change with an old one to remove", before: []Set{fewer, mixed}, age: time.Minute, run: publishing(changes)},
-		{name: "mode", before: []Set{mixed}, wasMode: 0o600, run: publishing(mixed)},
-		{name: "Secret gone", before: []Set{mixed}, run: publishing(fewer)},
-		{name: "Secret new", before: []Set{fewer}, run: publishing(mixed)},
-		{name: "complete", before: []Set{incomplete(mixed)}, run: publishing(mixed)},
-		{name: "notified", before: []Set{mixed}, run: func(w *Writer) error { return w.SetNotified("webhook", 1) }},
-		{name: "repair of content", before: []Set{mixed}, damage: damageContent, run: healing, next: publishing(mixed), steps: true},
-		{name: "repair of the rest", before: []Set{mixed}, damage: damageLinks, run: healing, next: publishing(mixed), steps: true},
-		{name: "recovery", before: []Set{mixed}, litter: litter, openToo: true, run: publishing(mixed), steps: true},
-		{name: "recovery and change", before: []Set{mixed}, litter: litter, openToo: true, run: publishing(changes), steps: true},
+func incomplete(c Content) Content { c.Complete = false; return c }
+
+// scenarios returns each scenario in both layouts, and those that change the layout.
+func scenarios() (all []scenario) {
+	for _, layout := range layouts {
+		for _, s := range []scenario{
+			{name: "first", operation: publishing(mixed)},
+			{name: "change", published: []Content{mixed}, operation: publishing(changes)},
+			{name: "change after a grace period", published: []Content{fewer, mixed}, wait: time.Minute, operation: publishing(changes)},
+			{name: "file mode", published: []Content{mixed}, oldFileMode: 0o600, operation: publishing(mixed)},
+			{name: "removed Secret", published: []Content{mixed}, operation: publishing(fewer)},
+			{name: "new Secret", published: []Content{fewer}, operation: publishing(mixed)},
+			{name: "complete", published: []Content{incomplete(mixed)}, operation: publishing(mixed)},
+			{name: "notified", published: []Content{mixed}, operation: notifying},
+			{name: "damaged files", published: []Content{mixed}, damage: damageFiles, operation: healing, next: publishing(mixed), mixed: true},
+			{name: "damaged links", published: []Content{mixed}, damage: damageLinks, operation: healing, next: publishing(mixed), mixed: true},
+			{name: "leftovers", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(mixed), mixed: true},
+			{name: "leftovers and change", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(changes), mixed: true},
+		} {
+			s.name += ", " + layout.String()
+			s.layout, s.oldLayout = layout, layout
+			all = append(all, s)
+		}
 	}
-	for _, s := range all {
-		s.name += ", flat"
-		s.flat, s.wasFlat = true, true
-		all = append(all, s)
-	}
+	const nested, flat = generation.Nested, generation.Flat
 	return append(all,
-		scenario{name: "flat to nested", wasFlat: true, before: []Set{mixed}, run: publishing(mixed)},
-		scenario{name: "nested to flat", flat: true, before: []Set{mixed}, run: publishing(mixed)},
-		scenario{name: "flat to nested, one name", wasFlat: true, before: []Set{one("db", files("1", "db", "x"))}, run: publishing(one("db", files("1", "db", "x"))), steps: true},
-		scenario{name: "nested to flat, one name", flat: true, before: []Set{one("db", files("1", "db", "x"))}, run: publishing(one("db", files("1", "db", "x"))), steps: true},
+		scenario{name: "flat to nested", oldLayout: flat, layout: nested, published: []Content{mixed}, operation: publishing(mixed)},
+		scenario{name: "nested to flat", oldLayout: nested, layout: flat, published: []Content{mixed}, operation: publishing(mixed)},
+		scenario{name: "flat to nested, one name", oldLayout: flat, layout: nested, published: []Content{sameKey}, operation: publishing(sameKey), mixed: true},
+		scenario{name: "nested to flat, one name", oldLayout: nested, layout: flat, published: []Content{sameKey}, operation: publishing(sameKey), mixed: true},
 	)
 }
 
+// current returns the path of the directory that ..data points to.
 func current(dir string) string {
 	target, _ := os.Readlink(filepath.Join(dir, generation.DataLink))
 	return filepath.Join(dir, target)
 }
 
-// must panics: it is for what tests do to a directory of their own.
+// must panics on an error of an operation on the test's own directory.
 func must(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
-func damageContent(dir string) {
+// damageFiles overwrites, removes and adds files of the current generation.
+func damageFiles(dir string) {
 	gen := current(dir)
 	must(filepath.WalkDir(gen, func(p string, d fs.DirEntry, err error) error {
-		if d.Name() == "password" {
+		switch d.Name() {
+		case "password":
 			return os.WriteFile(p, []byte("evil"), 0o644)
-		}
-		if d.Name() == "b" {
+		case "b":
 			return os.Remove(p)
 		}
 		return err
@@ -99,76 +110,71 @@ func damageContent(dir string) {
 	must(os.WriteFile(filepath.Join(gen, "more"), nil, 0o600))
 }
 
+// damageLinks removes and replaces links and directories outside of the generation.
 func damageLinks(dir string) {
 	for _, name := range []string{generation.DataLink, "password", "tls.crt", "db/user", "db/..data"} {
-		_ = os.Remove(filepath.Join(dir, name))
+		_ = os.Remove(filepath.Join(dir, name)) // each layout has some of them
 	}
 	must(os.Symlink("/etc", filepath.Join(dir, generation.DataLink)))
 	must(os.RemoveAll(filepath.Join(dir, "tls")))
-	must(os.MkdirAll(filepath.Join(dir, "tls.crt", "x"), 0o700)) // foreign where nested, in the way where flat
+	must(os.MkdirAll(filepath.Join(dir, "tls.crt", "x"), 0o700)) // foreign if nested, in the way if flat
 }
 
-// litter leaves what crashes at several places at once would.
-func litter(dir string) {
-	gen := "..2031_01_01_00_00_00.000000001"
-	must(os.MkdirAll(filepath.Join(dir, gen, "db"), 0o755))
-	must(os.WriteFile(filepath.Join(dir, gen, "db", "password"), []byte("half"), 0o600))
-	must(os.WriteFile(filepath.Join(dir, "..2030_01_01_00_00_00.000000001.json"), []byte("{"), 0o600))
-	must(os.Symlink("nowhere", filepath.Join(dir, "..data_tmp")))
-	must(os.MkdirAll(filepath.Join(dir, "..link_tmp", "x"), 0o755))
-	must(os.WriteFile(filepath.Join(dir, "..notified.json_tmp"), []byte("x"), 0o600))
-	must(os.Symlink("..data/gone", filepath.Join(dir, "gone")))
+// leaveEntries leaves the entries of crashes at several steps of a publish at once.
+func leaveEntries(dir string) {
+	unpublished := filepath.Join(dir, "..2031_01_01_00_00_00.000000001") // steps 1 and 2
+	must(os.MkdirAll(filepath.Join(unpublished, "db"), 0o755))
+	must(os.WriteFile(filepath.Join(unpublished, "db", "password"), []byte("half"), 0o600))
+	must(os.WriteFile(filepath.Join(dir, "..2030_01_01_00_00_00.000000001.json"), []byte("{"), 0o600)) // a removal of steps 4 and 1
+	must(os.Symlink("nowhere", filepath.Join(dir, generation.Temporary)))                              // step 7
+	must(os.Symlink("..data/gone", filepath.Join(dir, "gone")))                                        // step 11
 	must(os.MkdirAll(filepath.Join(dir, "old"), 0o755))
-	must(os.Symlink("../..data/old", filepath.Join(dir, "old", "..data")))
-	_ = os.Remove(filepath.Join(dir, "password"))
+	must(os.Symlink("../..data/old", filepath.Join(dir, "old", generation.DataLink)))
+	_ = os.Remove(filepath.Join(dir, "password")) // a repair of links
 	_ = os.Remove(filepath.Join(dir, "db", "password"))
 }
 
-// prepare makes the volume as the scenario finds it.
+// prepare brings the volume into the state in which the scenario finds it.
 func (s scenario) prepare(t testing.TB, dir string) {
 	t.Helper()
 	opts := quiet(testOptions(t, dir))
-	opts.Flat = s.wasFlat
-	if s.wasMode != 0 {
-		opts.FileMode = s.wasMode
+	opts.Layout = s.oldLayout
+	if s.oldFileMode != 0 {
+		opts.FileMode = s.oldFileMode
 	}
-	w, err := Open(opts)
-	must(err)
-	for _, set := range s.before {
-		publish(t, w, set)
+	w := opened(t, opts)
+	for _, content := range s.published {
+		publish(t, w, content)
 	}
 	shut(t, w)
-	if s.litter != nil {
-		s.litter(dir)
+	if s.leftovers != nil {
+		s.leftovers(dir)
 	}
 }
 
-func (s scenario) options(t testing.TB, dir string, now func() time.Time) Options {
-	opts := quiet(testOptions(t, dir))
-	opts.Flat, opts.now = s.flat, now
-	if s.mode != 0 {
-		opts.FileMode = s.mode
-	}
+// options returns the setup of the process that performs the operation.
+func (s scenario) options(opts setup, c *clock) setup {
+	opts.Layout, opts.now = s.layout, c.Now
 	return opts
 }
 
-// play opens the volume and runs the scenario, with step at the seam.
-func (s scenario) play(opts Options, c *clock, step func(int, call, func() error) error) (*Writer, *seam, error) {
+// run opens the volume and performs the operation. step decides about each call
+// that changes the volume. The Writer is nil if Open failed.
+func (s scenario) run(opts setup, c *clock, step step) (*Writer, *seam, error) {
 	opts, seam := withSeam(opts)
-	if s.openToo {
+	if s.leftovers != nil {
 		seam.reset(step)
 	}
-	w, err := Open(opts)
+	w, err := start(opts)
 	if err != nil {
 		return nil, seam, err
 	}
-	c.Add(s.age)
+	c.Add(s.wait)
 	if s.damage != nil {
 		s.damage(opts.Dir)
 	}
-	if !s.openToo {
+	if s.leftovers == nil {
 		seam.reset(step)
 	}
-	err = s.run(w)
-	return w, seam, err
+	return w, seam, s.operation(w)
 }

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // call is one call through the seam that changes something.
@@ -21,23 +21,25 @@ type call struct {
 
 func (c call) String() string { return fmt.Sprintf("%s %s %s", c.op, c.name, c.to) }
 
-// seam stands before a volume. It has each method by hand, and embeds none: one
-// that is new in the interface does not compile until it is sorted here into
-// those that change something and those that look.
+// seam records the calls on a volume, and lets a test decide what each does. It
+// embeds no other implementation: a new method of the interface does not compile
+// until it is classified here as changing something or not.
 type seam struct {
-	under mount.Volume
+	under volume.Calls
 	mu    sync.Mutex
 	looks int
 	calls []call
-	// step, if set, is called in the place of each call that changes something,
-	// with its number from 0, and does it or not.
-	step func(n int, c call, do func() error) error
+	step  step
 }
+
+// A step is called in the place of each call that changes something, with the number
+// of the call from 0. It decides whether the call takes effect, and returns its error.
+type step func(n int, c call, do func() error) error
 
 // The classification, checked against the interfaces.
 var (
 	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Hold", "Close"}
+	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Close"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -57,7 +59,7 @@ func (s *seam) look() {
 	s.looks++
 }
 
-func (s *seam) reset(step func(int, call, func() error) error) {
+func (s *seam) reset(step step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls, s.looks, s.step = nil, 0, step
@@ -73,8 +75,8 @@ func (s *seam) Mkdir(name string, mode fs.FileMode) error {
 	return s.change(call{op: "Mkdir", name: name, mode: mode}, func() error { return s.under.Mkdir(name, mode) })
 }
 
-func (s *seam) Create(name string, mode fs.FileMode) (mount.File, error) {
-	var f mount.File
+func (s *seam) Create(name string, mode fs.FileMode) (volume.File, error) {
+	var f volume.File
 	err := s.change(call{op: "Create", name: name, mode: mode}, func() (err error) { f, err = s.under.Create(name, mode); return err })
 	if err != nil {
 		if f != nil { // it failed but did happen: the caller has no handle
@@ -105,18 +107,17 @@ func (s *seam) SyncDir(name string) error {
 	return s.change(call{op: "SyncDir", name: name}, func() error { return s.under.SyncDir(name) })
 }
 
-func (s *seam) Lstat(name string) (mount.Info, error)      { s.look(); return s.under.Lstat(name) }
+func (s *seam) Lstat(name string) (volume.Info, error)     { s.look(); return s.under.Lstat(name) }
 func (s *seam) Readlink(name string) (string, error)       { s.look(); return s.under.Readlink(name) }
 func (s *seam) ReadDir(name string) ([]fs.DirEntry, error) { s.look(); return s.under.ReadDir(name) }
 func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.under.ReadFile(name) }
 func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
-func (s *seam) Hold(name string) func()                    { s.look(); return s.under.Hold(name) }
 func (s *seam) Close() error                               { return s.under.Close() }
 
 type seamFile struct {
 	s     *seam
 	name  string
-	under mount.File
+	under volume.File
 }
 
 func (f *seamFile) Write(p []byte) (n int, err error) {
@@ -138,21 +139,21 @@ func (f *seamFile) Close() error {
 }
 
 // withSeam puts a seam before the volume of opts.
-func withSeam(opts Options) (Options, *seam) {
+func withSeam(opts setup) (setup, *seam) {
 	s := &seam{}
-	opts.Volume = func(dir string) (_ mount.Volume, err error) {
-		s.under, err = mount.Open(dir)
-		return s, err
+	opts.calls = func(under volume.Calls) volume.Calls {
+		s.under = under
+		return s
 	}
 	return opts, s
 }
 
 func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	var got []string
-	for m := range reflect.TypeFor[mount.Volume]().Methods() {
+	for m := range reflect.TypeFor[volume.Calls]().Methods() {
 		got = append(got, m.Name)
 	}
-	for m := range reflect.TypeFor[mount.File]().Methods() {
+	for m := range reflect.TypeFor[volume.File]().Methods() {
 		got = append(got, "file."+m.Name)
 	}
 	want := slices.Concat(changing, looking)

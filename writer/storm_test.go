@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,45 +14,48 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/secret-sync/secret-sync/writer/inotify"
-	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/volume"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // Its own writes repair nothing: publishes of all kinds, and a last change by
 // somebody else, after which all events of before have been looked at.
 func TestOwnWritesCauseNoRepair(t *testing.T) {
-	for _, flat := range []bool{false, true} {
-		h := newHealer(t, flat, time.Hour, inotify.New, nil)
+	for _, layout := range layouts {
+		h := newHealer(t, layout, time.Hour, newEvents, nil)
 		for i := range 60 {
-			publish(t, h.Writer, []Set{mixed, changes, fewer}[i%3])
+			publish(t, h.Writer, []Content{mixed, changes, fewer}[i%3])
 			must(h.SetNotified("webhook", h.Newest()))
 		}
 		must(os.WriteFile(filepath.Join(h.dir, "foreign"), nil, 0o644))
-		until(t, "the last event", func() bool { return h.log.count("not of secret-sync") > 0 })
+		until(t, "the last event", func() bool { return h.log.count("unknown entry") > 0 })
 		if n := h.repairs.Load(); n != 0 {
 			t.Errorf("got %d repairs, want 0", n)
 		}
 	}
 }
 
-// listings counts how often directories are listed: each comparison of all does.
+// listings counts how often the volume is listed: each reconciliation lists it.
 type listings struct {
-	mount.Volume
+	volume.Calls
 	count *atomic.Int64
 }
 
 func (l listings) ReadDir(name string) ([]fs.DirEntry, error) {
-	l.count.Add(1)
-	return l.Volume.ReadDir(name)
+	if name == "." {
+		l.count.Add(1)
+	}
+	return l.Calls.ReadDir(name)
 }
 
-// Its own writes lead to no comparison of all either: of each event one entry is
-// looked at.
+// TestOwnWritesCauseNoComparison: the writer's own writes do not lead to a
+// reconciliation either. The writer examines only the entry of each event.
 func TestOwnWritesCauseNoComparison(t *testing.T) {
 	var listed atomic.Int64
-	h := newHealer(t, false, time.Hour, inotify.New, nil)
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	h.mu.Lock()
-	h.vol.Volume = listings{h.vol.Volume, &listed}
+	h.vol.Calls = listings{h.vol.Calls, &listed}
 	h.mu.Unlock()
 	for i := range 2 { // the second time counts: in the first one links and directories come and go
 		listed.Store(0)
@@ -59,10 +63,10 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 			publish(t, h.Writer, one("db", files(itoa(n), "password", itoa(n))))
 		}
 		must(os.WriteFile(filepath.Join(h.dir, "foreign"+itoa(i)), nil, 0o644))
-		until(t, "the last event", func() bool { return h.log.count("not of secret-sync") > i })
+		until(t, "the last event", func() bool { return h.log.count("unknown entry") > i })
 	}
 	if n := listed.Load(); n > 0 {
-		t.Errorf("%d directories were listed, want none", n)
+		t.Errorf("the volume was listed %d times, want never", n)
 	}
 }
 
@@ -70,7 +74,7 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 // and all is right once it stops.
 func TestStorm(t *testing.T) {
 	const burst = 5
-	h := newHealer(t, false, time.Hour, inotify.New, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
 	began := time.Now()
 	for h.log.count("something keeps changing") == 0 || time.Since(began) < time.Second {
 		_ = os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644)
@@ -84,14 +88,14 @@ func TestStorm(t *testing.T) {
 	if n := h.log.count("something keeps changing"); n != 1 {
 		t.Errorf("got %d warnings, want 1", n)
 	}
-	equal(t, "visible", visible(t, h.dir), shown(false, mixed))
+	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, mixed))
 	t.Logf("%d repairs in %v", h.repairs.Load(), time.Since(began))
 }
 
 // A directory that is moved away and deleted makes fsnotify report an error with
 // its lock held: nobody may wait for that lock to take it.
 func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
-	h := newHealer(t, false, time.Hour, inotify.New, rate.NewLimiter(rate.Inf, 1000))
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Inf, 1000))
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -107,13 +111,13 @@ func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
 		}
 	})
 	for i := range 150 {
-		_, _ = h.Publish([]Set{mixed, changes}[i%2])
+		_, _ = h.Publish(context.Background(), []Content{mixed, changes}[i%2])
 	}
 	close(stop)
 	group.Wait()
 	publish(t, h.Writer, fewer)
 	until(t, "healed", h.intact)
-	equal(t, "visible", visible(t, h.dir), shown(false, fewer))
+	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, fewer))
 }
 
 // A repair that fails is tried again, and so is what could not be tidied.
@@ -121,18 +125,18 @@ func TestFailedRepairIsTriedAgain(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	before := tree(t, dir)
 	put(current(dir), "db/password", "evil")
 	seam.reset(func(int, call, func() error) error { return syscall.EIO })
 	heal(w)
-	if !w.again.After(c.Now()) {
+	if !w.uncertain.retryAt.After(c.Now()) {
 		t.Error("a repair that failed is not tried again")
 	}
 	seam.reset(nil)
 	heal(w)
-	equal(t, "visible", visible(t, dir), shown(false, mixed))
+	equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
 	settle(w, c)
 	equal(t, "in the end", tree(t, dir), before)
 }
@@ -143,7 +147,7 @@ func TestWhatDataPointsToStaysUntilItPointsElsewhere(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
-	w := open(t, opts)
+	w := opened(t, opts)
 	publish(t, w, mixed)
 	before := tree(t, dir)
 	const other = "..2031_01_01_00_00_00.1"
@@ -156,7 +160,7 @@ func TestWhatDataPointsToStaysUntilItPointsElsewhere(t *testing.T) {
 		return do()
 	})
 	heal(w)
-	equal(t, "visible while the link cannot be made", visible(t, dir), shown(false, mixed))
+	equal(t, "visible while the link cannot be made", visible(t, dir), shown(generation.Nested, mixed))
 	seam.reset(nil)
 	heal(w)
 	equal(t, "in the end", tree(t, dir), before)

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,12 +73,12 @@ func userChild(args []string) error {
 	opts.FileMode = 0o440
 	c := newClock()
 	opts.now = c.Now
-	for _, set := range []Set{mixed, changes, fewer} { // each by its own process
-		w, err := Open(opts)
+	for _, set := range []Content{mixed, changes, fewer} { // each by its own process
+		w, err := start(opts)
 		if err != nil {
 			return err
 		}
-		if _, err := w.Publish(set); err != nil {
+		if _, err := w.Publish(context.Background(), set); err != nil {
 			return err
 		}
 		if err := expect(dir, set); err != nil {
@@ -98,13 +99,13 @@ func userChild(args []string) error {
 
 // plantedChild: what looks like a left-over generation has a directory whose mode
 // keeps its owner out, who is us. It goes all the same.
-func plantedChild(opts Options) error {
+func plantedChild(opts setup) error {
 	planted := filepath.Join(opts.Dir, generation.NewName(time.Unix(0, 0)))
 	closed := filepath.Join(planted, "closed")
 	must(os.MkdirAll(closed, 0o755))
 	must(os.WriteFile(filepath.Join(closed, "file"), nil, 0o600))
 	must(os.Chmod(closed, 0))
-	w, err := Open(opts)
+	w, err := start(opts)
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func TestStickyVolumeOfAnotherUID(t *testing.T) {
 		t.Skip("needs two UIDs: run as root")
 	}
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	must(os.Chmod(dir, 0o777|fs.ModeSticky))
@@ -132,15 +133,15 @@ func TestStickyVolumeOfAnotherUID(t *testing.T) {
 
 func stickyChild(args []string) error {
 	dir := args[0]
-	w, err := Open(childOptions(dir))
+	w, err := start(childOptions(dir))
 	if err != nil {
 		return err
 	}
-	if n, err := w.Publish(mixed); err != nil || n != 1 {
+	if n, err := w.Publish(context.Background(), mixed); err != nil || n != 1 {
 		return fmt.Errorf("with nothing to change: %d, %w", n, err)
 	}
-	for _, set := range []Set{changes, one("db", files("7", "password", "x", "user", "u", "conf/b", "2"))} {
-		_, err = w.Publish(set)
+	for _, set := range []Content{changes, one("db", files("7", "password", "x", "user", "u", "conf/b", "2"))} {
+		_, err = w.Publish(context.Background(), set)
 		if Reason(err) != "permission" || !strings.Contains(err.Error(), "UID 10001") || !strings.Contains(err.Error(), "sticky") {
 			return fmt.Errorf("got %v", err)
 		}

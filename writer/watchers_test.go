@@ -52,17 +52,17 @@ func (w *watchOnce) woken(within time.Duration) bool {
 // through the path) each see an event on every one of 20 rotations. A watch on
 // the directory of a Secret that did not change sleeps.
 func TestWatchersWakeOnEveryRotation(t *testing.T) {
-	for _, flat := range []bool{false, true} {
+	for _, layout := range layouts {
 		dir := memoryDir(t)
 		opts := quiet(testOptions(t, dir))
-		opts.Flat = flat
-		w := open(t, opts)
-		set := func(n int) Set {
+		opts.Layout = layout
+		w := opened(t, opts)
+		set := func(n int) Content {
 			return two("db", files(itoa(n), "password", fmt.Sprint(n), "user", "always the same"), "tls", files("1", "crt", "x"))
 		}
 		publish(t, w, set(0))
-		paths := []string{".", generation.Path(flat, "db", "password"), generation.Path(flat, "db", "user"), generation.Path(flat, "tls", "crt")}
-		if !flat {
+		paths := []string{".", layout.Path("db", "password"), layout.Path("db", "user"), layout.Path("tls", "crt")}
+		if layout == generation.Nested {
 			paths = append(paths, "db")
 		}
 		watches := map[string]*watchOnce{}
@@ -70,14 +70,14 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 			watches[p] = newWatch(t, filepath.Join(dir, p))
 		}
 		var sleeping *watchOnce
-		if !flat {
+		if layout == generation.Nested {
 			sleeping = newWatch(t, filepath.Join(dir, "tls"))
 		}
 		for n := 1; n <= 20; n++ {
 			publish(t, w, set(n))
 			for p, watch := range watches {
 				if !watch.woken(time.Second) {
-					t.Fatalf("rotation %d, flat=%v: a watch on %s saw nothing", n, flat, p)
+					t.Fatalf("rotation %d, %v: a watch on %s saw nothing", n, layout, p)
 				}
 				watch.add()
 				watch.woken(0)
@@ -93,7 +93,7 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 // wakes, though that Secret is as it was.
 func TestWatchersWakeOnARepair(t *testing.T) {
 	dir := memoryDir(t)
-	w := open(t, testOptions(t, dir))
+	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	publish(t, w, changes) // tls is as in the generation before
 	watch := newWatch(t, filepath.Join(dir, "tls"))

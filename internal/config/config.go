@@ -14,6 +14,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/notifier/webhook"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // Config is the configuration of secret-sync. docs/configuration.md describes the variables.
@@ -25,10 +26,11 @@ type Config struct {
 	Items                    layout.Items
 	RequiredKeys             map[string][]string // by Secret
 
-	Dir                 string // an absolute path
-	Flat, RemoveDeleted bool
-	FileMode            fs.FileMode
-	Settle              time.Duration
+	Dir           string // an absolute path
+	Layout        generation.Layout
+	RemoveDeleted bool
+	FileMode      fs.FileMode
+	Settle        time.Duration
 
 	Processes, PIDFiles []SignalTarget
 	SignalCheck         bool

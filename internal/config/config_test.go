@@ -14,6 +14,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/notifier/webhook"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // environ makes the environment nothing but what is given, as NAME=value, over
@@ -157,7 +158,7 @@ func TestLoad_everythingSet(t *testing.T) {
 			"db": {"password": {Path: "db/pass=word"}, "user": {Path: "db/user"}}, "other": {".x": {Path: "x"}},
 		},
 		"RequiredKeys": map[string][]string{"db": {"password", "user"}, "tls": {"tls.key"}},
-		"Dir":          "/run/s", "Flat": true, "FileMode": fs.FileMode(0o440), "RemoveDeleted": true,
+		"Dir":          "/run/s", "Layout": generation.Flat, "FileMode": fs.FileMode(0o440), "RemoveDeleted": true,
 		"Settle":        250 * time.Millisecond,
 		"Processes":     []SignalTarget{{"nginx", syscall.SIGUSR1}, {"a:b", syscall.SIGTERM}},
 		"PIDFiles":      []SignalTarget{{"/run/app.pid", syscall.SIGUSR1}, {"/run/x:y.pid", syscall.SIGUSR2}},

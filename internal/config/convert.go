@@ -18,7 +18,7 @@ func convert(e *environment) (*Config, error) {
 		RequiredKeys:    parseKeys(p, "SECRETSYNC_REQUIRED_KEYS", e.RequiredKeys),
 
 		Dir:           parse(p, "SECRETSYNC_DIR", e.Dir, parseDirectory),
-		Flat:          parse(p, "SECRETSYNC_LAYOUT", e.Layout, oneOf("nested", "flat")) == "flat",
+		Layout:        parse(p, "SECRETSYNC_LAYOUT", e.Layout, parseLayout),
 		FileMode:      parse(p, "SECRETSYNC_FILE_MODE", e.FileMode, parseMode),
 		RemoveDeleted: parse(p, "SECRETSYNC_ON_DELETE", e.OnDelete, oneOf("keep", "remove")) == "remove",
 		Settle:        parse(p, "SECRETSYNC_SETTLE", e.Settle, parseDuration),

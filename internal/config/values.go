@@ -19,6 +19,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/notifier/exec"
 	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // The functions below convert the text of a variable. Some return a value together with an
@@ -48,6 +49,11 @@ func oneOf(choices ...string) func(string) (string, error) {
 	return func(s string) (string, error) {
 		return s, must(slices.Contains(choices, s), strings.Join(choices[:last], ", ")+" or "+choices[last])
 	}
+}
+
+func parseLayout(s string) (layout generation.Layout, err error) {
+	err = layout.UnmarshalText([]byte(s))
+	return layout, must(err == nil, "nested or flat")
 }
 
 func parseBool(s string) (bool, error) {

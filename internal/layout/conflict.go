@@ -24,7 +24,7 @@ func (p *planner) resolveConflicts() {
 func (p *planner) conflict() *Rejection {
 	owner := map[string]string{} // the Secret of each path
 	for _, name := range slices.Sorted(maps.Keys(p.chosen)) {
-		for _, file := range slices.Sorted(maps.Keys(p.chosen[name].Content)) {
+		for _, file := range slices.Sorted(maps.Keys(p.chosen[name].Values)) {
 			if other, taken := owner[file]; taken {
 				return p.decide(other, name, file, file)
 			}
@@ -43,8 +43,8 @@ func (p *planner) conflict() *Rejection {
 
 // decide rejects one of two Secrets: b, unless b alone already has its path in the volume.
 func (p *planner) decide(a, b, fileA, fileB string) *Rejection {
-	_, hasA := p.in.Previous.Secrets[a].Content[fileA]
-	_, hasB := p.in.Previous.Secrets[b].Content[fileB]
+	_, hasA := p.in.Previous.Secrets[a].Values[fileA]
+	_, hasB := p.in.Previous.Secrets[b].Values[fileB]
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}

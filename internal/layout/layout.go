@@ -14,7 +14,7 @@ import (
 
 // Rules select the Secrets and their files.
 type Rules struct {
-	Flat         bool
+	Layout       writer.Layout
 	Required     []string // names of Secrets
 	Optional     []string // names of Secrets that may be absent
 	Selector     bool     // whether there is a selector
@@ -35,7 +35,7 @@ type Item struct {
 // Input contains everything that the files depend on.
 type Input struct {
 	Snapshot  watcher.Snapshot
-	Previous  writer.Set      // the generation in the volume, if Published
+	Previous  writer.Content  // the generation in the volume, if Published
 	Published bool            // whether the volume contains a generation, which may be empty
 	Removed   map[string]bool // deleted Secrets whose files must be removed
 }
@@ -60,7 +60,7 @@ type Rejection struct {
 
 // Result is the result of Make.
 type Result struct {
-	Set       writer.Set
+	Set       writer.Content
 	Rejected  []Rejection // by name
 	Waiting   []string    // the reasons not to publish Set; empty: publish it
 	Synced    bool        // every watch is synced, so Set contains every Secret
@@ -72,7 +72,7 @@ type Result struct {
 func Make(rules Rules, in Input) Result {
 	p := &planner{Rules: rules, in: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
 	p.choose()
-	if rules.Flat {
+	if rules.Layout == writer.Flat {
 		p.resolveConflicts()
 	}
 	return p.result()
@@ -96,7 +96,7 @@ func (p *planner) choose() {
 			p.reject(*rejection)
 			continue
 		}
-		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Content: content, Modes: p.modes(name)}
+		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: content, Modes: p.modes(name)}
 	}
 	for name, files := range p.in.Previous.Secrets {
 		removed := p.in.Removed[name] && p.synced(name)
@@ -140,7 +140,7 @@ func (r Rules) Watch(name string) string {
 }
 
 func (p *planner) result() Result {
-	r := Result{Set: writer.Set{Secrets: p.chosen}, Synced: len(p.in.Snapshot.Unsynced) == 0}
+	r := Result{Set: writer.Content{Secrets: p.chosen}, Synced: len(p.in.Snapshot.Unsynced) == 0}
 	for _, name := range slices.Sorted(maps.Keys(p.rejected)) {
 		r.Rejected = append(r.Rejected, p.rejected[name])
 	}

@@ -44,19 +44,19 @@ func parse(text string) map[string]map[string]secret.Value {
 }
 
 // set reads what is in the volume, and show writes it.
-func set(text string) writer.Set {
-	s := writer.Set{Secrets: map[string]writer.Files{}}
+func set(text string) writer.Content {
+	s := writer.Content{Secrets: map[string]writer.Files{}}
 	for name, content := range parse(text) {
-		s.Secrets[name] = writer.Files{Content: content}
+		s.Secrets[name] = writer.Files{Values: content}
 	}
 	return s
 }
 
-func show(s writer.Set) string {
+func show(s writer.Content) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		part := name + ":"
-		content := s.Secrets[name].Content
+		content := s.Secrets[name].Values
 		for _, file := range slices.Sorted(maps.Keys(content)) {
 			part += fmt.Sprintf(" %s=%s", file, []byte(content[file]))
 		}
@@ -209,42 +209,42 @@ var cases = []struct {
 		want: "db: p=a; x: k=v",
 	},
 	{
-		name: "flat: two Secrets, no common path", options: options{Flat: true, Required: []string{"a", "b"}},
+		name: "flat: two Secrets, no common path", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
 		snapshot: "a: x=1; b: y=2", volume: "-",
 		want: "a: x=1; b: y=2", complete: true, current: true,
 	},
 	{
-		name: "flat: a common path in a first generation publishes nothing", options: options{Flat: true, Required: []string{"a"}, Optional: []string{"b"}},
+		name: "flat: a common path in a first generation publishes nothing", options: options{Layout: writer.Flat, Required: []string{"a"}, Optional: []string{"b"}},
 		snapshot: "a: x=1; b: x=2", volume: "-",
 		want: "a: x=1", refused: "b path_conflict", waiting: `Secret "a" already uses the path "x"`, complete: true, current: true,
 	},
 	{
-		name: "flat: who has the path keeps it, also against an earlier name", options: options{Flat: true, Selector: true},
+		name: "flat: who has the path keeps it, also against an earlier name", options: options{Layout: writer.Flat, Selector: true},
 		snapshot: "a: x=1; b: x=2", volume: "b: x=2",
 		want: "b: x=2", refused: "a path_conflict", complete: true, current: true,
 	},
 	{
-		name: "flat: a Secret that grows into another's path is back at its last good files", options: options{Flat: true, Required: []string{"a", "b"}},
+		name: "flat: a Secret that grows into another's path is back at its last good files", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
 		snapshot: "a: x=new y=3; b: y=2", volume: "a: x=1; b: y=2",
 		want: "a: x=1; b: y=2", refused: "a path_conflict", complete: true,
 	},
 	{
-		name: "flat: a path that its owner gives up is free", options: options{Flat: true, Required: []string{"a", "b"}},
+		name: "flat: a path that its owner gives up is free", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
 		snapshot: "a: x=1 y=1; b: z=2", volume: "a: x=1; b: y=2",
 		want: "a: x=1 y=1; b: z=2", complete: true, current: true,
 	},
 	{
-		name: "flat: unless its owner is refused", options: options{Flat: true, Required: []string{"a", "b"}, RequiredKeys: map[string][]string{"b": {"y"}}},
+		name: "flat: unless its owner is refused", options: options{Layout: writer.Flat, Required: []string{"a", "b"}, RequiredKeys: map[string][]string{"b": {"y"}}},
 		snapshot: "a: x=1 y=1; b: z=2", volume: "a: x=1; b: y=2",
 		want: "a: x=1; b: y=2", refused: "a path_conflict, b missing_key", complete: true,
 	},
 	{
-		name: "flat: a file where another has a directory", options: options{Flat: true, Required: []string{"a", "b"}, Items: layout.Items{"a": {"k": {Path: "conf"}}, "b": {"k": {Path: "conf/db"}}}},
+		name: "flat: a file where another has a directory", options: options{Layout: writer.Flat, Required: []string{"a", "b"}, Items: layout.Items{"a": {"k": {Path: "conf"}}, "b": {"k": {Path: "conf/db"}}}},
 		snapshot: "a: k=1; b: k=2", volume: "-",
 		want: "a: conf=1", refused: "b path_conflict", waiting: "conf", complete: false,
 	},
 	{
-		name: "flat: the volume was nested, with one path in two Secrets", options: options{Flat: true, Required: []string{"a", "b"}},
+		name: "flat: the volume was nested, with one path in two Secrets", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
 		snapshot: "a: x=1; b: x=2", volume: "a: x=1; b: x=2",
 		want: "a: x=1", refused: "b path_conflict",
 	},
@@ -302,7 +302,7 @@ func FuzzFlatSetHasNoConflict(f *testing.F) {
 	f.Add("a: x=1 y=2; b: x=2", "b: x=1", "a=k=dir/x")
 	f.Add("a: k=1; b: k=2; c: x=3", "a: dir=1; c: dir/k=2", "b=k=dir")
 	f.Fuzz(func(t *testing.T, now, before, items string) {
-		o := layout.Rules{Flat: true, Selector: true, Items: layout.Items{}}
+		o := layout.Rules{Layout: writer.Flat, Selector: true, Items: layout.Items{}}
 		if name, item, ok := strings.Cut(items, "="); ok {
 			if key, path, ok := strings.Cut(item, "="); ok && path != "" && !strings.Contains(path, ".") && !strings.Contains("/"+path+"/", "//") {
 				o.Items[name] = map[string]layout.Item{key: {Path: path}}
@@ -312,7 +312,7 @@ func FuzzFlatSetHasNoConflict(f *testing.F) {
 		plan := layout.Make(o, layout.Input{Snapshot: snapshot(now), Previous: first.Set, Published: true})
 		owner := map[string]string{}
 		for name, files := range plan.Set.Secrets {
-			for file := range files.Content {
+			for file := range files.Values {
 				if other, taken := owner[file]; taken {
 					t.Fatalf("%q is of %q and of %q", file, name, other)
 				}

@@ -49,8 +49,8 @@ type Source interface {
 
 // A Publisher writes generations to the volume: the writer.
 type Publisher interface {
-	Current() (number uint64, set writer.Set)
-	Publish(set writer.Set) (number uint64, err error)
+	Current() (number uint64, set writer.Content)
+	Publish(ctx context.Context, set writer.Content) (number uint64, err error)
 	ChangesSince(generation uint64) writer.Changes
 }
 
@@ -118,7 +118,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		case <-p.Source.Changed():
 		case <-timer.C:
 		}
-		next, done, err := p.run()
+		next, done, err := p.run(ctx)
 		if done || err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 // run performs a step: it examines the snapshot and the volume and publishes if necessary.
 // The next step is due after next, even without a change. done reports the end of a one-shot
 // run.
-func (p *Pipeline) run() (next time.Duration, done bool, err error) {
+func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err error) {
 	p.step.Lock()
 	defer p.step.Unlock()
 	number, previous := p.Publisher.Current()
@@ -155,7 +155,7 @@ func (p *Pipeline) run() (next time.Duration, done bool, err error) {
 	case p.PublishAfter != nil && time.Now().Before(p.PublishAfter()):
 		next = min(next, time.Until(p.PublishAfter()))
 	default:
-		retry, err := p.publish(number, result.Set)
+		retry, err := p.publish(ctx, number, result.Set)
 		if err != nil && retry == 0 {
 			return 0, false, err
 		}
@@ -172,12 +172,15 @@ func (p *Pipeline) run() (next time.Duration, done bool, err error) {
 
 // publish publishes the set and reports the result. After an error it returns the pause before
 // a retry, or 0 if a retry is useless.
-func (p *Pipeline) publish(before uint64, set writer.Set) (retry time.Duration, err error) {
+func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Content) (retry time.Duration, err error) {
 	began := time.Now()
-	number, err := p.Publisher.Publish(set)
+	number, err := p.Publisher.Publish(ctx, set)
 	took := time.Since(began)
 	if errors.Is(err, writer.ErrUnusable) {
 		return 0, err
+	}
+	if err != nil && ctx.Err() != nil { // stopped, not failed
+		return p.backoff.First, err
 	}
 	if err != nil {
 		p.Observer.PublishFailed(writer.Reason(err))
@@ -236,7 +239,7 @@ func (p *Pipeline) checkTimeout(next time.Duration, result layout.Result) (time.
 
 // removed returns the Secrets that have been deleted for so long that their files must be
 // removed, and the time until the next such Secret.
-func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Set) (removed map[string]bool, next time.Duration) {
+func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Content) (removed map[string]bool, next time.Duration) {
 	removed, next = map[string]bool{}, forever
 	if !p.RemoveDeleted {
 		return removed, next

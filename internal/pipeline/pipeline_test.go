@@ -32,7 +32,7 @@ type world struct {
 	changed  chan struct{}
 
 	number   uint64
-	set      writer.Set
+	set      writer.Content
 	fail     error
 	before   func() // called by Publish; nil: nothing
 	tries    int
@@ -98,12 +98,12 @@ func (w *world) Snapshot() watcher.Snapshot {
 	defer w.mu.Unlock()
 	return w.snapshot
 }
-func (w *world) Current() (uint64, writer.Set) {
+func (w *world) Current() (uint64, writer.Content) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.number, w.set
 }
-func (w *world) Publish(set writer.Set) (uint64, error) {
+func (w *world) Publish(_ context.Context, set writer.Content) (uint64, error) {
 	if w.before != nil {
 		w.before()
 	}
@@ -121,10 +121,10 @@ func (w *world) Publish(set writer.Set) (uint64, error) {
 	return w.number, nil
 }
 
-func content(set writer.Set) map[string]string {
+func content(set writer.Content) map[string]string {
 	out := map[string]string{}
 	for name, files := range set.Secrets {
-		out[name] = string(files.Content["key"])
+		out[name] = string(files.Values["key"])
 	}
 	return out
 }
@@ -191,8 +191,8 @@ func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
 func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Set{Secrets: map[string]writer.Files{
-			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
+		w.number, w.set = 7, writer.Content{Secrets: map[string]writer.Files{
+			"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Values: map[string]secret.Value{"key": secret.Value("old")}},
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
 		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
@@ -206,8 +206,8 @@ func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 func TestARestartDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Set{Secrets: map[string]writer.Files{
-			"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Content: map[string]secret.Value{"key": secret.Value("old")}},
+		w.number, w.set = 7, writer.Content{Secrets: map[string]writer.Files{
+			"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Values: map[string]secret.Value{"key": secret.Value("old")}},
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
 		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
@@ -240,7 +240,7 @@ func TestRemove(t *testing.T) {
 func TestRemoveCountsFromTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
+		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}}}
 		w.start(t, pipeline.Settings{RemoveDeleted: true})
 		time.Sleep(time.Hour)
 		w.answer("db", "")
@@ -339,7 +339,7 @@ func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
 func TestSyncTimeoutOfOneShot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
+		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}}}
 		if err := <-w.start(t, pipeline.Settings{OneShot: true, SyncTimeout: time.Minute}); !errors.Is(err, pipeline.ErrTimeout) {
 			t.Errorf("got %v, want ErrTimeout", err)
 		}
@@ -380,7 +380,7 @@ func TestSyncTimeoutIsForTheFirstGenerationOnly(t *testing.T) {
 func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Set{Complete: true, Secrets: map[string]writer.Files{"db": {Content: map[string]secret.Value{"key": secret.Value("old")}}}}
+		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}}}
 		result := w.start(t, pipeline.Settings{OneShot: true})
 		time.Sleep(time.Minute) // what is in the volume was not confirmed by this process
 		select {

@@ -7,43 +7,35 @@ import (
 	"time"
 )
 
-// The names in the volume that only this program uses. All begin with "..", as
-// neither the key of a Secret nor an item's path can.
+// Names in the volume that only this program uses. All of them begin with "..",
+// which neither the key of a Secret nor the path of an item can.
 const (
-	DataLink     = "..data"          // points to the generation that apps read
-	NotifiedFile = "..notified.json" // what each target was notified of last
-	Temporary    = "..data_tmp"      // what is made here gets its name by a rename
+	DataLink     = "..data"          // points to the current generation's directory
+	NotifiedFile = "..notified.json" // the record of notifications
+	Temporary    = "..data_tmp"      // an entry before its rename
 )
 
-// GenerationName is the form of a generation's directory: NewName's, and the
-// kubelet's.
+// GenerationName matches the name of a generation's directory, as NewName and the
+// kubelet form it.
 var GenerationName = regexp.MustCompile(`^\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+$`)
 
-// NewName gives a generation's directory the form that the kubelet uses: the
+// NewName returns the name of a generation's directory in the kubelet's format: the
 // time in UTC, then digits.
 func NewName(now time.Time) string { return now.UTC().Format("..2006_01_02_15_04_05.000000000") }
 
-// RecordName is the file beside a generation's directory.
-func RecordName(generation string) string { return generation + ".json" }
+// RecordName returns the name of the record beside a generation's directory.
+func RecordName(dir string) string { return dir + ".json" }
 
-// IsOwn reports whether a name directly in the volume is one that only this
-// program uses, or that an earlier version used for what it made.
+// IsOwn reports whether only this program uses a name directly in the volume.
 func IsOwn(name string) bool {
-	name, made := strings.CutSuffix(name, "_tmp")
-	return name == DataLink || name == NotifiedFile || GenerationName.MatchString(strings.TrimSuffix(name, ".json")) || made && name == "..link"
-}
-
-// Path is where a Secret's file is inside its generation's directory, and where
-// an app sees it below the volume.
-func Path(flat bool, secret, file string) string {
-	if flat {
-		return file
+	switch name {
+	case DataLink, NotifiedFile, Temporary:
+		return true
 	}
-	return path.Join(secret, file)
+	return GenerationName.MatchString(strings.TrimSuffix(name, ".json"))
 }
 
-// OwnTarget is what a link of this name points to if this program made it,
-// whatever Secrets there are.
+// OwnTarget returns the target that this program gives to a link of this name.
 func OwnTarget(name string) string {
 	if secret, base := path.Split(name); base == DataLink && secret != "" {
 		return path.Join("..", DataLink, secret)
@@ -51,7 +43,7 @@ func OwnTarget(name string) string {
 	return path.Join(DataLink, path.Base(name))
 }
 
-// Top is the first element of a path.
+// Top returns the first element of a path.
 func Top(name string) string {
 	top, _, _ := strings.Cut(name, "/")
 	return top

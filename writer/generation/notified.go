@@ -7,14 +7,14 @@ import (
 	"maps"
 )
 
-// Notified is the record of which generation each target was notified of last.
+// Notified is the record of the generation that each target was last notified of.
 type Notified struct {
 	Format  int               `json:"format"`
-	Targets map[string]uint64 `json:"told"`           // target → generation
-	Lost    bool              `json:"lost,omitempty"` // an earlier record could not be read: others may have been in it
+	Targets map[string]uint64 `json:"notified"`       // target → generation
+	Lost    bool              `json:"lost,omitempty"` // an earlier record, perhaps of more targets, could not be read
 }
 
-// Entries is its file, if there is something to keep.
+// Entries returns the record's file, or nothing if the record is empty.
 func (n Notified) Entries(mode fs.FileMode) []Entry {
 	if len(n.Targets) == 0 && !n.Lost {
 		return nil
@@ -23,7 +23,7 @@ func (n Notified) Entries(mode fs.FileMode) []Entry {
 	return []Entry{{Path: NotifiedFile, Mode: mode, Data: encode(n)}}
 }
 
-// With has target notified of generation.
+// With returns a copy of n in which target was notified of generation.
 func (n Notified) With(target string, generation uint64) Notified {
 	targets := map[string]uint64{}
 	maps.Copy(targets, n.Targets)
@@ -32,17 +32,17 @@ func (n Notified) With(target string, generation uint64) Notified {
 	return n
 }
 
-// ParseNotified reads what Entries made.
+// ParseNotified parses the JSON of a Notified.
 func ParseNotified(data []byte) (n Notified, err error) {
 	if err := json.Unmarshal(data, &n); err != nil {
 		return Notified{}, err
 	}
 	if n.Format != Format {
-		return Notified{}, fmt.Errorf("format %d", n.Format)
+		return Notified{}, fmt.Errorf("unsupported format %d", n.Format)
 	}
 	for _, generation := range n.Targets {
 		if generation > MaxGeneration {
-			return Notified{}, fmt.Errorf("generation %d", generation)
+			return Notified{}, fmt.Errorf("invalid generation %d", generation)
 		}
 	}
 	return n, nil

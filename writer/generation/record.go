@@ -9,50 +9,53 @@ import (
 )
 
 const (
-	// Format is the number of the records' layout. A record of another number is
-	// not understood, which costs one notification too many and nothing else.
+	// Format is the format number of all records. A record with another number
+	// cannot be read, which costs one additional notification per target.
 	Format = 1
-	// MaxGeneration bounds what a forged record can do to the numbers: JSON
-	// readers take these.
+	// MaxGeneration is the highest generation number that every JSON reader can
+	// represent. It limits the effect of a forged record.
 	MaxGeneration = 1 << 53
-	maxRemoved    = 1024 // removed paths that are remembered
+	maxRemoved    = 1024 // removals that a record keeps
 )
 
-// Record is the JSON beside a generation. It says which generation of which
-// Secrets the directory contains, and for each path since when: never a value, nor
-// the length or a hash of one.
+// A Record is the JSON file beside a generation's directory. It contains the
+// generation's number and, for every path, the generation of its last change. It
+// contains no value, and neither the length nor a hash of a value.
 type Record struct {
 	Format     int                     `json:"format"`
 	Generation uint64                  `json:"generation"`
 	Complete   bool                    `json:"complete"`
-	Flat       bool                    `json:"flat"`
+	Layout     Layout                  `json:"layout"`
 	FileMode   fs.FileMode             `json:"fileMode"`
 	Secrets    map[string]SecretRecord `json:"secrets"`
-	// Removed has the paths that went, by path as an app sees it, also those that
-	// came back later: once for each time.
+	// Unowned contains the files of a flat generation whose record was lost: their
+	// Secrets are unknown. Content keeps the values under the Secret "".
+	Unowned map[string]PathRecord `json:"unowned,omitempty"`
+	// Removed contains the removals of each path as apps see it, oldest first. A
+	// path that came back later keeps its entries.
 	Removed map[string][]PathRecord `json:"removed,omitempty"`
-	// Since is the oldest generation from which Secrets and Removed have all
-	// that changed.
+	// Since is the oldest generation after which Secrets and Removed contain every
+	// change.
 	Since uint64 `json:"since"`
 }
 
-// SecretRecord is what a Record has of one Secret.
+// A SecretRecord is the part of a Record about one Secret.
 type SecretRecord struct {
 	UID             string                `json:"uid,omitempty"`
 	ResourceVersion string                `json:"resourceVersion,omitempty"`
 	Files           map[string]PathRecord `json:"files"` // by path inside the Secret
 }
 
-// PathRecord has generations: since when the path is there, and since when it
-// is as it is (for one that was removed: since when it is gone).
+// A PathRecord contains the generation that added a path and the generation that
+// changed it last. For a removed path, Changed is the generation that removed it.
 type PathRecord struct {
 	Secret  string      `json:"secret,omitempty"` // only of a removed path
 	Added   uint64      `json:"added"`
 	Changed uint64      `json:"changed"`
-	Mode    fs.FileMode `json:"mode,omitempty"` // of its own; 0: the record's FileMode
+	Mode    fs.FileMode `json:"mode,omitempty"` // 0 for the record's FileMode
 }
 
-// mode is that of the file, when others have the mode common.
+// mode returns the mode of the file in a volume whose files have the mode common.
 func (r PathRecord) mode(common fs.FileMode) fs.FileMode {
 	if r.Mode != 0 {
 		return r.Mode
@@ -60,25 +63,25 @@ func (r PathRecord) mode(common fs.FileMode) fs.FileMode {
 	return common
 }
 
-// encode gives a record as JSON.
+// encode returns the JSON of a record.
 func encode(record any) []byte {
 	data, err := json.Marshal(record)
 	if err != nil {
-		panic(err) // maps of strings and numbers: there is nothing that can fail
+		panic(err) // impossible: records consist of strings and numbers
 	}
 	return data
 }
 
-// ParseRecord reads what encode made.
+// ParseRecord parses the JSON of a Record.
 func ParseRecord(data []byte) (Record, error) {
 	var r Record
 	err := json.Unmarshal(data, &r)
 	switch {
 	case err != nil:
 	case r.Format != Format || r.Generation == 0 || r.Generation > MaxGeneration:
-		err = fmt.Errorf("format %d, generation %d: not written by this version", r.Format, r.Generation)
+		err = fmt.Errorf("unsupported format %d or generation %d", r.Format, r.Generation)
 	case !validMode(r.FileMode):
-		err = fmt.Errorf("mode %o is not one of files", uint32(r.FileMode))
+		err = fmt.Errorf("invalid file mode %o", uint32(r.FileMode))
 	default:
 		err = r.Validate()
 	}
@@ -88,89 +91,46 @@ func ParseRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
-// Next gives the record of the generation that holds set and follows old, whose
-// files are was. Before the first one old is empty.
-func Next(old Record, was Set, number uint64, set Set, flat bool, mode fs.FileMode) Record {
-	r := Record{
-		Format: Format, Generation: number, Complete: set.Complete || old.Complete, Flat: flat, FileMode: mode,
-		Secrets: map[string]SecretRecord{}, Removed: map[string][]PathRecord{}, Since: old.Since,
-	}
-	if old.Generation == 0 && number > 1 { // what there was is not known
-		r.Since = number
-	}
-	maps.Copy(r.Removed, old.Removed)
-	before := old.Paths()
-	for name, files := range set.Secrets {
-		s := SecretRecord{UID: files.UID, ResourceVersion: files.ResourceVersion, Files: map[string]PathRecord{}}
-		for file, value := range files.Content {
-			at := PathRecord{Added: number, Changed: number, Mode: files.Modes[file]}
-			p := Path(flat, name, file)
-			if b, ok := before[p]; ok {
-				at.Added = b.Added
-				if b.Secret == name && b.mode(old.FileMode) == at.mode(mode) && was.has(name, file, value) {
-					at.Changed = b.Changed
-				}
-			}
-			s.Files[file] = at
-			delete(before, p)
-		}
-		r.Secrets[name] = s
-	}
-	r.remove(before)
-	return r
-}
-
-// Differs reports whether set needs another generation than r, whose files are
-// was. As long as no caller has confirmed what was found at start, it is believed:
-// the same version of a Secret with other content is no difference. Somebody
-// changed a file, and apps are not notified of its repair.
-func (r *Record) Differs(was, set Set, flat bool, mode fs.FileMode, believed bool) bool {
-	if r.Generation == 0 || r.FileMode != mode || r.Flat != flat || len(r.Secrets) != len(set.Secrets) {
-		return true
-	}
-	for name, files := range set.Secrets {
-		if s, ok := r.Secrets[name]; !ok || !(believed && s.isOf(files)) && !was.Equal(name, files) {
-			return true
+// Paths returns every path as apps see it. Each record contains the Secret's name,
+// "" for an unowned file.
+func (r *Record) Paths() map[string]PathRecord {
+	out := map[string]PathRecord{}
+	for name, s := range r.Secrets {
+		for file, rec := range s.Files {
+			rec.Secret = name
+			out[r.Layout.Path(name, file)] = rec
 		}
 	}
-	return false
+	maps.Copy(out, r.Unowned)
+	return out
 }
 
-// isOf reports whether s is of this version of the Secret, and of the same paths
+// matches reports whether s describes this version of a Secret with the same paths
 // and modes.
-func (s SecretRecord) isOf(files Files) bool {
-	for file := range files.Content {
-		if at, ok := s.Files[file]; !ok || at.Mode != files.Modes[file] {
+func (s SecretRecord) matches(files Files) bool {
+	if s.UID == "" || s.UID != files.UID || s.ResourceVersion != files.ResourceVersion || len(s.Files) != len(files.Values) {
+		return false
+	}
+	for file := range files.Values {
+		if rec, ok := s.Files[file]; !ok || rec.Mode != files.Modes[file] {
 			return false
 		}
 	}
-	return len(s.Files) == len(files.Content) && s.UID != "" && s.UID == files.UID && s.ResourceVersion == files.ResourceVersion
+	return true
 }
 
-// remove notes that paths went with this generation, and forgets all such when
-// there are too many.
-func (r *Record) remove(paths map[string]PathRecord) {
-	for p, was := range paths {
-		gone := PathRecord{Secret: was.Secret, Added: was.Added, Changed: r.Generation}
-		r.Removed[p] = append(slices.Clip(r.Removed[p]), gone) // the old record's stays as it is
+// addRemoved adds the removal of paths by this generation. If the record then
+// contains too many removals, it drops all of them and restarts Since.
+func (r *Record) addRemoved(paths map[string]PathRecord) {
+	for p, rec := range paths {
+		removal := PathRecord{Secret: rec.Secret, Added: rec.Added, Changed: r.Generation}
+		r.Removed[p] = append(slices.Clip(r.Removed[p]), removal) // the previous record shares the slice
 	}
 	count := 0
-	for _, times := range r.Removed {
-		count += len(times)
+	for _, removals := range r.Removed {
+		count += len(removals)
 	}
 	if count > maxRemoved {
 		r.Removed, r.Since = nil, r.Generation
 	}
-}
-
-// Paths has every path as an app sees it, with the Secret it is from.
-func (r *Record) Paths() map[string]PathRecord {
-	out := map[string]PathRecord{}
-	for name, s := range r.Secrets {
-		for file, at := range s.Files {
-			at.Secret = name
-			out[Path(r.Flat, name, file)] = at
-		}
-	}
-	return out
 }

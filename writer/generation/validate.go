@@ -8,49 +8,63 @@ import (
 )
 
 const (
-	maxElement = 255  // bytes of one name on Linux (NAME_MAX)
-	maxPath    = 3840 // of a path in a generation: PATH_MAX less DIR and TIME
+	maxElement = 255  // NAME_MAX on Linux, in bytes
+	maxPath    = 3840 // PATH_MAX, less the directories above
 )
 
-// Validate refuses what does not belong below a generation: a path that points
-// out of it or to a name of this program, and two paths that cannot both be there.
-// It is the last look before the disk, and the one at a record that somebody may
-// have forged.
+// Validate checks that every path of the record stays inside a generation, uses no
+// name of this program, and does not conflict with another path. It is the last
+// check before anything is written, and the check of a record that another process
+// may have forged.
 func (r *Record) Validate() error {
 	files := map[string]bool{}
 	for name, s := range r.Secrets {
 		if !ValidPath(name) || strings.Contains(name, "/") {
 			return fmt.Errorf("%q cannot be the name of a Secret's directory", name)
 		}
-		for file, at := range s.Files {
-			p := Path(r.Flat, name, file)
-			switch {
-			case at.Mode != 0 && !validMode(at.Mode):
-				return fmt.Errorf("mode %o of %q of Secret %q is not one of files", uint32(at.Mode), file, name)
-			case !ValidPath(file) || len(p) > maxPath:
-				return fmt.Errorf("%q of Secret %q cannot be a path in the volume", file, name)
-			case files[p]:
-				return fmt.Errorf("%q of Secret %q: there is a file of this name already", file, name)
-			}
-			files[p] = true
+		if err := r.addValid(files, name, s.Files); err != nil {
+			return err
 		}
+	}
+	if len(r.Unowned) > 0 && r.Layout != Flat {
+		return fmt.Errorf("files without a Secret in the %v layout", r.Layout)
+	}
+	if err := r.addValid(files, "", r.Unowned); err != nil {
+		return err
 	}
 	for p := range files {
 		for d := path.Dir(p); d != "."; d = path.Dir(d) {
 			if files[d] {
-				return fmt.Errorf("%q: there is a file where %q has to be a directory", p, d)
+				return fmt.Errorf("%q is a file, and %q requires a directory of that name", d, p)
 			}
 		}
 	}
 	return nil
 }
 
-// validMode reports whether a file may have these permissions: the owner may read,
-// and there are no other bits.
+// addValid adds the paths of a Secret's files to all, or returns the first error.
+func (r *Record) addValid(all map[string]bool, secret string, files map[string]PathRecord) error {
+	for file, rec := range files {
+		p := r.Layout.Path(secret, file)
+		switch {
+		case rec.Mode != 0 && !validMode(rec.Mode):
+			return fmt.Errorf("invalid mode %o of %q in Secret %q", uint32(rec.Mode), file, secret)
+		case !ValidPath(file) || len(p) > maxPath:
+			return fmt.Errorf("invalid path %q in Secret %q", file, secret)
+		case all[p]:
+			return fmt.Errorf("%q of Secret %q: another Secret uses this path", file, secret)
+		}
+		all[p] = true
+	}
+	return nil
+}
+
+// validMode reports whether a file may have this mode: permissions only, and the
+// owner may read.
 func validMode(mode fs.FileMode) bool { return mode&^0o777 == 0 && mode&0o400 != 0 }
 
-// ValidPath reports whether p is relative and clean, and no element of it begins
-// with "..", as only this program's names do.
+// ValidPath reports whether p is relative and clean, and no element begins with
+// "..", the prefix of this program's names.
 func ValidPath(p string) bool {
 	if !fs.ValidPath(p) || p == "." || strings.ContainsRune(p, 0) {
 		return false

@@ -39,10 +39,10 @@ var writers = []struct {
 }{
 	{"AtomicWriter", openAtomicWriter},
 	{"flat", func(b *testing.B, dir string, files, size int) (func(int) error, func()) {
-		return openWriter(b, dir, true, files, size)
+		return openWriter(b, dir, writer.Flat, files, size)
 	}},
 	{"nested", func(b *testing.B, dir string, files, size int) (func(int) error, func()) {
-		return openWriter(b, dir, false, files, size)
+		return openWriter(b, dir, writer.Nested, files, size)
 	}},
 }
 
@@ -142,9 +142,9 @@ func openAtomicWriter(b *testing.B, dir string, files, size int) (func(int) erro
 
 // openWriter opens the writer of secret-sync with its options. Run processes the inotify
 // events of the writer's own changes at the same time.
-func openWriter(b *testing.B, dir string, flat bool, files, size int) (publish func(int) error, shut func()) {
-	w, err := writer.Open(writer.Options{
-		Dir: dir, Flat: flat, FileMode: 0o644, Logger: slog.New(failing{b}), Repaired: func() { b.Error("a repair of what nobody changed") },
+func openWriter(b *testing.B, dir string, layout writer.Layout, files, size int) (publish func(int) error, shut func()) {
+	w, err := writer.Open(context.Background(), writer.Options{
+		Dir: dir, Layout: layout, FileMode: 0o644, Logger: slog.New(failing{b}), Repaired: func() { b.Error("a repair of what nobody changed") },
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -152,18 +152,18 @@ func openWriter(b *testing.B, dir string, flat bool, files, size int) (publish f
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
-	var sets [2]writer.Set
+	var sets [2]writer.Content
 	for i := range sets {
 		values := map[string]secret.Value{}
 		for key, value := range content(i, files, size) {
 			values[key] = value
 		}
-		sets[i] = writer.Set{Complete: true, Secrets: map[string]writer.Files{
-			"db": {UID: "uid", ResourceVersion: strconv.Itoa(i), Content: values},
+		sets[i] = writer.Content{Complete: true, Secrets: map[string]writer.Files{
+			"db": {UID: "uid", ResourceVersion: strconv.Itoa(i), Values: values},
 		}}
 	}
 	return func(i int) error {
-			_, err := w.Publish(sets[i%2])
+			_, err := w.Publish(context.Background(), sets[i%2])
 			return err
 		}, func() {
 			cancel()

@@ -20,15 +20,15 @@ type volume struct {
 	dir    string
 	folder string // the directory with the files of secretName
 	writer *writer.Writer
-	set    writer.Set // the last published Secrets
+	set    writer.Content // the last published Secrets
 }
 
 // newVolume returns a volume with value 1.
-func newVolume(t *testing.T, flat bool) volume {
+func newVolume(t *testing.T, layout writer.Layout) volume {
 	t.Helper()
 	dir := t.TempDir()
-	w, err := writer.Open(writer.Options{
-		Dir: dir, Flat: flat, FileMode: 0o644,
+	w, err := writer.Open(t.Context(), writer.Options{
+		Dir: dir, Layout: layout, FileMode: 0o644,
 		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Repaired: func() { t.Error("the writer repaired what nobody damaged") },
 	})
@@ -47,8 +47,8 @@ func newVolume(t *testing.T, flat bool) volume {
 			t.Error(err)
 		}
 	})
-	v := volume{dir: dir, folder: dir, writer: w, set: writer.Set{Complete: true, Secrets: map[string]writer.Files{}}}
-	if !flat {
+	v := volume{dir: dir, folder: dir, writer: w, set: writer.Content{Complete: true, Secrets: map[string]writer.Files{}}}
+	if layout == writer.Nested {
 		v.folder = filepath.Join(dir, secretName)
 	}
 	v.publishOther(t, 1)
@@ -75,8 +75,8 @@ func (v volume) publishOther(t *testing.T, value int) {
 
 func (v volume) put(t *testing.T, name, version string, content map[string]secret.Value) {
 	t.Helper()
-	v.set.Secrets[name] = writer.Files{UID: name, ResourceVersion: version, Content: content}
-	if _, err := v.writer.Publish(writer.Set{Complete: true, Secrets: maps.Clone(v.set.Secrets)}); err != nil {
+	v.set.Secrets[name] = writer.Files{UID: name, ResourceVersion: version, Values: content}
+	if _, err := v.writer.Publish(t.Context(), writer.Content{Complete: true, Secrets: maps.Clone(v.set.Secrets)}); err != nil {
 		t.Fatal(err)
 	}
 }

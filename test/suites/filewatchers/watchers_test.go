@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/writer"
 )
 
 const (
@@ -41,14 +43,14 @@ type consumer struct {
 
 // TestWatchers_everyRotation runs each consumer in each layout.
 func TestWatchers_everyRotation(t *testing.T) {
-	for _, layout := range []string{"nested", "flat"} {
+	for _, layout := range []writer.Layout{writer.Nested, writer.Flat} {
 		for _, c := range consumers {
-			if c.nested && layout != "nested" {
+			if c.nested && layout != writer.Nested {
 				continue
 			}
-			t.Run(layout+"/"+c.name, func(t *testing.T) {
+			t.Run(layout.String()+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
-				v := newVolume(t, layout == "flat")
+				v := newVolume(t, layout)
 				values := make(chan string, 10_000)
 				c.follow(t, v, func(value string) { values <- value })
 				follow(t, v, values)

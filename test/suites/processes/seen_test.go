@@ -104,7 +104,7 @@ func (c *crash) newest() uint64 {
 // record is the generation that the volume says the target was notified of.
 func (c *crash) record() uint64 {
 	var r struct {
-		Targets map[string]uint64 `json:"told"`
+		Targets map[string]uint64 `json:"notified"`
 	}
 	c.read("..notified.json", &r)
 	return r.Targets[c.target]

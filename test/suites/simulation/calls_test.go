@@ -53,9 +53,6 @@ func (l *life) Read(op, name string, do func() error) error {
 	return do()
 }
 
-// Locked runs do, which is not a call on the volume, while no call is made.
-func (l *life) Locked(do func()) { l.locked(do) }
-
 // The possible outcomes of a call on the volume.
 const (
 	killBefore = "; killed before it"

@@ -48,7 +48,7 @@ func (w *world) harm() {
 		{"the record is changed", func() { w.own(".json", w.scribble) }},
 		{"the record of notifications is changed", func() { w.scribble(w.disk.Root.Entries[generation.NotifiedFile]) }},
 		{"the record of notifications is deleted", func() { w.disk.Root.Steal(generation.NotifiedFile) }},
-		{"something has a temporary's name", func() { w.disk.Root.Plant(pick(w, temporaries), full()) }},
+		{"something has a temporary's name", func() { w.disk.Root.Plant(generation.Temporary, full()) }},
 		{"somebody else's file", func() { w.disk.Root.Plant("theirs", volume.NewFile(0o600, "theirs")) }},
 		{"a Secret's directory is deleted", func() { w.disk.Root.Steal(pick(w, program.Secrets)) }},
 		{
@@ -62,12 +62,6 @@ func (w *world) harm() {
 		kind.do()
 		w.reader.Check()
 	}
-}
-
-var temporaries = []string{
-	generation.DataLink + generation.Temporary,
-	"..link_tmp",
-	generation.NotifiedFile + generation.Temporary,
 }
 
 // full returns a directory that is not empty, so it cannot be removed at once.
@@ -92,7 +86,7 @@ func (w *world) inGeneration(do func(dir *volume.Inode, name string)) {
 		return
 	}
 	dir := w.disk.Root.Entries[string(link.Data)]
-	if dir != nil && !w.config.Flat {
+	if dir != nil && w.config.Layout == generation.Nested {
 		dir = dir.Entries[name]
 	}
 	if dir != nil && len(dir.Entries) > 0 {
@@ -104,7 +98,7 @@ func (w *world) inGeneration(do func(dir *volume.Inode, name string)) {
 // appsLink picks a link that apps use.
 func (w *world) appsLink(do func(dir *volume.Inode, name string)) {
 	dir, of, file := w.disk.Root, pick(w, program.Secrets), w.rand.IntN(4)
-	if !w.config.Flat {
+	if w.config.Layout == generation.Nested {
 		dir = dir.Entries[of]
 	}
 	if dir == nil || !dir.Mode.IsDir() {
@@ -112,7 +106,7 @@ func (w *world) appsLink(do func(dir *volume.Inode, name string)) {
 	}
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(dir.Entries)) {
-		if dir.Entries[name].IsLink() && (!w.config.Flat || name != generation.DataLink) {
+		if dir.Entries[name].IsLink() && (w.config.Layout == generation.Nested || name != generation.DataLink) {
 			names = append(names, name)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/test/suites/simulation/program"
 	"github.com/secret-sync/secret-sync/writer"
-	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
 // A life is a process of the program. A dead process no longer affects the world.
@@ -83,7 +82,7 @@ func (w *world) live(ctx context.Context) error {
 func (l *life) outside() program.Outside {
 	o := program.Outside{
 		Dir: "/secrets", API: l.server, Logger: l.logger(),
-		Volume: func(string) (mount.Volume, error) { return l.disk.Open(l), nil },
+		Volume: l.disk.Open(l),
 	}
 	for _, t := range l.targets {
 		o.Targets = append(o.Targets, notifier.Target{Name: t.name, Notify: (&calledTarget{t, l}).Notify})

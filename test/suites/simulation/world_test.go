@@ -14,6 +14,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/suites/simulation/program"
 	"github.com/secret-sync/secret-sync/test/suites/simulation/reader"
 	"github.com/secret-sync/secret-sync/test/suites/simulation/volume"
+	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -49,17 +50,25 @@ type world struct {
 	calls      int  // the number of notifications
 }
 
+// layout returns the layout of the volume.
+func (w *world) layout() writer.Layout {
+	if w.chance(0.3) {
+		return writer.Flat
+	}
+	return writer.Nested
+}
+
 func newWorld(seed uint64, verbose bool) *world {
 	w := &world{
 		verbose: verbose, began: time.Now(), rand: rand.New(rand.NewPCG(seed, 0)), dice: newDice(seed),
 		api: apiserver.NewStore(), disk: volume.NewDisk(), failed: make(chan struct{}), numbers: map[string]int{},
 	}
-	w.config = program.Config{Flat: w.chance(0.3), Remove: w.chance(0.5), NotifyFirst: w.chance(0.3)}
+	w.config = program.Config{Layout: w.layout(), Remove: w.chance(0.5), NotifyFirst: w.chance(0.3)}
 	if w.chance(0.3) {
 		w.config.Settle = time.Second
 	}
 	w.reader = reader.New(reader.Options{
-		Disk: w.disk, API: w.api, Flat: w.config.Flat, Remove: w.config.Remove, NotifyFirst: w.config.NotifyFirst,
+		Disk: w.disk, API: w.api, Layout: w.config.Layout, Remove: w.config.Remove, NotifyFirst: w.config.NotifyFirst,
 		Wanted: program.Wanted, Plain: w.plain, Failf: w.failf,
 	})
 	for _, name := range []string{"process", "webhook", "exec"} {

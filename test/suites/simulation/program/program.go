@@ -19,19 +19,20 @@ import (
 	"github.com/secret-sync/secret-sync/test/suites/simulation/apiserver"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
-	"github.com/secret-sync/secret-sync/writer/mount"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // Config contains the settings that vary between seeds.
 type Config struct {
-	Flat, Remove, NotifyFirst bool
-	Settle                    time.Duration
+	Layout              writer.Layout
+	Remove, NotifyFirst bool
+	Settle              time.Duration
 }
 
 // Outside contains the environment of the program.
 type Outside struct {
 	Dir     string
-	Volume  func(dir string) (mount.Volume, error) // nil for a real mount
+	Volume  volume.Calls // nil for a real mount
 	API     *apiserver.Server
 	Targets []notifier.Target
 	Logger  *slog.Logger
@@ -48,8 +49,8 @@ type Program struct {
 // New opens the volume and creates the parts, without starting them.
 func New(c Config, o Outside) (p Program, err error) {
 	poke := func() {}
-	p.writer, err = writer.Open(writer.Options{
-		Dir: o.Dir, Flat: c.Flat, FileMode: 0o644, Logger: o.Logger, Volume: o.Volume, Repaired: func() { poke() },
+	p.writer, err = openWriter(o, writer.Options{
+		Dir: o.Dir, Layout: c.Layout, FileMode: 0o644, Logger: o.Logger, Repaired: func() { poke() },
 	})
 	if err != nil {
 		return p, err
@@ -62,17 +63,25 @@ func New(c Config, o Outside) (p Program, err error) {
 		return p, err
 	}
 	p.notifier = notifier.New(notifier.Options{
-		Targets: o.Targets, Volume: volume{p.writer}, NotifyFirst: c.NotifyFirst, Logger: o.Logger, Report: func(string, error) {},
+		Targets: o.Targets, Volume: published{p.writer}, NotifyFirst: c.NotifyFirst, Logger: o.Logger, Report: func(string, error) {},
 	})
 	poke = p.notifier.Poke
 	p.pipeline = pipeline.New(pipeline.Settings{
 		Rules: layout.Rules{
-			Flat: c.Flat, Required: []string{Required}, Optional: []string{optional}, Selector: true,
+			Layout: c.Layout, Required: []string{Required}, Optional: []string{optional}, Selector: true,
 			RequiredKeys: map[string][]string{Required: {requiredKey}},
 		},
 		RemoveDeleted: c.Remove, Source: p.watcher, Publisher: p.writer, Observer: observer{p.notifier}, Logger: o.Logger,
 	})
 	return p, nil
+}
+
+// openWriter opens the Writer on the real mount or on the volume in memory.
+func openWriter(o Outside, opts writer.Options) (*writer.Writer, error) {
+	if o.Volume == nil {
+		return writer.Open(context.Background(), opts)
+	}
+	return writer.New(context.Background(), o.Volume, opts)
 }
 
 // Run runs the program until ctx is canceled or a part fails.
@@ -94,9 +103,9 @@ func (p Program) Reread() { p.watcher.Reread(); p.writer.Recheck() }
 func (p Program) Close() error { return p.writer.Close() }
 
 // volume adapts the writer to the notifier's interface.
-type volume struct{ *writer.Writer }
+type published struct{ *writer.Writer }
 
-func (v volume) ChangesSince(generation uint64) notifier.Changes {
+func (v published) ChangesSince(generation uint64) notifier.Changes {
 	return notifier.Changes(v.Writer.ChangesSince(generation))
 }
 

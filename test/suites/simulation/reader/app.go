@@ -51,7 +51,7 @@ func (a *App) recorded() (uint64, bool) {
 		return 0, false
 	}
 	var record struct {
-		Told map[string]uint64 `json:"told"`
+		Told map[string]uint64 `json:"notified"`
 	}
 	if json.Unmarshal(n.Data, &record) != nil {
 		return 0, false

@@ -84,7 +84,7 @@ func (r *Reader) checkSecret(g *shownGeneration, name string) {
 func (r *Reader) checkLinks(g *shownGeneration, name string) {
 	root := r.Disk.Root
 	dir, outside := g.dir, root
-	if !r.Flat {
+	if r.Layout == generation.Nested {
 		dir, outside = g.dir.Entries[name], root.Entries[name]
 		if root.Touched[name] || outside.IsForeign() || harmedLink(outside) {
 			return
@@ -95,7 +95,7 @@ func (r *Reader) checkLinks(g *shownGeneration, name string) {
 			outside.Rebuilt && outside.Entries[file] == nil) {
 			continue // or the directory was restored for the next generation
 		}
-		if n, err := r.Disk.Resolve(generation.Path(r.Flat, name, file), true); (err != nil || n != dir.Entries[file]) &&
+		if n, err := r.Disk.Resolve(r.Layout.Path(name, file), true); (err != nil || n != dir.Entries[file]) &&
 			!r.adopted {
 			r.Failf("an app does not reach %s of Secret %s: %v", file, name, err)
 		}

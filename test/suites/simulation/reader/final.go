@@ -99,7 +99,7 @@ func (r *Reader) plannedTree(g *shownGeneration) map[string]string {
 	}
 	for name, s := range g.rec.Secrets {
 		in, below := g.dir, ""
-		if !r.Flat {
+		if r.Layout == generation.Nested {
 			in, below = g.dir.Entries[name], name+"/"
 			want[dir+"/"+name], want[name] = folder, folder
 			want[below+generation.DataLink] = link + "../..data/" + name

@@ -26,7 +26,8 @@ type Options struct {
 	Disk *volume.Disk
 	API  *apiserver.Store
 	// The configuration of the program.
-	Flat, Remove, NotifyFirst bool
+	Layout              generation.Layout
+	Remove, NotifyFirst bool
 	// Wanted reports whether the volume must contain a Secret.
 	Wanted func(*apiserver.Object) bool
 	// Plain returns a name in the volume in the form for a trace.
@@ -77,9 +78,9 @@ func (g *shownGeneration) files(name string) []string {
 	return slices.Sorted(maps.Keys(g.rec.Secrets[name].Files))
 }
 
-// anonymous is part of the record of a flat generation whose previous record was lost. The
+// unowned is part of the record of a flat generation whose previous record was lost. The
 // Secrets of its files are unknown.
-const anonymous = `"secrets":{"":`
+const unowned = `"unowned":`
 
 // current returns the generation that apps read. It returns nil if there is none, or if the
 // path to it was harmed.
@@ -100,7 +101,7 @@ func (r *Reader) current() *shownGeneration {
 			r.Failf("..data leads nowhere: %s", r.Plain(name))
 		}
 		return nil
-	case file == nil || file.Foreign || strings.Contains(string(file.Data), anonymous):
+	case file == nil || file.Foreign || strings.Contains(string(file.Data), unowned):
 		if file == nil && !root.Touched[generation.RecordName(name)] {
 			r.Failf("the record of %s is gone", r.Plain(name))
 		}
@@ -127,7 +128,7 @@ const harmed = "harmed"
 // Otherwise state describes the difference.
 func (r *Reader) read(g *shownGeneration, name string) (stamp int, state string) {
 	dir := g.dir
-	if !r.Flat {
+	if r.Layout == generation.Nested {
 		dir = g.dir.Entries[name]
 		if dir == nil || !dir.Mode.IsDir() || dir.Foreign {
 			if g.dir.Touched[name] || dir.IsForeign() {

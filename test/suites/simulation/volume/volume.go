@@ -8,7 +8,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/secret-sync/secret-sync/writer/mount"
+	writervolume "github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // A Caller is a process that makes calls on the volume. It decides the outcome of each
@@ -19,19 +19,17 @@ type Caller interface {
 	Change(op, name string, do func() error) error
 	// Read makes a call that only reads.
 	Read(op, name string, do func() error) error
-	// Locked runs do while no call is made.
-	Locked(do func())
 }
 
 // A handle is the disk opened by a process.
 type handle struct {
 	caller Caller
-	held   map[string]*Inode
+	root   *Inode
 }
 
 // Open opens the disk for a process.
-func (d *Disk) Open(by Caller) mount.Volume {
-	return &handle{by, map[string]*Inode{".": d.Root}}
+func (d *Disk) Open(by Caller) writervolume.Calls {
+	return &handle{by, d.Root}
 }
 
 // change makes a call that changes something. As during a system call, other goroutines
@@ -52,11 +50,10 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// dir returns a directory, through its handle if it is held. Like the real mount, it
-// follows no link.
+// dir returns a directory. Like the real mount, it follows no link.
 func (h *handle) dir(name string) (*Inode, error) {
-	if n := h.held[name]; n != nil {
-		return n, nil
+	if name == "." {
+		return h.root, nil
 	}
 	n, err := h.lookup(name)
 	if err == nil && !n.Mode.IsDir() {
@@ -103,7 +100,7 @@ func (h *handle) Mkdir(name string, mode fs.FileMode) error {
 	return h.change("mkdir", name, func() error { return h.add(name, NewDir(mode)) })
 }
 
-func (h *handle) Create(name string, mode fs.FileMode) (mount.File, error) {
+func (h *handle) Create(name string, mode fs.FileMode) (writervolume.File, error) {
 	n := NewFile(mode, "")
 	if err := h.change("create", name, func() error { return h.add(name, n) }); err != nil {
 		return nil, err
@@ -145,25 +142,11 @@ func (h *handle) SyncDir(name string) error {
 	return h.change("sync", name, func() error { _, err := h.dir(name); return err })
 }
 
-func (h *handle) Hold(name string) (release func()) {
-	release = func() {}
-	h.caller.Locked(func() {
-		if h.held[name] != nil {
-			return
-		}
-		if n, err := h.dir(name); err == nil {
-			h.held[name] = n
-			release = func() { h.caller.Locked(func() { delete(h.held, name) }) }
-		}
-	})
-	return release
-}
-
-func (h *handle) Lstat(name string) (info mount.Info, err error) {
+func (h *handle) Lstat(name string) (info writervolume.Info, err error) {
 	err = h.read("lstat", name, func() error {
 		n, err := h.lookup(name)
 		if err == nil {
-			info = mount.Info{Mode: n.Mode, Size: int64(len(n.Data))}
+			info = writervolume.Info{Mode: n.Mode, Size: int64(len(n.Data))}
 			if n.Mode.Type() != 0 {
 				info.Mode = n.Mode.Type() | n.Mode.Perm()
 			}

@@ -1,4 +1,4 @@
-package entry
+package volume
 
 import (
 	"errors"
@@ -6,20 +6,20 @@ import (
 	"path"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/mount"
 )
 
-// RemoveOwn removes what this program made, whatever part of it is left. What it did
-// not make stays, and is reported if it lies directly in the volume.
-func (v Volume) RemoveOwn(name string) (others bool, err error) {
-	if _, err := v.Readlink(name); err != nil && !mount.IsNoLink(err) {
-		return false, err // it may be ours
+// RemoveOwn removes an entry that this program created, or the part of it that is
+// left. It leaves other entries, and reports them as foreign if they lie directly
+// in the volume.
+func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
+	if _, err := v.Readlink(name); err != nil && !NotALink(err) {
+		return false, err // the entry may be our own
 	}
 	inVolume := path.Dir(name) == "."
 	switch {
 	case generation.GenerationName.MatchString(name):
-		// The record goes first: part of a generation that has one would be taken for
-		// what is left of one that apps read.
+		// The record goes first. With a record, the rest of the directory would pass
+		// for a generation that apps have read.
 		if err := v.RemoveAll(generation.RecordName(name)); err != nil {
 			return false, err
 		}
@@ -34,12 +34,13 @@ func (v Volume) RemoveOwn(name string) (others bool, err error) {
 	return inVolume, nil
 }
 
-// removeSecretDir removes a Secret's directory under a temporary name: without its
-// ..data it would be taken for somebody else's after a crash in the middle.
+// removeSecretDir removes a Secret's directory under a temporary name. Under its
+// own name and without its ..data, a crash would leave a directory that looks
+// foreign.
 func (v Volume) removeSecretDir(name string) error {
 	err := v.clearing(generation.Temporary, func() error { return v.Rename(name, generation.Temporary) })
 	if err == nil {
-		err = v.SyncDir(".") // else a power cut may undo the rename and not the removals
+		err = v.SyncDir(".") // otherwise a power failure may undo the rename but not the removals
 	}
 	if err == nil {
 		err = v.RemoveAll(generation.Temporary)
@@ -47,12 +48,12 @@ func (v Volume) removeSecretDir(name string) error {
 	return err
 }
 
-// RemoveAll removes name and what is below it; that it is not there is no
-// error. It follows no link. A directory whose mode keeps us out (planted: ours
-// always let us in) is opened up first.
+// RemoveAll removes an entry and everything below it. It succeeds if the entry does
+// not exist. If the mode of a directory, which someone must have planted, denies
+// access, RemoveAll changes it.
 func (v Volume) RemoveAll(name string) error {
 	err := v.remove(name)
-	if !errors.Is(err, fs.ErrExist) { // what ENOTEMPTY is, too
+	if !errors.Is(err, fs.ErrExist) { // the class of ENOTEMPTY
 		return err
 	}
 	info, err := v.Lstat(name)
@@ -64,7 +65,6 @@ func (v Volume) RemoveAll(name string) error {
 			return err
 		}
 	}
-	defer v.Hold(name)()
 	entries, err := v.ReadDir(name)
 	if err != nil {
 		return err
@@ -77,6 +77,7 @@ func (v Volume) RemoveAll(name string) error {
 	return v.remove(name)
 }
 
+// remove removes a single entry, and succeeds if it does not exist.
 func (v Volume) remove(name string) error {
 	if err := v.Remove(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -84,24 +85,26 @@ func (v Volume) remove(name string) error {
 	return nil
 }
 
-// IsGone reports whether nothing has this name.
+// IsGone reports whether no entry has this name.
 func (v Volume) IsGone(name string) bool {
 	_, err := v.Lstat(name)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// IsOurs reports whether this program made what has a name directly in the volume.
-func (v Volume) IsOurs(name string) bool {
+// IsOwn reports whether this program created the entry of this name directly in the
+// volume.
+func (v Volume) IsOwn(name string) bool {
 	return generation.IsOwn(name) || v.isOwnLink(name) || v.isSecretDir(name)
 }
 
-// isOwnLink reports whether name is a link as this program makes them.
+// isOwnLink reports whether name is a link with the target that this program would
+// give it.
 func (v Volume) isOwnLink(name string) bool {
 	target, err := v.Readlink(name)
 	return err == nil && target == generation.OwnTarget(name)
 }
 
-// isSecretDir reports whether name is a directory that this program made for a
+// isSecretDir reports whether name is a directory that this program created for a
 // Secret.
 func (v Volume) isSecretDir(name string) bool {
 	info, err := v.Lstat(name)

@@ -1,0 +1,63 @@
+package generation
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+)
+
+// An Entry is a directory, file or link in the volume.
+type Entry struct {
+	Path   string       // relative to the volume
+	Mode   fs.FileMode  // the type and, except for a link, the permissions
+	Target string       // of a link
+	Data   secret.Value // of a file
+}
+
+// IsLink reports whether e is a symbolic link.
+func (e Entry) IsLink() bool { return e.Mode.Type() == fs.ModeSymlink }
+
+func link(name, target string) Entry {
+	return Entry{Path: name, Mode: fs.ModeSymlink, Target: target}
+}
+
+// directory returns a directory whose group and others may enter it if they may
+// read files of mode fileMode. Only the owner may write, and always can: unlinking
+// a file requires it.
+func directory(name string, fileMode fs.FileMode) Entry {
+	read := fileMode & 0o444
+	return Entry{Path: name, Mode: fs.ModeDir | 0o700 | read | read>>2}
+}
+
+// Dirs returns the paths of the directories among entries.
+func Dirs(entries []Entry) (names []string) {
+	for _, e := range entries {
+		if e.Mode.IsDir() {
+			names = append(names, e.Path)
+		}
+	}
+	return names
+}
+
+// sorted sorts entries by path and removes duplicates.
+func sorted(entries []Entry) []Entry {
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	return slices.CompactFunc(entries, func(a, b Entry) bool { return a.Path == b.Path })
+}
+
+// find returns the entry of this path from sorted entries.
+func find(entries []Entry, name string) (Entry, bool) {
+	i, ok := slices.BinarySearchFunc(entries, name, func(e Entry, name string) int { return strings.Compare(e.Path, name) })
+	if !ok {
+		return Entry{}, false
+	}
+	return entries[i], true
+}
+
+// page is the unit in which a file system allocates space.
+const page = 4096
+
+// DiskSize returns the space that a file of this length occupies.
+func DiskSize(length int64) int64 { return (length + page - 1) / page * page }

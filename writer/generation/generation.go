@@ -1,0 +1,126 @@
+// Package generation describes generations: the directories, files and links that a
+// volume contains for one, and the JSON records beside them. No name in a valid
+// generation points out of the volume.
+//
+// The package is pure. It makes no system call and does not know the state of a
+// volume.
+package generation
+
+import (
+	"path"
+	"slices"
+)
+
+// A Generation is an immutable set of files together with the links that lead apps
+// to them. The zero value is the state of a volume before its first generation.
+type Generation struct {
+	Record     Record
+	Content    Content
+	Dir        string  // name of the generation's directory
+	Inside     []Entry // Dir and everything in it, parents first
+	RecordFile Entry
+	// Outside contains the Secrets' directories and the links, parents first,
+	// without ..data:
+	//
+	//	flat:    password     → ..data/password
+	//	nested:  db/password  → ..data/password   and   db/..data → ../..data/db
+	Outside []Entry
+}
+
+// New returns the generation of a record and its content in the directory dir. A
+// file in the record without a value in content could not be read at startup. Its
+// links are part of the generation, the file is not.
+func New(dir string, rec Record, content Content) *Generation {
+	g := &Generation{Record: rec, Content: content, Dir: dir}
+	g.Inside = append(g.Inside, directory(dir, rec.FileMode))
+	for name, s := range rec.Secrets {
+		g.addSecret(name, s, content.Secrets[name])
+	}
+	g.addFiles("", rec.Unowned, content.Secrets[""])
+	g.Inside, g.Outside = sorted(g.Inside), sorted(g.Outside)
+	g.RecordFile = Entry{Path: RecordName(dir), Mode: rec.FileMode, Data: encode(rec)}
+	return g
+}
+
+// addSecret adds the entries of a Secret.
+func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
+	if g.Record.Layout == Flat {
+		g.addFiles("", s.Files, files)
+		return
+	}
+	g.Inside = append(g.Inside, directory(path.Join(g.Dir, name), g.Record.FileMode))
+	data := path.Join(name, DataLink)
+	g.Outside = append(g.Outside, directory(name, g.Record.FileMode), link(data, OwnTarget(data)))
+	g.addFiles(name, s.Files, files)
+}
+
+// addFiles adds the files of a Secret below a directory of the generation, "" for
+// the generation's own, and the links to them.
+func (g *Generation) addFiles(below string, records map[string]PathRecord, files Files) {
+	top := path.Join(g.Dir, below)
+	for file, rec := range records {
+		first := path.Join(below, Top(file))
+		g.Outside = append(g.Outside, link(first, OwnTarget(first)))
+		value, ok := files.Values[file]
+		if !ok {
+			continue
+		}
+		e := Entry{Path: path.Join(top, file), Mode: rec.mode(g.Record.FileMode), Data: value}
+		g.Inside = append(g.Inside, e)
+		for d := path.Dir(e.Path); d != top; d = path.Dir(d) {
+			g.Inside = append(g.Inside, directory(d, g.Record.FileMode))
+		}
+	}
+}
+
+// Empty reports whether g is the state before the first generation.
+func (g *Generation) Empty() bool { return g.Record.Generation == 0 }
+
+// Link returns ..data, the link that makes g current.
+func (g *Generation) Link() Entry { return link(DataLink, g.Dir) }
+
+// Find returns the entry of g with this path.
+func (g *Generation) Find(name string) (Entry, bool) {
+	switch name {
+	case DataLink:
+		return g.Link(), !g.Empty()
+	case g.RecordFile.Path:
+		return g.RecordFile, !g.Empty()
+	}
+	if e, ok := find(g.Outside, name); ok {
+		return e, true
+	}
+	return find(g.Inside, name)
+}
+
+// Added returns the entries of Outside that old does not contain, each after its
+// directory. It omits an entry whose place is occupied by a link or a directory of
+// old: that entry is replaced after apps have stopped reading old.
+func (g *Generation) Added(old *Generation) (added []Entry) {
+	for _, e := range g.Outside {
+		if _, ok := find(old.Outside, e.Path); ok {
+			continue
+		}
+		switch top, ok := find(old.Outside, Top(e.Path)); {
+		case !ok:
+			added = append(added, e)
+		case top.Mode.IsDir():
+			added = append(added, top, e) // another process may have removed the directory
+		}
+	}
+	return added
+}
+
+// SameOutside reports whether g and old have the same entries outside of their
+// directories.
+func (g *Generation) SameOutside(old *Generation) bool {
+	return slices.EqualFunc(g.Outside, old.Outside, func(a, b Entry) bool { return a.Path == b.Path && a.Mode == b.Mode })
+}
+
+// DiskSize returns the space that the generation's files occupy, at least one page.
+func (g *Generation) DiskSize() (bytes int64) {
+	for _, e := range g.Inside {
+		bytes += DiskSize(int64(len(e.Data)))
+	}
+	return max(bytes, page)
+}

@@ -1,0 +1,80 @@
+package generation
+
+import (
+	"io/fs"
+	"maps"
+)
+
+// A Request describes the generation that the volume should contain.
+type Request struct {
+	Content  Content
+	Layout   Layout
+	FileMode fs.FileMode
+	Number   uint64 // of the generation, if one is necessary
+	// TrustVersions compares Secrets by version before comparing their values. It is
+	// set while the current content was only read from the volume: a file that
+	// another process changed there is not a change of its Secret.
+	TrustVersions bool
+}
+
+// Next compares a request with g. If anything differs, it returns the record of the
+// generation that must follow g. Otherwise it returns g's record, with Complete
+// updated, and changed is false.
+func (g *Generation) Next(req Request) (rec Record, changed bool) {
+	old := g.Record
+	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout && len(old.Unowned) == 0
+	rec = newRecord(old, req)
+	before := old.Paths()
+	changed = !same || len(old.Secrets) != len(req.Content.Secrets)
+	for name, files := range req.Content.Secrets {
+		s, existed := old.Secrets[name]
+		if !same || !existed || !(req.TrustVersions && s.matches(files)) && !g.Content.Secrets[name].Equal(files) {
+			changed = true
+			s.Files = g.nextFiles(before, name, files, req)
+		}
+		s.UID, s.ResourceVersion = files.UID, files.ResourceVersion
+		rec.Secrets[name] = s
+		for file := range s.Files {
+			delete(before, req.Layout.Path(name, file))
+		}
+	}
+	if !changed {
+		old.Complete = rec.Complete
+		return old, false
+	}
+	rec.addRemoved(before)
+	return rec, true
+}
+
+// newRecord returns the record of a request after old, without Secrets.
+func newRecord(old Record, req Request) Record {
+	rec := Record{
+		Format: Format, Generation: req.Number, Complete: req.Content.Complete || old.Complete,
+		Layout: req.Layout, FileMode: req.FileMode,
+		Secrets: map[string]SecretRecord{}, Removed: map[string][]PathRecord{}, Since: old.Since,
+	}
+	if old.Generation == 0 && req.Number > 1 { // the generations before are unknown
+		rec.Since = req.Number
+	}
+	maps.Copy(rec.Removed, old.Removed)
+	return rec
+}
+
+// nextFiles returns the records of a Secret's files. A file keeps the generation of
+// its last change if before, which maps paths to the records of g, contains it with
+// the same value, mode and Secret.
+func (g *Generation) nextFiles(before map[string]PathRecord, name string, files Files, req Request) map[string]PathRecord {
+	records := make(map[string]PathRecord, len(files.Values))
+	for file, value := range files.Values {
+		rec := PathRecord{Added: req.Number, Changed: req.Number, Mode: files.Modes[file]}
+		if was, ok := before[req.Layout.Path(name, file)]; ok {
+			rec.Added = was.Added
+			sameMode := was.mode(g.Record.FileMode) == rec.mode(req.FileMode)
+			if was.Secret == name && sameMode && g.Content.Secrets[name].contains(file, value) {
+				rec.Changed = was.Changed
+			}
+		}
+		records[file] = rec
+	}
+	return records
+}

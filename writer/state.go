@@ -1,0 +1,118 @@
+package writer
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
+)
+
+// State is the state that a volume records about itself. It contains no values.
+type State struct {
+	generation.Record                   // of the current generation; empty if there is none
+	Notified          map[string]uint64 // target → generation that it was last notified of
+}
+
+// State returns the current state of the volume.
+func (w *Writer) State() State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return State{Record: w.known().Record, Notified: maps.Clone(w.notified.Targets)}
+}
+
+// ReadState reads the state of the volume at dir. Another process may own the
+// volume.
+func ReadState(dir string) (State, error) {
+	vol, err := volume.OpenUnlocked(dir)
+	if err != nil {
+		return State{}, fmt.Errorf("open the volume: %w", err)
+	}
+	defer func() { _ = vol.Close() }()
+	_, state, err := readState(vol, dir)
+	return state, err
+}
+
+// Ready returns nil if the volume at dir holds a complete generation. Another process
+// may own the volume.
+func Ready(dir string) error {
+	vol, err := volume.OpenUnlocked(dir)
+	if err != nil {
+		return fmt.Errorf("open the volume: %w", err)
+	}
+	defer func() { _ = vol.Close() }()
+	current, state, err := readState(vol, dir)
+	if err != nil {
+		return err
+	}
+	if !state.Complete {
+		return fmt.Errorf("generation %d in %q is not complete yet", state.Generation, dir)
+	}
+	missing, err := missingFiles(vol, current, state.Record)
+	switch {
+	case err != nil:
+		return fmt.Errorf("generation %d in %q: %w", state.Generation, dir, err)
+	case len(missing) > 1:
+		return fmt.Errorf("generation %d in %q lacks %q and %d other files", state.Generation, dir, missing[0], len(missing)-1)
+	case len(missing) == 1:
+		return fmt.Errorf("generation %d in %q lacks %q", state.Generation, dir, missing[0])
+	}
+	return nil
+}
+
+// missingFiles returns the files of a generation that do not exist, sorted. An error
+// means that a file could not be examined.
+func missingFiles(vol volume.Volume, dir string, rec generation.Record) (missing []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(rec.Paths())) {
+		p := path.Join(dir, name)
+		info, err := vol.Lstat(p)
+		if err != nil && !volume.Missing(err) {
+			return nil, err
+		}
+		if err != nil || !info.Mode.IsRegular() {
+			missing = append(missing, p)
+		}
+	}
+	return missing, nil
+}
+
+// readState reads the directory of the current generation and the state of a volume.
+func readState(vol volume.Volume, dir string) (current string, s State, err error) {
+	current, err = vol.Readlink(generation.DataLink)
+	switch {
+	case volume.NotALink(err):
+		return "", s, fmt.Errorf("no generation in %q yet", dir)
+	case err != nil:
+		return "", s, fmt.Errorf("read %q: %w", dir, err)
+	case !generation.GenerationName.MatchString(current):
+		return "", s, fmt.Errorf("%s in %q points to %q, which is no generation", generation.DataLink, dir, current)
+	}
+	if s.Record, err = readRecord(vol, current); err != nil {
+		return "", s, err
+	}
+	n, _ := readNotified(vol) // if it cannot be read, the state of the targets is unknown
+	s.Notified = n.Targets
+	return current, s, nil
+}
+
+// readRecord reads the record of a generation.
+func readRecord(vol volume.Volume, dir string) (rec generation.Record, err error) {
+	data, err := vol.ReadFile(generation.RecordName(dir))
+	if err == nil {
+		rec, err = generation.ParseRecord(data)
+	}
+	if err != nil {
+		err = fmt.Errorf("read the record of %q: %w", dir, err)
+	}
+	return rec, err
+}
+
+func readNotified(vol volume.Volume) (generation.Notified, error) {
+	data, err := vol.ReadFile(generation.NotifiedFile)
+	if err != nil {
+		return generation.Notified{}, err
+	}
+	return generation.ParseNotified(data)
+}

@@ -1,0 +1,129 @@
+package writer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
+)
+
+// TestReady_namesTheFirstMissingFile: with several missing files, the error always
+// names the same one and counts the others.
+func TestReady_namesTheFirstMissingFile(t *testing.T) {
+	dir := memoryDir(t)
+	publish(t, opened(t, testOptions(t, dir)), mixed)
+	if err := Ready(dir); err != nil {
+		t.Fatal(err)
+	}
+	gen := current(dir)
+	for _, tt := range []struct{ remove, want string }{
+		{"tls/tls.crt", fmt.Sprintf("generation 1 in %q lacks %q", dir, filepath.Base(gen)+"/tls/tls.crt")},
+		{"db/user", fmt.Sprintf("generation 1 in %q lacks %q and 1 other files", dir, filepath.Base(gen)+"/db/user")},
+		{"db/password", fmt.Sprintf("generation 1 in %q lacks %q and 2 other files", dir, filepath.Base(gen)+"/db/password")},
+	} {
+		must(os.Remove(filepath.Join(gen, tt.remove)))
+		for range 10 {
+			if err := Ready(dir); err == nil || err.Error() != tt.want {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		}
+	}
+}
+
+// TestReady_nothingThere: each state of a volume that is not ready has its own error.
+func TestReady_nothingThere(t *testing.T) {
+	for name, tt := range map[string]struct {
+		plant func(dir string)
+		want  string
+	}{
+		"no directory": {func(dir string) { must(os.Remove(dir)) }, "open the volume"},
+		"empty":        {func(string) {}, "no generation in"},
+		"a file":       {func(dir string) { put(dir, "..data", "x") }, "no generation in"},
+		"elsewhere":    {func(dir string) { must(os.Symlink("/etc", dir+"/..data")) }, "points to \"/etc\""},
+		"no record":    {func(dir string) { must(os.Symlink("..2026_11_22_10_44_52.1", dir+"/..data")) }, "read the record of"},
+		"forged record": {func(dir string) {
+			must(os.Symlink("..2026_11_22_10_44_52.1", dir+"/..data"))
+			put(dir, "..2026_11_22_10_44_52.1.json", "{}")
+		}, "unsupported format"},
+	} {
+		dir := filepath.Join(memoryDir(t), "volume")
+		must(os.Mkdir(dir, 0o755))
+		tt.plant(dir)
+		if err := Ready(dir); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+		if _, err := ReadState(dir); err == nil {
+			t.Errorf("%s: the state can be read", name)
+		}
+	}
+}
+
+// TestReady_reportsTheReadError: a directory without search permission is not a
+// missing file. The child is not root.
+func TestReady_reportsTheReadError(t *testing.T) {
+	dir := memoryDir(t)
+	publish(t, opened(t, testOptions(t, dir)), mixed)
+	must(os.Chmod(filepath.Join(current(dir), "db"), 0o600))
+	asUser(t, "ready", dir)
+}
+
+func readyChild(args []string) error {
+	err := Ready(args[0])
+	if os.Getuid() != 0 && (!errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "lacks")) {
+		return fmt.Errorf("got %v, want the read error", err)
+	}
+	return nil
+}
+
+// TestMissingFiles_unknown: a file that could not be examined is not missing.
+func TestMissingFiles_unknown(t *testing.T) {
+	dir := memoryDir(t)
+	publish(t, opened(t, testOptions(t, dir)), mixed)
+	vol, err := volume.OpenUnlocked(dir)
+	must(err)
+	defer vol.Close()
+	name, state, err := readState(vol, dir)
+	must(err)
+	vol.Calls = &misreads{vol.Calls, func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
+	if missing, err := missingFiles(vol, name, state.Record); !errors.Is(err, syscall.EIO) || len(missing) > 0 {
+		t.Errorf("got %v, %v, want EIO", missing, err)
+	}
+}
+
+// TestReadState_besideTheWriter: the state is readable while a Writer owns the
+// volume, and is the state that the Writer has.
+func TestReadState_besideTheWriter(t *testing.T) {
+	for _, layout := range layouts {
+		dir := memoryDir(t)
+		opts := testOptions(t, dir)
+		opts.Layout = layout
+		w := opened(t, opts)
+		publish(t, w, fewer)
+		publish(t, w, mixed)
+		must(w.SetNotified("webhook", 1))
+		got, err := ReadState(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := w.State()
+		if got.Generation != 2 || own.Generation != 2 || got.Notified["webhook"] != 1 || own.Notified["webhook"] != 1 || got.Layout != layout {
+			t.Errorf("%v: read %+v, own state %+v", layout, got, own)
+		}
+		paths, ownPaths := got.Paths(), own.Paths()
+		if len(paths) != len(ownPaths) || !slices.Equal(got.ChangesSince(1).Added, own.ChangesSince(1).Added) {
+			t.Errorf("%v: read %v, own state %v", layout, paths, ownPaths)
+		}
+		put(dir, generation.NotifiedFile, "garbage")
+		if got, err := ReadState(dir); err != nil || got.Notified != nil {
+			t.Errorf("%v: with a damaged record of notifications: %v, %v", layout, got.Notified, err)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package writer
+
+import (
+	"errors"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
+
+// uncertain contains the states in which a Writer does not know its volume for
+// certain.
+//
+//	state       | cause that sets it          | event that clears it      | operations it forbids
+//	------------+-----------------------------+---------------------------+--------------------------------
+//	unconfirmed | Open: the content was only  | a publish of complete     | treating other values of the
+//	            | read from the volume        | content                   | same version as a change
+//	unreachable | Open: ..data leads to no    | ..data was restored       | removing entries; Newest must
+//	            | generation                  |                           | not return the generation
+//	unsynced    | the rename of ..data        | a sync of DIR             | removing old generations
+//	retryAt     | a failure after the rename, | the start of the next     | comparing earlier; relying on
+//	            | a failed comparison or      | repair                    | the links of the current
+//	            | repair, too many repairs    |                           | generation in a publish
+//	misreads    | a comparison failed with    | a successful comparison,  | replacing the entry, up to the
+//	            | EIO                         | or a new generation       | third failure in a row
+type uncertain struct {
+	unconfirmed bool
+	unreachable atomic.Bool // read without the Writer's lock
+	unsynced    bool
+	retryAt     time.Time      // zero: nothing to retry
+	misreads    map[string]int // path → failures in a row
+}
+
+// maxMisreads is the number of comparisons that must fail with EIO before an entry
+// counts as different.
+const maxMisreads = 3
+
+// differs reports whether an entry differs from the volume. An error means that this
+// is unknown.
+func (w *Writer) differs(e generation.Entry) (bool, error) {
+	differs, err := w.vol.Differs(e)
+	if err == nil {
+		delete(w.uncertain.misreads, e.Path)
+		return differs, nil
+	}
+	if errors.Is(err, syscall.EIO) {
+		w.uncertain.misreads[e.Path]++
+	}
+	if w.uncertain.misreads[e.Path] >= maxMisreads {
+		return true, nil
+	}
+	return false, err
+}
+
+// isDifferent reports whether an entry is known to differ from the volume. If this is
+// unknown, it schedules another comparison.
+func (w *Writer) isDifferent(e generation.Entry) bool {
+	differs, err := w.differs(e)
+	w.retryLater("could not compare an entry, will retry", e.Path, err)
+	return differs
+}
+
+// retryLater logs a failure that affects no file of the current generation, and
+// schedules a repair.
+func (w *Writer) retryLater(msg, path string, err error) {
+	if err == nil || isCanceled(err) {
+		return
+	}
+	if w.uncertain.retryAt.IsZero() {
+		w.uncertain.retryAt = w.now().Add(retryAfter)
+		w.arm()
+	}
+	w.warnOnce(msg, path, "err", err)
+}

@@ -1,0 +1,120 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"syscall"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
+
+// Differs reports whether the volume lacks an entry or contains something else in
+// its place. An error means that neither is known.
+func (v Volume) Differs(e generation.Entry) (bool, error) {
+	if e.IsLink() {
+		target, err := v.Readlink(e.Path)
+		return differs(err, target != e.Target)
+	}
+	info, err := v.Lstat(e.Path)
+	if err != nil || info.Mode.Type() != e.Mode.Type() || info.Mode.Perm() != e.Mode.Perm() || e.Mode.IsDir() {
+		return differs(err, info.Mode.Type() != e.Mode.Type() || info.Mode.Perm() != e.Mode.Perm())
+	}
+	data, err := v.ReadFile(e.Path)
+	return differs(err, !e.Data.Equal(data))
+}
+
+// differs returns the result of a comparison after a call that may have failed.
+func differs(err error, different bool) (bool, error) {
+	if Unknown(err) {
+		return false, err
+	}
+	return err != nil || different, nil
+}
+
+// Add creates an entry under a name that is free. A file is complete and on disk
+// when Add returns.
+func (v Volume) Add(e generation.Entry) error {
+	switch {
+	case e.IsLink():
+		return v.Symlink(e.Target, e.Path)
+	case e.Mode.IsDir():
+		return v.Mkdir(e.Path, e.Mode)
+	}
+	f, err := v.Create(e.Path, e.Mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(e.Data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Restore makes the volume contain an entry, whatever is in its place. A directory
+// that exists keeps its entries. If the place cannot be examined, it is left alone.
+func (v Volume) Restore(e generation.Entry) error {
+	info, err := v.Lstat(e.Path)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case e.Mode.IsDir() && err == nil && info.Mode.IsDir():
+		if info.Mode.Perm() == e.Mode.Perm() {
+			return nil
+		}
+		return v.Chmod(e.Path, e.Mode.Perm()|info.Mode&fs.ModeSetgid)
+	}
+	return v.Replace(e)
+}
+
+// Replace replaces whatever is in the place of an entry in a single step: it creates
+// the entry under a temporary name and renames it. A failure may leave the temporary
+// entry, which the next attempt replaces.
+func (v Volume) Replace(e generation.Entry) error {
+	tmp := path.Join(path.Dir(e.Path), generation.Temporary)
+	err := v.clearing(tmp, func() error { return v.createAs(tmp, e) })
+	if err == nil {
+		err = v.clearing(e.Path, func() error { return v.Rename(tmp, e.Path) })
+	}
+	if err == nil {
+		return nil
+	}
+	if differs, unknown := v.Differs(e); !differs && unknown == nil && v.IsGone(tmp) { // the failed call had succeeded
+		return nil
+	}
+	return err
+}
+
+// createAs creates an entry under another name, complete and on disk. A Secret's
+// directory contains its ..data from the start: without it, the next start could
+// not tell the directory from a foreign one.
+func (v Volume) createAs(name string, e generation.Entry) error {
+	renamed := e
+	renamed.Path = name
+	if err := v.Add(renamed); err != nil || !e.Mode.IsDir() {
+		return err
+	}
+	target := generation.OwnTarget(path.Join(e.Path, generation.DataLink))
+	if err := v.Symlink(target, path.Join(name, generation.DataLink)); err != nil {
+		return err
+	}
+	return v.SyncDir(name)
+}
+
+// clearing makes a call that requires a free name. If the name is taken, by a
+// leftover or by an entry that someone planted, it removes the entry and repeats
+// the call.
+func (v Volume) clearing(name string, call func() error) error {
+	err := call()
+	for _, taken := range []error{fs.ErrExist, syscall.EISDIR, syscall.ENOTDIR} {
+		if errors.Is(err, taken) {
+			if err := v.RemoveAll(name); err != nil {
+				return fmt.Errorf("remove %q, which is in the way: %w", name, err)
+			}
+			return call()
+		}
+	}
+	return err
+}

@@ -1,0 +1,175 @@
+package volume
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
+
+func fileEntry(name, data string) generation.Entry {
+	return generation.Entry{Path: name, Mode: 0o644, Data: secret.Value(data)}
+}
+
+func dirEntry(name string) generation.Entry {
+	return generation.Entry{Path: name, Mode: fs.ModeDir | 0o755}
+}
+
+func linkEntry(name, target string) generation.Entry {
+	return generation.Entry{Path: name, Mode: fs.ModeSymlink, Target: target}
+}
+
+// occupy puts each kind of entry in the place of a name.
+var occupy = map[string]func(p string) error{
+	"nothing":         func(string) error { return nil },
+	"a file":          func(p string) error { return os.WriteFile(p, []byte("other"), 0o600) },
+	"a directory":     func(p string) error { return os.MkdirAll(p+"/full/deep", 0o700) },
+	"a link":          func(p string) error { return os.Symlink("/etc", p) },
+	"a dangling link": func(p string) error { return os.Symlink("nowhere", p) },
+	"a FIFO":          func(p string) error { return syscall.Mkfifo(p, 0o600) },
+}
+
+// TestRestore_replacesEverything: whatever is in the place of an entry or of the
+// temporary one, the entry is there afterwards and the temporary one is not.
+func TestRestore_replacesEverything(t *testing.T) {
+	for place, plant := range occupy {
+		for _, e := range []generation.Entry{fileEntry("name", "data"), dirEntry("name"), linkEntry("name", "..data/name")} {
+			for _, at := range []string{"name", generation.Temporary} {
+				dir := t.TempDir()
+				v := opened(t, dir)
+				must(t, plant(filepath.Join(dir, at)))
+				if differs, err := v.Differs(e); err != nil || !differs && !(place == "a directory" && e.Mode.IsDir()) {
+					t.Errorf("%s at %s, before %v: differs %v, %v", place, at, e.Mode, differs, err)
+				}
+				if err := v.Restore(e); err != nil {
+					t.Errorf("%s at %s: %v", place, at, err)
+				}
+				if differs, err := v.Differs(e); err != nil || differs {
+					t.Errorf("%s at %s, after %v: differs %v, %v", place, at, e.Mode, differs, err)
+				}
+				if !v.IsGone(generation.Temporary) && at == "name" {
+					t.Errorf("%s: the temporary entry is left", place)
+				}
+			}
+		}
+	}
+}
+
+// TestDiffers_inEveryAttribute changes one attribute of an entry at a time.
+func TestDiffers_inEveryAttribute(t *testing.T) {
+	dir := t.TempDir()
+	v := opened(t, dir)
+	e := fileEntry("file", "data")
+	must(t, v.Add(e))
+	must(t, v.Add(linkEntry("link", "..data/link")))
+	must(t, v.Add(dirEntry("dir")))
+	other := e
+	other.Mode = 0o600
+	for name, e := range map[string]generation.Entry{
+		"data": fileEntry("file", "Data"), "length": fileEntry("file", "dat"), "mode": other,
+		"target": linkEntry("link", "..data/other"), "type": dirEntry("file"), "missing": fileEntry("none", ""),
+		"mode of a directory": {Path: "dir", Mode: fs.ModeDir | 0o700}, "below a file": fileEntry("file/x", ""),
+	} {
+		if differs, err := v.Differs(e); err != nil || !differs {
+			t.Errorf("%s: got %v, %v, want that it differs", name, differs, err)
+		}
+	}
+	for _, same := range []generation.Entry{e, linkEntry("link", "..data/link"), dirEntry("dir")} {
+		if differs, err := v.Differs(same); err != nil || differs {
+			t.Errorf("%s: got %v, %v, want no difference", same.Path, differs, err)
+		}
+	}
+}
+
+// failing fails every call that reads.
+type failing struct {
+	Calls
+	err error
+}
+
+func (f failing) Lstat(string) (Info, error)      { return Info{}, f.err }
+func (f failing) Readlink(string) (string, error) { return "", f.err }
+
+// TestDiffers_unknown: an error that says nothing about the entry means neither that
+// it differs nor that it does not.
+func TestDiffers_unknown(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
+		for _, e := range []generation.Entry{fileEntry("x", ""), linkEntry("x", "y"), dirEntry("x")} {
+			if differs, err := (Volume{failing{err: errno}}).Differs(e); differs || !errors.Is(err, errno) {
+				t.Errorf("%v: got %v, %v", errno, differs, err)
+			}
+		}
+	}
+	if differs, err := (Volume{failing{err: syscall.EACCES}}).Differs(fileEntry("x", "")); !differs || err != nil {
+		t.Errorf("a file of another user: got %v, %v, want that it differs", differs, err)
+	}
+}
+
+// TestRestore_leavesAPlaceThatCannotBeExamined: the entry may be right.
+func TestRestore_leavesAPlaceThatCannotBeExamined(t *testing.T) {
+	v := Volume{failing{err: syscall.EIO}} // any other call would panic
+	if err := v.Restore(dirEntry("x")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want EIO", err)
+	}
+}
+
+// TestRemoveOwn_onlyOwnEntries: entries of the program go, all others stay, and
+// those directly in the volume are reported.
+func TestRemoveOwn_onlyOwnEntries(t *testing.T) {
+	const gen = "..2026_11_22_10_44_52.193935138"
+	dir := t.TempDir()
+	v := opened(t, dir)
+	for name, plant := range map[string]func(p string) error{
+		gen: occupy["a directory"], gen + ".json": occupy["a file"], "..data": occupy["a FIFO"], "..data_tmp": occupy["a directory"],
+		"secret": func(p string) error {
+			must(t, os.Mkdir(p, 0o755))
+			return os.Symlink("../..data/secret", p+"/..data")
+		},
+		"key":       func(p string) error { return os.Symlink("..data/key", p) },
+		"foreign":   occupy["a file"],
+		"..other":   occupy["a directory"],
+		"elsewhere": func(p string) error { return os.Symlink("/etc", p) },
+		"likeours": func(p string) error {
+			must(t, os.Mkdir(p, 0o755))
+			return os.Symlink("../..data/other", p+"/..data")
+		},
+	} {
+		must(t, plant(filepath.Join(dir, name)))
+	}
+	for _, name := range []string{gen, "..data", "..data_tmp", "secret", "key", "missing"} {
+		if foreign, err := v.RemoveOwn(name); err != nil || foreign && name != "missing" || !v.IsGone(name) {
+			t.Errorf("%s: foreign %v, %v", name, foreign, err)
+		}
+	}
+	if !v.IsGone(gen + ".json") {
+		t.Error("the record of a generation stays")
+	}
+	for _, name := range []string{"foreign", "..other", "elsewhere", "likeours"} {
+		if foreign, err := v.RemoveOwn(name); err != nil || !foreign || v.IsGone(name) {
+			t.Errorf("%s: foreign %v, %v", name, foreign, err)
+		}
+	}
+	if foreign, err := v.RemoveOwn("likeours/..data"); err != nil || foreign {
+		t.Errorf("an entry below: foreign %v, %v", foreign, err)
+	}
+}
+
+// TestOpen_unusable: each error names the cause and wraps ErrUnusable.
+func TestOpen_unusable(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	opened(t, dir)
+	for _, p := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "file"), dir} {
+		if _, err := Open(t.Context(), p); !errors.Is(err, ErrUnusable) {
+			t.Errorf("%s: got %v, want ErrUnusable", p, err)
+		}
+	}
+	if v, err := OpenUnlocked(dir); err != nil || v.Close() != nil {
+		t.Errorf("without the lock: %v", err)
+	}
+}

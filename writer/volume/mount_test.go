@@ -1,0 +1,219 @@
+package volume
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// opened opens the volume at dir.
+func opened(t *testing.T, dir string) Volume {
+	t.Helper()
+	v, err := Open(t.Context(), dir)
+	must(t, err)
+	t.Cleanup(func() { _ = v.Close() })
+	return v
+}
+
+// planted is a volume with a directory and links: a link to a directory outside, a
+// link to the directory itself, and a link in it to a file outside.
+func planted(t *testing.T) (v Volume, dir, outside string) {
+	t.Helper()
+	dir, outside = t.TempDir(), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(outside, "file"), []byte("foreign"), 0o644))
+	must(t, os.MkdirAll(filepath.Join(dir, "real", "deep"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "real", "deep", "key"), []byte("x"), 0o644))
+	must(t, os.Symlink(outside, filepath.Join(dir, "link")))
+	must(t, os.Symlink("real", filepath.Join(dir, "inner")))
+	must(t, os.Symlink(filepath.Join(outside, "file"), filepath.Join(dir, "real", "file")))
+	return opened(t, dir), dir, outside
+}
+
+// TestSyncDir_reachesTheKernel: the kernel cannot sync a descriptor that was opened
+// with O_PATH, so the error shows that it was asked.
+func TestSyncDir_reachesTheKernel(t *testing.T) {
+	f, err := os.OpenFile(t.TempDir(), unix.O_PATH|unix.O_DIRECTORY, 0)
+	must(t, err)
+	defer f.Close()
+	if err := (&mount{f}).SyncDir("."); !errors.Is(err, unix.EBADF) {
+		t.Errorf("got %v, want EBADF", err)
+	}
+}
+
+// TestSyncDir_doesNotAcceptALink: a sync of another directory would prove nothing.
+func TestSyncDir_doesNotAcceptALink(t *testing.T) {
+	v, _, _ := planted(t)
+	must(t, v.SyncDir("real/deep"))
+	for _, name := range []string{"inner", "link", "inner/deep", "missing"} {
+		if err := v.SyncDir(name); err == nil {
+			t.Errorf("%s: got no error", name)
+		}
+	}
+}
+
+// TestMount_followsNoLink makes every call through links in the place of a
+// directory: none may succeed, and nothing outside may change.
+func TestMount_followsNoLink(t *testing.T) {
+	v, dir, outside := planted(t)
+	before, err := os.Stat(filepath.Join(outside, "file"))
+	must(t, err)
+	for _, link := range []string{"link", "inner"} {
+		for call, err := range map[string]error{
+			"Mkdir":    v.Mkdir(link+"/new", 0o755),
+			"Chmod":    v.Chmod(link+"/file", 0o600),
+			"Symlink":  v.Symlink("x", link+"/new"),
+			"Rename":   v.Rename(link+"/file", link+"/new"),
+			"Remove":   v.Remove(link + "/file"),
+			"Create":   second(v.Create(link+"/new", 0o600)),
+			"Lstat":    second(v.Lstat(link + "/file")),
+			"Readlink": second(v.Readlink(link + "/file")),
+			"ReadDir":  second(v.ReadDir(link)),
+			"ReadFile": second(v.ReadFile(link + "/file")),
+			"deep":     second(v.ReadFile("inner/deep/key")),
+		} {
+			if err == nil {
+				t.Errorf("%s through %s: got no error", call, link)
+			}
+		}
+	}
+	if _, err := v.ReadFile("real/file"); err == nil {
+		t.Error("read a file through a link in its place")
+	}
+	if _, err := v.Create("real/file", 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a link in the place of a new file: got %v, want that it exists", err)
+	}
+	must(t, v.Remove("real/file"))
+	after, err := os.Stat(filepath.Join(outside, "file"))
+	must(t, err)
+	if before.Sys().(*syscall.Stat_t).Ctim != after.Sys().(*syscall.Stat_t).Ctim {
+		t.Error("the file outside changed")
+	}
+	if entries, _ := os.ReadDir(filepath.Join(dir, "real")); len(entries) != 1 {
+		t.Errorf("in real: got %v, want only deep", entries)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestWalk_behavesAsOpenat2: the fallback for kernels without openat2(2) opens the
+// same entries and rejects the same links.
+func TestWalk_behavesAsOpenat2(t *testing.T) {
+	v, _, _ := planted(t)
+	m := v.Calls.(*mount)
+	for name, want := range map[string]error{
+		".": nil, "real": nil, "real/deep": nil, "real/deep/key": nil,
+		"inner/deep": unix.ENOTDIR, "link/file": unix.ENOTDIR, "real/file": unix.ELOOP, "missing/x": unix.ENOENT,
+	} {
+		for call, open := range map[string]func(string, int, fs.FileMode) (int, error){"open": m.open, "walk": m.walk} {
+			fd, err := open(name, unix.O_RDONLY|unix.O_NOFOLLOW, 0)
+			if err == nil {
+				must(t, unix.Close(fd))
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("%s %s: got %v, want %v", call, name, err, want)
+			}
+		}
+	}
+}
+
+// TestMount_leavesNoDescriptor: calls that succeed and calls that fail close every
+// descriptor.
+func TestMount_leavesNoDescriptor(t *testing.T) {
+	v, _, _ := planted(t)
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(entries)
+	}
+	before := count()
+	m := v.Calls.(*mount)
+	for _, name := range []string{"real/deep/key", "inner/deep/key", "link/file", "missing/x", "real", "real/file"} {
+		_, _ = v.ReadFile(name)
+		_, _ = v.Lstat(name)
+		_, _ = v.ReadDir(name)
+		_ = v.SyncDir(name)
+		if fd, err := m.walk(name, unix.O_RDONLY|unix.O_NOFOLLOW, 0); err == nil {
+			must(t, unix.Close(fd))
+		}
+	}
+	if after := count(); after != before {
+		t.Errorf("got %d open descriptors, want %d", after, before)
+	}
+}
+
+// TestCreate_exactMode: neither the umask nor its absence changes a mode.
+func TestCreate_exactMode(t *testing.T) {
+	for _, umask := range []int{0, 0o077, 0o777} {
+		defer syscall.Umask(syscall.Umask(umask))
+		dir := t.TempDir()
+		must(t, os.Chmod(dir, 0o777|fs.ModeSetgid))
+		v := opened(t, dir)
+		f, err := v.Create("file", 0o640)
+		must(t, err)
+		must(t, f.Close())
+		must(t, v.Mkdir("dir", 0o750))
+		for name, want := range map[string]fs.FileMode{"file": 0o640, "dir": fs.ModeDir | fs.ModeSetgid | 0o750} {
+			if info, err := v.Lstat(name); err != nil || info.Mode != want {
+				t.Errorf("umask %o: %s: got %v %v, want %v", umask, name, info.Mode, err, want)
+			}
+		}
+	}
+}
+
+// TestChmod_olderKernel: before Linux 6.6, chmod goes through a descriptor. The file
+// need not be readable, and no link is followed.
+func TestChmod_olderKernel(t *testing.T) {
+	dir := t.TempDir()
+	root := opened(t, dir).Calls.(*mount).root()
+	mode := func(name string) fs.FileMode {
+		info, err := os.Stat(filepath.Join(dir, name))
+		must(t, err)
+		return info.Mode().Perm()
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o000))
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o500))
+	must(t, os.WriteFile(filepath.Join(dir, "foreign"), nil, 0o644))
+	must(t, os.Symlink("foreign", filepath.Join(dir, "link")))
+	must(t, chmodOpened(root, "file", 0o440))
+	must(t, chmodOpened(root, "dir", 0o750))
+	_ = chmodOpened(root, "link", 0o600)
+	if mode("file") != 0o440 || mode("dir") != 0o750 {
+		t.Errorf("got %o and %o, want 440 and 750", mode("file"), mode("dir"))
+	}
+	if got := mode("foreign"); got != 0o644 {
+		t.Errorf("the target of a link: got %o, want 644", got)
+	}
+}
+
+// TestReadFile_regularFilesOnly: anything else is an error, not an empty file, and a
+// FIFO does not block.
+func TestReadFile_regularFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	v := opened(t, dir)
+	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
+	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "large"), nil, 0o600))
+	must(t, os.Truncate(filepath.Join(dir, "large"), MaxFile+1))
+	must(t, os.WriteFile(filepath.Join(dir, "largest"), nil, 0o600))
+	must(t, os.Truncate(filepath.Join(dir, "largest"), MaxFile))
+	for _, name := range []string{"fifo", "dir", "large"} {
+		if _, err := v.ReadFile(name); !errors.Is(err, errNotReadable) {
+			t.Errorf("%s: got %v, want %v", name, err, errNotReadable)
+		}
+	}
+	if data, err := v.ReadFile("largest"); err != nil || len(data) != MaxFile {
+		t.Errorf("largest: got %d bytes, %v", len(data), err)
+	}
+}

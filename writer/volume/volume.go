@@ -1,0 +1,81 @@
+// Package volume reads, compares and changes the entries of a mounted volume. It
+// knows the names that this program uses, but not which generation is current.
+//
+// No operation follows a link, blocks on a FIFO or leaves the volume, whatever an
+// app plants there. os.Root does not suffice: it follows links that stay inside the
+// directory, so a link in the place of an old generation could lead a removal into
+// the current one.
+package volume
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Volume is a volume and the operations of a writer on it.
+type Volume struct{ Calls }
+
+// Calls are the system calls on a volume. Names are relative to its mount. Tests
+// provide their own implementations: one that fails or stops at a call, and one in
+// memory.
+type Calls interface {
+	// Mkdir and Create set the exact mode, independently of the umask and a
+	// default ACL. Create fails if the name exists.
+	Mkdir(name string, mode fs.FileMode) error
+	Create(name string, mode fs.FileMode) (File, error)
+	Chmod(name string, mode fs.FileMode) error
+	Symlink(target, name string) error
+	Rename(from, to string) error
+	Remove(name string) error // a file, a link or an empty directory
+	SyncDir(name string) error
+
+	// The remaining calls change nothing.
+	Lstat(name string) (Info, error)
+	Readlink(name string) (string, error)
+	ReadDir(name string) ([]fs.DirEntry, error)
+	ReadFile(name string) ([]byte, error) // a regular file of at most MaxFile bytes
+	Free() (bytes, inodes uint64, err error)
+
+	Close() error
+}
+
+// A File is a new file.
+type File interface {
+	io.WriteCloser
+	Sync() error
+}
+
+// Info describes an entry.
+type Info struct {
+	Mode  fs.FileMode // type and permissions
+	Size  int64
+	Inode uint64
+}
+
+// MaxFile is the maximum size of a file that ReadFile reads. A Secret holds at most
+// 1 MiB.
+const MaxFile = 4 << 20
+
+// errNotReadable is returned for an entry that is no regular file, or is too large.
+var errNotReadable = errors.New("not a regular file of at most 4 MiB")
+
+// Missing reports whether err means that nothing exists under a name.
+func Missing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
+
+// NotALink reports whether an error of Readlink means that no link exists under the
+// name.
+func NotALink(err error) bool { return Missing(err) || errors.Is(err, unix.EINVAL) }
+
+// Unknown reports whether err says nothing about the entry itself: the process or
+// the node lacks a resource, or the disk failed.
+func Unknown(err error) bool {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
