@@ -56,13 +56,13 @@ func (r RBAC) manifest(name string, rules ...rule) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role")
-	line("metadata: {name: %s, namespace: %s}", quote(name), quote(r.Namespace))
+	line("metadata: {name: %s, namespace: %s, labels: {app.kubernetes.io/name: secret-sync}}", quote(name), quote(r.Namespace))
 	line("rules:")
 	for _, rule := range rules {
 		line("# %s\n- %s", rule.comment, strings.Join(rule.fields(), "\n  "))
 	}
 	line("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding")
-	line("metadata: {name: %s, namespace: %s}", quote(name), quote(r.Namespace))
+	line("metadata: {name: %s, namespace: %s, labels: {app.kubernetes.io/name: secret-sync}}", quote(name), quote(r.Namespace))
 	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %s}", quote(name))
 	line("subjects:\n- {kind: ServiceAccount, name: %s, namespace: %s}", quote(r.ServiceAccount), quote(r.Namespace))
 	return b.String()

@@ -187,7 +187,8 @@ func TestInject_equalsTheComponent(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := pod.Spec
-	got.InitContainers[0].SecurityContext.RunAsUser = nil // the component uses the UID of the Pod
+	got.InitContainers[0].SecurityContext.RunAsUser = nil  // the component uses the UID of the Pod
+	got.InitContainers[0].Env = want.InitContainers[0].Env // see variables_test.go
 	if !reflect.DeepEqual(got.InitContainers[0], want.InitContainers[0]) {
 		t.Errorf("got the sidecar\n%+v\nwant the component's sidecar\n%+v", got.InitContainers[0], want.InitContainers[0])
 	}
@@ -241,7 +242,7 @@ func TestInject_rejectsInvalidAnnotations(t *testing.T) {
 			annotations: "secret=db",
 			want:        "unknown annotation secret-sync/secret: the known annotations are secret-sync/secrets, ",
 		},
-		"no Secrets":    {annotations: "process=app", want: "secret-sync/secrets is missing"},
+		"no Secrets":    {annotations: "process=app", want: "set secret-sync/secrets, secret-sync/optional-secrets or"},
 		"empty":         {annotations: "secrets=+", want: "secret-sync/secrets is empty"},
 		"empty list":    {annotations: "secrets=,+,", want: "secret-sync/secrets: , , must be a list of Secret names"},
 		"bad name":      {annotations: "secrets=db,Web", want: "db,Web must be a list of Secret names"},
@@ -249,6 +250,14 @@ func TestInject_rejectsInvalidAnnotations(t *testing.T) {
 		"relative path": {
 			annotations: "secrets=db&mount-path=etc",
 			want:        "secret-sync/mount-path: etc must be an absolute path",
+		},
+		"bad optional name": {
+			annotations: "secrets=db&optional-secrets=Web",
+			want:        "secret-sync/optional-secrets: Web must be a list of Secret names",
+		},
+		"bad quantity": {
+			annotations: "secrets=db&cpu-limit=50Mb&memory-limit=64Mi",
+			want:        "secret-sync/cpu-limit: 50Mb must be a quantity",
 		},
 		"dots": {annotations: "secrets=db&mount-path=/a/../b", want: "/a/../b must be an absolute path"},
 		"no such container": {

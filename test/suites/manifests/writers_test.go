@@ -87,16 +87,12 @@ func TestWriters_sidecar(t *testing.T) {
 	if err := yaml.UnmarshalStrict(text, &patch); err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]string{}
-	for _, v := range patch.Spec.Template.Spec.InitContainers[0].Env {
-		got[v.Name] = v.Value
-	}
 	for name, want := range map[string]string{
-		"SECRETSYNC_ITEMS":         "db/username=username,db/password=password",
-		"SECRETSYNC_REQUIRED_KEYS": "db/username,db/password",
+		"secret-sync/items":         "db/username=username,db/password=password",
+		"secret-sync/required-keys": "db/username,db/password",
 	} {
-		if got[name] != want {
-			t.Errorf("%s: got %q, want %q", name, got[name], want)
+		if got := patch.Spec.Template.Annotations[name]; got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ kind: Role
 metadata:
   name: {{ $name }}
   namespace: {{ .root.Release.Namespace }}
+  labels: {app.kubernetes.io/name: secret-sync, app.kubernetes.io/instance: {{ .root.Release.Name }}}
 rules:
 {{- if $selector }}
 # RBAC cannot filter by label, so a selector needs access to every Secret in the namespace.
@@ -29,6 +30,7 @@ kind: RoleBinding
 metadata:
   name: {{ $name }}
   namespace: {{ .root.Release.Namespace }}
+  labels: {app.kubernetes.io/name: secret-sync, app.kubernetes.io/instance: {{ .root.Release.Name }}}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 subjects:
 - {kind: ServiceAccount, name: {{ .account }}, namespace: {{ .root.Release.Namespace }}}
