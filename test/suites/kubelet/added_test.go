@@ -30,16 +30,16 @@ spec:
       containers: [{name: app, image: app:1}]
 `
 
-// TestInjected: two annotations, and the API server adds the sidecar. On the host's
-// network it needs its default port: this test is not parallel.
-func TestInjected(t *testing.T) {
+// TestInjected_byPolicy: with two annotations, the API server adds the sidecar. The test is
+// not parallel, because the sidecar uses its default port on the host's network.
+func TestInjected_byPolicy(t *testing.T) {
 	s := newScene(t)
 	manifest, err := kustomize.Render("../../../examples/inject")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Where this cluster has no Service for its API server, its own policy tells containers
-	// the address, but not those that are added later.
+	// If this cluster has no Service for its API server, a policy of the cluster sets the
+	// address in containers, but not in containers that another policy adds later.
 	server, err := url.Parse(cluster.Config.Host)
 	if err != nil {
 		t.Fatal(err)
@@ -47,23 +47,25 @@ func TestInjected(t *testing.T) {
 	const first = "Object.spec.initContainers.env{name: 'POD_NAMESPACE'"
 	address := fmt.Sprintf("Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_HOST', value: '%s'}, "+
 		"Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_PORT', value: '%s'}, ", server.Hostname(), server.Port())
-	manifest = []byte(strings.NewReplacer("secret-sync:latest", cluster.Images.Sidecar, first, address+first).Replace(string(manifest)))
+	values := strings.NewReplacer("secret-sync:latest", cluster.Images.Sidecar, first, address+first)
+	manifest = []byte(values.Replace(string(manifest)))
 	if err := controlplane.Apply(t.Context(), cluster.Config, "", manifest, false); err != nil {
 		t.Fatal(err)
 	}
 	patch := []byte(`{"metadata":{"labels":{"secret-sync/inject":"enabled"}}}`)
-	if _, err := cluster.Client.CoreV1().Namespaces().Patch(t.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	namespaces := cluster.Client.CoreV1().Namespaces()
+	if _, err := namespaces.Patch(t.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	wait(5 * time.Second) // both policies take effect
+	wait(5 * time.Second) // both policies need time to take effect
 	s.rbac()
 	s.PutPassword("0")
 	s.Apply([]byte(plain), nil)
 	s.rotates("signal")
 }
 
-// TestChart: the application chart, as it is.
-func TestChart(t *testing.T) {
+// TestChart_defaultValues deploys the application chart without changes.
+func TestChart_defaultValues(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	manifest, err := helmchart.Template("../../../examples/helm/app", s.Namespace, nil)
@@ -75,15 +77,15 @@ func TestChart(t *testing.T) {
 	s.rotates("signal")
 }
 
-// rotates changes the password three times, and looks at what the app says.
+// rotates changes the password three times and checks how the app received it.
 func (s *scene) rotates(by string) {
 	s.Helper()
 	s.Loaded("app", "0")
-	wait(6 * time.Second) // a process younger than 5 s is not signalled
+	wait(6 * time.Second) // a process younger than 5 s is not signaled
 	for i := 1; i <= 3; i++ {
 		s.PutPassword(fmt.Sprint(i))
 		if a := s.Loaded("app", fmt.Sprint(i)); a.By != by {
-			s.Errorf("rotation %d: got it by %s, want by %s", i, a.By, by)
+			s.Errorf("rotation %d: loaded by %s, want %s", i, a.By, by)
 		}
 	}
 }

@@ -25,9 +25,9 @@ import (
 
 const cases = "../../../examples/cases/"
 
-// TestCases: each case starts with the files, and has each rotation by the way that
-// it is about.
-func TestCases(t *testing.T) {
+// TestCases_rotations: in each case the app starts with the files, and loads each rotation in
+// the way of the case.
+func TestCases_rotations(t *testing.T) {
 	for _, test := range []struct{ folder, by string }{
 		{"signal", "signal"}, {"webhook", "webhook"}, {"other-uid", "webhook"}, {"shared", "signal"},
 	} {
@@ -37,7 +37,11 @@ func TestCases(t *testing.T) {
 			s.Put("tls", map[string]string{"tls.crt": "1"})
 			s.PutPassword("0")
 			s.Deploy(cases+test.folder, nil)
-			took := nodetest.Until(t, "the app starts", func() error { _, err := nodetest.Ask(s.Addresses["app"]); return err })
+			took := nodetest.Until(
+				t,
+				"the start of the app",
+				func() error { _, err := nodetest.Ask(s.Addresses["app"]); return err },
+			)
 			if a := s.Loaded("app", "0"); a.Start["username"] != "app" {
 				t.Errorf("got %v at the start, want the files", a.Start)
 			}
@@ -47,13 +51,13 @@ func TestCases(t *testing.T) {
 				s.PutPassword(fmt.Sprint(i))
 				a := s.Loaded("app", fmt.Sprint(i))
 				if a.By != test.by || a.PID != pid {
-					t.Errorf("rotation %d: got it by %s as process %d, want by %s as %d", i, a.By, a.PID, test.by, pid)
+					t.Errorf("rotation %d: loaded by %s as process %d, want by %s as %d", i, a.By, a.PID, test.by, pid)
 				}
 				loads = a.Loads
 			}
 			if test.folder == "shared" {
 				if a := s.Loaded("worker", "5"); a.By != "signal" {
-					t.Errorf("worker: got it by %s, want signal", a.By)
+					t.Errorf("worker: loaded by %s, want signal", a.By)
 				}
 				s.follows("proxy", "/secrets/db", "5")
 			}
@@ -62,10 +66,10 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// follows waits until the container has seen this password by following a folder.
+// follows waits until the container finds this password by watching a directory.
 func (s *scene) follows(container, folder, password string) {
 	s.Helper()
-	nodetest.Until(s.T, container+" sees "+password, func() error {
+	nodetest.Until(s.T, container+" to read "+password, func() error {
 		a, err := nodetest.Ask(s.Addresses[container])
 		if err != nil {
 			return err
@@ -77,8 +81,9 @@ func (s *scene) follows(container, folder, password string) {
 	})
 }
 
-// TestFollowed: the app follows the files, and a binding root has nothing else in it.
-func TestFollowed(t *testing.T) {
+// TestFollowed_bindingRoot: the app watches the files, and a binding root contains nothing
+// else.
+func TestFollowed_bindingRoot(t *testing.T) {
 	for _, folder := range []string{"files", "service-binding"} {
 		t.Run(folder, func(t *testing.T) {
 			t.Parallel()
@@ -93,8 +98,9 @@ func TestFollowed(t *testing.T) {
 	}
 }
 
-// TestOnce: a Job with an init container completes; it has read the files.
-func TestOnce(t *testing.T) {
+// TestOneShot_initContainer: a Job with an init container completes, and its app reads the
+// files.
+func TestOneShot_initContainer(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.Deploy(cases+"init", endsBySelf)
@@ -102,8 +108,8 @@ func TestOnce(t *testing.T) {
 	s.completes()
 }
 
-// TestJobCompletes: a Job with the native sidecar ends with its other containers.
-func TestJobCompletes(t *testing.T) {
+// TestJob_nativeSidecar: a Job with the native sidecar completes when its other containers do.
+func TestJob_nativeSidecar(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.PutPassword("0")
@@ -118,13 +124,16 @@ func endsBySelf(p *corev1.PodTemplateSpec) {
 
 func (s *scene) completes() {
 	s.Helper()
-	took := nodetest.Until(s.T, "the Job completes", func() error {
+	took := nodetest.Until(s.T, "the completion of the Job", func() error {
 		j, err := cluster.Client.BatchV1().Jobs(s.Namespace).Get(s.Context(), "app", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		if j.Status.Succeeded != 1 {
-			return fmt.Errorf("got %+v", batchv1.JobStatus{Active: j.Status.Active, Failed: j.Status.Failed, Conditions: j.Status.Conditions})
+			return fmt.Errorf(
+				"got %+v",
+				batchv1.JobStatus{Active: j.Status.Active, Failed: j.Status.Failed, Conditions: j.Status.Conditions},
+			)
 		}
 		return nil
 	})
@@ -159,7 +168,7 @@ func selfSigned(t *testing.T, serial int64) (crt, key string) {
 	return encode("CERTIFICATE", der), encode("PRIVATE KEY", pkcs8)
 }
 
-// rbac applies the Role that the program prints for the Secret db.
+// rbac applies the Role from `secret-sync rbac` for the Secret db.
 func (s *scene) rbac() {
 	s.Helper()
 	s.Apply([]byte(strings.ReplaceAll(role, "NAMESPACE", s.Namespace)), nil)

@@ -21,9 +21,9 @@ import (
 
 func quantityOf(text string) *resource.Quantity { return new(resource.MustParse(text)) }
 
-// TestKilled: whatever is killed in the middle of rotations, the app ends up with the
-// newest password, and never goes back to an older one.
-func TestKilled(t *testing.T) {
+// TestKilled_duringRotations kills a process in the middle of rotations. The app must end up
+// with the newest password and never go back to an older password.
+func TestKilled_duringRotations(t *testing.T) {
 	for _, what := range []string{"secret-sync", "app", "kube-apiserver", "kubelet"} {
 		t.Run(what, func(t *testing.T) {
 			s := newScene(t)
@@ -41,7 +41,8 @@ func TestKilled(t *testing.T) {
 			}
 			began := time.Now()
 			a := s.Loaded("app", strconv.Itoa(rotations))
-			t.Logf("the app had the last password %s after the last rotation, by %s", time.Since(began).Round(time.Millisecond), a.By)
+			t.Logf("the app loaded the last password %s after the last rotation, by %s",
+				time.Since(began).Round(time.Millisecond), a.By)
 			if err := newest(); err != nil {
 				t.Error(err)
 			}
@@ -54,8 +55,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// observe asks the app until the returned function is called, which says whether
-// the app ever went back.
+// observe polls the app until the returned function is called. That function returns an error
+// if the app went back to an older password.
 func (s *scene) observe(t *testing.T) func() error {
 	stop, result := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -69,11 +70,11 @@ func (s *scene) observe(t *testing.T) func() error {
 			}
 			a, err := nodetest.Ask(s.Addresses["app"])
 			if err != nil {
-				continue // it is restarting
+				continue // the app is restarting
 			}
 			n, err := strconv.Atoi(a.Loaded["password"])
 			if err != nil || n < last || a.Loaded["username"] != "app" {
-				result <- fmt.Errorf("the app has %v after %d: %v", a.Loaded, last, err)
+				result <- fmt.Errorf("the app loaded %v after %d: %v", a.Loaded, last, err)
 				return
 			}
 			last = n
@@ -82,26 +83,26 @@ func (s *scene) observe(t *testing.T) func() error {
 	return func() error { close(stop); return <-result }
 }
 
-// kill kills a container's process or a server of the node, and starts the server again.
+// kill kills the process of a container, or kills and restarts a server of the node.
 func (s *scene) kill(what string) {
 	s.Helper()
 	if what == "secret-sync" || what == "app" {
 		pid := 0
-		nodetest.Until(s.T, what+" runs", func() (err error) { pid, err = s.Process(what); return err })
+		nodetest.Until(s.T, "the process "+what, func() (err error) { pid, err = s.Process(what); return err })
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			s.Fatal(err)
 		}
 		return
 	}
 	if *servers == "" {
-		s.Fatal("say where the PID files of the servers are: -servers")
+		s.Fatal("set the directory of the servers' PID files: -servers")
 	}
 	if err := restart(filepath.Join(*servers, what+".pid")); err != nil {
 		s.Fatal(err)
 	}
 }
 
-// restart kills the process of a PID file, and starts it again with the same arguments.
+// restart kills the process of a PID file and starts it again with the same arguments.
 func restart(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -127,7 +128,7 @@ func restart(file string) error {
 	if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
 		return err
 	}
-	for syscall.Kill(n, 0) == nil { // its port is free once it is gone
+	for syscall.Kill(n, 0) == nil { // the port is free when the process has ended
 		wait(10 * time.Millisecond)
 		if state, _ := os.ReadFile("/proc/" + pid + "/stat"); bytes.Contains(state, []byte(") Z ")) {
 			break

@@ -14,26 +14,26 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/nodetest"
 )
 
-// TestStartsAfterTheFiles: without the Secret the app does not start; then it does,
-// and has the files from its first moment.
-func TestStartsAfterTheFiles(t *testing.T) {
+// TestStart_afterTheFiles: the app does not start without the Secret. When it starts, the
+// files already exist.
+func TestStart_afterTheFiles(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.Deploy(cases+"webhook", nil)
-	nodetest.Until(t, "the sidecar runs", func() error { _, err := s.Process("secret-sync"); return err })
+	nodetest.Until(t, "the sidecar", func() error { _, err := s.Process("secret-sync"); return err })
 	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); wait(100 * time.Millisecond) {
 		if _, err := nodetest.Ask(s.Addresses["app"]); err == nil {
-			t.Fatal("the app runs before its files are there")
+			t.Fatal("the app started before its files existed")
 		}
 	}
 	s.PutPassword("0")
 	if a := s.Loaded("app", "0"); a.Start["password"] != "0" || a.By != "start" {
-		t.Errorf("got %v by %s, want the files at the start", a.Start, a.By)
+		t.Errorf("read %v by %s, want the files at the start", a.Start, a.By)
 	}
 }
 
-// TestDeletedAtOnce: the sidecar ends after the app, and holds up nothing.
-func TestDeletedAtOnce(t *testing.T) {
+// TestDelete_endsQuickly: the sidecar ends after the app and does not delay the deletion.
+func TestDelete_endsQuickly(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.PutPassword("0")
@@ -47,9 +47,9 @@ func TestDeletedAtOnce(t *testing.T) {
 	if err := cluster.Client.AppsV1().Deployments(s.Namespace).Delete(t.Context(), "app", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	nodetest.Until(t, "the Pod is gone", func() error {
+	nodetest.Until(t, "the end of the Pod", func() error {
 		if _, err := cluster.Client.CoreV1().Pods(s.Namespace).Get(t.Context(), pod.Name, metav1.GetOptions{}); err == nil {
-			return fmt.Errorf("it is there")
+			return fmt.Errorf("the Pod exists")
 		}
 		return nil
 	})
@@ -60,9 +60,9 @@ func TestDeletedAtOnce(t *testing.T) {
 	}
 }
 
-// TestSubPath: a subPath mount never changes, as the README warns; the mount of the
-// volume beside it does.
-func TestSubPath(t *testing.T) {
+// TestSubPath_neverChanges: a subPath mount never changes, as the documentation warns. The
+// mount of the volume in the same container does change.
+func TestSubPath_neverChanges(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.PutPassword("0")
@@ -70,7 +70,8 @@ func TestSubPath(t *testing.T) {
 	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
 		nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_LAYOUT", "flat")
 		app := &p.Spec.Containers[0]
-		app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: "secrets", MountPath: "/one/password", SubPath: "password", ReadOnly: true})
+		app.VolumeMounts = append(app.VolumeMounts,
+			corev1.VolumeMount{Name: "secrets", MountPath: "/one/password", SubPath: "password", ReadOnly: true})
 		nodetest.Set(app, "READER_DIR", "/secrets")
 		nodetest.Set(app, "READER_FOLLOW", "/secrets")
 		nodetest.Set(app, "READER_FILES", "/one/password,/secrets/password")
@@ -82,12 +83,13 @@ func TestSubPath(t *testing.T) {
 	}
 	a, err := nodetest.Ask(s.Addresses["app"])
 	if err != nil || a.Now["/secrets/password"] != "3" || a.Now["/one/password"] != "0" {
-		t.Errorf("got %v, %v: want 3 in the volume, and still 0 in the subPath mount", a.Now, err)
+		t.Errorf("read %v, %v, want 3 in the volume and still 0 in the subPath mount", a.Now, err)
 	}
 }
 
-// TestVolumeFull: a set that does not fit leaves the last good one; a smaller one heals it.
-func TestVolumeFull(t *testing.T) {
+// TestVolume_full: a generation that does not fit leaves the last generation in place. A
+// smaller generation is published.
+func TestVolume_full(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.PutPassword("0")
@@ -98,18 +100,20 @@ func TestVolumeFull(t *testing.T) {
 	})
 	s.Loaded("app", "0")
 	s.Put("db", map[string]string{"username": "app", "password": "1", "blob": strings.Repeat("x", 900_000)})
-	nodetest.Until(t, "the sidecar says that the volume is full", func() error { return s.Metric(`secretsync_publish_failures_total{reason="no_space"}`) })
+	nodetest.Until(t, "the metric of the full volume", func() error {
+		return s.Metric(`secretsync_publish_failures_total{reason="no_space"}`)
+	})
 	a, err := nodetest.Ask(s.Addresses["app"])
 	if err != nil || a.Seen["/secrets/db"][len(a.Seen["/secrets/db"])-1].Password != "0" {
-		t.Errorf("got %v, %v while the volume is full, want the last good files", a.Seen, err)
+		t.Errorf("read %v, %v while the volume is full, want the last complete files", a.Seen, err)
 	}
 	s.PutPassword("2")
 	s.follows("app", "/secrets/db", "2")
 }
 
-// TestOutOfMemory: the kernel kills the sidecar at its memory limit, the app keeps its
-// files, and a smaller Secret heals it.
-func TestOutOfMemory(t *testing.T) {
+// TestOutOfMemory_recovers: the kernel kills the sidecar at its memory limit, and the app
+// keeps its files. The sidecar recovers when the Secret is smaller.
+func TestOutOfMemory_recovers(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.PutPassword("0")
@@ -125,16 +129,18 @@ func TestOutOfMemory(t *testing.T) {
 		if i > 60 {
 			t.Fatal("the sidecar was never killed")
 		}
-		s.Put("db", map[string]string{"username": "app", "password": fmt.Sprint(i), "blob": strings.Repeat(string(rune('a'+i%26)), 1_000_000)})
+		s.Put("db", map[string]string{
+			"username": "app", "password": fmt.Sprint(i), "blob": strings.Repeat(string(rune('a'+i%26)), 1_000_000),
+		})
 		last = i
 		wait(300 * time.Millisecond)
 	}
 	a, err := nodetest.Ask(s.Addresses["app"])
 	if err != nil || a.PID != pid || len(a.Seen["/secrets/db"]) == 0 {
-		t.Fatalf("got %+v, %v, want the same app with files", a, err)
+		t.Fatalf("got %+v, %v, want the same process of the app with files", a, err)
 	}
 	seen := a.Seen["/secrets/db"]
-	t.Logf("killed at put %d; the app had %s", last, seen[len(seen)-1].Password)
+	t.Logf("killed at update %d; the app had read %s", last, seen[len(seen)-1].Password)
 	s.PutPassword("end")
 	s.follows("app", "/secrets/db", "end")
 	t.Logf("%d restarts", s.Restarts("secret-sync"))

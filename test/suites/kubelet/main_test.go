@@ -1,14 +1,15 @@
 //go:build kubelet
 
-// Package kubelet has tests only: the Pods of the examples run on a real kubelet. It
-// needs a cluster, and root on its only node:
+// Package kubelet contains only tests. They run the Pods of the examples on a real kubelet.
+// They require a cluster with a single node, and root on the node:
 //
 //	go test -C test -tags kubelet ./suites/kubelet -v -timeout 1h \
 //	  -kubeconfig FILE -sidecar secret-sync:1 -app reader:1 -nginx nginx:1 -certmanager BINARY -servers DIR
 //
-// The images are those of the Dockerfile and of internal/reader, on the node already.
-// -servers is a folder with kube-apiserver.pid and kubelet.pid: these are killed and
-// started again. Pods may be on the host's network: each gets ports of its own.
+// The images must be on the node: secret-sync from the Dockerfile, reader from
+// test/tools/reader. The directory of -servers contains kube-apiserver.pid and kubelet.pid;
+// the tests kill and restart these processes. Pods may be on the host's network, so each Pod
+// uses unique ports.
 package kubelet
 
 import (
@@ -24,15 +25,15 @@ import (
 var (
 	cluster     nodetest.Cluster
 	kubeconfig  = flag.String("kubeconfig", "", "the cluster")
-	certManager = flag.String("certmanager", "", "the binary of internal/certmanager")
+	certManager = flag.String("certmanager", "", "the binary of test/tools/certmanager")
 	servers     = flag.String("servers", "", "the folder with the servers' PID files")
-	updates     = flag.Int("updates", 10, "how many updates TestSideBySide makes")
-	picture     = flag.String("picture", "", "TestSideBySide writes its SVG here")
+	updates     = flag.Int("updates", 10, "the number of updates in TestSideBySide_latency")
+	picture     = flag.String("picture", "", "the SVG file of TestSideBySide_latency")
 )
 
 func TestMain(m *testing.M) {
 	flag.StringVar(&cluster.Images.Sidecar, "sidecar", "", "the image of secret-sync")
-	flag.StringVar(&cluster.Images.App, "app", "", "the image of internal/reader")
+	flag.StringVar(&cluster.Images.App, "app", "", "the image of test/tools/reader")
 	flag.StringVar(&cluster.Images.Nginx, "nginx", "", "an image of nginx")
 	flag.Parse()
 	if err := cluster.Connect(*kubeconfig); err != nil {
@@ -42,7 +43,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// scene is a namespace with one workload and its Secret.
+// A scene is a namespace with a single workload and its Secret.
 type scene struct{ *nodetest.Scene }
 
 func newScene(t *testing.T) *scene {

@@ -4,7 +4,7 @@ package kubelet
 
 import "strings"
 
-// What the cases do not have.
+// The manifests that the cases do not contain.
 const (
 	role = `
 apiVersion: v1

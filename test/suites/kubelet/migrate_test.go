@@ -15,37 +15,52 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/nodetest"
 )
 
-// oldFolder is where the app reads before it moves. The kubelet's Secret volume writes
-// it: for the first case that is the way that is left, for the others it stands for it.
+// oldFolder is the directory that the app reads before the migration. The kubelet's Secret
+// volume writes it. In the first case this is the old solution; in the other cases it
+// represents the old solution.
 const oldFolder = "/etc/db"
 
-// move is one section of docs/migrating.md.
+// A move is a section of docs/migrating.md.
 type move struct {
 	name   string
-	folder string             // where the app reads afterwards
-	items  []corev1.KeyToPath // the names in the old folder
-	rule   string             // of the Role; empty: the Secret by name
-	env    map[string]string  // of the sidecar
-	by     string             // how the app is notified
+	folder string             // the directory that the app reads afterwards
+	items  []corev1.KeyToPath // the names in the old directory
+	rule   string             // the rule of the Role; "" allows the Secret by name
+	env    map[string]string  // the environment of the sidecar
+	by     string             // the way in which the app is notified
 }
 
 var moves = []move{
 	{name: "secret-volume", folder: "/secrets/db", by: "signal", env: map[string]string{"SECRETSYNC_PROCESS": "app"}},
 	{name: "secret-volume-same-path", folder: "/secrets", by: "signal",
 		env: map[string]string{"SECRETSYNC_PROCESS": "app", "SECRETSYNC_LAYOUT": "flat"}},
-	{name: "label-sidecar", folder: "/secrets", by: "webhook", rule: `{apiGroups: [""], resources: [secrets], verbs: [list, watch]}`,
-		env: map[string]string{"SECRETSYNC_SECRETS": "", "SECRETSYNC_SELECTOR": "app=shop", "SECRETSYNC_LAYOUT": "flat", "SECRETSYNC_WEBHOOK_URL": "http://APP/reload"}},
+	{
+		name:   "label-sidecar",
+		folder: "/secrets",
+		by:     "webhook",
+		rule:   `{apiGroups: [""], resources: [secrets], verbs: [list, watch]}`,
+		env: map[string]string{
+			"SECRETSYNC_SECRETS": "", "SECRETSYNC_SELECTOR": "app=shop", "SECRETSYNC_LAYOUT": "flat",
+			"SECRETSYNC_WEBHOOK_URL": "http://APP/reload",
+		},
+	},
 	{name: "vault-agent", folder: "/secrets/db", by: "webhook",
-		env: map[string]string{"SECRETSYNC_ITEMS": "db/password=password:0600,db/username=username", "SECRETSYNC_WEBHOOK_URL": "http://APP/reload"}},
+		env: map[string]string{
+			"SECRETSYNC_ITEMS":       "db/password=password:0600,db/username=username",
+			"SECRETSYNC_WEBHOOK_URL": "http://APP/reload",
+		}},
 	{name: "spiffe-helper", folder: "/secrets/db", by: "signal",
 		items: []corev1.KeyToPath{{Key: "username", Path: "svid.pem"}, {Key: "password", Path: "password"}},
-		env:   map[string]string{"SECRETSYNC_ITEMS": "db/username=svid.pem,db/password=password:0600", "SECRETSYNC_PROCESS": "app"}},
+		env: map[string]string{
+			"SECRETSYNC_ITEMS":   "db/username=svid.pem,db/password=password:0600",
+			"SECRETSYNC_PROCESS": "app",
+		}},
 }
 
-// TestMigrate walks each section in its order: the old way alone, both, the app on the
-// new files, the sidecar alone. A rotation follows each step. The app always starts with
-// the Secret's present content, and from the third step on it is notified.
-func TestMigrate(t *testing.T) {
+// TestMigrate_everyStep performs each section in order: only the old solution, both, the app
+// on the new files, only the sidecar. A rotation follows each step. The app always starts
+// with the current content of the Secret, and from the third step on it is notified.
+func TestMigrate_everyStep(t *testing.T) {
 	for _, m := range moves {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -68,19 +83,24 @@ func (s *scene) move(m move) {
 	s.rotatesAs(m, 4)
 }
 
-// putLabelled is putPassword with the label that the selector wants.
+// putLabelled is putPassword with the label of the selector.
 func (s *scene) putLabelled(n int) {
 	s.Helper()
 	s.PutLabels("db", map[string]string{"app": "shop"}, map[string]string{"username": "app", "password": fmt.Sprint(n)})
 }
 
-// step rolls out, and checks what the app started with.
+// step applies a step and checks the files at the start of the app.
 func (s *scene) step(m move, name string, n int, change func(*corev1.PodTemplateSpec)) {
 	s.Helper()
 	began := time.Now()
 	rules := role
 	if m.rule != "" {
-		rules = strings.Replace(rules, `{apiGroups: [""], resources: [secrets], resourceNames: [db], verbs: [list, watch]}`, m.rule, 1)
+		rules = strings.Replace(
+			rules,
+			`{apiGroups: [""], resources: [secrets], resourceNames: [db], verbs: [list, watch]}`,
+			m.rule,
+			1,
+		)
 	}
 	s.Apply([]byte(strings.ReplaceAll(rules, "NAMESPACE", s.Namespace)), nil)
 	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
@@ -90,7 +110,7 @@ func (s *scene) step(m move, name string, n int, change func(*corev1.PodTemplate
 	nodetest.Until(s.T, name, func() error {
 		pod, err := s.Pod()
 		if err != nil || pod.Annotations["step"] != name {
-			return fmt.Errorf("the Pod of this step is not there (%v)", err)
+			return fmt.Errorf("the Pod of this step is not running (%v)", err)
 		}
 		a, err := nodetest.Ask(s.Addresses["app"])
 		if err == nil && a.Start["password"] != fmt.Sprint(n) {
@@ -101,27 +121,27 @@ func (s *scene) step(m move, name string, n int, change func(*corev1.PodTemplate
 	s.Logf("%s: %s", name, time.Since(began).Round(100*time.Millisecond))
 }
 
-// rotatesAs changes the Secret, and the running app has it.
+// rotatesAs changes the Secret and waits until the running app has loaded it.
 func (s *scene) rotatesAs(m move, n int) {
 	s.Helper()
 	before, err := nodetest.Ask(s.Addresses["app"])
 	if err != nil {
 		s.Fatal(err)
 	}
-	wait(6 * time.Second) // a process younger than 5 s is not signalled
+	wait(6 * time.Second) // a process younger than 5 s is not signaled
 	began := time.Now()
 	s.putLabelled(n)
 	a := s.Loaded("app", fmt.Sprint(n))
 	if a.By != m.by || a.PID != before.PID {
-		s.Errorf("got it by %s as process %d, want by %s as %d", a.By, a.PID, m.by, before.PID)
+		s.Errorf("loaded by %s as process %d, want by %s as %d", a.By, a.PID, m.by, before.PID)
 	}
 	s.Logf("rotated in %s by %s", time.Since(began).Round(time.Millisecond), a.By)
 }
 
-// same compares the files of the two ways. The kubelet is slow to show a change.
+// same compares the files of both solutions. The kubelet needs time to apply a change.
 func (s *scene) same(m move, n int) {
 	s.Helper()
-	nodetest.Until(s.T, "both have the same files", func() error {
+	nodetest.Until(s.T, "the same files in both directories", func() error {
 		a, err := nodetest.Ask(s.Addresses["app"])
 		if err != nil {
 			return err
@@ -142,7 +162,7 @@ func (m move) names() []string {
 	return []string{"username", "password"}
 }
 
-// oldAlone is the Pod as it was: no sidecar, the app reads the old folder.
+// oldAlone configures the original Pod: no sidecar, and the app reads the old directory.
 func (m move) oldAlone(p *corev1.PodTemplateSpec) {
 	p.Spec.InitContainers = nil
 	p.Spec.Containers[0].VolumeMounts = nil
@@ -150,7 +170,7 @@ func (m move) oldAlone(p *corev1.PodTemplateSpec) {
 	m.old(p)
 }
 
-// both is that with the sidecar. The app reads the old folder.
+// both adds the sidecar. The app still reads the old directory.
 func (m move) both(s *scene, p *corev1.PodTemplateSpec) {
 	m.sidecar(s, p)
 	m.old(p)

@@ -28,11 +28,12 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
-// The port in the case's nginx.conf: its tests are not parallel.
+// nginxAddr is the port in nginx.conf. The tests are not parallel, because they share it.
 const nginxAddr = "127.0.0.1:8443"
 
-// TestNginx: new connections get the new certificate, with the same master process.
-func TestNginx(t *testing.T) {
+// TestNginx_newCertificate: new connections receive the new certificate, and the master
+// process stays the same.
+func TestNginx_newCertificate(t *testing.T) {
 	s := newNginx(t)
 	certificate := func(n int64) map[string]string {
 		crt, key := selfSigned(t, n)
@@ -41,22 +42,22 @@ func TestNginx(t *testing.T) {
 	s.Put("app-tls", certificate(1))
 	s.Deploy(cases+"nginx", nil)
 	shown := map[string]bool{}
-	s.another(shown)
-	wait(6 * time.Second) // a process younger than 5 s is not signalled
+	s.nextCertificate(shown)
+	wait(6 * time.Second) // a process younger than 5 s is not signaled
 	for n := int64(2); n <= 6; n++ {
 		s.Put("app-tls", certificate(n))
-		if got := s.another(shown).SerialNumber.Int64(); got != n {
-			t.Errorf("nginx shows certificate %d, want %d", got, n)
+		if got := s.nextCertificate(shown).SerialNumber.Int64(); got != n {
+			t.Errorf("nginx sends certificate %d, want %d", got, n)
 		}
 	}
 	s.noRestart()
 }
 
-// TestCertManager: cert-manager's own controllers write the Secret, and renew it.
-func TestCertManager(t *testing.T) {
+// TestCertManager_renewal: the controllers of cert-manager write the Secret and renew it.
+func TestCertManager_renewal(t *testing.T) {
 	s := newNginx(t)
 	if *certManager == "" {
-		t.Fatal("say where internal/certmanager was built: -certmanager")
+		t.Fatal("set the binary of test/tools/certmanager: -certmanager")
 	}
 	s.definitions("github.com/cert-manager/cert-manager")
 	var log testsupport.Log
@@ -80,11 +81,11 @@ func TestCertManager(t *testing.T) {
 	s.Apply(manifest, nil)
 	s.Deploy(cases+"nginx", nil)
 	shown := map[string]bool{}
-	s.another(shown)
+	s.nextCertificate(shown)
 	wait(6 * time.Second)
 	for range 5 {
 		s.renew()
-		s.another(shown)
+		s.nextCertificate(shown)
 	}
 	s.noRestart()
 }
@@ -92,31 +93,31 @@ func TestCertManager(t *testing.T) {
 func newNginx(t *testing.T) *scene {
 	t.Helper()
 	if cluster.Images.Nginx == "" {
-		t.Fatal("say which image of nginx is on the node: -nginx")
+		t.Fatal("set the nginx image on the node: -nginx")
 	}
-	nodetest.Until(t, "the port is free", func() error {
+	nodetest.Until(t, "a free port", func() error {
 		c, err := net.Dial("tcp", nginxAddr)
 		if err != nil {
 			return nil
 		}
-		return errors.Join(fmt.Errorf("somebody listens at %s", nginxAddr), c.Close())
+		return errors.Join(fmt.Errorf("another process listens on %s", nginxAddr), c.Close())
 	})
 	return newScene(t)
 }
 
-// another waits until nginx shows a certificate for the first time, and returns it. A
-// worker of the one before may still answer once.
-func (s *scene) another(shown map[string]bool) *x509.Certificate {
+// nextCertificate waits until nginx sends a certificate for the first time and returns it. An
+// old worker may still answer once.
+func (s *scene) nextCertificate(shown map[string]bool) *x509.Certificate {
 	s.Helper()
 	var certificate *x509.Certificate
-	took := nodetest.Until(s.T, "nginx shows another certificate", func() error {
-		c, err := tls.Dial("tcp", nginxAddr, &tls.Config{InsecureSkipVerify: true}) // it is self-signed
+	took := nodetest.Until(s.T, "another certificate from nginx", func() error {
+		c, err := tls.Dial("tcp", nginxAddr, &tls.Config{InsecureSkipVerify: true}) // self-signed
 		if err != nil {
 			return err
 		}
 		defer c.Close()
 		if certificate = c.ConnectionState().PeerCertificates[0]; shown[certificate.SerialNumber.String()] {
-			return fmt.Errorf("it shows one from before")
+			return fmt.Errorf("nginx sends an earlier certificate")
 		}
 		return nil
 	})
@@ -158,29 +159,31 @@ func (s *scene) definitions(module string) {
 			s.Fatal(err)
 		}
 	}
-	wait(2 * time.Second) // they are served
+	wait(2 * time.Second) // until the API server serves the definitions
 }
 
-// renew asks for a new certificate, as `cmctl renew app` does.
+// renew requests a new certificate, like `cmctl renew app`.
 func (s *scene) renew() {
 	s.Helper()
 	client, err := dynamic.NewForConfig(cluster.Config)
 	if err != nil {
 		s.Fatal(err)
 	}
-	certificates := client.Resource(schema.GroupVersionResource{Group: "cert-manager.io", Version: "v1", Resource: "certificates"}).Namespace(s.Namespace)
-	nodetest.Until(s.T, "the last one is issued", func() error {
+	resource := schema.GroupVersionResource{Group: "cert-manager.io", Version: "v1", Resource: "certificates"}
+	certificates := client.Resource(resource).Namespace(s.Namespace)
+	nodetest.Until(s.T, "the previous certificate", func() error {
 		c, err := certificates.Get(s.Context(), "app", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		conditions, _, err := unstructured.NestedSlice(c.Object, "status", "conditions")
 		if strings.Contains(fmt.Sprint(conditions), "type:Issuing") {
-			return fmt.Errorf("it is being issued: %v", conditions)
+			return fmt.Errorf("the certificate is not issued yet: %v", conditions)
 		}
 		return err
 	})
-	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Issuing","status":"True","reason":"ManuallyTriggered","lastTransitionTime":%q}]}}`,
+	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Issuing","status":"True",`+
+		`"reason":"ManuallyTriggered","lastTransitionTime":%q}]}}`,
 		time.Now().UTC().Format(time.RFC3339))
 	if _, err := certificates.Patch(s.Context(), "app", types.MergePatchType, []byte(patch), metav1.PatchOptions{}, "status"); err != nil {
 		s.Fatal(err)

@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	soakFor  = flag.Duration("soak", 2*time.Minute, "for how long TestSoak goes on")
-	soakSeed = flag.Uint64("seed", 0, "of TestSoak; 0: a new one, which it prints")
+	soakFor  = flag.Duration("soak", 2*time.Minute, "the duration of TestSoak")
+	soakSeed = flag.Uint64("seed", 0, "the seed of TestSoak; 0 selects and prints a new seed")
 )
 
 // TestSoak runs two sidecars through the events of a seed: faults of the network and of the

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	picture = flag.String("picture", "", "TestDashboard draws the dashboard into this file")
+	picture = flag.String("picture", "", "the SVG file of TestDashboard_everyPanelHasData")
 	length  = flag.Duration("for", 0, "for this long, with one state after the other")
 )
 
