@@ -256,7 +256,7 @@ func TestLife_rejectedSecret(t *testing.T) {
 	good := files{"db/user": "a", "db/password": "1", "tls/certs/server.pem": "cert"}
 	next := files{"db/user": "a", "db/password": "1", "tls/certs/server.pem": "cert 2"}
 	l.walk(t, []phase{
-		{name: "an empty required key", act: l.start(t), files: files{}, log: "refused"},
+		{name: "an empty required key", act: l.start(t), files: files{}, log: "rejected a Secret"},
 		{name: "the key is set", act: put("db", files{"user": "a", "password": "1"}), files: good, ready: true},
 		{
 			name:  "a key without an item",
@@ -269,7 +269,7 @@ func TestLife_rejectedSecret(t *testing.T) {
 			name:  "the required key is removed",
 			act:   put("db", files{"user": "b"}),
 			files: good,
-			log:   "refused",
+			log:   "rejected a Secret",
 			ready: true,
 			same:  true,
 		},
@@ -284,7 +284,7 @@ func TestLife_rejectedSecret(t *testing.T) {
 			name:  "the item is removed",
 			act:   put("tls", files{"other": "x"}),
 			files: next,
-			log:   "refused",
+			log:   "rejected a Secret",
 			ready: true,
 			same:  true,
 		},
