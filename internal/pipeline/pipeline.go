@@ -200,7 +200,7 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Conten
 		p.Observer.Published(number, changes.Secrets, took)
 		p.Logger.Info("published", "generation", number, "secrets", brief.List(changes.Secrets),
 			"added", brief.List(changes.Added), "changed", brief.List(changes.Changed),
-			"removed", brief.List(changes.Removed), "complete", set.Complete, "dur", took.String())
+			"removed", brief.List(changes.Removed), "complete", set.Complete, "duration", took.String())
 	}
 	return 0, nil
 }

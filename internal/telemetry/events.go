@@ -11,31 +11,32 @@ import (
 	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/secret-sync/secret-sync/internal/brief"
 )
 
 const (
-	eventQueue     = 32                     // what is queued; more is dropped
-	eventBurst     = 10                     // Events at once …
-	eventInterval  = 10 * time.Second       // … and then one in this time
-	eventTimeout   = 10 * time.Second       // for one request
-	eventLastCall  = 300 * time.Millisecond // for what is queued at the end
+	eventQueue     = 32                     // Events in the queue; further Events are dropped
+	eventBurst     = 10                     // Events at once, ...
+	eventInterval  = 10 * time.Second       // ... and then an Event in each interval
+	eventTimeout   = 10 * time.Second       // for a request
+	eventLastCall  = 300 * time.Millisecond // for the queue when the process ends
 	eventMessage   = 1024                   // bytes; the limit of events.k8s.io
 	eventComponent = "secret-sync"
 )
 
-// Creator creates an object in the API server: kube.Client.Create.
+// A Creator creates an object in the API server: kube.Client.Create.
 type Creator func(ctx context.Context, namespace, resource string, object []byte) error
 
-// Pod is the object that Events are about.
+// Pod is the object of the Events.
 type Pod struct{ Namespace, Name, UID string }
 
-// Events writes Events on the Pod. Its methods never wait for the API server:
-// what cannot be written soon is dropped, since the log and the metrics have it
-// too. On a nil *Events they do nothing.
+// Events writes Events for the Pod. Its methods never wait for the API server. Events that
+// cannot be written soon are dropped, because the log and the metrics report the same facts. The
+// methods of a nil *Events do nothing.
 //
-// They are called once per change. client-go's recorder, which counts a repeated
-// Event up, needs the right to patch Events for that, and links the types of every
-// API group.
+// Each change calls a method once. The recorder of client-go counts repeated Events, which
+// requires the permission to patch Events, and it links the types of every API group.
 type Events struct {
 	pod   Pod
 	post  Creator
@@ -44,11 +45,11 @@ type Events struct {
 	queue chan event
 }
 
-// event is the JSON of a core/v1 Event. The type of k8s.io/api would bring all others
-// of its package into the binary.
+// event is the JSON of a core/v1 Event. The type of k8s.io/api would link all types of its
+// package.
 type event map[string]any
 
-// NewEvents gives Events that begin to be written with Run.
+// NewEvents returns Events that Run writes.
 func NewEvents(pod Pod, post Creator, log *slog.Logger) *Events {
 	return &Events{
 		pod:   pod,
@@ -59,22 +60,21 @@ func NewEvents(pod Pod, post Creator, log *slog.Logger) *Events {
 	}
 }
 
-// Published says that a generation with changes of these Secrets is in the
-// volume.
+// Published reports a generation in which the given Secrets changed.
 func (e *Events) Published(generation uint64, secrets []string) {
-	e.put("Normal", "SecretsPublished", fmt.Sprintf("published generation %d: %s", generation, strings.Join(secrets, ", ")))
+	names := strings.Join(brief.List(secrets), ", ")
+	e.put("Normal", "SecretsPublished", fmt.Sprintf("published generation %d: %s", generation, names))
 }
 
-// Rejected says that the newest state of a Secret is not published, and why:
-// the reason has names, never values.
+// Rejected reports that the current version of a Secret is not published. The reason contains
+// names but no values.
 func (e *Events) Rejected(secret, reason string) {
 	e.put("Warning", "SecretRefused", fmt.Sprintf("Secret %s is not published: %s", secret, reason))
 }
 
-// NotifyFailing says that the app could not be notified, and why: the error has no
-// values.
+// NotifyFailing reports that a target could not be notified. The error contains no values.
 func (e *Events) NotifyFailing(target string, err error) {
-	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying by %s fails: %v", target, err))
+	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying %s fails: %v", target, err))
 }
 
 // NotifyUnverified reports that a signal may not make the app reload.
@@ -87,7 +87,7 @@ func (e *Events) put(kind, reason, message string) {
 		return
 	}
 	now := metav1.Now()
-	one := event{
+	next := event{
 		"apiVersion": "v1", "kind": "Event",
 		"metadata": event{"namespace": e.pod.Namespace, "generateName": e.pod.Name + "."},
 		"involvedObject": event{
@@ -98,13 +98,13 @@ func (e *Events) put(kind, reason, message string) {
 		"firstTimestamp": now, "lastTimestamp": now, "count": 1,
 	}
 	select {
-	case e.queue <- one:
+	case e.queue <- next:
 	default:
 		e.log.Debug("event dropped", "reason", reason)
 	}
 }
 
-// truncate cuts a text to at most n bytes, between characters.
+// truncate shortens a text to at most n bytes, between characters.
 func truncate(text string, n int) string {
 	if len(text) > n {
 		text = text[:n-3] + "..."
@@ -112,9 +112,8 @@ func truncate(text string, n int) string {
 	return strings.ToValidUTF8(text, "?")
 }
 
-// Run writes the Events until the context ends. What is queued then is still
-// written, if that takes no time: an init container ends right after its only
-// publish. It returns nil.
+// Run writes the Events until ctx ends and then returns nil. It still writes the queue if that
+// takes no time: an init container ends right after its only publish.
 func (e *Events) Run(ctx context.Context) error {
 	if e == nil {
 		return nil
@@ -122,14 +121,14 @@ func (e *Events) Run(ctx context.Context) error {
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(eventLastCall, cancel) })()
-	failing := "" // why creating fails; empty while it does not
+	failure := "" // the logged failure
 	for requests.Err() == nil {
 		select {
 		case next := <-e.queue:
 			if e.limit.Wait(ctx) != nil && !e.limit.Allow() {
 				return nil
 			}
-			failing = e.create(requests, next, failing)
+			failure = e.create(requests, next, failure)
 		case <-ctx.Done():
 			if len(e.queue) == 0 {
 				return nil
@@ -139,12 +138,12 @@ func (e *Events) Run(ctx context.Context) error {
 	return nil
 }
 
-// create logs a failure when it begins and when its kind changes, and gives the
-// kind.
-func (e *Events) create(ctx context.Context, one event, before string) string {
+// create sends an Event and returns the kind of the failure, "" for none. It logs a failure when
+// it begins, when its kind changes and when it ends.
+func (e *Events) create(ctx context.Context, next event, before string) string {
 	request, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
-	object, err := json.Marshal(one)
+	object, err := json.Marshal(next)
 	if err == nil {
 		err = e.post(request, e.pod.Namespace, "events", object)
 	}
@@ -155,14 +154,14 @@ func (e *Events) create(ctx context.Context, one event, before string) string {
 		}
 		return ""
 	case ctx.Err() != nil:
-		return before // the end, no failure
+		return before // the process ends
 	}
 	kind := "unreachable"
 	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
 		kind = string(reason)
 	}
 	if kind != before {
-		e.log.Warn("event not written", "reason", one["reason"], "err", err)
+		e.log.Warn("event not written", "reason", next["reason"], "err", err)
 	}
 	return kind
 }

@@ -75,16 +75,18 @@ func TestEventsAreOnThePod(t *testing.T) {
 		want := []string{
 			"Normal SecretsPublished: published generation 3: db, tls",
 			"Warning SecretRefused: Secret tls is not published: the required key tls.key is missing",
-			"Warning NotifyFailing: notifying by webhook fails: connection refused",
+			"Warning NotifyFailing: notifying webhook fails: connection refused",
 		}
 		if got := c.messages(); strings.Join(got, "\n") != strings.Join(want, "\n") {
 			t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 		e := c.events[0]
-		if o := e.InvolvedObject; o.Kind != "Pod" || o.APIVersion != "v1" || o.Namespace != "prod" || o.Name != "app-0" || o.UID != "1-2-3" {
+		o := e.InvolvedObject
+		if o.Kind != "Pod" || o.APIVersion != "v1" || o.Namespace != "prod" || o.Name != "app-0" || o.UID != "1-2-3" {
 			t.Errorf("involved object: got %+v", o)
 		}
-		if e.Namespace != "prod" || e.GenerateName != "app-0." || e.APIVersion != "v1" || e.Kind != "Event" || e.Count != 1 || e.Type != "Normal" ||
+		if e.Namespace != "prod" || e.GenerateName != "app-0." || e.APIVersion != "v1" || e.Kind != "Event" ||
+			e.Count != 1 || e.Type != "Normal" ||
 			e.Reason != "SecretsPublished" || e.Message != "published generation 3: db, tls" ||
 			e.Source.Component != "secret-sync" || e.ReportingController != "secret-sync" {
 			t.Errorf("got %+v", e)

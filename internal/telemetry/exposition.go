@@ -17,13 +17,13 @@ func (d *definition) writeHead(out *bytes.Buffer, kind string) {
 	fmt.Fprintf(out, "# HELP %s %s\n# TYPE %[1]s %[3]s\n", d.name, d.help, kind)
 }
 
-// Metric is a gauge or a counter, with all its series.
+// A Metric is a gauge or a counter with all its series.
 type Metric struct {
 	definition
 	series map[string]float64 // by the labels as text
 }
 
-// Series is one series: its value, and a value for each label.
+// A Series is a value with a value for each label.
 type Series struct {
 	Value  float64
 	Labels []string
@@ -32,25 +32,25 @@ type Series struct {
 func (m *Metric) define(d definition) {
 	m.definition, m.series = d, map[string]float64{}
 	if len(d.labels) == 0 {
-		m.series[""] = 0 // a metric without labels is there before anything has happened
+		m.series[""] = 0 // a metric without labels exists from the start
 	}
 }
 
-// Set sets one series; the labels' values are in the order of the definition.
+// Set sets the value of a series. The labels are in the order of the definition.
 func (m *Metric) Set(value float64, labels ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.series[m.key(labels)] = value
 }
 
-// Add adds to one series.
+// Add adds n to the value of a series.
 func (m *Metric) Add(n float64, labels ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.series[m.key(labels)] += n
 }
 
-// Replace sets all series. A series that is not among them is gone.
+// Replace sets all series and removes the others.
 func (m *Metric) Replace(all []Series) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,7 +60,7 @@ func (m *Metric) Replace(all []Series) {
 	}
 }
 
-// escaped is what the format cannot have in quotes.
+// escaped replaces the characters that the format does not allow in quotes.
 var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 func (m *Metric) key(values []string) string {
@@ -85,23 +85,23 @@ func (m *Metric) write(out *bytes.Buffer) {
 	}
 }
 
-// buckets are the upper bounds of the histogram, in seconds: a memory volume takes
-// well below a millisecond, a slow disk with its fsyncs some hundreds.
+// buckets are the upper bounds of the histogram in seconds. A publish takes well below a
+// millisecond in a memory volume, and hundreds of milliseconds on a slow disk.
 var buckets = [...]float64{
 	.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5,
 }
 
-// Histogram is a metric of durations.
+// A Histogram is a metric of durations.
 type Histogram struct {
 	definition
-	counts [len(buckets)]uint64 // of each bucket, with all that are below
+	counts [len(buckets)]uint64 // of each bucket, including the lower buckets
 	count  uint64
 	sum    float64 // seconds
 }
 
 func (h *Histogram) define(d definition) { h.definition = d }
 
-// Observe counts one duration.
+// Observe counts a duration.
 func (h *Histogram) Observe(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -122,7 +122,7 @@ func (h *Histogram) write(out *bytes.Buffer) {
 	fmt.Fprintf(out, "%s_bucket{le=\"+Inf\"} %d\n%[1]s_sum %[3]v\n%[1]s_count %[2]d\n", h.name, h.count, h.sum)
 }
 
-// Bool is 1 for true.
+// Bool returns 1 for true and 0 for false.
 func Bool(b bool) float64 {
 	if b {
 		return 1
@@ -130,7 +130,7 @@ func Bool(b bool) float64 {
 	return 0
 }
 
-// Seconds gives a Unix time, 0 for the zero time.
+// Seconds returns t as Unix time, and 0 for the zero time.
 func Seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0

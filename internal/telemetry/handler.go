@@ -7,21 +7,21 @@ import (
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// Sources are asked at each request, concurrently.
+// Sources provide the content of the responses. Requests call them concurrently.
 type Sources struct {
-	Collect func()       // sets the metrics that nothing else keeps current; nil: none
-	Ready   func() error // why it is not ready, in names and never values
+	Collect func()      // sets the metrics that are counted elsewhere; nil: none
+	Ready   func() bool // reports whether the volume contains a complete generation
 	Status  func() *status.Document
 }
 
-// Handler serves /livez, /readyz, /metrics and /status. Being alive needs no answer from
-// anything: that the API server is away must not restart the container.
+// Handler serves /livez, /readyz, /metrics and /status. /livez depends on nothing, because an
+// outage of the API server must not restart the container. No response contains a key name.
 func Handler(m *Metrics, s Sources) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := s.Ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		if !s.Ready() {
+			http.Error(w, "the volume contains no complete generation; see the log", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")

@@ -15,26 +15,25 @@ import (
 	"time"
 )
 
-func TestHandler(t *testing.T) {
-	var ready error
-	h := Handler(NewMetrics(), Sources{Ready: func() error { return ready }})
-	notReady := errors.New("no complete generation: db is missing")
+func TestHandler_paths(t *testing.T) {
+	ready := false
+	h := Handler(NewMetrics(), Sources{Ready: func() bool { return ready }})
 	for _, tt := range []struct {
 		method, path string
-		ready        error
+		ready        bool
 		status       int
 		body         string
 	}{
-		{"GET", "/livez", nil, 200, "ok\n"},
-		{"GET", "/livez", notReady, 200, "ok\n"},
-		{"GET", "/readyz", nil, 200, "ok\n"},
-		{"GET", "/readyz", notReady, 503, "no complete generation: db is missing\n"},
-		{"HEAD", "/readyz", nil, 200, "ok\n"}, // net/http drops the body, the recorder does not
-		{"POST", "/readyz", nil, 405, "Method Not Allowed\n"},
-		{"DELETE", "/metrics", nil, 405, "Method Not Allowed\n"},
-		{"GET", "/", nil, 404, "404 page not found\n"},
-		{"GET", "/livez/x", nil, 404, "404 page not found\n"},
-		{"GET", "/debug/pprof/", nil, 404, "404 page not found\n"},
+		{"GET", "/livez", true, 200, "ok\n"},
+		{"GET", "/livez", false, 200, "ok\n"},
+		{"GET", "/readyz", true, 200, "ok\n"},
+		{"GET", "/readyz", false, 503, "the volume contains no complete generation; see the log\n"},
+		{"HEAD", "/readyz", true, 200, "ok\n"}, // net/http removes the body, the recorder does not
+		{"POST", "/readyz", true, 405, "Method Not Allowed\n"},
+		{"DELETE", "/metrics", true, 405, "Method Not Allowed\n"},
+		{"GET", "/", true, 404, "404 page not found\n"},
+		{"GET", "/livez/x", true, 404, "404 page not found\n"},
+		{"GET", "/debug/pprof/", true, 404, "404 page not found\n"},
 	} {
 		ready = tt.ready
 		recorder := httptest.NewRecorder()

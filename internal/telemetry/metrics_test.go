@@ -90,6 +90,7 @@ watch_up{watch="secret/db"} 1
 watch_up{watch="selector"} 0
 last_contact_timestamp_seconds{watch="secret/db"} 1.7000000005e+09
 last_contact_timestamp_seconds{watch="selector"} 0
+log_lines_lost_total 0
 go_goroutines 0
 go_gc_heap_live_bytes 0
 `
@@ -122,7 +123,7 @@ func TestFreshExpositionHasEveryMetric(t *testing.T) {
 		"secretsync_last_publish_timestamp_seconds", "secretsync_publish_duration_seconds", "secretsync_notifications_total",
 		"secretsync_notify_pending", "secretsync_watch_up", "secretsync_last_contact_timestamp_seconds",
 		"secretsync_secret_present", "secretsync_secret_required", "secretsync_repairs_total", "secretsync_build_info",
-		"process_start_time_seconds", "go_goroutines", "go_gc_heap_live_bytes",
+		"process_start_time_seconds", "secretsync_log_lines_lost_total", "go_goroutines", "go_gc_heap_live_bytes",
 	}
 	for _, name := range names {
 		if types[name] == "" {

@@ -7,16 +7,20 @@ import (
 	"net/http"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
-// Serve answers at an address until the context ends, and returns nil then. An
-// address that cannot be had, such as a taken port, is logged once and tried
-// again: a second sidecar with the same port must not keep the Secrets from the
-// app.
+const listenInterval = 2 * time.Second // between attempts to listen
+
+// Serve serves h at an address until ctx ends and then returns nil. If it cannot listen, for
+// example because the port is in use, it logs this once and tries again: a second sidecar with
+// the same port must not keep the Secrets from the app.
 func Serve(ctx context.Context, addr string, h http.Handler, log *slog.Logger) error {
 	s := server{addr: addr, handler: h, log: log}
-	wait.UntilWithContext(ctx, s.try, 2*time.Second)
+	for ctx.Err() == nil {
+		s.try(ctx)
+		wake.Sleep(ctx, listenInterval)
+	}
 	return nil
 }
 
@@ -24,10 +28,10 @@ type server struct {
 	addr    string
 	handler http.Handler
 	log     *slog.Logger
-	down    bool // which is logged
+	down    bool // logged
 }
 
-// try serves, until the listener fails or the context ends.
+// try serves until the listener fails or ctx ends.
 func (s *server) try(ctx context.Context) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.addr)
 	if err == nil {
@@ -36,21 +40,27 @@ func (s *server) try(ctx context.Context) {
 		err = s.serve(ctx, listener)
 	}
 	if ctx.Err() == nil && !s.down {
-		s.log.Error("http server is not up, trying again", "addr", s.addr, "err", err)
+		s.log.Error("http server is down, retrying", "addr", s.addr, "err", err)
 		s.down = true
 	}
 }
 
-// serve returns when the listener fails or the context ends. That closes every
-// connection: the whole program has a second to end.
+// serve returns when the listener fails or ctx ends. It then closes every connection, because
+// the process must end within a second.
+//
+// Anybody who reaches the port can open connections, so their number, the size of a header and
+// every duration are limited.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	open := connections{limit: connectionLimit()}
 	srv := &http.Server{
-		Handler:        s.handler,
-		ReadTimeout:    10 * time.Second,
-		WriteTimeout:   10 * time.Second,
-		IdleTimeout:    time.Minute,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Handler:           s.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      10 * time.Second,
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+		ConnState:         open.changed,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 	return srv.Serve(listener)

@@ -144,7 +144,7 @@ func (w *world) logger() *slog.Logger {
 		slog.NewTextHandler(
 			out,
 			&slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-				if a.Key == slog.TimeKey || a.Key == "dur" || a.Key == "duration" {
+				if a.Key == slog.TimeKey || a.Key == "duration" {
 					return slog.Attr{}
 				}
 				return a

@@ -164,7 +164,7 @@ var masks = []struct {
 	what *regexp.Regexp
 	with string
 }{
-	{regexp.MustCompile(`"(time|version|dur|retry_in)":"[^"]*"`), `"$1":"…"`},
+	{regexp.MustCompile(`"(time|version|duration|retry_in)":"[^"]*"`), `"$1":"…"`},
 	{regexp.MustCompile(`"memory_limit":\d+`), `"memory_limit":…`}, // of the machine if the container has no limit
 	{regexp.MustCompile(`127\.\d+\.\d+\.\d+:\d+`), "127.0.0.1:…"},
 	{regexp.MustCompile(`\.\.20\d\d_[0-9_.]+`), "..20…"},

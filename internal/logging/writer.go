@@ -1,0 +1,91 @@
+// Package logging writes log lines without blocking the program. The reader of standard error
+// may stop reading, and the pipe to it holds only 64 KiB.
+package logging
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxLines = 1000
+	maxBytes = 256 << 10 // of all lines in the buffer
+)
+
+// A Writer passes lines to another writer in a goroutine of its own. Lines that do not fit into
+// its buffer are lost. Create it with NewWriter.
+type Writer struct {
+	lines   chan []byte
+	closing chan struct{}
+	close   func()
+	done    chan struct{}
+	bytes   atomic.Int64 // in the buffer
+	lost    atomic.Int64
+}
+
+// NewWriter returns a Writer that writes to out until Close.
+func NewWriter(out io.Writer) *Writer {
+	w := &Writer{lines: make(chan []byte, maxLines), closing: make(chan struct{}), done: make(chan struct{})}
+	w.close = sync.OnceFunc(func() { close(w.closing) })
+	go w.run(out)
+	return w
+}
+
+// Write stores a line in the buffer, or counts it as lost. It never blocks and returns no error.
+func (w *Writer) Write(line []byte) (int, error) {
+	size := int64(len(line))
+	if w.bytes.Add(size) > maxBytes {
+		w.drop(size)
+		return len(line), nil
+	}
+	select {
+	case w.lines <- bytes.Clone(line):
+	default:
+		w.drop(size)
+	}
+	return len(line), nil
+}
+
+func (w *Writer) drop(size int64) {
+	w.bytes.Add(-size)
+	w.lost.Add(1)
+}
+
+// Lost returns the number of lines that were not written.
+func (w *Writer) Lost() int64 { return w.lost.Load() }
+
+// Close returns when all lines in the buffer are written, and after limit at the latest.
+func (w *Writer) Close(limit time.Duration) {
+	w.close()
+	select {
+	case <-w.done:
+	case <-time.After(limit):
+	}
+}
+
+// run writes lines until Close was called and the buffer is empty.
+func (w *Writer) run(out io.Writer) {
+	defer close(w.done)
+	for {
+		select {
+		case line := <-w.lines:
+			w.write(out, line)
+		case <-w.closing:
+			for len(w.lines) > 0 {
+				w.write(out, <-w.lines)
+			}
+			return
+		}
+	}
+}
+
+// write writes a line. A closed pipe loses it.
+func (w *Writer) write(out io.Writer, line []byte) {
+	if _, err := out.Write(line); err != nil {
+		w.lost.Add(1)
+	}
+	w.bytes.Add(-int64(len(line)))
+}
