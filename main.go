@@ -24,11 +24,13 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/logging"
 	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/typo"
 	"github.com/secret-sync/secret-sync/writer"
@@ -41,12 +43,17 @@ func main() {
 	// This comes before the process reads anything: an app with the same UID in a shared
 	// process namespace could otherwise read the token through /proc.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	err := command(os.Args[1:], os.Stdout)
+	stderr := logging.NewWriter(os.Stderr)
+	err := command(os.Args[1:], os.Stdout, stderr)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "secret-sync:", err)
+		fmt.Fprintln(stderr, "secret-sync:", err)
 	}
+	stderr.Close(flushLimit)
 	os.Exit(exitCode(err))
 }
+
+// flushLimit is the time that a blocked standard error may delay the end of the process.
+const flushLimit = 100 * time.Millisecond
 
 var (
 	errStart = errors.New("cannot start") // until somebody changes the Pod
@@ -66,9 +73,9 @@ func exitCode(err error) int {
 }
 
 // command runs the command in args, or the sidecar if there is no command.
-func command(args []string, out io.Writer) error {
+func command(args []string, out io.Writer, stderr *logging.Writer) error {
 	if len(args) == 0 {
-		return run()
+		return run(stderr)
 	}
 	signals.Restore()
 	switch name, args := args[0], args[1:]; name {

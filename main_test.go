@@ -71,7 +71,7 @@ func TestCommands(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			var out strings.Builder
-			err := command(c.args, &out)
+			err := command(c.args, &out, nil)
 			if got := exitCode(err); got != c.code {
 				t.Errorf("exit code: got %d, want %d (%v)", got, c.code, err)
 			}

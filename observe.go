@@ -65,12 +65,19 @@ func (o observer) Secrets(all map[string]pipeline.SecretState) {
 	o.metrics.SecretRefused.Replace(rejected)
 }
 
+// ready reports whether apps can read a complete generation.
+func (s *sidecar) ready() bool {
+	_, set := s.writer.Current()
+	return s.writer.Newest() > 0 && set.Complete
+}
+
 // collect sets the metrics that the parts and the Go runtime count.
 func (s *sidecar) collect() {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
 	s.metrics.HeapLive.Set(float64(live[0].Value.Uint64()))
 	s.metrics.Goroutines.Set(float64(runtime.NumGoroutine()))
+	s.metrics.LogLinesLost.Set(float64(s.linesLost()))
 	for _, w := range s.watcher.Status() {
 		s.metrics.WatchUp.Set(telemetry.Bool(w.Up), w.Watch)
 		s.metrics.LastContact.Set(telemetry.Seconds(w.LastContact), w.Watch)

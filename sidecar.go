@@ -4,18 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 
+	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/logging"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
@@ -25,52 +29,75 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
+// exitLimit is the time between SIGTERM and the end of the process, even if an operation blocks.
+// A forced end is a crash, which is safe at any point.
+const exitLimit = 800 * time.Millisecond
+
 // run runs the sidecar, or with SECRETSYNC_ONE_SHOT the init container, until SIGTERM or
 // SIGINT. A second such signal kills the process.
-func run() error {
+func run(stderr *logging.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	context.AfterFunc(ctx, stop)
-	useOneProcessor()
-	limitMemory(memoryLimitFiles...)
 	cfg, err := config.Load()
 	if err != nil {
 		return err
 	}
-	log := newLogger(cfg)
+	context.AfterFunc(ctx, func() {
+		stop()
+		time.AfterFunc(exitLimit, func() { os.Exit(exitCode(stopped(cfg))) })
+	})
+	useOneProcessor()
+	limitMemory(memoryLimitFiles...)
+	output := stderr
+	if cfg.LogStdout {
+		output = logging.NewWriter(os.Stdout)
+		defer output.Close(flushLimit)
+	}
+	log := newLogger(cfg, output)
 	s, err := newSidecar(ctx, cfg, log)
-	if ctx.Err() != nil && err != nil && !cfg.OneShot { // stopped during the start
-		return nil
+	if err != nil && ctx.Err() != nil {
+		return stopped(cfg)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStart, err)
 	}
+	s.linesLost = output.Lost
 	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace,
-		"secrets", cfg.SecretNames(), "selector", cfg.Selector, "path", cfg.Dir,
+		"secrets", brief.List(cfg.SecretNames()), "selector", cfg.Selector, "path", cfg.Dir,
 		"memory_limit", debug.SetMemoryLimit(-1))
 	err = errors.Join(s.run(ctx), s.writer.Close())
 	log.Info("stopped")
 	return err
 }
 
-func newLogger(cfg *config.Config) *slog.Logger {
+// stopped returns the result of a run that SIGTERM ended during an operation. A one-shot run has
+// then not done its job.
+func stopped(cfg *config.Config) error {
+	if cfg.OneShot {
+		return errors.New("stopped before the end of the one-shot run")
+	}
+	return nil
+}
+
+func newLogger(cfg *config.Config, output io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogText {
-		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+		return slog.New(slog.NewTextHandler(output, opts))
 	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	return slog.New(slog.NewJSONHandler(output, opts))
 }
 
 // A sidecar contains the parts. They exchange plain values and do not import each other.
 type sidecar struct {
-	cfg      *config.Config
-	log      *slog.Logger
-	metrics  *telemetry.Metrics
-	events   *telemetry.Events // nil: off
-	writer   *writer.Writer
-	watcher  *watcher.Watcher
-	notifier *notifier.Notifier
-	pipeline *pipeline.Pipeline
+	cfg       *config.Config
+	log       *slog.Logger
+	linesLost func() int64 // lines of log that could not be written
+	metrics   *telemetry.Metrics
+	events    *telemetry.Events // nil: off
+	writer    *writer.Writer
+	watcher   *watcher.Watcher
+	notifier  *notifier.Notifier
+	pipeline  *pipeline.Pipeline
 }
 
 // newSidecar creates the parts and sends no request. It reports all mistakes in the volume and
@@ -146,8 +173,7 @@ func (s *sidecar) run(ctx context.Context) error {
 	group.Go(func() error { return s.events.Run(ctx) })
 	group.Go(func() error { return s.rereadOnHUP(ctx) })
 	if addr := s.cfg.HTTPAddr; addr != "" {
-		ready := func() error { return writer.Ready(s.cfg.Dir) }
-		handler := telemetry.Handler(s.metrics, telemetry.Sources{Ready: ready, Status: s.status, Collect: s.collect})
+		handler := telemetry.Handler(s.metrics, telemetry.Sources{Ready: s.ready, Status: s.status, Collect: s.collect})
 		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, s.log) })
 	}
 	return group.Wait()

@@ -47,9 +47,9 @@ type Config struct {
 	NotifyFirst, OneShot, Events bool
 	Splay, SyncTimeout           time.Duration
 
-	HTTPAddr string // empty: no server
-	LogLevel slog.Level
-	LogText  bool
+	HTTPAddr           string // empty: no server
+	LogLevel           slog.Level
+	LogText, LogStdout bool
 }
 
 // A SignalTarget is a process to signal.

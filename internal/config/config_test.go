@@ -150,7 +150,7 @@ func TestLoad_everythingSet(t *testing.T) {
 		`SECRETSYNC_EXEC=["nginx","-s",""]`, "SECRETSYNC_EXEC_TIMEOUT=1s",
 		"SECRETSYNC_SPLAY=30s", "SECRETSYNC_NOTIFY_FIRST=T", "SECRETSYNC_SYNC_TIMEOUT=2m",
 		"SECRETSYNC_EVENTS=TRUE", "SECRETSYNC_HTTP_ADDR=",
-		"SECRETSYNC_LOG_LEVEL=debug", "SECRETSYNC_LOG_FORMAT=text")
+		"SECRETSYNC_LOG_LEVEL=debug", "SECRETSYNC_LOG_OUTPUT=stdout", "SECRETSYNC_LOG_FORMAT=text")
 	compare(t, loaded(t), map[string]any{
 		"Namespace": "prod", "PodName": "app-0", "PodUID": "a-b-c", "ServiceAccount": "reader",
 		"Secrets": []string{"db", "tls"}, "OptionalSecrets": []string{"extra"}, "Selector": "app=x,tier in (a, b)",
@@ -167,7 +167,7 @@ func TestLoad_everythingSet(t *testing.T) {
 		"WebhookCAFile": "/ca/ca.crt", "WebhookTokenFile": "/token/token",
 		"Exec": []string{"nginx", "-s", ""}, "ExecTimeout": time.Second,
 		"Splay": 30 * time.Second, "NotifyFirst": true, "SyncTimeout": 2 * time.Minute, "Events": true,
-		"LogLevel": slog.LevelDebug, "LogText": true,
+		"LogLevel": slog.LevelDebug, "LogText": true, "LogStdout": true,
 	})
 }
 

@@ -42,8 +42,9 @@ func convert(e *environment) (*Config, error) {
 		SyncTimeout: parse(p, "SECRETSYNC_SYNC_TIMEOUT", e.SyncTimeout, parseDuration),
 		Events:      parse(p, "SECRETSYNC_EVENTS", e.Events, parseBool),
 
-		HTTPAddr: parse(p, httpAddr, e.HTTPAddr, parseAddress),
-		LogText:  parse(p, "SECRETSYNC_LOG_FORMAT", e.LogFormat, oneOf("json", "text")) == "text",
+		HTTPAddr:  parse(p, httpAddr, e.HTTPAddr, parseAddress),
+		LogStdout: parse(p, "SECRETSYNC_LOG_OUTPUT", e.LogOutput, oneOf("stderr", "stdout")) == "stdout",
+		LogText:   parse(p, "SECRETSYNC_LOG_FORMAT", e.LogFormat, oneOf("json", "text")) == "text",
 	}
 	level := parse(p, "SECRETSYNC_LOG_LEVEL", e.LogLevel, oneOf("debug", "info", "warn", "error"))
 	_ = c.LogLevel.UnmarshalText([]byte(level)) // slog knows all four names

@@ -68,6 +68,7 @@ type syncVariables struct {
 
 	HTTPAddr  text   `split_words:"true" default:":29808" desc:"address of the HTTP server; empty: no server"`
 	LogLevel  choice `split_words:"true" default:"info" desc:"debug, info, warn or error"`
+	LogOutput choice `split_words:"true" default:"stderr" desc:"stderr or stdout"`
 	LogFormat choice `split_words:"true" default:"json" desc:"json or text"`
 }
 

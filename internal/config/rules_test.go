@@ -134,6 +134,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_HTTP_ADDR=[::]:1"}, "", ""},
 		{[]string{"SECRETSYNC_HTTP_ADDR=0.0.0.0:1"}, "", ""},
 		{[]string{"SECRETSYNC_LOG_LEVEL=trace"}, "SECRETSYNC_LOG_LEVEL", "debug, info, warn or error"},
+		{[]string{"SECRETSYNC_LOG_OUTPUT=file"}, "SECRETSYNC_LOG_OUTPUT", "stderr or stdout"},
 		{[]string{"SECRETSYNC_LOG_FORMAT=logfmt"}, "SECRETSYNC_LOG_FORMAT", "json or text"},
 		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a"}, "POD_UID", "SECRETSYNC_EVENTS is true"},
 		{[]string{"SECRETSYNC_EVENTS=true", "POD_UID=a"}, "POD_NAME", "SECRETSYNC_EVENTS is true"},

@@ -27,7 +27,7 @@ var contractTable = [][2]string{
 	{"SECRETSYNC_SPLAY", "0s"}, {"SECRETSYNC_NOTIFY_FIRST", "false"}, {"SECRETSYNC_ONE_SHOT", "false"},
 	{"SECRETSYNC_SYNC_TIMEOUT", "0s"}, {"SECRETSYNC_EVENTS", "false"},
 	{"SECRETSYNC_HTTP_ADDR", ":29808"},
-	{"SECRETSYNC_LOG_LEVEL", "info"}, {"SECRETSYNC_LOG_FORMAT", "json"},
+	{"SECRETSYNC_LOG_LEVEL", "info"}, {"SECRETSYNC_LOG_OUTPUT", "stderr"}, {"SECRETSYNC_LOG_FORMAT", "json"},
 }
 
 const (
