@@ -38,17 +38,17 @@ func (r RBAC) name() string {
 // differ from the names in YAML, so an account can have both.
 func (r RBAC) ForWait(secret string) string {
 	get := []string{"get"}
-	metadata := rule{"wait reads only the metadata, but RBAC cannot grant less.", "secrets", []string{secret}, get}
+	secrets := rule{"wait compares the data with the data that it read before, and shows none of it.", "secrets", []string{secret}, get}
 	if secret == "" {
-		metadata.names = nil
-		metadata.comment = "Grants access to EVERY Secret in the namespace. To restrict it to a single Secret, use\n" +
-			"# --secret NAME. " + metadata.comment
+		secrets.names = nil
+		secrets.comment = "Grants access to EVERY Secret in the namespace. To restrict it to a single Secret, use\n" +
+			"# --secret NAME. " + secrets.comment
 	}
 	return r.manifest("secret-sync-wait-"+r.ServiceAccount,
 		rule{"Find the Pods.", "pods", nil, listAndWatch},
 		rule{"Query the sidecars through the API server. Allows a GET to any port of these Pods.\n" +
 			"# Not needed with --direct.", "pods/proxy", nil, get},
-		metadata)
+		secrets)
 }
 
 // manifest returns a Role with the rules, and its RoleBinding.

@@ -13,13 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Media types.
-const (
-	JSON = "application/json"
-	// MetadataOnly requests the metadata of an object. The values of a Secret do not
-	// leave the API server.
-	MetadataOnly = JSON + ";as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
-)
+// JSON is the media type of requests and answers.
+const JSON = "application/json"
 
 // A Resource is a namespaced resource of the core API group, and the kind of its objects.
 type Resource struct {
