@@ -114,7 +114,7 @@ func (s *sidecar) status() *status.Document {
 	for _, t := range s.notifier.Status() {
 		d.Targets = append(d.Targets, status.Target{
 			Name: t.Target, Notified: t.Notified, Pending: t.Pending, PendingSince: t.PendingSince.UTC(),
-			Failures: t.Failures, Error: t.Error, Recipient: t.Recipient,
+			Successes: t.Succeeded, Failures: t.Failures, Error: t.Error, Recipient: t.Recipient,
 		})
 	}
 	for _, w := range s.watcher.Status() {

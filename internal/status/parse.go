@@ -11,7 +11,7 @@ var (
 	documentFields = []string{"format", "namespace", "pod", "podUID", "instance", "volume",
 		"generation", "complete", "secrets", "targets", "watches"}
 	secretFields = []string{"present", "uid", "resourceVersion", "dataSince", "previousData", "generation", "refused"}
-	targetFields = []string{"name", "notified", "pending", "failures", "error"}
+	targetFields = []string{"name", "notified", "pending", "successes", "failures", "error"}
 	watchFields  = []string{"name", "up"}
 )
 

@@ -70,8 +70,11 @@ type Target struct {
 	Pending  bool   `json:"pending"`  // whether it must be notified of a newer generation
 	// PendingSince is the time at which this process found the notification pending.
 	PendingSince time.Time `json:"pendingSince,omitzero"`
-	Failures     uint64    `json:"failures"` // attempts that failed since the last success
-	Error        string    `json:"error"`    // the kind of the last failure, "" for none
+	// Successes is the number of notifications that this process has sent. A reader who
+	// sees the same number twice knows that none was sent in between.
+	Successes uint64 `json:"successes"`
+	Failures  uint64 `json:"failures"` // attempts that failed since the last success
+	Error     string `json:"error"`    // the kind of the last failure, "" for none
 	// Recipient is the PID and the name of the process that was signaled last.
 	Recipient string `json:"recipient,omitempty"`
 }
