@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,13 +30,18 @@ type waitFlags struct {
 
 func parseWaitFlags(args []string) (f waitFlags, err error) {
 	flags := flag.NewFlagSet("wait", flag.ContinueOnError)
-	flags.StringVar(&f.Secret, "secret", "", "`name` of the Secret whose present version all Pods must have")
-	flags.StringVar(&f.Selector, "selector", "", "label `selector` of the Pods")
-	flags.StringVar(&f.Namespace, "n", "", "`namespace`; else POD_NAMESPACE, else that of the kubeconfig or service account")
-	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "give up after this time")
-	flags.BoolVar(&f.Direct, "direct", false, "ask the Pods at their addresses, not through the API server")
-	flags.DurationVar(&f.SignalGrace, "signal-grace", 5*time.Second, "wait this long after the last signal: it is delivered without an answer")
-	flags.BoolVar(&f.IgnoreOthers, "ignore-others", false, "Pods without the sidecar do not count")
+	flags.StringVar(&f.Secret, "secret", "", "`name` of the Secret")
+	flags.StringVar(&f.Selector, "selector", "", "label `selector` of the Pods; default: every Pod that uses the Secret")
+	flags.Func("n", "`namespace`, may be repeated; default: POD_NAMESPACE, else the namespace of the kubeconfig or service account",
+		func(name string) error { f.Namespaces = append(f.Namespaces, name); return nil })
+	flags.StringVar(&f.Version, "version", "", "wait for this `resourceVersion` of the Secret; default: the current version")
+	flags.StringVar(&f.ChangedFrom, "changed-from", "", "first wait until the data differs from this `resourceVersion`")
+	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "maximum wait")
+	flags.BoolVar(&f.Direct, "direct", false, "connect to the addresses of the Pods, not through the API server")
+	flags.DurationVar(&f.SignalGrace, "signal-grace", 5*time.Second, "time for the app to reload after a signal")
+	flags.DurationVar(&f.StartGrace, "start-grace", 10*time.Second, "time for the kubelet to report that a container started")
+	flags.BoolVar(&f.IgnoreOthers, "ignore-others", false, "ignore Pods without the sidecar")
+	flags.BoolVar(&f.RequireNotified, "require-notified", false, "fail if a Pod has no notification target")
 	flags.StringVar(&f.format, "o", "text", "text or json")
 	if err := parseFlags(flags, args); err != nil {
 		return f, err
@@ -43,31 +49,33 @@ func parseWaitFlags(args []string) (f waitFlags, err error) {
 	return f, f.check()
 }
 
-// check lists everything that is wrong at once.
+// check reports all invalid arguments at once.
 func (f *waitFlags) check() error {
-	var wrong []string
-	if f.Secret == "" {
-		wrong = append(wrong, "--secret is missing: the name of the Secret")
+	var invalid []string
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			invalid = append(invalid, fmt.Sprintf(format, args...))
+		}
 	}
-	if selector, err := labels.Parse(f.Selector); err != nil {
-		wrong = append(wrong, fmt.Sprintf("--selector %q: %v", f.Selector, err))
-	} else if selector.Empty() {
-		wrong = append(wrong, "--selector is missing: the labels of the Pods that use the Secret, such as app=shop")
+	add(f.Secret == "", "--secret is missing: the name of the Secret")
+	_, err := labels.Parse(f.Selector)
+	add(err != nil, "--selector %q: %v", f.Selector, err)
+	add(f.Version != "" && f.ChangedFrom != "", "--version and --changed-from exclude each other")
+	for flag, version := range map[string]string{"version": f.Version, "changed-from": f.ChangedFrom} {
+		add(version != "" && !rollout.ValidVersion(version), "--%s %q: must be a resourceVersion of the Secret", flag, version)
+		add(version != "" && len(f.Namespaces) > 1, "--%s belongs to one Secret: use -n once", flag)
 	}
-	if f.timeout <= 0 || f.SignalGrace < 0 {
-		wrong = append(wrong, "--timeout is above 0, --signal-grace not below")
+	add(f.timeout <= 0, "--timeout must be positive")
+	add(f.SignalGrace < 0 || f.StartGrace < 0, "--signal-grace and --start-grace must not be negative")
+	add(f.format != "text" && f.format != "json", "-o %q: must be text or json", f.format)
+	if len(invalid) == 0 {
+		return nil
 	}
-	if f.format != "text" && f.format != "json" {
-		wrong = append(wrong, fmt.Sprintf("-o %q: it is text or json", f.format))
-	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("%w: %s", errUsage, strings.Join(wrong, "\n"))
-	}
-	return nil
+	slices.Sort(invalid)
+	return fmt.Errorf("%w: %s", errUsage, strings.Join(invalid, "\n"))
 }
 
-// waitForPods is `secret-sync wait`: nil when every Pod is on the Secret's present
-// version.
+// waitForPods runs `secret-sync wait`. It returns nil when every Pod uses the version.
 func waitForPods(args []string, out io.Writer) error {
 	f, err := parseWaitFlags(args)
 	if err != nil {
@@ -86,48 +94,40 @@ func waitForPods(args []string, out io.Writer) error {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
+	if len(f.Namespaces) == 0 {
+		f.Namespaces = []string{namespaceOrDefault("")}
+	}
 	progress := newProgress(os.Stderr)
-	f.Progress, f.Namespace = progress.show, namespaceOrDefault(f.Namespace)
+	f.Progress = progress.show
 	began := time.Now()
 	result, err := rollout.Wait(ctx, f.Options)
 	progress.end()
 	return f.report(out, result, time.Since(began), err)
 }
 
-// report writes how it ended to out, and adds each Pod that is not done to the error.
+// report prints the result. For text it adds the Pods that are not done to the error.
 func (f *waitFlags) report(out io.Writer, r rollout.Result, took time.Duration, err error) error {
+	took = took.Round(time.Millisecond)
 	if f.format == "json" {
 		document := struct {
 			rollout.Result
 			Seconds float64 `json:"seconds"`
 			Error   string  `json:"error,omitempty"`
-		}{Result: r, Seconds: took.Round(time.Millisecond).Seconds()}
+		}{Result: r, Seconds: took.Seconds()}
 		if err != nil {
 			document.Error = err.Error()
 		}
 		return errors.Join(err, status.WriteJSON(out, document))
 	}
-	if err == nil {
-		_, err = fmt.Fprintf(out, "all %d Pods are on %s after %s\n", len(r.Pods), r.Version, took.Round(time.Millisecond))
-		return err
+	if err != nil {
+		return fmt.Errorf("%w%s", err, r.Missing())
 	}
-	var missing strings.Builder
-	if r.Problem != "" {
-		fmt.Fprintf(&missing, "\n%s", r.Problem)
-	}
-	for _, p := range r.Pods {
-		if !p.Done {
-			fmt.Fprintf(&missing, "\nPod %s: %s", p.Name, p.Reason)
-		}
-	}
-	return fmt.Errorf("%w%s", err, missing.String())
+	_, err = fmt.Fprintf(out, "%s after %s\n", r.Summary(), took)
+	return err
 }
 
-// progressPods is how many Pods one line names.
-const progressPods = 3
-
-// progress shows how far a wait is: one line that is drawn again on a terminal,
-// else a line for each change.
+// A progress shows the state of a wait. On a terminal it redraws a single line; otherwise it
+// prints a line per change.
 type progress struct {
 	out      *os.File
 	terminal bool
@@ -140,44 +140,20 @@ func newProgress(out *os.File) *progress {
 }
 
 func (p *progress) show(r rollout.Result) {
-	line := progressLine(r)
-	if line == p.last {
-		return
-	}
-	p.last = line
-	if p.terminal {
+	line := r.Progress()
+	switch {
+	case line == p.last:
+	case p.terminal:
 		fmt.Fprint(p.out, "\r\x1b[K"+line)
-	} else {
+	default:
 		fmt.Fprintln(p.out, line)
 	}
+	p.last = line
 }
 
-// end leaves the terminal's line.
+// end leaves the line of the terminal.
 func (p *progress) end() {
 	if p.terminal && p.last != "" {
 		fmt.Fprintln(p.out)
 	}
-}
-
-func progressLine(r rollout.Result) string {
-	done, missing := 0, []string(nil)
-	for _, p := range r.Pods {
-		switch {
-		case p.Done:
-			done++
-		case len(missing) < progressPods:
-			missing = append(missing, fmt.Sprintf("%s (%s)", p.Name, p.Reason))
-		}
-	}
-	line := fmt.Sprintf("%d of %d Pods are done", done, len(r.Pods))
-	if len(missing) > 0 {
-		line += ": waiting for " + strings.Join(missing, ", ")
-	}
-	if more := len(r.Pods) - done - len(missing); more > 0 {
-		line += fmt.Sprintf(" and %d more", more)
-	}
-	if r.Problem != "" {
-		line += "; " + r.Problem
-	}
-	return line
 }

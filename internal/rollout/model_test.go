@@ -1,243 +1,224 @@
 package rollout
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
-	"time"
-
-	"k8s.io/apimachinery/pkg/watch"
-
-	"github.com/secret-sync/secret-sync/internal/kube"
-	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// The model: Pods with their sidecars and apps, an API server whose news arrive
-// late, and answers that are under way. Every order of its steps up to a depth is
-// tried against the tally, and at each yes the apps are looked at.
+// The model checks the promise of this package against every order of events in small
+// worlds.
+//
+// State: a world contains the Secret's history in the API server, Pods with their sidecars
+// and apps, the Pods' states as the API server shows them, answers and watch events on their
+// way, and the tally under test. See world.
+//
+// Events: the world's events happen in the cluster (a change of the Secret, a start, a
+// publish, a notification, a kill, a restored backup). The wait's events are its requests
+// and their answers (an answer shows the past: it was made when the sidecar was asked). See
+// worldEvents and waitEvents. Time passes as an event, too, and only under the assumptions
+// behind the graces: a kubelet reports a start, and an app handles a signal, in time.
+//
+// Property: when the wait succeeds, every app in a Pod uses the data of the Secret, and that
+// data is the data to wait for. See tooEarly.
+//
+// Each scenario enables few events, so that all their orders can be tried. A scenario also
+// fails if no order leads to success, because a wait that never succeeds is never too early.
 
-// modelPod is one Pod of the world.
-type modelPod struct {
-	uid      string
-	exists   bool   // in the API
-	running  bool   // its sidecar was started, and reported
-	deleting bool   // its app still runs
-	down     bool   // its sidecar was killed, and not started again yet
-	version  int    // in its files
-	since    uint64 // the generation of the files
-	notified uint64
-	app      int // the version that its app was notified of, or started with
+// A scenario is a start of the world, and the events that can happen in it.
+type scenario struct {
+	name   string
+	depth  int
+	events []string
+	world  func() world
 }
 
-// inflight is an answer on its way: the document as it was when it was asked for.
-type inflight struct {
-	uid string
-	doc *status.Document
+var scenarios = []scenario{
+	{
+		name: "rotation: Pods come and go, sidecars are killed", depth: 9,
+		events: []string{"create", "start", "report", "delete", "gone", "event", "publish", "notify", "kill", "restart"},
+		world: func() world {
+			return newWorld(Rules{}, oldPod("a"), modelPod{uid: "b", sidecars: make([]modelSidecar, 1)})
+		},
+	},
+	{
+		name: "change: the data changes during the wait, and changes back", depth: 13,
+		events: []string{"change", "change back", "label", "event", "publish", "notify"},
+		world:  func() world { return newWorld(Rules{}, oldPod("a")) },
+	},
+	{
+		name: "gap: a watch misses versions", depth: 8,
+		events: []string{"change", "change back", "label", "event", "publish", "notify", "disconnect", "reconnect"},
+		world:  func() world { return newWorld(Rules{}, newPod("a"), newPod("b")) },
+	},
+	{
+		name: "restart: a new process knows no history", depth: 8,
+		events: []string{"change", "change back", "label", "event", "publish", "notify", "kill", "restart"},
+		world:  func() world { return newWorld(Rules{}, newPod("a"), newPod("b")) },
+	},
+	{
+		name: "version: the data changes after the version", depth: 9,
+		events: []string{"change back", "change", "event", "publish", "notify", "disconnect", "reconnect"},
+		world:  func() world { return newWorld(Rules{}, newPod("a"), newPod("b")).waitForVersion() },
+	},
+	{
+		name: "changed from: the data has not changed yet", depth: 13,
+		events: []string{"change", "change back", "label", "event", "publish", "notify", "disconnect", "reconnect"},
+		world:  func() world { return newWorld(Rules{}, newPod("a")).waitForChange() },
+	},
+	{
+		name: "restore: the cluster goes back to a backup", depth: 11,
+		events: []string{"restore", "label", "change", "event", "publish", "notify", "disconnect", "reconnect"},
+		world:  func() world { return newWorld(Rules{}, newPod("a")) },
+	},
+	{
+		name: "restored: a sidecar has a version of a lost history", depth: 10,
+		events: []string{"label", "change", "event", "publish", "notify", "reconnect"},
+		world: func() world {
+			lost := newPod("a")
+			lost.sidecars[0].up = false
+			w := newWorld(Rules{}, lost, newPod("b"))
+			w.restore()
+			w.pods[1].sidecars[0].list(w.secret)
+			w.pods[1].sidecars[0].publish()
+			w.pods[1].sidecars[0].notify(false)
+			return w
+		},
+	},
+	{
+		name: "address: two Pods share an address", depth: 10,
+		events: []string{"answered by another", "event", "publish", "notify", "kill", "restart"},
+		world:  func() world { return newWorld(Rules{}, newPod("a"), oldPod("b")) },
+	},
+	{
+		name: "sidecars: two containers of a Pod use the same port", depth: 10,
+		events: []string{"answered by another", "event", "publish", "notify", "kill", "restart"},
+		world:  func() world { return newWorld(Rules{}, twoSidecars()) },
+	},
+	{
+		name: "start: a Pod has started, and the kubelet reports it late", depth: 12,
+		events: []string{"create", "start", "report", "event", "publish", "notify"},
+		world: func() world {
+			unreported := oldPod("a")
+			unreported.reported, unreported.appReported = false, false
+			return newWorld(Rules{}, unreported, newPod("b"), modelPod{uid: "c", sidecars: make([]modelSidecar, 1)})
+		},
+	},
+	{
+		name: "app: the app starts late, and the kubelet reports it late", depth: 13,
+		events: []string{"start app", "report", "event", "publish", "notify"},
+		world: func() world {
+			p := oldPod("a")
+			p.appStarted, p.appReported = false, false
+			return newWorld(Rules{}, p)
+		},
+	},
+	{
+		name: "no sidecar yet: an init container has read the old version", depth: 10,
+		events: []string{"report", "start", "event", "publish", "notify", "gone", "delete"},
+		world: func() world {
+			p := oldPod("a")
+			p.sidecars[0].running, p.sidecars[0].up = false, false
+			return newWorld(Rules{}, p, newPod("b"))
+		},
+	},
+	{
+		name: "records: the volume is emptied, or the notifications are lost", depth: 13,
+		events: []string{"event", "publish", "notify", "kill", "restart", "empty volume", "lose records"},
+		world:  func() world { return newWorld(Rules{}, oldPod("a")) },
+	},
+	{
+		name: "signal: it stays pending, and the sidecar withdraws its report", depth: 13,
+		events: []string{"event", "publish", "notify", "handle signal", "withdraw"},
+		world: func() world {
+			p := oldPod("a")
+			p.signaled = true
+			return newWorld(Rules{SignalGrace: grace}, p)
+		},
+	},
+	{
+		name: "other: a Pod reads the Secret when it starts", depth: 12,
+		events: []string{"create", "start", "report", "delete", "gone", "event", "publish", "notify"},
+		world: func() world {
+			reader := oldPod("b")
+			reader.reader = true
+			return newWorld(Rules{}, newPod("a"), reader)
+		},
+	},
 }
 
-type world struct {
-	secret  int // the version in the API server
-	pods    [2]modelPod
-	events  []kube.Event[pod] // of the watch, not delivered yet
-	answers []inflight
-	tally   *tally
-	now     time.Time
-	yes     bool
-}
-
-const goal = 2
-
-// newWorld begins after the change of the Secret to version 2: one Pod runs with
-// version 1, another one does not exist.
-func newWorld(grace time.Duration) world {
-	w := world{secret: goal, now: time.Unix(1000, 0)}
-	w.pods[0] = modelPod{uid: "a", exists: true, running: true, version: 1, since: 1, notified: 1, app: 1}
-	w.pods[1] = modelPod{uid: "b"}
-	w.tally = newTally(Version{Secret: "db", UID: "u", ResourceVersion: fmt.Sprint(goal)}, false, grace)
-	return w
-}
-
-func (w world) clone() world {
-	tally := *w.tally
-	tally.pods = maps.Clone(tally.pods)
-	for uid, c := range tally.pods {
-		copied := *c
-		tally.pods[uid] = &copied
-	}
-	w.tally, w.events, w.answers = &tally, slices.Clone(w.events), slices.Clone(w.answers)
-	return w
-}
-
-// key is equal for states that behave alike.
-func (w world) key() string {
-	var b strings.Builder
-	fmt.Fprint(&b, w.secret, w.pods, len(w.events), max(w.tally.graceUntil.Sub(w.now), 0))
-	for _, e := range w.events {
-		fmt.Fprint(&b, e.Type, e.Object.Metadata.UID, e.Object.role())
-	}
-	for _, a := range w.answers {
-		fmt.Fprint(&b, a.uid, a.doc)
-	}
-	for _, uid := range slices.Sorted(maps.Keys(w.tally.pods)) {
-		c := w.tally.pods[uid]
-		fmt.Fprint(&b, uid, c.role, c.Done, c.asking, c.pod.Metadata.DeletionTimestamp)
-	}
-	return b.String()
-}
-
-func (p modelPod) object() pod {
-	var o pod
-	o.Metadata.Name, o.Metadata.UID = "pod-"+p.uid, p.uid
-	o.Spec.Containers = []container{{Name: sidecarName}}
-	o.Status.Phase = "Pending"
-	if p.running {
-		o.Status.Phase = "Running"
-		o.Status.ContainerStatuses = []containerStatus{{Name: sidecarName, State: map[string]any{"running": true}}}
-	}
-	if p.deleting {
-		o.Metadata.DeletionTimestamp = "now"
-	}
-	return o
-}
-
-func (p modelPod) document() *status.Document {
-	return &status.Document{
-		Format: 1, Pod: "pod-" + p.uid, Generation: p.since,
-		Secrets: map[string]status.Secret{"db": {Present: true, UID: "u", ResourceVersion: fmt.Sprint(p.version), Generation: p.since}},
-		Targets: []status.Target{{Name: "webhook", Notified: p.notified}},
-	}
-}
-
-func (w *world) list() (pods []pod) {
-	for _, p := range w.pods {
-		if p.exists {
-			pods = append(pods, p.object())
-		}
-	}
-	return pods
-}
-
-// steps has everything that can happen next, by name.
-func (w world) steps() map[string]func(*world) {
-	steps := map[string]func(*world){}
-	for i, p := range w.pods {
-		event := func(kind watch.EventType) func(*world) {
-			return func(w *world) {
-				w.events = append(w.events, kube.Event[pod]{Type: kind, Object: w.pods[i].object()})
-			}
-		}
-		step := func(name string, enabled bool, change func(*modelPod), then func(*world)) {
-			if enabled {
-				steps[name+" "+p.uid] = func(w *world) { change(&w.pods[i]); then(w) }
-			}
-		}
-		silent := func(*world) {}
-		step("create", !p.exists && !p.deleting, func(p *modelPod) { p.exists = true }, event("ADDED"))
-		step("start", p.exists && !p.running, func(p *modelPod) { // it reads the newest, and counts as notified of it
-			p.running, p.version, p.since, p.notified, p.app = true, w.secret, 1, 1, w.secret
-		}, event("MODIFIED"))
-		step("delete", p.exists && !p.deleting, func(p *modelPod) { p.deleting = true }, event("MODIFIED"))
-		step("gone", p.exists && p.deleting, func(p *modelPod) { p.exists, p.running = false, false }, event("DELETED"))
-		step("publish", p.exists && p.running && !p.down && p.version < w.secret, func(p *modelPod) { p.version = w.secret; p.since++ }, silent)
-		step("notify", p.exists && p.running && !p.down && p.notified < p.since, func(p *modelPod) { p.notified, p.app = p.since, p.version }, silent)
-	}
-	if p := w.pods[0]; p.exists && p.running { // what it knows is in the volume
-		steps["kill or restart"] = func(w *world) { w.pods[0].down = !p.down }
-	}
-	if w.secret == goal {
-		steps["change"] = func(w *world) { w.secret++ }
-	}
-	if len(w.events) > 0 {
-		steps["event"] = func(w *world) { w.deliver() }
-	}
-	steps["list"] = func(w *world) { w.events = nil; w.tally.list(w.list()) }
-	steps["ask"] = func(w *world) { w.ask() }
-	for i := range w.answers {
-		steps[fmt.Sprint("answer ", i)] = func(w *world) { w.answer(i, nil) }
-		steps[fmt.Sprint("lost answer ", i)] = func(w *world) { w.answer(i, errors.New("lost")) }
-	}
-	if later := w.now.Add(time.Hour); w.tally.complete(later) {
-		steps["grace"] = func(w *world) { w.now = later }
-	}
-	if w.tally.complete(w.now) {
-		steps["confirm"] = func(w *world) { w.yes = w.tally.confirm(w.list(), w.now) }
-	}
-	return steps
-}
-
-func (w *world) deliver() {
-	e := w.events[0]
-	w.events = w.events[1:]
-	w.tally.apply(e)
-}
-
-// ask asks the next Pod that is due. The document is that of now.
-func (w *world) ask() {
-	for _, asked := range w.tally.due(w.now, 1) {
-		for _, p := range w.pods {
-			if p.uid != asked.Metadata.UID {
-				continue
-			}
-			if p.running && !p.down {
-				w.answers = append(w.answers, inflight{p.uid, p.document()})
-			} else {
-				w.tally.answer(p.uid, nil, errors.New("refused"), w.now, 0)
-			}
-		}
+// TestModel_neverTooEarly tries every order of the events of each scenario.
+func TestModel_neverTooEarly(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) { s.explore(t) })
 	}
 }
 
-func (w *world) answer(i int, err error) {
-	a := w.answers[i]
-	w.answers = slices.Delete(w.answers, i, i+1)
-	w.tally.answer(a.uid, a.doc, err, w.now, 0)
-}
-
-// tooEarly names a Pod whose app may use an older version, "" if there is none.
-func (w *world) tooEarly() string {
-	for _, p := range w.pods {
-		if p.exists && p.running && p.app < goal {
-			return p.uid
-		}
-	}
-	return ""
-}
-
-// TestNeverTooEarly tries every order of the model's steps.
-func TestNeverTooEarly(t *testing.T) {
-	const depth = 13
-	seen := map[string]bool{}
-	level := []world{newWorld(0)}
-	history := map[string]string{}
-	yes := 0
-	for range depth {
+// explore tries every order of events, breadth first, up to the depth of the scenario.
+func (s scenario) explore(t *testing.T) {
+	start := s.world()
+	start.list()
+	start.read()
+	level, seen, successes := []world{start}, map[string]bool{start.key(): true}, 0
+	for range s.depth {
 		var next []world
-		for _, w := range level {
-			path := history[w.key()]
-			for name, step := range w.steps() {
-				to := w.clone()
-				step(&to)
-				if to.yes {
-					yes++
-					if uid := to.tooEarly(); uid != "" {
-						t.Fatalf("yes, but the app of Pod %s may use an older version: %s, %s", uid, path, name)
+		for _, from := range level {
+			for name, event := range s.enabled(from) {
+				to := from.clone()
+				event(&to)
+				to.path = from.path + ", " + name
+				if to.succeeded {
+					successes++
+					if problem := to.tooEarly(); problem != "" {
+						t.Fatalf("success, but %s, after%s", problem, to.path[1:])
 					}
 					continue
 				}
-				if k := to.key(); !seen[k] {
-					seen[k] = true
-					history[k] = path + ", " + name
+				if key := to.key(); !to.ended && !seen[key] {
+					seen[key] = true
 					next = append(next, to)
 				}
 			}
 		}
 		level = next
 	}
-	t.Logf("%d states, %d ways to a yes", len(seen), yes)
-	if yes == 0 {
-		t.Error("there was never a yes")
+	t.Logf("%d states, %d ways to success", len(seen), successes)
+	if successes == 0 {
+		t.Error("no order of the events leads to success")
 	}
+}
+
+// enabled returns the events that can happen next, by name.
+func (s scenario) enabled(w world) map[string]func(*world) {
+	events := w.waitEvents(slices.Contains(s.events, "answered by another"))
+	if w.confirming { // the wait handles nothing else while it confirms
+		maps.DeleteFunc(events, func(name string, _ func(*world)) bool { return name != "confirm: read" })
+	}
+	for name, event := range w.worldEvents() {
+		if kind, _, _ := cut(name); slices.Contains(s.events, kind) {
+			events[name] = event
+		}
+	}
+	return events
+}
+
+// tooEarly returns the reason why the wait must not have succeeded, "" if it was right.
+func (w world) tooEarly() string {
+	switch {
+	case w.changed:
+		return "the data changed during the wait"
+	case w.wanted != 0 && w.secret.data != w.wanted:
+		return fmt.Sprintf("the data is %c, and the wait was for %c", w.secret.data, w.wanted)
+	case w.unwanted != 0 && w.secret.data == w.unwanted:
+		return fmt.Sprintf("the data is still %c", w.secret.data)
+	}
+	for _, p := range w.pods {
+		for i, s := range p.sidecars {
+			if p.bound && p.appStarted && s.app != w.secret.data {
+				return fmt.Sprintf("app %d of Pod %s uses %c", i, p.uid, s.app)
+			}
+		}
+	}
+	return ""
 }

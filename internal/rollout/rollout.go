@@ -1,246 +1,325 @@
-// Package rollout reports when every Pod of a selector is on the present version of
-// a Secret: when the old password can go.
+// Package rollout reports when every Pod uses the current version of a Secret, so that the
+// old password can be revoked.
 //
-// It promises never to say yes too early. Each Pod that counts has answered that it
-// has seen that version or a newer one and has notified all its targets, on a list
-// of Pods that was made after the last answer; and the Secret in the API server is
-// still the same object, at that version or a newer one. Whatever it does not know
-// is a no.
+// It promises never to succeed too early. Each Pod that counts has answered that it uses the
+// version and has notified all its targets; a list of Pods that began after the last answer
+// contains no other Pod; and the data of the Secret has not changed since. Anything unknown
+// prevents success.
 //
-// It reads no Secret's value. It must not know what a sidecar does; it knows the
-// document of package status.
+// It does not depend on the internals of a sidecar: it knows the document of package status.
+// It keeps no value of a Secret.
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 const (
-	maxAsking = 64 // Pods at once; an API server allows 100 streams a connection
+	maxAsking = 64 // concurrent queries; an API server allows 100 streams per connection
 
-	// A Pod that is not done is asked again after 1/32 of the time that has
-	// passed, within these bounds: often at first, so that the yes comes soon
-	// after the last notification, and seldom when a Pod hangs.
+	// A sidecar that is not done is asked again after 1/32 of the time that has passed,
+	// within these limits: often at first, so that the wait ends soon after the last
+	// notification, and rarely if a Pod hangs.
 	minPause = 20 * time.Millisecond
 	maxPause = 2 * time.Second
 
-	// proxyCost times the number of Pods is a pause, too, when the API server is asked
-	// in their place: after the first round, 500 requests a second. What goes to the
-	// Pods themselves costs no one else.
+	// proxyCost limits the queries through the API server to 500 per second. Queries of the
+	// Pods themselves cost nobody else.
 	proxyCost = 2 * time.Millisecond
 
-	retryPause  = time.Second      // before the next list, when a watch ended
-	checkPause  = 5 * time.Second  // between two looks at the Secret itself
-	readTimeout = 30 * time.Second // of such a look
+	retryPause    = time.Second            // between two requests of the API server
+	checkPause    = 5 * time.Second        // between two readings of the Secret
+	outdatedPause = 200 * time.Millisecond // the same, if a sidecar is ahead of the last reading
 
 	progressInterval = 200 * time.Millisecond
 )
 
-// ErrNotDone is in the error of a Wait that ends without a yes.
-var ErrNotDone = errors.New("not every Pod is on the present version")
+// ErrNotDone is wrapped by the error of a Wait that ends without success.
+var ErrNotDone = errors.New("not every Pod uses the Secret's current version")
 
-// Options are what a Wait needs.
+// Options configure a Wait.
 type Options struct {
-	API          *kube.Client
-	Namespace    string
-	Secret       string
-	Selector     string        // of Pods
-	Direct       bool          // ask the Pods' addresses, not through the API server
-	IgnoreOthers bool          // Pods without the sidecar do not count
-	SignalGrace  time.Duration // after the last Pod that sends signals was done
-	Progress     func(Result)  // called now and then, from one goroutine
+	Rules
+	API         *kube.Client
+	Namespaces  []string
+	Version     string       // wait for this version, or a later one with the same data
+	ChangedFrom string       // first wait until the data differs from this version
+	Direct      bool         // query the addresses of the Pods, not the API server's proxy
+	Progress    func(Result) // called from time to time, from a single goroutine
 }
 
-// Result is how far the Pods are.
-type Result struct {
-	Done    bool       `json:"done"`
-	Version Version    `json:"version"`
-	Pods    []PodState `json:"pods"`
-	Problem string     `json:"problem,omitempty"` // why nothing can be known now
-}
-
-// waiter is one Wait. Its fields belong to the goroutine of run.
+// A waiter is a running Wait. Its fields belong to the goroutine of run.
 type waiter struct {
-	Options
-	query   kube.Query // of the Pods
-	tally   *tally
-	began   time.Time
-	asking  int
-	problem string    // of the last request for Pods or the Secret, "" for none
-	denied  int       // how many of these in a row were not allowed
-	checked time.Time // the Secret, last
-	shown   time.Time // the progress, last
+	*Options
+	scopes []*scope
+	began  time.Time
+	asking int
+	shown  time.Time // when Progress was last called
 
-	updates chan func() // from the watch and from the Pods that are asked
+	updates chan func() error // from the watches and the queries
 }
 
-// Wait returns nil when every Pod that counts is done with the Secret's present
-// version. ErrNotDone is in its error when ctx ends before that, or when it cannot
-// become true any more. The Result has each Pod and its reason.
+// A scope is a namespace of a Wait.
+type scope struct {
+	*tally
+	namespace string
+	listed    bool      // whether the Pods were listed
+	checked   time.Time // when the Secret was last read
+	pods      health    // of the lists and watches
+	secret    health    // of the readings
+	proxy     health    // of the queries through the API server
+}
+
+// Wait returns nil when every Pod that counts provably uses the version of the Secret. It
+// returns ErrNotDone if ctx ends before, or if success has become impossible. The Result
+// contains every Pod that counts, with the reason if it is not done.
 func Wait(ctx context.Context, o Options) (Result, error) {
-	query := kube.Query{Resource: kube.Pods, Namespace: o.Namespace, Selector: o.Selector}
-	w := &waiter{Options: o, query: query, began: time.Now(), updates: make(chan func())}
-	version, err := w.version(ctx)
-	if err != nil {
-		return Result{Version: version}, fmt.Errorf("%w: %w", ErrNotDone, err)
-	}
-	w.tally, w.checked = newTally(version, o.IgnoreOthers, o.SignalGrace), time.Now()
+	w := &waiter{Options: &o, began: time.Now(), updates: make(chan func() error)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go wait.UntilWithContext(ctx, w.follow, retryPause)
-	err = w.run(ctx)
+	for _, namespace := range o.Namespaces {
+		s := &scope{tally: newTally(o.Rules, o.Version, o.ChangedFrom), namespace: namespace}
+		w.scopes = append(w.scopes, s)
+		go w.follow(ctx, s)
+	}
+	err := w.run(ctx)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrNotDone, err)
+	}
 	result := w.result()
 	result.Done = err == nil
 	return result, err
 }
 
-func (w *waiter) result() Result {
-	return Result{Version: w.tally.version, Pods: w.tally.states(), Problem: w.problem}
-}
-
-// run looks at all Pods again after each update, and from time to time, until there
-// is a yes, or no hope of one.
-func (w *waiter) run(ctx context.Context) error {
-	for {
-		now := time.Now()
-		w.ask(ctx, now)
-		if w.tally.complete(now) {
-			if yes, err := w.confirm(ctx); yes || err != nil {
-				return err
+func (w *waiter) result() (r Result) {
+	for _, s := range w.scopes {
+		h := s.history
+		r.Versions = append(r.Versions, Version{s.namespace, s.Secret, h.last.uid, h.version})
+		r.Pods = append(r.Pods, s.states(time.Now())...)
+		for _, problem := range []string{s.pods.problem(), s.secret.problem(), s.proxy.problem(), h.problem()} {
+			if problem != "" && r.Problem == "" {
+				r.Problem = fmt.Sprintf("namespace %s: %s", s.namespace, problem)
 			}
 		}
-		if err := w.hopeless(ctx); err != nil {
-			return err
-		}
-		if now.Sub(w.shown) >= progressInterval {
-			w.shown = now
-			w.Progress(w.result())
-		}
+	}
+	return r
+}
+
+// run handles updates, and evaluates the state from time to time, until the wait succeeds or
+// has become impossible.
+func (w *waiter) run(ctx context.Context) error {
+	evaluation := time.NewTimer(0)
+	defer evaluation.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			if len(w.tally.pods) == 0 {
-				return fmt.Errorf("%w in time: no Pod of %q runs with secret-sync", ErrNotDone, w.Selector)
-			}
-			return fmt.Errorf("%w in time", ErrNotDone)
+			return w.timeout()
 		case update := <-w.updates:
-			update()
-		case <-time.After(min(w.pause(), progressInterval)):
+			if err := update(); err != nil {
+				return err
+			}
+			if w.asking < maxAsking/2 {
+				w.ask(ctx)
+			}
+		case <-evaluation.C:
+			if done, err := w.evaluate(ctx); done || err != nil {
+				return err
+			}
+			evaluation.Reset(min(w.pause(), progressInterval))
 		}
 	}
 }
 
-// ask asks the Pods that are due.
-func (w *waiter) ask(ctx context.Context, now time.Time) {
-	for _, p := range w.tally.due(now, maxAsking-w.asking) {
-		w.asking++
-		go func() {
-			document, err := w.Options.ask(ctx, p)
-			w.update(ctx, func() {
-				w.asking--
-				w.tally.answer(p.Metadata.UID, document, err, time.Now(), w.pause())
-			})
-		}()
+// evaluate reports whether the wait has succeeded. It returns an error if the wait can no
+// longer succeed.
+func (w *waiter) evaluate(ctx context.Context) (done bool, err error) {
+	w.ask(ctx)
+	for _, s := range w.scopes {
+		if err := w.check(ctx, s); err != nil {
+			return false, err
+		}
+		if err := s.impossible(); err != nil {
+			return false, err
+		}
 	}
+	if now := time.Now(); now.Sub(w.shown) >= progressInterval {
+		w.shown = now
+		w.Progress(w.result())
+	}
+	return w.confirm(ctx)
+}
+
+// ask starts the queries that are due.
+func (w *waiter) ask(ctx context.Context) {
+	for _, s := range w.scopes {
+		for _, q := range s.due(time.Now(), maxAsking-w.asking) {
+			w.asking++
+			go w.query(ctx, s, q)
+		}
+	}
+}
+
+// query asks a sidecar.
+func (w *waiter) query(ctx context.Context, s *scope, q query) {
+	document, err := w.Options.ask(ctx, q)
+	w.update(ctx, func() error {
+		w.asking--
+		if !w.Direct {
+			s.proxy.note(err, time.Now())
+		}
+		return s.explain(s.answer(q, document, err, time.Now(), w.pause()))
+	})
 }
 
 func (w *waiter) pause() time.Duration {
 	pause := min(max(time.Since(w.began)/32, minPause), maxPause)
-	if !w.Direct {
-		pause = max(pause, time.Duration(len(w.tally.pods))*proxyCost)
+	if w.Direct {
+		return pause
 	}
-	return pause
+	pods := 0
+	for _, s := range w.scopes {
+		pods += len(s.tally.pods)
+	}
+	return max(pause, time.Duration(pods)*proxyCost)
 }
 
-func (w *waiter) update(ctx context.Context, update func()) {
+func (w *waiter) update(ctx context.Context, update func() error) {
 	select {
 	case w.updates <- update:
 	case <-ctx.Done():
 	}
 }
 
-// confirm makes the last reads before a yes. The list of Pods comes after the last
-// answer and finds Pods that appeared meanwhile. The Secret is read again because
-// versions count only within one object and one history: after it was recreated, or
-// the cluster was restored from a backup, it is not known which password is the old
-// one.
-func (w *waiter) confirm(ctx context.Context) (yes bool, err error) {
-	pods, _, err := kube.List[pod](ctx, w.API, w.query)
-	if w.note(err) || !w.tally.confirm(pods, time.Now()) {
-		return false, nil
+// check reads the Secret from time to time, so that a wait in vain ends soon.
+func (w *waiter) check(ctx context.Context, s *scope) error {
+	pause := checkPause
+	switch {
+	case s.history.last.version == "":
+		pause = retryPause
+	case s.outdated:
+		pause = outdatedPause
 	}
-	return w.unchanged(ctx)
+	if time.Since(s.checked) < pause {
+		return nil
+	}
+	return w.read(ctx, s)
 }
 
-// unchanged reads the Secret. An error is why there will be no yes.
-func (w *waiter) unchanged(ctx context.Context) (bool, error) {
-	w.checked = time.Now()
-	now, err := w.version(ctx)
-	if w.note(err) {
-		return false, nil
+// read reads the Secret. It returns an error if the wait can no longer succeed.
+func (w *waiter) read(ctx context.Context, s *scope) error {
+	s.checked = time.Now()
+	r, err := w.readSecret(ctx, s.namespace)
+	if ctx.Err() != nil {
+		return nil
 	}
-	return true, w.tally.version.changedTo(now)
+	if s.secret.note(err, time.Now()); err != nil {
+		return nil
+	}
+	return s.explain(s.read(r))
 }
 
-// hopeless returns why there will be no yes, so that a wait in vain ends soon and
-// with the reason. From time to time it looks at the Secret itself for that.
-func (w *waiter) hopeless(ctx context.Context) error {
-	if time.Since(w.checked) >= checkPause {
-		if _, err := w.unchanged(ctx); err != nil {
-			return err
+// confirm makes the last requests before success, once the tallies are complete. The lists
+// of Pods find Pods that appeared in the meantime. The readings show whether the data of the
+// Secret changed.
+func (w *waiter) confirm(ctx context.Context) (done bool, err error) {
+	complete := func() bool {
+		return !slices.ContainsFunc(w.scopes, func(s *scope) bool { return !s.listed || !s.complete(time.Now()) })
+	}
+	if !complete() {
+		return false, nil
+	}
+	for _, s := range w.scopes {
+		began := time.Now()
+		pods, _, err := w.listPods(ctx, s.namespace)
+		if s.pods.note(err, time.Now()); err != nil || !s.confirm(pods, began) {
+			return false, nil
 		}
 	}
-	if name := w.tally.withoutSidecar(); name != "" {
-		return fmt.Errorf("%w: Pod %q runs without secret-sync (--ignore-others leaves such Pods out)", ErrNotDone, name)
+	for _, s := range w.scopes {
+		if err := w.read(ctx, s); err != nil {
+			return false, err
+		}
+		if s.secret.err != nil {
+			return false, nil
+		}
 	}
-	if w.denied > 1 {
-		return fmt.Errorf("%w: %s; `secret-sync rbac --wait ACCOUNT` prints what is needed", ErrNotDone, w.problem)
+	return ctx.Err() == nil && complete(), nil
+}
+
+// follow keeps the Pods of a scope current until ctx ends.
+func (w *waiter) follow(ctx context.Context, s *scope) {
+	for ctx.Err() == nil {
+		began := time.Now()
+		pods, version, err := w.listPods(ctx, s.namespace)
+		if err == nil {
+			w.update(ctx, func() error {
+				s.pods.note(nil, time.Now())
+				s.list(pods, began)
+				s.listed = true
+				return nil
+			})
+			put := func(p pod) { w.update(ctx, func() error { s.put(p, time.Now()); return nil }) }
+			remove := func(uid string) { w.update(ctx, func() error { s.remove(uid); return nil }) }
+			err = w.watchPods(ctx, s.namespace, version, put, remove)
+		}
+		w.update(ctx, func() error { s.pods.note(err, time.Now()); return nil })
+		wake.Sleep(ctx, retryPause)
+	}
+}
+
+// impossible returns an error if the wait can no longer succeed, so that it ends soon and
+// with the reason.
+func (s *scope) impossible() error {
+	deleted := apierrors.IsNotFound(s.secret.err) && s.history.last.version != "" // it may be created again
+	if err := s.secret.final(); err != nil && !deleted {
+		return err
+	}
+	if err := cmp.Or(s.pods.final(), s.proxy.denial()); err != nil {
+		return err
+	}
+	if s.listed && s.final(time.Now()) {
+		return errors.New("some Pods cannot become done; --ignore-others ignores Pods without the sidecar")
 	}
 	return nil
 }
 
-// note keeps the error of a request for Pods or the Secret, and reports whether
-// there was an error.
-func (w *waiter) note(err error) bool {
+// explain adds the Secret to an error that ends the wait.
+func (s *scope) explain(err error) error {
 	if err == nil {
-		w.problem, w.denied = "", 0
-		return false
+		return nil
 	}
-	w.problem = err.Error()
-	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
-		w.denied++
-	}
-	return true
+	return fmt.Errorf("Secret %s/%s: %w; find out which password is in use, and wait again", s.namespace, s.Secret, err)
 }
 
-// follow keeps the tally's Pods equal to the API server's, until a watch ends.
-func (w *waiter) follow(ctx context.Context) {
-	err := w.listAndWatch(ctx)
-	w.update(ctx, func() { w.note(err) })
-}
-
-func (w *waiter) listAndWatch(ctx context.Context) error {
-	pods, resourceVersion, err := kube.List[pod](ctx, w.API, w.query)
-	if err != nil {
-		return err
-	}
-	w.update(ctx, func() { w.note(nil); w.tally.list(pods) })
-	events, err := kube.Watch[pod](ctx, w.API, w.query, resourceVersion)
-	if err != nil {
-		return err
-	}
-	for e, err := range events {
-		if err != nil {
-			return err
+// timeout returns the reason why the wait did not succeed in time.
+func (w *waiter) timeout() error {
+	pods, graces := 0, 0
+	for _, s := range w.scopes {
+		for _, p := range s.states(time.Now()) {
+			pods++
+			if p.Done || strings.Contains(p.Reason, "-grace)") {
+				graces++
+			}
 		}
-		w.update(ctx, func() { w.tally.apply(e) })
 	}
-	return nil
+	switch {
+	case pods == 0 && w.Selector != "":
+		return fmt.Errorf("the timeout ended, and no Pod of %q runs with secret-sync", w.Selector)
+	case pods == 0:
+		return errors.New("the timeout ended, and no Pod uses the Secret")
+	case pods == graces:
+		return errors.New("the timeout ended before the grace; raise --timeout")
+	}
+	return errors.New("the timeout ended")
 }

@@ -5,165 +5,250 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
-
-	"k8s.io/apimachinery/pkg/watch"
-
-	"github.com/secret-sync/secret-sync/internal/kube"
-	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// PodState is how far one Pod is.
-type PodState struct {
-	Name   string `json:"name"`
-	UID    string `json:"uid"`
-	Done   bool   `json:"done"`
-	Reason string `json:"reason,omitempty"` // why it is not done
+// Rules are the options that decide whether a Pod is done.
+type Rules struct {
+	Secret          string
+	Selector        string        // of Pods; "" for every Pod that uses the Secret
+	IgnoreOthers    bool          // ignore Pods without the sidecar
+	RequireNotified bool          // a Pod without a notification target is not done
+	SignalGrace     time.Duration // after the signal of a Pod
+	StartGrace      time.Duration // for the kubelet to report that a container started
 }
 
-// tally is what is known of the Pods, and decides when all are done. It knows no
-// network and no clock: the caller gives it lists, events, answers and times.
+// A tally contains the knowledge about the Pods of a namespace and decides whether all of
+// them are done. It performs no input or output and reads no clock: lists, events, answers
+// and times come from the caller.
 //
-// A yes needs, in this order: each Pod that counts has answered that it is done, and
-// the signal's grace is over; then a consistent list of Pods, begun after both, has
-// no Pod that counts and is not done (see confirm). Answers need not be repeated for
-// that: generations and versions of one Pod only grow.
+// Success requires, in this order: each Pod that counts has answered that it is done, and
+// its grace is over; then a consistent list, begun later, contains no Pod that counts and is
+// not done; then a reading of the Secret shows no change of the data (see confirm).
 type tally struct {
-	version      Version
-	ignoreOthers bool
-	grace        time.Duration
+	Rules
+	history  history
+	outdated bool // a sidecar reported a version above the newest reading
 
-	pods       map[string]*candidate // those that count, by UID
-	graceUntil time.Time             // a signal may be under way in an app
+	pods   map[string]*candidate // by UID
+	owners map[string]string     // instance or volume → the container that it belongs to
 }
 
+// A candidate is a Pod that counts, as far as is known.
 type candidate struct {
-	PodState // as of the last answer
-	pod      pod
-	role     role
-	asking   bool
-	next     time.Time // not to be asked before
+	pod
+	seen   time.Time // when the Pod was first seen
+	probes []*probe
 }
 
-func newTally(v Version, ignoreOthers bool, grace time.Duration) *tally {
-	return &tally{version: v, ignoreOthers: ignoreOthers, grace: grace, pods: map[string]*candidate{}}
+// A query identifies a sidecar to ask.
+type query struct {
+	pod
+	sidecar
 }
 
-// list takes a list of all Pods: a Pod that is not in it is gone.
-func (t *tally) list(pods []pod) {
+func newTally(r Rules, version, changedFrom string) *tally {
+	h := history{version: version, changedFrom: changedFrom}
+	return &tally{Rules: r, history: h, pods: map[string]*candidate{}, owners: map[string]string{}}
+}
+
+func (c *candidate) probe(container string) *probe {
+	i := slices.IndexFunc(c.probes, func(p *probe) bool { return p.container == container })
+	return c.probes[i]
+}
+
+// list replaces the Pods by a list that began at the given time.
+func (t *tally) list(pods []pod, began time.Time) {
 	listed := map[string]bool{}
 	for _, p := range pods {
-		listed[p.Metadata.UID] = true
-		t.put(p)
+		listed[p.uid] = true
+		t.put(p, began)
 	}
 	maps.DeleteFunc(t.pods, func(uid string, _ *candidate) bool { return !listed[uid] })
 }
 
-// put takes the new state of one Pod.
-func (t *tally) put(p pod) {
-	uid, role := p.Metadata.UID, p.role()
-	if role == absent || role == noSidecar && t.ignoreOthers {
-		delete(t.pods, uid)
+// put stores the new state of a Pod. A Pod in which a container has started once stays
+// started, even if the kubelet forgets it.
+func (t *tally) put(p pod, now time.Time) {
+	mayWatch := func(s sidecar) bool { return s.watches != watchesNot }
+	if !p.bound || t.Selector == "" && len(p.uses) == 0 && !slices.ContainsFunc(p.sidecars, mayWatch) {
+		delete(t.pods, p.uid)
 		return
 	}
-	if t.pods[uid] == nil {
-		t.pods[uid] = &candidate{PodState: PodState{Name: p.Metadata.Name, UID: uid, Reason: "it has not answered yet"}}
-	}
-	t.pods[uid].pod, t.pods[uid].role = p, role
-}
-
-// apply takes an event of the watch. Deleted is a Pod that is gone, or does not match
-// the selector any more.
-func (t *tally) apply(e kube.Event[pod]) {
-	switch e.Type {
-	case watch.Added, watch.Modified:
-		t.put(e.Object)
-	case watch.Deleted:
-		delete(t.pods, e.Object.Metadata.UID)
-	}
-}
-
-// due marks the Pods that are to be asked now as being asked and returns them,
-// those first that wait longest, at most that many.
-func (t *tally) due(now time.Time, most int) (pods []pod) {
-	var due []*candidate
-	for _, c := range t.pods {
-		if c.role == sidecar && !c.Done && !c.asking && !now.Before(c.next) {
-			due = append(due, c)
-		}
-	}
-	slices.SortFunc(due, func(a, b *candidate) int {
-		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.Name, b.Name))
-	})
-	for _, c := range due[:min(most, len(due))] {
-		c.asking = true
-		pods = append(pods, c.pod)
-	}
-	return pods
-}
-
-// answer takes what a Pod answered, or why it did not. It is asked again after
-// pause, unless it is done.
-func (t *tally) answer(uid string, d *status.Document, err error, now time.Time, pause time.Duration) {
-	c := t.pods[uid]
+	c := t.pods[p.uid]
 	if c == nil {
-		return // gone meanwhile
+		c = &candidate{pod: p, seen: now}
+		for _, s := range p.sidecars {
+			if t.Selector != "" || mayWatch(s) {
+				s.watches = watchesMaybe // until it answers
+				c.probes = append(c.probes, &probe{sidecar: s, reason: "its sidecar has not answered yet"})
+			}
+		}
+		t.pods[p.uid] = c
 	}
-	c.asking, c.next = false, now.Add(pause)
-	switch {
-	case err != nil:
-		c.Reason = err.Error()
-	case d.Pod != "" && d.Pod != c.Name:
-		c.Reason = fmt.Sprintf("Pod %q answers at its address", d.Pod)
-	default:
-		c.Reason = t.version.missingIn(d)
-	}
-	c.Done = c.Reason == ""
-	if c.Done && signalled(d) {
-		t.graceUntil = now.Add(t.grace)
-	}
+	p.unstarted, p.appUnstarted = p.unstarted && c.unstarted, p.appUnstarted && c.appUnstarted
+	c.pod = p
 }
 
-// complete reports whether all that count are done, as far as is known, and the grace
-// is over. No Pod at all is not a yes: the selector may be wrong.
+// remove forgets a Pod that is gone or no longer matches the selector.
+func (t *tally) remove(uid string) { delete(t.pods, uid) }
+
+// read adds a reading of the Secret. After a change of its metadata every sidecar is asked
+// again: only an answer of now can prove that the data did not change.
+func (t *tally) read(r reading) error {
+	changed := t.history.last.version != r.version
+	t.outdated = false
+	if err := t.history.read(r); err != nil || !changed {
+		return err
+	}
+	for _, c := range t.pods {
+		for _, p := range c.probes {
+			p.done, p.next = false, time.Time{}
+		}
+	}
+	return nil
+}
+
+// due returns at most limit sidecars that must be asked now, those that have waited longest
+// first, and marks them as being asked.
+func (t *tally) due(now time.Time, limit int) (queries []query) {
+	type waiting struct {
+		*candidate
+		*probe
+	}
+	var due []waiting
+	for _, c := range t.pods {
+		for _, p := range c.probes {
+			if !c.unstarted && !p.done && !p.asking && !now.Before(p.next) {
+				due = append(due, waiting{c, p})
+			}
+		}
+	}
+	slices.SortFunc(due, func(a, b waiting) int {
+		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.name, b.name), cmp.Compare(a.container, b.container))
+	})
+	for _, w := range due[:min(limit, len(due))] {
+		w.asking = true
+		queries = append(queries, query{w.pod, w.sidecar})
+	}
+	return queries
+}
+
+// complete reports whether all Pods that count are done, as far as is known. Without any
+// Pod it returns false: the selector may be wrong.
 func (t *tally) complete(now time.Time) bool {
+	counted := 0
 	for _, c := range t.pods {
-		if !c.Done {
+		switch state, counts := t.state(c, now); {
+		case counts && !state.Done:
 			return false
+		case counts:
+			counted++
 		}
 	}
-	return len(t.pods) > 0 && !now.Before(t.graceUntil)
+	return counted > 0 && t.history.unchanged()
 }
 
-// confirm decides on a list that was begun when all was complete: true is the yes.
-func (t *tally) confirm(pods []pod, now time.Time) bool {
-	t.list(pods)
-	return t.complete(now)
+// confirm decides on a list that began when the tally was complete. The graces of Pods must
+// have ended before the list began, so that the list is their second reading.
+func (t *tally) confirm(pods []pod, began time.Time) bool {
+	t.list(pods, began)
+	return t.complete(began)
 }
 
-// withoutSidecar names a Pod that runs for good without the sidecar, "" if there is
-// none. It never becomes done, unlike a Pod that is being deleted.
-func (t *tally) withoutSidecar() string {
+// final reports whether a Pod cannot become done.
+func (t *tally) final(now time.Time) bool {
 	for _, c := range t.pods {
-		if c.role == noSidecar && c.pod.Metadata.DeletionTimestamp == "" {
-			return c.Name
+		if state, counts := t.state(c, now); counts && state.Final {
+			return true
 		}
 	}
-	return ""
+	return false
 }
 
-// states lists the Pods that count, by name.
-func (t *tally) states() (all []PodState) {
+// states returns the states of the Pods that count, by name.
+func (t *tally) states(now time.Time) (all []PodState) {
 	for _, c := range t.pods {
-		s := c.PodState
-		if c.role == noSidecar {
-			s.Reason = "it has no container of secret-sync"
+		if state, counts := t.state(c, now); counts {
+			all = append(all, state)
 		}
-		if c.pod.Metadata.DeletionTimestamp != "" && !s.Done {
-			s.Reason += " (it is being deleted)"
-		}
-		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b PodState) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID)) })
 	return all
+}
+
+// state returns the state of a Pod, and reports whether the Pod counts.
+//
+// A Pod in which nothing ever started has read nothing. Because the kubelet reports a start
+// late, this state must last for a grace.
+func (t *tally) state(c *candidate, now time.Time) (s PodState, counts bool) {
+	s = PodState{Namespace: c.namespace, Name: c.name, UID: c.uid}
+	if c.unstarted {
+		s.Reason = fmt.Sprintf("no container has started yet (it stops counting after %s, --start-grace)", t.StartGrace)
+		return s, now.Sub(c.seen) < t.StartGrace
+	}
+	var reasons []string
+	add := func(reason string, final bool) {
+		reasons = append(reasons, reason)
+		s.Final = s.Final || final && !c.deleting
+	}
+	targets, watching, users := 0, 0, len(c.uses)
+	for _, p := range c.probes {
+		if p.watches == watchesNot {
+			continue
+		}
+		watching++
+		targets += p.targets
+		if p.done || t.startsWithFiles(c, p, now) {
+			continue
+		}
+		add(t.reason(c, p), false)
+	}
+	if t.IgnoreOthers {
+		users = 0
+	}
+	for _, u := range c.uses[:users] {
+		if problem := u.problem(c.created, t.history.base.changed); problem != "" {
+			add(problem, true)
+		}
+	}
+	switch {
+	case watching+users == 0 && (t.Selector == "" || t.IgnoreOthers && len(c.probes) == 0):
+		return s, false
+	case watching+users == 0 && len(c.probes) == 0:
+		add("no container runs secret-sync", true)
+	case watching+users == 0:
+		add("no sidecar watches the Secret", false)
+	case watching > 0 && targets == 0 && !c.appUnstarted && len(reasons) == 0:
+		s.Unnotified = true
+		if t.RequireNotified {
+			add("its files are in place, and nobody was notified", true)
+		}
+	}
+	if s.Reason = strings.Join(reasons, "; "); c.deleting && s.Reason != "" {
+		s.Reason += " (it is being deleted)"
+	}
+	s.Done = len(reasons) == 0
+	return s, true
+}
+
+// reason returns the reason why a sidecar is not done.
+func (t *tally) reason(c *candidate, p *probe) string {
+	reason := p.reason
+	if c.appUnstarted && !p.filesAt.IsZero() {
+		reason = fmt.Sprintf("its files are in place, and no container of the app has started yet (it is done after %s, "+
+			"--start-grace)", t.StartGrace)
+	}
+	if len(c.probes) > 1 {
+		reason = "container " + p.container + ": " + reason
+	}
+	return reason
+}
+
+// startsWithFiles reports whether the app of the Pod will read the files when it starts:
+// the files are in place, and a grace later the kubelet still reports that the app has never
+// started.
+func (t *tally) startsWithFiles(c *candidate, p *probe, now time.Time) bool {
+	return c.appUnstarted && !p.filesAt.IsZero() && now.Sub(p.filesAt) >= t.StartGrace
 }

@@ -2,163 +2,312 @@ package rollout
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/watch"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// done is an answer that is a yes for version 2.
-func done(targets ...status.Target) *status.Document {
-	return &status.Document{Generation: 3, Targets: targets, Secrets: map[string]status.Secret{
-		"db": {Present: true, UID: "u", ResourceVersion: "2", Generation: 3},
-	}}
+// start is the time at which the tallies of the tests begin.
+var start = time.Unix(1_000_000, 0)
+
+// newTestTally returns a tally for version 2, with Pods that were just listed.
+func newTestTally(t *testing.T, r Rules, pods ...pod) *tally {
+	t.Helper()
+	r.Secret = "db"
+	tally := newTally(r, "", "")
+	tally.list(pods, start)
+	if err := tally.read(reading{uid: "u", version: "2", changed: start.Add(-time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	return tally
 }
 
-func newTestTally(ignoreOthers bool, pods ...pod) *tally {
-	t := newTally(Version{Secret: "db", UID: "u", ResourceVersion: "2"}, ignoreOthers, 5*time.Second)
-	t.list(pods)
-	return t
+var bySelector = Rules{Selector: "app=shop", SignalGrace: 5 * time.Second, StartGrace: 10 * time.Second}
+
+// runningPod returns a Pod with sidecars that run in these containers.
+func runningPod(uid string, containers ...string) pod {
+	p := pod{namespace: "shop", name: "pod-" + uid, uid: uid, bound: true}
+	for _, c := range containers {
+		p.sidecars = append(p.sidecars, sidecar{container: c})
+	}
+	return p
 }
 
-func TestNoPodIsNotAYes(t *testing.T) {
-	pending := modelPod{uid: "a"}.object()
-	now := time.Unix(1, 0)
-	if newTestTally(false).complete(now) || newTestTally(false, pending).complete(now) {
-		t.Error("complete without a Pod that counts")
+// done returns the answer of a container that is done.
+func done(uid, container string, targets ...status.Target) *status.Document {
+	return &status.Document{
+		Format: 2, Namespace: "shop", Pod: "pod-" + uid, PodUID: uid, Instance: "instance " + uid + container,
+		Volume: "volume " + container, Generation: 5, Complete: true, Targets: targets,
+		Secrets: map[string]status.Secret{"db": {Present: true, UID: "u", ResourceVersion: "2", DataSince: "2", Generation: 3}},
+		Watches: []status.Watch{{Name: "secret/db", Up: true}},
 	}
 }
 
-func TestWithoutSidecar(t *testing.T) {
-	var other pod
-	other.Metadata.Name, other.Metadata.UID, other.Status.Phase = "other", "o", "Running"
-	good := modelPod{uid: "a", running: true}.object()
-	now := time.Unix(1, 0)
+func target(name string, notified uint64) status.Target {
+	return status.Target{Name: name, Notified: notified}
+}
+
+// TestTally_answer: the reasons why an answer does not make a Pod done.
+func TestTally_answer(t *testing.T) {
+	secretDB := func(change func(*status.Secret)) func(*status.Document) {
+		return func(d *status.Document) { s := d.Secrets["db"]; change(&s); d.Secrets["db"] = s }
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*status.Document)
+		want   string // a part of the reason, "" for done
+	}{
+		{"done", func(*status.Document) {}, ""},
+		{"without a UID of the Pod", func(d *status.Document) { d.PodUID = "" }, "set POD_NAME and POD_UID"},
+		{"another Pod", func(d *status.Document) { d.PodUID = "b" }, "answers at its address"},
+		{"another namespace", func(d *status.Document) { d.Namespace = "other" }, "answers at its address"},
+		{"without an instance", func(d *status.Document) { d.Instance = "" }, "does not identify"},
+		{"not complete", func(d *status.Document) { d.Complete = false }, "not in the volume"},
+		{"watch down", func(d *status.Document) { d.Watches[0].Up = false }, "watch of its sidecar is down"},
+		{"no watch", func(d *status.Document) { d.Watches = nil }, "watch of its sidecar is down"},
+		{"gone", secretDB(func(s *status.Secret) { s.Present = false }), "no such Secret"},
+		{"another object", secretDB(func(s *status.Secret) { s.UID = "w" }), "uid w"},
+		{"of a lost history", secretDB(func(s *status.Secret) { s.ResourceVersion = "3" }), "does not have"},
+		{"old", secretDB(func(s *status.Secret) { s.ResourceVersion, s.DataSince = "1", "1" }), "has version 1"},
+		{"refused", secretDB(func(s *status.Secret) { s.Refused = "empty_key" }), "refuses the Secret: empty_key"},
+		{"not in the volume", secretDB(func(s *status.Secret) { s.Generation = 0 }), "not in the volume"},
+		{"notified", func(d *status.Document) { d.Targets = []status.Target{target("exec", 3), target("webhook/2", 5)} }, ""},
+		{"a target is not notified", func(d *status.Document) { d.Targets = []status.Target{target("exec", 3), target("webhook/2", 2)} },
+			"webhook/2 is not notified"},
+		{"a record of a volume that was emptied", func(d *status.Document) { d.Targets = []status.Target{target("exec", 9)} }, "exec is not notified"},
+		{"does not watch it", func(d *status.Document) { d.Secrets, d.Watches = nil, d.Watches[:0] }, "no sidecar watches the Secret"},
+		{"watches it, not synced yet", func(d *status.Document) { d.Secrets = nil }, "no such Secret"},
+		{"selected", func(d *status.Document) { d.Watches[0].Name = "selector" }, ""},
+		{"not selected", func(d *status.Document) { d.Secrets, d.Watches[0].Name = nil, "selector" }, "no sidecar watches the Secret"},
+		{"perhaps selected", func(d *status.Document) { d.Secrets, d.Watches[0] = nil, status.Watch{Name: "selector"} }, "is down"},
+	} {
+		tally := newTestTally(t, bySelector, runningPod("a", "secret-sync"))
+		d := done("a", "")
+		c.change(d)
+		if err := tally.answer(tally.due(start, 1)[0], d, nil, start, 0); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		state := tally.states(start)[0]
+		wantText(t, c.name, state.Reason, c.want)
+		if state.Done != (c.want == "") || tally.complete(start) != state.Done {
+			t.Errorf("%s: got done %v, complete %v", c.name, state.Done, tally.complete(start))
+		}
+	}
+}
+
+// TestTally_selectAll: without a selector the users of the Secret count, and no other Pod.
+func TestTally_selectAll(t *testing.T) {
+	reader := runningPod("reader")
+	reader.uses = []use{{text: "container job reads it into PASSWORD at start", atStart: true}}
+	other := runningPod("other", "s")
+	other.sidecars[0].watches = watchesNot
+	tally := newTestTally(t, Rules{}, runningPod("a", "s"), runningPod("none"), other, runningPod("b", "s"), reader)
+	if n := len(tally.pods); n != 3 {
+		t.Fatalf("got %d Pods, want those with a sidecar that may watch the Secret, and the reader", n)
+	}
+	queries := tally.due(start, 9)
+	if len(queries) != 2 {
+		t.Fatalf("got %d queries, want 2", len(queries))
+	}
+	notWatching := done("b", "s")
+	notWatching.Secrets, notWatching.Watches = nil, nil
+	_, _ = tally.answer(queries[0], done("a", "s"), nil, start, 0), tally.answer(queries[1], notWatching, nil, start, 0)
+	states := tally.states(start)
+	if len(states) != 2 || !states[0].Done || states[1].Done || !states[1].Final || states[1].Reason != reader.uses[0].text {
+		t.Fatalf("got %+v, want Pod a done, and the reader not", states)
+	}
+	reader.created = start
+	if tally.put(reader, start); !tally.complete(start) {
+		t.Errorf("the reader was created after the change: got %+v", tally.states(start))
+	}
+}
+
+// TestTally_ignoreOthers: Pods without the sidecar count unless they are ignored.
+func TestTally_ignoreOthers(t *testing.T) {
 	for _, ignore := range []bool{false, true} {
-		tally := newTestTally(ignore, other, good)
-		tally.answer("a", done(), nil, now, 0)
-		if got := tally.complete(now); got != ignore {
-			t.Errorf("ignoring others is %v: complete is %v", ignore, got)
-		}
-		if got := tally.withoutSidecar() != ""; got == ignore {
-			t.Errorf("ignoring others is %v: got %q without the sidecar", ignore, tally.withoutSidecar())
+		rules := bySelector
+		rules.IgnoreOthers = ignore
+		mixed := runningPod("a", "s")
+		mixed.uses = []use{{text: "volume v"}}
+		tally := newTestTally(t, rules, mixed, runningPod("other"))
+		_ = tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+		if tally.complete(start) != ignore || tally.final(start) == ignore {
+			t.Errorf("ignore is %v: got %+v", ignore, tally.states(start))
 		}
 	}
-	other.Metadata.DeletionTimestamp = "now" // it will be gone
-	if tally := newTestTally(false, other, good); tally.withoutSidecar() != "" || tally.complete(now) {
+	deleted := runningPod("other")
+	deleted.deleting = true // it will be gone
+	if tally := newTestTally(t, bySelector, deleted); tally.final(start) || tally.complete(start) {
 		t.Error("a Pod that is being deleted: want to wait for its end")
 	}
 }
 
-func TestSignalGrace(t *testing.T) {
-	now := time.Unix(1000, 0)
-	for target, want := range map[string]time.Duration{
+// TestTally_noPod: without a Pod that counts there is no success.
+func TestTally_noPod(t *testing.T) {
+	unstarted := runningPod("a", "s")
+	unstarted.unstarted, unstarted.appUnstarted = true, true
+	if newTestTally(t, bySelector).complete(start) || newTestTally(t, bySelector, unstarted).complete(start.Add(time.Hour)) {
+		t.Error("complete without a Pod that counts")
+	}
+}
+
+// TestTally_twoSidecars: each container must answer itself, and the reason names it.
+func TestTally_twoSidecars(t *testing.T) {
+	tally := newTestTally(t, bySelector, runningPod("a", "one", "two"))
+	queries := tally.due(start, 9)
+	_ = tally.answer(queries[0], done("a", "one"), nil, start, 0)
+	for _, same := range []func(*status.Document){
+		func(d *status.Document) { d.Volume = "another" },
+		func(d *status.Document) { d.Instance = "another" },
+	} {
+		again := done("a", "one")
+		same(again)
+		_ = tally.answer(queries[1], again, nil, start, 0)
+		wantText(t, "the same sidecar", tally.states(start)[0].Reason, "container two: the sidecar of container one answers in its place")
+	}
+	_ = tally.answer(queries[1], done("a", "two"), nil, start, 0)
+	if !tally.complete(start) {
+		t.Errorf("got %+v, want both done", tally.states(start))
+	}
+}
+
+// TestTally_signalGrace: after a signal the sidecar is asked again, a grace later, and after
+// a further signal the grace begins again.
+func TestTally_signalGrace(t *testing.T) {
+	for name, want := range map[string]time.Duration{
 		"process": 5 * time.Second, "process/nginx": 5 * time.Second, "pidfile/1": 5 * time.Second, "webhook": 0, "exec": 0,
 	} {
-		tally := newTestTally(false, modelPod{uid: "a", running: true}.object())
-		tally.answer("a", done(status.Target{Name: target, Notified: 3}), nil, now, 0)
-		if !tally.complete(now.Add(want)) {
-			t.Errorf("%s: no yes after %s", target, want)
+		tally := newTestTally(t, bySelector, runningPod("a", "s"))
+		q := tally.due(start, 1)[0]
+		d := done("a", "s", target(name, 3))
+		_ = tally.answer(q, d, nil, start, 0)
+		if tally.complete(start) != (want == 0) {
+			t.Errorf("%s: got complete %v", name, want != 0)
 		}
-		if want > 0 && tally.confirm([]pod{modelPod{uid: "a", running: true}.object()}, now.Add(want-1)) {
-			t.Errorf("%s: a yes within the grace", target)
+		if want == 0 {
+			continue
+		}
+		if len(tally.due(start.Add(want-1), 1)) != 0 || tally.complete(start.Add(time.Hour)) {
+			t.Errorf("%s: done without a second answer", name)
+		}
+		d.Targets[0].Successes++
+		_ = tally.answer(q, d, nil, start.Add(want), 0)
+		if tally.complete(start.Add(want)) {
+			t.Errorf("%s: done right after another signal", name)
+		}
+		if _ = tally.answer(q, d, nil, start.Add(2*want), 0); !tally.complete(start.Add(2 * want)) {
+			t.Errorf("%s: got %+v, want done", name, tally.states(start))
 		}
 	}
 }
 
-func TestAnotherPodAnswers(t *testing.T) {
-	tally := newTestTally(false, modelPod{uid: "a", running: true}.object())
-	d := done()
-	d.Pod = "pod-b"
-	tally.answer("a", d, nil, time.Unix(1, 0), 0)
-	if tally.complete(time.Unix(1, 0)) {
-		t.Error("the answer of another Pod at its address counts")
+// TestTally_unnotified: a Pod without a target is done, and the state says so.
+func TestTally_unnotified(t *testing.T) {
+	for _, require := range []bool{false, true} {
+		rules := bySelector
+		rules.RequireNotified = require
+		tally := newTestTally(t, rules, runningPod("a", "s"))
+		_ = tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+		if s := tally.states(start)[0]; !s.Unnotified || s.Done == require || s.Final != require {
+			t.Errorf("required is %v: got %+v", require, s)
+		}
 	}
 }
 
-func TestDue(t *testing.T) {
-	var pods []pod
-	for _, uid := range []string{"a", "b", "c"} {
-		pods = append(pods, modelPod{uid: uid, running: true}.object())
-	}
-	tally := newTestTally(false, pods...)
-	now := time.Unix(1000, 0)
-	if first := tally.due(now, 2); len(first) != 2 || first[0].Metadata.UID != "a" {
+// TestTally_due: sidecars are asked in the order of their waiting, and after a pause.
+func TestTally_due(t *testing.T) {
+	tally := newTestTally(t, bySelector, runningPod("a", "s"), runningPod("b", "s"), runningPod("c", "s"))
+	first := tally.due(start, 2)
+	if len(first) != 2 || first[0].uid != "a" {
 		t.Fatalf("got %d Pods, want 2, by name", len(first))
 	}
-	tally.answer("a", &status.Document{}, nil, now, time.Second)
-	if again := tally.due(now, 2); len(again) != 1 || again[0].Metadata.UID != "c" {
+	_ = tally.answer(first[0], nil, errLost, start, time.Second)
+	if again := tally.due(start, 2); len(again) != 1 || again[0].uid != "c" {
 		t.Errorf("got %d Pods, want the third", len(again))
 	}
-	if early := tally.due(now.Add(time.Second-1), 2); len(early) != 0 {
-		t.Errorf("got %d Pods, want the first one in a second", len(early))
+	if early := tally.due(start.Add(time.Second-1), 2); len(early) != 0 {
+		t.Errorf("got %d Pods, want the first in a second", len(early))
 	}
-	if later := tally.due(now.Add(time.Second), 2); len(later) != 1 || later[0].Metadata.UID != "a" {
+	if later := tally.due(start.Add(time.Second), 2); len(later) != 1 || later[0].uid != "a" {
 		t.Errorf("got %d Pods, want the first again", len(later))
 	}
 }
 
-// TestWhatDoesNotCount: a Pod that has not started, has ended or is gone keeps back no
-// yes, and is none of the Pods of the result.
-func TestWhatDoesNotCount(t *testing.T) {
-	good := modelPod{uid: "a", running: true}.object()
-	pending, other := modelPod{uid: "b"}.object(), modelPod{uid: "b", running: true}.object()
-	failed := other
-	failed.Status.Phase = "Failed"
-	tally := newTestTally(false, good)
-	tally.answer("a", done(), nil, time.Unix(1, 0), 0)
+// TestTally_pods: a Pod that has ended or is gone does not count.
+func TestTally_pods(t *testing.T) {
+	tally := newTestTally(t, bySelector, runningPod("a", "s"))
+	_ = tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+	b := runningPod("b", "s")
+	ended := b
+	ended.bound = false
 	for _, step := range []struct {
-		name  string
-		kind  watch.EventType
-		pod   pod
-		count int
+		name   string
+		change func()
+		count  int
 	}{
-		{"not started", watch.Added, pending, 1},
-		{"started", watch.Modified, other, 2},
-		{"failed", watch.Modified, failed, 1},
-		{"started", watch.Modified, other, 2},
-		{"a bookmark", watch.Bookmark, pod{}, 2},
-		{"gone", watch.Deleted, other, 1},
+		{"appeared", func() { tally.put(b, start) }, 2},
+		{"ended", func() { tally.put(ended, start) }, 1},
+		{"appeared", func() { tally.put(b, start) }, 2},
+		{"gone", func() { tally.remove("b") }, 1},
+		{"appeared", func() { tally.put(b, start) }, 2},
+		{"not in a list", func() { tally.list([]pod{runningPod("a", "s")}, start) }, 1},
 	} {
-		tally.apply(kube.Event[pod]{Type: step.kind, Object: step.pod})
-		if got := len(tally.states()); got != step.count || tally.complete(time.Unix(1, 0)) != (got == 1) {
-			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, got != 1, step.count)
+		step.change()
+		if got := len(tally.states(start)); got != step.count || tally.complete(start) != (got == 1) {
+			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, tally.complete(start), step.count)
 		}
 	}
 }
 
-// TestGoneFromTheList: what a list does not have is gone, and what it has keeps what
-// is known of it.
-func TestGoneFromTheList(t *testing.T) {
-	good, other := modelPod{uid: "a", running: true}.object(), modelPod{uid: "b", running: true}.object()
-	now := time.Unix(1, 0)
-	tally := newTestTally(false, good, other)
-	tally.answer("a", done(), nil, now, 0)
-	if tally.confirm([]pod{good, other}, now) {
-		t.Error("a yes without the answer of a Pod")
-	}
-	if !tally.confirm([]pod{good}, now) || len(tally.states()) != 1 {
-		t.Errorf("got %+v, want a yes of the Pod that is left", tally.states())
-	}
-}
-
-// TestPace: Pods are asked through the API server with 500 requests a second at most,
-// however many there are, and at their addresses as often as without others.
-func TestPace(t *testing.T) {
+// TestWaiter_pause: queries through the API server are limited to 500 per second, and
+// queries of the Pods are not.
+func TestWaiter_pause(t *testing.T) {
 	for _, c := range []struct {
 		direct bool
 		pods   int
 		want   time.Duration
 	}{{true, 5000, minPause}, {false, 1, minPause}, {false, 100, 200 * time.Millisecond}, {false, 5000, 10 * time.Second}} {
-		w := &waiter{Options: Options{Direct: c.direct}, tally: newTestTally(false), began: time.Now()}
+		w := &waiter{Options: &Options{Direct: c.direct}, scopes: []*scope{{tally: newTally(Rules{}, "", "")}}, began: time.Now()}
 		for i := range c.pods {
-			w.tally.pods[fmt.Sprint(i)] = &candidate{}
+			w.scopes[0].tally.pods[fmt.Sprint(i)] = &candidate{}
 		}
 		if got := w.pause(); got != c.want {
 			t.Errorf("direct is %v, %d Pods: got %v, want %v", c.direct, c.pods, got, c.want)
+		}
+	}
+}
+
+// TestHealth: a denial ends a wait only after a time, and a response that cannot change ends
+// it at once.
+func TestHealth(t *testing.T) {
+	resource := schema.GroupResource{Resource: "secrets"}
+	denied, gone := apierrors.NewForbidden(resource, "db", nil), apierrors.NewNotFound(resource, "db")
+	for _, c := range []struct {
+		name   string
+		errors []error // one every 10 s
+		final  bool
+	}{
+		{"denied for 20 s", []error{denied, denied, denied}, false},
+		{"denied for 30 s", []error{denied, denied, denied, denied}, true},
+		{"not denied in between", []error{denied, denied, nil, denied, denied}, false},
+		{"the token is rejected", []error{apierrors.NewUnauthorized("x"), denied, denied, denied}, true},
+		{"an outage", []error{errLost, errLost, errLost, errLost, errLost}, false},
+		{"overloaded", []error{apierrors.NewTooManyRequests("x", 1), apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", resource, "db", "", 0, true)}, false},
+		{"not found", []error{gone}, true},
+		{"bad request", []error{apierrors.NewBadRequest("x")}, true},
+		{"works", []error{nil}, false},
+	} {
+		var h health
+		for i, err := range c.errors {
+			h.note(err, start.Add(time.Duration(i)*10*time.Second))
+		}
+		if got := h.final(); (got != nil) != c.final {
+			t.Errorf("%s: got %v", c.name, got)
 		}
 	}
 }

@@ -87,14 +87,15 @@ func startFleet(t *testing.T, s *st.Scene) []*member {
 		app := httptest.NewServer(http.HandlerFunc(m.reload))
 		t.Cleanup(app.Close)
 		address := newAddress()
-		m.env = st.Env{
-			"SECRETSYNC_DIR": m.dir, "SECRETSYNC_HTTP_ADDR": address + ":29808", "POD_NAME": m.name,
-			"SECRETSYNC_WEBHOOK_URL": app.URL, "SECRETSYNC_LOG_LEVEL": "warn",
-		}
 		members[i] = m
 		group.Go(func() error {
+			pod := newPod(t, s, m.name, address, oneSidecar)
+			m.env = st.Env{
+				"SECRETSYNC_DIR": m.dir, "SECRETSYNC_HTTP_ADDR": address + ":29808",
+				"POD_NAME": m.name, "POD_UID": string(pod.UID),
+				"SECRETSYNC_WEBHOOK_URL": app.URL, "SECRETSYNC_LOG_LEVEL": "warn",
+			}
 			m.run = s.Start(m.env)
-			newPod(t, s, m.name, address, sidecarContainer)
 			m.wait(t, "0")
 			return nil
 		})

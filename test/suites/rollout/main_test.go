@@ -7,9 +7,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -49,35 +51,54 @@ func pods(s *st.Scene) v1.PodInterface {
 	return st.ControlPlane().Client.CoreV1().Pods(s.Namespace)
 }
 
-// newPod makes a Pod object that runs as far as the API knows.
-func newPod(t testing.TB, s *st.Scene, name, address string, containers ...corev1.Container) *corev1.Pod {
+// newPod creates a Pod object with sidecars and an app, all of which run as far as the API
+// server knows. Changes apply before it is created.
+func newPod(t testing.TB, s *st.Scene, name, address string, sidecars []corev1.Container, changes ...func(*corev1.Pod)) *corev1.Pod {
 	t.Helper()
-	no, always := false, corev1.ContainerRestartPolicyAlways
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "shop"}},
 		Spec: corev1.PodSpec{
-			ServiceAccountName: st.Account, AutomountServiceAccountToken: &no, NodeName: "node",
+			ServiceAccountName: st.Account, AutomountServiceAccountToken: new(false), NodeName: "node",
 			Containers: []corev1.Container{{Name: "app", Image: "app"}},
 		},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: address, PodIPs: []corev1.PodIP{{IP: address}}},
 	}
-	for _, c := range containers {
-		c.RestartPolicy = &always
+	for _, c := range sidecars {
+		c.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
 		pod.Spec.InitContainers = append(pod.Spec.InitContainers, c)
+		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, running(c.Name))
 	}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{running("app")}
+	for _, change := range changes {
+		change(pod)
+	}
+	status := pod.Status
 	pod, err := pods(s).Create(t.Context(), pod, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pod.Status.Phase = corev1.PodRunning
-	pod.Status.PodIP, pod.Status.PodIPs = address, []corev1.PodIP{{IP: address}}
-	for _, c := range containers {
-		running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
-		pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, corev1.ContainerStatus{Name: c.Name, State: running})
-	}
-	if pod, err = pods(s).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+	return setStatus(t, s, pod, func(pod *corev1.Pod) { pod.Status = status })
+}
+
+// setStatus changes the status of a Pod, as the kubelet does.
+func setStatus(t testing.TB, s *st.Scene, pod *corev1.Pod, change func(*corev1.Pod)) *corev1.Pod {
+	t.Helper()
+	change(pod)
+	pod, err := pods(s).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return pod
+}
+
+func running(container string) corev1.ContainerStatus {
+	state := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+	return corev1.ContainerStatus{Name: container, State: state}
+}
+
+func waitingStatus(container string) corev1.ContainerStatus {
+	state := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}
+	return corev1.ContainerStatus{Name: container, State: state}
 }
 
 // remove deletes a Pod at once.
@@ -89,7 +110,10 @@ func remove(t testing.TB, s *st.Scene, name string) {
 	}
 }
 
-var sidecarContainer = corev1.Container{Name: "secret-sync", Image: "secret-sync:1"}
+var (
+	sidecarContainer = corev1.Container{Name: "secret-sync", Image: "secret-sync:1"}
+	oneSidecar       = []corev1.Container{sidecarContainer}
+)
 
 // replica is a Pod object with a sidecar process and an app.
 type replica struct {
@@ -99,21 +123,30 @@ type replica struct {
 	app       *st.Webhook
 }
 
-// newReplica starts one, and waits until its files are there.
+// newReplica starts a replica, and waits until its files are in place.
 func newReplica(t testing.TB, s *st.Scene, name string, more st.Env) *replica {
 	t.Helper()
 	address := newAddress()
-	r := &replica{name: name, dir: st.Volume(t), app: st.NewWebhook(t)}
+	pod := newPod(t, s, name, address, oneSidecar)
+	return startReplica(t, s, pod, address+":29808", more)
+}
+
+// startReplica starts the sidecar of a Pod, and waits until its files are in place.
+func startReplica(t testing.TB, s *st.Scene, pod *corev1.Pod, address string, more st.Env) *replica {
+	t.Helper()
+	r := &replica{name: pod.Name, dir: st.Volume(t), app: st.NewWebhook(t)}
 	r.env = st.Env{
-		"SECRETSYNC_DIR": r.dir, "SECRETSYNC_HTTP_ADDR": address + ":29808", "POD_NAME": name,
-		"SECRETSYNC_WEBHOOK_URL": r.app.URL,
+		"SECRETSYNC_DIR": r.dir, "SECRETSYNC_HTTP_ADDR": address, "SECRETSYNC_WEBHOOK_URL": r.app.URL,
+		"POD_NAME": pod.Name, "POD_UID": string(pod.UID),
 	}
-	for name, value := range more {
-		r.env[name] = value
-	}
+	maps.Copy(r.env, more)
 	r.run = s.Start(r.env)
-	newPod(t, s, name, address, sidecarContainer)
-	r.wait(t, "0")
+	st.Until(t, "the files of "+r.name, func() error {
+		if _, err := os.Stat(filepath.Join(r.dir, "db", "password")); err != nil {
+			return err
+		}
+		return nil
+	})
 	return r
 }
 
@@ -133,6 +166,9 @@ func (r *replica) password() string {
 	return string(password)
 }
 
+// allUsers is an argument of startWait: it omits the selector.
+const allUsers = "without --selector"
+
 // waiting is a `secret-sync wait` that runs.
 type waiting struct {
 	t        testing.TB
@@ -144,7 +180,11 @@ type waiting struct {
 func startWait(t testing.TB, s *st.Scene, kubeconfig string, args ...string) *waiting {
 	t.Helper()
 	w := &waiting{t: t, ended: make(chan error, 1)}
-	args = append([]string{"wait", "--secret", "db", "--selector", labels, "-n", s.Namespace}, args...)
+	args = append([]string{"wait", "--secret", "db", "-n", s.Namespace}, args...)
+	if !slices.Contains(args, allUsers) {
+		args = append(args, "--selector", labels)
+	}
+	args = slices.DeleteFunc(args, func(arg string) bool { return arg == allUsers })
 	w.cmd = exec.Command(st.Binary(), args...)
 	w.cmd.Env = []string{"KUBECONFIG=" + kubeconfig}
 	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.err
@@ -162,7 +202,7 @@ func (w *waiting) exits(code int, texts ...string) {
 	var err error
 	select {
 	case err = <-w.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		w.t.Fatalf("wait does not end:\n%s%s", w.out.String(), w.err.String())
 	}
 	got := 0

@@ -47,17 +47,10 @@ func TestWaitThroughProxy(t *testing.T) {
 func newProxied(t testing.TB, s *st.Scene, name string, port int) *replica {
 	t.Helper()
 	address := fmt.Sprintf("192.0.2.%d", addresses.Add(1)%250+1)
-	r := &replica{name: name, dir: st.Volume(t), app: st.NewWebhook(t)}
-	r.env = st.Env{
-		"SECRETSYNC_DIR": r.dir, "SECRETSYNC_HTTP_ADDR": fmt.Sprintf("%s:%d", address, port), "POD_NAME": name,
-		"SECRETSYNC_WEBHOOK_URL": r.app.URL,
-	}
-	r.run = s.Start(r.env)
 	container := sidecarContainer
 	container.Ports = []corev1.ContainerPort{{Name: "secret-sync", ContainerPort: int32(port)}}
-	newPod(t, s, name, address, container)
-	r.wait(t, "0")
-	return r
+	pod := newPod(t, s, name, address, []corev1.Container{container})
+	return startReplica(t, s, pod, fmt.Sprintf("%s:%d", address, port), nil)
 }
 
 var podListsLine = regexp.MustCompile(`(?m)^apiserver_request_total\{.*resource="pods".*subresource="",verb="LIST".*\} (\d+)$`)

@@ -58,9 +58,9 @@ func TestWaitJSON(t *testing.T) {
 		}
 		wait.exits(code)
 		var got struct {
-			Done    bool
-			Version struct{ Secret, UID, ResourceVersion string }
-			Pods    []struct {
+			Done     bool
+			Versions []struct{ Namespace, Secret, UID, ResourceVersion string }
+			Pods     []struct {
 				Name, Reason string
 				Done         bool
 			}
@@ -70,7 +70,8 @@ func TestWaitJSON(t *testing.T) {
 			t.Fatalf("%v:\n%s", err, wait.out.String())
 		}
 		if got.Done != want || len(got.Pods) != 1 || got.Pods[0].Done != want || (got.Pods[0].Reason == "") != want ||
-			(got.Error == "") != want || got.Version.Secret != "db" || got.Version.UID == "" {
+			(got.Error == "") != want || len(got.Versions) != 1 || got.Versions[0].Namespace != s.Namespace ||
+			got.Versions[0].Secret != "db" || got.Versions[0].UID == "" {
 			t.Errorf("status %d: got %+v", status, got)
 		}
 	}
@@ -83,12 +84,12 @@ func TestWaitCountsPods(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "no Pod of")
 	newReplica(t, s, "app", nil)
 
-	newPod(t, s, "other", newAddress()) // it has no sidecar
-	startWait(t, s, kubeconfig, "--direct").exits(1, `Pod "other" runs without secret-sync`, "--ignore-others")
+	newPod(t, s, "other", newAddress(), nil) // it has no sidecar
+	startWait(t, s, kubeconfig, "--direct").exits(1, "Pod other: no container runs secret-sync", "--ignore-others")
 	startWait(t, s, kubeconfig, "--direct", "--ignore-others").exits(0, "all 1 Pods")
 	remove(t, s, "other")
 
-	newPod(t, s, "unreachable", newAddress(), sidecarContainer) // nobody listens there
+	newPod(t, s, "unreachable", newAddress(), oneSidecar) // nobody listens there
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.running(500 * time.Millisecond)
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod unreachable: its sidecar does not answer")
@@ -106,7 +107,7 @@ func TestWaitSeesPodsThatAppear(t *testing.T) {
 	first.wait(t, "1")
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.running(300 * time.Millisecond)
-	newPod(t, s, "second", newAddress(), sidecarContainer)
+	newPod(t, s, "second", newAddress(), oneSidecar)
 	first.app.Status.Store(http.StatusOK)
 	wait.running(time.Second)
 	remove(t, s, "second")
@@ -136,7 +137,7 @@ func TestWaitSecretRecreated(t *testing.T) {
 	s.Delete("db")
 	s.Put("db", map[string]string{"password": "1"})
 	r.app.Status.Store(http.StatusOK)
-	wait.exits(1, `Secret "db" was deleted and created again`)
+	wait.exits(1, "Secret "+s.Namespace+"/db: it was deleted and created again")
 }
 
 // TestWaitRole: `rbac --wait` prints what it needs, and no more.
@@ -179,12 +180,14 @@ func TestWaitUsage(t *testing.T) {
 		args  []string
 		texts []string
 	}{
-		{[]string{"wait"}, []string{"--secret is missing", "--selector is missing"}},
+		{[]string{"wait"}, []string{"--secret is missing"}},
 		{[]string{"wait", "--secret", "db", "--selector", "a in (", "-o", "yaml"}, []string{"--selector", `-o "yaml"`}},
 		{[]string{"wait", "--secret", "db", "--selector", "a=b", "--timeout", "0s"}, []string{"--timeout"}},
+		{[]string{"wait", "--secret", "db", "--version", "x", "--changed-from", "1", "-n", "a", "-n", "b", "--start-grace", "-1s"},
+			[]string{`--version "x"`, "exclude each other", "use -n once", "--start-grace must not be negative"}},
 		{[]string{"wait", "--sekret", "db"}, []string{"sekret", "-signal-grace"}},
-		{[]string{"wait", "db"}, []string{`what is "db"?`}},
-		{[]string{"rbac", "--wait", "default"}, []string{`"default" cannot be the service account`}},
+		{[]string{"wait", "db"}, []string{`unexpected argument "db"`}},
+		{[]string{"rbac", "--wait", "default"}, []string{`service account "default"`}},
 		{[]string{"status", "-o", "xml"}, []string{"json or text"}},
 	} {
 		run := s.Start(st.Env{"SECRETSYNC_DIR": os.TempDir()}, c.args...)

@@ -1,0 +1,342 @@
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/status"
+)
+
+// grace is the length of every grace in the model. An hour passes at a time.
+const grace = time.Minute
+
+// began is the time of the last data change before the wait.
+var began = time.Unix(1_000_000, 0)
+
+// A world is a state of the model.
+type world struct {
+	secret   secretVersion   // the current version in the API server
+	versions []secretVersion // all versions of this history, oldest first
+	pods     []modelPod
+	changes  int // of the Secret, so far
+
+	tally      *tally
+	now        time.Time
+	podEvents  []podEvent // of the watch of the Pods, not delivered yet
+	answers    []inflight
+	confirming bool // the last list succeeded, and the last reading follows
+
+	succeeded, ended bool
+	changed          bool   // the data changed after the wait knew its version
+	wanted           byte   // the data that the wait is for, 0 if it is not fixed
+	unwanted         byte   // the data of --changed-from
+	path             string // the events that led here
+}
+
+// A secretVersion is a version of the Secret.
+type secretVersion struct {
+	rv   int
+	data byte
+}
+
+// A podEvent is a watch event of a Pod, which shows the Pod at an earlier time.
+type podEvent struct {
+	pod  pod
+	gone bool
+}
+
+// An inflight is an answer on its way: the document as it was when the sidecar was asked.
+type inflight struct {
+	query    query
+	document *status.Document
+}
+
+// A modelPod is a Pod with its sidecars. Each sidecar has its own volume and app.
+type modelPod struct {
+	uid      string
+	created  time.Time
+	bound    bool
+	deleting bool
+	reader   bool // the app reads the Secret itself, when it starts
+	signaled bool // the apps are notified by a signal, not by a webhook
+
+	started, appStarted   bool // the containers of secret-sync, and the apps
+	reported, appReported bool // as far as the kubelet has reported it
+	sidecars              []modelSidecar
+}
+
+// A modelSidecar is a sidecar with its volume and its app.
+type modelSidecar struct {
+	instance int
+	running  bool
+	up       bool // its watch is connected
+
+	have     known // by its watcher
+	observed known // by its pipeline: the files in the volume have this data
+	files    byte
+	// generation is the number of the generation in the volume, notified the record.
+	generation, notified uint64
+	app                  byte // the data that the app uses
+	pending              bool // a signal is pending: the app has not handled it
+	successes            uint64
+}
+
+// A known is a version with its history, as package watcher collects it.
+type known struct {
+	secretVersion
+	since    int
+	previous [2]int // the interval of other data
+}
+
+// newWorld returns a world after the change of the data from a to b.
+func newWorld(r Rules, pods ...modelPod) world {
+	r.Secret, r.Selector, r.StartGrace = "db", "app=shop", grace
+	versions := []secretVersion{{1, 'a'}, {2, 'b'}}
+	return world{
+		versions: versions, secret: versions[1], pods: pods,
+		tally: newTally(r, "", ""), now: began.Add(time.Second),
+	}
+}
+
+// waitForVersion makes the wait one for version 2, with --version.
+func (w world) waitForVersion() world {
+	w.tally = newTally(w.tally.Rules, "2", "")
+	w.wanted = 'b'
+	return w
+}
+
+// waitForChange makes the wait one for a change from version 2, with --changed-from.
+func (w world) waitForChange() world {
+	w.tally = newTally(w.tally.Rules, "", "2")
+	w.unwanted = 'b'
+	return w
+}
+
+// oldPod returns a Pod whose sidecar has not seen the change of the data to b.
+func oldPod(uid string) modelPod {
+	have := known{secretVersion{1, 'a'}, 1, [2]int{}}
+	return modelPod{
+		uid: uid, created: began.Add(-time.Hour), bound: true,
+		started: true, appStarted: true, reported: true, appReported: true,
+		sidecars: []modelSidecar{{
+			instance: 1, running: true, up: true, have: have, observed: have, files: 'a', generation: 1, notified: 1, app: 'a',
+		}},
+	}
+}
+
+// newPod returns a Pod whose app uses the data b.
+func newPod(uid string) modelPod {
+	p := oldPod(uid)
+	s := &p.sidecars[0]
+	s.event(secretVersion{2, 'b'})
+	s.publish()
+	s.notify(false)
+	return p
+}
+
+// twoSidecars returns a Pod with two sidecars, of which the second has not seen the change.
+func twoSidecars() modelPod {
+	p := newPod("a")
+	p.sidecars = append(p.sidecars, oldPod("a").sidecars...)
+	return p
+}
+
+// object returns the Pod as the API server shows it.
+func (p modelPod) object() pod {
+	o := pod{
+		namespace: "shop", name: "pod-" + p.uid, uid: p.uid, created: p.created, bound: p.bound, deleting: p.deleting,
+		unstarted: !(p.started && p.reported), appUnstarted: !(p.appStarted && p.appReported),
+	}
+	if p.reader {
+		o.uses = []use{{text: "container app reads it into PASSWORD at start", atStart: true}}
+		return o
+	}
+	for i := range p.sidecars {
+		o.sidecars = append(o.sidecars, sidecar{container: strconv.Itoa(i)})
+	}
+	return o
+}
+
+// document returns the answer of sidecar i.
+func (p modelPod) document(i int) *status.Document {
+	s, target := p.sidecars[i], "webhook"
+	if p.signaled {
+		target = "process"
+	}
+	text := func(rv int) string {
+		if rv == 0 {
+			return ""
+		}
+		return strconv.Itoa(rv)
+	}
+	return &status.Document{
+		Namespace: "shop", Pod: "pod-" + p.uid, PodUID: p.uid, Generation: s.generation, Complete: true,
+		Instance: fmt.Sprint(p.uid, i, "#", s.instance), Volume: fmt.Sprint("volume", i),
+		Secrets: map[string]status.Secret{"db": {
+			Present: true, UID: "u", Generation: s.generation,
+			ResourceVersion: text(s.observed.rv), DataSince: text(s.observed.since),
+			PreviousData: status.Interval{Since: text(s.observed.previous[0]), Until: text(s.observed.previous[1])},
+		}},
+		Targets: []status.Target{{Name: target, Notified: s.notified, Successes: s.successes}},
+		Watches: []status.Watch{{Name: "secret/db", Up: s.up}},
+	}
+}
+
+// event is the arrival of a watch event.
+func (s *modelSidecar) event(v secretVersion) {
+	if v.data == s.have.data {
+		s.have.secretVersion = v
+	} else {
+		s.have = known{v, v.rv, [2]int{s.have.since, s.have.rv}}
+	}
+	s.observe()
+}
+
+// list is a consistent read, after which the watch is connected.
+func (s *modelSidecar) list(v secretVersion) {
+	s.up = true
+	previous, old := s.have.previous, s.have
+	switch {
+	case v == old.secretVersion:
+	case v.rv <= old.rv: // a restored cluster: the files have no version of this history
+		s.have, s.observed = known{v, v.rv, [2]int{}}, known{}
+	case v.data == old.data:
+		s.have = known{v, v.rv, previous}
+	default:
+		s.have = known{v, v.rv, [2]int{old.since, old.rv}}
+	}
+	s.observe()
+}
+
+// observe accepts a version for which no file has to change.
+func (s *modelSidecar) observe() {
+	if s.generation > 0 && s.have.data == s.files {
+		s.observed = s.have
+	}
+}
+
+func (s *modelSidecar) publish() {
+	s.files, s.observed = s.have.data, s.have
+	s.generation++
+}
+
+// notify notifies the app. A signal is handled later.
+func (s *modelSidecar) notify(signal bool) {
+	s.notified = s.generation
+	s.successes++
+	if s.pending = signal; !signal {
+		s.app = s.files
+	}
+}
+
+// start starts a process. It reads the Secret, and publishes the first generation of an
+// empty volume.
+func (s *modelSidecar) start(v secretVersion) {
+	s.running, s.have, s.successes = true, known{}, 0
+	s.instance++
+	s.observed = known{secretVersion{s.observed.rv, s.files}, s.observed.rv, [2]int{}}
+	s.list(v)
+	if s.generation == 0 {
+		s.publish()
+		s.notified = max(s.notified, 1) // a higher record remains, see "empty volume"
+	}
+}
+
+// change writes a version of the Secret.
+func (w *world) change(data byte) {
+	w.changes++
+	w.changed = w.changed || data != w.secret.data && w.knowsVersion()
+	w.secret = secretVersion{w.secret.rv + 1, data}
+	w.versions = append(w.versions, w.secret)
+}
+
+// knowsVersion reports whether the wait knows the version that it is for.
+func (w *world) knowsVersion() bool { return w.tally.history.version != "" }
+
+// restore restores the backup of version 1. All connections break.
+func (w *world) restore() {
+	w.changes++
+	w.changed = w.changed || w.secret.data != 'a' && w.knowsVersion()
+	w.secret, w.versions = secretVersion{1, 'a'}, []secretVersion{{1, 'a'}}
+	for i := range w.pods {
+		for j := range w.pods[i].sidecars {
+			w.pods[i].sidecars[j].up = false
+		}
+	}
+}
+
+func (w world) clone() world {
+	w.pods, w.podEvents, w.answers = slices.Clone(w.pods), slices.Clone(w.podEvents), slices.Clone(w.answers)
+	w.versions = slices.Clone(w.versions)
+	for i := range w.pods {
+		w.pods[i].sidecars = slices.Clone(w.pods[i].sidecars)
+	}
+	t := *w.tally
+	t.pods, t.owners = maps.Clone(t.pods), maps.Clone(t.owners)
+	for uid, c := range t.pods {
+		copied := *c
+		copied.probes = slices.Clone(c.probes)
+		for i, p := range c.probes {
+			probe := *p
+			copied.probes[i] = &probe
+		}
+		t.pods[uid] = &copied
+	}
+	w.tally = &t
+	return w
+}
+
+// key returns a text that is equal for states that behave alike.
+func (w world) key() string {
+	b := make([]byte, 0, 512)
+	add := func(values ...any) { b = fmt.Append(append(b, '|'), values...) }
+	age := func(at time.Time) int {
+		switch {
+		case at.IsZero():
+			return 0
+		case w.now.Sub(at) < grace:
+			return 1
+		}
+		return 2
+	}
+	for _, v := range w.versions {
+		add(v.rv, v.data)
+	}
+	h := w.tally.history
+	add(w.changes, w.confirming, w.changed, w.wanted, w.now.Unix())
+	add(h.version, " ", h.base.version, " ", h.last.version, " ", h.proven.Since, " ", h.proven.Until, w.tally.outdated)
+	for _, p := range w.pods {
+		add(p.bound, p.deleting, p.started, p.appStarted, p.reported, p.appReported, p.created.Unix())
+		for _, s := range p.sidecars {
+			add(s.instance, s.running, s.up, s.files, s.generation, s.notified, s.app, s.pending, s.successes)
+			for _, k := range []known{s.have, s.observed} {
+				add(k.rv, k.data, k.since, k.previous[0], k.previous[1])
+			}
+		}
+	}
+	for _, e := range w.podEvents {
+		add(e.pod.uid, e.gone, e.pod.deleting, e.pod.unstarted, e.pod.appUnstarted)
+	}
+	for _, a := range w.answers {
+		d, s := a.document, a.document.Secrets["db"]
+		add(a.query.uid, a.query.container, d.Instance, d.Generation, d.Targets[0].Notified, d.Targets[0].Successes, d.Watches[0].Up)
+		add(s.ResourceVersion, " ", s.DataSince, " ", s.PreviousData.Since, " ", s.PreviousData.Until)
+	}
+	for _, uid := range slices.Sorted(maps.Keys(w.tally.pods)) {
+		c := w.tally.pods[uid]
+		add(uid, c.deleting, c.unstarted, c.appUnstarted, age(c.seen))
+		for _, p := range c.probes {
+			add(p.asking, p.done, int(p.watches), age(p.filesAt), age(p.notifiedAt), " ", p.sent)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.tally.owners)) {
+		add(name, " ", w.tally.owners[name])
+	}
+	return string(b)
+}
+
+var errLost = errors.New("no answer")

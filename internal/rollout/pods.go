@@ -1,0 +1,161 @@
+package rollout
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/kube"
+)
+
+const (
+	// sidecarName is the name of the image and the container of secret-sync, and of the
+	// container port that serves /status.
+	sidecarName = "secret-sync"
+	defaultPort = 29808 // of SECRETSYNC_HTTP_ADDR
+)
+
+// A podObject is a Pod of the API, without the fields that a wait does not use.
+type podObject struct {
+	kube.TypeMeta
+	Metadata struct {
+		Name              string            `json:"name"`
+		UID               string            `json:"uid"`
+		CreationTimestamp time.Time         `json:"creationTimestamp"`
+		DeletionTimestamp string            `json:"deletionTimestamp"`
+		Annotations       map[string]string `json:"annotations"`
+	} `json:"metadata"`
+	Spec struct {
+		NodeName       string      `json:"nodeName"`
+		InitContainers []container `json:"initContainers"`
+		Containers     []container `json:"containers"`
+		Volumes        []volume    `json:"volumes"`
+	} `json:"spec"`
+	Status struct {
+		Phase                 string            `json:"phase"`
+		PodIP                 string            `json:"podIP"`
+		InitContainerStatuses []containerStatus `json:"initContainerStatuses"`
+		ContainerStatuses     []containerStatus `json:"containerStatuses"`
+	} `json:"status"`
+}
+
+type container struct {
+	Name          string    `json:"name"`
+	Image         string    `json:"image"`
+	Command       []string  `json:"command"`
+	Args          []string  `json:"args"`
+	RestartPolicy string    `json:"restartPolicy"` // Always makes an init container a sidecar
+	Env           []envVar  `json:"env"`
+	EnvFrom       []envFrom `json:"envFrom"`
+	Ports         []struct {
+		Name          string `json:"name"`
+		ContainerPort int    `json:"containerPort"`
+	} `json:"ports"`
+}
+
+type containerStatus struct {
+	Name         string         `json:"name"`
+	RestartCount int            `json:"restartCount"`
+	ContainerID  string         `json:"containerID"`
+	State        containerState `json:"state"`
+	LastState    containerState `json:"lastState"`
+}
+
+type containerState struct {
+	Running    *struct{} `json:"running"`
+	Terminated *struct{} `json:"terminated"`
+}
+
+// started reports whether the container ran at some time.
+func (s containerStatus) started() bool {
+	return s.RestartCount > 0 || s.ContainerID != "" ||
+		s.State.Running != nil || s.State.Terminated != nil || s.LastState.Terminated != nil
+}
+
+// A pod is the part of a Pod on which a wait decides. A wait keeps thousands of them.
+type pod struct {
+	namespace, name, uid string
+	address              string
+	created              time.Time
+	deleting             bool
+	// bound reports whether the Pod is bound to a node and neither succeeded nor failed.
+	// Before that it has read nothing, and after that it uses nothing.
+	bound bool
+	// unstarted reports whether the kubelet has reported every container of the Pod, and
+	// none has ever started.
+	unstarted bool
+	// appUnstarted reports the same of the containers that do not run secret-sync.
+	appUnstarted bool
+	sidecars     []sidecar
+	uses         []use // of the Secret, by other means than a sidecar
+}
+
+// A sidecar is a container that runs secret-sync for as long as the Pod runs.
+type sidecar struct {
+	container string
+	port      int
+	watches   watches // according to the Pod's spec
+}
+
+// reduce returns the part of the Pod on which a wait for the Secret decides.
+func (o *podObject) reduce(namespace, secret string) pod {
+	phase := o.Status.Phase
+	p := pod{
+		namespace: namespace, name: o.Metadata.Name, uid: o.Metadata.UID, address: o.Status.PodIP,
+		created: o.Metadata.CreationTimestamp, deleting: o.Metadata.DeletionTimestamp != "",
+		bound: o.Spec.NodeName != "" && phase != "Succeeded" && phase != "Failed",
+		uses:  o.uses(secret), unstarted: true, appUnstarted: true,
+	}
+	statuses := map[string]containerStatus{}
+	for _, s := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
+		statuses[s.Name] = s
+	}
+	for i, c := range slices.Concat(o.Spec.InitContainers, o.Spec.Containers) {
+		oneShot := i < len(o.Spec.InitContainers) && c.RestartPolicy != "Always"
+		if c.runsSecretSync() && !oneShot {
+			p.sidecars = append(p.sidecars, sidecar{c.Name, c.port(), c.watches(secret, o.Metadata.Annotations)})
+		}
+		if s, reported := statuses[c.Name]; !reported || s.started() {
+			p.unstarted = false
+			p.appUnstarted = p.appUnstarted && c.runsSecretSync()
+		}
+	}
+	mayWatch := func(s sidecar) bool { return s.watches != watchesNot }
+	if slices.ContainsFunc(p.sidecars, mayWatch) { // it updates the files of an init container
+		p.uses = slices.DeleteFunc(p.uses, func(u use) bool { return u.oneShot })
+	}
+	return p
+}
+
+// runsSecretSync reports whether the container runs secret-sync and none of its commands.
+// A port or a container of its name is proof enough. The image also contains `wait`.
+func (c container) runsSecretSync() bool {
+	return c.namedPort() != 0 || c.Name == sidecarName ||
+		imageName(c.Image) == sidecarName && len(c.Command) <= 1 && len(c.Args) == 0
+}
+
+// imageName returns the last element of the image's repository.
+func imageName(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	name, _, _ := strings.Cut(path.Base(image), ":")
+	return name
+}
+
+// port returns the port that serves /status.
+func (c container) port() int {
+	if port := c.namedPort(); port != 0 {
+		return port
+	}
+	return defaultPort
+}
+
+// namedPort returns the port named secret-sync, 0 for none.
+func (c container) namedPort() int {
+	for _, p := range c.Ports {
+		if p.Name == sidecarName {
+			return p.ContainerPort
+		}
+	}
+	return 0
+}
