@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -173,7 +174,7 @@ const allUsers = "without --selector"
 type waiting struct {
 	t        testing.TB
 	cmd      *exec.Cmd
-	out, err bytes.Buffer
+	out, err output
 	ended    chan error
 }
 
@@ -218,6 +219,35 @@ func (w *waiting) exits(code int, texts ...string) {
 			w.t.Errorf("lacks %q:\n%s", text, all)
 		}
 	}
+}
+
+// until waits until it has printed the text.
+func (w *waiting) until(text string) {
+	w.t.Helper()
+	st.Until(w.t, "wait prints "+text, func() error {
+		if all := w.err.String(); !strings.Contains(all, text) {
+			return errors.New(all)
+		}
+		return nil
+	})
+}
+
+// output is a buffer that can be read while a process writes it.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // running checks that it has not ended after a while.

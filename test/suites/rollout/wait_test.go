@@ -66,7 +66,7 @@ func TestWaitJSON(t *testing.T) {
 			}
 			Error string
 		}
-		if err := json.Unmarshal(wait.out.Bytes(), &got); err != nil {
+		if err := json.Unmarshal([]byte(wait.out.String()), &got); err != nil {
 			t.Fatalf("%v:\n%s", err, wait.out.String())
 		}
 		if got.Done != want || len(got.Pods) != 1 || got.Pods[0].Done != want || (got.Pods[0].Reason == "") != want ||
@@ -133,7 +133,7 @@ func TestWaitSecretRecreated(t *testing.T) {
 	r.app.Status.Store(http.StatusServiceUnavailable)
 	s.Put("db", map[string]string{"password": "1"})
 	wait := startWait(t, s, kubeconfig, "--direct")
-	wait.running(300 * time.Millisecond)
+	wait.until("webhook is not notified")
 	s.Delete("db")
 	s.Put("db", map[string]string{"password": "1"})
 	r.app.Status.Store(http.StatusOK)
