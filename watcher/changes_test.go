@@ -239,6 +239,24 @@ func TestApply_unselected(t *testing.T) {
 	}
 }
 
+// TestApply_retired: a retired stream applies no event, because the list after it may
+// already be newer. The stream still reports news.
+func TestApply_retired(t *testing.T) {
+	w, s := newIdleWatch(), &stream{news: newPoker()}
+	db := object{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: "2"}}
+	w.replace([]object{db})
+	s.news.poke()
+	w.retire(s)
+	if len(s.news) != 0 {
+		t.Error("the stream reports news from before the list")
+	}
+	db.ResourceVersion = "1"
+	w.apply(s, event{Type: apiwatch.Modified, Object: db})
+	if got := w.secrets["db"].ResourceVersion; got != "2" {
+		t.Errorf("got version %s, want 2", got)
+	}
+}
+
 // TestApply_otherNamespace: a Deleted event of another namespace does not delete the
 // Secret of the same name.
 func TestApply_otherNamespace(t *testing.T) {

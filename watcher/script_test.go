@@ -21,6 +21,7 @@ import (
 // and silent, unless a function says otherwise.
 type script struct {
 	lists   []time.Time
+	query   kube.Query // of the last watch
 	renewed int
 	onList  func() error
 	onWatch func(ctx context.Context, news chan<- event) error
@@ -53,7 +54,8 @@ func (s *script) List(ctx context.Context, q kube.Query) (items []object, versio
 }
 
 // Watch opens a watch that ends with ctx, or when the server ends it.
-func (s *script) Watch(ctx context.Context, _ kube.Query, _ string) (events, error) {
+func (s *script) Watch(ctx context.Context, q kube.Query, _ string) (events, error) {
+	s.query = q
 	news := make(chan event)
 	var end <-chan time.Time
 	if s.ends {

@@ -271,6 +271,9 @@ func TestWatch_silent(t *testing.T) {
 		if got := len(s.lists) - lists; w.isUp() || got < 40 || got > 51 {
 			t.Fatalf("10 min later: up: %v, %d lists, want down and a list every %v", w.isUp(), got, pollInterval)
 		}
+		if s.query.WatchTimeout != pollInterval {
+			t.Errorf("requested duration of the watch: got %v, want %v", s.query.WatchTimeout, pollInterval)
+		}
 		s.onWatch = func(_ context.Context, news chan<- event) error {
 			time.AfterFunc(pollInterval-2*flushTime, func() { news <- bookmark(9) })
 			return nil
@@ -316,6 +319,25 @@ func TestWatch_lateDelivery(t *testing.T) {
 	}
 }
 
+// TestWatch_endedBeforeDelivery: the server ends the old watch within the 5 s in which it
+// must deliver a change. This proves nothing about the new watch.
+func TestWatch_endedBeforeDelivery(t *testing.T) {
+	s := &script{ends: true, after: stableAfter}
+	version := "7"
+	s.items = func() []object {
+		return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
+	}
+	play(t, s, stableAfter-time.Second, func(logs *journal, w *watch) {
+		version, s.ends = "8", false
+		w.reread.poke()
+		time.Sleep(2 * deliveryTime)
+		synctest.Wait()
+		if !w.isUp() || len(logs.level("WARN")) != 0 {
+			t.Errorf("up: %v:\n%s", w.isUp(), logs)
+		}
+	})
+}
+
 // TestWatch_slowList: the time limit of a list grows until the list succeeds, and then
 // fits its duration.
 func TestWatch_slowList(t *testing.T) {
@@ -345,17 +367,20 @@ func TestWatch_slowList(t *testing.T) {
 	})
 }
 
-// TestJitter: if a server ends a watch before its time, the next list is delayed by a
+// TestPauseAfter_jitter: if a server ends a watch before its time, the next list is delayed by a
 // random time, because the server ends the watches of all Pods at once.
-func TestJitter(t *testing.T) {
+func TestPauseAfter_jitter(t *testing.T) {
+	w := newIdleWatch()
 	var most time.Duration
 	for range 1000 {
-		most = max(most, jitter(kube.MinWatchTime-1))
+		w.listed = time.Now().Add(-stableAfter)
+		most = max(most, w.pauseAfter(nil))
 	}
 	if most < maxJitter/2 || most > maxJitter {
 		t.Errorf("largest pause: got %v, want about %v", most, maxJitter)
 	}
-	if got := jitter(kube.MinWatchTime); got != 0 {
+	w.listed = time.Now().Add(-kube.MinWatchTime)
+	if got := w.pauseAfter(nil); got != 0 {
 		t.Errorf("after the requested duration: got %v, want no pause", got)
 	}
 }
@@ -391,8 +416,8 @@ func TestReread_storm(t *testing.T) {
 			t.Errorf("first read after %v, want at once", got)
 		}
 		for i := 2; i < len(s.lists); i++ {
-			if got := s.lists[i].Sub(s.lists[i-1]); got < rereadInterval {
-				t.Errorf("read %d after %v, want at least %v", i, got, rereadInterval)
+			if got := s.lists[i].Sub(s.lists[i-1]); got < 3*time.Second {
+				t.Errorf("read %d after %v, want at least 3 s", i, got)
 			}
 		}
 		if got := len(s.lists); got < 19 || canceled > 0 {

@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -38,5 +41,44 @@ func TestClusterConfig(t *testing.T) {
 				t.Errorf("host: got %q, want %q", cfg.Host, c.want)
 			}
 		})
+	}
+}
+
+// inPod makes this test binary the program of a Pod with an empty CA file.
+const inPod = "TEST_IN_POD"
+
+// TestClusterConfig_emptyCA: in a Pod, ca.crt may be empty for a moment. The configuration
+// names the file, so Renew reads it again.
+func TestClusterConfig_emptyCA(t *testing.T) {
+	if os.Getenv(inPod) != "" {
+		checkEmptyCA(t)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterConfig_emptyCA$")
+	cmd.Env = append(os.Environ(), inPod+"=1", "KUBECONFIG=", "KUBERNETES_SERVICE_HOST=10.0.0.1", "KUBERNETES_SERVICE_PORT=443")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		t.Skip("a mount namespace needs root")
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// checkEmptyCA runs in its own mount namespace.
+func checkEmptyCA(t *testing.T) {
+	if err := syscall.Mount("tmpfs", "/var/run", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(serviceAccountCA)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "token"), []byte("t"))
+	write(t, serviceAccountCA, nil)
+	cfg, err := ClusterConfig()
+	if err != nil || cfg.CAFile != serviceAccountCA {
+		t.Errorf("got %+v, %v, want the CA file %s", cfg, err, serviceAccountCA)
 	}
 }

@@ -27,7 +27,7 @@ type transport struct {
 
 // newTransport differs from rest.HTTPClientFor in these points:
 //   - Its connections are not shared, and close breaks them.
-//   - It detects a dead connection after 15 s instead of 45 s.
+//   - It detects a dead connection earlier.
 //   - Renew reads files again after the server has rejected them. There is no timer.
 //   - It uses the HTTP/2 of net/http; docs/design.md contains the cost of the other.
 //

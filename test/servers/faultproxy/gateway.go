@@ -1,6 +1,7 @@
 package faultproxy
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -222,6 +223,66 @@ func Respond(code int, contentType, text string, retry string) Answer {
 // WatchesEnd forwards lists and ends every watch at once.
 func WatchesEnd(g *Gateway, w http.ResponseWriter, r *http.Request) {
 	if !r.URL.Query().Has("watch") {
+		g.forward(w, r)
+	}
+}
+
+// WatchesEndAfter forwards lists, and ends every watch cleanly after some time.
+func WatchesEndAfter(d time.Duration) Answer {
+	return func(g *Gateway, w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("watch") {
+			ctx, cancel := context.WithTimeout(r.Context(), d)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		g.forward(w, r)
+	}
+}
+
+// WatchesSilent forwards lists, and opens every watch without ever sending an event.
+func WatchesSilent(g *Gateway, w http.ResponseWriter, r *http.Request) {
+	if !r.URL.Query().Has("watch") {
+		g.forward(w, r)
+		return
+	}
+	g.mu.Lock()
+	ended := g.ended
+	g.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	w.(http.Flusher).Flush()
+	select {
+	case <-ended:
+	case <-r.Context().Done():
+	}
+}
+
+// WatchesBuffered forwards lists. It forwards a watch when the API server has ended it.
+func WatchesBuffered(g *Gateway, w http.ResponseWriter, r *http.Request) {
+	if !r.URL.Query().Has("watch") {
+		g.forward(w, r)
+		return
+	}
+	resp, err := g.roundTrip(r)
+	if err != nil {
+		http.Error(w, "no API server", http.StatusBadGateway)
+		return
+	}
+	defer resp.Body.Close()
+	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+	w.(http.Flusher).Flush()
+	body, _ := io.ReadAll(resp.Body)
+	_, _ = w.Write(body)
+}
+
+// ListsDelayed forwards watches at once and lists after some time.
+func ListsDelayed(d time.Duration) Answer {
+	return func(g *Gateway, w http.ResponseWriter, r *http.Request) {
+		if !r.URL.Query().Has("watch") {
+			select {
+			case <-time.After(d):
+			case <-r.Context().Done():
+			}
+		}
 		g.forward(w, r)
 	}
 }
