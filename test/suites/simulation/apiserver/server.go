@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // The namespace, the resource, and the label selector of the Secrets.
@@ -188,13 +189,18 @@ type query struct {
 	name    string // "" for the selector
 	watch   bool
 	version string
+	timeout time.Duration // requested duration of a watch
 }
 
 func request(r *http.Request) query {
 	form := r.URL.Query()
 	name := strings.TrimPrefix(form.Get("fieldSelector"), "metadata.name=")
 	watch := form.Get("watch")
-	return query{name: name, watch: watch == "true" || watch == "1", version: form.Get("resourceVersion")}
+	timeout, _ := strconv.Atoi(form.Get("timeoutSeconds"))
+	return query{
+		name: name, watch: watch == "true" || watch == "1", version: form.Get("resourceVersion"),
+		timeout: time.Duration(timeout) * time.Second,
+	}
 }
 
 func (q query) String() string {

@@ -28,8 +28,12 @@ func (s *Server) stream(w http.ResponseWriter, ctx context.Context, q query) {
 	s.mu.Lock()
 	st.ended = s.cutting
 	st.silent = s.unreliable && s.Dice("silent", q.name) < 0.1
-	// A real server ends a watch after the requested time of 5 to 10 minutes.
+	// A real server ends a watch after the requested time. A random time would not depend on
+	// the seed alone.
 	last := 5*time.Minute + time.Duration(s.Dice("lasts", q.name)*float64(5*time.Minute))
+	if q.timeout < 5*time.Minute {
+		last = q.timeout
+	}
 	s.mu.Unlock()
 	_ = http.NewResponseController(w).Flush()
 	st.run(last)
@@ -55,8 +59,11 @@ func (s *Store) change() chan struct{} {
 func (s *stream) run(last time.Duration) {
 	end := time.NewTimer(last)
 	defer end.Stop()
+	// A real server sends a bookmark every minute and two seconds before the end.
 	bookmark := time.NewTicker(time.Minute)
 	defer bookmark.Stop()
+	lastBookmark := time.NewTimer(last - 2*time.Second)
+	defer lastBookmark.Stop()
 	for {
 		changed := s.Store.change()
 		if !s.silent && !s.deliver() {
@@ -71,9 +78,9 @@ func (s *stream) run(last time.Duration) {
 			return
 		case <-changed:
 		case <-bookmark.C:
-			if !s.silent {
-				s.bookmark()
-			}
+			s.bookmark()
+		case <-lastBookmark.C:
+			s.bookmark()
 		}
 	}
 }
@@ -195,6 +202,9 @@ func (s *stream) old(e event) (old *event) {
 // bookmark sends the version up to which all events were sent. Versions belong to the whole
 // cluster, so they increase all the time.
 func (s *stream) bookmark() {
+	if s.silent {
+		return
+	}
 	version := s.upTo()
 	s.write(
 		"BOOKMARK",
