@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // runMain makes this test binary secret-sync itself.
@@ -104,16 +106,10 @@ func (p *testProcess) signal(signal syscall.Signal) {
 	}
 }
 
-// eventually polls for what no event reports.
-func eventually(t *testing.T, what string, done func() bool) {
+// eventually polls check until it returns true, within patience.
+func eventually(t *testing.T, condition string, check func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
+	testsupport.EventuallyTrue(t, patience, condition, check)
 }
 
 const hupLine = "received SIGHUP, reading the Secrets again and comparing the volume"

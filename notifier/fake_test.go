@@ -1,13 +1,11 @@
 package notifier
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -169,28 +167,4 @@ func start(t *testing.T, opts Options) (n *Notifier, stop func()) {
 			t.Errorf("Run: %v, want nil", err)
 		}
 	})
-}
-
-// A journal is a log that is safe for concurrent use.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
-func (j *journal) count(part string) int { return strings.Count(j.String(), part) }
-
-func (j *journal) logger(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: level}))
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // TestInitRecord: the record at the start decides whether a notification is pending.
@@ -69,10 +71,10 @@ func TestResetVolumeIsPending(t *testing.T) {
 // it once there is space.
 func TestRecordIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log journal
+		var log testsupport.Log
 		volume, app := &life{disk: newDisk(1)}, &fakeApp{name: "app"}
 		volume.full = true
-		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Logger: log.logger(slog.LevelInfo)})
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Logger: log.Logger(slog.LevelInfo)})
 		defer stop()
 		volume.publish()
 		n.Poke()
@@ -82,7 +84,7 @@ func TestRecordIsRetried(t *testing.T) {
 		if got, want := app.notified(), []uint64{2}; !slices.Equal(got, want) {
 			t.Errorf("notified = %v, want %v", got, want)
 		}
-		if got := log.count("level=WARN"); got != 1 {
+		if got := log.Count("level=WARN"); got != 1 {
 			t.Errorf("%d warnings in an hour, want 1", got)
 		}
 		volume.set(func(d *disk) { d.full = false })

@@ -7,12 +7,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // TestWaiting: a wait is no failure and lasts as long as the target requests.
 func TestWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log journal
+		var log testsupport.Log
 		began := time.Now()
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		app.limit = func(uint64) error {
@@ -23,7 +25,7 @@ func TestWaiting(t *testing.T) {
 		}
 		volume.publish()
 		n, stop := start(t, Options{
-			Targets: []Target{app.target()}, Volume: volume, Logger: log.logger(slog.LevelInfo),
+			Targets: []Target{app.target()}, Volume: volume, Logger: log.Logger(slog.LevelInfo),
 			Report: func(_ string, err error) { t.Errorf("reported: %v", err) },
 		})
 		defer stop()
@@ -35,7 +37,7 @@ func TestWaiting(t *testing.T) {
 		if got := app.attempted(); got != 2 {
 			t.Errorf("%d attempts, want 2: the first too early, the second in time", got)
 		}
-		if log.count("level=WARN") != 0 {
+		if log.Count("level=WARN") != 0 {
 			t.Errorf("the log contains a warning:\n%s", &log)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // notifiedOf returns a disk whose newest generation is n and whose target "app" is notified of
@@ -110,11 +112,11 @@ func TestBackoff(t *testing.T) {
 // is back, it is notified once, of the newest generation.
 func TestDownForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log journal
+		var log testsupport.Log
 		var reports []error
 		volume, app := notifiedOf(1), &fakeApp{name: "app", err: errors.New("connection refused")}
 		n, stop := start(t, Options{
-			Targets: []Target{app.target()}, Volume: volume, Logger: log.logger(slog.LevelInfo),
+			Targets: []Target{app.target()}, Volume: volume, Logger: log.Logger(slog.LevelInfo),
 			Report: func(_ string, err error) { reports = append(reports, err) },
 		})
 		defer stop()
@@ -128,7 +130,7 @@ func TestDownForHours(t *testing.T) {
 		if got, most := app.attempted(), hours*3600/int(newerInterval/time.Second)+10; got > most || got < hours*3600/30 {
 			t.Errorf("%d attempts in %d hours, want at most %d", got, hours, most)
 		}
-		if log.count("target=app") != 1 || log.count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
+		if log.Count("target=app") != 1 || log.Count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
 			t.Errorf("reports %v: want 1, and 1 warning that names the target:\n%s", reports, &log)
 		}
 		app.set(func(a *fakeApp) { a.err = nil })

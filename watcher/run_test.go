@@ -1,7 +1,6 @@
 package watcher
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"flag"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // TestMain fails if a test leaves a goroutine behind. The tests stop their Watchers in
@@ -130,22 +131,7 @@ func (r *running) poked() bool {
 }
 
 // A journal collects log lines.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
+type journal struct{ testsupport.Log }
 
 // level returns the lines of a level.
 func (j *journal) level(level string) []string {

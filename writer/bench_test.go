@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
@@ -54,7 +55,7 @@ func BenchmarkPublish(b *testing.B) {
 func benchmarkWriter(b *testing.B, where string, layout Layout) *Writer {
 	dir := b.TempDir()
 	if where == "memory" {
-		dir = memoryDir(b)
+		dir = testsupport.MemoryDir(b)
 	}
 	opts := quiet(testOptions(b, dir))
 	opts.Layout, opts.now = layout, time.Now

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // A reference is a scenario together with its course when nothing interrupts it.
@@ -24,7 +26,7 @@ type reference struct {
 
 func (s scenario) reference(t *testing.T) reference {
 	t.Helper()
-	r, dir, c := reference{scenario: s}, memoryDir(t), newClock()
+	r, dir, c := reference{scenario: s}, testsupport.MemoryDir(t), newClock()
 	c.Add(time.Hour)
 	s.prepare(t, dir)
 	r.before = visible(t, dir)
@@ -127,7 +129,7 @@ func TestFaultAtEveryCall(t *testing.T) {
 }
 
 func (r reference) testFault(t *testing.T, at int, f fault) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	c.Add(time.Hour)
 	r.prepare(t, dir)
 	before := tree(t, dir)
@@ -182,7 +184,7 @@ func TestKillAtEveryCall(t *testing.T) {
 			for at := range r.calls {
 				for _, moment := range r.moments(at) {
 					t.Run(fmt.Sprintf("%s %d %v", moment, at, r.calls[at]), func(t *testing.T) {
-						dir, c := memoryDir(t), newClock()
+						dir, c := testsupport.MemoryDir(t), newClock()
 						c.Add(2 * time.Hour)
 						r.prepare(t, dir)
 						r.kill(t, dir, at, moment)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
@@ -83,7 +84,7 @@ func TestPublishAThenBEqualsPublishB(t *testing.T) {
 // publishAll gives the writer and the tree after the graces.
 func publishAll(t *testing.T, layout Layout, sets ...Content) (*Writer, map[string]string) {
 	t.Helper()
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts := quiet(testOptions(t, dir))
 	opts.Layout, opts.now = layout, c.Now
 	w := opened(t, opts)
@@ -138,7 +139,7 @@ func secretsOf(set Content) []string { return slices.Sorted(maps.Keys(set.Secret
 // A path that went, came back and went again is still reported as removed to one
 // who knew it from the first time.
 func TestAPathThatWentTwiceIsReportedAsRemoved(t *testing.T) {
-	w := opened(t, testOptions(t, memoryDir(t)))
+	w := opened(t, testOptions(t, testsupport.MemoryDir(t)))
 	with, without := one("db", files("1", "a", "1", "b", "1")), one("db", files("2", "a", "1"))
 	for _, set := range []Content{with, without, with, without} {
 		publish(t, w, set)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -80,7 +81,7 @@ func FuzzRecovery(f *testing.F) {
 		if len(script) > 150 {
 			return
 		}
-		top := memoryDir(t)
+		top := testsupport.MemoryDir(t)
 		dir, canary := filepath.Join(top, "volume"), filepath.Join(top, "canary")
 		put(canary, "file", "untouched")
 		put(canary, "sub/..data", "untouched")

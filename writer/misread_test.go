@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -64,7 +65,7 @@ func withMisreads(opts setup) (setup, *misreads) {
 
 // A file that cannot be read at start stays in the volume while the API is away.
 func TestAFileThatCannotBeReadIsNotLost(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
@@ -86,7 +87,7 @@ func TestAFileThatCannotBeReadIsNotLost(t *testing.T) {
 
 // What ..data is has to be known: all of a volume that has none is a leftover.
 func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
@@ -101,7 +102,7 @@ func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
 
 // A generation that lost a file is better than none: its other files are whole.
 func TestAGenerationThatIsNotWholeIsKept(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
@@ -133,7 +134,7 @@ func stopped(t *testing.T, dir string, at func(c call) bool) {
 
 // The links are there before ..data, also when the next start completes a first publish.
 func TestAStartMakesLinksBeforeData(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	stopped(t, dir, func(c call) bool { return c.name == generation.Temporary })
 	opts, seam := withSeam(testOptions(t, dir))
 	opened(t, opts)
@@ -153,7 +154,7 @@ func TestAStartMakesLinksBeforeData(t *testing.T) {
 // neither that nor a missing link waits for the sweep.
 func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 	for _, op := range []string{"Symlink", "Mkdir"} { // of ..data, of a Secret's directory
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		stopped(t, dir, func(c call) bool { return c.name == generation.Temporary })
 		repaired := 0
 		opts, seam := withSeam(testOptions(t, dir))
@@ -188,7 +189,7 @@ func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 
 // What cannot be looked at is not taken for something in the way, and removed.
 func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
 	w := opened(t, opts)
 	publish(t, w, mixed)
@@ -205,7 +206,7 @@ func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
 
 // A stale link that could not be looked at is looked at again.
 func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
 	w := opened(t, opts)
 	publish(t, w, one("db", files("1", "a", "1", "b", "1")))
@@ -224,7 +225,7 @@ func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
 // Part of a generation that was never published has no record: it would be taken for
 // what is left of one that apps read.
 func TestALeftoversRecordGoesFirst(t *testing.T) {
-	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	seam.reset(func(_ int, c call, do func() error) error {
 		if c.name == generation.Temporary && c.op == "Symlink" {

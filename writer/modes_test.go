@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // withMode gives a file of Files a mode of its own.
@@ -26,7 +28,7 @@ func modeOf(t *testing.T, dir, path string) fs.FileMode {
 // TestModePerFile: a file with a mode of its own has it from the first moment, a
 // change of that alone is a new generation, and a repair puts it back.
 func TestModePerFile(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	key := func(mode fs.FileMode) Content {
 		return one("ssh", withMode(files("1", "id", "private", "id.pub", "public"), "id", mode))
@@ -77,7 +79,7 @@ func TestModePerFile(t *testing.T) {
 
 // TestModePerFileAfterARestartWithAnother: the version is the same, the mode is not.
 func TestModePerFileAfterARestartWithAnother(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, one("ssh", withMode(files("1", "id", "private"), "id", 0o600)))
 	shut(t, w)

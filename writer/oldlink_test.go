@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -20,7 +21,7 @@ func TestOldGenerationIsALink(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprint(place, ", ", layout), func(t *testing.T) {
-				dir := memoryDir(t)
+				dir := testsupport.MemoryDir(t)
 				opts := testOptions(t, dir)
 				opts.Layout = layout
 				w := opened(t, opts)

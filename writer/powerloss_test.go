@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -117,7 +118,7 @@ type power struct {
 func recordPower(t *testing.T, layout Layout, sets []Content) power {
 	t.Helper()
 	defer syscall.Umask(syscall.Umask(0o077)) // modes have to be set, and to last
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts := quiet(testOptions(t, dir))
 	opts.Layout, opts.now = layout, c.Now
 	opts, seam := withSeam(opts)
@@ -154,7 +155,7 @@ func (p power) allowed(k int, files map[string]string) bool {
 // recover starts on what the power cut left.
 func (p power) recover(t *testing.T, k int, s state) {
 	t.Helper()
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	defer os.RemoveAll(dir)
 	c.Add(time.Hour)
 	s.write(s.root, dir)
@@ -175,7 +176,7 @@ func (p power) recover(t *testing.T, k int, s state) {
 // A power cut may undo a rename and not the removals that came after it: the
 // directory of a Secret that goes is emptied only once its renaming is on disk.
 func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
-	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	publish(t, w, mixed)
 	seam.reset(nil)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -84,7 +85,7 @@ func readAt(dirfd int, name string) (string, error) {
 // beside runs readers beside a writer, with a pause after each publish, until
 // there were so many reads.
 func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set func(n int) Content) (c *counted, publishes int64) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	opts := quiet(testOptions(t, dir))
 	opts.now = time.Now
 	w := opened(t, opts)

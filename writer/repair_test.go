@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -29,26 +29,14 @@ type healer struct {
 	log     lockedBuffer
 }
 
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
+// A lockedBuffer is the log of a healer.
+type lockedBuffer struct{ testsupport.Log }
 
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) count(what string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Count(b.buf.String(), what)
-}
+func (b *lockedBuffer) count(text string) int { return b.Count(text) }
 
 func newHealer(t *testing.T, layout Layout, sweep time.Duration, watch func(string) (*events, error), limit *rate.Limiter) *healer {
 	t.Helper()
-	h := &healer{dir: memoryDir(t)}
+	h := &healer{dir: testsupport.MemoryDir(t)}
 	opts := testOptions(t, h.dir)
 	opts.Layout, opts.now, opts.watch = layout, time.Now, watch
 	opts.Logger = slog.New(slog.NewTextHandler(&h.log, nil))
@@ -80,24 +68,13 @@ func (h *healer) intact() bool {
 // until polls: what it waits for is a file system that another goroutine repairs.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	untilIn(t, 2*grace, what, ok)
+	testsupport.EventuallyTrue(t, 2*grace, what, ok)
 }
 
 // atOnce is until before the end of a grace, at which all is compared.
 func atOnce(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	untilIn(t, grace/2, what, ok)
-}
-
-func untilIn(t *testing.T, patience time.Duration, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testsupport.EventuallyTrue(t, grace/2, what, ok)
 }
 
 // targets are the kinds of entries, by layout: the path below DIR.
@@ -232,7 +209,7 @@ func withoutAway(seen map[string]string) map[string]string {
 // changes in them before that is put back when the grace of the replaced one ends.
 func TestChangedBeforeItIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		opts, seam := withSeam(testOptions(t, dir))
 		opts.now = time.Now
 		w := opened(t, opts)

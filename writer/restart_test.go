@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -24,7 +25,7 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 		func(dir string) { must(os.Symlink("/etc", filepath.Join(dir, "db"))) },
 		func(dir string) { must(syscall.Mkfifo(filepath.Join(dir, "db"), 0o600)) },
 	} {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		put(dir, "lost+found/x", "other")
 		plant(dir)
 		before := identity(t, dir)
@@ -54,7 +55,7 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 // In the flat layout a lost record leaves files whose Secrets nobody knows: they
 // stay as they are until the API has answered, whatever is asked.
 func TestFlatFilesWithoutARecordStay(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	opts := testOptions(t, dir)
 	opts.Layout = generation.Flat
 	w := opened(t, opts)
@@ -74,7 +75,7 @@ func TestFlatFilesWithoutARecordStay(t *testing.T) {
 
 // A number is never used twice, whatever was lost, as long as a target was notified.
 func TestNumbersAreNotUsedAgain(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	n := publish(t, w, mixed)
@@ -97,7 +98,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 }
 
 func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	n := publish(t, w, mixed)
 	must(w.SetNotified("a", n))
@@ -117,7 +118,7 @@ func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) 
 }
 
 func TestSecondWriterIsRefused(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	if _, err := start(testOptions(t, dir)); !errors.Is(err, ErrUnusable) {
 		t.Errorf("got %v, want ErrUnusable", err)
@@ -129,7 +130,7 @@ func TestSecondWriterIsRefused(t *testing.T) {
 // A command that was being started when the last process was killed holds the
 // lock until it runs its program.
 func TestALockThatIsGivenUpSoonIsWaitedFor(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	time.AfterFunc(200*time.Millisecond, func() { _ = w.Close() })
 	opened(t, testOptions(t, dir))
@@ -154,7 +155,7 @@ func TestGraceBounds(t *testing.T) {
 		{"just replaced and large", []int{900 << 10, 900 << 10, 900 << 10, 3 << 20, 1}, 0, 1, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir, c := memoryDir(t), newClock()
+			dir, c := testsupport.MemoryDir(t), newClock()
 			opts := testOptions(t, dir)
 			opts.now = c.Now
 			w := opened(t, opts)
@@ -183,7 +184,7 @@ func TestGraceBounds(t *testing.T) {
 // an empty volume is not announced. A start that published nothing (the API was
 // away) must leave that number to the next one.
 func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	must(w.SetNotified("process", 1))
 	shut(t, w)
@@ -196,7 +197,7 @@ func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing
 // A set that turns out to be complete makes no generation: its record alone is
 // written, and it is on disk when Publish returns.
 func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
 	w := opened(t, opts)
 	publish(t, w, incomplete(mixed))
@@ -226,7 +227,7 @@ func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 
 // Run wakes for the end of the oldest grace, or earlier for what is tried again.
 func TestWhatIsDueFirst(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts := testOptions(t, dir)
 	opts.now = c.Now
 	w := opened(t, opts)
@@ -246,7 +247,7 @@ func TestWhatIsDueFirst(t *testing.T) {
 // The record of a generation goes last, so that what a crash leaves of it is known as
 // older; and a notification's record is on disk when SetNotified returns.
 func TestOrderAroundRecords(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
 	w := opened(t, opts)
@@ -271,7 +272,7 @@ func TestOrderAroundRecords(t *testing.T) {
 // A Secret whose files were all lost while no process ran, and which is gone from the
 // API meanwhile, stays an empty directory.
 func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
@@ -289,7 +290,7 @@ func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
 // Files that someone put into a generation without a record, under names that only
 // this program uses, are not taken for a Secret's: no generation could have them.
 func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	current := w.current.Load().Dir
@@ -305,7 +306,7 @@ func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
 // As long as not all Secrets are confirmed, what someone changed in a file while no
 // process ran is no change of its Secret: it is put back, by the same generation.
 func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
@@ -325,7 +326,7 @@ func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
 
 // A generation that someone took a file out of is not ready, and the error names it.
 func TestNotReadyWithoutAFile(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
 	must(os.Remove(filepath.Join(dir, generation.DataLink, "tls", "tls.crt")))
 	if err := Ready(dir); err == nil || !strings.Contains(err.Error(), "tls/tls.crt") {
@@ -335,7 +336,7 @@ func TestNotReadyWithoutAFile(t *testing.T) {
 
 // What changed before a record was lost is not known: all paths count as changed.
 func TestARebuiltRecordHasAllAsChanged(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	current := w.current.Load().Dir

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -18,7 +19,7 @@ import (
 // TestReady_namesTheFirstMissingFile: with several missing files, the error always
 // names the same one and counts the others.
 func TestReady_namesTheFirstMissingFile(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
 	if err := Ready(dir); err != nil {
 		t.Fatal(err)
@@ -54,7 +55,7 @@ func TestReady_nothingThere(t *testing.T) {
 			put(dir, "..2026_11_22_10_44_52.1.json", "{}")
 		}, "unsupported format"},
 	} {
-		dir := filepath.Join(memoryDir(t), "volume")
+		dir := filepath.Join(testsupport.MemoryDir(t), "volume")
 		must(os.Mkdir(dir, 0o755))
 		tt.plant(dir)
 		if err := Ready(dir); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -69,7 +70,7 @@ func TestReady_nothingThere(t *testing.T) {
 // TestReady_reportsTheReadError: a directory without search permission is not a
 // missing file. The child is not root.
 func TestReady_reportsTheReadError(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
 	must(os.Chmod(filepath.Join(current(dir), "db"), 0o600))
 	asUser(t, "ready", dir)
@@ -85,7 +86,7 @@ func readyChild(args []string) error {
 
 // TestMissingFiles_unknown: a file that could not be examined is not missing.
 func TestMissingFiles_unknown(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
 	vol, err := volume.OpenUnlocked(dir)
 	must(err)
@@ -102,7 +103,7 @@ func TestMissingFiles_unknown(t *testing.T) {
 // volume, and is the state that the Writer has.
 func TestReadState_besideTheWriter(t *testing.T) {
 	for _, layout := range layouts {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		opts := testOptions(t, dir)
 		opts.Layout = layout
 		w := opened(t, opts)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/volume"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
@@ -29,7 +30,7 @@ func TestOwnWritesCauseNoRepair(t *testing.T) {
 			must(h.SetNotified("webhook", h.Newest()))
 		}
 		must(os.WriteFile(filepath.Join(h.dir, "foreign"), nil, 0o644))
-		until(t, "the last event", func() bool { return h.log.count("unknown entry") > 0 })
+		until(t, "the last event", func() bool { return h.log.Count("unknown entry") > 0 })
 		if n := h.repairs.Load(); n != 0 {
 			t.Errorf("got %d repairs, want 0", n)
 		}
@@ -63,7 +64,7 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 			publish(t, h.Writer, one("db", files(itoa(n), "password", itoa(n))))
 		}
 		must(os.WriteFile(filepath.Join(h.dir, "foreign"+itoa(i)), nil, 0o644))
-		until(t, "the last event", func() bool { return h.log.count("unknown entry") > i })
+		until(t, "the last event", func() bool { return h.log.Count("unknown entry") > i })
 	}
 	if n := listed.Load(); n > 0 {
 		t.Errorf("the volume was listed %d times, want never", n)
@@ -76,7 +77,7 @@ func TestStorm(t *testing.T) {
 	const burst = 5
 	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
 	began := time.Now()
-	for h.log.count("something keeps changing") == 0 || time.Since(began) < time.Second {
+	for h.log.Count("something keeps changing") == 0 || time.Since(began) < time.Second {
 		_ = os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644)
 		_ = os.Remove(filepath.Join(h.dir, "db/user"))
 	}
@@ -85,7 +86,7 @@ func TestStorm(t *testing.T) {
 		t.Errorf("got %d repairs, want %d at most", n, most)
 	}
 	until(t, "healed after the storm", h.intact)
-	if n := h.log.count("something keeps changing"); n != 1 {
+	if n := h.log.Count("something keeps changing"); n != 1 {
 		t.Errorf("got %d warnings, want 1", n)
 	}
 	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, mixed))
@@ -122,7 +123,7 @@ func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
 
 // A repair that fails is tried again, and so is what could not be tidied.
 func TestFailedRepairIsTriedAgain(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
 	w := opened(t, opts)
@@ -144,7 +145,7 @@ func TestFailedRepairIsTriedAgain(t *testing.T) {
 // Nothing is removed as long as ..data does not point to this generation: what it
 // points to may be what apps read.
 func TestWhatDataPointsToStaysUntilItPointsElsewhere(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
 	w := opened(t, opts)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -40,7 +41,7 @@ func asUser(t *testing.T, role, dir string) {
 // As another UID than root, under umask 077, in a directory that fsGroup made
 // setgid: all that is made has its group, the bit goes on, modes are as asked.
 func TestSetgidAndUmaskAsAUser(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	must(os.Chmod(dir, 0o777|fs.ModeSetgid))
 	group := os.Getgid()
 	if os.Getuid() == 0 {
@@ -121,7 +122,7 @@ func TestStickyVolumeOfAnotherUID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs two UIDs: run as root")
 	}
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -53,7 +54,7 @@ func (w *watchOnce) woken(within time.Duration) bool {
 // the directory of a Secret that did not change sleeps.
 func TestWatchersWakeOnEveryRotation(t *testing.T) {
 	for _, layout := range layouts {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		opts := quiet(testOptions(t, dir))
 		opts.Layout = layout
 		w := opened(t, opts)
@@ -92,7 +93,7 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 // A repair puts new files in the place of all: a watch on the directory of a Secret
 // wakes, though that Secret is as it was.
 func TestWatchersWakeOnARepair(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	publish(t, w, changes) // tls is as in the generation before

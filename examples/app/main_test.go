@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 	"github.com/secret-sync/secret-sync/internal/testsupport"
@@ -121,23 +120,14 @@ func TestSignal_retriesAFailedReload(t *testing.T) {
 	go func() { reloadOnDemand(ctx, p, hup, nil); close(ended) }()
 	publish(t, dir, "b", "wrong")
 	hup <- syscall.SIGHUP
-	waitFor(t, "the reload fails", func() bool { return strings.Contains(log.String(), "reload failed") })
+	testsupport.EventuallyTrue(t, testsupport.Patience, "the reload fails", func() bool { return strings.Contains(log.String(), "reload failed") })
 	publish(t, dir, "b", "b")
-	waitFor(t, "the app retries", func() bool { return p.Status().User == "b" })
+	testsupport.EventuallyTrue(t, testsupport.Patience, "the app retries", func() bool { return p.Status().User == "b" })
 	if got := request(t, "GET", url+"/query"); got != "200" {
 		t.Errorf("query: %s, want 200", got)
 	}
 	cancel()
 	<-ended
-}
-
-func waitFor(t *testing.T, condition string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not within 10 s: " + condition)
-		}
-	}
 }
 
 // TestStatus_containsNoPassword checks the document of GET /status.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -23,14 +24,14 @@ var someChanges = notifier.Changes{
 // patience is longer than any command of these tests.
 const patience = 20 * time.Second
 
-func sh(script string, timeout time.Duration, log *journal) Target {
+func sh(script string, timeout time.Duration, log *testsupport.Log) Target {
 	return Target{
-		Command: []string{"/bin/sh", "-c", script}, Timeout: timeout, Logger: log.logger(slog.LevelInfo),
+		Command: []string{"/bin/sh", "-c", script}, Timeout: timeout, Logger: log.Logger(slog.LevelInfo),
 	}
 }
 
 func TestExecInput(t *testing.T) {
-	var log journal
+	var log testsupport.Log
 	out := filepath.Join(t.TempDir(), "out")
 	t.Setenv("SECRETSYNC_GENERATION", "999") // the command does not inherit this value
 	err := sh(`{ cat; echo; echo "$SECRETSYNC_GENERATION"; } > `+out, patience, &log).Notify(t.Context(), someChanges)
@@ -46,7 +47,7 @@ func TestExecInput(t *testing.T) {
 
 // TestExecInputUnread: a command that does not read its input can succeed.
 func TestExecInputUnread(t *testing.T) {
-	var log journal
+	var log testsupport.Log
 	changes := notifier.Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}
 	if err := sh("exit 0", patience, &log).Notify(t.Context(), changes); err != nil {
 		t.Error(err)
@@ -55,9 +56,9 @@ func TestExecInputUnread(t *testing.T) {
 
 // TestExecWithoutShell: no shell interprets the arguments.
 func TestExecWithoutShell(t *testing.T) {
-	var log journal
-	e := Target{Command: []string{"/bin/echo", "$HOME;", "*"}, Timeout: patience, Logger: log.logger(slog.LevelInfo)}
-	if err := e.Notify(t.Context(), someChanges); err != nil || log.count(`line="$HOME; *"`) != 1 {
+	var log testsupport.Log
+	e := Target{Command: []string{"/bin/echo", "$HOME;", "*"}, Timeout: patience, Logger: log.Logger(slog.LevelInfo)}
+	if err := e.Notify(t.Context(), someChanges); err != nil || log.Count(`line="$HOME; *"`) != 1 {
 		t.Errorf("error %v, log:\n%s", err, &log)
 	}
 }
@@ -67,14 +68,14 @@ func TestExecFails(t *testing.T) {
 		"exit 3":        "exit status 3",
 		"kill -KILL $$": "signal: killed",
 	} {
-		var log journal
-		wantError(t, sh(script, patience, &log).Notify(t.Context(), someChanges), `"sh"`, want)
+		var log testsupport.Log
+		testsupport.WantError(t, sh(script, patience, &log).Notify(t.Context(), someChanges), `"sh"`, want)
 	}
 	for _, command := range [][]string{{"/no/such/program", "hunter2"}, {"no-such-program", "hunter2"}, {t.TempDir(), "hunter2"}} {
-		var log journal
-		e := Target{Command: command, Timeout: patience, Logger: log.logger(slog.LevelDebug)}
+		var log testsupport.Log
+		e := Target{Command: command, Timeout: patience, Logger: log.Logger(slog.LevelDebug)}
 		err := e.Notify(t.Context(), someChanges)
-		wantError(t, err, "exec")
+		testsupport.WantError(t, err, "exec")
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the error contains an argument: %v", err)
 		}
@@ -82,13 +83,13 @@ func TestExecFails(t *testing.T) {
 }
 
 func TestExecOutput(t *testing.T) {
-	var log journal
+	var log testsupport.Log
 	script := `echo one; printf 'two\r\n' >&2; printf '\377\n'; printf last`
 	if err := sh(script, patience, &log).Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"target=exec stream=stdout line=one", "stream=stderr line=two\n", `line="�"`, "line=last"} {
-		if log.count(want) != 1 {
+		if log.Count(want) != 1 {
 			t.Errorf("no %q in:\n%s", want, &log)
 		}
 	}
@@ -97,16 +98,16 @@ func TestExecOutput(t *testing.T) {
 // TestExecOutputIsBounded: the log contains the beginning of each stream and the number of
 // omitted bytes.
 func TestExecOutputIsBounded(t *testing.T) {
-	var log journal
+	var log testsupport.Log
 	script := `i=0; while [ $i -lt 1000 ]; do printf '%2000d\n' $i; i=$((i+1)); done; echo err >&2`
 	if err := sh(script, patience, &log).Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	lines, omitted := outputMax/2001+1, 1000*2001-outputMax // the last line is incomplete
-	if got := log.count("stream=stdout line="); got != lines {
+	if got := log.Count("stream=stdout line="); got != lines {
 		t.Errorf("%d lines, want %d", got, lines)
 	}
-	if log.count(fmt.Sprintf("stream=stdout bytes=%d\n", omitted)) != 1 || log.count("stream=stderr line=err\n") != 1 || log.count("omitted output") != 1 {
+	if log.Count(fmt.Sprintf("stream=stdout bytes=%d\n", omitted)) != 1 || log.Count("stream=stderr line=err\n") != 1 || log.Count("omitted output") != 1 {
 		t.Errorf("want one line with the number of omitted bytes; %d bytes of log", len(log.String()))
 	}
 	if got := len(log.String()); got > 2*outputMax {
@@ -117,10 +118,10 @@ func TestExecOutputIsBounded(t *testing.T) {
 // TestExecTimeoutKillsTheGroup: the timeout also ends the children of a shell and the
 // processes that hold its output.
 func TestExecTimeoutKillsTheGroup(t *testing.T) {
-	var log journal
+	var log testsupport.Log
 	pids := filepath.Join(t.TempDir(), "pids")
 	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; wait`, pids)
-	wantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms", "SECRETSYNC_EXEC_TIMEOUT")
+	testsupport.WantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms", "SECRETSYNC_EXEC_TIMEOUT")
 	text, err := os.ReadFile(pids)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +158,7 @@ func waitGone(t *testing.T, pid int) {
 // TestExecLeftBehind: a command succeeds when it exits, although a process that it leaves
 // behind holds its output. This process keeps running.
 func TestExecLeftBehind(t *testing.T) {
-	var log journal
+	var log testsupport.Log
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	began := time.Now()
 	if err := sh(`sleep 1000 & echo $! > `+pidFile, time.Minute, &log).Notify(t.Context(), someChanges); err != nil {
@@ -175,7 +176,7 @@ func TestExecLeftBehind(t *testing.T) {
 // TestExecEndsWithItsContext: the end of the sidecar ends the command within a second,
 // even if a process that left the group holds its output.
 func TestExecEndsWithItsContext(t *testing.T) {
-	var log journal
+	var log testsupport.Log
 	dir := t.TempDir()
 	fifo, pidFile := dir+"/fifo", dir+"/pid"
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 const sidecar = 50 // PID in the fake Pods below
@@ -51,7 +53,7 @@ func TestChoose(t *testing.T) {
 				t.Errorf("chose %v, %v, want %d", got, err, test.want)
 			}
 			if test.want == 0 && test.err != "" {
-				wantError(t, err, test.err)
+				testsupport.WantError(t, err, test.err)
 			}
 		})
 	}
@@ -60,12 +62,12 @@ func TestChoose(t *testing.T) {
 // TestNeverPause: PID 1 of a shared namespace is never signaled, whatever its name.
 func TestNeverPause(t *testing.T) {
 	_, err := chooser("pause").choose(pod(process{pid: 7, comm: "app"}))
-	wantError(t, err, "no process is named")
+	testsupport.WantError(t, err, "no process is named")
 	_, err = chooser("secret-sync").choose(pod(process{pid: 7, comm: "app"}))
-	wantError(t, err, "no process is named", "7 (app)")
+	testsupport.WantError(t, err, "no process is named", "7 (app)")
 	// On some nodes the sandbox has another name. Here it is the app's.
 	_, err = chooser("app").choose([]process{{pid: 1, comm: "app"}, {pid: sidecar, comm: "secret-sync"}})
-	wantError(t, err, "no process is named", "1 (app)")
+	testsupport.WantError(t, err, "no process is named", "1 (app)")
 }
 
 // TestPID1OfTheSameContainer: in an image with the app and the sidecar, PID 1 is the app.
@@ -93,11 +95,11 @@ func TestHintOfTheSharedNamespace(t *testing.T) {
 				}
 			}
 			_, err := p.choose(ps)
-			wantError(t, err, "shareProcessNamespace: true")
+			testsupport.WantError(t, err, "shareProcessNamespace: true")
 		})
 	}
 	_, err := chooser("app").choose(pod())
-	wantError(t, err, "found: 1 (pause)")
+	testsupport.WantError(t, err, "found: 1 (pause)")
 }
 
 // TestListIsBounded: an error lists ten processes, without arguments.
@@ -107,7 +109,7 @@ func TestListIsBounded(t *testing.T) {
 		ps = append(ps, process{pid: 100 + i, comm: "other", argv: []string{"other", "--password=hunter2"}})
 	}
 	_, err := chooser("app").choose(pod(ps...))
-	wantError(t, err, "491 more")
+	testsupport.WantError(t, err, "491 more")
 	if len(err.Error()) > 400 {
 		t.Errorf("%d bytes: %v", len(err.Error()), err)
 	}
@@ -115,7 +117,7 @@ func TestListIsBounded(t *testing.T) {
 		ps[i].comm = "app"
 	}
 	_, err = chooser("app").choose(pod(ps...))
-	wantError(t, err, "500 unrelated", "490 more")
+	testsupport.WantError(t, err, "500 unrelated", "490 more")
 }
 
 // TestExecIsYoung: the age starts again when an exec is observed. A shell that is an hour

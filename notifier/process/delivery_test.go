@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -38,7 +39,7 @@ func TestPendingSignal(t *testing.T) {
 	defer unix.Kill(h.pid, unix.SIGCONT)
 	for range 2 {
 		err := p.Notify(t.Context(), notifier.Changes{Generation: 2})
-		wantError(t, err, "SIGUSR1 is pending", name, "stopped or blocks")
+		testsupport.WantError(t, err, "SIGUSR1 is pending", name, "stopped or blocks")
 		if within := notifier.AsFailure(err).RetryWithin; within <= 0 {
 			t.Errorf("RetryWithin = %v, want a short delay", within)
 		}
@@ -103,7 +104,7 @@ func TestSurvives(t *testing.T) {
 				}
 				return
 			}
-			wantError(t, err, want, "s after SIGHUP", fmt.Sprint(h.pid))
+			testsupport.WantError(t, err, want, "s after SIGHUP", fmt.Sprint(h.pid))
 		})
 	}
 }
@@ -181,7 +182,7 @@ func TestRuntimes(t *testing.T) {
 		p.opts.Warn = func(message string) { warnings = append(warnings, message) }
 		err := errors.Join(p.Notify(t.Context(), noChanges), p.Notify(t.Context(), noChanges))
 		if test.fatal != "" {
-			wantError(t, err, test.fatal, "SECRETSYNC_SIGNAL")
+			testsupport.WantError(t, err, test.fatal, "SECRETSYNC_SIGNAL")
 		} else if err != nil {
 			t.Errorf("%s: %v", test.argv, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -108,7 +109,7 @@ func TestNoMasks(t *testing.T) {
 	proc.put(process{pid: 7, comm: "app"})
 	write(t, proc.root+"/7/status", "Name:\tapp\nTgid:\t7\n")
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot determine", "SECRETSYNC_SIGNAL_CHECK=false")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot determine", "SECRETSYNC_SIGNAL_CHECK=false")
 	p.opts.Check = false
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 {
 		t.Errorf("signaled %v, error %v", proc.sent, err)
@@ -121,13 +122,13 @@ func TestEndedMeanwhile(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(app)
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.remove(7) })
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	proc.put(app)
 	p.signal = (*os.Process).Signal
 	p.open = func(int) (*os.Process, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	p.signal = func(*os.Process, os.Signal) error { return os.ErrProcessDone } // another process has the PID
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
 	if len(proc.sent) > 0 {
 		t.Errorf("signaled %v", proc.sent)
 	}
@@ -158,7 +159,7 @@ func TestPIDFileOfAZombie(t *testing.T) {
 	p := byFile(path)
 	proc.fake(p.sender, func() {})
 	err := p.Notify(t.Context(), notifier.Changes{})
-	wantError(t, err, "process 7 (app) has ended", path)
+	testsupport.WantError(t, err, "process 7 (app) has ended", path)
 	if got := notifier.AsFailure(err).RetryWithin; got != pidFileRetry || len(proc.sent) > 0 {
 		t.Errorf("retried within %v, want %v; signaled %v", got, pidFileRetry, proc.sent)
 	}

@@ -11,13 +11,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // helperMode is the variable with which a test starts its own binary again, under another
@@ -203,12 +204,5 @@ func unique() string {
 
 func wantError(t *testing.T, err error, parts ...string) {
 	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want one with %q", parts)
-	}
-	for _, part := range parts {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("error = %q, want it to contain %q", err, part)
-		}
-	}
+	testsupport.WantError(t, err, parts...)
 }

@@ -3,6 +3,8 @@ package process
 import (
 	"strings"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // TestNames: a process is found by its comm and by the names in its arguments.
@@ -140,6 +142,6 @@ func TestParseSignal(t *testing.T) {
 			t.Errorf("%q = %d, want an error", s, got)
 			continue
 		}
-		wantError(t, err, "HUP", "1 to 64")
+		testsupport.WantError(t, err, "HUP", "1 to 64")
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -44,7 +45,7 @@ func TestUnsafeSignals(t *testing.T) {
 			name := unique()
 			h := startHelper(t, name, test.mode)
 			p := newByName(name, Options{Signal: test.signal, Check: true})
-			wantError(t, p.Notify(t.Context(), notifier.Changes{}), test.want, name)
+			testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), test.want, name)
 			h.alive()
 		})
 	}
@@ -125,7 +126,7 @@ func TestSeveralUnrelated(t *testing.T) {
 	name := unique()
 	a, b := startHelper(t, name, "handle"), startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid), fmt.Sprint("pid ", b.pid),
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid), fmt.Sprint("pid ", b.pid),
 		fmt.Sprint("parent ", os.Getpid()), "age ")
 	a.alive()
 	b.alive()
@@ -167,7 +168,7 @@ func TestNeverItselfNorItsChildren(t *testing.T) {
 	h := startHelper(t, name, "handle") // a child of this process
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
 	p.self = os.Getpid()
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
 	h.alive()
 
 	seen, err := p.proc.all()
@@ -178,7 +179,7 @@ func TestNeverItselfNorItsChildren(t *testing.T) {
 		if each.pid == os.Getpid() {
 			p.name = each.comm
 			_, err := p.choose([]process{each})
-			wantError(t, err, "no process is named")
+			testsupport.WantError(t, err, "no process is named")
 		}
 	}
 }
@@ -195,7 +196,7 @@ func TestZombieDoesNotCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
 }
 
 // TestScriptByName: an interpreter is found by the name of its script.
@@ -222,7 +223,7 @@ func TestPermissionIsExplained(t *testing.T) {
 	p.euid = 65532
 	attempts := 0
 	p.signal = func(*os.Process, os.Signal) error { attempts++; return unix.EPERM }
-	wantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
 		fmt.Sprint("runAsUser: ", os.Getuid()), "SECRETSYNC_WEBHOOK_URL")
 	if attempts != 1 {
 		t.Errorf("%d attempts, want 1", attempts)

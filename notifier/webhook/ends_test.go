@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -43,7 +44,7 @@ func TestWebhookEnds(t *testing.T) {
 			w := newWebhook(t, rawServer(t, test.answer), Target{Timeout: 100 * time.Millisecond})
 			err := w.Notify(t.Context(), someChanges)
 			if test.want != "" {
-				wantError(t, err, test.want)
+				testsupport.WantError(t, err, test.want)
 			} else if err != nil {
 				t.Error(err)
 			}

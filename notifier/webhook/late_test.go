@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -58,7 +59,7 @@ func TestWebhookNeverAnswers(t *testing.T) {
 	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) { io.Copy(io.Discard, c) }), Target{Timeout: timeout})
 	began := time.Now()
 	err := w.Notify(t.Context(), someChanges)
-	wantError(t, err, "no answer within", "SECRETSYNC_WEBHOOK_TIMEOUT")
+	testsupport.WantError(t, err, "no answer within", "SECRETSYNC_WEBHOOK_TIMEOUT")
 	if took := time.Since(began); took < lateFactor*timeout {
 		t.Errorf("Notify returned after %v, want at least %v", took, lateFactor*timeout)
 	}
@@ -77,7 +78,7 @@ func TestWebhookNotSent(t *testing.T) {
 	defer listener.Close() // it accepts no connection, so the TLS handshake hangs
 	w := newWebhook(t, "https://"+listener.Addr().String(), Target{Timeout: timeout})
 	began := time.Now()
-	wantError(t, w.Notify(t.Context(), someChanges), "no answer within")
+	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "no answer within")
 	if took := time.Since(began); took >= lateFactor*timeout {
 		t.Errorf("Notify returned after %v, want about %v", took, timeout)
 	}
@@ -86,7 +87,7 @@ func TestWebhookNotSent(t *testing.T) {
 // TestWebhookAdvice: the error of each status names its likely cause.
 func TestWebhookAdvice(t *testing.T) {
 	token := t.TempDir() + "/token"
-	write(t, token, "hunter2")
+	testsupport.WriteFile(t, token, "hunter2")
 	for status, want := range map[int]string{
 		302: "if this is a login page, set SECRETSYNC_WEBHOOK_TOKEN_FILE",
 		401: "check its audience",
@@ -98,7 +99,7 @@ func TestWebhookAdvice(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		server.Start()
-		wantError(t, newWebhook(t, server.URL, Target{TokenFile: token}).Notify(t.Context(), someChanges), want)
+		testsupport.WantError(t, newWebhook(t, server.URL, Target{TokenFile: token}).Notify(t.Context(), someChanges), want)
 	}
 }
 
@@ -124,7 +125,7 @@ func TestWebhookH2C(t *testing.T) {
 		io.Copy(io.Discard, c)
 	})
 	err := newWebhook(t, address, Target{}).Notify(t.Context(), someChanges)
-	wantError(t, err, "only HTTP/2 without TLS (h2c)")
+	testsupport.WantError(t, err, "only HTTP/2 without TLS (h2c)")
 	if kind := notifier.AsFailure(err).Kind; kind != "HTTP/2" {
 		t.Errorf("kind = %q, want HTTP/2", kind)
 	}
@@ -137,7 +138,7 @@ func TestWebhookHeaderLimit(t *testing.T) {
 		server.Start()
 		err := newWebhook(t, server.URL, Target{}).Notify(context.Background(), someChanges)
 		if want != "" {
-			wantError(t, err, want)
+			testsupport.WantError(t, err, want)
 		} else if err != nil {
 			t.Errorf("%d bytes of headers: %v", size, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -21,7 +22,7 @@ import (
 func caFile(t *testing.T, server *httptest.Server) string {
 	t.Helper()
 	path := t.TempDir() + "/ca.crt"
-	write(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	return path
 }
 
@@ -30,16 +31,16 @@ func TestWebhookTLS(t *testing.T) {
 	server.StartTLS()
 	ca := t.TempDir() + "/ca.crt"
 	w := newWebhook(t, server.URL, Target{CAFile: ca})
-	wantError(t, w.Notify(t.Context(), someChanges), "CA file", "no such file")
-	write(t, ca, "not a certificate")
-	wantError(t, w.Notify(t.Context(), someChanges), "no PEM certificate", ca)
+	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "CA file", "no such file")
+	testsupport.WriteFile(t, ca, "not a certificate")
+	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "no PEM certificate", ca)
 	w.CAFile = caFile(t, server)
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
 	<-got
 	err := newWebhook(t, server.URL, Target{}).Notify(t.Context(), someChanges)
-	wantError(t, err, "certificate")
+	testsupport.WantError(t, err, "certificate")
 	if got := notifier.AsFailure(err).Kind; got != "certificate" {
 		t.Errorf("kind = %q, which contains the time of day", got)
 	}
@@ -51,11 +52,11 @@ func TestWebhookTLS_renewedCA(t *testing.T) {
 	server.StartTLS()
 	path := t.TempDir() + "/ca.crt"
 	w := newWebhook(t, server.URL, Target{CAFile: path})
-	write(t, path, "not a certificate")
+	testsupport.WriteFile(t, path, "not a certificate")
 	if err := w.Notify(t.Context(), someChanges); err == nil {
 		t.Error("a call with an invalid CA file succeeded")
 	}
-	write(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Error(err)
 	}
@@ -67,7 +68,7 @@ func TestWebhookTLS_version(t *testing.T) {
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	server.StartTLS()
 	w := newWebhook(t, server.URL, Target{CAFile: caFile(t, server)})
-	wantError(t, w.Notify(t.Context(), someChanges), "protocol version")
+	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "protocol version")
 }
 
 // TestWebhookTLS_systemRoots: a CA file replaces the system roots. The test runs itself
@@ -77,7 +78,7 @@ func TestWebhookTLS_systemRoots(t *testing.T) {
 		server, _ := serve(t, nil)
 		server.StartTLS()
 		other := t.TempDir() + "/other.crt"
-		write(t, other, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: unrelatedCertificate(t)})))
+		testsupport.WriteFile(t, other, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: unrelatedCertificate(t)})))
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestWebhookTLS_systemRoots$")
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+caFile(t, server), "SSL_CERT_DIR=/nonexistent", "WEBHOOK_URL="+server.URL, "WEBHOOK_CA="+other)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -89,7 +90,7 @@ func TestWebhookTLS_systemRoots(t *testing.T) {
 		t.Errorf("without a CA file: %v", err)
 	}
 	err := newWebhook(t, os.Getenv("WEBHOOK_URL"), Target{CAFile: os.Getenv("WEBHOOK_CA")}).Notify(t.Context(), someChanges)
-	wantError(t, err, "certificate")
+	testsupport.WantError(t, err, "certificate")
 }
 
 // unrelatedCertificate returns a self-signed certificate.

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 func TestParseURL(t *testing.T) {
@@ -56,7 +58,7 @@ func TestParseURL(t *testing.T) {
 func TestParseURL_bareIPv6(t *testing.T) {
 	for _, s := range []string{"http://fd00::1/x", "https://fd00::1:8080", "http://user:hunter2@::1?hunter2", "http://2001:DB8:0:0:0:0:0:1/"} {
 		_, err := ParseURL(s)
-		wantError(t, err, "IPv6", "http://[ADDRESS]:PORT")
+		testsupport.WantError(t, err, "IPv6", "http://[ADDRESS]:PORT")
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: the error contains a secret: %v", s, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -112,9 +113,9 @@ func TestWebhookStatus(t *testing.T) {
 		case (err == nil) != (want == ""):
 			t.Errorf("%d: error %v", status, err)
 		case err != nil:
-			wantError(t, err, want, server.URL+"/x")
+			testsupport.WantError(t, err, want, server.URL+"/x")
 			if status/100 == 3 {
-				wantError(t, err, "https://elsewhere.example/there")
+				testsupport.WantError(t, err, "https://elsewhere.example/there")
 			}
 			if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%d: the error contains a secret: %v", status, err)
@@ -145,7 +146,7 @@ func TestWebhookFollowsNoRedirect(t *testing.T) {
 		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 	})
 	server.Start()
-	wantError(t, newWebhook(t, server.URL, Target{}).Notify(t.Context(), someChanges), "307", "/other")
+	testsupport.WantError(t, newWebhook(t, server.URL, Target{}).Notify(t.Context(), someChanges), "307", "/other")
 	if len(got) != 1 {
 		t.Errorf("%d requests, want 1", len(got))
 	}
@@ -184,7 +185,7 @@ func TestWebhookUnixSocket(t *testing.T) {
 		t.Errorf("got %+v", request)
 	}
 	server.Close()
-	wantError(t, w.Notify(t.Context(), someChanges), path+":/a/b", "no such file")
+	testsupport.WantError(t, w.Notify(t.Context(), someChanges), path+":/a/b", "no such file")
 }
 
 func TestWebhookToken(t *testing.T) {
@@ -192,9 +193,9 @@ func TestWebhookToken(t *testing.T) {
 	server.Start()
 	path := t.TempDir() + "/token"
 	w := newWebhook(t, server.URL, Target{TokenFile: path})
-	wantError(t, w.Notify(t.Context(), someChanges), "token file")
+	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "token file")
 	for _, token := range []string{"first", "second\n"} { // the file is renewed between the calls
-		write(t, path, token)
+		testsupport.WriteFile(t, path, token)
 		if err := w.Notify(t.Context(), someChanges); err != nil {
 			t.Fatal(err)
 		}
@@ -203,9 +204,9 @@ func TestWebhookToken(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "\n", "hunter2\nX-Evil: 1", "hunter2\x00"} {
-		write(t, path, bad)
+		testsupport.WriteFile(t, path, bad)
 		err := w.Notify(t.Context(), someChanges)
-		wantError(t, err, "token file", path)
+		testsupport.WantError(t, err, "token file", path)
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the error contains the token: %v", err)
 		}

@@ -24,122 +24,66 @@ var Faults = []Fault{
 		Logs:  []string{"no connection"},
 		Tries: 7,
 	},
-	{
-		Name:  "reset again and again",
-		Begin: func(r *Route) { r.Wire.Cut(1) },
-		End:   func(r *Route) { r.Wire.Cut(0) },
-		Logs:  []string{"no connection"},
-	},
-	{
-		Name:  "ends in the TLS handshake",
-		Begin: func(r *Route) { r.Wire.Cut(700) },
-		End:   func(r *Route) { r.Wire.Cut(0) },
-		Logs:  []string{"no connection"},
-	},
-	{
-		Name:  "ends in half of an answer",
-		Begin: func(r *Route) { r.Wire.Cut(1450) },
-		End:   func(r *Route) { r.Wire.Cut(0) },
-		Logs:  []string{"no connection"},
-	},
-	{
-		Name:  "frozen",
-		Begin: func(r *Route) { r.Wire.Freeze() },
-		End:   func(r *Route) { r.Wire.Reset(); r.Wire.Thaw() },
-		Seen:  20 * time.Second,
-		Logs:  []string{"no connection"},
-	},
-	{
-		Name:  "frozen and thawed",
-		Begin: func(r *Route) { r.Wire.Freeze() },
-		End:   func(r *Route) { r.Wire.Thaw() },
-		Seen:  20 * time.Second,
-		Logs:  []string{"no connection"},
-	},
+	cutAfter("reset again and again", 1),
+	cutAfter("ends in the TLS handshake", 700),
+	cutAfter("ends in half of an answer", 1450),
+	freeze("frozen", func(r *Route) { r.Wire.Reset(); r.Wire.Thaw() }),
+	freeze("frozen and thawed", func(r *Route) { r.Wire.Thaw() }),
 	{
 		Name:  "another CA",
 		Begin: func(r *Route) { r.Gateway.NewCertificate(r.T); r.Wire.Reset() },
 		End:   func(r *Route) { r.Gateway.Trust(r.T) },
 		Logs:  []string{"no connection", "x509"},
 	},
-	{
-		Name:  "401",
-		Begin: answers(Respond(401, "application/json", Status(401, "Unauthorized"), "")),
-		End:   passes,
-		Logs:  []string{"Unauthorized"},
-	},
-	{
-		Name:  "403",
-		Begin: answers(Respond(403, "application/json", Status(403, "Forbidden"), "")),
-		End:   passes,
-		Logs:  []string{`resourceNames: ["db"], verbs: [list, watch]`},
-	},
-	{
-		Name:  "404",
-		Begin: answers(Respond(404, "application/json", Status(404, "NotFound"), "")),
-		End:   passes,
-		Logs:  []string{"NotFound"},
-	},
-	{
-		Name:  "410",
-		Begin: answers(Respond(410, "application/json", Status(410, "Expired"), "")),
-		End:   passes,
-		Logs:  []string{"Expired"},
-	},
-	{
-		Name:  "429",
-		Begin: answers(Respond(429, "application/json", Status(429, "TooManyRequests"), "1")),
-		End:   passes,
-		Logs:  []string{"TooManyRequests"},
-	},
-	{
-		Name:  "500",
-		Begin: answers(Respond(500, "application/json", Status(500, "InternalError"), "")),
-		End:   passes,
-		Logs:  []string{"InternalError"},
-	},
-	{
-		Name:  "502 of a proxy",
-		Begin: answers(Respond(502, "text/plain", "bad gateway", "")),
-		End:   passes,
-		Logs:  []string{"HTTP 502"},
-	},
-	{
-		Name:  "503",
-		Begin: answers(Respond(503, "application/json", Status(503, "ServiceUnavailable"), "1")),
-		End:   passes,
-		Logs:  []string{"ServiceUnavailable"},
-	},
-	{
-		Name:  "HTML",
-		Begin: answers(Respond(200, "text/html", "<html>log in", "")),
-		End:   passes,
-		Logs:  []string{"text/html"},
-	},
-	{
-		Name:  "half a JSON object",
-		Begin: answers(Respond(200, "application/json", `{"kind":"SecretList","apiVersion":"v1","items":[`, "")),
-		End:   passes,
-		Logs:  []string{"application/json"},
-	},
-	{Name: "half of what the API server answers", Begin: answers(Half), End: passes, Logs: []string{"application/json"}},
-	{
-		Name:  "an empty answer",
-		Begin: answers(Respond(200, "application/json", "", "")),
-		End:   passes,
-		Logs:  []string{"application/json"},
-	},
+	answer("401", Respond(401, "application/json", Status(401, "Unauthorized"), ""), "Unauthorized"),
+	answer("403", Respond(403, "application/json", Status(403, "Forbidden"), ""),
+		`resourceNames: ["db"], verbs: [list, watch]`),
+	answer("404", Respond(404, "application/json", Status(404, "NotFound"), ""), "NotFound"),
+	answer("410", Respond(410, "application/json", Status(410, "Expired"), ""), "Expired"),
+	answer("429", Respond(429, "application/json", Status(429, "TooManyRequests"), "1"), "TooManyRequests"),
+	answer("500", Respond(500, "application/json", Status(500, "InternalError"), ""), "InternalError"),
+	answer("502 of a proxy", Respond(502, "text/plain", "bad gateway", ""), "HTTP 502"),
+	answer("503", Respond(503, "application/json", Status(503, "ServiceUnavailable"), "1"), "ServiceUnavailable"),
+	answer("HTML", Respond(200, "text/html", "<html>log in", ""), "text/html"),
+	answer("half a JSON object", Respond(200, "application/json",
+		`{"kind":"SecretList","apiVersion":"v1","items":[`, ""), "application/json"),
+	answer("half of the API server's response", Half, "application/json"),
+	answer("an empty answer", Respond(200, "application/json", "", ""), "application/json"),
+}
+
+// cutAfter ends each connection after this many bytes from the server.
+func cutAfter(name string, limit int) Fault {
+	return Fault{
+		Name:  name,
+		Begin: func(r *Route) { r.Wire.Cut(limit) },
+		End:   func(r *Route) { r.Wire.Cut(0) },
+		Logs:  []string{"no connection"},
+	}
+}
+
+// freeze stops all traffic until end.
+func freeze(name string, end func(*Route)) Fault {
+	return Fault{
+		Name:  name,
+		Begin: func(r *Route) { r.Wire.Freeze() },
+		End:   end,
+		Seen:  20 * time.Second,
+		Logs:  []string{"no connection"},
+	}
+}
+
+// answer answers every request with a.
+func answer(name string, a Answer, log string) Fault {
+	return Fault{
+		Name:  name,
+		Begin: func(r *Route) { r.Gateway.SetAnswer(a) },
+		End:   func(r *Route) { r.Gateway.SetAnswer(nil) },
+		Logs:  []string{log},
+	}
 }
 
 // Status returns a Status object with an error, as the API server writes it.
 func Status(code int, reason string) string {
-	return fmt.Sprintf(
-		`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":%q}`,
-		code,
-		reason,
-		reason,
-	)
+	const format = `{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":%q}`
+	return fmt.Sprintf(format, code, reason, reason)
 }
-
-func answers(a Answer) func(*Route) { return func(r *Route) { r.Gateway.SetAnswer(a) } }
-func passes(r *Route)               { r.Gateway.SetAnswer(nil) }
