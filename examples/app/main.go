@@ -1,4 +1,4 @@
-// Command app is a small web service that keeps working while its database credentials
+// Command app is a small web service. It keeps working while its database credentials
 // rotate. It reads the credentials from the files of a Secret. SIGHUP or POST /-/reload
 // makes it open connections with the new credentials and close the old connections. No
 // query fails. With APP_FOLLOW=true the app watches the files itself.

@@ -32,7 +32,7 @@ const (
 	replicas   = 3
 )
 
-// A demo is everything that the quickstart runs. The fields are in the order of setUp.
+// A demo contains everything in the quickstart. The fields are in the order of setUp.
 type demo struct {
 	options  options
 	app      app
@@ -63,7 +63,7 @@ func (d *demo) setUp(ctx context.Context) error {
 	return nil
 }
 
-// cleanUp stops every process and removes every object that setUp has created so far.
+// cleanUp stops the processes and removes the objects of setUp, also of an unfinished setUp.
 func (d *demo) cleanUp() error {
 	var errs error
 	for _, f := range slices.Backward(d.cleanups) {
@@ -173,7 +173,7 @@ func (d *demo) makeNamespace(ctx context.Context) error {
 // binary returns the path of the secret-sync binary.
 func (d *demo) binary() string { return filepath.Join(d.work, "secret-sync") }
 
-// grantAccounts grants the permissions that `secret-sync rbac` prints, and no others: to
+// grantAccounts grants the output of `secret-sync rbac`, and no other permissions: to
 // the sidecars' service account for their environment, and to the waiter for
 // `secret-sync wait`.
 func (d *demo) grantAccounts(ctx context.Context) (err error) {
@@ -187,7 +187,7 @@ func (d *demo) grantAccounts(ctx context.Context) (err error) {
 	return d.grant(ctx, nil, "rbac", "--wait", waiter, "--secret", secretName, "-n", d.namespace)
 }
 
-// grant runs `secret-sync rbac` and applies the manifest that it prints.
+// grant runs `secret-sync rbac` and applies its output.
 func (d *demo) grant(ctx context.Context, env []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, d.binary(), args...)
 	cmd.Env = env

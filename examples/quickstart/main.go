@@ -3,8 +3,8 @@
 //	go run -C examples ./quickstart
 //
 // It starts a real etcd and kube-apiserver, a database, and three replicas. Each replica
-// consists of a sidecar and an app under a load of queries. The sidecars' service account
-// has the permissions that `secret-sync rbac` prints, and no others.
+// consists of a sidecar and an app under a load of queries. The service account of the
+// sidecars gets the permissions in the output of `secret-sync rbac`, and no others.
 //
 // Then the quickstart rotates the database credentials. For each rotation it creates a
 // user, updates the Secret, waits with `secret-sync wait` until every app has reloaded,
@@ -12,7 +12,7 @@
 // fails the quickstart.
 //
 // The default app is examples/app. With -app python, node or java, the quickstart runs a
-// recipe from examples/recipes, if the machine has that language.
+// recipe from examples/recipes, if its language is installed.
 package main
 
 import (

@@ -18,8 +18,8 @@ func TestFlags_areItsOwn(t *testing.T) {
 	}
 }
 
-// TestApps_missingLanguage checks that the error names the Debian packages to install,
-// and that an unknown language is rejected with a list of the known languages.
+// TestApps_missingLanguage checks two errors: for a language without an installation, with
+// the Debian packages to install, and for an unknown language, with the known languages.
 func TestApps_missingLanguage(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for name, want := range map[string]string{

@@ -18,7 +18,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// sidecarPort is the port that `secret-sync wait` queries.
+// sidecarPort is the port for the queries of `secret-sync wait`.
 const sidecarPort = "29808"
 
 // A replica stands for a Pod. It is a Pod object with a loopback address, and a process
@@ -42,7 +42,7 @@ func (d *demo) startReplicas(ctx context.Context) error {
 		return err
 	}
 	for i := range replicas {
-		// The PID in the address separates quickstarts that run at the same time.
+		// The PID in the address separates simultaneous quickstarts.
 		address := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>8&0x7f, os.Getpid()&0xff, i+1)
 		r := &replica{name: fmt.Sprintf("app-%d", i+1), address: address, kubeconfig: kubeconfig}
 		d.replicas = append(d.replicas, r)
@@ -138,7 +138,7 @@ func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
 }
 
 // makePod creates the Pod object with which `secret-sync wait` finds the sidecar. The
-// Pod names a scheduler that does not exist, so no node runs it.
+// Pod names a scheduler without an implementation, so no node runs it.
 func (d *demo) makePod(ctx context.Context, r *replica) error {
 	pods, no := d.cluster.Client.CoreV1().Pods(d.namespace), false
 	pod := &corev1.Pod{
@@ -185,7 +185,7 @@ func (r *replica) until(ctx context.Context, limit time.Duration, f func() error
 	}
 }
 
-// appDone returns a channel that is closed when the app ends, or nil before its start.
+// appDone returns the channel of the app's end, or nil before its start.
 func (r *replica) appDone() <-chan struct{} {
 	if r.app == nil {
 		return nil

@@ -69,7 +69,7 @@ func mustExec(t *testing.T, db *sql.DB, statements ...string) {
 	}
 }
 
-// TestMariaDB_quotesIdentifiers rotates with database and user names that need quotes.
+// TestMariaDB_quotesIdentifiers rotates with special characters in names.
 func TestMariaDB_quotesIdentifiers(t *testing.T) {
 	for _, database := range []string{"app", "my-app", "my_app", "my`app"} {
 		t.Run(database, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestMariaDB_quotesIdentifiers(t *testing.T) {
 	}
 }
 
-// TestMariaDB_grantsASingleDatabase checks that a user of my_app cannot read myXapp. In a
+// TestMariaDB_grantsASingleDatabase reads myXapp as a user of my_app, which must fail. In a
 // GRANT, an unescaped _ matches every character.
 func TestMariaDB_grantsASingleDatabase(t *testing.T) {
 	server, root := mariaDB(t, "my_app")
@@ -93,8 +93,8 @@ func TestMariaDB_grantsASingleDatabase(t *testing.T) {
 	}
 }
 
-// TestMariaDB_accountForASingleHost checks that a run fails and changes nothing if the
-// account app_b@localhost exists, which takes precedence over app_b@%.
+// TestMariaDB_accountForASingleHost covers an account app_b@localhost, which MariaDB prefers
+// to app_b@%. A run must fail and change nothing.
 func TestMariaDB_accountForASingleHost(t *testing.T) {
 	server, root := mariaDB(t, "app")
 	s := newScene(t, server)
@@ -111,8 +111,8 @@ func TestMariaDB_accountForASingleHost(t *testing.T) {
 	s.mustRotate()
 }
 
-// TestMariaDB_withoutTheProcessPrivilege checks that a run keeps the old user if the
-// administrator cannot see the sessions of other users.
+// TestMariaDB_withoutTheProcessPrivilege covers an administrator who cannot see the sessions
+// of other users. A run must keep the old user.
 func TestMariaDB_withoutTheProcessPrivilege(t *testing.T) {
 	server, root := mariaDB(t, "app")
 	s := newScene(t, server)
@@ -125,7 +125,7 @@ func TestMariaDB_withoutTheProcessPrivilege(t *testing.T) {
 	s.mustRun()
 }
 
-// TestPostgreSQL_quotesIdentifiers rotates with database and user names that need quotes.
+// TestPostgreSQL_quotesIdentifiers rotates with special characters in names.
 func TestPostgreSQL_quotesIdentifiers(t *testing.T) {
 	for _, database := range []string{"app", "my-app", "my_app", `my"app'`} {
 		t.Run(database, func(t *testing.T) {
@@ -164,9 +164,9 @@ func TestPostgreSQL_logsNoPassword(t *testing.T) {
 	}
 }
 
-// TestPostgreSQL_appOwnsItsSchema covers an app that migrates its schema between two
-// rotations. Each user must be able to change the objects of the previous users, and the
-// job must be able to drop users that created objects.
+// TestPostgreSQL_appOwnsItsSchema migrates the schema of the app between rotations. Each user
+// must be able to change the objects of the previous users, and the job must be able to drop
+// the creators of objects.
 func TestPostgreSQL_appOwnsItsSchema(t *testing.T) {
 	server, root := postgreSQL(t, "app")
 	s := newScene(t, server)
@@ -192,9 +192,9 @@ func TestPostgreSQL_appOwnsItsSchema(t *testing.T) {
 	}
 }
 
-// TestPostgreSQL_userThatOwnsObjects covers a first user that was created without the role
-// setting. The error must contain the remedy.
-func TestPostgreSQL_userThatOwnsObjects(t *testing.T) {
+// TestPostgreSQL_ownerOfObjects covers a first user without the role setting. The error must
+// contain the remedy.
+func TestPostgreSQL_ownerOfObjects(t *testing.T) {
 	server, root := postgreSQL(t, "app")
 	s := newScene(t, server)
 	mustExec(t, root, "ALTER ROLE app_a RESET role")

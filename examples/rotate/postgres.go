@@ -22,9 +22,9 @@ var postgres = dialect{
 		user := quote(c.Username, `"`)
 		return []statement{
 			{sql: "CREATE ROLE " + user + " LOGIN IN ROLE " + quote(database, `"`) + " PASSWORD ", secret: quote(verifier, "'")},
-			// Each session acts as the role of the database, which therefore owns all objects
-			// that the app creates. Otherwise the next user could not use them, and an owner
-			// cannot be dropped.
+			// Each session acts as the role of the database, which therefore owns all new
+			// objects. Otherwise the next user could not use them, and PostgreSQL would refuse
+			// to drop their owner.
 			{sql: "ALTER ROLE " + user + " SET role TO " + quote(database, "'")},
 		}, nil
 	},
@@ -32,8 +32,7 @@ var postgres = dialect{
 	dropHint: ownerHint,
 }
 
-// ownerHint returns the remedy for a role that owns objects. Roles that this program
-// created own none.
+// ownerHint returns the remedy for a role with objects. Only roles from elsewhere own any.
 func ownerHint(err error) string {
 	const dependentObjectsStillExist = "2BP01"
 	var pgErr *pgconn.PgError

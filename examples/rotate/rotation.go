@@ -52,13 +52,12 @@ func (r *rotation) run(ctx context.Context) error {
 // the Pods must use before finish.
 //
 //  1. Take the lock, which excludes prepare and finish of other runs.
-//  2. If the other user exists, an earlier run did not finish. If that run died before its
-//     update of the Secret, no Pod uses the other user. If it died later, some Pods may
-//     still use it. In both cases the wait and finish of this run are correct.
-//     But the update may still be under way. Change an annotation, so that an update of
-//     the old version fails from now on.
+//  2. If the other user exists, an earlier run did not finish. It died before its update
+//     of the Secret, and no Pod uses the other user, or it died later, and some Pods may
+//     still use it. The wait and finish of this run cover both cases. But the update may
+//     still be under way, so change an annotation: an update of the old version then fails.
 //  3. Else create the other user. After a crash here, the next run continues with step 2.
-//  4. Write the user to the Secret. The update fails if the Secret has changed since step 1.
+//  4. Write the user to the Secret. The update fails if the Secret changed after step 1.
 func (r *rotation) prepare(ctx context.Context) (state, error) {
 	unlock, err := r.db.lock(ctx) // 1
 	if err != nil {
@@ -92,14 +91,14 @@ func (r *rotation) prepare(ctx context.Context) (state, error) {
 	return s, nil
 }
 
-// finish drops the other user, once no session uses it. If any check fails, it drops
-// nobody, and the next run continues.
+// finish drops the other user after its last session. If any check fails, it drops no
+// user, and the next run continues.
 //
 //  1. Take the lock.
 //  2. Log in as the user in the Secret.
-//  3. Wait until the other user has no session. An app may have reported its reload too
+//  3. Wait for the end of all sessions of the other user. An app may report its reload too
 //     early, or may not use the sidecar at all.
-//  4. Read the Secret again. If its data has changed, no wait covers the new data.
+//  4. Read the Secret again. If its data changed, no wait covers the new data.
 //  5. Drop the other user, who must exist: a run that changes nothing must not succeed.
 func (r *rotation) finish(ctx context.Context, target state) error {
 	unlock, err := r.db.lock(ctx) // 1
@@ -147,7 +146,7 @@ func (r *rotation) check(ctx context.Context, target state) error {
 	return err
 }
 
-// waitForSessions waits until user has no session.
+// waitForSessions waits for the end of all sessions of a user.
 func (r *rotation) waitForSessions(ctx context.Context, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, r.sessionTimeout)
 	defer cancel()

@@ -21,14 +21,14 @@ var (
 	firstUser = pool.Credentials{Username: "app_a", Password: "first"}
 )
 
-// A scene is a Secret in a real API server and its users in a database. It simulates an
-// app that reloads at the last permitted moment: when a run waits for it.
+// A scene is a Secret in a real API server and its users in a database. Its app reloads at
+// the last permitted moment: when a run waits for it.
 type scene struct {
 	*st.Scene
 	t      *testing.T
 	server *dbserver.Server
 	users  [2]string
-	app    pool.Credentials // credentials that the app uses
+	app    pool.Credentials // credentials in use by the app
 }
 
 // embedded starts the database of the quickstart.
@@ -137,8 +137,8 @@ func (s *scene) inSecret() pool.Credentials {
 	return pool.Credentials{Username: string(secret.Data["username"]), Password: string(secret.Data["password"])}
 }
 
-// check checks the condition that must hold at any moment: the credentials in the Secret
-// work, and so do the credentials that the app uses.
+// check checks the invariant: the credentials in the Secret work, and so do the credentials
+// in use by the app.
 func (s *scene) check(moment string) {
 	s.t.Helper()
 	for owner, c := range map[string]pool.Credentials{"the Secret": s.inSecret(), "the app": s.app} {
@@ -150,7 +150,7 @@ func (s *scene) check(moment string) {
 	}
 }
 
-// existing returns the users that exist.
+// existing returns the existing users.
 func (s *scene) existing() (all []string) {
 	s.t.Helper()
 	db, unlock := s.locked()

@@ -10,7 +10,7 @@ import (
 // Credentials are the user name and the password of a database user.
 type Credentials struct{ Username, Password string }
 
-// String returns the user name alone, so that no log contains the password.
+// String returns the user name alone, which keeps the password out of logs.
 func (c Credentials) String() string { return c.Username }
 
 // GoString does the same for %#v.

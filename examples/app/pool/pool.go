@@ -1,13 +1,12 @@
-// Package pool provides a database/sql pool that changes its credentials at run time.
+// Package pool provides a database/sql pool with credentials that change at run time.
 // Copy it into your app.
 //
 // A database checks a password only when a connection opens, so new credentials require
 // new connections. Reload opens a second pool, checks it and makes it current. It closes
 // the first pool after the last user has returned.
 //
-// No query fails if the old credentials stay valid until Status reports that no old
-// pool is draining. Rotate with an overlap: alternate between two users, or use a user
-// with two passwords.
+// No query fails if the old credentials stay valid until Status reports no draining pool.
+// Rotate with an overlap: alternate between two users, or use a user with two passwords.
 package pool
 
 import (
@@ -29,7 +28,7 @@ type Options struct {
 	MaxLifetime time.Duration // maximum lifetime of a connection; 0 means no limit
 }
 
-// A Pool provides connections with the newest credentials that work.
+// A Pool provides connections with the newest working credentials.
 type Pool struct {
 	options  Options
 	reload   sync.Mutex // serializes calls of Reload
@@ -44,7 +43,7 @@ type generation struct {
 	db          *sql.DB
 	credentials Credentials
 	since       time.Time
-	users       sync.WaitGroup // calls of Use that have not returned
+	users       sync.WaitGroup // running calls of Use
 }
 
 // Open reads the credentials and connects. It fails if either step fails.
@@ -88,8 +87,7 @@ func (p *Pool) Reload(ctx context.Context) (changed bool, err error) {
 	return true, nil
 }
 
-// connect opens a pool and its first connection. Only a connection proves that the
-// credentials work.
+// connect opens a pool and its first connection, which proves the credentials.
 func connect(ctx context.Context, o Options, c Credentials) (*sql.DB, error) {
 	connector, err := Connector(o.Database, c)
 	if err != nil {
@@ -128,7 +126,7 @@ func (p *Pool) swap(next *generation) {
 type Status struct {
 	User     string    `json:"user"`
 	Since    time.Time `json:"since"`
-	Draining int64     `json:"draining"` // number of old pools that still have users
+	Draining int64     `json:"draining"` // number of old pools in use
 }
 
 // Status returns the current user and the number of old pools.

@@ -1,4 +1,4 @@
-// Command go-pgxpool is a web service on PostgreSQL that reloads on SIGHUP. Copy pool.go
+// Command go-pgxpool is a web service on PostgreSQL. It reloads on SIGHUP. Copy pool.go
 // into your app. This file is the app around it in the tests.
 package main
 
@@ -28,8 +28,8 @@ func main() {
 }
 
 // reload reloads after each signal. The sender of a signal does not learn whether the
-// reload succeeded, so reload retries until it succeeds. A signal that arrives meanwhile
-// waits in the channel.
+// reload succeeded, so reload retries until it succeeds. A further signal waits in the
+// channel.
 func reload(p *Pool, hup <-chan os.Signal) {
 	for range hup {
 		for {

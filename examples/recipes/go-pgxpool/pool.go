@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A Pool is a pgxpool.Pool that reads its credentials from the files of a Secret. The app
-// keeps the same Pool for its whole life and calls Reload when the files have changed.
+// A Pool is a pgxpool.Pool with credentials from the files of a Secret. The app keeps the
+// same Pool for its whole life and calls Reload after a change of the files.
 type Pool struct {
 	*pgxpool.Pool
 	dir  string

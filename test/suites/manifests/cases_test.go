@@ -3,6 +3,7 @@ package manifests
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,6 +121,16 @@ func TestNetworkPolicy_selectsTheExamplePods(t *testing.T) {
 	}
 	if got := policy.Spec.Ingress[0].Ports[0].Port.IntValue(); got != 29808 {
 		t.Errorf("port: got %d, want 29808", got)
+	}
+	var egress []int
+	for _, rule := range policy.Spec.Egress {
+		for _, port := range rule.Ports {
+			egress = append(egress, port.Port.IntValue())
+		}
+	}
+	if !slices.Contains(policy.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) ||
+		!slices.Contains(egress, 443) || !slices.Contains(egress, 6443) {
+		t.Errorf("policy types %v with egress to ports %v, want the API server", policy.Spec.PolicyTypes, egress)
 	}
 	for _, file := range []string{"deployment.yaml", "deployment-webhook.yaml"} {
 		deployment, err := os.ReadFile("../../../examples/pod/" + file)

@@ -3,6 +3,7 @@ package manifests
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -174,7 +175,11 @@ func TestInject_usesTheImageOfImageYAML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := pod.Spec.InitContainers[0].Image; got != "secret-sync:latest" {
-		t.Errorf("got image %q, want secret-sync:latest", got)
+	text, err := os.ReadFile("../../../examples/inject/image.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := pod.Spec.InitContainers[0].Image; !strings.Contains(string(text), `image: "`+got+`"`) {
+		t.Errorf("got image %q, want the image in image.yaml:\n%s", got, text)
 	}
 }

@@ -39,6 +39,7 @@ type options struct {
 	revision string // the commit
 	created  time.Time
 	out      string // a directory that is missing or empty
+	fill     bool   // rewrite the examples of the repository, and build nothing
 }
 
 var validVersion = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
@@ -51,6 +52,10 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
+	}
+	if o.fill {
+		fmt.Println("set the image", o.image+":"+o.version, "in", filepath.Join(o.source, "examples"))
+		return
 	}
 	fmt.Println("built", o.version, "of", o.revision, "in", o.out)
 }
@@ -66,6 +71,8 @@ func parse(ctx context.Context, args []string) (o options, err error) {
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	flags.StringVar(&o.out, "out", filepath.Join(o.source, "dist"), "the `folder` to build in")
 	flags.StringVar(&o.image, "image", "secret-sync", "the image's `name` in the manifests")
+	flags.BoolVar(&o.fill, "fill", false,
+		"set the image and the version in the examples of the repository, and build nothing")
 	if err := flags.Parse(args[1:]); err != nil {
 		return o, err
 	}
@@ -105,6 +112,9 @@ func release(ctx context.Context, o options) error {
 	if !validVersion.MatchString(o.version) {
 		return fmt.Errorf("%q is not a version; use a version such as v1.2.3 or v1.2.3-rc.1", o.version)
 	}
+	if o.fill {
+		return writeManifests(o, filepath.Join(o.source, "examples"))
+	}
 	if entries, _ := os.ReadDir(o.out); len(entries) > 0 {
 		return fmt.Errorf("%s is not empty; remove it or choose another directory with -out", o.out)
 	}
@@ -122,7 +132,7 @@ func release(ctx context.Context, o options) error {
 	if err := writeImage(o); err != nil {
 		return fmt.Errorf("write the image: %w", err)
 	}
-	if err := writeManifests(o); err != nil {
+	if err := writeManifests(o, filepath.Join(o.out, "manifests")); err != nil {
 		return fmt.Errorf("copy the manifests: %w", err)
 	}
 	return writeSums(o.out)

@@ -14,8 +14,9 @@ var manifestFolders = []string{"cases", "component", "helm", "inject", "monitori
 // manifestFiles are the types of the copied files. Code is not copied.
 var manifestFiles = []string{".yaml", ".json", ".tpl", ".md"}
 
-// writeManifests copies the examples and fills in the image and the version.
-func writeManifests(o options) error {
+// writeManifests copies the examples to dir and fills in the image and the version. It
+// rewrites the examples if dir contains them.
+func writeManifests(o options, dir string) error {
 	examples := filepath.Join(o.source, "examples")
 	number := strings.TrimPrefix(o.version, "v")
 	fill := strings.NewReplacer(
@@ -36,7 +37,7 @@ func writeManifests(o options) error {
 			if err != nil {
 				return err
 			}
-			return copyManifest(path, filepath.Join(o.out, "manifests", name), d, fill)
+			return copyManifest(path, filepath.Join(dir, name), d, fill)
 		})
 		if err != nil {
 			return err
@@ -52,7 +53,7 @@ func copyManifest(from, to string, d fs.DirEntry, fill *strings.Replacer) error 
 		return err
 	}
 	switch {
-	case d.Type() == fs.ModeSymlink:
+	case d.Type() == fs.ModeSymlink && from != to:
 		target, err := os.Readlink(from)
 		if err != nil {
 			return err

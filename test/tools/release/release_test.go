@@ -239,6 +239,36 @@ func checkConfig(t *testing.T, o options, image v1.Image, arch string) {
 	}
 }
 
+// TestFill_rewritesTheExamples fills the image into a copy of the examples, as release/tag
+// does in the repository.
+func TestFill_rewritesTheExamples(t *testing.T) {
+	source, err := build.RepositoryDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range manifestFolders {
+		from, to := filepath.Join(source, "examples", name), filepath.Join(dir, "examples", name)
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := options{version: "v1.2.3", image: "registry.example/secret-sync", source: dir, fill: true}
+	if err := release(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"inject/image.yaml":               `image: "registry.example/secret-sync:v1.2.3"`,
+		"component/sidecar/workload.yaml": "image: registry.example/secret-sync:v1.2.3\n",
+		"helm/secret-sync/values.yaml":    "repository: registry.example/secret-sync\n  tag: v1.2.3\n",
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, "examples", name))
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s does not contain %q, %v", name, want, err)
+		}
+	}
+}
+
 func checkManifests(t *testing.T, o options) {
 	var images, charts int
 	for name, text := range files(t, filepath.Join(o.out, "manifests")) {

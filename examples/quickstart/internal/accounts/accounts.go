@@ -1,6 +1,6 @@
 // Package accounts creates and drops users of a MySQL or PostgreSQL database as its
-// administrator. A dropped user can no longer connect. Close removes everything that the
-// package created. The package does not know when or why users change, or who connects.
+// administrator. A dropped user can no longer connect. Close removes everything again.
+// The package does not know when or why users change, or who connects.
 package accounts
 
 import (
@@ -69,7 +69,7 @@ func (d *Database) Other(user string) string {
 	return d.Users[0]
 }
 
-// CreateUser creates a user that may read the table.
+// CreateUser creates a user with read access to the table.
 func (d *Database) CreateUser(ctx context.Context, c pool.Credentials) error {
 	create := "CREATE USER " + d.name(c.Username) + " IDENTIFIED BY "
 	if d.postgres {
