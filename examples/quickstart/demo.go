@@ -45,6 +45,7 @@ type demo struct {
 	database  *accounts.Database
 	current   pool.Credentials // credentials in the Secret
 
+	node      string // node of the Pods
 	replicas  []*replica
 	waitAs    string // kubeconfig of waiter
 	rotations []rotation

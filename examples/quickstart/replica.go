@@ -27,6 +27,7 @@ type replica struct {
 	name, address string
 	dir           string // directory of the volume
 	kubeconfig    string
+	pod           *corev1.Pod
 	appURL        string
 
 	sidecar, app       *childprocess.Process
@@ -41,12 +42,17 @@ func (d *demo) startReplicas(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.makeNode(ctx); err != nil {
+		return err
+	}
 	for i := range replicas {
 		// The PID in the address separates simultaneous quickstarts.
 		address := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()>>8&0x7f, os.Getpid()&0xff, i+1)
 		r := &replica{name: fmt.Sprintf("app-%d", i+1), address: address, kubeconfig: kubeconfig}
 		d.replicas = append(d.replicas, r)
-		for _, step := range []func(context.Context, *replica) error{d.makeVolume, d.startSidecar, d.startApp, d.makePod} {
+		for _, step := range []func(context.Context, *replica) error{
+			d.makePod, d.makeVolume, d.startSidecar, d.startApp, d.reportPod,
+		} {
 			if err := step(ctx, r); err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
@@ -55,6 +61,20 @@ func (d *demo) startReplicas(ctx context.Context) error {
 		d.onCleanUp(func() error { r.load.Stop(); return nil })
 	}
 	d.step(started, "replicas", "%d of sidecar and app, with %d clients each", replicas, d.options.workers)
+	return nil
+}
+
+// makeNode creates a node for the Pods. Without it, a real cluster would remove the Pods.
+func (d *demo) makeNode(ctx context.Context) error {
+	nodes := d.cluster.Client.CoreV1().Nodes()
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{GenerateName: "secret-sync-quickstart-"}}
+	node.Spec.Unschedulable = true
+	node, err := nodes.Create(ctx, node, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("create a node: %w", err)
+	}
+	d.node = node.Name
+	d.onCleanUp(func() error { return nodes.Delete(context.Background(), node.Name, metav1.DeleteOptions{}) })
 	return nil
 }
 
@@ -78,6 +98,7 @@ func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
 		"KUBECONFIG="+r.kubeconfig,
 		"POD_NAMESPACE="+d.namespace,
 		"POD_NAME="+r.name,
+		"POD_UID="+string(r.pod.UID),
 		"SECRETSYNC_SECRETS="+secretName,
 		"SECRETSYNC_DIR="+r.dir,
 		"SECRETSYNC_HTTP_ADDR="+r.address+":"+sidecarPort,
@@ -137,28 +158,31 @@ func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
 	return r.until(ctx, 30*time.Second, func() error { return queries.Query(http.DefaultClient, r.appURL+"/query") })
 }
 
-// makePod creates the Pod object with which `secret-sync wait` finds the sidecar. The
-// Pod names a scheduler without an implementation, so no node runs it.
-func (d *demo) makePod(ctx context.Context, r *replica) error {
-	pods, no := d.cluster.Client.CoreV1().Pods(d.namespace), false
+// makePod creates the Pod object with which `secret-sync wait` finds the sidecar. The Pod is
+// bound to the node of makeNode, which has no kubelet.
+func (d *demo) makePod(ctx context.Context, r *replica) (err error) {
+	no := false
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: r.name, Labels: map[string]string{"app": "quickstart"}},
 		Spec: corev1.PodSpec{
-			ServiceAccountName: account, AutomountServiceAccountToken: &no, SchedulerName: "none",
-			Containers: []corev1.Container{{Name: "app", Image: "app"}, {Name: "secret-sync", Image: "secret-sync"}},
+			NodeName: d.node, ServiceAccountName: account, AutomountServiceAccountToken: &no,
+			Containers:  []corev1.Container{{Name: "app", Image: "app"}, {Name: "secret-sync", Image: "secret-sync"}},
+			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 		},
 	}
-	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
+	r.pod, err = d.cluster.Client.CoreV1().Pods(d.namespace).Create(ctx, pod, metav1.CreateOptions{})
+	return err
+}
+
+// reportPod reports the start of the containers, as a kubelet does.
+func (d *demo) reportPod(ctx context.Context, r *replica) (err error) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
-	pod.Status.Phase = corev1.PodRunning
-	pod.Status.PodIP, pod.Status.PodIPs = r.address, []corev1.PodIP{{IP: r.address}}
-	pod.Status.ContainerStatuses = []corev1.ContainerStatus{
+	r.pod.Status.Phase = corev1.PodRunning
+	r.pod.Status.PodIP, r.pod.Status.PodIPs = r.address, []corev1.PodIP{{IP: r.address}}
+	r.pod.Status.ContainerStatuses = []corev1.ContainerStatus{
 		{Name: "app", State: running}, {Name: "secret-sync", State: running},
 	}
-	_, err = pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{})
+	r.pod, err = d.cluster.Client.CoreV1().Pods(d.namespace).UpdateStatus(ctx, r.pod, metav1.UpdateOptions{})
 	return err
 }
 
