@@ -41,9 +41,13 @@ func TestCases_restricted(t *testing.T) {
 	}
 }
 
-// effective returns the variables of the sidecar with the values of the Pod's annotations.
+// effective returns the variables of the sidecar with the values of the Pod's annotations,
+// and the Secrets of all sidecars.
 func effective(pod *corev1.Pod) st.Env {
 	env := variables(pod.Spec.InitContainers[0])
+	for _, sidecar := range pod.Spec.InitContainers[1:] {
+		env["SECRETSYNC_SECRETS"] += "," + variables(sidecar)["SECRETSYNC_SECRETS"]
+	}
 	for annotation, value := range pod.Annotations {
 		if name, ok := strings.CutPrefix(annotation, "secret-sync/"); ok {
 			env["SECRETSYNC_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
