@@ -240,6 +240,6 @@ func TestPostgreSQL_previewOmitsTheSecret(t *testing.T) {
 	checkPreview(t, newScene(t, server), `CREATE ROLE "app_b" LOGIN IN ROLE "app" PASSWORD '…'`+"\n"+
 		`ALTER ROLE "app_b" SET role TO 'app'`+"\n"+
 		"update Secret \"db\": username app_b, password …\n"+
-		"secret-sync wait --secret db --direct\n"+
+		"secret-sync wait --secret db --direct --version VERSION\n"+
 		`DROP ROLE "app_a"`+"\n")
 }

@@ -270,11 +270,11 @@ func TestPreview_changesNothing(t *testing.T) {
 	checkPreview(t, s, "CREATE USER `app_b`@`%` IDENTIFIED BY '…'\n"+
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.* TO `app_b`@`%`\n"+
 		"update Secret \"db\": username app_b, password …\n"+
-		"secret-sync wait --secret db --direct\n"+
+		"secret-sync wait --secret db --direct --version VERSION\n"+
 		"DROP USER `app_a`@`%`\n")
 	mustDo(t, s.newRun().prepareStep(t.Context()))
 	checkPreview(t, s, "finishing an earlier rotation: user app_a exists\n"+
-		"secret-sync wait --secret db --direct\n"+
+		"secret-sync wait --secret db --direct --version VERSION\n"+
 		"DROP USER `app_a`@`%`\n")
 }
 

@@ -23,8 +23,8 @@ type wait struct {
 func waitCommand(secret string, flags []string) wait {
 	path := cmp.Or(os.Getenv("ROTATE_SECRET_SYNC"), "/secret-sync")
 	args := slices.Concat([]string{"wait", "--secret", secret}, flags)
-	return wait{args: args, run: func(ctx context.Context, _ string) error {
-		cmd := exec.CommandContext(ctx, path, args...)
+	return wait{args: args, run: func(ctx context.Context, version string) error {
+		cmd := exec.CommandContext(ctx, path, slices.Concat(args, []string{"--version", version})...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = 5 * time.Second
@@ -34,5 +34,5 @@ func waitCommand(secret string, flags []string) wait {
 
 // print prints the command for a dry run.
 func (w wait) print(out io.Writer) {
-	fmt.Fprintf(out, "secret-sync %s\n", strings.Join(w.args, " "))
+	fmt.Fprintf(out, "secret-sync %s --version VERSION\n", strings.Join(w.args, " "))
 }
