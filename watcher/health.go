@@ -14,20 +14,19 @@ const (
 	// upAfter is the time without an error after which a failed watch counts as up.
 	// Otherwise a watch that ends immediately would alternate between up and down.
 	upAfter = 2 * time.Second
-	// logAgainAfter is the time after which a log line no longer covers another watch that
-	// fails for the same cause.
+	// logAgainAfter is the time after which a log line no longer covers another watch with
+	// the same cause.
 	logAgainAfter = 30 * time.Second
-	// maxRuleNames is the number of Secrets that a logged RBAC rule names at most.
+	// maxRuleNames is the maximum number of Secrets in a logged RBAC rule.
 	maxRuleNames = 10
 )
 
-// errBackwards is returned when a watch delivers an object older than an object that it
-// delivered before. Only a quorum read can tell which version is current.
+// errBackwards is returned when a watch delivers an object older than an earlier object. Only a quorum read can tell which version is current.
 var errBackwards = watchError("backwards", "the watch delivered an older version after a newer version",
 	"if this repeats, check for a proxy between this Pod and the API server that mixes up answers")
 
-// errEndsEarly and errEndsAtOnce are the states of a watch that ends before stableAfter or
-// upAfter again and again. Changes arrive with the repeated lists.
+// errEndsEarly and errEndsAtOnce are the states of a watch whose streams end before
+// stableAfter or upAfter again and again. Changes arrive with the repeated lists.
 var (
 	errEndsEarly  = endsEarly("the watch repeatedly ends early")
 	errEndsAtOnce = endsEarly("the watch repeatedly ends right after it opened")
@@ -38,8 +37,8 @@ func endsEarly(text string) *kube.Error {
 		"short timeout or cannot stream")
 }
 
-// errSilent is the state of a watch that does not deliver events. Changes arrive with the
-// repeated lists.
+// errSilent is the state of a watch whose streams deliver no events. Changes arrive with
+// the repeated lists.
 var errSilent = watchError("silent", "the watch is open and does not deliver changes",
 	"check for a proxy between this Pod and the API server that buffers answers")
 
@@ -57,10 +56,10 @@ type health struct {
 	since   time.Time   // time of the first error since the watch was up
 }
 
-// shared is the state that the watches of a Watcher share.
+// shared is the common state of the watches of a Watcher.
 type shared struct {
 	mu      sync.Mutex
-	names   []string           // Secrets that are watched by name
+	names   []string           // Secrets with a watch by name
 	outages map[string]*outage // by cause
 }
 
@@ -73,11 +72,11 @@ type outage struct {
 	cause  string
 	since  time.Time
 	logged time.Time // time of the last log line
-	down   int       // number of watches that are down for this cause
+	down   int       // number of watches with this cause
 	most   int       // largest value of down
 }
 
-// Evidence that a watch works.
+// An evidence is an observation of a working watch.
 type evidence int
 
 const (
@@ -87,7 +86,7 @@ const (
 	evidenceDelivered                 // the watch delivered news and stayed open
 )
 
-// required returns the evidence that ends the current error.
+// required returns the evidence for the end of the current error.
 func (h *health) required() evidence {
 	switch h.err {
 	case errSilent:
@@ -139,7 +138,7 @@ func (w *watch) setDown(e *kube.Error) {
 	}
 }
 
-// cause returns the cause of an outage. The rule that a Role lacks depends on the verb.
+// cause returns the cause of an outage. The missing rule of a Role depends on the verb.
 func cause(e *kube.Error) string {
 	if apierrors.IsForbidden(e) {
 		return e.Cause + " " + e.Verb
@@ -188,7 +187,7 @@ func (w *watch) logDown(e *kube.Error) {
 }
 
 // forbidden returns the names for the missing rule, none for every Secret. The rule covers
-// all Secrets that are watched by name, because a line covers all of their watches.
+// all Secrets with a watch by name, because a line covers all of their watches.
 func (w *watch) forbidden() []string {
 	switch {
 	case w.Name == "":

@@ -24,7 +24,7 @@ const SelectorWatch = "selector"
 // WatchName returns the name of a Secret's own watch in metrics and logs.
 func WatchName(secretName string) string { return "secret/" + secretName }
 
-// A Secret is a version of a Secret, without the fields that the files do not need.
+// A Secret is a version of a Secret, reduced to the fields for the files.
 type Secret struct {
 	UID             string
 	ResourceVersion string

@@ -63,8 +63,8 @@ func (f filter) selects(o *object) bool {
 	return o.Namespace == f.Namespace && (f.Name == "" || f.Name == o.Name) && f.labels.Matches(labels.Set(o.Labels))
 }
 
-// accepts reports whether the watch stores the object. It logs the first object that the
-// API server should not have sent. A named Secret belongs to its own watch.
+// accepts reports whether the watch stores the object. It logs the first object outside
+// the request. A named Secret belongs to its own watch.
 func (w *watch) accepts(o *object) bool {
 	if !w.selects(o) {
 		w.warnOnce(o)
@@ -107,7 +107,7 @@ func (w *watch) replace(items []object) (missed bool) {
 }
 
 // apply stores an event of a stream, unless the stream is retired. A Deleted event may
-// carry labels that no longer match.
+// carry labels outside the selector.
 func (w *watch) apply(s *stream, e event) {
 	w.shared.mu.Lock()
 	defer w.shared.mu.Unlock()

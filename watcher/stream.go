@@ -43,7 +43,7 @@ type stream struct {
 	retired bool // guarded by shared.mu
 }
 
-// open starts a stream that begins after version. It does not wait for the server: some
+// open starts a stream from version. It does not wait for the server: some
 // proxies delay the headers of a watch until its first event.
 func (w *watch) open(ctx context.Context, version string) *stream {
 	query := w.Query

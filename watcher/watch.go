@@ -19,25 +19,25 @@ const (
 	// server sends a bookmark every minute. After etcd was restored from a backup, a
 	// watch can stay open and silent forever.
 	staleAfter = 3 * time.Minute
-	// deliveryTime is the time within which an open watch must deliver a version that a
-	// list has found. The watch cache of an API server lags behind consistent reads.
+	// deliveryTime is the time within which an open watch must deliver a change after a
+	// list found it. The watch cache of an API server lags behind consistent reads.
 	deliveryTime = 5 * time.Second
 	// pollInterval is the time between two lists while the watch does not deliver
 	// events. It is also the duration of the watches between them: the API server sends
 	// a bookmark two seconds before the end of a watch.
 	pollInterval = 12 * time.Second
-	// flushTime is the time that a watch must stay open after its news to prove that it
-	// delivers. A proxy that buffers a watch delivers everything at its end.
+	// flushTime is the time for which a watch must stay open after its news. A buffering
+	// proxy delivers everything at the end of a watch.
 	flushTime = time.Second
 
-	// longestPause is the time within which a watch notices that the API server is back.
+	// longestPause is the time within which a watch notices the end of an outage.
 	longestPause = 10 * time.Second
 	// stableAfter is the duration after which the end of a watch is not early.
 	stableAfter = 10 * time.Second
 	// earlyInterval is the time between two lists if watches end early.
 	earlyInterval = 5 * time.Second
-	// maxJitter limits the random delay of a list after a server has ended a watch. A
-	// server that shuts down ends the watches of all Pods simultaneously.
+	// maxJitter limits the random delay of a list after a server ended a watch. During a
+	// shutdown, a server ends the watches of all Pods simultaneously.
 	maxJitter = 2 * time.Second
 
 	// longestListTimeout limits the growth of the time limit of a list. The limit grows
@@ -58,8 +58,8 @@ func newBackoff() wait.Backoff {
 //     news for staleAfter, or Reread asks for a list.
 //  3. A pause, if the stream ended.
 //
-// A stream that did not end stays open during the next list. If the list finds a version
-// that the stream does not deliver either, the stream does not work.
+// A stream without an end stays open during the next list. If the list finds a change, and
+// the stream does not deliver it either, the stream does not work.
 type watch struct {
 	filter
 	source    source
@@ -72,7 +72,7 @@ type watch struct {
 	// The goroutine of run owns these fields.
 	stream  *stream      // the open stream, or nil
 	listed  time.Time    // time of this attempt's list, or zero if it did not succeed
-	early   int          // number of watches in a row that ended early
+	early   int          // number of early ends in a row
 	backoff wait.Backoff // pauses after errors
 
 	streams sync.WaitGroup
@@ -133,7 +133,7 @@ func (w *watch) attempt(ctx context.Context) error {
 }
 
 // list performs a consistent read. It returns the version of the list, and whether the
-// list contains a change that no event delivered.
+// list contains a change without an event.
 func (w *watch) list(ctx context.Context) (version string, missed bool, err error) {
 	began := time.Now()
 	items, version, err := w.source.List(ctx, w.Query)
@@ -150,7 +150,7 @@ func (w *watch) list(ctx context.Context) (version string, missed bool, err erro
 }
 
 // follow waits until a new list is due, and updates the health of the watch. If old is not
-// nil, the list has found a change that the stream old must deliver too.
+// nil, the list found a change, and the stream old must deliver the change too.
 func (w *watch) follow(ctx context.Context, old *stream) error {
 	stale, lasted, stable := time.NewTimer(w.staleAfter()), time.NewTimer(upAfter), time.NewTimer(stableAfter)
 	defer stale.Stop()
@@ -180,6 +180,7 @@ func (w *watch) follow(ctx context.Context, old *stream) error {
 		case <-lasted.C:
 			w.setUp(evidenceLasted)
 		case <-stable.C:
+			w.early, w.backoff = 0, newBackoff()
 			w.setUp(evidenceStable)
 		case <-w.stream.news:
 			stale.Reset(staleAfter)
@@ -242,8 +243,8 @@ func (w *watch) pauseAfter(err error) time.Duration {
 	return pause
 }
 
-// jitter returns the pause after a server has ended a watch. A watch that reached its
-// requested duration, which is random, needs no pause.
+// jitter returns the pause after a server ended a watch. The requested duration of a watch
+// is random, so no pause follows a watch of this duration.
 func jitter(lasted time.Duration) time.Duration {
 	if lasted >= kube.MinWatchTime {
 		return 0

@@ -41,7 +41,7 @@ const (
 type Options struct {
 	Config    *rest.Config  // configuration of the cluster; not modified
 	Namespace string        // namespace of all Secrets
-	Names     []string      // Secrets that are watched by name
+	Names     []string      // Secrets to watch by name
 	Selector  string        // label selector for more Secrets, "" for none
 	Debounce  time.Duration // delay Changed until changes stop for this long; 0 for no delay
 	Logger    *slog.Logger
@@ -111,9 +111,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// waitForFirst waits until the first watch has received an answer or an error. A hundred
-// watches that start at once would open a hundred connections, because no watch would
-// find an open HTTP/2 connection.
+// waitForFirst waits until the first watch receives an answer or an error. If a hundred
+// watches started at once, none of them would find an open HTTP/2 connection, and each
+// would open its own.
 func waitForFirst(ctx context.Context, first *watch) {
 	ctx, cancel := context.WithTimeout(ctx, firstWait)
 	defer cancel()
@@ -123,8 +123,8 @@ func waitForFirst(ctx context.Context, first *watch) {
 	}
 }
 
-// Reread starts a consistent read in every watch, also in a watch that waits after an
-// error. It does not wait for the answers. The first call starts the reads at once. Calls
+// Reread starts a consistent read in every watch, even during a pause after an error. It
+// does not wait for the answers. The first call starts the reads at once. Calls
 // within rereadInterval are combined. A list in progress is not canceled: the read starts
 // after it.
 func (w *Watcher) Reread() { w.rereads.poke() }
@@ -148,8 +148,8 @@ func (w *Watcher) runRereads(ctx context.Context) {
 }
 
 // Changed returns a channel of capacity one. The Watcher pokes it after a change of the
-// Snapshot: other data, another UID, a Secret that appeared or disappeared, or a watch
-// that is synced. A change of metadata alone is not reported.
+// Snapshot: other data, another UID, an added or removed Secret, or a newly synced watch.
+// A change of metadata alone is not reported.
 func (w *Watcher) Changed() <-chan struct{} { return w.debounced }
 
 // Snapshot returns the current state. The debounce time does not delay it.

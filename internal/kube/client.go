@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 
 	"k8s.io/client-go/rest"
@@ -40,8 +41,8 @@ type Client struct {
 
 // NewClient returns a Client for cfg. It does not modify cfg and opens no connection.
 //
-// An unreadable token or certificate is not an error of NewClient: the kubelet may
-// replace the file at any time. Requests fail until Renew reads a valid file.
+// An invalid file with a token or a certificate is not an error of NewClient: the kubelet
+// may replace it at any time. Requests fail until Renew reads a valid file.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	disableKlog()
 	server, _, err := rest.DefaultServerUrlFor(cfg)
@@ -51,10 +52,20 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	c := &Client{config: rest.CopyConfig(cfg), server: server}
 	c.credentials = hashCredentials(c.config)
 	if c.transport, err = newTransport(c.config); err != nil {
+		if !hasFiles(c.config) {
+			return nil, fmt.Errorf("create a client for %q: %w", cfg.Host, err)
+		}
 		c.transport = failingTransport(err)
 	}
 	return c, nil
 }
+
+// credentialFiles returns the paths of the files that a transport is made from.
+func credentialFiles(cfg *rest.Config) []string {
+	return []string{cfg.CAFile, cfg.BearerTokenFile, cfg.CertFile, cfg.KeyFile}
+}
+
+func hasFiles(cfg *rest.Config) bool { return strings.Join(credentialFiles(cfg), "") != "" }
 
 func (c *Client) current() http.RoundTripper {
 	c.mu.Lock()
@@ -81,11 +92,11 @@ func (c *Client) Renew() {
 	c.transport, c.credentials = renewed, credentials
 }
 
-// hashCredentials hashes the files that a transport is made from. It ignores read
-// errors, because newTransport reports them.
+// hashCredentials hashes the credential files. It ignores read errors, because
+// newTransport reports them.
 func hashCredentials(cfg *rest.Config) [sha256.Size]byte {
 	var all []byte
-	for _, path := range []string{cfg.CAFile, cfg.BearerTokenFile, cfg.CertFile, cfg.KeyFile} {
+	for _, path := range credentialFiles(cfg) {
 		content, _ := os.ReadFile(path)
 		all = append(append(all, content...), 0)
 	}
