@@ -41,6 +41,7 @@ func TestCIRunsTheREADMEsCommands(t *testing.T) {
 func TestCommands(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "shop")
 	t.Setenv("SECRETSYNC_SECRETS", "db")
+	typo := map[string]string{"SECRETSYNC_DIR": "/nowhere", "SECRETSYNC_SECRTS": "x"}
 	for _, c := range []struct {
 		args []string
 		env  map[string]string
@@ -57,8 +58,8 @@ func TestCommands(t *testing.T) {
 		{args: []string{"rbac", "default"}, err: "only this Pod uses", code: 2},
 		{args: []string{"rbac", "No Name"}, err: "only this Pod uses", code: 2},
 		{args: []string{"rbac"}, env: map[string]string{"SECRETSYNC_SECRETS": ""}, err: "SECRETSYNC_SELECTOR", code: 2},
-		{args: []string{"rbac"}, env: map[string]string{"SECRETSYNC_SECRTS": "x"}, err: "did you mean SECRETSYNC_SECRETS", code: 2},
-		{args: []string{"ready"}, env: map[string]string{"SECRETSYNC_DIR": "/nowhere", "SECRETSYNC_SECRTS": "x"}, err: "/nowhere", code: 1},
+		{args: []string{"rbac"}, env: typo, err: "did you mean SECRETSYNC_SECRETS", code: 2},
+		{args: []string{"ready"}, env: typo, err: "/nowhere", code: 1},
 		{args: []string{"bogus"}, err: `unknown command "bogus"; the commands are ready, rbac`, code: 2},
 		{args: []string{"statsu"}, err: `unknown command "statsu"; did you mean status?`, code: 2},
 		{args: []string{"version", "now"}, err: `unexpected argument "now": version has no arguments`, code: 2},

@@ -54,7 +54,9 @@ func wantEnd(t *testing.T, cmd *exec.Cmd, code int) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	_ = cmd.Wait()
+	kill.Stop()
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("the process ended %v after SIGTERM, want a second at most", took)
 	}

@@ -142,7 +142,8 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 		s.events = telemetry.NewEvents(pod, client.Create, s.log)
 	}
 	s.notifier = notifier.New(notifier.Options{
-		Targets: newTargets(cfg, s.log, s.events.NotifyUnverified), Volume: generations{s.writer}, NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay,
+		Targets: newTargets(cfg, s.log, s.events.NotifyUnverified), Volume: generations{s.writer},
+		NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay,
 		Logger: s.log, Report: s.events.NotifyFailing,
 	})
 	s.describe(s.writer.Newest())

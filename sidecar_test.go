@@ -61,7 +61,8 @@ func TestStartInMetrics(t *testing.T) {
 	telemetry.Handler(a.metrics, telemetry.Sources{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	_, line, _ := strings.Cut(w.Body.String(), "\nprocess_start_time_seconds ")
 	var got float64
-	if _, err := fmt.Sscan(line, &got); err != nil || got < telemetry.Seconds(began) || got > telemetry.Seconds(time.Now()) {
+	_, err := fmt.Sscan(line, &got)
+	if err != nil || got < telemetry.Seconds(began) || got > telemetry.Seconds(time.Now()) {
 		t.Errorf("started at %f, %v, want a time since %f", got, err, telemetry.Seconds(began))
 	}
 }

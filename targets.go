@@ -20,7 +20,9 @@ func newTargets(cfg *config.Config, log *slog.Logger, warn func(target, message 
 }
 
 // processTargets returns the processes to signal. A single target is named process.
-func processTargets(cfg *config.Config, log *slog.Logger, warn func(target, message string)) (targets []notifier.Target) {
+func processTargets(
+	cfg *config.Config, log *slog.Logger, warn func(target, message string),
+) (targets []notifier.Target) {
 	several := len(cfg.Processes)+len(cfg.PIDFiles) > 1
 	options := func(name string, t config.SignalTarget) process.Options {
 		return process.Options{

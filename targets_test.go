@@ -74,7 +74,8 @@ func TestEachHasItsSignal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {})[0].Notify(t.Context(), notifier.Changes{}); err != nil {
+		target := newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {})[0]
+		if err := target.Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatal(err)
 		}
 		var exit *exec.ExitError

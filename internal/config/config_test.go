@@ -116,7 +116,8 @@ func TestLoad_defaults(t *testing.T) {
 	compare(t, loaded(t), map[string]any{
 		"Namespace": "prod", "Secrets": []string{"db", "tls"},
 		"Items": layout.Items{}, "RequiredKeys": map[string][]string{},
-		"Dir": "/secrets", "FileMode": fs.FileMode(0o644), "SignalCheck": true, "SignalExitCheck": true, "SignalInterval": 500 * time.Millisecond, "ProcessMinAge": 5 * time.Second,
+		"Dir": "/secrets", "FileMode": fs.FileMode(0o644), "SignalCheck": true,
+		"SignalExitCheck": true, "SignalInterval": 500 * time.Millisecond, "ProcessMinAge": 5 * time.Second,
 		"WebhookMethod": "POST", "WebhookTimeout": 5 * time.Second, "ExecTimeout": 30 * time.Second,
 		"HTTPAddr": ":29808",
 	})
@@ -143,7 +144,9 @@ func TestLoad_everythingSet(t *testing.T) {
 		"SECRETSYNC_DIR=/run/s/", "SECRETSYNC_LAYOUT=flat", "SECRETSYNC_FILE_MODE=040",
 		"SECRETSYNC_ON_DELETE=remove", "SECRETSYNC_SETTLE=250ms",
 		"SECRETSYNC_PROCESS=nginx, a:b:TERM,nginx", "SECRETSYNC_PID_FILE=/run/app.pid,/run/x:y.pid:usr2",
-		"SECRETSYNC_SIGNAL=sigusr1", "SECRETSYNC_SIGNAL_CHECK=0", "SECRETSYNC_SIGNAL_EXIT_CHECK=0", "SECRETSYNC_SIGNAL_INTERVAL=0", "SECRETSYNC_PROCESS_MIN_AGE=0",
+		"SECRETSYNC_SIGNAL=sigusr1", "SECRETSYNC_SIGNAL_CHECK=0",
+		"SECRETSYNC_SIGNAL_EXIT_CHECK=0", "SECRETSYNC_SIGNAL_INTERVAL=0",
+		"SECRETSYNC_PROCESS_MIN_AGE=0",
 		"SECRETSYNC_WEBHOOK_URL=https://app:8443/reload?k=v,https://b/x%2Cy",
 		"SECRETSYNC_WEBHOOK_METHOD=PUT", "SECRETSYNC_WEBHOOK_TIMEOUT=1m",
 		"SECRETSYNC_WEBHOOK_CA_FILE=/ca/ca.crt", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/token/token",
@@ -248,6 +251,7 @@ func TestItems_modes(t *testing.T) {
 		t.Errorf("got items %v, want %v", got, want)
 	}
 	for _, wrong := range []string{"0888", "1777", "4755", "99999999999999999999"} {
-		oneProblem(t, []string{"SECRETSYNC_ITEMS=db/a=a:" + wrong, "SECRETSYNC_SELECTOR=app=x"}, "SECRETSYNC_ITEMS", "0 to 0777")
+		env := []string{"SECRETSYNC_ITEMS=db/a=a:" + wrong, "SECRETSYNC_SELECTOR=app=x"}
+		oneProblem(t, env, "SECRETSYNC_ITEMS", "0 to 0777")
 	}
 }

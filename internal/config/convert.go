@@ -49,7 +49,7 @@ func convert(e *environment) (*Config, error) {
 	level := parse(p, "SECRETSYNC_LOG_LEVEL", e.LogLevel, oneOf("debug", "info", "warn", "error"))
 	_ = c.LogLevel.UnmarshalText([]byte(level)) // slog knows all four names
 	standard := parse(p, "SECRETSYNC_SIGNAL", e.Signal, parseSignal)
-	c.Processes = parseTargets(p, "SECRETSYNC_PROCESS", e.Process, standard, "names of processes, without a path", isProcessName)
+	c.Processes = parseTargets(p, "SECRETSYNC_PROCESS", e.Process, standard, "names of processes", isProcessName)
 	c.PIDFiles = parseTargets(p, "SECRETSYNC_PID_FILE", e.PIDFile, standard, "absolute paths of files", isFile)
 	checkPod(p, e, c)
 	checkSecrets(p, e, c)

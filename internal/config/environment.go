@@ -49,7 +49,7 @@ type syncVariables struct {
 	Signal          text     `default:"HUP" desc:"signal to send, a name or a number"`
 	SignalCheck     boolean  `split_words:"true" default:"true" desc:"check for a handler; false for sigwait, signalfd"`
 	SignalExitCheck boolean  `split_words:"true" default:"true" desc:"stop signaling an app that ended after two signals"`
-	SignalInterval  duration `split_words:"true" default:"500ms" desc:"time between two signals, and from a signal to a publish"`
+	SignalInterval  duration `split_words:"true" default:"500ms" desc:"minimum time between signals, and before a publish"`
 	ProcessMinAge   duration `split_words:"true" default:"5s" desc:"wait until the process has this age"`
 
 	WebhookURL       list     `split_words:"true" desc:"call this URL: http://, https:// or unix:///a.sock:/path"`
@@ -58,7 +58,7 @@ type syncVariables struct {
 	WebhookCAFile    path     `split_words:"true" desc:"file with the CA to trust, re-read for each call"`
 	WebhookTokenFile path     `split_words:"true" desc:"file with the bearer token to send, re-read for each call"`
 	Exec             text     `desc:"run this command, a JSON array, in the container of secret-sync"`
-	ExecTimeout      duration `split_words:"true" default:"30s" desc:"kill the process group of the command after this time"`
+	ExecTimeout      duration `split_words:"true" default:"30s" desc:"kill the process group of the command then"`
 
 	Splay       duration `default:"0s" desc:"wait a random time up to this before a notification"`
 	NotifyFirst boolean  `split_words:"true" default:"false" desc:"also notify of the first generation in the volume"`

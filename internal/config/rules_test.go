@@ -37,7 +37,10 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_SECRETS=../a"}, "SECRETSYNC_SECRETS", `"../a"`},
 		{[]string{"SECRETSYNC_SECRETS=" + long[:253]}, "", ""},
 		{[]string{"SECRETSYNC_SECRETS=" + long}, "SECRETSYNC_SECRETS", `aaa..."`},
-		{[]string{"SECRETSYNC_OPTIONAL_SECRETS=x,tls"}, "SECRETSYNC_OPTIONAL_SECRETS", `Invalid value: "tls": also in SECRETSYNC_SECRETS`},
+		{
+			[]string{"SECRETSYNC_OPTIONAL_SECRETS=x,tls"},
+			"SECRETSYNC_OPTIONAL_SECRETS", `Invalid value: "tls": also in SECRETSYNC_SECRETS`,
+		},
 
 		{[]string{"SECRETSYNC_SELECTOR=app in (a,b),!old,x!=y"}, "", ""},
 		{[]string{"SECRETSYNC_SELECTOR=app in (a"}, "SECRETSYNC_SELECTOR", "unable to parse"},
@@ -87,7 +90,10 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/b", "SECRETSYNC_ITEMS=db/a=x"}, "", ""},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db"}, "SECRETSYNC_REQUIRED_KEYS", "the / between"},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/..x"}, "SECRETSYNC_REQUIRED_KEYS", "is not a valid key"},
-		{[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"}, "SECRETSYNC_REQUIRED_KEYS", `Invalid value: "bd": this Secret is neither`},
+		{
+			[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"},
+			"SECRETSYNC_REQUIRED_KEYS", `Invalid value: "bd": this Secret is neither`,
+		},
 
 		{[]string{"SECRETSYNC_DIR=secrets"}, "SECRETSYNC_DIR", `"secrets"`},
 		{[]string{"SECRETSYNC_DIR=/"}, "SECRETSYNC_DIR", `"/"`},
@@ -102,7 +108,10 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_FILE_MODE=0x1f"}, "SECRETSYNC_FILE_MODE", "octal"},
 		{[]string{"SECRETSYNC_FILE_MODE=688"}, "SECRETSYNC_FILE_MODE", "octal"},
 		{[]string{"SECRETSYNC_FILE_MODE=-1"}, "SECRETSYNC_FILE_MODE", "octal"},
-		{[]string{"SECRETSYNC_FILE_MODE=256"}, "SECRETSYNC_FILE_MODE", "did you mean 0400, which is 256 as a decimal number"},
+		{
+			[]string{"SECRETSYNC_FILE_MODE=256"},
+			"SECRETSYNC_FILE_MODE", "did you mean 0400, which is 256 as a decimal number",
+		},
 		{[]string{"SECRETSYNC_FILE_MODE=288"}, "SECRETSYNC_FILE_MODE", "did you mean 0440"},
 		{[]string{"SECRETSYNC_FILE_MODE=384"}, "SECRETSYNC_FILE_MODE", "did you mean 0600"},
 		{[]string{"SECRETSYNC_FILE_MODE=416"}, "SECRETSYNC_FILE_MODE", "did you mean 0640"},
@@ -178,7 +187,9 @@ func TestOwnerMayAlwaysRead(t *testing.T) {
 
 // FuzzItems: accepted items can be written as files, and each problem is a single line.
 func FuzzItems(f *testing.F) {
-	for _, seed := range []string{"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d"} {
+	for _, seed := range []string{
+		"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

@@ -13,7 +13,7 @@ func TestTargets(t *testing.T) {
 		wrong, mentions string
 	}{
 		{[]string{app}, "", ""},
-		{[]string{"SECRETSYNC_PROCESS=/bin/app"}, "SECRETSYNC_PROCESS", "without a path"},
+		{[]string{"SECRETSYNC_PROCESS=/bin/app"}, "SECRETSYNC_PROCESS", "names of processes"},
 		{[]string{"SECRETSYNC_PID_FILE=/run/pid"}, "", ""},
 		{[]string{"SECRETSYNC_PID_FILE=pid"}, "SECRETSYNC_PID_FILE", "absolute"},
 		{[]string{"SECRETSYNC_PID_FILE=/run/"}, "SECRETSYNC_PID_FILE", "absolute"},
@@ -56,15 +56,36 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_WEBHOOK_METHOD=PÖST"}, "SECRETSYNC_WEBHOOK_METHOD", `"PÖST"`},
 		{[]string{"SECRETSYNC_WEBHOOK_TIMEOUT=1s"}, "", ""}, // without a URL
 		{[]string{"SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "SECRETSYNC_WEBHOOK_URL is not set"},
-		{[]string{"SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_WEBHOOK_URL is not set"},
+		{
+			[]string{"SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"},
+			"SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_WEBHOOK_URL is not set",
+		},
 		{[]string{"SECRETSYNC_WEBHOOK_TOKEN_FILE=t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "absolute"}, // and no more
-		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "absolute"},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=https://a,https://b", "SECRETSYNC_WEBHOOK_CA_FILE=/ca", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "", ""},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "a URL that does not start with https://"},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=https://a,unix:///a:/b", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"}, "SECRETSYNC_WEBHOOK_CA_FILE", "a URL that does not start with https://"},
+		{
+			[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=ca"},
+			"SECRETSYNC_WEBHOOK_CA_FILE", "absolute",
+		},
+		{
+			[]string{
+				"SECRETSYNC_WEBHOOK_URL=https://a,https://b",
+				"SECRETSYNC_WEBHOOK_CA_FILE=/ca", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t",
+			},
+			"", "",
+		},
+		{
+			[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"},
+			"SECRETSYNC_WEBHOOK_CA_FILE", "a URL that does not start with https://",
+		},
+		{
+			[]string{"SECRETSYNC_WEBHOOK_URL=https://a,unix:///a:/b", "SECRETSYNC_WEBHOOK_CA_FILE=/ca"},
+			"SECRETSYNC_WEBHOOK_CA_FILE", "a URL that does not start with https://",
+		},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://user:pw@a"}, "", ""},
 		{[]string{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "", ""},
-		{[]string{"SECRETSYNC_WEBHOOK_URL=http://user:pw@a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"}, "SECRETSYNC_WEBHOOK_TOKEN_FILE", "a URL with a user"},
+		{
+			[]string{"SECRETSYNC_WEBHOOK_URL=http://user:pw@a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/t"},
+			"SECRETSYNC_WEBHOOK_TOKEN_FILE", "a URL with a user",
+		},
 
 		{[]string{`SECRETSYNC_EXEC=["/bin/true"]`}, "", ""},
 		{[]string{`SECRETSYNC_EXEC=[]`}, "SECRETSYNC_EXEC", "names no program"},
@@ -82,8 +103,14 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_ONE_SHOT=false", app}, "", ""},
 		{[]string{"SECRETSYNC_ONE_SHOT=true", app}, "SECRETSYNC_ONE_SHOT", "unset SECRETSYNC_PROCESS"},
 		{[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_PID_FILE=/p"}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PID_FILE"},
-		{[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_WEBHOOK_URL=http://a"}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_WEBHOOK_URL"},
-		{[]string{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["a"]`, app}, "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PROCESS and SECRETSYNC_EXEC"},
+		{
+			[]string{"SECRETSYNC_ONE_SHOT=true", "SECRETSYNC_WEBHOOK_URL=http://a"},
+			"SECRETSYNC_ONE_SHOT", "SECRETSYNC_WEBHOOK_URL",
+		},
+		{
+			[]string{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["a"]`, app},
+			"SECRETSYNC_ONE_SHOT", "SECRETSYNC_PROCESS and SECRETSYNC_EXEC",
+		},
 	} {
 		t.Run(strings.Join(tt.env, " "), func(t *testing.T) { oneProblem(t, tt.env, tt.wrong, tt.mentions) })
 	}
@@ -110,7 +137,10 @@ func TestProblemsDoNotLeak(t *testing.T) {
 		{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=hunter2"},
 		{"SECRETSYNC_WEBHOOK_TOKEN_FILE=hunter2"},
 		{"SECRETSYNC_WEBHOOK_URL=http://a", "SECRETSYNC_WEBHOOK_CA_FILE=-----BEGIN hunter2"},
-		{"SECRETSYNC_WEBHOOK_URL=http://hunter2@a", "SECRETSYNC_WEBHOOK_TOKEN_FILE=/hunter2", "SECRETSYNC_WEBHOOK_CA_FILE=/hunter2"},
+		{
+			"SECRETSYNC_WEBHOOK_URL=http://hunter2@a",
+			"SECRETSYNC_WEBHOOK_TOKEN_FILE=/hunter2", "SECRETSYNC_WEBHOOK_CA_FILE=/hunter2",
+		},
 		{"SECRETSYNC_WEBHOOK_TOKEN=hunter2"},
 		{"SECRETSYNC_PASSWORD=hunter2"},
 		{"SECRETSYNC_ONE_SHOT=true", `SECRETSYNC_EXEC=["hunter2"]`, "SECRETSYNC_WEBHOOK_URL=http://hunter2@a"},

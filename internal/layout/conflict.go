@@ -48,5 +48,6 @@ func (p *planner) decide(a, b, fileA, fileB string) *Rejection {
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}
-	return &Rejection{Secret: b, Reason: ReasonConflict, Detail: fmt.Sprintf("Secret %q already uses the path %q", a, fileB)}
+	detail := fmt.Sprintf("Secret %q already uses the path %q", a, fileB)
+	return &Rejection{Secret: b, Reason: ReasonConflict, Detail: detail}
 }

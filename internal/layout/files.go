@@ -33,7 +33,8 @@ func (r Rules) files(name string, s watcher.Secret) (map[string]secret.Value, *R
 	for _, key := range slices.Sorted(maps.Keys(items)) {
 		value, ok := s.Data[key]
 		if !ok {
-			return reject(ReasonMissingItem, "the key %q of SECRETSYNC_ITEMS is missing; the Secret contains %q", key, brief.List(keys))
+			return reject(ReasonMissingItem, "the key %q of SECRETSYNC_ITEMS is missing; the Secret contains %q",
+				key, brief.List(keys))
 		}
 		files[items[key].Path] = value
 	}

@@ -13,8 +13,18 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// snapshot reads "db: password=a user=u; tls: crt=c; ?secret/x": Secrets with
-// their keys, and with a question mark a watch without an answer.
+// The cases are written in a small language.
+//
+//	Secrets, files:  NAME: KEY=VALUE KEY=VALUE; NAME: ...
+//	in a snapshot:   ?WATCH is a watch that is not synced
+//	in a volume:     - is a volume without a generation
+//	rules:           required=A,B optional=C selector flat items=A/KEY>PATH keys=A/KEY
+//
+// For example, the rules "required=db items=db/password>pw" select the Secret db and write its
+// key password to the file pw. The snapshot "db: password=a; ?secret/tls" contains this Secret and
+// has no answer for the watch of the Secret tls.
+
+// snapshot parses the Secrets of a snapshot.
 func snapshot(text string) watcher.Snapshot {
 	s := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unsynced: map[string]bool{}}
 	for name, data := range parse(text) {
@@ -27,6 +37,38 @@ func snapshot(text string) watcher.Snapshot {
 	return s
 }
 
+// rules parses rules.
+func rules(text string) layout.Rules {
+	r := layout.Rules{Items: layout.Items{}, RequiredKeys: map[string][]string{}}
+	for word := range strings.FieldsSeq(text) {
+		option, list, _ := strings.Cut(word, "=")
+		entries := strings.Split(list, ",")
+		secret, rest, _ := strings.Cut(list, "/")
+		switch option {
+		case "required":
+			r.Required = entries
+		case "optional":
+			r.Optional = entries
+		case "selector":
+			r.Selector = true
+		case "flat":
+			r.Layout = writer.Flat
+		case "keys":
+			r.RequiredKeys[secret] = append(r.RequiredKeys[secret], rest)
+		case "items":
+			key, path, _ := strings.Cut(rest, ">")
+			if r.Items[secret] == nil {
+				r.Items[secret] = map[string]layout.Item{}
+			}
+			r.Items[secret][key] = layout.Item{Path: path}
+		default:
+			panic("unknown option " + option)
+		}
+	}
+	return r
+}
+
+// parse parses Secrets with their keys, or with their files.
 func parse(text string) map[string]map[string]secret.Value {
 	out := map[string]map[string]secret.Value{}
 	for part := range strings.SplitSeq(text, ";") {
@@ -43,7 +85,7 @@ func parse(text string) map[string]map[string]secret.Value {
 	return out
 }
 
-// set reads what is in the volume, and show writes it.
+// set parses the files in a volume, and show is the inverse.
 func set(text string) writer.Content {
 	s := writer.Content{Secrets: map[string]writer.Files{}}
 	for name, content := range parse(text) {
@@ -73,189 +115,221 @@ func showRefused(all []layout.Rejection) string {
 	return strings.Join(parts, ", ")
 }
 
-type options = layout.Rules
-
 var cases = []struct {
 	name     string
-	options  options
+	rules    string
 	snapshot string
-	volume   string // what is in it; "-" for nothing yet
+	volume   string
 	removed  []string
 
-	want     string
-	refused  string
-	waiting  string // a part of the reasons; "" for none
+	want     string // the files
+	refused  string // SECRET REASON, ...
+	waiting  string // a part of the reasons to wait; "" for none
 	complete bool
 	current  bool // Confirmed
 }{
 	{
-		name: "all keys of a named Secret", options: options{Required: []string{"db"}},
+		name:     "all keys of a named Secret",
+		rules:    "required=db",
 		snapshot: "db: password=a user=u", volume: "-",
 		want: "db: password=a user=u", complete: true, current: true,
 	},
 	{
-		name: "items pick and rename", options: options{Required: []string{"db"}, Items: layout.Items{"db": {"password": {Path: "conf/pw"}}}},
+		name:     "items pick and rename",
+		rules:    "required=db items=db/password>conf/pw",
 		snapshot: "db: password=a user=u", volume: "-",
 		want: "db: conf/pw=a", complete: true, current: true,
 	},
 	{
-		name: "a first generation waits for an answer", options: options{Required: []string{"db"}, Optional: []string{"tls"}},
+		name:     "a first generation waits for an answer",
+		rules:    "required=db optional=tls",
 		snapshot: "db: p=a; ?secret/tls", volume: "-",
 		want: "db: p=a", waiting: "no answer yet for secret/tls",
 	},
 	{
-		name: "a first generation waits for a required Secret", options: options{Required: []string{"db", "tls"}},
+		name:     "a first generation waits for a required Secret",
+		rules:    "required=db,tls",
 		snapshot: "db: p=a", volume: "-",
 		want: "db: p=a", waiting: `Secret "tls" does not exist`,
 	},
 	{
-		name: "an optional Secret can be absent", options: options{Required: []string{"db"}, Optional: []string{"tls"}},
+		name:     "an optional Secret can be absent",
+		rules:    "required=db optional=tls",
 		snapshot: "db: p=a", volume: "-",
 		want: "db: p=a", complete: true, current: true,
 	},
 	{
-		name: "only optional ones, all absent, is a complete empty generation", options: options{Optional: []string{"tls"}},
+		name:     "only optional ones, all absent, is a complete empty generation",
+		rules:    "optional=tls",
 		snapshot: "", volume: "-",
 		want: "", complete: true, current: true,
 	},
 	{
-		name: "a selector alone that matches nothing publishes nothing", options: options{Selector: true},
+		name:     "a selector alone that matches nothing publishes nothing",
+		rules:    "selector",
 		snapshot: "", volume: "-",
 		want: "", waiting: "no Secret matches the selector",
 	},
 	{
-		name: "a selector that matches nothing is not complete", options: options{Required: []string{"db"}, Selector: true},
+		name:     "a selector that matches nothing is not complete",
+		rules:    "required=db selector",
 		snapshot: "db: p=a", volume: "-",
 		want: "db: p=a",
 	},
 	{
-		name: "a selector that matches something is", options: options{Required: []string{"db"}, Selector: true},
+		name:     "a selector that matches something is",
+		rules:    "required=db selector",
 		snapshot: "db: p=a; x: k=v", volume: "-",
 		want: "db: p=a; x: k=v", complete: true, current: true,
 	},
 	{
-		name: "a required key that is missing: the last good files stay, the others go on", options: options{Required: []string{"db", "tls"}, RequiredKeys: map[string][]string{"db": {"password"}}},
+		name:     "a required key that is missing: the last good files stay, the others go on",
+		rules:    "required=db,tls keys=db/password",
 		snapshot: "db: user=new; tls: crt=new", volume: "db: password=old user=old; tls: crt=old",
 		want: "db: password=old user=old; tls: crt=new", refused: "db missing_key", complete: true,
 	},
 	{
-		name: "a required key that is empty", options: options{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"password"}}},
+		name:     "a required key that is empty",
+		rules:    "required=db keys=db/password",
 		snapshot: "db: password=", volume: "db: password=old",
 		want: "db: password=old", refused: "db empty_key", complete: true,
 	},
 	{
-		name: "a key that is empty and not required is a file", options: options{Required: []string{"db"}},
+		name:     "a key that is empty and not required is a file",
+		rules:    "required=db",
 		snapshot: "db: password=", volume: "-",
 		want: "db: password=", complete: true, current: true,
 	},
 	{
-		name: "a required Secret that is refused keeps a first generation back", options: options{Required: []string{"db", "tls"}, RequiredKeys: map[string][]string{"db": {"password"}}},
+		name:     "a required Secret that is refused keeps a first generation back",
+		rules:    "required=db,tls keys=db/password",
 		snapshot: "db: user=u; tls: crt=c", volume: "-",
 		want: "tls: crt=c", refused: "db missing_key", waiting: `Secret "db" is rejected`,
 	},
 	{
-		name: "an optional Secret that is refused does not", options: options{Required: []string{"tls"}, Optional: []string{"db"}, RequiredKeys: map[string][]string{"db": {"password"}}},
+		name:     "an optional Secret that is refused does not",
+		rules:    "required=tls optional=db keys=db/password",
 		snapshot: "db: user=u; tls: crt=c", volume: "-",
 		want: "tls: crt=c", refused: "db missing_key", complete: true, current: true,
 	},
 	{
-		name: "a named item that is missing", options: options{Required: []string{"db"}, Items: layout.Items{"db": {"password": {Path: "pw"}}}},
+		name:     "a named item that is missing",
+		rules:    "required=db items=db/password>pw",
 		snapshot: "db: user=u", volume: "db: pw=old",
 		want: "db: pw=old", refused: "db missing_item", complete: true,
 	},
 	{
-		name: "no keys at all", options: options{Required: []string{"db"}},
+		name:     "no keys at all",
+		rules:    "required=db",
 		snapshot: "db:", volume: "db: pw=old",
 		want: "db: pw=old", refused: "db no_keys", complete: true,
 	},
 	{
-		name: "a key that is no name of a file", options: options{Required: []string{"db"}},
+		name:     "a key that is no name of a file",
+		rules:    "required=db",
 		snapshot: "db: ..data=x", volume: "db: pw=old",
 		want: "db: pw=old", refused: "db bad_name", complete: true,
 	},
 	{
-		name: "a key with a slash, from a server that does not check", options: options{Required: []string{"db"}},
+		name:     "a key with a slash, from a server that does not check",
+		rules:    "required=db",
 		snapshot: "db: ../../etc/passwd=x", volume: "-",
 		want: "", refused: "db bad_name", waiting: "is rejected",
 	},
 	{
-		name: "a deleted Secret keeps its files", options: options{Required: []string{"db", "tls"}},
+		name:     "a deleted Secret keeps its files",
+		rules:    "required=db,tls",
 		snapshot: "tls: crt=c", volume: "db: p=a; tls: crt=c",
 		want: "db: p=a; tls: crt=c", complete: true,
 	},
 	{
-		name: "or loses them when they are to be removed", options: options{Required: []string{"db", "tls"}},
+		name:     "or loses them when they are to be removed",
+		rules:    "required=db,tls",
 		snapshot: "tls: crt=c", volume: "db: p=a; tls: crt=c", removed: []string{"db"},
 		want: "tls: crt=c",
 	},
 	{
-		name: "a Secret that is not known to be gone is not removed", options: options{Required: []string{"db", "tls"}},
+		name:     "a Secret that is not known to be gone is not removed",
+		rules:    "required=db,tls",
 		snapshot: "tls: crt=c; ?secret/db", volume: "db: p=a; tls: crt=c", removed: []string{"db"},
 		want: "db: p=a; tls: crt=c",
 	},
 	{
-		name: "a Secret that left the selector keeps its files", options: options{Selector: true},
+		name:     "a Secret that left the selector keeps its files",
+		rules:    "selector",
 		snapshot: "a: k=1", volume: "a: k=1; b: k=2",
 		want: "a: k=1; b: k=2", complete: true, current: true,
 	},
 	{
-		name: "what the configuration does not ask for any more goes", options: options{Required: []string{"a"}},
+		name:     "what the configuration does not ask for any more goes",
+		rules:    "required=a",
 		snapshot: "a: k=1", volume: "a: k=1; b: k=2",
 		want: "a: k=1", complete: true, current: true,
 	},
 	{
-		name: "an outage after a restart takes nothing", options: options{Required: []string{"db"}, Selector: true},
+		name:     "an outage after a restart takes nothing",
+		rules:    "required=db selector",
 		snapshot: "?secret/db; ?selector", volume: "db: p=a; x: k=v",
 		want: "db: p=a; x: k=v",
 	},
 	{
-		name: "flat: two Secrets, no common path", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
+		name:     "flat: two Secrets, no common path",
+		rules:    "flat required=a,b",
 		snapshot: "a: x=1; b: y=2", volume: "-",
 		want: "a: x=1; b: y=2", complete: true, current: true,
 	},
 	{
-		name: "flat: a common path in a first generation publishes nothing", options: options{Layout: writer.Flat, Required: []string{"a"}, Optional: []string{"b"}},
+		name:     "flat: a common path in a first generation publishes nothing",
+		rules:    "flat required=a optional=b",
 		snapshot: "a: x=1; b: x=2", volume: "-",
-		want: "a: x=1", refused: "b path_conflict", waiting: `Secret "a" already uses the path "x"`, complete: true, current: true,
+		want: "a: x=1", refused: "b path_conflict", waiting: `Secret "a" already uses the path "x"`,
+		complete: true, current: true,
 	},
 	{
-		name: "flat: who has the path keeps it, also against an earlier name", options: options{Layout: writer.Flat, Selector: true},
+		name:     "flat: who has the path keeps it, also against an earlier name",
+		rules:    "flat selector",
 		snapshot: "a: x=1; b: x=2", volume: "b: x=2",
 		want: "b: x=2", refused: "a path_conflict", complete: true, current: true,
 	},
 	{
-		name: "flat: a Secret that grows into another's path is back at its last good files", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
+		name:     "flat: a Secret that grows into another's path is back at its last good files",
+		rules:    "flat required=a,b",
 		snapshot: "a: x=new y=3; b: y=2", volume: "a: x=1; b: y=2",
 		want: "a: x=1; b: y=2", refused: "a path_conflict", complete: true,
 	},
 	{
-		name: "flat: a path that its owner gives up is free", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
+		name:     "flat: a path that its owner gives up is free",
+		rules:    "flat required=a,b",
 		snapshot: "a: x=1 y=1; b: z=2", volume: "a: x=1; b: y=2",
 		want: "a: x=1 y=1; b: z=2", complete: true, current: true,
 	},
 	{
-		name: "flat: unless its owner is refused", options: options{Layout: writer.Flat, Required: []string{"a", "b"}, RequiredKeys: map[string][]string{"b": {"y"}}},
+		name:     "flat: unless its owner is refused",
+		rules:    "flat required=a,b keys=b/y",
 		snapshot: "a: x=1 y=1; b: z=2", volume: "a: x=1; b: y=2",
 		want: "a: x=1; b: y=2", refused: "a path_conflict, b missing_key", complete: true,
 	},
 	{
-		name: "flat: a file where another has a directory", options: options{Layout: writer.Flat, Required: []string{"a", "b"}, Items: layout.Items{"a": {"k": {Path: "conf"}}, "b": {"k": {Path: "conf/db"}}}},
+		name:     "flat: a file where another has a directory",
+		rules:    "flat required=a,b items=a/k>conf items=b/k>conf/db",
 		snapshot: "a: k=1; b: k=2", volume: "-",
 		want: "a: conf=1", refused: "b path_conflict", waiting: "conf", complete: false,
 	},
 	{
-		name: "flat: the volume was nested, with one path in two Secrets", options: options{Layout: writer.Flat, Required: []string{"a", "b"}},
+		name:     "flat: the volume was nested, with one path in two Secrets",
+		rules:    "flat required=a,b",
 		snapshot: "a: x=1; b: x=2", volume: "a: x=1; b: x=2",
 		want: "a: x=1", refused: "b path_conflict",
 	},
 	{
-		name: "nested: one key in two Secrets is no conflict", options: options{Required: []string{"a", "b"}},
+		name:     "nested: one key in two Secrets is no conflict",
+		rules:    "required=a,b",
 		snapshot: "a: x=1; b: x=2", volume: "-",
 		want: "a: x=1; b: x=2", complete: true, current: true,
 	},
 }
 
-func TestMake(t *testing.T) {
+func TestMake_cases(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			in := layout.Input{Snapshot: snapshot(c.snapshot), Published: c.volume != "-", Removed: map[string]bool{}}
@@ -265,7 +339,7 @@ func TestMake(t *testing.T) {
 			for _, name := range c.removed {
 				in.Removed[name] = true
 			}
-			plan := layout.Make(c.options, in)
+			plan := layout.Make(rules(c.rules), in)
 			check(t, "files", show(plan.Set), c.want)
 			check(t, "refused", showRefused(plan.Rejected), c.refused)
 			check(t, "complete", plan.Set.Complete, c.complete)
@@ -278,7 +352,7 @@ func TestMake(t *testing.T) {
 	}
 }
 
-func TestModes(t *testing.T) {
+func TestMake_modes(t *testing.T) {
 	o := layout.Rules{
 		Required: []string{"db", "tls"},
 		Items:    layout.Items{"db": {"password": {Path: "pw", Mode: 0o600}, "user": {Path: "user"}}},
@@ -296,15 +370,16 @@ func check[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// Whatever Secrets come, no two files of a flat set are in each other's way,
-// and a Secret of the volume that is wanted has files.
-func FuzzFlatSetHasNoConflict(f *testing.F) {
+// FuzzMake_flatHasNoConflict: no two files of a flat generation conflict, and a selected Secret
+// in the volume keeps files.
+func FuzzMake_flatHasNoConflict(f *testing.F) {
 	f.Add("a: x=1 y=2; b: x=2", "b: x=1", "a=k=dir/x")
 	f.Add("a: k=1; b: k=2; c: x=3", "a: dir=1; c: dir/k=2", "b=k=dir")
 	f.Fuzz(func(t *testing.T, now, before, items string) {
 		o := layout.Rules{Layout: writer.Flat, Selector: true, Items: layout.Items{}}
 		if name, item, ok := strings.Cut(items, "="); ok {
-			if key, path, ok := strings.Cut(item, "="); ok && path != "" && !strings.Contains(path, ".") && !strings.Contains("/"+path+"/", "//") {
+			key, path, ok := strings.Cut(item, "=")
+			if ok && path != "" && !strings.Contains(path, ".") && !strings.Contains("/"+path+"/", "//") {
 				o.Items[name] = map[string]layout.Item{key: {Path: path}}
 			}
 		}

@@ -267,7 +267,8 @@ func (p *Pipeline) reportRejected(now []layout.Rejection) {
 	for _, r := range now {
 		if !slices.Contains(p.rejected, r) {
 			p.Observer.Rejected(r)
-			p.Logger.Warn("rejected a Secret, its last good files remain", "secret", r.Secret, "reason", r.Reason, "detail", r.Detail)
+			p.Logger.Warn("rejected a Secret, its last good files remain",
+				"secret", r.Secret, "reason", r.Reason, "detail", r.Detail)
 		}
 	}
 	for _, r := range p.rejected {

@@ -121,6 +121,9 @@ func (w *world) Publish(_ context.Context, set writer.Content) (uint64, error) {
 	return w.number, nil
 }
 
+// oldFiles are the files of a Secret in a volume.
+var oldFiles = writer.Files{Values: map[string]secret.Value{"key": secret.Value("old")}}
+
 func content(set writer.Content) map[string]string {
 	out := map[string]string{}
 	for name, files := range set.Secrets {
@@ -192,7 +195,7 @@ func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, writer.Content{Secrets: map[string]writer.Files{
-			"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Values: map[string]secret.Value{"key": secret.Value("old")}},
+			"db": oldFiles, "tls": oldFiles,
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
 		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
@@ -207,7 +210,7 @@ func TestARestartDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, writer.Content{Secrets: map[string]writer.Files{
-			"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}, "tls": {Values: map[string]secret.Value{"key": secret.Value("old")}},
+			"db": oldFiles, "tls": oldFiles,
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
 		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
@@ -240,7 +243,7 @@ func TestRemove(t *testing.T) {
 func TestRemoveCountsFromTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}}}
+		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": oldFiles}}
 		w.start(t, pipeline.Settings{RemoveDeleted: true})
 		time.Sleep(time.Hour)
 		w.answer("db", "")
@@ -290,7 +293,8 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 		w.mu.Unlock()
 		w.answer("db", "b")
 		synctest.Wait()
-		if got := strings.Count(w.log.String(), "publish failed"); got != 2 || !strings.Contains(w.log.String(), "publish works again") {
+		got := strings.Count(w.log.String(), "publish failed")
+		if got != 2 || !strings.Contains(w.log.String(), "publish works again") {
 			t.Errorf("logged %d times, want once for each time:\n%s", got, w.log.String())
 		}
 	})
@@ -339,8 +343,9 @@ func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
 func TestSyncTimeoutOfOneShot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}}}
-		if err := <-w.start(t, pipeline.Settings{OneShot: true, SyncTimeout: time.Minute}); !errors.Is(err, pipeline.ErrTimeout) {
+		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": oldFiles}}
+		err := <-w.start(t, pipeline.Settings{OneShot: true, SyncTimeout: time.Minute})
+		if !errors.Is(err, pipeline.ErrTimeout) {
 			t.Errorf("got %v, want ErrTimeout", err)
 		}
 	})
@@ -380,7 +385,7 @@ func TestSyncTimeoutIsForTheFirstGenerationOnly(t *testing.T) {
 func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": {Values: map[string]secret.Value{"key": secret.Value("old")}}}}
+		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": oldFiles}}
 		result := w.start(t, pipeline.Settings{OneShot: true})
 		time.Sleep(time.Minute) // what is in the volume was not confirmed by this process
 		select {
@@ -401,7 +406,9 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{
+			Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}},
+		}})
 		for range 5 {
 			w.answer("db", "a")
 			time.Sleep(time.Second)
@@ -416,7 +423,9 @@ func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{
+			Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}},
+		}})
 		for _, step := range []struct {
 			value    string
 			refused  int // reports, with this one
@@ -436,12 +445,15 @@ func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 func TestAnotherReasonIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key", "other"}}}})
+		w.start(t, pipeline.Settings{Rules: layout.Rules{
+			Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key", "other"}},
+		}})
 		w.answer("db", "-")
 		synctest.Wait()
 		w.answer("db", "a")
 		synctest.Wait()
-		if len(w.refused) != 2 || w.refused[0].Reason != layout.ReasonEmptyKey || w.refused[1].Reason != layout.ReasonMissingKey {
+		if len(w.refused) != 2 || w.refused[0].Reason != layout.ReasonEmptyKey ||
+			w.refused[1].Reason != layout.ReasonMissingKey {
 			t.Errorf("got %+v", w.refused)
 		}
 		if strings.Contains(w.log.String(), "a Secret is no longer rejected") {

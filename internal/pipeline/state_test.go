@@ -105,7 +105,9 @@ func TestSecrets_history(t *testing.T) {
 		p := pipeline.New(w.options(pipeline.Settings{}))
 		go func() { _ = p.Run(t.Context()) }()
 		for _, version := range []string{"1", "2"} {
-			w.history = watcher.Secret{DataSince: "since " + version, PreviousData: watcher.Interval{Since: version, Until: version}}
+			w.history = watcher.Secret{
+				DataSince: "since " + version, PreviousData: watcher.Interval{Since: version, Until: version},
+			}
 			if version == "1" {
 				w.answer("db", "a")
 			} else {
@@ -113,7 +115,8 @@ func TestSecrets_history(t *testing.T) {
 			}
 			synctest.Wait()
 			got := p.Secrets()["db"]
-			if got.ResourceVersion != version || got.DataSince != w.history.DataSince || got.PreviousData != w.history.PreviousData {
+			if got.ResourceVersion != version || got.DataSince != w.history.DataSince ||
+				got.PreviousData != w.history.PreviousData {
 				t.Errorf("version %s: got %+v", version, got)
 			}
 		}

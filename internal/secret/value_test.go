@@ -30,7 +30,9 @@ func TestValueNeverPrintsItsContent(t *testing.T) {
 		slog.New(slog.NewTextHandler(&log, nil)).Info("m", name, x)
 		out.Write(log.Bytes())
 	}
-	for _, leak := range []string{canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprint([]byte(canary)), "aHVudGVyMi1jYW5hcnk"} {
+	for _, leak := range []string{
+		canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprint([]byte(canary)), "aHVudGVyMi1jYW5hcnk",
+	} {
 		if strings.Contains(out.String(), leak) {
 			t.Errorf("the output holds %q:\n%s", leak, out.String())
 		}

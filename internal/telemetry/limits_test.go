@@ -36,9 +36,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func serving(t *testing.T) (connect func() net.Conn) {
 	t.Helper()
 	listener := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
-	s := server{log: slog.New(slog.DiscardHandler), handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "ok")
-	})}
+	s := server{log: slog.New(slog.DiscardHandler), handler: Handler(NewMetrics(), Sources{})}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.serve(ctx, listener) }()
@@ -72,8 +70,10 @@ func TestServe_timeLimits(t *testing.T) {
 	}{
 		"ReadHeaderTimeout of no request":       {"", 5 * time.Second},
 		"ReadHeaderTimeout of a partial header": {"GET /livez HTTP/1.1\r\nHost: a\r\nX: ", 5 * time.Second},
-		"ReadTimeout of a partial body":         {"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx", 10 * time.Second},
-		"IdleTimeout after a request":           {"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", 30 * time.Second},
+		"ReadTimeout of a partial body": {
+			"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx", 10 * time.Second,
+		},
+		"IdleTimeout after a request": {"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -20,7 +20,7 @@ type Metrics struct {
 	Generation      Metric    `name:"secretsync_generation" help:"Generation in the volume, 0 for none."`
 	Publishes       Metric    `name:"secretsync_publishes_total" help:"Published generations."`
 	PublishFailures Metric    `name:"secretsync_publish_failures_total" labels:"reason" help:"Failed publishes."`
-	LastPublish     Metric    `name:"secretsync_last_publish_timestamp_seconds" help:"Time of the last publish, 0 for none."`
+	LastPublish     Metric    `name:"secretsync_last_publish_timestamp_seconds" help:"Time of the last publish, or 0."`
 	PublishDuration Histogram `name:"secretsync_publish_duration_seconds" help:"Duration of a publish."`
 	Repairs         Metric    `name:"secretsync_repairs_total" help:"Repairs of files that another process changed."`
 	SecretPresent   Metric    `name:"secretsync_secret_present" labels:"secret" help:"Whether the Secret exists."`

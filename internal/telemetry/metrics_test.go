@@ -119,7 +119,8 @@ func TestFreshExpositionHasEveryMetric(t *testing.T) {
 	got := scrape(t, Handler(NewMetrics(), Sources{}))
 	types := parse(t, got)
 	names := []string{
-		"secretsync_generation", "secretsync_publishes_total", "secretsync_publish_failures_total", "secretsync_secret_refused",
+		"secretsync_generation", "secretsync_publishes_total", "secretsync_publish_failures_total",
+		"secretsync_secret_refused",
 		"secretsync_last_publish_timestamp_seconds", "secretsync_publish_duration_seconds", "secretsync_notifications_total",
 		"secretsync_notify_pending", "secretsync_watch_up", "secretsync_last_contact_timestamp_seconds",
 		"secretsync_secret_present", "secretsync_secret_required", "secretsync_repairs_total", "secretsync_build_info",
@@ -133,7 +134,9 @@ func TestFreshExpositionHasEveryMetric(t *testing.T) {
 	if len(types) != len(names) {
 		t.Errorf("got %d metrics, want these %d", len(types), len(names))
 	}
-	for _, line := range []string{"secretsync_publishes_total 0\n", "secretsync_repairs_total 0\n", "secretsync_last_publish_timestamp_seconds 0\n"} {
+	for _, line := range []string{
+		"secretsync_publishes_total 0\n", "secretsync_repairs_total 0\n", "secretsync_last_publish_timestamp_seconds 0\n",
+	} {
 		if !strings.Contains(got, line) {
 			t.Errorf("got no %q", line)
 		}
@@ -187,7 +190,8 @@ func TestMetricsTakeConcurrentUpdates(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := scrape(t, h); !strings.Contains(got, "secretsync_publishes_total 400\n") || !strings.Contains(got, "_count 400\n") {
+	got := scrape(t, h)
+	if !strings.Contains(got, "secretsync_publishes_total 400\n") || !strings.Contains(got, "_count 400\n") {
 		t.Errorf("got\n%s\nwant 400 publishes", got)
 	}
 }

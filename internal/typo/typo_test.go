@@ -8,7 +8,10 @@ func TestNearest_limit(t *testing.T) {
 		word  string
 		limit int
 		want  string
-	}{{"statsu", 2, "status"}, {"statsu", 1, ""}, {"wait", 0, "wait"}, {"", 3, ""}, {"", 4, "wait"}, {"read", 2, "ready"}} {
+	}{
+		{"statsu", 2, "status"}, {"statsu", 1, ""}, {"wait", 0, "wait"},
+		{"", 3, ""}, {"", 4, "wait"}, {"read", 2, "ready"},
+	} {
 		if got := Nearest(tt.word, words, tt.limit); got != tt.want {
 			t.Errorf("Nearest(%q, %d) = %q, want %q", tt.word, tt.limit, got, tt.want)
 		}
@@ -19,7 +22,10 @@ func TestDistance_knownValues(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"ab", "ab", 0}, {"ab", "ba", 2}, {"kitten", "sitting", 3}, {"abc", "ac", 1}} {
+	}{
+		{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"ab", "ab", 0},
+		{"ab", "ba", 2}, {"kitten", "sitting", 3}, {"abc", "ac", 1},
+	} {
 		if got := distance(tt.a, tt.b); got != tt.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
 		}
