@@ -13,11 +13,11 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// packages are Debian's, of all that the tests of this kind run.
+// packages are the Debian packages for all tests that use this package.
 const packages = "nginx-light haproxy postgresql-15 python3-minimal nodejs gcc libc6-dev"
 
-// Need finds a program in the first of these places, which may be patterns. A
-// machine that lacks one fails the test: it would prove nothing.
+// Need returns the first existing program of places, which may be patterns. If none exists,
+// the test fails: skipping it would prove nothing.
 func Need(t testing.TB, places ...string) string {
 	t.Helper()
 	for _, place := range places {
@@ -28,12 +28,12 @@ func Need(t testing.TB, places ...string) string {
 	name := filepath.Base(places[0])
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("this test needs %s: apt-get install -y --no-install-recommends %s", name, packages)
+		t.Fatalf("this test requires %s: apt-get install -y --no-install-recommends %s", name, packages)
 	}
 	return path
 }
 
-// Testdata is the path of a file of the tests' own.
+// Testdata returns the path of a file in the testdata directory of the test.
 func Testdata(t testing.TB, name string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", name))
@@ -43,7 +43,7 @@ func Testdata(t testing.TB, name string) string {
 	return path
 }
 
-// CompileGo builds the Go program testdata/NAME of the tests, once, and gives its path.
+// CompileGo builds the test's Go program testdata/NAME once and returns its path.
 func CompileGo(t testing.TB, name string) string {
 	t.Helper()
 	return compile(t, name, func(path string) *exec.Cmd {
@@ -53,7 +53,7 @@ func CompileGo(t testing.TB, name string) string {
 	})
 }
 
-// CompileC builds testdata/NAME.c of the tests, once, and gives its path.
+// CompileC builds the test's C program testdata/NAME.c once and returns its path.
 func CompileC(t testing.TB, name string) string {
 	t.Helper()
 	return compile(t, name, func(path string) *exec.Cmd {
@@ -61,13 +61,13 @@ func CompileC(t testing.TB, name string) string {
 	})
 }
 
-// Target is the path of a C program that does with HUP what its first argument says.
+// Target returns the path of a C program. Its first argument selects its reaction to HUP.
 func Target(t testing.TB) string { t.Helper(); return compileOwn(t, "target") }
 
 //go:embed testdata/*.c
 var sources embed.FS
 
-// compileOwn builds a C program of this package, which may be far from the tests'.
+// compileOwn builds a C program of this package, whose source is embedded.
 func compileOwn(t testing.TB, name string) string {
 	t.Helper()
 	source, err := sources.ReadFile("testdata/" + name + ".c")
@@ -86,8 +86,8 @@ var compiled = struct {
 	paths map[string]error
 }{paths: map[string]error{}}
 
-// compile runs a compiler, once for each name, and gives the program's path. It is
-// beside the sidecar, in a folder that goes when the tests end.
+// compile runs a compiler once per name and returns the path of the program. The program is
+// beside the sidecar, in a directory that is removed after the tests.
 func compile(t testing.TB, name string, compiler func(path string) *exec.Cmd) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(st.Binary()), name)
@@ -107,7 +107,7 @@ func compile(t testing.TB, name string, compiler func(path string) *exec.Cmd) st
 	return path
 }
 
-// Called gives a program another name, which its process then has.
+// Called copies a program to another name, which is then the name of its process.
 func Called(t testing.TB, program, name string) string {
 	t.Helper()
 	path := filepath.Join(st.Volume(t), name)

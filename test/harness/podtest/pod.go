@@ -25,19 +25,18 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Pod is a scene whose sidecar and programs share a PID namespace, the first
-// process of which is a pause program, as with shareProcessNamespace. All its
-// processes end with the test.
+// A Pod is a scene whose sidecar and programs share a PID namespace, as with
+// shareProcessNamespace. PID 1 is a pause program. All its processes end with the test.
 type Pod struct {
 	*st.Scene
-	FirstLog *testsupport.Log // of the first process, which prints "notified" at HUP
+	FirstLog *testsupport.Log // the log of PID 1, which prints "notified" at HUP
 
 	first *childprocess.Process
-	n     atomic.Int64 // the value of the Secret now
+	n     atomic.Int64 // the current value of the Secret
 }
 
-// New makes a pod with the Secret db, whose key n is "0". The sidecar gets that
-// Secret unless env says otherwise.
+// New returns a pod with the Secret db, whose key n is "0". The sidecar watches this Secret
+// unless env says otherwise.
 func New(t testing.TB, env st.Env) *Pod {
 	t.Helper()
 	p := prepare(t, env)
@@ -63,8 +62,8 @@ func New(t testing.TB, env st.Env) *Pod {
 	return p
 }
 
-// NewAlone makes a pod that shares nothing: the sidecar is the first process of a PID
-// namespace of its own. Only the Secret can be changed in it.
+// NewAlone returns a pod without a shared namespace: the sidecar is PID 1 of its own PID
+// namespace, and no programs can be started.
 func NewAlone(t testing.TB, env st.Env) *Pod {
 	t.Helper()
 	p := prepare(t, env)
@@ -81,23 +80,24 @@ func prepare(t testing.TB, env st.Env) *Pod {
 	return p
 }
 
-const needsNamespaces = ": these tests make PID namespaces and mount /proc in them: they need root with CAP_SYS_ADMIN, or user namespaces"
+const needsNamespaces = ": these tests create PID namespaces and mount /proc in them; " +
+	"run them as root with CAP_SYS_ADMIN, or allow user namespaces"
 
-// enter puts what this thread starts into the namespaces of a process.
+// enter moves the children of this thread into the namespaces of a process.
 func enter(pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	// A mount namespace cannot be entered with a folder that threads share.
+	// A thread that shares its working directory cannot enter a mount namespace.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
 	return unix.Setns(fd, unix.CLONE_NEWPID|unix.CLONE_NEWNS)
 }
 
-// asFirst starts a program as the first process of a PID namespace of its own.
+// asFirst starts a program as PID 1 of a new PID namespace.
 func asFirst(pause string) func(*exec.Cmd) (*childprocess.Process, error) {
 	return func(cmd *exec.Cmd) (*childprocess.Process, error) {
 		cmd.Path, cmd.Args = pause, append([]string{pause}, cmd.Args...)
@@ -106,8 +106,8 @@ func asFirst(pause string) func(*exec.Cmd) (*childprocess.Process, error) {
 	}
 }
 
-// data is the Secret db with the value n: as such, and as a line for nginx and
-// for PostgreSQL.
+// data returns the Secret db with the value n: plain, and as a line for nginx and for
+// PostgreSQL.
 func data(n int64) map[string]string {
 	return map[string]string{
 		"n":          fmt.Sprint(n),
@@ -116,16 +116,16 @@ func data(n int64) map[string]string {
 	}
 }
 
-// Rotate puts the next value and returns it.
+// Rotate sets the next value and returns it.
 func (p *Pod) Rotate() (int64, error) {
 	n := p.n.Add(1)
-	// Not by a read first, which Put would need for more than the data.
+	// Put would read the Secret first, so update it directly.
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "db"}, StringData: data(n)}
 	_, err := p.Secrets().Update(context.Background(), secret, metav1.UpdateOptions{})
 	return n, err
 }
 
-// MustRotate is Rotate in the test's own goroutine.
+// MustRotate is Rotate for the goroutine of the test.
 func (p *Pod) MustRotate() int64 {
 	p.T.Helper()
 	n, err := p.Rotate()
@@ -135,7 +135,7 @@ func (p *Pod) MustRotate() int64 {
 	return n
 }
 
-// RotateEvery rotates until stop is called, or the test has ended.
+// RotateEvery rotates until stop is called or the test ends.
 func (p *Pod) RotateEvery(d time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var ended sync.WaitGroup
@@ -156,24 +156,24 @@ func (p *Pod) RotateEvery(d time.Duration) (stop func()) {
 	return stop
 }
 
-// Last is the value that was put last.
+// Last returns the last value.
 func (p *Pod) Last() int64 { return p.n.Load() }
 
-// Value is the path of the Secret's value, as a program reads it.
+// Value returns the path of the Secret's value for a program.
 func (p *Pod) Value() string { return filepath.Join(p.Dir, "db", "n") }
 
-// Process is one in a PID namespace, by its number there.
+// A Process is a process in a PID namespace, with its number there.
 type Process struct {
 	PID         int
 	Comm, State string // State: Z for a zombie
 }
 
-// Processes are those of the pod that are there now, but for its first one.
+// Processes returns the current processes of the pod, without PID 1.
 func (p *Pod) Processes() []Process { return Beside(p.first.PID()) }
 
-// Beside are those in the PID namespace that this process is the first of.
-func Beside(one int) (all []Process) {
-	dirs, _ := filepath.Glob(fmt.Sprintf("/proc/%d/root/proc/[0-9]*", one))
+// Beside returns the processes in the PID namespace whose PID 1 is the given process.
+func Beside(pid1 int) (all []Process) {
+	dirs, _ := filepath.Glob(fmt.Sprintf("/proc/%d/root/proc/[0-9]*", pid1))
 	for _, dir := range dirs {
 		status := readStatus(dir)
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -184,13 +184,13 @@ func Beside(one int) (all []Process) {
 	return all
 }
 
-// Has reports whether a process of this name is in the pod.
+// Has reports whether the pod contains a process with this name.
 func (p *Pod) Has(name string) bool {
 	return slices.ContainsFunc(p.Processes(), func(q Process) bool { return q.Comm == name })
 }
 
-// kill kills those of the pod that have another name than this, in vain if they
-// are in the middle of a fork.
+// kill kills the processes of the pod except those with the given name. It may miss a child
+// that is just being forked.
 func (p *Pod) kill(but string) {
 	mine, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.first.PID()))
 	if err != nil {
@@ -208,12 +208,12 @@ func (p *Pod) kill(but string) {
 	}
 }
 
-// KillAll kills what runs in the pod, but for its first process and the sidecar,
-// and waits until it is gone: workers outlive a parent that is killed.
+// KillAll kills the processes in the pod, except PID 1 and the sidecar, and waits for their
+// end. Workers can outlive a killed parent.
 func (p *Pod) KillAll() {
 	p.T.Helper()
 	const sidecar = "secret-sync"
-	st.Until(p.T, "programs end", func() error {
+	st.Until(p.T, "the end of the programs", func() error {
 		if !slices.ContainsFunc(p.Processes(), func(q Process) bool { return q.Comm != sidecar }) {
 			return nil
 		}

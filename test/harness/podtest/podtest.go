@@ -1,13 +1,13 @@
-// Package podtest has the sidecar and programs share a PID namespace in tests, as the
-// containers of a Pod do with shareProcessNamespace. A Pod is a scene of sidecartest
-// with a pause program as PID 1; all its processes end with the test. Programs run
-// as another user than root.
+// Package podtest runs the sidecar and other programs in a shared PID namespace in tests,
+// like the containers of a Pod with shareProcessNamespace. A Pod is a scene of sidecartest
+// with a pause program as PID 1. All its processes end with the test. Programs run as a user
+// other than root.
 //
-// It says what a program printed, which number it has there, and how it ended. It must
-// not know whose program that is, or what the sidecar should do about it. It needs gcc,
+// The package reports the output of a program, its PID in the namespace, and its end. It
+// knows nothing about the program or the expected actions of the sidecar. It requires gcc,
 // and root or a user namespace.
 //
-// What is random repeats with PROGRAMS_SEED, which Main prints.
+// PROGRAMS_SEED repeats the random decisions of a run. Main prints the seed.
 package podtest
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Main is sidecartest.Main, as root or as root of a user namespace.
+// Main runs the tests with sidecartest.Main, as root or as root of a user namespace.
 func Main(m *testing.M) {
 	printSeed := func() error {
 		_, err := fmt.Fprintf(os.Stderr, "PROGRAMS_SEED=%d\n", seed)
@@ -33,7 +33,7 @@ func Main(m *testing.M) {
 
 var seed = Number("PROGRAMS_SEED", int(time.Now().UnixNano()&0xffffffff))
 
-// Number is an environment variable's, or what it is without one.
+// Number returns the value of an environment variable, or a default if it is not a number.
 func Number(variable string, otherwise int) int {
 	n, err := strconv.Atoi(os.Getenv(variable))
 	if err != nil {
@@ -42,7 +42,7 @@ func Number(variable string, otherwise int) int {
 	return n
 }
 
-// Random gives the same numbers for a test of the same name and seed.
+// Random returns a generator that depends only on the seed and on the name of the test.
 func Random(t testing.TB) *rand.Rand {
 	name := uint64(14695981039346656037)
 	for _, c := range []byte(t.Name()) {
@@ -51,5 +51,5 @@ func Random(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(seed), name))
 }
 
-// UpTo is a random time below d.
+// UpTo returns a random duration below d.
 func UpTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }

@@ -16,7 +16,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// readStatus gives the lines of /proc/PID/status, in words.
+// readStatus returns the fields of each line of /proc/PID/status.
 func readStatus(dir string) map[string][]string {
 	all := map[string][]string{}
 	text, _ := os.ReadFile(dir + "/status")
@@ -34,16 +34,16 @@ func first(words []string) string {
 	return words[0]
 }
 
-// Program is a program that runs in a pod.
+// A Program is a program that runs in a pod.
 type Program struct {
 	*childprocess.Process
-	Log *testsupport.Log // both streams
-	// Answer is what it would say now; nil: what it said last.
+	Log *testsupport.Log // both output streams
+	// Answer returns the current output of the program; nil means the last output in the log.
 	Answer func() string
 	t      testing.TB
 }
 
-// StartProgram runs a program in the pod, as a user without rights.
+// StartProgram runs a program in the pod, as a user without privileges.
 func (p *Pod) StartProgram(path string, args ...string) *Program {
 	p.T.Helper()
 	cmd := exec.Command(path, args...)
@@ -51,7 +51,7 @@ func (p *Pod) StartProgram(path string, args ...string) *Program {
 	return p.StartCommand(cmd)
 }
 
-// StartCommand is StartProgram as the user of the tests, unless cmd says otherwise.
+// StartCommand runs cmd in the pod, as the user of the tests unless cmd sets another user.
 func (p *Pod) StartCommand(cmd *exec.Cmd) *Program {
 	p.T.Helper()
 	g := &Program{t: p.T, Log: &testsupport.Log{}}
@@ -70,10 +70,10 @@ func (p *Pod) StartCommand(cmd *exec.Cmd) *Program {
 	return g
 }
 
-// nobody is the user of the programs.
+// nobody is the UID of the programs.
 const nobody = 65534
 
-// AsUser makes cmd run as another user than root: PostgreSQL refuses that one.
+// AsUser makes cmd run as a user other than root, because PostgreSQL refuses to run as root.
 func AsUser(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	if st.RealRoot() {
@@ -85,11 +85,11 @@ func AsUser(t testing.TB, cmd *exec.Cmd) {
 	cmd.Path = wrapper
 }
 
-// Inner is its number in the pod.
+// Inner returns the PID of the program in the pod.
 func (g *Program) Inner() int {
 	pids := readStatus(fmt.Sprintf("/proc/%d", g.PID()))["NSpid"]
 	if len(pids) < 2 {
-		g.t.Fatalf("process %d is in no PID namespace: %v", g.PID(), pids)
+		g.t.Fatalf("process %d is not in a PID namespace of its own: %v", g.PID(), pids)
 	}
 	n, _ := strconv.Atoi(pids[len(pids)-1])
 	return n
@@ -97,7 +97,7 @@ func (g *Program) Inner() int {
 
 var notifiedPattern = regexp.MustCompile(`(?:notified |secretsync.n" changed to ")(\d+)`)
 
-// Notified is the value that it read when it was notified last, -1 for never.
+// Notified returns the value that the program read at its last notification, or -1.
 func (g *Program) Notified() int64 {
 	text := g.Log.String()
 	if g.Answer != nil {
@@ -111,13 +111,13 @@ func (g *Program) Notified() int64 {
 	return n
 }
 
-// CheckNotified says whether it was notified of n, or of a later value. One that has ended
-// fails the test.
+// CheckNotified returns nil if the program was notified of n or of a later value. It fails
+// the test if the program has ended.
 func (g *Program) CheckNotified(n int64) error {
 	g.t.Helper()
 	select {
 	case <-g.Done():
-		g.t.Fatalf("the program ended by itself or of HUP: %s", g.State())
+		g.t.Fatalf("the program ended, by itself or by HUP: %s", g.State())
 	default:
 	}
 	if got := g.Notified(); got < n {
@@ -126,26 +126,26 @@ func (g *Program) CheckNotified(n int64) error {
 	return nil
 }
 
-// NotifiedWithin is how long it may take until a running program is notified: a step of
-// the backoff, 30 s at most, and the minimum age.
+// NotifiedWithin is the time limit for the notification of a running program: a step of the
+// backoff, at most 30 s, and the minimum age.
 const NotifiedWithin = 40 * time.Second
 
-// WaitNotified waits until it was notified of n, or of a later value.
+// WaitNotified waits until the program was notified of n or of a later value.
 func (g *Program) WaitNotified(n int64) {
 	g.t.Helper()
-	st.UntilIn(g.t, NotifiedWithin, "notified", func() error { return g.CheckNotified(n) })
+	st.UntilIn(g.t, NotifiedWithin, "the notification", func() error { return g.CheckNotified(n) })
 }
 
-// diedOfHUP is how a parent words the end of a child by signal 1.
+// diedOfHUP matches the messages of parents whose child was killed by signal 1.
 var diedOfHUP = regexp.MustCompile(`died of HUP|exited on signal 1\b|terminated by signal 1\b`)
 
-// CheckNoneDied fails the test when the program or, as far as it says so, a child of
-// it was killed by HUP.
+// CheckNoneDied fails the test if the program was killed by HUP, or if the program reports
+// that HUP killed a child.
 func (g *Program) CheckNoneDied() {
 	g.t.Helper()
 	select {
 	case <-g.Done():
-		g.t.Errorf("the program ended by itself or of HUP: %s\n%s", g.State(), g.Log.Tail(10))
+		g.t.Errorf("the program ended, by itself or by HUP: %s\n%s", g.State(), g.Log.Tail(10))
 	default:
 	}
 	if line := diedOfHUP.FindString(g.Log.String()); line != "" {
@@ -156,10 +156,10 @@ func (g *Program) CheckNoneDied() {
 // WaitReady waits until the program has printed the word.
 func (g *Program) WaitReady(word string) {
 	g.t.Helper()
-	st.Until(g.t, "the program runs", func() error { return Respond(g.Log, word) })
+	st.Until(g.t, "the start of the program", func() error { return Respond(g.Log, word) })
 }
 
-// Says is an error as long as a log has no such word.
+// Respond returns an error if the log does not contain the word.
 func Respond(log *testsupport.Log, word string) error {
 	if !strings.Contains(log.String(), word) {
 		return fmt.Errorf("no %q in %q", word, log.Tail(3))

@@ -18,27 +18,27 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// crash is a sidecar that is killed again and again, with one target.
+// A crash is a sidecar with a single target that is killed repeatedly.
 type crash struct {
 	*podtest.Pod
 	target   string
-	out      string           // what the receiver writes
-	receiver *podtest.Program // of the target process
+	out      string           // the output of the receiver
+	receiver *podtest.Program // the receiver, if the target is a process
 	run      *st.Run
 	random   *rand.Rand
 
-	checked int // how many of the receiver's lines
+	checked int // the number of checked lines of the receiver
 	settled uint64
 	values  map[uint64]int64 // generation → value
-	// Where the kills fell: behind the API, published and not notified, notified and not
-	// recorded, all done.
+	// The number of kills before the publish, before the notification, before the record of
+	// the notification, and after it.
 	fell   [4]int
 	locked int
 }
 
-// TestKilledSidecar kills the sidecar at random moments of rotations and starts
-// it again: the last generation is always notified, never before its files are
-// there, and nobody is notified when nothing changed.
+// TestKilledSidecar kills the sidecar at random moments of rotations and restarts it. The last
+// generation is always notified, never before its files exist. Without a change there is no
+// notification.
 func TestKilledSidecar(t *testing.T) {
 	kills := podtest.Number("PROGRAMS_KILLS", 60)
 	for i, target := range []string{"process", "webhook", "exec"} {
@@ -87,8 +87,8 @@ func newCrash(t *testing.T, target string) *crash {
 	return c
 }
 
-// round rotates up to three times, kills the sidecar during that, starts it, and
-// checks what the receiver saw.
+// round rotates up to three times, kills the sidecar in the meantime, restarts it and checks
+// the events of the receiver.
 func (c *crash) round() {
 	c.T.Helper()
 	rotated := make(chan error, 1)
@@ -101,7 +101,7 @@ func (c *crash) round() {
 	c.run.Kill()
 	c.note()
 	kills := 1
-	if c.random.IntN(3) == 0 { // and during its start, with a notification pending
+	if c.random.IntN(3) == 0 { // another kill during the start, with a pending notification
 		c.run = c.Start(nil)
 		<-time.After(podtest.UpTo(c.random, 120*time.Millisecond))
 		c.run.Kill()
@@ -114,7 +114,7 @@ func (c *crash) round() {
 	c.settle()
 	c.fence()
 	c.check(kills)
-	if c.random.IntN(4) == 0 { // nothing changed: the next round's check sees who is notified
+	if c.random.IntN(4) == 0 { // no change: the check of the next round detects a notification
 		c.run.Kill()
 		c.run = c.Start(nil)
 		c.up()
@@ -147,15 +147,15 @@ func (c *crash) settle() {
 		if newest := c.newest(); newest == 0 || record != newest {
 			return fmt.Errorf("generation %d, recorded as notified %d", newest, record)
 		}
-		if c.target == "exec" && c.Has("notified-app") { // of a sidecar that was killed
+		if c.target == "exec" && c.Has("notified-app") { // started by a killed sidecar
 			return errors.New("a command still runs")
 		}
 		return nil
 	})
 }
 
-// fence waits until the receiver has dealt with the signals that it has: the one
-// of a sidecar that was killed may be behind that of the next one.
+// fence waits until the receiver has handled its pending signals. The signal of a killed
+// sidecar may arrive after the signal of the next sidecar.
 func (c *crash) fence() {
 	c.T.Helper()
 	if c.target != "process" {
@@ -168,7 +168,7 @@ func (c *crash) fence() {
 	times(c.T, c.receiver.Log, "fence", passed+1)
 }
 
-// up waits until the sidecar has heard of the API.
+// up waits until the watch of the sidecar is connected.
 func (c *crash) up() {
 	c.T.Helper()
 	st.Until(c.T, "the watch", func() error {
@@ -177,9 +177,9 @@ func (c *crash) up() {
 	})
 }
 
-// restart starts a sidecar that found the volume locked, as the kubelet would: a
-// command that was being started when its sidecar was killed has the lock until
-// the kernel has replaced the program.
+// restart restarts a sidecar that found the volume locked, like the kubelet. A command that
+// was being started when its sidecar was killed holds the lock until the kernel has replaced
+// the program.
 func (c *crash) restart() {
 	select {
 	case <-c.run.Done():

@@ -1,8 +1,8 @@
-// Package programs has tests only: the real secret-sync binary notifies other people's
-// programs (nginx, HAProxy, PostgreSQL, Python, Node) and one in C and one in Go, beside
-// them in a PID namespace as in a Pod; each reads the new value, and none dies.
+// Package programs contains only tests. The real secret-sync binary notifies programs of other
+// projects (nginx, HAProxy, PostgreSQL, Python, Node), a C program and a Go program, in a
+// shared PID namespace as in a Pod. Each program reads the new value, and none dies.
 //
-// They need those programs, and root or a user namespace: so they are built with
-// the tag programs only (the README has the packages). More of what is random:
-// PROGRAMS_STARTS (of programs, over all kinds); PROGRAMS_SEED repeats a run.
+// The tests require these programs, and root or a user namespace, so they need the build tag
+// programs. CONTRIBUTING.md lists the packages. PROGRAMS_STARTS sets the number of starts over
+// all kinds of programs, and PROGRAMS_SEED repeats a run.
 package programs

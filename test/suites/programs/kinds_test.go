@@ -17,24 +17,24 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// kind is a program that is notified by HUP, and what an app of that kind is like.
+// A kind is a program that is notified with HUP.
 type kind struct {
-	name  string // what SECRETSYNC_PROCESS says
-	ready string // what it prints once it is up
-	// latest is how late its handler may be: any time for one that the sidecar can
-	// see, less than the minimum age for a Go program.
+	name  string // the value of SECRETSYNC_PROCESS
+	ready string // the output that shows that the program has started
+	// latest is the longest delay of its handler: any time if the sidecar can see the handler,
+	// less than the minimum age for a Go program.
 	latest time.Duration
-	// prepare returns how to start it, with its handler late by this much.
+	// prepare returns a function that starts the program with a delayed handler.
 	prepare func(k *app) func(late time.Duration) *podtest.Program
 }
 
-// app is a kind in a pod.
+// An app is a program of a kind in a pod.
 type app struct {
 	*podtest.Pod
 	kind    kind
-	dir     string // the program's own folder
+	dir     string // the directory of the program
 	pidFile string
-	port    string // that PostgreSQL listens at
+	port    string // the port of PostgreSQL
 	begin   func(late time.Duration) *podtest.Program
 }
 
@@ -48,8 +48,8 @@ var kinds = []kind{
 	{name: "go-receiver", latest: 500 * time.Millisecond, ready: "ready", prepare: goReceiver},
 }
 
-// newApp makes a pod for an app of a kind, found by its name or its PID file. The
-// sidecar runs, the app does not.
+// newApp returns a pod for an app, which is found by its name or its PID file. The sidecar
+// runs; the app is not started.
 func newApp(t *testing.T, k kind, byFile bool, minAge string) *app {
 	t.Helper()
 	a := &app{kind: k, dir: st.Volume(t)}
@@ -92,7 +92,7 @@ func goReceiver(a *app) func(time.Duration) *podtest.Program {
 	}
 }
 
-// write makes a file in the app's folder.
+// write writes a file in the app's directory.
 func (a *app) write(name, text string) string {
 	a.T.Helper()
 	path := filepath.Join(a.dir, name)
@@ -102,7 +102,7 @@ func (a *app) write(name, text string) string {
 	return path
 }
 
-// nginx answers what its configuration, which is in the volume, said at the last
+// nginx responds with the content of its configuration, which is in the volume, at the last
 // reload.
 func nginx(a *app) func(time.Duration) *podtest.Program {
 	path, addr := podtest.Need(a.T, "/usr/sbin/nginx"), st.FreeAddr(a.T)
@@ -142,7 +142,7 @@ access_log off;
 `, a.pidFile, temp, server)
 }
 
-// postgres says in its log which parameter of the file in the volume changed.
+// postgres logs the changed parameter of the file in the volume.
 func postgres(a *app) func(time.Duration) *podtest.Program {
 	data := initdb(a)
 	a.port = freePort(a.T)
@@ -158,13 +158,13 @@ log_line_prefix = '%%p '
 include '%s/db/pg.conf'
 `, a.port, a.dir, a.Dir))
 	return func(time.Duration) *podtest.Program {
-		// After a SIGKILL: it would find a process of the number in it, the new one.
+		// After a SIGKILL, PostgreSQL could find a new process with the PID in this file.
 		_ = os.Remove(filepath.Join(data, "postmaster.pid"))
 		return a.StartProgram(path, "-D", data)
 	}
 }
 
-// initdb makes a database cluster of the programs' user.
+// initdb creates a database cluster owned by the user of the programs.
 func initdb(a *app) string {
 	a.T.Helper()
 	data := filepath.Join(a.dir, "data")

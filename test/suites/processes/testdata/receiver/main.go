@@ -1,10 +1,10 @@
-// Command receiver is notified by the sidecar, in one of three ways, and appends to
-// the file OUT what it sees in the volume DIR at that moment.
+// Command receiver is notified by the sidecar in one of three ways. At each notification it
+// appends the current state of the volume DIR to the file OUT.
 //
 //	receiver hup OUT DIR         a process that handles HUP; prints "fence" at USR1
 //	receiver serve OUT DIR ADDR  a webhook
-//	receiver exec OUT DIR        the command that the sidecar runs
-//	receiver orphans             leaves two processes behind that end after it
+//	receiver exec OUT DIR        a command for the sidecar
+//	receiver orphans             leaves two processes behind that end later
 package main
 
 import (
@@ -22,23 +22,23 @@ import (
 	"time"
 )
 
-// event is a line of OUT.
+// An event is a line of OUT.
 type event struct {
-	Notified   uint64 // the generation that it was notified of; 0: a signal, which carries none
-	Generation uint64 // what is in the volume
+	Notified   uint64 // the generation in the notification; 0 for a signal
+	Generation uint64 // the current generation in the volume
 	Value      string
 }
 
 func main() {
 	hup := make(chan os.Signal, 64)
-	signal.Notify(hup, syscall.SIGHUP) // before anything else, as the README says
+	signal.Notify(hup, syscall.SIGHUP) // first of all, as the documentation requires
 	switch os.Args[1] {
 	case "hup":
 		signal.Notify(hup, syscall.SIGUSR1)
 		fmt.Println("ready")
 		for sig := range hup {
 			if sig == syscall.SIGUSR1 {
-				fmt.Println("fence") // all that came before it has been seen
+				fmt.Println("fence") // all earlier signals were handled
 				continue
 			}
 			see(0)
@@ -66,7 +66,7 @@ func generation(in io.Reader) uint64 {
 	return n.Generation
 }
 
-// see reads the generation that ..data leads to, and its record.
+// see reads the current generation and its record.
 func see(notified uint64) {
 	out, dir := os.Args[2], os.Args[3]
 	e := event{Notified: notified}
