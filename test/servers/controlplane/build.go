@@ -121,7 +121,7 @@ func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), 
 	}
 }
 
-// buildServer builds a server under a temporary name and renames it, so that an
+// buildServer builds a server under a temporary name and renames it, so an
 // interrupted build never looks complete.
 func buildServer(ctx context.Context, source, dir, name, version string, progress io.Writer) error {
 	part := filepath.Join(dir, name+".part")

@@ -23,7 +23,7 @@ func inotifyFile(t *testing.T, v volume, seen func(string)) {
 		if err := n.watch(file, mask); err != nil {
 			seen(err.Error())
 		}
-		read(file, seen) // after adding the watch, so that every later change causes an event
+		read(file, seen) // after adding the watch, so every later change causes an event
 	})
 }
 

@@ -105,7 +105,7 @@ func (k *soak) harm() {
 	}
 }
 
-// overwrite replaces a file atomically, so that a reader sees either content.
+// overwrite replaces a file atomically, so a reader sees either content.
 func overwrite(path string) error {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -25,9 +25,9 @@ func place(t testing.TB, path, text string) {
 	}
 }
 
-// The life of a PID file, in a folder that is not there at first. What a waiting
-// notification waits for is seen at once and not at the next try.
-func TestPIDFile(t *testing.T) {
+// TestPIDFile_lifetime creates, changes and removes a PID file, whose directory is missing at
+// first. A pending notification notices each change at once, not at its next attempt.
+func TestPIDFile_lifetime(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(st.Volume(t), "run", "app")
 	path := filepath.Join(dir, "pid")

@@ -16,7 +16,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// startWithPID starts the C program with a number that must be free, or become so.
+// startWithPID starts the C program with the given PID, which must be free or become free.
 func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
 	p.T.Helper()
 	path, reuse, file := podtest.Called(p.T, podtest.Target(p.T), name), podtest.CompileC(p.T, "reuse"), st.Volume(p.T)+"/pid"
@@ -46,8 +46,8 @@ func TestReusedPID(t *testing.T) {
 	first := startTarget(p, "reused", "handler")
 	inner := first.Inner()
 	first.Kill()
-	// A look reads the app first and then all of these, so that there is time
-	// between it and the signal.
+	// The sidecar reads the app first and then all these processes. This takes time, in which
+	// the PID is reused before the signal.
 	for range 60 {
 		startTarget(p, "crowd", "none")
 	}
@@ -101,8 +101,8 @@ func reuseOnce(p *podtest.Pod, s *st.Run, r *rand.Rand, inner int) string {
 	return "before the look"
 }
 
-// waitPublish rotates, and waits until that is in the volume and then for so long,
-// to the microsecond.
+// waitPublish rotates, waits for the publish, and then waits for the given time with a
+// precision of a microsecond.
 func waitPublish(p *podtest.Pod, rotated chan<- error, long time.Duration) {
 	p.T.Helper()
 	before := p.Generation()
@@ -123,9 +123,9 @@ func signal(p *podtest.Pod, s *st.Run, sig syscall.Signal) {
 	}
 }
 
-// A PID file that is left over, and whose number somebody else has now, who
-// started long after it was written.
-func TestReusedPIDFile(t *testing.T) {
+// TestPIDFile_reusedPID: the PID in an old file belongs to another process, which started
+// long after the file was written.
+func TestPIDFile_reusedPID(t *testing.T) {
 	t.Parallel()
 	path := st.Volume(t) + "/pid"
 	p := podtest.New(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "0s"})

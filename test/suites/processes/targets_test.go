@@ -15,7 +15,7 @@ import (
 
 const cannot = "cannot notify the app"
 
-// times waits until a log has a text as often as that.
+// times waits until a log contains text n times.
 func times(t testing.TB, log *testsupport.Log, text string, n int) {
 	t.Helper()
 	st.Until(t, text, func() error {
@@ -42,9 +42,9 @@ func neverNotified(t testing.TB, g *podtest.Program) {
 	g.CheckNoneDied()
 }
 
-// What the sidecar can see of a program that would be killed by the signal, or
-// would lose it, keeps it from sending it.
-func TestHandlers(t *testing.T) {
+// TestHandlers_unhandledSignal: the sidecar sends no signal if it can see the signal would
+// kill the program or be lost.
+func TestHandlers_unhandledSignal(t *testing.T) {
 	for _, test := range []struct {
 		mode, check, warning string // no warning: it is notified
 	}{
@@ -75,8 +75,9 @@ func TestHandlers(t *testing.T) {
 	}
 }
 
-// Two apps of one name: an error that lists both, until one is gone.
-func TestSeveral(t *testing.T) {
+// TestTarget_twoProcesses: two apps with the same name are an error, which lists both, until
+// one of them ends.
+func TestTarget_twoProcesses(t *testing.T) {
 	t.Parallel()
 	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "twin", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
 	r := p.Start(nil)
@@ -92,8 +93,8 @@ func TestSeveral(t *testing.T) {
 	two.WaitNotified(n)
 }
 
-// A probe of the kubelet runs the app's own program for a moment.
-func TestProbe(t *testing.T) {
+// TestTarget_execProbe: a probe of the kubelet runs the app's program for a moment.
+func TestTarget_execProbe(t *testing.T) {
 	t.Parallel()
 	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "probed", "SECRETSYNC_PROCESS_MIN_AGE": "3s"})
 	p.Start(nil).WaitReady()
@@ -107,9 +108,9 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// The sidecar never signals itself, whatever it is asked for; an app of its name
-// is another matter.
-func TestNeverItself(t *testing.T) {
+// TestTarget_sidecarItself: the sidecar never signals itself, but it signals an app with the
+// same name.
+func TestTarget_sidecarItself(t *testing.T) {
 	t.Parallel()
 	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "secret-sync", "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
 	r := p.Start(nil)
@@ -120,9 +121,9 @@ func TestNeverItself(t *testing.T) {
 	r.Stop()
 }
 
-// PID 1 of a shared PID namespace is the sandbox's, which a signal might end, and
-// all of the Pod with it.
-func TestNeverPause(t *testing.T) {
+// TestTarget_pause: PID 1 of a shared PID namespace is the sandbox and is never signaled,
+// because a signal might end the whole Pod.
+func TestTarget_pause(t *testing.T) {
 	t.Parallel()
 	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "pause", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
 	r := p.Start(nil)
@@ -130,14 +131,14 @@ func TestNeverPause(t *testing.T) {
 	n := p.MustRotate()
 	times(t, r.Log, cannot, 3)
 	r.WaitLog(`no process is named \"pause\"`)
-	startTarget(p, "pause", "handler").WaitNotified(n) // an app of that name
+	startTarget(p, "pause", "handler").WaitNotified(n) // an app with the same name
 	if err := podtest.Respond(p.FirstLog, "notified"); err == nil {
-		t.Error("PID 1 was signalled")
+		t.Error("PID 1 was signaled")
 	}
 }
 
-// Commands that leave processes behind: PID 1 of a container has to reap them.
-func TestReap(t *testing.T) {
+// TestReap_orphans: as PID 1 of a container, the sidecar reaps the processes of its commands.
+func TestReap_orphans(t *testing.T) {
 	t.Parallel()
 	p := podtest.NewAlone(t, st.Env{"SECRETSYNC_NOTIFY_FIRST": "true"})
 	p.Env["SECRETSYNC_EXEC"] = fmt.Sprintf("[%q, %q]", podtest.CompileGo(t, "receiver"), "orphans")
@@ -158,7 +159,7 @@ func TestReap(t *testing.T) {
 	most, began := 0, time.Now()
 	st.Until(t, "zombies", func() error {
 		if most = max(most, zombies()); most == 0 {
-			return fmt.Errorf("there are none to reap")
+			return fmt.Errorf("there are no zombies")
 		}
 		return nil
 	})

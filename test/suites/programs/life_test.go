@@ -12,11 +12,10 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// TestNeverKilled starts every kind again and again while its Secret rotates all
-// the time, so that the sidecar always wants to signal it. Most are ended at a
-// random moment; each in three lives on until it is notified of a value that is newer
-// than it. Some have their handler later than the minimum age.
-func TestNeverKilled(t *testing.T) {
+// TestStart_neverKilled starts every kind repeatedly during constant rotations, so the sidecar
+// always has a pending signal. Most programs end at a random moment. A third continue until
+// they are notified of a newer value. Some install their handler after the minimum age.
+func TestStart_neverKilled(t *testing.T) {
 	starts := podtest.Number("PROGRAMS_STARTS", 100)
 	for i, k := range kinds {
 		for j, by := range []string{"name", "file"} {

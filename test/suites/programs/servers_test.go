@@ -52,8 +52,8 @@ func tlsSecret(t *testing.T, serial int64) *corev1.Secret {
 	}
 }
 
-// served makes one request over a new TLS connection and gives the serial number
-// of the certificate.
+// served makes a request over a new TLS connection and returns the serial number of the
+// certificate.
 func served(addr string) (int64, error) {
 	dialer := &tls.Dialer{
 		NetDialer: &net.Dialer{Timeout: 10 * time.Second},
@@ -154,9 +154,9 @@ func certificates(t *testing.T, name, signal, ready string, start func(a *app, a
 	g.CheckNoneDied()
 }
 
-// PostgreSQL's postmaster re-reads its configuration and passes it on to its backends: the
-// session that was open before goes on and sees every new value.
-func TestPostgresSession(t *testing.T) {
+// TestPostgres_openSession: the postmaster reads its configuration again and forwards it to
+// its backends, so an open session continues with every new value.
+func TestPostgres_openSession(t *testing.T) {
 	t.Parallel()
 	var k kind
 	for _, other := range kinds {

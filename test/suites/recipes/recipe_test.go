@@ -120,7 +120,7 @@ func (w *world) dropFirst() time.Duration {
 }
 
 // checkTransactions checks that the database contains each confirmed transaction exactly
-// once. It stops the load for the check, so that no transaction is running.
+// once. It stops the load for the check, so no transaction is running.
 func (w *world) checkTransactions() {
 	w.t.Helper()
 	w.load.stop()

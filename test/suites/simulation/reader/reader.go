@@ -2,8 +2,8 @@
 // the tests of the simulation use it.
 //
 // It detects: an incomplete Secret; an older version after a newer version; files that
-// disappear without a reason; an app that cannot reach a file through its links; a
-// notification that is early or repeated; and at the end, every difference from the API. It
+// disappear without a reason; a file unreachable through its links; a
+// early or repeated notification; and at the end, every difference from the API. It
 // takes harm into account, which the volume remembers. It knows nothing about the program:
 // the rules for the volume are implemented here a second time, from the contract.
 //
@@ -36,7 +36,7 @@ type Options struct {
 	Failf func(format string, args ...any)
 }
 
-// A Reader remembers everything that it has read.
+// A Reader remembers everything it has read.
 type Reader struct {
 	Options
 	apps      []*App
@@ -82,7 +82,7 @@ func (g *shownGeneration) files(name string) []string {
 // Secrets of its files are unknown.
 const unowned = `"unowned":`
 
-// current returns the generation that apps read. It returns nil if there is none, or if the
+// current returns the generation in use by apps. It returns nil if there is none, or if the
 // path to it was harmed.
 func (r *Reader) current() *shownGeneration {
 	root := r.Disk.Root
@@ -182,7 +182,7 @@ func (r *Reader) stampAt(name, version string) int {
 	return o.Stamp
 }
 
-// stamps returns the stamps that an app reads: Secret → stamp, for complete Secrets.
+// stamps returns the stamps visible to an app: Secret → stamp, for complete Secrets.
 func (r *Reader) stamps() map[string]int {
 	all := map[string]int{}
 	if g := r.current(); g != nil {
