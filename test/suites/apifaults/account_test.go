@@ -31,7 +31,8 @@ func TestRole_revoked(t *testing.T) {
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	p := newPair(t, s)
 	roles := st.ControlPlane().Client.RbacV1()
-	if err := roles.RoleBindings(s.Namespace).Delete(t.Context(), "secret-sync-"+st.Account, metav1.DeleteOptions{}); err != nil {
+	bindings := roles.RoleBindings(s.Namespace)
+	if err := bindings.Delete(t.Context(), "secret-sync-"+st.Account, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	st.Until(t, "the API server to apply the change", func() error { return p.allowed(t, false) })

@@ -142,7 +142,12 @@ func openAtomicWriter(b *testing.B, dir string, files, size int) (func(int) erro
 
 // openWriter opens the writer of secret-sync with its options. Run processes the inotify
 // events of the writer's own changes at the same time.
-func openWriter(b *testing.B, dir string, layout writer.Layout, files, size int) (publish func(int) error, shut func()) {
+func openWriter(
+	b *testing.B,
+	dir string,
+	layout writer.Layout,
+	files, size int,
+) (publish func(int) error, shut func()) {
 	w, err := writer.Open(context.Background(), writer.Options{
 		Dir: dir, Layout: layout, FileMode: 0o644, Logger: slog.New(failing{b}), Repaired: func() { b.Error("a repair of what nobody changed") },
 	})

@@ -55,7 +55,8 @@ func (c *canary) rotate() {
 	c.Put("db", files{"password": value, "user": "app"})
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":%q}}}`,
 		`{"data":{"password":"`+base64.StdEncoding.EncodeToString([]byte(value))+`"}}`)
-	if _, err := c.Secrets().Patch(c.t.Context(), "db", "application/merge-patch+json", []byte(patch), metav1.PatchOptions{}); err != nil {
+	const mergePatch = "application/merge-patch+json"
+	if _, err := c.Secrets().Patch(c.t.Context(), "db", mergePatch, []byte(patch), metav1.PatchOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -99,7 +99,10 @@ func TestEnvironment_invalid(t *testing.T) {
 		{"many at once", st.Env{
 			"SECRETSYNC_LAYOUT": "round", "SECRETSYNC_SETTLE": "soon", "SECRETSYNC_FILE_MODE": "999",
 			"SECRETSYNC_WEBHOOK_URL": "ftp://x", "SECRETSYNC_ITEMS": "db/k=../k", "SECRETSYNC_SIGNAL": "LOUD",
-		}, []string{"SECRETSYNC_LAYOUT", "SECRETSYNC_SETTLE", "SECRETSYNC_FILE_MODE", "SECRETSYNC_WEBHOOK_URL", "SECRETSYNC_ITEMS", "SECRETSYNC_SIGNAL"}},
+		}, []string{
+			"SECRETSYNC_LAYOUT", "SECRETSYNC_SETTLE", "SECRETSYNC_FILE_MODE", "SECRETSYNC_WEBHOOK_URL",
+			"SECRETSYNC_ITEMS", "SECRETSYNC_SIGNAL",
+		}},
 		{
 			"several targets",
 			st.Env{"SECRETSYNC_PROCESS": "a:USR9,b", "SECRETSYNC_PID_FILE": "/p,q"},
@@ -134,7 +137,8 @@ func TestEnvironment_serviceVariables(t *testing.T) {
 	s.Put("db", files{"k": "1"})
 	r := s.Start(st.Env{
 		"SECRETSYNC_SERVICE_HOST": "10.0.0.7", "SECRETSYNC_SERVICE_PORT": "80", "SECRETSYNC_SERVICE_PORT_HTTP": "80",
-		"SECRETSYNC_PORT": "tcp://10.0.0.7:80", "SECRETSYNC_PORT_80_TCP": "tcp://10.0.0.7:80", "SECRETSYNC_PORT_80_TCP_ADDR": "10.0.0.7",
+		"SECRETSYNC_PORT": "tcp://10.0.0.7:80", "SECRETSYNC_PORT_80_TCP": "tcp://10.0.0.7:80",
+		"SECRETSYNC_PORT_80_TCP_ADDR": "10.0.0.7",
 	})
 	r.WaitReady()
 	r.Stop()

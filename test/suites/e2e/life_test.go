@@ -292,6 +292,7 @@ func TestLife_rejectedSecret(t *testing.T) {
 		{name: "both are valid again", act: func(l *life) {
 			l.Put("tls", files{"tls.crt": "cert 2"})
 			l.Put("db", files{"user": "c", "password": "3"})
-		}, files: files{"db/user": "c", "db/password": "3", "tls/certs/server.pem": "cert 2"}, ready: true, notify: []string{"~db/password", "~db/user"}},
+		}, files: files{"db/user": "c", "db/password": "3", "tls/certs/server.pem": "cert 2"}, ready: true,
+			notify: []string{"~db/password", "~db/user"}},
 	})
 }

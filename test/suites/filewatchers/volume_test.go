@@ -76,7 +76,8 @@ func (v volume) publishOther(t *testing.T, value int) {
 func (v volume) put(t *testing.T, name, version string, content map[string]secret.Value) {
 	t.Helper()
 	v.set.Secrets[name] = writer.Files{UID: name, ResourceVersion: version, Values: content}
-	if _, err := v.writer.Publish(t.Context(), writer.Content{Complete: true, Secrets: maps.Clone(v.set.Secrets)}); err != nil {
+	next := writer.Content{Complete: true, Secrets: maps.Clone(v.set.Secrets)}
+	if _, err := v.writer.Publish(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -54,7 +54,8 @@ func TestInjected_byPolicy(t *testing.T) {
 	}
 	patch := []byte(`{"metadata":{"labels":{"secret-sync/inject":"enabled"}}}`)
 	namespaces := cluster.Client.CoreV1().Namespaces()
-	if _, err := namespaces.Patch(t.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	_, err = namespaces.Patch(t.Context(), s.Namespace, types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	wait(5 * time.Second) // both policies need time to take effect

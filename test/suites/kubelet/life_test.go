@@ -44,7 +44,8 @@ func TestDelete_endsQuickly(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := cluster.Client.AppsV1().Deployments(s.Namespace).Delete(t.Context(), "app", metav1.DeleteOptions{}); err != nil {
+	deployments := cluster.Client.AppsV1().Deployments(s.Namespace)
+	if err := deployments.Delete(t.Context(), "app", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	nodetest.Until(t, "the end of the Pod", func() error {

@@ -57,8 +57,19 @@ func TestKilledSidecar(t *testing.T) {
 }
 
 func newCrash(t *testing.T, target string) *crash {
-	c := &crash{target: target, out: filepath.Join(st.Volume(t), "out"), random: podtest.Random(t), values: map[uint64]int64{}}
-	program, addr, env := podtest.Called(t, podtest.CompileGo(t, "receiver"), "notified-app"), "", st.Env{"SECRETSYNC_PROCESS_MIN_AGE": "100ms"}
+	c := &crash{
+		target: target,
+		out:    filepath.Join(st.Volume(t), "out"),
+		random: podtest.Random(t),
+		values: map[uint64]int64{},
+	}
+	program, addr, env := podtest.Called(
+		t,
+		podtest.CompileGo(t, "receiver"),
+		"notified-app",
+	), "", st.Env{
+		"SECRETSYNC_PROCESS_MIN_AGE": "100ms",
+	}
 	switch target {
 	case "process":
 		env["SECRETSYNC_PROCESS"] = "notified-app"

@@ -19,7 +19,16 @@ import (
 // startWithPID starts the C program with the given PID, which must be free or become free.
 func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
 	p.T.Helper()
-	path, reuse, file := podtest.Called(p.T, podtest.Target(p.T), name), podtest.CompileC(p.T, "reuse"), st.Volume(p.T)+"/pid"
+	path, reuse, file := podtest.Called(
+		p.T,
+		podtest.Target(p.T),
+		name,
+	), podtest.CompileC(
+		p.T,
+		"reuse",
+	), st.Volume(
+		p.T,
+	)+"/pid"
 	var g *podtest.Program
 	st.Until(p.T, "the number is reused", func() error {
 		g = p.StartCommand(exec.Command(reuse, fmt.Sprint(inner), path, "handler", p.Value(), file, "0"))

@@ -56,7 +56,14 @@ func TestHandlers_unhandledSignal(t *testing.T) {
 	} {
 		t.Run(test.mode+" "+test.check, func(t *testing.T) {
 			t.Parallel()
-			p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "c-target", "SECRETSYNC_SIGNAL_CHECK": test.check, "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
+			p := podtest.New(
+				t,
+				st.Env{
+					"SECRETSYNC_PROCESS":         "c-target",
+					"SECRETSYNC_SIGNAL_CHECK":    test.check,
+					"SECRETSYNC_PROCESS_MIN_AGE": "100ms",
+				},
+			)
 			r := p.Start(nil)
 			r.WaitReady()
 			g := startTarget(p, "c-target", test.mode)
@@ -67,7 +74,8 @@ func TestHandlers_unhandledSignal(t *testing.T) {
 				return
 			}
 			times(t, r.Log, cannot, 3)
-			if err := podtest.Respond(r.Log, test.warning); err != nil || strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
+			if err := podtest.Respond(r.Log, test.warning); err != nil ||
+				strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
 				t.Errorf("want one warning with %q", test.warning)
 			}
 			neverNotified(t, g)

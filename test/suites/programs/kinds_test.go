@@ -41,7 +41,12 @@ type app struct {
 var kinds = []kind{
 	{name: "nginx", ready: "start worker process", prepare: nginx},
 	{name: "postgres", ready: "ready to accept connections", prepare: postgres},
-	{name: "prefork.py", latest: 1500 * time.Millisecond, ready: "ready", prepare: script("/usr/bin/python3", "prefork.py")},
+	{
+		name:    "prefork.py",
+		latest:  1500 * time.Millisecond,
+		ready:   "ready",
+		prepare: script("/usr/bin/python3", "prefork.py"),
+	},
 	{name: "app.py", latest: 1500 * time.Millisecond, ready: "ready", prepare: script("/usr/bin/python3", "app.py")},
 	{name: "server.js", latest: 1500 * time.Millisecond, ready: "ready", prepare: script("/usr/bin/node", "server.js")},
 	{name: "c-target", latest: 1500 * time.Millisecond, ready: "ready", prepare: cTarget},
@@ -168,7 +173,19 @@ include '%s/db/pg.conf'
 func initdb(a *app) string {
 	a.T.Helper()
 	data := filepath.Join(a.dir, "data")
-	cmd := exec.Command(podtest.Need(a.T, "/usr/lib/postgresql/*/bin/initdb"), "-D", data, "-U", "app", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+	cmd := exec.Command(
+		podtest.Need(a.T, "/usr/lib/postgresql/*/bin/initdb"),
+		"-D",
+		data,
+		"-U",
+		"app",
+		"-A",
+		"trust",
+		"-N",
+		"-E",
+		"UTF8",
+		"--locale=C",
+	)
 	cmd.Dir = "/"
 	podtest.AsUser(a.T, cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -47,7 +47,12 @@ func (a *app) live(r *rand.Rand, long bool) {
 	g := a.begin(late)
 	if long {
 		n := a.Last() + 1
-		st.UntilIn(a.T, podtest.NotifiedWithin, fmt.Sprintf("notified, handler late by %v", late), func() error { return g.CheckNotified(n) })
+		st.UntilIn(
+			a.T,
+			podtest.NotifiedWithin,
+			fmt.Sprintf("notified, handler late by %v", late),
+			func() error { return g.CheckNotified(n) },
+		)
 	} else {
 		select {
 		case <-g.Done():

@@ -37,7 +37,11 @@ func tlsSecret(t *testing.T, serial int64) *corev1.Secret {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial),
+		NotAfter:     time.Now().Add(time.Hour),
+		DNSNames:     []string{"localhost"},
+	}
 	cert, err1 := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	private, err2 := x509.MarshalPKCS8PrivateKey(key)
 	if err := errors.Join(err1, err2); err != nil {
@@ -100,7 +104,10 @@ func TestNginxCertificate(t *testing.T) {
 	t.Parallel()
 	certificates(t, "nginx", "HUP", "start worker process", func(a *app, addr string) *podtest.Program {
 		conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf(
-			"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\nssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;", addr, a.Dir)))
+			"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\nssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;",
+			addr,
+			a.Dir,
+		)))
 		return a.StartProgram(podtest.Need(t, "/usr/sbin/nginx"), "-p", a.dir, "-c", conf, "-e", "stderr")
 	})
 }
@@ -114,7 +121,10 @@ func TestHAProxyCertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conf := a.write("haproxy.cfg", strings.NewReplacer("/secrets/", a.Dir+"/", "bind :8443", "bind "+addr).Replace(string(text)))
+		conf := a.write(
+			"haproxy.cfg",
+			strings.NewReplacer("/secrets/", a.Dir+"/", "bind :8443", "bind "+addr).Replace(string(text)),
+		)
 		return a.StartProgram(podtest.Need(t, "/usr/sbin/haproxy"), "-W", "-db", "-f", conf)
 	})
 }
@@ -122,7 +132,15 @@ func TestHAProxyCertificate(t *testing.T) {
 // certificates gives a program a new certificate again and again.
 func certificates(t *testing.T, name, signal, ready string, start func(a *app, addr string) *podtest.Program) {
 	t.Helper()
-	p := podtest.New(t, st.Env{"SECRETSYNC_SECRETS": "tls", "SECRETSYNC_PROCESS": name, "SECRETSYNC_SIGNAL": signal, "SECRETSYNC_PROCESS_MIN_AGE": "1s"})
+	p := podtest.New(
+		t,
+		st.Env{
+			"SECRETSYNC_SECRETS":         "tls",
+			"SECRETSYNC_PROCESS":         name,
+			"SECRETSYNC_SIGNAL":          signal,
+			"SECRETSYNC_PROCESS_MIN_AGE": "1s",
+		},
+	)
 	a := &app{Pod: p, dir: st.Volume(t)}
 	a.pidFile = a.dir + "/pid"
 	if _, err := a.Secrets().Create(t.Context(), tlsSecret(t, 1), metav1.CreateOptions{}); err != nil {

@@ -28,7 +28,8 @@ import (
 )
 
 var names = []string{
-	issuers.ControllerName, trigger.ControllerName, keymanager.ControllerName, requestmanager.ControllerName, approver.ControllerName,
+	issuers.ControllerName, trigger.ControllerName, keymanager.ControllerName,
+	requestmanager.ControllerName, approver.ControllerName,
 	selfsigned.CRControllerName, issuing.ControllerName, readiness.ControllerName, revisionmanager.ControllerName,
 }
 

@@ -224,7 +224,8 @@ func (q query) matches(o *Object) bool {
 func (s *Server) list(w io.Writer, q query, half bool) {
 	version, items := s.items(q)
 	body, _ := json.Marshal(map[string]any{
-		"kind": "SecretList", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": fmt.Sprint(version)}, "items": items,
+		"kind": "SecretList", "apiVersion": "v1",
+		"metadata": map[string]any{"resourceVersion": fmt.Sprint(version)}, "items": items,
 	})
 	if half {
 		body = body[:len(body)/2]

@@ -63,7 +63,8 @@ func New(c Config, o Outside) (p Program, err error) {
 		return p, err
 	}
 	p.notifier = notifier.New(notifier.Options{
-		Targets: o.Targets, Volume: published{p.writer}, NotifyFirst: c.NotifyFirst, Logger: o.Logger, Report: func(string, error) {},
+		Targets: o.Targets, Volume: published{p.writer}, NotifyFirst: c.NotifyFirst,
+		Logger: o.Logger, Report: func(string, error) {},
 	})
 	poke = p.notifier.Poke
 	p.pipeline = pipeline.New(pipeline.Settings{

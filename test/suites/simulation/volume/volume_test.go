@@ -28,7 +28,11 @@ func TestVolume_equalsMount(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &both{t: t, rand: rand.New(rand.NewPCG(seed, 0)), volumes: [2]writervolume.Calls{real.Calls, NewDisk().Open(noFaults{})}}
+		b := &both{
+			t:       t,
+			rand:    rand.New(rand.NewPCG(seed, 0)),
+			volumes: [2]writervolume.Calls{real.Calls, NewDisk().Open(noFaults{})},
+		}
 		for range 80 {
 			b.step()
 		}
