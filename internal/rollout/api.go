@@ -31,13 +31,10 @@ const (
 type secretObject struct {
 	kube.TypeMeta
 	Metadata struct {
-		UID             string `json:"uid"`
-		ResourceVersion string `json:"resourceVersion"`
-		ManagedFields   []struct {
-			Time time.Time `json:"time"`
-		} `json:"managedFields"`
-	} `json:"metadata"`
-	Data map[string]secret.Value `json:"data"`
+		UID, ResourceVersion string
+		ManagedFields        []struct{ Time time.Time }
+	}
+	Data map[string]secret.Value
 }
 
 // readSecret performs a quorum read of the Secret. Of its data it keeps a fingerprint.

@@ -1,7 +1,10 @@
 package rollout
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,14 +32,6 @@ func (h *health) note(err error, now time.Time) {
 	}
 }
 
-// problem returns the error of the last request, "" for none.
-func (h *health) problem() string {
-	if h.err == nil {
-		return ""
-	}
-	return h.err.Error()
-}
-
 // denial returns the error of the last request if requests have been denied for too long.
 func (h *health) denial() error {
 	if h.denied.IsZero() || h.now.Sub(h.denied) < deniedLimit {
@@ -45,13 +40,18 @@ func (h *health) denial() error {
 	return fmt.Errorf("%w, for %s; `secret-sync rbac --wait ACCOUNT` prints the required Role", h.err, deniedLimit)
 }
 
-// final returns the error of the last request if no later request can succeed.
+// final returns the error of the last request if no later request can succeed: a denial, or
+// an answer with another code of the class 4xx that does not ask for a retry.
 func (h *health) final() error {
-	for _, is := range []func(error) bool{apierrors.IsNotFound, apierrors.IsBadRequest, apierrors.IsInvalid,
-		apierrors.IsMethodNotSupported, apierrors.IsNotAcceptable} {
-		if is(h.err) {
-			return h.err
-		}
+	var answer apierrors.APIStatus
+	if !errors.As(h.err, &answer) {
+		return nil
 	}
-	return h.denial()
+	switch code := answer.Status().Code; {
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return h.denial()
+	case code/100 == 4 && !slices.Contains([]int32{http.StatusRequestTimeout, http.StatusConflict, http.StatusGone, http.StatusTooManyRequests}, code):
+		return h.err
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -16,55 +17,45 @@ const (
 	defaultPort = 29808 // of SECRETSYNC_HTTP_ADDR
 )
 
-// A podObject is a Pod of the API, without the fields that a wait does not use.
+// A podObject is a Pod of the API, without the fields that a wait does not use. JSON matches
+// the names without regard to case.
 type podObject struct {
 	kube.TypeMeta
 	Metadata struct {
-		Name              string            `json:"name"`
-		UID               string            `json:"uid"`
-		CreationTimestamp time.Time         `json:"creationTimestamp"`
-		DeletionTimestamp string            `json:"deletionTimestamp"`
-		Annotations       map[string]string `json:"annotations"`
-	} `json:"metadata"`
+		Name, UID, DeletionTimestamp string
+		CreationTimestamp            time.Time
+		Annotations                  map[string]string
+	}
 	Spec struct {
-		NodeName       string      `json:"nodeName"`
-		InitContainers []container `json:"initContainers"`
-		Containers     []container `json:"containers"`
-		Volumes        []volume    `json:"volumes"`
-	} `json:"spec"`
+		NodeName                   string
+		InitContainers, Containers []container
+		Volumes                    []volume
+	}
 	Status struct {
-		Phase                 string            `json:"phase"`
-		PodIP                 string            `json:"podIP"`
-		InitContainerStatuses []containerStatus `json:"initContainerStatuses"`
-		ContainerStatuses     []containerStatus `json:"containerStatuses"`
-	} `json:"status"`
+		Phase, PodIP                             string
+		InitContainerStatuses, ContainerStatuses []containerStatus
+	}
 }
 
 type container struct {
-	Name          string    `json:"name"`
-	Image         string    `json:"image"`
-	Command       []string  `json:"command"`
-	Args          []string  `json:"args"`
-	RestartPolicy string    `json:"restartPolicy"` // Always makes an init container a sidecar
-	Env           []envVar  `json:"env"`
-	EnvFrom       []envFrom `json:"envFrom"`
-	Ports         []struct {
-		Name          string `json:"name"`
-		ContainerPort int    `json:"containerPort"`
-	} `json:"ports"`
+	Name, Image   string
+	Command, Args []string
+	RestartPolicy string // Always makes an init container a sidecar
+	Env           []envVar
+	EnvFrom       []struct {
+		Prefix    string
+		SecretRef reference
+	}
+	Ports []struct {
+		Name          string
+		ContainerPort int
+	}
 }
 
 type containerStatus struct {
-	Name         string         `json:"name"`
-	RestartCount int            `json:"restartCount"`
-	ContainerID  string         `json:"containerID"`
-	State        containerState `json:"state"`
-	LastState    containerState `json:"lastState"`
-}
-
-type containerState struct {
-	Running    *struct{} `json:"running"`
-	Terminated *struct{} `json:"terminated"`
+	Name, ContainerID string
+	RestartCount      int
+	State, LastState  struct{ Running, Terminated *struct{} }
 }
 
 // started reports whether the container ran at some time.
@@ -114,7 +105,7 @@ func (o *podObject) reduce(namespace, secret string) pod {
 	for i, c := range slices.Concat(o.Spec.InitContainers, o.Spec.Containers) {
 		oneShot := i < len(o.Spec.InitContainers) && c.RestartPolicy != "Always"
 		if c.runsSecretSync() && !oneShot {
-			p.sidecars = append(p.sidecars, sidecar{c.Name, c.port(), c.watches(secret, o.Metadata.Annotations)})
+			p.sidecars = append(p.sidecars, sidecar{c.Name, cmp.Or(c.namedPort(), defaultPort), c.watches(secret, o.Metadata.Annotations)})
 		}
 		if s, reported := statuses[c.Name]; !reported || s.started() {
 			p.unstarted = false
@@ -140,14 +131,6 @@ func imageName(image string) string {
 	image, _, _ = strings.Cut(image, "@")
 	name, _, _ := strings.Cut(path.Base(image), ":")
 	return name
-}
-
-// port returns the port that serves /status.
-func (c container) port() int {
-	if port := c.namedPort(); port != 0 {
-		return port
-	}
-	return defaultPort
 }
 
 // namedPort returns the port named secret-sync, 0 for none.

@@ -107,10 +107,12 @@ func (w *waiter) result() (r Result) {
 		h := s.history
 		r.Versions = append(r.Versions, Version{s.namespace, s.Secret, h.last.uid, h.version})
 		r.Pods = append(r.Pods, s.states(time.Now())...)
-		for _, problem := range []string{s.pods.problem(), s.secret.problem(), s.proxy.problem(), h.problem()} {
-			if problem != "" && r.Problem == "" {
-				r.Problem = fmt.Sprintf("namespace %s: %s", s.namespace, problem)
-			}
+		problem := h.problem()
+		if err := cmp.Or(s.pods.err, s.secret.err); err != nil {
+			problem = err.Error()
+		}
+		if problem != "" {
+			r.Problem = fmt.Sprintf("namespace %s: %s", s.namespace, problem)
 		}
 	}
 	return r

@@ -8,41 +8,22 @@ import (
 )
 
 type volume struct {
-	Name   string `json:"name"`
-	Secret *struct {
-		SecretName string `json:"secretName"`
-	} `json:"secret"`
-	Projected *struct {
-		Sources []struct {
-			Secret *reference `json:"secret"`
-		} `json:"sources"`
-	} `json:"projected"`
-	CSI *struct {
-		NodePublishSecretRef *reference `json:"nodePublishSecretRef"`
-	} `json:"csi"`
+	Name      string
+	Secret    struct{ SecretName string }
+	Projected struct{ Sources []struct{ Secret reference } }
+	CSI       struct{ NodePublishSecretRef reference }
 }
 
 type envVar struct {
-	Name      string `json:"name"`
-	Value     string `json:"value"`
-	ValueFrom *struct {
-		SecretKeyRef *reference `json:"secretKeyRef"`
-		FieldRef     *struct {
-			FieldPath string `json:"fieldPath"`
-		} `json:"fieldRef"`
-	} `json:"valueFrom"`
+	Name, Value string
+	ValueFrom   *struct {
+		SecretKeyRef reference
+		FieldRef     struct{ FieldPath string }
+	}
 }
 
-type envFrom struct {
-	Prefix    string     `json:"prefix"`
-	SecretRef *reference `json:"secretRef"`
-}
-
-type reference struct {
-	Name string `json:"name"`
-}
-
-func (r *reference) is(secret string) bool { return r != nil && r.Name == secret }
+// A reference is a reference to an object, with an empty name if it is absent.
+type reference struct{ Name string }
 
 // A use is a way in which a Pod uses the Secret without a sidecar.
 type use struct {
@@ -93,18 +74,15 @@ func (o *podObject) uses(secret string) (all []use) {
 // uses returns the ways in which the volume uses the Secret. The kubelet updates the files
 // of a Secret volume, but nobody knows whether the app reads them again.
 func (v volume) uses(secret string) (all []use) {
-	mounted := use{text: fmt.Sprintf("volume %s contains it, and the app may not have read the new files", v.Name)}
-	if v.Secret != nil && v.Secret.SecretName == secret {
-		all = append(all, mounted)
+	names := []string{v.Secret.SecretName}
+	for _, source := range v.Projected.Sources {
+		names = append(names, source.Secret.Name)
 	}
-	if v.Projected != nil {
-		for _, source := range v.Projected.Sources {
-			if source.Secret.is(secret) {
-				all = append(all, mounted)
-			}
-		}
+	if slices.Contains(names, secret) {
+		text := fmt.Sprintf("volume %s contains it, and the app may not have read the new files", v.Name)
+		all = append(all, use{text: text})
 	}
-	if v.CSI != nil && v.CSI.NodePublishSecretRef.is(secret) {
+	if v.CSI.NodePublishSecretRef.Name == secret {
 		text := fmt.Sprintf("the CSI driver of volume %s reads it when it mounts the volume", v.Name)
 		all = append(all, use{text: text, atStart: true})
 	}
@@ -115,12 +93,12 @@ func (v volume) uses(secret string) (all []use) {
 func (c container) environment(secret string) string {
 	var names []string
 	for _, v := range c.Env {
-		if v.ValueFrom != nil && v.ValueFrom.SecretKeyRef.is(secret) {
+		if v.ValueFrom != nil && v.ValueFrom.SecretKeyRef.Name == secret {
 			names = append(names, v.Name)
 		}
 	}
 	for _, from := range c.EnvFrom {
-		if from.SecretRef.is(secret) {
+		if from.SecretRef.Name == secret {
 			names = append(names, "variables "+from.Prefix+"*")
 		}
 	}
@@ -165,9 +143,6 @@ func (c container) watches(secret string, annotations map[string]string) watches
 func (v envVar) value(annotations map[string]string) (value string, known bool) {
 	if v.ValueFrom == nil {
 		return v.Value, !strings.Contains(v.Value, "$(")
-	}
-	if v.ValueFrom.FieldRef == nil {
-		return "", false
 	}
 	key, isAnnotation := strings.CutPrefix(v.ValueFrom.FieldRef.FieldPath, "metadata.annotations['")
 	return annotations[strings.TrimSuffix(key, "']")], isAnnotation

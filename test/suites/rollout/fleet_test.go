@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -32,13 +33,18 @@ type member struct {
 	alive    sync.Mutex
 }
 
-// TestFleet: each rotation ends the old credential at the yes of `wait`, while
-// sidecars are killed. No app may use the old one after that.
+// TestFleet: each rotation revokes the old password when `wait` succeeds, while sidecars are
+// killed and the metadata of the Secret changes. A Pod in which nothing has started exists all
+// the time. No app may use the old password after the success.
 //
 //	go test -C test ./suites/rollout -run Fleet -fleet 200 -rotations 50 -kills 20 -v
 func TestFleet(t *testing.T) {
 	s, kubeconfig := newScene(t)
 	members := startFleet(t, s)
+	newPod(t, s, "unstarted", "", oneSidecar, func(pod *corev1.Pod) {
+		pod.Status.InitContainerStatuses = []corev1.ContainerStatus{waitingStatus("secret-sync")}
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{waitingStatus("app")}
+	})
 	kills := killRounds()
 	var late []time.Duration
 	for n := 1; n <= *rotations; n++ {
@@ -48,7 +54,8 @@ func TestFleet(t *testing.T) {
 		for range kills[n] {
 			killing.Go(func() { members[rand.N(len(members))].restart(t, s) })
 		}
-		startWait(t, s, kubeconfig, "--direct", "--timeout", "60s").exits(0, fmt.Sprintf("all %d Pods", *fleetSize))
+		killing.Go(func() { s.Put("db", map[string]string{"password": password}, "rotation="+password) })
+		startWait(t, s, kubeconfig, "--direct", "--timeout", "60s", "--start-grace", "300ms").exits(0, fmt.Sprintf("all %d Pods", *fleetSize))
 		yes := time.Now()
 		last := time.Time{}
 		for _, m := range members {

@@ -62,7 +62,10 @@ func newPod(t testing.TB, s *st.Scene, name, address string, sidecars []corev1.C
 			ServiceAccountName: st.Account, AutomountServiceAccountToken: new(false), NodeName: "node",
 			Containers: []corev1.Container{{Name: "app", Image: "app"}},
 		},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: address, PodIPs: []corev1.PodIP{{IP: address}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: address},
+	}
+	if address != "" {
+		pod.Status.PodIPs = []corev1.PodIP{{IP: address}}
 	}
 	for _, c := range sidecars {
 		c.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)

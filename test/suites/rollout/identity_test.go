@@ -1,0 +1,90 @@
+package rollout
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// TestWaitIdentity_sharedAddress: two Pods share an address, and the sidecar of the first
+// answers for both.
+func TestWaitIdentity_sharedAddress(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	address := newAddress()
+	first := newPod(t, s, "first", address, oneSidecar)
+	startReplica(t, s, first, address+":29808", nil)
+	newPod(t, s, "second", address, oneSidecar)
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "Pod second: Pod "+s.Namespace+"/first")
+	remove(t, s, "second")
+
+	unnamed := newPod(t, s, "unnamed", newAddress(), oneSidecar)
+	startReplica(t, s, unnamed, unnamed.Status.PodIP+":29808", st.Env{"POD_UID": ""})
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "Pod unnamed: its sidecar does not know its Pod")
+}
+
+// TestWaitIdentity_twoSidecars: `wait` asks both sidecars of a Pod, and names the container
+// that does not answer itself.
+func TestWaitIdentity_twoSidecars(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	second := corev1.Container{Name: "second", Image: "secret-sync:1"}
+	second.Ports = []corev1.ContainerPort{{Name: "secret-sync", ContainerPort: 29809}}
+	address := newAddress()
+	pod := newPod(t, s, "app", address, []corev1.Container{sidecarContainer, second})
+	startReplica(t, s, pod, address+":29808", nil)
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "container second: its sidecar does not answer")
+
+	other := startReplica(t, s, pod, address+":29809", nil)
+	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
+	other.app.Status.Store(http.StatusServiceUnavailable)
+	s.Put("db", map[string]string{"password": "1"})
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, "container second: webhook is not notified")
+	remove(t, s, "app")
+
+	second.Ports = nil // both use the default port
+	address = newAddress()
+	pod = newPod(t, s, "same-port", address, []corev1.Container{sidecarContainer, second})
+	startReplica(t, s, pod, address+":29808", nil)
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, "answers in its place")
+}
+
+// TestWaitIdentity_otherProgram: a document of another program on the port never counts.
+func TestWaitIdentity_otherProgram(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	address := newAddress()
+	pod := newPod(t, s, "app", address, oneSidecar)
+	version := s.Get("db")
+	document := func(complete, targets string) string {
+		return fmt.Sprintf(`{"format":2,"namespace":%q,"pod":"app","podUID":%q,"instance":"i","volume":"v","generation":1,"complete":%s,`+
+			`"secrets":{"db":{"present":true,"uid":%q,"resourceVersion":%q,"dataSince":%[6]q,"previousData":{},"generation":1,"refused":""}}%s,`+
+			`"watches":[{"name":"secret/db","up":true}]}`, s.Namespace, pod.UID, complete, version.UID, version.ResourceVersion, version.ResourceVersion, targets)
+	}
+	var body string
+	listener, err := net.Listen("tcp", address+":29808")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	for text, want := range map[string]string{
+		"hello":                             "no JSON object",
+		document("true", ""):                "targets is missing",
+		document("true", `,"targets":null`): "targets is missing",
+		document("false", `,"targets":[]`):  "not in the volume",
+		document("true", `,"targets":[{}]`): "targets.name is missing",
+	} {
+		body = text
+		startWait(t, s, kubeconfig, "--direct", "--timeout", "700ms").exits(1, want)
+	}
+	body = document("true", `,"targets":[],"new":1`)
+	startWait(t, s, kubeconfig, "--direct").exits(0, "files in place, nobody was notified in app")
+	startWait(t, s, kubeconfig, "--direct", "--require-notified").exits(1, "nobody was notified")
+}

@@ -1,0 +1,100 @@
+package rollout
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// TestWaitPods_started: a Pod counts from its binding. Only a Pod in which no container has
+// started for the grace does not.
+func TestWaitPods_started(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	newReplica(t, s, "app", nil)
+
+	pending := newPod(t, s, "pending", "", oneSidecar, func(pod *corev1.Pod) {
+		pod.Status.Phase = corev1.PodPending
+		pod.Status.InitContainerStatuses = []corev1.ContainerStatus{waitingStatus("secret-sync")}
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{waitingStatus("app")}
+	})
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "before the grace", "Pod pending: no container has started yet")
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s").exits(0, "all 1 Pods")
+
+	setStatus(t, s, pending, func(pod *corev1.Pod) { // an init container has run
+		pod.Status.InitContainerStatuses[0].ContainerID = "containerd://1"
+	})
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "0s", "--timeout", "1s").exits(1, "Pod pending: its sidecar does not answer")
+	remove(t, s, "pending")
+
+	newPod(t, s, "unreported", newAddress(), oneSidecar, func(pod *corev1.Pod) {
+		pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses = nil, nil
+	})
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "0s", "--timeout", "1s").exits(1, "Pod unreported: its sidecar does not answer")
+	remove(t, s, "unreported")
+
+	newPod(t, s, "unbound", "", oneSidecar, func(pod *corev1.Pod) { pod.Spec.NodeName = "" })
+	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
+}
+
+// TestWaitPods_appNotStarted: an app that has never started needs the files and no
+// notification.
+func TestWaitPods_appNotStarted(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	address := newAddress()
+	pod := newPod(t, s, "app", address, oneSidecar, func(pod *corev1.Pod) {
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{waitingStatus("app")}
+	})
+	r := startReplica(t, s, pod, address+":29808", st.Env{"SECRETSYNC_WEBHOOK_URL": "http://127.0.0.1:1/"})
+	s.Put("db", map[string]string{"password": "1"})
+	r.wait(t, "1")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, "no container of the app has started yet")
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s").exits(0, "all 1 Pods")
+	setStatus(t, s, pod, func(pod *corev1.Pod) { pod.Status.ContainerStatuses = []corev1.ContainerStatus{running("app")} })
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s", "--timeout", "3s").exits(1, "webhook is not notified")
+}
+
+// TestWaitUsers: without a selector every user of the Secret counts, and the output names
+// the way in which each uses it.
+func TestWaitUsers(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	startWait(t, s, kubeconfig, "--direct", allUsers, "--timeout", "500ms").exits(1, "no Pod uses the Secret")
+	newReplica(t, s, "app", nil)
+	env := func(name, secret string) func(*corev1.Pod) {
+		return func(pod *corev1.Pod) {
+			pod.Labels = nil
+			ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: secret}, Key: "password"}
+			pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: ref}}}
+		}
+	}
+	newPod(t, s, "other", newAddress(), nil, env("PASSWORD", "web"))
+	tls := corev1.Container{Name: "secret-sync", Image: "secret-sync:1", Env: []corev1.EnvVar{{Name: "SECRETSYNC_SECRETS", Value: "tls"}}}
+	newPod(t, s, "other-sidecar", newAddress(), []corev1.Container{tls})
+	startWait(t, s, kubeconfig, "--direct", allUsers).exits(0, "all 1 Pods")
+
+	newPod(t, s, "report-1", newAddress(), nil, env("DB_PASSWORD", "db"))
+	newPod(t, s, "volume", newAddress(), nil, func(pod *corev1.Pod) {
+		source := corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "db"}}
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "creds", VolumeSource: source})
+	})
+	startWait(t, s, kubeconfig, "--direct", allUsers).exits(1,
+		"Pod report-1: container app reads it into DB_PASSWORD at start", "Pod volume: unknown: volume creds contains it")
+	startWait(t, s, kubeconfig, "--direct", allUsers, "--ignore-others").exits(0, "all 1 Pods")
+	remove(t, s, "volume")
+	remove(t, s, "report-1")
+
+	changed := s.Get("db").ManagedFields[0].Time.Time
+	st.UntilIn(t, time.Minute, "the clocks of the API servers allow to tell", func() error {
+		if time.Since(changed) < 12*time.Second {
+			return errTooEarly
+		}
+		return nil
+	})
+	newPod(t, s, "report-2", newAddress(), nil, env("DB_PASSWORD", "db"))
+	startWait(t, s, kubeconfig, "--direct", allUsers).exits(0, "all 2 Pods")
+}

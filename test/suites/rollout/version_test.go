@@ -1,0 +1,91 @@
+package rollout
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+var errTooEarly = errors.New("too early")
+
+// TestWaitVersion_changedBack: the data changes during the wait, and changes back.
+func TestWaitVersion_changedBack(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	r := newReplica(t, s, "app", nil)
+	r.app.Status.Store(http.StatusServiceUnavailable)
+	s.Put("db", map[string]string{"password": "1"})
+	r.wait(t, "1")
+	wait := startWait(t, s, kubeconfig, "--direct")
+	wait.until("webhook is not notified")
+	s.Put("db", map[string]string{"password": "0"})
+	s.Put("db", map[string]string{"password": "1"})
+	r.app.Status.Store(http.StatusOK)
+	wait.exits(1, "its data changed after version")
+}
+
+// TestWaitVersion_metadata: a change of metadata does not end the wait, and the version of
+// the caller's own patch remains valid.
+func TestWaitVersion_metadata(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	r := newReplica(t, s, "app", nil)
+	r.app.Status.Store(http.StatusServiceUnavailable)
+	s.Put("db", map[string]string{"password": "1"})
+	patched := s.Get("db").ResourceVersion
+	r.wait(t, "1")
+	wait := startWait(t, s, kubeconfig, "--direct")
+	wait.until("webhook is not notified")
+	s.Put("db", map[string]string{"password": "1"}, "a=b")
+	r.app.Status.Store(http.StatusOK)
+	wait.exits(0, "all 1 Pods are on version "+patched)
+	startWait(t, s, kubeconfig, "--direct", "--version", patched).exits(0, "all 1 Pods are on version "+patched)
+
+	// A new process does not know whether the data changed in between.
+	r.run.Kill()
+	r.run = s.Start(r.env)
+	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "2s").exits(1, "does not know whether the data changed")
+	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
+	s.Put("db", map[string]string{"password": "2"})
+	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "5s").exits(1)
+	startWait(t, s, kubeconfig, "--direct", "--version", "99999999", "--timeout", "5s").exits(1, "does not exist")
+}
+
+// TestWaitVersion_changedFrom: the Secret is not written yet when the wait begins.
+func TestWaitVersion_changedFrom(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	newReplica(t, s, "app", nil)
+	before := s.Get("db").ResourceVersion
+	wait := startWait(t, s, kubeconfig, "--direct", "--changed-from", before)
+	wait.running(time.Second)
+	s.Put("db", map[string]string{"password": "0"}, "a=b")
+	wait.running(time.Second)
+	s.Put("db", map[string]string{"password": "1"})
+	after := s.Get("db").ResourceVersion
+	wait.exits(0, "all 1 Pods are on version "+after)
+	startWait(t, s, kubeconfig, "--direct", "--changed-from", before).exits(0, "all 1 Pods are on version "+after)
+}
+
+// TestWaitVersion_restored: a sidecar that is cut off reports a version of a history that was
+// lost. Not in parallel: it stops the API server.
+func TestWaitVersion_restored(t *testing.T) {
+	s, kubeconfig := newScene(t)
+	newReplica(t, s, "app", nil)
+	wire := s.Wire()
+	lost := newReplica(t, s, "lost", nil)
+	backup, err := st.ControlPlane().Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Put("db", map[string]string{"password": "1"})
+	lost.wait(t, "1")
+	wire.Cut()
+	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "5s").exits(1, "Pod lost: the watch of its sidecar is down")
+}
