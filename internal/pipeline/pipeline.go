@@ -134,6 +134,7 @@ func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err 
 	defer p.step.Unlock()
 	number, previous := p.Publisher.Current()
 	snapshot := p.Source.Snapshot()
+	p.dropLostVersions(snapshot)
 	removed, next := p.removed(snapshot, previous)
 	result := layout.Make(p.Rules, layout.Input{
 		Snapshot: snapshot, Previous: previous, Published: number > 0, Removed: removed,

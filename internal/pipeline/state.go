@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/watcher"
@@ -32,8 +34,10 @@ func (p *Pipeline) Secrets() map[string]SecretState {
 		return *p.states.Load()
 	}
 	defer p.step.Unlock()
+	snapshot := p.Source.Snapshot()
+	p.dropLostVersions(snapshot)
 	states := maps.Clone(*p.states.Load())
-	for name, now := range p.Source.Snapshot().Secrets {
+	for name, now := range snapshot.Secrets {
 		state := states[name]
 		if state.Present && state.UID == now.UID && maps.EqualFunc(state.data, now.Data, secret.Value.Equal) {
 			state.ResourceVersion, state.DataSince, state.PreviousData = now.ResourceVersion, now.DataSince, now.PreviousData
@@ -41,6 +45,23 @@ func (p *Pipeline) Secrets() map[string]SecretState {
 		}
 	}
 	return states
+}
+
+// dropLostVersions clears the version of every Secret that is now at this version or a lower
+// one with other data: the cluster was restored from a backup. The files may still have the
+// old data, for example because publishes fail, and the restored cluster may use the number
+// of the version again.
+func (p *Pipeline) dropLostVersions(s watcher.Snapshot) {
+	states := maps.Clone(*p.states.Load())
+	for name, now := range s.Secrets {
+		state := states[name]
+		order, err := resourceversion.CompareResourceVersion(now.ResourceVersion, state.ResourceVersion)
+		if err == nil && order <= 0 && state.UID == now.UID && !maps.EqualFunc(state.data, now.Data, secret.Value.Equal) {
+			state.ResourceVersion, state.DataSince, state.PreviousData = "", "", watcher.Interval{}
+			states[name] = state
+		}
+	}
+	p.states.Store(&states)
 }
 
 // statesOf returns the state of every synced Secret in a snapshot.

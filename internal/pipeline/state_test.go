@@ -122,3 +122,33 @@ func TestSecrets_history(t *testing.T) {
 		}
 	})
 }
+
+// TestSecrets_restoredCluster: after a restore from a backup, and while publishes fail, the
+// files have a version of the lost history. It is not reported, even after the restored
+// cluster has reached the number of that version again.
+func TestSecrets_restoredCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := pipeline.New(w.options(pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}}}))
+		go func() { _ = p.Run(t.Context()) }()
+		w.answer("db", "a")
+		synctest.Wait()
+		w.answer("db", "b")
+		synctest.Wait()
+		w.fail = errors.New("full")
+		w.version = 0
+		for _, value := range []string{"a", "c", "d"} {
+			w.answer("db", value)
+			synctest.Wait()
+			if got := p.Secrets()["db"]; got.ResourceVersion != "" || got.DataSince != "" || got.UID == "" {
+				t.Errorf("%s: got %+v, want no version", value, got)
+			}
+		}
+		w.fail = nil
+		w.answer("db", "e")
+		synctest.Wait()
+		if got := p.Secrets()["db"]; got.ResourceVersion != "4" {
+			t.Errorf("after a publish: got %+v, want version 4", got)
+		}
+	})
+}
