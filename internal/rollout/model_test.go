@@ -78,6 +78,7 @@ var scenarios = []scenario{
 		world: func() world {
 			lost := newPod("a")
 			lost.sidecars[0].up = false
+			lost.sidecars[0].observed.previous = [2]int{} // it was restarted
 			w := newWorld(Rules{}, lost, newPod("b"))
 			w.restore()
 			w.pods[1].sidecars[0].list(w.secret)
