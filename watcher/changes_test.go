@@ -17,6 +17,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // TestChanges applies a sequence of changes to Secrets that are watched by name and by
@@ -242,10 +243,10 @@ func TestApply_unselected(t *testing.T) {
 // TestApply_retired: a retired stream applies no event, because the list after it may
 // already be newer. The stream still reports news.
 func TestApply_retired(t *testing.T) {
-	w, s := newIdleWatch(), &stream{news: newPoker()}
+	w, s := newIdleWatch(), &stream{news: wake.NewChannel()}
 	db := object{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: "2"}}
 	w.replace([]object{db})
-	s.news.poke()
+	s.news.Poke()
 	w.retire(s)
 	if len(s.news) != 0 {
 		t.Error("the stream reports news from before the list")

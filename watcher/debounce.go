@@ -3,27 +3,16 @@ package watcher
 import (
 	"context"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // maxDebounce limits the delay of a poke, as a multiple of the debounce time.
 const maxDebounce = 10
 
-// A poker is a channel of capacity one. A poke in it stands for all earlier pokes.
-type poker chan struct{}
-
-func newPoker() poker { return make(poker, 1) }
-
-// poke never blocks.
-func (p poker) poke() {
-	select {
-	case p <- struct{}{}:
-	default:
-	}
-}
-
 // debounce passes a poke on after a period of length quiet without another poke. It
 // returns when ctx is done, and drops a waiting poke.
-func debounce(ctx context.Context, in <-chan struct{}, out poker, quiet time.Duration) {
+func debounce(ctx context.Context, in <-chan struct{}, out wake.Channel, quiet time.Duration) {
 	var latest time.Time
 	var due <-chan time.Time // nil if no poke waits
 	for {
@@ -37,7 +26,7 @@ func debounce(ctx context.Context, in <-chan struct{}, out poker, quiet time.Dur
 			due = time.After(min(quiet, time.Until(latest)))
 		case <-due:
 			due = nil
-			out.poke()
+			out.Poke()
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // TestDebounce: a poke arrives after a quiet period, and at the latest after ten times the
@@ -25,7 +27,7 @@ func TestDebounce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				in, out, began := newPoker(), newPoker(), time.Now()
+				in, out, began := wake.NewChannel(), wake.NewChannel(), time.Now()
 				ctx, end := context.WithCancel(t.Context())
 				if c.debounce == 0 {
 					out = in // as New does
@@ -41,7 +43,7 @@ func TestDebounce(t *testing.T) {
 					}
 				}()
 				for range c.changes {
-					in.poke()
+					in.Poke()
 					time.Sleep(interval)
 				}
 				time.Sleep(100*time.Millisecond + c.debounce/10)
@@ -49,7 +51,7 @@ func TestDebounce(t *testing.T) {
 				synctest.Wait()
 				atEnd := len(got)
 				if c.debounce > 0 {
-					in.poke() // after the end
+					in.Poke() // after the end
 				}
 				time.Sleep(2 * maxDebounce * c.debounce)
 				close(out)
@@ -67,9 +69,9 @@ func TestDebounce(t *testing.T) {
 
 // TestPoker: pokes are combined, and poke does not wait for a reader.
 func TestPoker(t *testing.T) {
-	p := newPoker()
+	p := wake.NewChannel()
 	for range 5 {
-		p.poke()
+		p.Poke()
 	}
 	if got := len(p); got != 1 {
 		t.Errorf("got %d pokes, want 1", got)

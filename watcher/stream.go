@@ -8,6 +8,7 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // A source lists and watches Secrets. Tests replace it.
@@ -37,7 +38,7 @@ func (c client) Watch(ctx context.Context, q kube.Query, resourceVersion string)
 type stream struct {
 	cancel context.CancelFunc
 	opened chan struct{} // closed when the server opened the watch
-	news   poker         // poked by each event and by each bookmark with a new version
+	news   wake.Channel  // poked by each event and by each bookmark with a new version
 	ended  chan error    // the end of the stream; nil if the server ended it
 
 	retired bool // guarded by shared.mu
@@ -51,7 +52,7 @@ func (w *watch) open(ctx context.Context, version string) *stream {
 		query.WatchTimeout = pollInterval
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stream{cancel: cancel, opened: make(chan struct{}), news: newPoker(), ended: make(chan error, 1)}
+	s := &stream{cancel: cancel, opened: make(chan struct{}), news: wake.NewChannel(), ended: make(chan error, 1)}
 	w.streams.Go(func() {
 		defer cancel()
 		s.ended <- w.receive(ctx, s, query, version)
@@ -77,7 +78,7 @@ func (w *watch) receive(ctx context.Context, s *stream, query kube.Query, versio
 		}
 		w.apply(s, e)
 		if e.Type != apiwatch.Bookmark || e.Object.ResourceVersion != version {
-			s.news.poke()
+			s.news.Poke()
 		}
 		version = e.Object.ResourceVersion
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 const (
@@ -45,11 +46,11 @@ const (
 	longestListTimeout = 2 * time.Minute
 )
 
-// newBackoff returns the pauses between attempts: 0.25 to 0.5 s, doubled each time, up to
-// 5 to 10 s. They are random, so the watches of many Pods do not retry simultaneously.
-func newBackoff() wait.Backoff {
-	return wait.Backoff{Duration: 250 * time.Millisecond, Factor: 2, Jitter: 1, Steps: 10, Cap: longestPause / 2}
-}
+// firstPause is the first pause after an error.
+const firstPause = 500 * time.Millisecond
+
+// newBackoff returns the pauses between attempts.
+func newBackoff() wake.Backoff { return wake.Backoff{First: firstPause, Max: longestPause} }
 
 // A watch keeps the Secrets of a filter equal to the API server. It repeats these steps:
 //
@@ -67,13 +68,13 @@ type watch struct {
 	logger    *slog.Logger
 	firstDone func()          // closes first
 	first     <-chan struct{} // closed by the first answer or error
-	reread    poker           // asks for a list
+	reread    wake.Channel    // asks for a list
 
 	// The goroutine of run owns these fields.
 	stream  *stream      // the open stream, or nil
 	listed  time.Time    // time of this attempt's list, or zero if it did not succeed
 	early   int          // number of early ends in a row
-	backoff wait.Backoff // pauses after errors
+	backoff wake.Backoff // pauses after errors
 
 	streams sync.WaitGroup
 	shared  *shared
@@ -88,7 +89,7 @@ func newWatch(f filter, s source, shared *shared, changed func(), logger *slog.L
 	return &watch{
 		filter: f, source: s, changed: changed, logger: logger.With("watch", f.watchName()),
 		firstDone: sync.OnceFunc(func() { close(first) }), first: first,
-		reread: newPoker(), backoff: newBackoff(), shared: shared,
+		reread: wake.NewChannel(), backoff: newBackoff(), shared: shared,
 	}
 }
 
@@ -227,10 +228,10 @@ func (w *watch) pauseAfter(err error) time.Duration {
 			} else {
 				w.setDown(errEndsEarly)
 			}
-			return max(wait.Jitter(earlyInterval, 0.2)-lasted, newBackoff().Duration)
+			return max(wait.Jitter(earlyInterval, 0.2)-lasted, firstPause/2)
 		}
 	}
-	pause := w.backoff.Step()
+	pause := w.backoff.Next()
 	if failed != nil {
 		w.setDown(failed)
 		if failed.Outdated() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // TestWatch_rate counts the lists of an hour.
@@ -162,7 +163,7 @@ func TestReread(t *testing.T) {
 			before, up := len(s.lists), w.isUp()
 			time.Sleep(time.Second)
 			asked := time.Now()
-			w.reread.poke()
+			w.reread.Poke()
 			synctest.Wait()
 			if len(s.lists) != before+1 || s.lists[before] != asked {
 				t.Errorf("%s: got %d lists, want %d, the last at once", name, len(s.lists), before+1)
@@ -179,7 +180,7 @@ func TestBackoff(t *testing.T) {
 	b := newBackoff()
 	for i := range 1000 {
 		most := min(500*time.Millisecond<<min(i, 10), 10*time.Second)
-		if got := b.Step(); got < most/2 || got > most {
+		if got := b.Next(); got < most/2 || got > most {
 			t.Fatalf("pause %d: got %v, want %v to %v", i, got, most/2, most)
 		}
 	}
@@ -305,7 +306,7 @@ func TestWatch_lateDelivery(t *testing.T) {
 			if changed {
 				version = "8"
 			}
-			w.reread.poke()
+			w.reread.Poke()
 			if changed {
 				time.Sleep(deliveryTime - time.Second)
 				first <- bookmark(8)
@@ -329,7 +330,7 @@ func TestWatch_endedBeforeDelivery(t *testing.T) {
 	}
 	play(t, s, stableAfter-time.Second, func(logs *journal, w *watch) {
 		version, s.ends = "8", false
-		w.reread.poke()
+		w.reread.Poke()
 		time.Sleep(2 * deliveryTime)
 		synctest.Wait()
 		if !w.isUp() || len(logs.level("WARN")) != 0 {
@@ -399,7 +400,7 @@ func TestReread_storm(t *testing.T) {
 			}
 			return ctx.Err()
 		}
-		w := &Watcher{rereads: newPoker(), watches: []*watch{newIdleWatch()}}
+		w := &Watcher{rereads: wake.NewChannel(), watches: []*watch{newIdleWatch()}}
 		w.watches[0].source = s
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup

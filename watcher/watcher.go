@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 const (
@@ -53,9 +54,9 @@ type Watcher struct {
 	client    *kube.Client
 	watches   []*watch // sorted by name, then the selector
 	shared    *shared
-	rereads   poker // poked by Reread
-	changes   poker // poked by the watches
-	debounced poker // returned by Changed; equal to changes without a debounce time
+	rereads   wake.Channel // poked by Reread
+	changes   wake.Channel // poked by the watches
+	debounced wake.Channel // returned by Changed; equal to changes without a debounce time
 	debounce  time.Duration
 }
 
@@ -69,10 +70,10 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{client: client, rereads: newPoker(), changes: newPoker(), debounce: o.Debounce}
+	w := &Watcher{client: client, rereads: wake.NewChannel(), changes: wake.NewChannel(), debounce: o.Debounce}
 	w.debounced = w.changes
 	if w.debounce > 0 {
-		w.debounced = newPoker()
+		w.debounced = wake.NewChannel()
 	}
 	query := kube.Query{Resource: kube.Secrets, Namespace: o.Namespace}
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
@@ -88,7 +89,7 @@ func New(o Options) (*Watcher, error) {
 }
 
 func (w *Watcher) add(f filter, logger *slog.Logger) {
-	w.watches = append(w.watches, newWatch(f, client{w.client}, w.shared, w.changes.poke, logger))
+	w.watches = append(w.watches, newWatch(f, client{w.client}, w.shared, w.changes.Poke, logger))
 }
 
 // Run follows the Secrets until ctx is done. It returns nil within a second, whatever the
@@ -127,7 +128,7 @@ func waitForFirst(ctx context.Context, first *watch) {
 // does not wait for the answers. The first call starts the reads at once. Calls
 // within rereadInterval are combined. A list in progress is not canceled: the read starts
 // after it.
-func (w *Watcher) Reread() { w.rereads.poke() }
+func (w *Watcher) Reread() { w.rereads.Poke() }
 
 func (w *Watcher) runRereads(ctx context.Context) {
 	for {
@@ -137,7 +138,7 @@ func (w *Watcher) runRereads(ctx context.Context) {
 			return
 		}
 		for _, watch := range w.watches {
-			watch.reread.poke()
+			watch.reread.Poke()
 		}
 		select {
 		case <-time.After(rereadInterval):

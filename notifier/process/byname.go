@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -150,15 +151,11 @@ func (all tree) forkedFrom(p process) process {
 
 // list joins at most ten processes. It never shows arguments, which may be passwords.
 func list(ps []process, show func(process) string) string {
-	const most = 10
-	var parts []string
-	for _, p := range ps[:min(most, len(ps))] {
-		parts = append(parts, show(p))
+	parts := make([]string, len(ps))
+	for i, p := range ps {
+		parts[i] = show(p)
 	}
-	if more := len(ps) - most; more > 0 {
-		parts = append(parts, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(parts, ", ")
+	return strings.Join(brief.List(parts), ", ")
 }
 
 // hidesProcesses reports whether /proc hides the processes of other users.
