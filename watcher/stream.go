@@ -49,7 +49,7 @@ type stream struct {
 func (w *watch) open(ctx context.Context, version string) *stream {
 	query := w.Query
 	if w.silent() {
-		query.WatchTimeout = pollInterval
+		query.WatchTimeout = pollWatchTime
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{cancel: cancel, opened: make(chan struct{}), news: wake.NewChannel(), ended: make(chan error, 1)}

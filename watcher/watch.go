@@ -23,10 +23,13 @@ const (
 	// deliveryTime is the time within which an open watch must deliver a change after a
 	// list found it. The watch cache of an API server lags behind consistent reads.
 	deliveryTime = 5 * time.Second
-	// pollInterval is the time between two lists while the watch does not deliver
-	// events. It is also the duration of the watches between them: the API server sends
-	// a bookmark two seconds before the end of a watch.
-	pollInterval = 12 * time.Second
+	// pollWatchTime is the duration of a watch while the watch does not deliver events. A
+	// list follows each watch. The API server sends a bookmark two seconds before the end
+	// of a watch.
+	pollWatchTime = 12 * time.Second
+	// pollInterval is the longest time between two such lists. It leaves time for a late
+	// bookmark.
+	pollInterval = 15 * time.Second
 	// flushTime is the time for which a watch must stay open after its news. A buffering
 	// proxy delivers everything at the end of a watch.
 	flushTime = time.Second

@@ -262,21 +262,21 @@ func TestWatch_silent(t *testing.T) {
 			t.Fatalf("want the watch to be down and a single warning:\n%s", logs)
 		}
 		s.onWatch = func(_ context.Context, news chan<- event) error {
-			time.AfterFunc(pollInterval-flushTime/2, func() { news <- bookmark(9) })
+			time.AfterFunc(pollWatchTime-flushTime/2, func() { news <- bookmark(9) })
 			return nil
 		}
-		s.ends, s.after = true, pollInterval
+		s.ends, s.after = true, pollWatchTime
 		lists := len(s.lists)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if got := len(s.lists) - lists; w.isUp() || got < 40 || got > 51 {
-			t.Fatalf("10 min later: up: %v, %d lists, want down and a list every %v", w.isUp(), got, pollInterval)
+			t.Fatalf("10 min later: up: %v, %d lists, want down and a list every %v", w.isUp(), got, pollWatchTime)
 		}
-		if s.query.WatchTimeout != pollInterval {
-			t.Errorf("requested duration of the watch: got %v, want %v", s.query.WatchTimeout, pollInterval)
+		if s.query.WatchTimeout != pollWatchTime {
+			t.Errorf("requested duration of the watch: got %v, want %v", s.query.WatchTimeout, pollWatchTime)
 		}
 		s.onWatch = func(_ context.Context, news chan<- event) error {
-			time.AfterFunc(pollInterval-2*flushTime, func() { news <- bookmark(9) })
+			time.AfterFunc(pollWatchTime-2*flushTime, func() { news <- bookmark(9) })
 			return nil
 		}
 		time.Sleep(time.Minute)

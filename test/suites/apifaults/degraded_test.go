@@ -41,7 +41,7 @@ func TestDegraded_silentWatch(t *testing.T) {
 			st.UntilIn(t, 10*time.Second, "the fault is noticed", func() error { return p.watchUp("0") })
 			for _, value := range []string{"3", "4"} {
 				p.Put("db", files{"k": value})
-				st.UntilIn(t, 20*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
+				st.UntilIn(t, 25*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
 				if err := p.watchUp("0"); err != nil {
 					t.Errorf("after value %s: %v", value, err)
 				}
