@@ -16,7 +16,7 @@ import (
 
 // fixed are the variables that a manifest must not set, because the manifest defines their
 // meaning: the mount path of the volume, and an init container instead of a sidecar.
-var fixed = []string{"SECRETSYNC_DIR", "SECRETSYNC_ONE_SHOT", "SECRETSYNC_PPROF_ADDR"}
+var fixed = []string{"SECRETSYNC_DIR", "SECRETSYNC_ONE_SHOT"}
 
 // settable returns the variables in the output of `secret-sync help`, except fixed.
 func settable(t *testing.T, s *st.Scene) []string {
