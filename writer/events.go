@@ -194,7 +194,7 @@ func (w *Writer) mismatch(cur *generation.Generation, name string) bool {
 	case name == ".", path.Base(name) == generation.Temporary:
 		return false
 	case name == generation.NotifiedFile:
-		return slices.ContainsFunc(w.notified.Entries(w.opts.FileMode), w.isDifferent)
+		return w.isDifferent(w.notified.Entry(w.opts.FileMode))
 	case ok && want.Mode.IsDir():
 		return w.isDifferent(want) || w.watchAgain(name) && w.subtreeDiffers(cur, name)
 	case ok:

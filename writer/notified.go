@@ -18,7 +18,7 @@ func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := w.notified.With(target, generation)
-	err := w.makeRoom(func() error { return w.vol.Replace(next.Entries(w.opts.FileMode)[0]) })
+	err := w.makeRoom(func() error { return w.vol.Replace(next.Entry(w.opts.FileMode)) })
 	if err == nil {
 		err = w.vol.SyncDir(".")
 	}

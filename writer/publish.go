@@ -26,7 +26,7 @@ func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, e
 	}
 	rec, changed := cur.Next(generation.Request{
 		Content: content, Layout: w.opts.Layout, FileMode: w.opts.FileMode,
-		Number: w.last + 1, TrustVersions: w.uncertain.unconfirmed,
+		Number: w.nextNumber(), TrustVersions: w.uncertain.unconfirmed,
 	})
 	if !changed {
 		return rec.Generation, w.confirm(ctx, cur, rec, content)
@@ -70,7 +70,8 @@ func (w *Writer) confirm(ctx context.Context, cur *generation.Generation, rec ge
 // rename of step 7 and only TIME from then on. If a step up to 7 fails, replace
 // removes the new entries. After a crash, the next start removes them (start.go).
 //
-//  1. mkdir TIME.
+//  1. mkdir TIME. Before the first generation, the record of notifications: create,
+//     write and fsync under a temporary name, rename, fsync DIR.
 //     Readers: nothing points to the directory.
 //     A crash leaves TIME without a record. The next start removes it.
 //  2. In TIME, parents first: mkdir of each directory; for each file
@@ -142,6 +143,11 @@ func (w *Writer) swap(ctx context.Context, cur, next *generation.Generation) err
 	}
 	if err := w.checkFree(cur, next); err != nil {
 		return err
+	}
+	if cur.Empty() { // 1
+		if _, err := w.restore(ctx, w.notified.Entry(w.opts.FileMode)); err != nil {
+			return err
+		}
 	}
 	for _, e := range next.Inside { // 1, 2
 		if err := errors.Join(ctx.Err(), w.vol.Add(e)); err != nil {

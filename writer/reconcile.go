@@ -59,11 +59,21 @@ func (w *Writer) republish(ctx context.Context) error {
 // records returns the records and the link that lead to a generation, in the order in
 // which they are restored.
 func (w *Writer) records(cur *generation.Generation) []generation.Entry {
-	notified := w.notified.Entries(w.opts.FileMode)
-	if cur.Empty() {
-		return notified
+	notified := w.notified.Entry(w.opts.FileMode)
+	switch {
+	case !cur.Empty():
+		return []generation.Entry{cur.RecordFile, notified, cur.Link()}
+	case w.hasNotified(cur):
+		return []generation.Entry{notified}
 	}
-	return append([]generation.Entry{cur.RecordFile}, append(notified, cur.Link())...)
+	return nil
+}
+
+// hasNotified reports whether the volume contains the record of notifications. Before
+// the first generation it does not, unless a target was notified in advance: the
+// volume may belong to someone else.
+func (w *Writer) hasNotified(cur *generation.Generation) bool {
+	return !cur.Empty() || len(w.notified.Targets) > 0 || w.notified.Lost
 }
 
 // restore makes the volume contain entries outside of a generation's directory,
@@ -121,7 +131,7 @@ func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []str
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
 		_, expected := cur.Find(name)
-		expected = expected || name == generation.NotifiedFile || slices.ContainsFunc(w.old, func(r retired) bool {
+		expected = expected || name == generation.LockFile || name == generation.NotifiedFile && w.hasNotified(cur) || slices.ContainsFunc(w.old, func(r retired) bool {
 			return name == r.dir || name == generation.RecordName(r.dir)
 		})
 		if !expected {

@@ -34,7 +34,7 @@ type lockedBuffer struct{ testsupport.Log }
 
 func (b *lockedBuffer) count(text string) int { return b.Count(text) }
 
-func newHealer(t *testing.T, layout Layout, sweep time.Duration, watch func(string) (*events, error), limit *rate.Limiter) *healer {
+func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(string) (*events, error), limit *rate.Limiter) *healer {
 	t.Helper()
 	h := &healer{dir: testsupport.MemoryDir(t)}
 	opts := testOptions(t, h.dir)

@@ -21,6 +21,7 @@ const (
 // Run repairs changes by other processes and removes old generations until ctx ends.
 // It never fails: it retries everything that does not succeed.
 func (w *Writer) Run(ctx context.Context) error {
+	w.locked(func() { w.removeLeftovers(ctx) })
 	sweep := time.NewTimer(w.sweepInterval())
 	defer sweep.Stop()
 	for {
@@ -37,6 +38,14 @@ func (w *Writer) Run(ctx context.Context) error {
 			w.locked(func() { w.sweep(ctx) })
 			sweep.Reset(w.sweepInterval())
 		}
+	}
+}
+
+// removeLeftovers removes the entries that an earlier process left behind. While
+// ..data leads to no generation, they stay until a repair restores it.
+func (w *Writer) removeLeftovers(ctx context.Context) {
+	if !w.uncertain.unreachable.Load() {
+		w.reconcileOrRetry(ctx)
 	}
 }
 

@@ -3,6 +3,7 @@ package writer
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,8 +25,9 @@ import (
 //     until a publish confirms them.
 //  3. Other generations with a number up to the current one were published before
 //     it. They get a new grace period. The rest never was published.
-//  4. It reconciles the volume, which restores missing links and removes temporary
-//     entries, unpublished generations, records without a directory and stale links.
+//  4. It restores missing links. Run then reconciles the volume, which removes
+//     temporary entries, unpublished generations, records without a directory and
+//     stale links.
 //
 // A crash leaves a volume from which the next start recovers in the same way. A
 // volume that cannot be read is an error: without knowing ..data, the files that apps
@@ -49,19 +51,24 @@ func (w *Writer) start(ctx context.Context) error {
 			w.old = append(w.old, retired{dir: g.dir, at: w.now(), size: w.diskSize(g)})
 		}
 	}
-	w.reconcileOrRetry(ctx) // 4
-	w.collect()
+	if w.notified.Volume == "" {
+		w.loseNotified(errNoRecord)
+	}
+	_, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...) // 4
+	w.retryLater("could not restore links, will retry", ".", err)
 	w.arm()
 	return nil
 }
 
-// readNotified reads the record of notifications. If it cannot be read, all targets
-// that it may have contained are pending.
+// readNotified reads the record of notifications.
 func (w *Writer) readNotified() {
 	n, err := readNotified(w.vol)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.log.Warn("could not read the record of notifications, notifying all targets again", "path", generation.NotifiedFile, "err", err)
-		n = generation.Notified{Lost: true}
+		w.loseNotified(err)
+		return
+	}
+	if err == nil && n.Volume == "" {
+		n.Volume = rand.Text()
 	}
 	w.notified = n
 	for _, number := range n.Targets {
@@ -73,8 +80,29 @@ func (w *Writer) readNotified() {
 	}
 }
 
+// loseNotified replaces a record of notifications that is missing or damaged. In a
+// volume with a generation, all targets are then pending.
+func (w *Writer) loseNotified(err error) {
+	lost := !w.current.Load().Empty() || !errors.Is(err, errNoRecord)
+	w.notified = generation.Notified{Volume: rand.Text(), Lost: lost}
+	if lost {
+		w.log.Warn("could not read the record of notifications, notifying all targets again", "path", generation.NotifiedFile, "err", err)
+	}
+}
+
+// nextNumber returns the number of the next generation. A forged record may have used
+// up all numbers. They then start again, and all targets are pending.
+func (w *Writer) nextNumber() uint64 {
+	if w.last >= generation.MaxGeneration {
+		w.last, w.notified = 0, w.notified.Reset()
+	}
+	return w.last + 1
+}
+
 // used prevents a number from being used again.
 func (w *Writer) used(number uint64) { w.last = max(w.last, number) }
+
+var errNoRecord = errors.New("the record is missing")
 
 // found is the directory of a generation in the volume. Its number is 0 if its record
 // cannot be read.

@@ -13,6 +13,7 @@ import (
 // State is the state that a volume records about itself. It contains no values.
 type State struct {
 	generation.Record                   // of the current generation; empty if there is none
+	VolumeID          string            // random; a new volume has another one
 	Notified          map[string]uint64 // target → generation that it was last notified of
 }
 
@@ -20,7 +21,7 @@ type State struct {
 func (w *Writer) State() State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return State{Record: w.known().Record, Notified: maps.Clone(w.notified.Targets)}
+	return State{Record: w.known().Record, VolumeID: w.notified.Volume, Notified: maps.Clone(w.notified.Targets)}
 }
 
 // ReadState reads the state of the volume at dir. Another process may own the
@@ -93,7 +94,7 @@ func readState(vol volume.Volume, dir string) (current string, s State, err erro
 		return "", s, err
 	}
 	n, _ := readNotified(vol) // if it cannot be read, the state of the targets is unknown
-	s.Notified = n.Targets
+	s.VolumeID, s.Notified = n.Volume, n.Targets
 	return current, s, nil
 }
 

@@ -12,6 +12,7 @@ import (
 const (
 	DataLink     = "..data"          // points to the current generation's directory
 	NotifiedFile = "..notified.json" // the record of notifications
+	LockFile     = "..lock"          // locked by the Writer of the volume
 	Temporary    = "..data_tmp"      // an entry before its rename
 )
 
@@ -29,7 +30,7 @@ func RecordName(dir string) string { return dir + ".json" }
 // IsOwn reports whether only this program uses a name directly in the volume.
 func IsOwn(name string) bool {
 	switch name {
-	case DataLink, NotifiedFile, Temporary:
+	case DataLink, NotifiedFile, LockFile, Temporary:
 		return true
 	}
 	return GenerationName.MatchString(strings.TrimSuffix(name, ".json"))

@@ -25,6 +25,10 @@ func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout && len(old.Unowned) == 0
 	rec = newRecord(old, req)
 	before := old.Paths()
+	if req.Number <= old.Generation { // the numbers start again
+		before, rec.Removed, rec.Since = map[string]PathRecord{}, map[string][]PathRecord{}, req.Number
+		same = false
+	}
 	changed = !same || len(old.Secrets) != len(req.Content.Secrets)
 	for name, files := range req.Content.Secrets {
 		s, existed := old.Secrets[name]

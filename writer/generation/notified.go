@@ -7,20 +7,22 @@ import (
 	"maps"
 )
 
-// Notified is the record of the generation that each target was last notified of.
+const maxVolumeID = 64
+
+// Notified is the record of the generation that each target was last notified of. The
+// first publish writes it, so a volume with a generation but without this record has
+// lost it.
 type Notified struct {
 	Format  int               `json:"format"`
+	Volume  string            `json:"volume"`         // random ID of the volume
 	Targets map[string]uint64 `json:"notified"`       // target → generation
 	Lost    bool              `json:"lost,omitempty"` // an earlier record, perhaps of more targets, could not be read
 }
 
-// Entries returns the record's file, or nothing if the record is empty.
-func (n Notified) Entries(mode fs.FileMode) []Entry {
-	if len(n.Targets) == 0 && !n.Lost {
-		return nil
-	}
+// Entry returns the record's file.
+func (n Notified) Entry(mode fs.FileMode) Entry {
 	n.Format = Format
-	return []Entry{{Path: NotifiedFile, Mode: mode, Data: encode(n)}}
+	return Entry{Path: NotifiedFile, Mode: mode, Data: encode(n)}
 }
 
 // With returns a copy of n in which target was notified of generation.
@@ -32,6 +34,16 @@ func (n Notified) With(target string, generation uint64) Notified {
 	return n
 }
 
+// Reset returns a copy of n in which every target is pending.
+func (n Notified) Reset() Notified {
+	targets := map[string]uint64{}
+	for target := range n.Targets {
+		targets[target] = 0
+	}
+	n.Targets, n.Lost = targets, true
+	return n
+}
+
 // ParseNotified parses the JSON of a Notified.
 func ParseNotified(data []byte) (n Notified, err error) {
 	if err := json.Unmarshal(data, &n); err != nil {
@@ -39,6 +51,9 @@ func ParseNotified(data []byte) (n Notified, err error) {
 	}
 	if n.Format != Format {
 		return Notified{}, fmt.Errorf("unsupported format %d", n.Format)
+	}
+	if len(n.Volume) > maxVolumeID {
+		return Notified{}, fmt.Errorf("the ID of the volume is longer than %d bytes", maxVolumeID)
 	}
 	for _, generation := range n.Targets {
 		if generation > MaxGeneration {

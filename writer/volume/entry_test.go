@@ -1,12 +1,15 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
@@ -171,5 +174,105 @@ func TestOpen_unusable(t *testing.T) {
 	}
 	if v, err := OpenUnlocked(dir); err != nil || v.Close() != nil {
 		t.Errorf("without the lock: %v", err)
+	}
+}
+
+// TestRemoveAll_deepTree: a planted tree of 3,000 nested directories with files, some
+// of them without permissions, costs neither a path nor a recursion of that depth.
+func TestRemoveAll_deepTree(t *testing.T) {
+	dir := t.TempDir()
+	v := opened(t, dir)
+	at, err := os.OpenRoot(dir)
+	must(t, err)
+	for i := range 3000 {
+		must(t, at.Mkdir("d", 0o700))
+		f, err := at.Create("file")
+		must(t, err)
+		must(t, f.Close())
+		next, err := at.OpenRoot("d")
+		must(t, err)
+		if i%100 == 99 {
+			must(t, at.Chmod("d", 0o000))
+		}
+		must(t, at.Close())
+		at = next
+	}
+	must(t, at.Close())
+	longest := 0
+	v.Calls = measuring{v.Calls, &longest}
+	if err := v.RemoveAll("d"); err != nil || !v.IsGone("d") {
+		t.Errorf("got %v, want no error", err)
+	}
+	if longest > 100 {
+		t.Errorf("a path of %d bytes, want short ones", longest)
+	}
+}
+
+// measuring records the length of the longest path that is removed.
+type measuring struct {
+	Calls
+	longest *int
+}
+
+func (m measuring) Remove(name string) error {
+	*m.longest = max(*m.longest, len(name))
+	return m.Calls.Remove(name)
+}
+
+// TestRemoveAll_isBounded: a removal of too many entries ends and can be continued.
+func TestRemoveAll_isBounded(t *testing.T) {
+	dir := t.TempDir()
+	v := opened(t, dir)
+	must(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
+	for i := range maxRemoved + 10 {
+		must(t, syscall.Mknod(filepath.Join(dir, "d", strconv.Itoa(i)), syscall.S_IFREG|0o600, 0))
+	}
+	if err := v.RemoveAll("d"); !errors.Is(err, errMoreEntries) {
+		t.Errorf("got %v, want %v", err, errMoreEntries)
+	}
+	if entries, _ := os.ReadDir(filepath.Join(dir, "d")); len(entries) == 0 || len(entries) > 20 {
+		t.Errorf("%d entries are left", len(entries))
+	}
+	if err := v.RemoveAll("d"); err != nil || !v.IsGone("d") {
+		t.Errorf("again: %v", err)
+	}
+}
+
+// TestOpen_lockFile: the lock is on a file that nobody can open for reading, so a
+// process that can only read the volume cannot take it.
+func TestOpen_lockFile(t *testing.T) {
+	for place, plant := range occupy {
+		dir := t.TempDir()
+		must(t, plant(filepath.Join(dir, generation.LockFile)))
+		reader, err := os.Open(dir)
+		must(t, err)
+		must(t, syscall.Flock(int(reader.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+		v, err := Open(t.Context(), dir)
+		if err != nil {
+			t.Errorf("%s: %v", place, err)
+			continue
+		}
+		info, err := os.Lstat(filepath.Join(dir, generation.LockFile))
+		if err != nil || info.Mode() != 0o200 {
+			t.Errorf("%s: the lock file is %v, %v, want mode 0200", place, info, err)
+		}
+		if _, err := Open(t.Context(), dir); !errors.Is(err, ErrUnusable) {
+			t.Errorf("%s: a second writer: got %v", place, err)
+		}
+		must(t, v.Close())
+		must(t, reader.Close())
+		opened(t, dir)
+	}
+}
+
+// TestOpen_stopsWithContext: the end of the context ends the wait for the lock.
+func TestOpen_stopsWithContext(t *testing.T) {
+	dir := t.TempDir()
+	opened(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if _, err := Open(ctx, dir); !errors.Is(err, context.Canceled) || time.Since(began) > lockPatience/2 {
+		t.Errorf("got %v after %v", err, time.Since(began))
 	}
 }

@@ -15,7 +15,10 @@ import (
 )
 
 // mount makes the calls on the kernel's file system. It is safe for concurrent use.
-type mount struct{ dir *os.File }
+type mount struct {
+	dir  *os.File
+	lock *os.File // holds the lock; nil without one
+}
 
 // root returns the descriptor of the mount itself.
 func (m *mount) root() int { return int(m.dir.Fd()) }
@@ -148,10 +151,14 @@ func (m *mount) Symlink(target, name string) error {
 	return m.in("symlinkat", name, func(dir int, base string) error { return unix.Symlinkat(target, dir, base) })
 }
 
-// Rename moves an entry inside its directory and replaces the entry that has the
-// new name.
+// Rename moves an entry and replaces the entry that has the new name.
 func (m *mount) Rename(from, to string) error {
-	return m.in("renameat", from, func(dir int, base string) error { return unix.Renameat(dir, base, dir, path.Base(to)) })
+	return m.in("renameat", from, func(dir int, base string) error {
+		if path.Dir(from) == path.Dir(to) {
+			return unix.Renameat(dir, base, dir, path.Base(to))
+		}
+		return m.in("renameat", to, func(toDir int, toBase string) error { return unix.Renameat(dir, base, toDir, toBase) })
+	})
 }
 
 // Remove removes a file, a link or an empty directory.
@@ -247,7 +254,13 @@ func (m *mount) Free() (bytes, inodes uint64, err error) {
 }
 
 // Close closes the volume and releases its lock.
-func (m *mount) Close() error { return m.dir.Close() }
+func (m *mount) Close() error {
+	err := m.dir.Close()
+	if m.lock != nil && m.lock != m.dir {
+		err = errors.Join(err, m.lock.Close())
+	}
+	return err
+}
 
 // fileMode converts the kernel's mode.
 func fileMode(st uint32) fs.FileMode {

@@ -47,7 +47,7 @@ func TestSyncDir_reachesTheKernel(t *testing.T) {
 	f, err := os.OpenFile(t.TempDir(), unix.O_PATH|unix.O_DIRECTORY, 0)
 	must(t, err)
 	defer f.Close()
-	if err := (&mount{f}).SyncDir("."); !errors.Is(err, unix.EBADF) {
+	if err := (&mount{dir: f}).SyncDir("."); !errors.Is(err, unix.EBADF) {
 		t.Errorf("got %v, want EBADF", err)
 	}
 }

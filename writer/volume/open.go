@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // ErrUnusable is wrapped by errors that persist until someone changes the volume or
@@ -48,7 +50,7 @@ func openMount(dir string) (*mount, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &mount{f}, nil
+	return &mount{dir: f}, nil
 }
 
 // claim checks that this process may write, and locks the volume. The kernel
@@ -57,7 +59,8 @@ func (m *mount) claim(ctx context.Context, dir string) error {
 	if err := unix.Faccessat(m.root(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, dir, os.Geteuid(), os.Getegid(), err, m.owner())
 	}
-	err := m.lock(ctx)
+	m.openLock()
+	err := lock(ctx, m.lock)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume", ErrUnusable, dir)
 	}
@@ -69,13 +72,33 @@ func (m *mount) claim(ctx context.Context, dir string) error {
 
 const lockPatience = time.Second
 
-// lock retries for a moment: if the previous process was killed while it started a
-// command, the child holds the descriptor until it executes its program.
-func (m *mount) lock(ctx context.Context) error {
+// openLock opens the file that carries the lock. Only its owner can open it, and only
+// for writing, so no app with a read-only mount can lock it. If another UID owns the
+// file, or the volume has no space for it, the lock is on the volume's directory.
+func (m *mount) openLock() {
+	m.lock = m.dir
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_NONBLOCK
+	fd, err := m.open(generation.LockFile, flags, 0o200)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO) { // someone planted it
+		_ = Volume{m}.RemoveAll(generation.LockFile)
+		fd, err = m.open(generation.LockFile, flags, 0o200)
+	}
+	if err != nil {
+		return
+	}
+	m.lock = os.NewFile(uintptr(fd), generation.LockFile)
+	if info, err := m.lock.Stat(); err == nil && info.Mode().Perm() != 0o200 {
+		_ = m.lock.Chmod(0o200)
+	}
+}
+
+// lock locks a file. It retries for a moment: if the previous process was killed while
+// it started a command, the child holds the descriptor until it executes its program.
+func lock(ctx context.Context, f *os.File) error {
 	retry := time.NewTicker(lockPatience / 50)
 	defer retry.Stop()
 	for deadline := time.Now().Add(lockPatience); ; {
-		err := unix.Flock(m.root(), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"strconv"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
@@ -50,31 +51,70 @@ func (v Volume) removeSecretDir(name string) error {
 
 // RemoveAll removes an entry and everything below it. It succeeds if the entry does
 // not exist. If the mode of a directory, which someone must have planted, denies
-// access, RemoveAll changes it.
+// access, RemoveAll changes it. It removes at most maxRemoved entries, and fails with
+// errMoreEntries if there are more.
 func (v Volume) RemoveAll(name string) error {
-	err := v.remove(name)
-	if !errors.Is(err, fs.ErrExist) { // the class of ENOTEMPTY
-		return err
-	}
-	info, err := v.Lstat(name)
-	if err != nil {
-		return err
-	}
-	if info.Mode.Perm()&0o700 != 0o700 {
-		if err := v.Chmod(name, 0o700); err != nil {
+	r := removal{Volume: v, top: name, left: maxRemoved}
+	for {
+		moved := r.moved
+		if err := r.removeTree(name, 0); !errors.Is(err, fs.ErrExist) || r.moved == moved {
 			return err
 		}
 	}
-	entries, err := v.ReadDir(name)
+}
+
+const (
+	maxDepth   = 8 // directories on the way to an entry that is removed
+	maxRemoved = 10_000
+)
+
+var errMoreEntries = errors.New("too many entries to remove at a time")
+
+// A removal removes the directory top. It moves deeper directories up to top instead
+// of entering them, so neither its recursion nor the length of a path is unbounded.
+type removal struct {
+	Volume
+	top   string
+	moved int // directories that were moved to top
+	left  int // entries that may still be removed
+}
+
+// removeTree removes an entry and everything below it, except directories that it
+// moves to top.
+func (r *removal) removeTree(name string, depth int) error {
+	if r.left == 0 {
+		return errMoreEntries
+	}
+	r.left--
+	err := r.remove(name)
+	switch {
+	case !errors.Is(err, fs.ErrExist): // the class of ENOTEMPTY
+		return err
+	case depth == maxDepth:
+		r.moved++
+		return r.Rename(name, path.Join(r.top, "..moved"+strconv.Itoa(r.moved)))
+	}
+	if err := r.allowAccess(name); err != nil {
+		return err
+	}
+	entries, err := r.ReadDir(name)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if err := v.RemoveAll(path.Join(name, e.Name())); err != nil {
+		if err := r.removeTree(path.Join(name, e.Name()), depth+1); err != nil {
 			return err
 		}
 	}
-	return v.remove(name)
+	return r.remove(name)
+}
+
+func (r *removal) allowAccess(dir string) error {
+	info, err := r.Lstat(dir)
+	if err != nil || info.Mode.Perm()&0o700 == 0o700 {
+		return err
+	}
+	return r.Chmod(dir, 0o700)
 }
 
 // remove removes a single entry, and succeeds if it does not exist.

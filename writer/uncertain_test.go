@@ -1,0 +1,131 @@
+package writer
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
+)
+
+// TestMisread_replacedAtTheThirdTime: a file that cannot be read because of the disk
+// is replaced after three comparisons, and not before. One that cannot be read because
+// a resource is missing is never replaced.
+func TestMisread_replacedAtTheThirdTime(t *testing.T) {
+	for errno, want := range map[syscall.Errno][]int{
+		syscall.EIO: {0, 0, 1, 1}, syscall.EMFILE: {0, 0, 0, 0}, syscall.ENFILE: {0, 0, 0, 0}, syscall.ENOMEM: {0, 0, 0, 0},
+	} {
+		dir, repaired := memoryDir(t), 0
+		opts := testOptions(t, dir)
+		opts.Repaired = func() { repaired++ }
+		u := &unreadable{errno: errno}
+		opts.calls = func(under volume.Calls) volume.Calls { u.Calls = under; return u }
+		w := opened(t, opts)
+		publish(t, w, mixed)
+		u.name = path.Join(w.current.Load().Dir, "db/user")
+		for i, want := range want {
+			heal(w)
+			if repaired != want {
+				t.Errorf("%v, comparison %d: got %d repairs, want %d", errno, i+1, repaired, want)
+			}
+			if pending := !w.uncertain.retryAt.IsZero(); pending != (repaired == 0) {
+				t.Errorf("%v, comparison %d: another one is pending: %v", errno, i+1, pending)
+			}
+		}
+		equal(t, errno.Error(), visible(t, dir), shown(generation.Nested, mixed))
+	}
+}
+
+// unreadable is a volume with one file that cannot be read.
+type unreadable struct {
+	volume.Calls
+	name  string
+	errno syscall.Errno
+}
+
+func (u *unreadable) ReadFile(name string) ([]byte, error) {
+	if name == u.name {
+		return nil, u.errno
+	}
+	return u.Calls.ReadFile(name)
+}
+
+// TestForgedNumbers: a number that another process wrote into a record never makes the
+// next generation unreadable, and no notification is lost.
+func TestForgedNumbers(t *testing.T) {
+	highest := strconv.Itoa(generation.MaxGeneration)
+	for name, forge := range map[string]func(dir, record string){
+		"notified": func(dir, _ string) {
+			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x","notified":{"webhook":`+highest+`}}`)
+		},
+		"the record": func(_, record string) {
+			data, err := os.ReadFile(record)
+			must(err)
+			must(os.WriteFile(record, []byte(strings.Replace(string(data), `"generation":2`, `"generation":`+highest, 1)), 0o644))
+		},
+	} {
+		dir := memoryDir(t)
+		w := opened(t, testOptions(t, dir))
+		publish(t, w, fewer)
+		publish(t, w, mixed)
+		must(w.SetNotified("webhook", 2))
+		shut(t, w)
+		forge(dir, current(dir)+".json")
+		w = opened(t, testOptions(t, dir))
+		for _, content := range []Content{changes, mixed, changes} {
+			n := publish(t, w, content)
+			if err := Ready(dir); err != nil {
+				t.Errorf("%s: generation %d: %v", name, n, err)
+			}
+			if notified, known := w.Notified("webhook"); !known || notified == n {
+				t.Errorf("%s: notified of %d of %d, known %v", name, notified, n, known)
+			}
+			if got := w.ChangesSince(0); len(got.Added)+len(got.Changed) == 0 {
+				t.Errorf("%s: generation %d changes nothing", name, n)
+			}
+		}
+	}
+}
+
+// TestVolumeID: the first publish writes the base record with the ID of the volume,
+// and a restart keeps it. Without the record, all targets are pending.
+func TestVolumeID(t *testing.T) {
+	dir := memoryDir(t)
+	w := opened(t, testOptions(t, dir))
+	if _, err := os.Lstat(filepath.Join(dir, generation.NotifiedFile)); err == nil {
+		t.Error("an empty volume has a base record")
+	}
+	publish(t, w, mixed)
+	id := w.State().VolumeID
+	if state, err := ReadState(dir); err != nil || id == "" || state.VolumeID != id {
+		t.Errorf("got the ID %q, %v, want %q", state.VolumeID, err, id)
+	}
+	if _, known := w.Notified("new"); known {
+		t.Error("a target without a record is pending in a volume that lost none")
+	}
+	shut(t, w)
+	w = opened(t, testOptions(t, dir))
+	if got := w.State().VolumeID; got != id {
+		t.Errorf("after a restart: got %q, want %q", got, id)
+	}
+	must(w.SetNotified("webhook", 1))
+	shut(t, w)
+	must(os.Remove(filepath.Join(dir, generation.NotifiedFile)))
+	w = opened(t, testOptions(t, dir))
+	if got := w.State().VolumeID; got == id || got == "" {
+		t.Errorf("without the record: got the ID %q, want a new one", got)
+	}
+	for _, target := range []string{"webhook", "new"} {
+		if n, known := w.Notified(target); n != 0 || !known {
+			t.Errorf("without the record: %s is notified of %d, known %v, want pending", target, n, known)
+		}
+	}
+	if other := opened(t, testOptions(t, memoryDir(t))); other.State().VolumeID == w.State().VolumeID {
+		t.Error("two volumes have the same ID")
+	}
+}
