@@ -15,11 +15,14 @@ type disk struct {
 	mu       sync.Mutex
 	newest   uint64
 	notified map[string]uint64
+	ended    map[string]ends
 	full     bool // SetNotified fails
 	writes   int
 }
 
-func newDisk(newest uint64) *disk { return &disk{newest: newest, notified: map[string]uint64{}} }
+func newDisk(newest uint64) *disk {
+	return &disk{newest: newest, notified: map[string]uint64{}, ended: map[string]ends{}}
+}
 
 func (d *disk) publish() uint64 {
 	d.mu.Lock()
@@ -81,6 +84,30 @@ func (l *life) SetNotified(target string, generation uint64) error {
 	return nil
 }
 
+func (l *life) LowestNotified() (lowest uint64, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, generation := range l.notified {
+		if !known || generation < lowest {
+			lowest, known = generation, true
+		}
+	}
+	return lowest, known
+}
+
+func (l *life) Ended(key string) (uint64, int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended[key].generation, l.ended[key].times
+}
+
+func (l *life) SetEnded(key string, generation uint64, times int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended[key] = ends{generation, times}
+	return nil
+}
+
 func (l *life) die() { l.set(func(*disk) { l.dead = true }) }
 
 // A fakeApp is a target. It remembers its notifications across restarts of the sidecar.
@@ -96,7 +123,7 @@ type fakeApp struct {
 	limit    func(generation uint64) error // may reject a generation
 }
 
-func (a *fakeApp) target() Target { return Target{Name: a.name, Notify: a.notify} }
+func (a *fakeApp) target() Target { return Target{Name: a.name, Key: a.name, Notify: a.notify} }
 
 func (a *fakeApp) notify(ctx context.Context, changes Changes) error {
 	a.mu.Lock()

@@ -44,9 +44,12 @@ func (c Changes) JSON() []byte {
 
 // A Target is a process, webhook or command to notify.
 type Target struct {
-	// Name is unique among the targets. It is the key of the record and the metric
-	// label: "process", or "process/nginx" if a kind has several targets.
+	// Name is unique among the targets. It is the metric label: "process", or
+	// "process/nginx" if a kind has several targets.
 	Name string
+	// Key is unique among the targets and identifies the record. It depends on the kind
+	// and on the name, path or URL only, so it survives a change of the other targets.
+	Key string
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
 	Notify func(ctx context.Context, changes Changes) error
 	// Process is set if the target is a process.
@@ -61,8 +64,12 @@ type Target struct {
 type Process interface {
 	// Recipient returns the PID and the name of the process that was signaled last.
 	Recipient() string
-	// Survives returns an error if the process ends shortly after its signal.
+	// Survives returns an error if the process ends shortly after its signal, or the
+	// error of ctx if it cannot decide.
 	Survives(ctx context.Context) error
+	// Settings describes how the process is signaled. A change permits new signals to
+	// a target that was stopped.
+	Settings() string
 }
 
 // Volume provides the published generations and stores the records. Its methods are
@@ -75,9 +82,17 @@ type Volume interface {
 	ChangesSince(generation uint64) Changes
 	// Notified returns the generation that the target was last notified of. known is
 	// false if the target has no record.
-	Notified(target string) (generation uint64, known bool)
+	Notified(key string) (generation uint64, known bool)
+	// LowestNotified returns the lowest generation of all records. known is false if
+	// there is no record.
+	LowestNotified() (generation uint64, known bool)
 	// SetNotified stores this generation on disk.
-	SetNotified(target string, generation uint64) error
+	SetNotified(key string, generation uint64) error
+	// Ended returns the last notification after which a process ended, and the number
+	// of such notifications in a row.
+	Ended(key string) (generation uint64, times int)
+	// SetEnded stores these values on disk. times is 0 after a process survived.
+	SetEnded(key string, generation uint64, times int) error
 }
 
 // Options configure a Notifier. All fields except Targets are required.
@@ -126,6 +141,7 @@ func New(opts Options) *Notifier {
 		}
 		w.Logger = opts.Logger.With("target", target.Name)
 		w.initRecord()
+		w.initEnds()
 		n.workers = append(n.workers, w)
 	}
 	return n

@@ -30,6 +30,8 @@ type worker struct {
 	// Used by the worker's goroutine only.
 	unsaved   bool      // state.Notified is not on disk
 	lastEarly time.Time // time of the last attempt that a newer generation started
+	watch     watch     // of the process after its signal
+	ends      ends
 
 	mu    sync.Mutex // guards the fields below; only the worker's goroutine sets Notified
 	state Status
@@ -60,11 +62,13 @@ func (w *worker) refresh() Status {
 }
 
 func (w *worker) run(ctx context.Context) {
+	defer w.stopWatching()
 	for ctx.Err() == nil {
-		if !w.refresh().Pending {
+		if !w.refresh().Pending || w.isStopped() {
 			w.idle(ctx)
 			continue
 		}
+		w.stopWatching()
 		wake.Sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
 		wake.Sleep(ctx, time.Until(w.quietUntil()))
 		for backoff := newBackoff(); ctx.Err() == nil && !w.attempt(ctx, &backoff); {
@@ -82,6 +86,8 @@ func (w *worker) idle(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-w.poke:
+	case err := <-w.watch.result:
+		w.survived(err)
 	case <-retry:
 		w.save()
 	}
@@ -95,6 +101,7 @@ func (w *worker) attempt(ctx context.Context, backoff *wake.Backoff) bool {
 	err := w.target.Notify(ctx, changes)
 	switch {
 	case err == nil:
+		w.watchProcess(ctx, w.state.Notified, changes.Generation)
 		w.succeed(changes.Generation, time.Since(began))
 		return true
 	case ctx.Err() == nil: // an attempt that ctx canceled is no failure of the target

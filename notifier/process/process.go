@@ -16,6 +16,7 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -130,6 +131,11 @@ func (s *sender) send(ctx context.Context, d delivery) error {
 		return s.explain(d.process, err)
 	}
 	return s.await(ctx, d)
+}
+
+// Settings returns the options that decide which process is signaled and how.
+func (s *sender) Settings() string {
+	return fmt.Sprintf("%s check=%v exit_check=%v min_age=%v", signalName(s.opts.Signal), s.opts.Check, s.opts.ExitCheck, s.opts.MinAge)
 }
 
 func (s *sender) checkAge(p process) error {

@@ -1,0 +1,231 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A fakeProcess ends or survives a second after its signal.
+type fakeProcess struct {
+	ends     bool
+	settings string
+}
+
+func (p *fakeProcess) Recipient() string { return "7 (app)" }
+func (p *fakeProcess) Settings() string  { return p.settings }
+
+func (p *fakeProcess) Survives(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Second):
+	}
+	if p.ends {
+		return Failf("ended", "process 7 (app) ended 1.0 s after SIGHUP")
+	}
+	return nil
+}
+
+// A survivalTest is a sidecar with a process as its target.
+type survivalTest struct {
+	t       *testing.T
+	volume  *life
+	app     *fakeApp
+	process *fakeProcess
+	log     journal
+	reports []string
+
+	notifier *Notifier
+	stop     func()
+}
+
+func newSurvivalTest(t *testing.T, ends bool) *survivalTest {
+	s := &survivalTest{t: t, volume: notifiedOf(1), app: &fakeApp{name: "app"}, process: &fakeProcess{ends: ends, settings: "HUP"}}
+	s.start()
+	return s
+}
+
+func (s *survivalTest) start() {
+	target := s.app.target()
+	target.Process = s.process
+	s.notifier, s.stop = start(s.t, Options{
+		Targets: []Target{target}, Volume: s.volume, Logger: s.log.logger(slog.LevelInfo),
+		Report: func(_ string, err error) { s.reports = append(s.reports, err.Error()) },
+	})
+}
+
+func (s *survivalTest) publish() {
+	s.volume.publish()
+	s.notifier.Poke()
+	time.Sleep(time.Minute)
+	synctest.Wait()
+}
+
+func (s *survivalTest) want(notified []uint64, status Status) {
+	s.t.Helper()
+	if got := s.app.notified(); !slices.Equal(got, notified) {
+		s.t.Errorf("notified = %v, want %v", got, notified)
+	}
+	got := s.notifier.Status()[0]
+	got.PendingSince = time.Time{}
+	status.Target, status.Recipient = "app", "7 (app)"
+	if got != status {
+		s.t.Errorf("status = %+v, want %+v", got, status)
+	}
+}
+
+// TestSurvival_ended: the success is withdrawn, the next generation is signaled once more, and
+// after the second end in a row no further generation is. A restart changes nothing.
+func TestSurvival_ended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, true)
+		s.publish()
+		s.want([]uint64{2}, Status{Notified: 1, Pending: true, Error: "ended", Succeeded: 1, Failed: 1, Failures: 1})
+		s.stop()
+		s.start()
+		synctest.Wait()
+		s.want([]uint64{2}, Status{Notified: 1, Pending: true, Error: "ended", Failures: 1})
+		s.publish()
+		s.want([]uint64{2, 3}, Status{Notified: 1, Pending: true, Error: "stopped", Succeeded: 1, Failed: 1, Failures: 1})
+		s.publish()
+		s.stop()
+		s.start()
+		s.publish()
+		s.want([]uint64{2, 3}, Status{Notified: 1, Pending: true, Error: "stopped", Failures: 2})
+		if len(s.reports) != 2 || !strings.Contains(s.reports[1], "stopped signaling it after 2 such ends") {
+			t.Errorf("reports = %q, want 2, the second with the stop", s.reports)
+		}
+		s.stop()
+		s.process.settings, s.process.ends = "USR1", false
+		s.start()
+		defer s.stop()
+		time.Sleep(time.Minute)
+		s.want([]uint64{2, 3, 5}, Status{Notified: 5, Succeeded: 1})
+	})
+}
+
+// TestSurvival_survived: ends count in a row only.
+func TestSurvival_survived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, true)
+		defer s.stop()
+		for range 3 {
+			s.process.ends = true
+			s.publish()
+			s.process.ends = false
+			s.publish()
+		}
+		s.want([]uint64{2, 3, 4, 5, 6, 7}, Status{Notified: 7, Succeeded: 6, Failed: 3})
+		if _, times := s.volume.Ended("app HUP"); times != 0 {
+			t.Errorf("%d ends are recorded, want 0", times)
+		}
+	})
+}
+
+// TestSurvival_newerGeneration: the next signal ends the observation without a result.
+func TestSurvival_newerGeneration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, false)
+		defer s.stop()
+		for range 5 {
+			s.volume.publish()
+			s.notifier.Poke()
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		s.want([]uint64{2, 3, 4, 5, 6}, Status{Notified: 6, Succeeded: 5})
+	})
+}
+
+// TestInterval: two notifications have a minimum distance, and PublishAfter returns its end.
+// The first notification is not delayed.
+func TestInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 500 * time.Millisecond
+		volume, app := notifiedOf(1), &fakeApp{name: "app"}
+		var times []time.Time
+		app.observe = func(error) { times = append(times, time.Now()) }
+		target := app.target()
+		target.Interval = interval
+		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume})
+		defer stop()
+		if !n.PublishAfter().IsZero() {
+			t.Error("the first publish is delayed")
+		}
+		began := time.Now()
+		for range 3 {
+			volume.publish()
+			n.Poke()
+			synctest.Wait()
+		}
+		if got := n.PublishAfter().Sub(began); got != interval {
+			t.Errorf("the next publish waits for %v, want %v", got, interval)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(times) != 2 || !times[0].Equal(began) || times[1].Sub(times[0]) != interval {
+			t.Errorf("notified at %v, want twice, with a distance of %v", times, interval)
+		}
+	})
+}
+
+// TestNewerGenerationEndsTheDelay: a new generation may correct the failure, so it does not wait
+// for the backoff or Retry-After of the old generation. Retry ends the delay as well.
+func TestNewerGenerationEndsTheDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := notifiedOf(1), &fakeApp{name: "app"}
+		app.err = &Failure{Kind: "503", RetryAfter: 5 * time.Minute, Err: errors.New("503")}
+		volume.publish()
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
+		defer stop()
+		time.Sleep(time.Minute)
+		expect := func(attempts int, when string) {
+			t.Helper()
+			synctest.Wait()
+			if got := app.attempted(); got != attempts {
+				t.Errorf("%d attempts %s, want %d", got, when, attempts)
+			}
+		}
+		n.Poke()
+		expect(1, "after a poke without a change")
+		volume.publish()
+		n.Poke()
+		expect(2, "after a newer generation")
+		volume.publish()
+		n.Poke()
+		expect(2, "immediately after another")
+		time.Sleep(newerInterval)
+		expect(3, "after newerInterval")
+		n.Retry()
+		expect(4, "after Retry")
+		app.set(func(a *fakeApp) { a.err = nil })
+		time.Sleep(newerInterval)
+		volume.publish()
+		n.Poke()
+		synctest.Wait()
+		if got, want := app.notified(), []uint64{5}; !slices.Equal(got, want) {
+			t.Errorf("notified = %v, want %v", got, want)
+		}
+	})
+}
+
+// TestNewTarget: a target that was added to the configuration starts with the lowest generation of
+// all records, so a pending notification is not lost if the list of targets changes.
+func TestNewTarget(t *testing.T) {
+	volume := &life{disk: newDisk(7)}
+	volume.notified["webhook:http://a"], volume.notified["exec"] = 5, 7
+	added := &fakeApp{name: "webhook:http://b"}
+	n := newNotifier(t, Options{Targets: []Target{added.target()}, Volume: volume})
+	if got := n.Status()[0]; got.Notified != 5 || !got.Pending {
+		t.Errorf("status = %+v, want notified of 5 and pending", got)
+	}
+	if got := volume.record("webhook:http://b"); got != 5 {
+		t.Errorf("record = %d, want 5", got)
+	}
+}
