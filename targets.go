@@ -30,8 +30,8 @@ func processTargets(
 			Logger: log.With("target", name), Warn: func(message string) { warn(name, message) },
 		}
 	}
-	add := func(name string, p notifier.Process, notify func(context.Context, notifier.Changes) error) {
-		targets = append(targets, notifier.Target{Name: name, Notify: notify, Process: p, Interval: cfg.SignalInterval})
+	add := func(name, key string, p notifier.Process, notify func(context.Context, notifier.Changes) error) {
+		targets = append(targets, notifier.Target{Name: name, Key: key, Notify: notify, Process: p, Interval: cfg.SignalInterval})
 	}
 	for _, t := range cfg.Processes {
 		name := "process"
@@ -39,7 +39,7 @@ func processTargets(
 			name += "/" + t.Process
 		}
 		target := process.NewByName(t.Process, options(name, t))
-		add(name, target, target.Notify)
+		add(name, "process:"+t.Process, target, target.Notify)
 	}
 	for i, t := range cfg.PIDFiles {
 		name := "process"
@@ -47,12 +47,15 @@ func processTargets(
 			name = fmt.Sprint("pidfile/", i+1)
 		}
 		target := process.NewByPIDFile(t.Process, options(name, t))
-		add(name, target, target.Notify)
+		add(name, "pidfile:"+t.Process, target, target.Notify)
 	}
 	return targets
 }
 
+// webhookTargets returns the URLs to call. The key of a target contains neither userinfo nor
+// query, which often contain tokens, so several targets can have equal URLs.
 func webhookTargets(cfg *config.Config, log *slog.Logger) (targets []notifier.Target) {
+	seen := map[string]int{} // by key
 	for i, url := range cfg.Webhooks {
 		name := "webhook"
 		if len(cfg.Webhooks) > 1 {
@@ -62,7 +65,11 @@ func webhookTargets(cfg *config.Config, log *slog.Logger) (targets []notifier.Ta
 			URL: url, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
 			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log.With("target", name),
 		}
-		targets = append(targets, notifier.Target{Name: name, Notify: target.Notify})
+		key := fmt.Sprint("webhook:", url)
+		if seen[key]++; seen[key] > 1 {
+			key = fmt.Sprint(key, " ", seen[key])
+		}
+		targets = append(targets, notifier.Target{Name: name, Key: key, Notify: target.Notify})
 	}
 	return targets
 }
@@ -72,5 +79,5 @@ func execTargets(cfg *config.Config, log *slog.Logger) []notifier.Target {
 		return nil
 	}
 	target := exec.Target{Command: cfg.Exec, Timeout: cfg.ExecTimeout, Logger: log}
-	return []notifier.Target{{Name: "exec", Notify: target.Notify}}
+	return []notifier.Target{{Name: "exec", Key: "exec", Notify: target.Notify}}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // TestTargetNames: one of a kind is called after it, and several each have a name.
-// Both are keys of records in volumes that outlive this version.
+// Both are labels of metrics.
 func TestTargetNames(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "shop")
 	t.Setenv("SECRETSYNC_SECRETS", "db")
@@ -44,6 +44,37 @@ func TestTargetNames(t *testing.T) {
 		var got []string
 		for _, target := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {
 			got = append(got, target.Name)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v: got %q", c, got)
+		}
+	}
+}
+
+// TestTargetKeys: the key of a record does not depend on the other targets, and contains no
+// credentials.
+func TestTargetKeys(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", "shop")
+	t.Setenv("SECRETSYNC_SECRETS", "db")
+	for _, c := range []struct {
+		process, pidFile, webhook string
+		want                      []string
+	}{
+		{"app", "", "http://a/x", []string{"process:app", "webhook:http://a/x"}},
+		{"nginx,app:USR1", "/run/pid", "", []string{"process:nginx", "process:app", "pidfile:/run/pid"}},
+		{"", "/run/pid", "http://b,http://a/x", []string{"pidfile:/run/pid", "webhook:http://b", "webhook:http://a/x"}},
+		{"", "", "http://u:hunter2@a/x,http://a/x?token=hunter2,unix:///s:/p", []string{"webhook:http://a/x", "webhook:http://a/x 2", "webhook:unix:///s:/p"}},
+	} {
+		t.Setenv("SECRETSYNC_PROCESS", c.process)
+		t.Setenv("SECRETSYNC_PID_FILE", c.pidFile)
+		t.Setenv("SECRETSYNC_WEBHOOK_URL", c.webhook)
+		cfg, err := config.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, target := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {
+			got = append(got, target.Key)
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%+v: got %q", c, got)

@@ -11,6 +11,7 @@
 package notifier
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -48,7 +49,8 @@ type Target struct {
 	// "process/nginx" if a kind has several targets.
 	Name string
 	// Key is unique among the targets and identifies the record. It depends on the kind
-	// and on the name, path or URL only, so it survives a change of the other targets.
+	// and on the name, path or URL only, so it survives a change of the other targets. The
+	// default is Name.
 	Key string
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
 	Notify func(ctx context.Context, changes Changes) error
@@ -135,6 +137,7 @@ type Status struct {
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
+		target.Key = cmp.Or(target.Key, target.Name)
 		w := &worker{
 			Options: opts, target: target, poke: wake.NewChannel(), retry: wake.NewChannel(),
 			state: Status{Target: target.Name},

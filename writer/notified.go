@@ -1,6 +1,10 @@
 package writer
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
 
 // Notified returns the generation that the target was last notified of. known is
 // false if the volume contains no record of the target.
@@ -11,13 +15,45 @@ func (w *Writer) Notified(target string) (generation uint64, known bool) {
 	return generation, known || w.notified.Lost
 }
 
+// LowestNotified returns the lowest generation of all records. known is false if the
+// volume contains no record.
+func (w *Writer) LowestNotified() (generation uint64, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, notified := range w.notified.Targets {
+		if !known || notified < generation {
+			generation, known = notified, true
+		}
+	}
+	return generation, known
+}
+
 // SetNotified records that the target was notified of a generation. The record is on
 // disk when SetNotified returns nil. After a crash before that, the target is notified
 // twice rather than not at all.
 func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	next := w.notified.With(target, generation)
+	return w.writeNotified(w.notified.With(target, generation))
+}
+
+// Ended returns the last notification after which a process ended, and the number of such
+// notifications in a row.
+func (w *Writer) Ended(target string) (generation uint64, times int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.notified.Ended[target]
+	return e.Generation, e.Times
+}
+
+// SetEnded records these values. They are on disk when SetEnded returns nil.
+func (w *Writer) SetEnded(target string, number uint64, times int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.writeNotified(w.notified.WithEnded(target, generation.Ended{Generation: number, Times: times}))
+}
+
+func (w *Writer) writeNotified(next generation.Notified) error {
 	err := w.makeRoom(func() error { return w.vol.Replace(next.Entry(w.opts.FileMode)) })
 	if err == nil {
 		err = w.vol.SyncDir(".")

@@ -174,3 +174,7 @@ func FuzzParsePID(f *testing.F) {
 		}
 	})
 }
+
+func (pending) LowestNotified() (uint64, bool)     { return 1, true }
+func (pending) Ended(string) (uint64, int)         { return 0, 0 }
+func (pending) SetEnded(string, uint64, int) error { return nil }

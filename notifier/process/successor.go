@@ -15,18 +15,18 @@ import (
 type relation int
 
 const (
-	worker  relation = iota // works for the parent
-	heir                    // executed the program again and may replace the parent
-	unknown                 // /proc does not show whether it called exec
+	worker   relation = iota // works for the parent
+	executed                 // called exec, or was forked before its parent did
+	heir                     // called exec with additional variables
+	unknown                  // /proc does not show whether it called exec
 )
 
 // successor returns the process that replaces root, or root if there is none.
 //
 // A graceful restart (USR2 in gunicorn, unicorn and nginx, Go's tableflip) starts a
-// successor as a child. Unlike a worker, the successor executes the program again, with
-// additional variables for the inherited sockets, and has workers of its own. A single
-// heir without workers can be either, so the result is an error. Several of them are
-// workers: a successor is alone.
+// successor as a child. Unlike a worker, the successor executes the program again and
+// has workers of its own. A single heir without workers can be either, so the result is
+// an error. Several of them are workers: a successor is alone.
 func (t *ByName) successor(root process, matches []process) (process, error) {
 	var leaders []process // heirs with workers
 	var heirs, doubtful int
@@ -36,7 +36,7 @@ func (t *ByName) successor(root process, matches []process) (process, error) {
 		}
 		leads := slices.ContainsFunc(matches, func(q process) bool { return q.ppid == p.pid })
 		switch relation := t.proc.relation(p, root); {
-		case leads && relation == heir:
+		case leads && (relation == heir || relation == executed):
 			leaders = append(leaders, p)
 		case leads && relation == unknown:
 			doubtful++
@@ -61,9 +61,10 @@ func (p process) role() string {
 	return strings.Join(words[:min(2, len(words))], " ")
 }
 
-// relation determines the relation of p to its parent. A parent that executes itself
-// again keeps its old workers, whose environment lacks the additional variables. Workers
-// of Node's cluster module call exec too.
+// relation determines the relation of p to its parent. A program that executes itself
+// again passes its sockets in additional variables. A parent that did so keeps its old
+// workers, whose environment lacks these variables. Workers of Node's cluster module call
+// exec too.
 func (fs procfs) relation(p, parent process) relation {
 	if p.stack == 0 || parent.stack == 0 {
 		return unknown
@@ -81,7 +82,7 @@ func (fs procfs) relation(p, parent process) relation {
 	case slices.ContainsFunc(own, func(name string) bool { return !slices.Contains(inherited, name) }):
 		return heir
 	}
-	return worker
+	return executed
 }
 
 // variables returns the names of the variables with which a process was executed.

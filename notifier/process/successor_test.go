@@ -58,7 +58,7 @@ func TestSuccessor(t *testing.T) {
 		}, 9},
 		{"gunicorn after two USR2", "gunicorn", []fakeProcess{
 			{gunicorn(7, 0, 1), "A=1"}, {gunicorn(9, 7, 2), "A=1 GUNICORN_PID=7"}, {worker(10, 9, 2), "A=1 GUNICORN_PID=7"},
-			{gunicorn(11, 9, 3), "A=1 GUNICORN_PID=9 GUNICORN_FD=3"}, {worker(12, 11, 3), "A=1 GUNICORN_PID=9 GUNICORN_FD=3"},
+			{gunicorn(11, 9, 3), "A=1 GUNICORN_PID=9"}, {worker(12, 11, 3), "A=1 GUNICORN_PID=9"},
 		}, 11},
 		{"successor without workers yet", "gunicorn", []fakeProcess{
 			{gunicorn(7, 0, 1), "A=1"}, {worker(8, 7, 1), "A=1"}, {gunicorn(9, 7, 2), "A=1 GUNICORN_PID=7"},

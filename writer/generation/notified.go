@@ -14,9 +14,16 @@ const maxVolumeID = 64
 // lost it.
 type Notified struct {
 	Format  int               `json:"format"`
-	Volume  string            `json:"volume"`         // random ID of the volume
-	Targets map[string]uint64 `json:"notified"`       // target → generation
-	Lost    bool              `json:"lost,omitempty"` // an earlier record, perhaps of more targets, could not be read
+	Volume  string            `json:"volume"`          // random ID of the volume
+	Targets map[string]uint64 `json:"notified"`        // target → generation
+	Ended   map[string]Ended  `json:"ended,omitempty"` // by target
+	Lost    bool              `json:"lost,omitempty"`  // an earlier record, perhaps of more targets, could not be read
+}
+
+// Ended describes the last notifications in a row after which a process ended.
+type Ended struct {
+	Generation uint64 `json:"generation"` // of the last of them
+	Times      int    `json:"times"`
 }
 
 // Entry returns the record's file.
@@ -41,6 +48,16 @@ func (n Notified) Reset() Notified {
 		targets[target] = 0
 	}
 	n.Targets, n.Lost = targets, true
+	return n
+}
+
+// WithEnded returns a copy of n with the ends of target. Zero times removes them.
+func (n Notified) WithEnded(target string, e Ended) Notified {
+	all := map[string]Ended{}
+	maps.Copy(all, n.Ended)
+	all[target] = e
+	maps.DeleteFunc(all, func(_ string, e Ended) bool { return e.Times == 0 })
+	n.Ended = all
 	return n
 }
 

@@ -101,13 +101,13 @@ func (c *crash) newest() uint64 {
 	return r.Generation
 }
 
-// record is the generation that the volume says the target was notified of.
-func (c *crash) record() uint64 {
-	var r struct {
-		Targets map[string]uint64 `json:"notified"`
-	}
+// record returns the generation that the target was notified of, as the volume records it.
+func (c *crash) record() (notified uint64) {
+	var r struct{ Notified map[string]uint64 }
 	c.read("..notified.json", &r)
-	return r.Targets[c.target]
+	for _, notified = range r.Notified { // there is a single target
+	}
+	return notified
 }
 
 func (c *crash) read(name string, into any) {
