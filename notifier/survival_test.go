@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // A fakeProcess ends or survives a second after its signal.
@@ -38,7 +40,7 @@ type survivalTest struct {
 	volume  *life
 	app     *fakeApp
 	process *fakeProcess
-	log     journal
+	log     testsupport.Log
 	reports []string
 
 	notifier *Notifier
@@ -55,7 +57,7 @@ func (s *survivalTest) start() {
 	target := s.app.target()
 	target.Process = s.process
 	s.notifier, s.stop = start(s.t, Options{
-		Targets: []Target{target}, Volume: s.volume, Logger: s.log.logger(slog.LevelInfo),
+		Targets: []Target{target}, Volume: s.volume, Logger: s.log.Logger(slog.LevelInfo),
 		Report: func(_ string, err error) { s.reports = append(s.reports, err.Error()) },
 	})
 }
