@@ -135,7 +135,7 @@ func stopped(t *testing.T, dir string, at func(c call) bool) {
 // The links are there before ..data, also when the next start completes a first publish.
 func TestAStartMakesLinksBeforeData(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
-	stopped(t, dir, func(c call) bool { return c.name == generation.Temporary })
+	stopped(t, dir, func(c call) bool { return c.op == "Mkdir" && c.name == generation.Temporary })
 	opts, seam := withSeam(testOptions(t, dir))
 	opened(t, opts)
 	swapped := false
@@ -155,7 +155,7 @@ func TestAStartMakesLinksBeforeData(t *testing.T) {
 func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 	for _, op := range []string{"Symlink", "Mkdir"} { // of ..data, of a Secret's directory
 		dir := testsupport.MemoryDir(t)
-		stopped(t, dir, func(c call) bool { return c.name == generation.Temporary })
+		stopped(t, dir, func(c call) bool { return c.op == "Mkdir" && c.name == generation.Temporary })
 		repaired := 0
 		opts, seam := withSeam(testOptions(t, dir))
 		opts.Repaired = func() { repaired++ }

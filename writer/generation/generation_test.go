@@ -246,20 +246,18 @@ func TestAdded_keepsOldEntries(t *testing.T) {
 	}
 }
 
-// TestNotified_roundTrip: a record is read as it was written, and an empty one has
-// no file.
+// TestNotified_roundTrip: a record is read as it was written.
 func TestNotified_roundTrip(t *testing.T) {
-	var empty Notified
-	if got := empty.Entries(0o644); got != nil {
-		t.Errorf("an empty record has the file %v", got)
-	}
-	n := empty.With("a", 1).With("b", 2)
-	entries := n.Entries(0o640)
-	got, err := ParseNotified(entries[0].Data)
-	if err != nil || !maps.Equal(got.Targets, map[string]uint64{"a": 1, "b": 2}) || entries[0].Path != NotifiedFile || entries[0].Mode != 0o640 {
+	n := Notified{Volume: "id"}.With("a", 1).With("b", 2)
+	e := n.Entry(0o640)
+	got, err := ParseNotified(e.Data)
+	if err != nil || !maps.Equal(got.Targets, map[string]uint64{"a": 1, "b": 2}) || got.Volume != "id" || e.Path != NotifiedFile || e.Mode != 0o640 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	for _, bad := range []string{"", "{", `{"format":2}`, `{"format":1,"notified":{"a":9007199254740993}}`} {
+	if reset := n.Reset(); !reset.Lost || !maps.Equal(reset.Targets, map[string]uint64{"a": 0, "b": 0}) || n.Targets["a"] != 1 {
+		t.Errorf("after a reset: got %+v", reset)
+	}
+	for _, bad := range []string{"", "{", `{"format":2}`, `{"format":1,"notified":{"a":9007199254740993}}`, `{"format":1,"volume":"` + strings.Repeat("x", 65) + `"}`} {
 		if _, err := ParseNotified([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
