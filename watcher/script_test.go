@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,16 @@ type script struct {
 	items   func() []object // the answer of a list, if not nil
 }
 
+// scriptMu guards all scripts. Streams overlap, and a test changes a script while it plays.
+var scriptMu sync.Mutex
+
+// set changes a script while it plays.
+func (s *script) set(change func()) {
+	scriptMu.Lock()
+	defer scriptMu.Unlock()
+	change()
+}
+
 func (s *script) Renew() { s.renewed++ }
 
 func (s *script) List(ctx context.Context, q kube.Query) (items []object, version string, err error) {
@@ -43,7 +54,7 @@ func (s *script) List(ctx context.Context, q kube.Query) (items []object, versio
 		}
 	}
 	if s.items != nil {
-		items = s.items()
+		s.set(func() { items = s.items() })
 	}
 	if s.onList != nil {
 		if err := s.onList(); err != nil {
@@ -55,14 +66,17 @@ func (s *script) List(ctx context.Context, q kube.Query) (items []object, versio
 
 // Watch opens a watch that ends with ctx, or when the server ends it.
 func (s *script) Watch(ctx context.Context, q kube.Query, _ string) (events, error) {
-	s.query = q
 	news := make(chan event)
 	var end <-chan time.Time
-	if s.ends {
-		end = time.After(s.after)
-	}
-	if s.onWatch != nil {
-		if err := s.onWatch(ctx, news); err != nil {
+	var onWatch func(context.Context, chan<- event) error
+	s.set(func() {
+		s.query, onWatch = q, s.onWatch
+		if s.ends {
+			end = time.After(s.after)
+		}
+	})
+	if onWatch != nil {
+		if err := onWatch(ctx, news); err != nil {
 			return nil, err
 		}
 	}

@@ -74,10 +74,11 @@ type watch struct {
 	reread    wake.Channel    // asks for a list
 
 	// The goroutine of run owns these fields.
-	stream  *stream      // the open stream, or nil
-	listed  time.Time    // time of this attempt's list, or zero if it did not succeed
-	early   int          // number of early ends in a row
-	backoff wake.Backoff // pauses after errors
+	stream  *stream       // the open stream, or nil
+	listed  time.Time     // time of this attempt's list, or zero if it did not succeed
+	timeout time.Duration // time limit of a list
+	early   int           // number of early ends in a row
+	backoff wake.Backoff  // pauses after errors
 
 	streams sync.WaitGroup
 	shared  *shared
@@ -88,11 +89,10 @@ type watch struct {
 
 func newWatch(f filter, s source, shared *shared, changed func(), logger *slog.Logger) *watch {
 	first := make(chan struct{})
-	f.ListTimeout = f.listTimeout()
 	return &watch{
 		filter: f, source: s, changed: changed, logger: logger.With("watch", f.watchName()),
 		firstDone: sync.OnceFunc(func() { close(first) }), first: first,
-		reread: wake.NewChannel(), backoff: newBackoff(), shared: shared,
+		reread: wake.NewChannel(), timeout: f.listTimeout(), backoff: newBackoff(), shared: shared,
 	}
 }
 
@@ -140,15 +140,17 @@ func (w *watch) attempt(ctx context.Context) error {
 // list contains a change without an event.
 func (w *watch) list(ctx context.Context) (version string, missed bool, err error) {
 	began := time.Now()
-	items, version, err := w.source.List(ctx, w.Query)
+	query := w.Query
+	query.ListTimeout = w.timeout
+	items, version, err := w.source.List(ctx, query)
 	took := time.Since(began)
 	if errors.Is(err, context.DeadlineExceeded) {
-		w.ListTimeout = min(2*w.ListTimeout, longestListTimeout)
+		w.timeout = min(2*w.timeout, longestListTimeout)
 	}
 	if err != nil {
 		return "", false, err
 	}
-	w.ListTimeout = min(max(w.listTimeout(), 2*took), longestListTimeout)
+	w.timeout = min(max(w.listTimeout(), 2*took), longestListTimeout)
 	w.listed = time.Now()
 	return version, w.replace(items), nil
 }

@@ -235,7 +235,7 @@ func TestWatch_endsEarly(t *testing.T) {
 		if got := len(logs.level("WARN")); w.isUp() || got != 1 {
 			t.Errorf("up: %v, %d warnings, want down and 1:\n%.3000s", w.isUp(), got, logs)
 		}
-		s.ends = false
+		s.set(func() { s.ends = false })
 		time.Sleep(earlyInterval*6/5 + stableAfter)
 		synctest.Wait()
 		if !w.isUp() {
@@ -255,17 +255,19 @@ func TestWatch_silent(t *testing.T) {
 		return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
 	}
 	play(t, s, time.Second, func(logs *journal, w *watch) {
-		version = "8"
+		s.set(func() { version = "8" })
 		time.Sleep(staleAfter + deliveryTime)
 		synctest.Wait()
 		if w.isUp() || len(logs.level("WARN")) != 1 || !strings.Contains(logs.String(), errSilent.Error()) {
 			t.Fatalf("want the watch to be down and a single warning:\n%s", logs)
 		}
-		s.onWatch = func(_ context.Context, news chan<- event) error {
-			time.AfterFunc(pollWatchTime-flushTime/2, func() { news <- bookmark(9) })
-			return nil
+		deliverAfter := func(d time.Duration) {
+			s.onWatch = func(_ context.Context, news chan<- event) error {
+				time.AfterFunc(d, func() { news <- bookmark(9) })
+				return nil
+			}
 		}
-		s.ends, s.after = true, pollWatchTime
+		s.set(func() { deliverAfter(pollWatchTime - flushTime/2); s.ends, s.after = true, pollWatchTime })
 		lists := len(s.lists)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -275,10 +277,7 @@ func TestWatch_silent(t *testing.T) {
 		if s.query.WatchTimeout != pollWatchTime {
 			t.Errorf("requested duration of the watch: got %v, want %v", s.query.WatchTimeout, pollWatchTime)
 		}
-		s.onWatch = func(_ context.Context, news chan<- event) error {
-			time.AfterFunc(pollWatchTime-2*flushTime, func() { news <- bookmark(9) })
-			return nil
-		}
+		s.set(func() { deliverAfter(pollWatchTime - 2*flushTime) })
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if !w.isUp() || len(logs.level("WARN")) != 1 || len(logs.level("INFO")) != 1 {
@@ -304,7 +303,7 @@ func TestWatch_lateDelivery(t *testing.T) {
 		}
 		play(t, s, time.Second, func(logs *journal, w *watch) {
 			if changed {
-				version = "8"
+				s.set(func() { version = "8" })
 			}
 			w.reread.Poke()
 			if changed {
@@ -329,7 +328,7 @@ func TestWatch_endedBeforeDelivery(t *testing.T) {
 		return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
 	}
 	play(t, s, stableAfter-time.Second, func(logs *journal, w *watch) {
-		version, s.ends = "8", false
+		s.set(func() { version, s.ends = "8", false })
 		w.reread.Poke()
 		time.Sleep(2 * deliveryTime)
 		synctest.Wait()
@@ -362,8 +361,8 @@ func TestWatch_slowList(t *testing.T) {
 		if synced == 0 || synced > 110*time.Second {
 			t.Fatalf("synced after %v, want at most 15 + 30 + 50 s and pauses:\n%s", synced, logs)
 		}
-		if w.ListTimeout != 2*duration {
-			t.Errorf("time limit: got %v, want %v", w.ListTimeout, 2*duration)
+		if w.timeout != 2*duration {
+			t.Errorf("time limit: got %v, want %v", w.timeout, 2*duration)
 		}
 	})
 }
