@@ -142,7 +142,6 @@ func (t *tally) checkTargets(p *probe, d *status.Document, now time.Time) {
 	for _, target := range d.Targets {
 		// A number above the number of the volume comes from a volume that was emptied.
 		if target.Notified < d.Secrets[t.Secret].Generation || target.Notified > d.Generation {
-			p.notifiedAt = time.Time{}
 			p.reason = strings.TrimSuffix(fmt.Sprintf("%s is not notified yet: %s", target.Name, target.Error), ": ")
 			return
 		}
