@@ -127,7 +127,7 @@ func (s *sidecar) status() *status.Document {
 // record whether a Secret still exists: a Secret with files counts as present.
 func statusOfVolume(v writer.State) *status.Document {
 	d := &status.Document{
-		Format: status.Format, Generation: v.Generation, Complete: v.Complete,
+		Format: status.Format, Volume: v.VolumeID, Generation: v.Generation, Complete: v.Complete,
 		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
 	}
 	for name, s := range v.Secrets {

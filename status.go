@@ -15,8 +15,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// printStatus prints the status of this container's sidecar. It needs no variable
-// to be right: only where the server and the volume are.
+// printStatus prints the status of this container's sidecar. It needs no valid environment,
+// only the addresses of the server and of the volume.
 func printStatus(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("status", flag.ContinueOnError)
 	format := flags.String("o", "json", "json or text")
@@ -24,17 +24,16 @@ func printStatus(args []string, out io.Writer) error {
 		return err
 	}
 	if *format != "json" && *format != "text" {
-		return fmt.Errorf("%w: -o %q: it is json or text", errUsage, *format)
+		return fmt.Errorf("%w: -o %q: must be json or text", errUsage, *format)
 	}
 	cfg, _ := config.Load()
-	dir := cfg.Dir
-	d, err := fetchStatus(cfg.HTTPAddr)
+	state, volumeErr := writer.ReadState(cfg.Dir)
+	d, err := fetchStatus(cfg.HTTPAddr, state.VolumeID)
 	if err != nil {
-		state, volumeErr := writer.ReadState(dir)
 		if volumeErr != nil {
 			return errors.Join(err, volumeErr)
 		}
-		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is what the volume at %q says\n", err, dir)
+		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is the state of the volume %q\n", err, cfg.Dir)
 		d = statusOfVolume(state)
 	}
 	if *format == "text" {
@@ -43,23 +42,29 @@ func printStatus(args []string, out io.Writer) error {
 	return status.WriteJSON(out, d)
 }
 
-// fetchStatus asks the server of this container over the loopback address.
-func fetchStatus(addr string) (*status.Document, error) {
+// fetchStatus requests the document of the server in this container over the loopback
+// address. In a shared network, another container may answer there: the document must name
+// the volume of this container.
+func fetchStatus(addr, volume string) (*status.Document, error) {
 	if addr == "" {
-		return nil, errors.New("there is no server to ask: SECRETSYNC_HTTP_ADDR is empty, or this is an init container")
+		return nil, errors.New("no HTTP server runs: SECRETSYNC_HTTP_ADDR is empty, or this is an init container")
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("SECRETSYNC_HTTP_ADDR: %w", err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1" // no look-up: an image from scratch may have no hosts file
+		host = "127.0.0.1" // a name would need a hosts file, which the image does not contain
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	document, err := status.Fetch(ctx, net.JoinHostPort(host, port))
+	body, err := status.Fetch(ctx, net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, fmt.Errorf("no answer from the sidecar's server: %w", err)
+		return nil, fmt.Errorf("the HTTP server does not answer: %w", err)
 	}
-	return status.Parse(document)
+	d, err := status.Parse(body)
+	if err == nil && (volume == "" || d.Volume != volume) {
+		err = fmt.Errorf("the HTTP server at %s belongs to the sidecar of another volume", addr)
+	}
+	return d, err
 }

@@ -71,8 +71,8 @@ func (t *tally) identify(c *candidate, p *probe, d *status.Document) error {
 		return errors.New("its sidecar does not know its Pod: set POD_NAME and POD_UID from the downward API")
 	case d.PodUID != c.uid || d.Namespace != c.namespace:
 		return fmt.Errorf("Pod %s/%s (uid %s) answers at its address", d.Namespace, d.Pod, d.PodUID)
-	case d.Instance == "":
-		return errors.New("the answer of its sidecar does not identify the process")
+	case d.Instance == "", d.Volume == "" && d.Generation > 0:
+		return errors.New("the answer of its sidecar does not identify the process and the volume")
 	}
 	owner := c.uid + "/" + p.container
 	names := []string{"instance " + d.Instance}

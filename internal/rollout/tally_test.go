@@ -67,6 +67,7 @@ func TestTally_answer(t *testing.T) {
 		{"another Pod", func(d *status.Document) { d.PodUID = "b" }, "answers at its address"},
 		{"another namespace", func(d *status.Document) { d.Namespace = "other" }, "answers at its address"},
 		{"without an instance", func(d *status.Document) { d.Instance = "" }, "does not identify"},
+		{"without a volume", func(d *status.Document) { d.Volume = "" }, "does not identify"},
 		{"not complete", func(d *status.Document) { d.Complete = false }, "not in the volume"},
 		{"watch down", func(d *status.Document) { d.Watches[0].Up = false }, "watch of its sidecar is down"},
 		{"no watch", func(d *status.Document) { d.Watches = nil }, "watch of its sidecar is down"},

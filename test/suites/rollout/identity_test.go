@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -87,4 +89,27 @@ func TestWaitIdentity_otherProgram(t *testing.T) {
 	body = document("true", `,"targets":[],"new":1`)
 	startWait(t, s, kubeconfig, "--direct").exits(0, "files in place, nobody was notified in app")
 	startWait(t, s, kubeconfig, "--direct", "--require-notified").exits(1, "nobody was notified")
+}
+
+// TestStatus_sharedNetwork: the status of another container in the same network is not
+// printed as the own one.
+func TestStatus_sharedNetwork(t *testing.T) {
+	t.Parallel()
+	s, _ := newScene(t)
+	r := newReplica(t, s, "app", nil)
+	st.Until(t, "the status of the sidecar, from its server", func() error {
+		if own := s.PrintWith(r.env, "status"); !strings.Contains(string(own), `"instance": "`+first(r).Instance) {
+			return fmt.Errorf("got %s", own)
+		}
+		return nil
+	})
+	empty := s.Start(st.Env{"SECRETSYNC_DIR": st.Volume(t), "SECRETSYNC_HTTP_ADDR": r.env["SECRETSYNC_HTTP_ADDR"]}, "status")
+	empty.WaitExit(1, 5*time.Second)
+	empty.WaitLog("belongs to the sidecar of another volume")
+}
+
+// first returns the document of the replica's server.
+func first(r *replica) document {
+	d, _ := r.status()
+	return d
 }
