@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -35,11 +37,24 @@ func printStatus(args []string, out io.Writer) error {
 		}
 		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is the state of the volume %q\n", err, cfg.Dir)
 		d = statusOfVolume(state)
+		nameTargets(d, cfg)
 	}
 	if *format == "text" {
 		return d.WriteText(out, time.Now())
 	}
 	return status.WriteJSON(out, d)
+}
+
+// nameTargets replaces the keys in the records of the volume by the names of the configured
+// targets. A target that is no longer configured keeps its key.
+func nameTargets(d *status.Document, cfg *config.Config) {
+	names := map[string]string{}
+	for _, t := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {
+		names[t.Key] = t.Name
+	}
+	for i, t := range d.Targets {
+		d.Targets[i].Name = cmp.Or(names[t.Name], t.Name)
+	}
 }
 
 // fetchStatus requests the document of the server in this container over the loopback
