@@ -169,6 +169,7 @@ var masks = []struct {
 	{regexp.MustCompile(`127\.\d+\.\d+\.\d+:\d+`), "127.0.0.1:…"},
 	{regexp.MustCompile(`\.\.20\d\d_[0-9_.]+`), "..20…"},
 	{regexp.MustCompile(`\b\d+ \(([a-z-]+)\)`), "… ($1)"}, // a process
+	{regexp.MustCompile(`ended \d+\.\d s after`), "ended … s after"},
 	{regexp.MustCompile(`\b\d+ KiB and \d+ inodes`), "… KiB and … inodes"},
 	{regexp.MustCompile(`(_timestamp_seconds(?:\{.*\})?|_total\{.*\}) [1-9]\S*$`), "$1 …"},
 }

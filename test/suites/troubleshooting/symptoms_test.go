@@ -92,7 +92,7 @@ var symptoms = []symptom{
 	{title: "No process has the name", metrics: notifyMetrics, events: 1, run: noProcess},
 	{title: "The process namespace is not shared", metrics: notifyMetrics, events: 1, run: notShared},
 	{title: "The app has no handler for the signal", metrics: notifyMetrics, events: 1, run: noHandler},
-	{title: "The signal kills the app", keys: []string{"target"}, metrics: notifyMetrics, run: killed},
+	{title: "The signal kills the app", metrics: notifyMetrics, events: 2, run: killed},
 	{title: "The webhook does not answer", metrics: notifyMetrics, events: 1, run: hookDown},
 	{
 		title:   "The sidecar is out of memory",
@@ -270,7 +270,7 @@ func killed(t *testing.T) *pod {
 	p := notified(t, nil, func(in func(*exec.Cmd) (*childprocess.Process, error)) {
 		app = process(t, in, nil, "app", roleDeaf, self())
 	})
-	p.waitMetric(`secretsync_notifications_total{target="process",result="success"} 1`)
+	p.waitMetric(`secretsync_notifications_total{target="process",result="failure"} 1`)
 	if got := app.State(); got != "signal: hangup" {
 		t.Errorf("the app ended with %q, want the signal", got)
 	}
