@@ -23,6 +23,7 @@ import (
 type script struct {
 	lists   []time.Time
 	query   kube.Query // of the last watch
+	version string     // of the last watch
 	renewed int
 	onList  func() error
 	onWatch func(ctx context.Context, news chan<- event) error
@@ -30,6 +31,7 @@ type script struct {
 	after   time.Duration // time until the server does so
 	slow    func(ctx context.Context) error
 	items   func() []object // the answer of a list, if not nil
+	listed  func() string   // the version of a list, if not nil
 }
 
 // scriptMu guards all scripts. Streams overlap, and a test changes a script while it plays.
@@ -45,7 +47,7 @@ func (s *script) set(change func()) {
 func (s *script) Renew() { s.renewed++ }
 
 func (s *script) List(ctx context.Context, q kube.Query) (items []object, version string, err error) {
-	s.lists = append(s.lists, time.Now())
+	s.set(func() { s.lists = append(s.lists, time.Now()) })
 	if s.slow != nil {
 		ctx, cancel := context.WithTimeout(ctx, q.ListTimeout)
 		defer cancel()
@@ -61,16 +63,20 @@ func (s *script) List(ctx context.Context, q kube.Query) (items []object, versio
 			return nil, "", err
 		}
 	}
-	return items, "7", nil
+	version = "7"
+	if s.listed != nil {
+		s.set(func() { version = s.listed() })
+	}
+	return items, version, nil
 }
 
 // Watch opens a watch that ends with ctx, or when the server ends it.
-func (s *script) Watch(ctx context.Context, q kube.Query, _ string) (events, error) {
+func (s *script) Watch(ctx context.Context, q kube.Query, version string) (events, error) {
 	news := make(chan event)
 	var end <-chan time.Time
 	var onWatch func(context.Context, chan<- event) error
 	s.set(func() {
-		s.query, onWatch = q, s.onWatch
+		s.query, s.version, onWatch = q, version, s.onWatch
 		if s.ends {
 			end = time.After(s.after)
 		}

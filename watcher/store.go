@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
@@ -106,13 +107,15 @@ func (w *watch) replace(items []object) (missed bool) {
 	return old != nil && (missed || changed)
 }
 
-// apply stores an event of a stream, unless the stream is retired. A Deleted event may
-// carry labels outside the selector.
+// apply stores an event of a stream, unless the stream is retired or its list is newer. A
+// Deleted event may carry labels outside the selector.
 func (w *watch) apply(s *stream, e event) {
 	w.shared.mu.Lock()
 	defer w.shared.mu.Unlock()
 	w.contact = time.Now()
-	if s.retired {
+	s.version = e.Object.ResourceVersion
+	order, err := resourceversion.CompareResourceVersion(s.version, s.listed)
+	if s.retired || err == nil && order <= 0 {
 		return
 	}
 	o, changed := &e.Object, false

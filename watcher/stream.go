@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"iter"
 
@@ -41,21 +42,28 @@ type stream struct {
 	news   wake.Channel  // poked by each event and by each bookmark with a new version
 	ended  chan error    // the end of the stream; nil if the server ended it
 
-	retired bool // guarded by shared.mu
+	listed  string // version of the list before the stream; older events are not applied
+	version string // guarded by shared.mu; version of the last event, at first the start
+	retired bool   // guarded by shared.mu
 }
 
-// open starts a stream from version. It does not wait for the server: some
-// proxies delay the headers of a watch until its first event.
+// open starts a stream from version. It does not wait for the server: some proxies delay
+// the headers of a watch until its first event.
+//
+// While the watch is silent, the stream starts before the undelivered change. If the watch
+// works again, the server delivers the change at once.
 func (w *watch) open(ctx context.Context, version string) *stream {
-	query := w.Query
+	query, start := w.Query, version
 	if w.silent() {
 		query.WatchTimeout = pollWatchTime
+		start = cmp.Or(w.replay, version)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{cancel: cancel, opened: make(chan struct{}), news: wake.NewChannel(), ended: make(chan error, 1)}
+	s.listed, s.version = version, start
 	w.streams.Go(func() {
 		defer cancel()
-		s.ended <- w.receive(ctx, s, query, version)
+		s.ended <- w.receive(ctx, s, query, start)
 	})
 	return s
 }
@@ -83,6 +91,13 @@ func (w *watch) receive(ctx context.Context, s *stream, query kube.Query, versio
 		version = e.Object.ResourceVersion
 	}
 	return nil
+}
+
+// lastVersion returns the version of the last event of a stream.
+func (w *watch) lastVersion(s *stream) string {
+	w.shared.mu.Lock()
+	defer w.shared.mu.Unlock()
+	return s.version
 }
 
 // retire stops the stream from applying events: the answer of a later list may already

@@ -78,6 +78,7 @@ type watch struct {
 	listed  time.Time     // time of this attempt's list, or zero if it did not succeed
 	timeout time.Duration // time limit of a list
 	early   int           // number of early ends in a row
+	replay  string        // version before a change that was not delivered
 	backoff wake.Backoff  // pauses after errors
 
 	streams sync.WaitGroup
@@ -200,6 +201,7 @@ func (w *watch) follow(ctx context.Context, old *stream) error {
 		case <-old.ended:
 			overdue = nil
 		case <-overdue:
+			w.replay = w.lastVersion(old)
 			w.setDown(errSilent)
 			stale.Reset(w.staleAfter())
 		}
@@ -219,6 +221,10 @@ func (w *watch) staleAfter() time.Duration {
 func (w *watch) pauseAfter(err error) time.Duration {
 	var failed *kube.Error
 	errors.As(err, &failed)
+	if w.silent() && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err)) {
+		w.replay = "" // the API server no longer has the version
+		return w.backoff.Next()
+	}
 	listed, lasted := !w.listed.IsZero(), time.Since(w.listed)
 	switch {
 	case listed && lasted >= stableAfter:

@@ -267,8 +267,8 @@ func TestWatch_silent(t *testing.T) {
 				return nil
 			}
 		}
-		s.set(func() { deliverAfter(pollWatchTime - flushTime/2); s.ends, s.after = true, pollWatchTime })
 		lists := len(s.lists)
+		s.set(func() { deliverAfter(pollWatchTime - flushTime/2); s.ends, s.after = true, pollWatchTime })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if got := len(s.lists) - lists; w.isUp() || got < 40 || got > 51 {
@@ -284,6 +284,48 @@ func TestWatch_silent(t *testing.T) {
 			t.Errorf("want the watch to be up again, and a line for each transition:\n%.3000s", logs)
 		}
 	})
+}
+
+// TestWatch_silentReplay: while a watch is silent, streams start before the undelivered
+// change. Its delivery proves that the watch works again, even if nothing else happens. The
+// event is older than the list and is not applied. If the API server no longer has the
+// version, streams start at the list.
+func TestWatch_silentReplay(t *testing.T) {
+	for _, expired := range []bool{false, true} {
+		version, listed := "7", "7"
+		var replayed object
+		s := &script{}
+		s.items = func() []object {
+			return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
+		}
+		s.listed = func() string { return listed }
+		play(t, s, time.Second, func(logs *journal, w *watch) {
+			s.set(func() { version, listed = "9", "9" })
+			time.Sleep(staleAfter + deliveryTime)
+			synctest.Wait()
+			s.set(func() {
+				replayed.metadata = metadata{Namespace: "ns", Name: "db", ResourceVersion: "8"}
+				s.onWatch = func(_ context.Context, news chan<- event) error {
+					switch {
+					case s.version != "7":
+					case expired:
+						return statusError(410, 0)
+					default:
+						go func() { news <- event{Type: apiwatch.Modified, Object: replayed} }()
+					}
+					return nil
+				}
+			})
+			time.Sleep(pollInterval + flushTime)
+			synctest.Wait()
+			if want := map[bool]string{false: "7", true: "9"}[expired]; s.version != want || len(logs.level("WARN")) != 1 {
+				t.Errorf("expired %v: the watch starts at version %s, want %s:\n%s", expired, s.version, want, logs)
+			}
+			if got := w.secrets["db"].ResourceVersion; got != "9" || w.isUp() == expired {
+				t.Errorf("expired %v: version %s, up %v, want 9, %v", expired, got, w.isUp(), !expired)
+			}
+		})
+	}
 }
 
 // TestWatch_lateDelivery: the watch cache lags behind consistent reads. A watch that
