@@ -14,7 +14,8 @@ import (
 )
 
 // packages are the Debian packages for all tests that use this package.
-const packages = "nginx-light haproxy postgresql-15 python3-minimal nodejs gcc libc6-dev"
+const packages = "nginx-light haproxy postgresql-15 python3-minimal nodejs gcc libc6-dev " +
+	"gunicorn puma unicorn starman uwsgi-core uwsgi-plugin-python3"
 
 // Need returns the first existing program of places, which may be patterns. If none exists,
 // the test fails: skipping it would prove nothing.
