@@ -70,7 +70,7 @@ func (t *tally) identify(c *candidate, p *probe, d *status.Document) error {
 	case d.PodUID == "":
 		return errors.New("its sidecar does not know its Pod: set POD_NAME and POD_UID from the downward API")
 	case d.PodUID != c.uid || d.Namespace != c.namespace:
-		return fmt.Errorf("Pod %s/%s (uid %s) answers at its address", d.Namespace, d.Pod, d.PodUID)
+		return fmt.Errorf("another Pod answers at its address: %s/%s (uid %s)", d.Namespace, d.Pod, d.PodUID)
 	case d.Instance == "", d.Volume == "" && d.Generation > 0:
 		return errors.New("the answer of its sidecar does not identify the process and the volume")
 	}

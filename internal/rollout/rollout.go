@@ -301,7 +301,7 @@ func (s *scope) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("Secret %s/%s: %w; find out which password is in use, and wait again", s.namespace, s.Secret, err)
+	return fmt.Errorf("wait for Secret %s/%s: %w; find out which password is in use, and wait again", s.namespace, s.Secret, err)
 }
 
 // timeout returns the reason why the wait did not succeed in time.

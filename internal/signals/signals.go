@@ -12,10 +12,10 @@ import (
 // HUP receives SIGHUP. It holds one signal until the sidecar is ready to read it.
 var HUP = catch(syscall.SIGHUP)
 
-// pipe receives SIGPIPE, and nobody reads it. Without it, a log line to a closed stderr would
+// Nobody reads the channel for SIGPIPE. Without it, a log line to a closed stderr would
 // kill the program. signal.Ignore would do the same, but programs that the sidecar starts
 // would inherit it.
-var pipe = catch(syscall.SIGPIPE)
+var _ = catch(syscall.SIGPIPE)
 
 func catch(s os.Signal) <-chan os.Signal {
 	received := make(chan os.Signal, 1)
