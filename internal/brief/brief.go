@@ -3,11 +3,11 @@ package brief
 
 import "fmt"
 
-// entries is the number of entries that a list names.
+// entries is the number of entries named in a list.
 const entries = 10
 
-// List returns list if it has at most ten entries. Otherwise it returns the first ten entries
-// and an entry that counts the rest.
+// List returns list if it contains at most ten entries. Otherwise it returns the first ten
+// entries and an entry with the number of the others.
 func List(list []string) []string {
 	if len(list) <= entries {
 		return list

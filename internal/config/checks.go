@@ -22,9 +22,9 @@ func checkPod(p *problems, e *environment, c *Config) {
 	}
 }
 
-// checkSecrets reports an environment that selects no Secret, a Secret that is listed
-// twice, and items and required keys of Secrets that are not listed. The latter are typos,
-// unless the selector may match these Secrets.
+// checkSecrets reports an environment without any Secret, a Secret listed twice, and items
+// and required keys of unlisted Secrets. The latter are typos, unless the selector may match
+// these Secrets.
 func checkSecrets(p *problems, e *environment, c *Config) {
 	const required, optional = "SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS"
 	if e.Secrets == "" && e.OptionalSecrets == "" && e.Selector == "" {

@@ -1,8 +1,7 @@
 // Package config reads the environment, the only configuration of secret-sync.
 //
-// envconfig reads the variables as text and applies the defaults. A single function
-// converts the text into a Config and collects all errors. No error contains a value that
-// may be secret.
+// envconfig reads the variables as text and applies the defaults. A single function converts
+// the text into a Config and collects all errors. No error contains a possibly secret value.
 package config
 
 import (
@@ -63,5 +62,5 @@ type SignalTarget struct {
 // use a variable or two and must not fail because of the others.
 func Load() (*Config, error) { return convert(read()) }
 
-// SecretNames returns the names of all Secrets that are listed by name.
+// SecretNames returns the names of all Secrets listed by name.
 func (c *Config) SecretNames() []string { return slices.Concat(c.Secrets, c.OptionalSecrets) }

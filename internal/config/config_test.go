@@ -17,8 +17,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// environ makes the environment nothing but what is given, as NAME=value, over
-// one that is right. A NAME alone is not set.
+// environ replaces the environment by a valid environment, changed by the given entries. An
+// entry NAME=value sets a variable. A NAME alone unsets it.
 func environ(t *testing.T, assignments ...string) {
 	t.Helper()
 	for _, assignment := range os.Environ() {
@@ -68,7 +68,7 @@ func loaded(t *testing.T) map[string]any {
 	return values
 }
 
-// compare expects the zero value of each field that want does not have.
+// compare expects the zero value of each field absent from want.
 func compare(t *testing.T, got, want map[string]any) {
 	t.Helper()
 	for field, value := range got {
@@ -87,7 +87,7 @@ func compare(t *testing.T, got, want map[string]any) {
 	}
 }
 
-// loadProblems returns the problems that Load finds.
+// loadProblems returns the problems found by Load.
 func loadProblems(t *testing.T) (all []*Problem) {
 	t.Helper()
 	_, err := Load()
@@ -104,7 +104,7 @@ func loadProblems(t *testing.T) (all []*Problem) {
 	return all
 }
 
-// loadText is what Load's error says.
+// loadText returns the text of Load's error.
 func loadText(t *testing.T) string {
 	t.Helper()
 	_, err := Load()

@@ -61,8 +61,8 @@ func convert(e *environment) (*Config, error) {
 	return c, p.join()
 }
 
-// parse converts the text of a variable. It records an error of conversion as a problem.
-// An empty variable has the zero value.
+// parse converts the text of a variable. It records an error of conversion as a problem. The
+// value of an empty variable is the zero value.
 func parse[S ~string, T any](p *problems, name string, text S, conversion func(string) (T, error)) (value T) {
 	trimmed := strings.TrimSpace(string(text))
 	if trimmed == "" {

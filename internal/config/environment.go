@@ -9,8 +9,8 @@ import (
 )
 
 // Help is the table of the variables with their types, defaults and meanings. A test
-// generates it with envconfig.Usagef. The program does not call Usagef, because the
-// text/template package that Usagef uses makes the binary 2.0 MB larger.
+// generates it with envconfig.Usagef. The program does not call Usagef, because Usagef uses
+// the package text/template, and the binary would be 2.0 MB larger.
 //
 //go:embed variables.txt
 var Help string
@@ -86,8 +86,8 @@ type (
 const httpAddr = "SECRETSYNC_HTTP_ADDR"
 
 // read reads the variables of the process. It first removes empty variables, because
-// envconfig applies a default only to a variable that is not set. All variables are text,
-// so the only error of envconfig is a missing required variable, which convert reports.
+// envconfig applies a default only to an unset variable. All variables are text, so the only
+// error of envconfig is a missing required variable, which convert reports.
 func read() *environment {
 	for _, name := range variableNames() {
 		if name != httpAddr && strings.TrimSpace(os.Getenv(name)) == "" {

@@ -144,8 +144,8 @@ func checkConflict(others map[string]layout.Item, key, path string) error {
 	return nil
 }
 
-// parseTargets splits entries of the form PROCESS or PROCESS:SIGNAL. A target without a signal
-// of its own has the standard signal.
+// parseTargets splits entries of the form PROCESS or PROCESS:SIGNAL. A target without a
+// signal of its own uses the standard signal.
 func parseTargets(
 	p *problems, name string, entries list, standard syscall.Signal, allowed string, valid func(process string) bool,
 ) (targets []SignalTarget) {

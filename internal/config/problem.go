@@ -21,11 +21,11 @@ var hidden = []string{
 	"SECRETSYNC_WEBHOOK_URL", "SECRETSYNC_WEBHOOK_CA_FILE", "SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_EXEC",
 }
 
-// scheme is the part of a URL that an error may show: user, query and path may each
-// contain a password.
+// scheme is the only part of a URL for an error: user, query and path may each contain a
+// password.
 var scheme = regexp.MustCompile(`^(https?|unix)://`)
 
-// invalid records that a variable, or an entry of its list, has an invalid value.
+// invalid records the invalid value of a variable, or of an entry of its list.
 func (p *problems) invalid(name, value string, err error) {
 	if slices.Contains(hidden, name) {
 		value = scheme.FindString(value) + "... (not shown)"
@@ -33,18 +33,18 @@ func (p *problems) invalid(name, value string, err error) {
 	p.all = append(p.all, &Problem{name, fmt.Sprintf("Invalid value: %q: %v", shorten(value), err)})
 }
 
-// missing records that a variable is not set.
+// missing records a variable as not set.
 func (p *problems) missing(name, detail string) {
 	p.all = append(p.all, &Problem{name, "Required value: " + detail})
 }
 
-// missingField records that a variable with a field of the Pod is not set.
+// missingField records a variable with a field of the Pod as not set.
 func (p *problems) missingField(name, path, reason string) {
 	p.missing(name, fmt.Sprintf("%sadd to the env of the container: "+
 		"- {name: %s, valueFrom: {fieldRef: {fieldPath: %s}}}", reason, name, path))
 }
 
-// in reports whether the variable has a problem.
+// in reports whether there is a problem with the variable.
 func (p *problems) in(name string) bool {
 	return slices.ContainsFunc(p.all, func(p *Problem) bool { return p.Variable == name })
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// TestRules changes one variable (or several that belong to one rule) of a right
-// environment. wrong is the variable that the only problem is in, with what its
-// line mentions; nothing is a right environment.
+// TestRules changes a variable, or several variables of a rule, of a valid environment. wrong
+// is the variable with the only problem, and mentions is part of its line. Both are empty if
+// the environment stays valid.
 func TestRules(t *testing.T) {
 	long := strings.Repeat("a", 254)
 	for _, tt := range []struct {
@@ -155,8 +155,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// oneProblem checks that the only problem is in a variable and mentions a thing, in
-// one line; or, without a variable, that there is none.
+// oneProblem checks for a single problem in a variable. The problem must mention a thing, in
+// a single line. Without a variable, oneProblem checks for the absence of problems.
 func oneProblem(t *testing.T, env []string, wrong, mentions string) {
 	t.Helper()
 	environ(t, env...)

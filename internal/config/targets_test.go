@@ -116,7 +116,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// What may be secret is not in a problem, whatever the problem is.
+// No problem contains a possibly secret value.
 func TestProblemsDoNotLeak(t *testing.T) {
 	const canary = "hunter2"
 	for _, env := range [][]string{
@@ -168,7 +168,7 @@ func TestUnknownVariables(t *testing.T) {
 		{"SECRETSYNC_KUBECONFIG_CONTEXT", "help lists the variables"},
 		{"SECRETSYNC_PORT_80_SCTP_X", "unknown variable"},
 		{"SECRETSYNC_PORT_X_TCP", "unknown variable"},
-		{"SECRETSYNC_HTTP_PORT", "unknown variable"}, // no value that the kubelet sets
+		{"SECRETSYNC_HTTP_PORT", "unknown variable"}, // no value set by the kubelet
 		{"SECRETSYNC_PORT_80_TCP", "unknown variable"},
 		{"SECRETSYNC_METRICS_SERVICE_PORT", "unknown variable"},
 		{"SECRETSYNC_GENERATIONS", "unknown variable"},

@@ -16,14 +16,14 @@ const (
 	reserved = prefix + "GENERATION" // set for the command of SECRETSYNC_EXEC
 )
 
-// serviceLink matches the variables that the kubelet sets for a Service whose name starts
-// with our prefix. A variable that ends in PORT must also have the value of such a variable:
+// serviceLink matches the variables of the kubelet for a Service whose name starts with our
+// prefix. If the name ends in PORT, the value must also be a value of the kubelet:
 // SECRETSYNC_HTTP_PORT=8080 is a mistake.
 var serviceLink = regexp.MustCompile(`^SECRETSYNC_(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=[0-9]+$|` +
 	`PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=)`)
 
-// unknown returns a problem for each variable with our prefix that does not exist. The
-// problem does not contain the value, which may be a token under a misspelled name.
+// unknown returns a problem for each unknown variable with our prefix. The problem does not
+// contain the value, which may be a token under a misspelled name.
 func unknown(known []string) (all []*Problem) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
@@ -41,9 +41,9 @@ func unknown(known []string) (all []*Problem) {
 	return all
 }
 
-// nearest returns the known variable that is most similar to name, or "" if more than a third
-// of the letters differ. A missing word at an end (WEBHOOK for WEBHOOK_URL) is a better match.
-// Case and the part before the first underscore do not count: SECRETSYNC_NAMESPACE is
+// nearest returns the known variable most similar to name, or "" if more than a third of the
+// letters differ. A missing word at an end (WEBHOOK for WEBHOOK_URL) is a better match. Case
+// and the part before the first underscore do not count: SECRETSYNC_NAMESPACE is
 // POD_NAMESPACE.
 func nearest(name string, known []string) string {
 	_, name, _ = strings.Cut(strings.ToUpper(name), "_")

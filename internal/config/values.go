@@ -43,7 +43,7 @@ func parseNamespace(s string) (string, error) {
 	return s, must(len(validation.IsDNS1123Label(s)) == 0, "a namespace, as the downward API provides it")
 }
 
-// oneOf returns a conversion that accepts only the given choices.
+// oneOf returns a conversion for the given choices only.
 func oneOf(choices ...string) func(string) (string, error) {
 	last := len(choices) - 1
 	return func(s string) (string, error) {
@@ -75,8 +75,8 @@ func parseTimeout(s string) (time.Duration, error) {
 	return value, must(err == nil && value > 0, "a time with its unit, such as 1500ms or 2m, above 0s, at most 8760h")
 }
 
-// parseMode returns a mode that permits the owner to read. It rejects the decimal form of a
-// usual mode: the Kubernetes API prints the mode 0400 as 256.
+// parseMode returns a mode with read permission for the owner. It rejects the decimal form of
+// a usual mode: the Kubernetes API prints the mode 0400 as 256.
 func parseMode(s string) (fs.FileMode, error) {
 	mode, err := strconv.ParseUint(strings.TrimPrefix(s, "0o"), 8, 32)
 	if decimal, err := strconv.ParseUint(s, 10, 32); err == nil && s[0] != '0' && isUsual(decimal) && !isUsual(mode) {
@@ -85,8 +85,8 @@ func parseMode(s string) (fs.FileMode, error) {
 	return fs.FileMode(mode) | 0o400, must(err == nil && mode <= 0o777, "an octal number from 0 to 0777, such as 0640")
 }
 
-// isUsual reports whether in mode the owner can read, nobody has a permission that the owner
-// lacks, and a group or others with any permission can read.
+// isUsual reports whether in mode the owner can read, nobody can do more than the owner, and
+// a group or others with any permission can read.
 func isUsual(mode uint64) bool {
 	owner, group, other := mode>>6, mode>>3&7, mode&7
 	readable := (group == 0 || group&4 != 0) && (other == 0 || other&4 != 0)

@@ -33,7 +33,7 @@ var contractTable = [][2]string{
 const (
 	helpFile = "variables.txt"
 	docsFile = "../../docs/configuration.md"
-	// helpRow and docsRow are rows of the two tables that envconfig.Usagef writes.
+	// helpRow and docsRow are rows of the two tables of envconfig.Usagef.
 	helpRow = "{{range .}}{{usage_key .}}\t{{usage_type .}}\t{{usage_default .}}{{if usage_required .}}required{{end}}\t" +
 		"{{usage_description .}}\n{{end}}"
 	docsRow = "{{range .}}| `{{usage_key .}}` | {{usage_type .}} | " +
@@ -57,7 +57,7 @@ func usage(t *testing.T, row string) string {
 // updateDocs is set to write the generated tables instead of comparing them.
 var updateDocs = os.Getenv("UPDATE_DOCS") != ""
 
-// TestHelp_isEnvconfigsUsage: the embedded help text is the table that envconfig writes.
+// TestHelp_isEnvconfigsUsage: the embedded help text is the table of envconfig.
 func TestHelp_isEnvconfigsUsage(t *testing.T) {
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)

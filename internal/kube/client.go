@@ -1,6 +1,5 @@
-// Package kube is a small client of the Kubernetes API server. It lists, watches,
-// gets and creates objects of the core API group. It also prints the RBAC rules that
-// these requests need.
+// Package kube is a small client of the Kubernetes API server. It lists, watches, gets and
+// creates objects of the core API group. It also prints the RBAC rules for these requests.
 //
 // Configuration, TLS and authentication come from client-go. Requests are plain
 // net/http with JSON. The section "Why not an informer" of docs/design.md contains the
@@ -60,7 +59,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return c, nil
 }
 
-// credentialFiles returns the paths of the files that a transport is made from.
+// credentialFiles returns the paths of the files for a transport.
 func credentialFiles(cfg *rest.Config) []string {
 	return []string{cfg.CAFile, cfg.BearerTokenFile, cfg.CertFile, cfg.KeyFile}
 }
@@ -73,10 +72,10 @@ func (c *Client) current() http.RoundTripper {
 	return c.transport
 }
 
-// Renew reads the token and the certificates again. If a file has changed, Renew breaks
-// all connections, and new requests use the new files. Callers call Renew after an error
-// for which Outdated returns true: client-go reads a token again after a minute, a CA
-// after five minutes, and neither after a 401.
+// Renew reads the token and the certificates again. If a file changed, Renew breaks all
+// connections, and new requests use the new files. Callers call Renew after an error for
+// which Outdated returns true: client-go reads a token again after a minute, a CA after five
+// minutes, and neither after a 401.
 func (c *Client) Renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

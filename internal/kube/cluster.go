@@ -23,8 +23,8 @@ func ClusterConfig() (*rest.Config, error) {
 	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
 		cfg, err := rest.InClusterConfig()
 		if err == nil {
-			// InClusterConfig omits a CA file that is empty or invalid, so that it
-			// would never be read again.
+			// InClusterConfig omits an empty or invalid CA file. This file would then never
+			// be read again.
 			cfg.CAFile = serviceAccountCA
 			return cfg, nil
 		}
@@ -46,8 +46,8 @@ func ClusterConfig() (*rest.Config, error) {
 	return cfg, nil
 }
 
-// Namespace returns the namespace that kubectl would use: the namespace of the
-// kubeconfig's context or of the Pod's service account, else "default".
+// Namespace returns the same namespace as kubectl: the namespace of the kubeconfig's context
+// or of the Pod's service account, else "default".
 func Namespace() string {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	name, _, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()

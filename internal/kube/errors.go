@@ -65,7 +65,7 @@ func (r request) sendFailed(err error) *Error {
 		"are mounted in this container, valid and readable")
 }
 
-// connectionFailed describes a broken connection, or a connection that was not opened.
+// connectionFailed describes a broken connection, or a failure to open a connection.
 func (r request) connectionFailed(err error) *Error {
 	const hint = "check that the API server runs and is reachable from this Pod (network policies, DNS, proxies)"
 	var network *net.OpError
@@ -76,7 +76,7 @@ func (r request) connectionFailed(err error) *Error {
 	case errors.Is(err, context.DeadlineExceeded) && !(errors.As(err, &network) && network.Op == "dial"):
 		return r.newError(CauseUnreachable, fmt.Errorf("the server does not answer: %w", err), hint)
 	case strings.Contains(err.Error(), "malformed"):
-		// net/http quotes the bytes that it received, and the error type is not exported.
+		// net/http quotes the received bytes, and the error type is not exported.
 		return r.newError(CauseUnreachable, errors.New("no connection: the answer is not HTTP"), hint)
 	}
 	return r.newError(CauseUnreachable, fmt.Errorf("no connection: %w", err), hint)
@@ -92,8 +92,8 @@ func isTLS(err error) bool {
 		errors.As(err, &network) && network.Op == "remote error"
 }
 
-// invalidAnswer describes a body that is not a list or an event. It omits the error of
-// the decoder, which may quote the body.
+// invalidAnswer describes a body without a valid list or event. It omits the error of the
+// decoder, which may quote the body.
 func (r request) invalidAnswer(answer *http.Response) *Error {
 	contentType := answer.Header.Get("Content-Type")
 	if contentType == "" {

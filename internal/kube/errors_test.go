@@ -84,8 +84,8 @@ func TestError_retryAfter(t *testing.T) {
 }
 
 // TestError_cause: the cause follows from the type of the error, not from its text. A
-// certificate whose name contains "token" is a TLS error. A credential plugin that fails
-// is an error of the credentials, although its error names no token.
+// certificate whose name contains "token" is a TLS error. The failure of a credential plugin
+// is an error of the credentials, although the error names no token.
 func TestError_cause(t *testing.T) {
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -141,7 +141,7 @@ func TestError_deadline(t *testing.T) {
 	}
 }
 
-// closedPort returns an address that refuses connections.
+// closedPort returns an address without a listener.
 func closedPort(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

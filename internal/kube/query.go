@@ -126,9 +126,9 @@ type Event[T any] struct {
 	Object T               `json:"object"`
 }
 
-// Watch opens a watch that begins after resourceVersion and returns its events. The
-// sequence ends without an error if the server ends the watch. It ends with an error
-// after any other end. The caller must cancel ctx in the end.
+// Watch opens a watch and returns its events after resourceVersion. The sequence ends without
+// an error if the server ends the watch. It ends with an error after any other end. The
+// caller must cancel ctx in the end.
 func Watch[T interface{ Is(string) bool }](
 	ctx context.Context, c *Client, q Query, resourceVersion string,
 ) (iter.Seq2[Event[T], error], error) {

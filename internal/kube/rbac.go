@@ -33,9 +33,9 @@ func (r RBAC) name() string {
 	return "secret-sync-" + r.ServiceAccount
 }
 
-// ForWait returns the minimal Role and RoleBinding of an account that runs `secret-sync
-// wait` for a Secret, or for every Secret if secret is "". The names of the objects
-// differ from the names in YAML, so an account can have both.
+// ForWait returns the minimal Role and RoleBinding of an account for `secret-sync wait` on a
+// Secret, or for every Secret if secret is "". The names of the objects differ from the names
+// in YAML, so an account can have both.
 func (r RBAC) ForWait(secret string) string {
 	get := []string{"get"}
 	secrets := rule{"wait compares the data with the data that it read before, and shows none of it.", "secrets", []string{secret}, get}

@@ -22,7 +22,7 @@ type Resource struct {
 	Kind string
 }
 
-// The resources that secret-sync reads.
+// The resources read by secret-sync.
 var (
 	Secrets = Resource{coreV1.WithResource("secrets"), "Secret"}
 	Pods    = Resource{coreV1.WithResource("pods"), "Pod"}
@@ -41,8 +41,8 @@ func path(r schema.GroupVersionResource, namespace string, elements ...string) s
 	return strings.Join(elements, "/")
 }
 
-// largestDocument is the number of bytes that Get reads at most. The document may come
-// from a Pod.
+// largestDocument is the largest number of bytes read by Get. The document may come from a
+// Pod.
 const largestDocument = 8 << 20
 
 // Get returns the document at a path of the API server.

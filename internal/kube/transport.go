@@ -22,7 +22,7 @@ const (
 // A transport is an HTTP transport with the TLS and the authentication of a rest.Config.
 type transport struct {
 	http.RoundTripper
-	close func() // breaks all connections, including connections that are being opened
+	close func() // breaks all connections, also during their dial
 }
 
 // newTransport differs from rest.HTTPClientFor in these points:
@@ -99,8 +99,8 @@ func markErrors(base http.RoundTripper) http.RoundTripper {
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // dialUntil returns a dialFunc whose connections end when ctx is done. Dials end too:
-// net/http continues a dial after the request that started it is gone. If dial is nil,
-// dialUntil uses a net.Dialer.
+// net/http continues a dial even after its request is gone. If dial is nil, dialUntil uses a
+// net.Dialer.
 //
 // A dial times out after 5 s. HTTP/2 pings detect a dead connection. For HTTP/1.1, the
 // keep-alives of the kernel detect it within 16 s without waking this process.

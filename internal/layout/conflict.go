@@ -8,12 +8,12 @@ import (
 )
 
 // resolveConflicts rejects Secrets until no two Secrets of the flat layout use the same path,
-// and no path is both a file and a directory. The Secret that already has the path in the
-// volume keeps it. If neither has it, the first Secret by name gets it.
+// and no path is both a file and a directory. A Secret with the path in the volume keeps it.
+// If the path is new, the first Secret by name gets it.
 //
-// A rejected Secret returns to its last good files. They conflict with no other files of that
-// generation, except after a change from the nested layout: then the Secret is rejected again
-// and has no files. So the loop ends.
+// A rejected Secret returns to its last good files. They conflict with no other files of
+// their generation, except after a change from the nested layout: then the Secret is rejected
+// again and loses all files. So the loop ends.
 func (p *planner) resolveConflicts() {
 	for r := p.conflict(); r != nil; r = p.conflict() {
 		p.reject(*r)
@@ -41,7 +41,7 @@ func (p *planner) conflict() *Rejection {
 	return nil
 }
 
-// decide rejects one of two Secrets: b, unless b alone already has its path in the volume.
+// decide rejects a or b: b, unless only the path of b is already in the volume.
 func (p *planner) decide(a, b, fileA, fileB string) *Rejection {
 	_, hasA := p.in.Previous.Secrets[a].Values[fileA]
 	_, hasB := p.in.Previous.Secrets[b].Values[fileB]

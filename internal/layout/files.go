@@ -53,7 +53,7 @@ func (r Rules) files(name string, s watcher.Secret) (map[string]secret.Value, *R
 	return files, nil
 }
 
-// modes returns the modes of the items that have a mode of their own, by path.
+// modes returns the modes of the items with a mode of their own, by path.
 func (r Rules) modes(name string) (modes map[string]fs.FileMode) {
 	for _, item := range r.Items[name] {
 		if item.Mode != 0 {

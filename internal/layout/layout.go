@@ -16,14 +16,14 @@ import (
 type Rules struct {
 	Layout       writer.Layout
 	Required     []string // names of Secrets
-	Optional     []string // names of Secrets that may be absent
+	Optional     []string // names of optional Secrets
 	Selector     bool     // whether there is a selector
 	Items        Items
 	RequiredKeys map[string][]string // by Secret
 }
 
-// Items contains the files of the Secrets that do not have a file for each key, by Secret and
-// key.
+// Items contains the files of Secrets with a list of items, by Secret and key. Other Secrets
+// get a file for each key.
 type Items map[string]map[string]Item
 
 // An Item is a file for a key of a Secret.
@@ -54,7 +54,7 @@ const (
 // files of the Secret remain.
 type Rejection struct {
 	Secret string
-	Reason string // one of the constants above
+	Reason string // a constant above
 	Detail string // for people; contains names but no values
 }
 
@@ -67,8 +67,8 @@ type Result struct {
 	Confirmed bool        // Set contains every required Secret in its current version
 }
 
-// Make returns the files for all Secrets of in. A Secret that cannot be published is rejected
-// and does not affect the others. Only the first generation waits for all required Secrets.
+// Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
+// affect the others. Only the first generation waits for all required Secrets.
 func Make(rules Rules, in Input) Result {
 	p := &planner{Rules: rules, in: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
 	p.choose()
@@ -86,9 +86,9 @@ type planner struct {
 	rejected map[string]Rejection
 }
 
-// choose selects the files of each Secret that exists. A Secret that does not exist keeps the
-// files in the volume, unless the rules no longer select it, or it is deleted and its files
-// must be removed.
+// choose selects the files of each existing Secret. An absent Secret keeps the files in the
+// volume, unless the rules no longer select it, or it is deleted and its files must be
+// removed.
 func (p *planner) choose() {
 	for name, s := range p.in.Snapshot.Secrets {
 		content, rejection := p.files(name, s)
@@ -107,7 +107,7 @@ func (p *planner) choose() {
 }
 
 // reject restores the last good files of a Secret. If the Secret is rejected a second time,
-// these files conflict with others too, and it has no files.
+// these files conflict with others too, and the Secret gets no files.
 func (p *planner) reject(r Rejection) {
 	previous, published := p.in.Previous.Secrets[r.Secret]
 	if _, again := p.rejected[r.Secret]; again || !published {
@@ -131,7 +131,7 @@ func (r Rules) named(name string) bool {
 	return slices.Contains(r.Required, name) || slices.Contains(r.Optional, name)
 }
 
-// Watch returns the name of the watch that delivers a Secret.
+// Watch returns the name of the watch for a Secret.
 func (r Rules) Watch(name string) string {
 	if r.named(name) {
 		return watcher.WatchName(name)

@@ -20,9 +20,9 @@ import (
 //	in a volume:     - is a volume without a generation
 //	rules:           required=A,B optional=C selector flat items=A/KEY>PATH keys=A/KEY
 //
-// For example, the rules "required=db items=db/password>pw" select the Secret db and write its
-// key password to the file pw. The snapshot "db: password=a; ?secret/tls" contains this Secret and
-// has no answer for the watch of the Secret tls.
+// For example, the rules "required=db items=db/password>pw" select the Secret db and write
+// its key password to the file pw. The snapshot "db: password=a; ?secret/tls" contains this
+// Secret, and no answer for the watch of the Secret tls.
 
 // snapshot parses the Secrets of a snapshot.
 func snapshot(text string) watcher.Snapshot {

@@ -15,7 +15,7 @@ const (
 	maxBytes = 256 << 10 // of all lines in the buffer
 )
 
-// A Writer passes lines to another writer in a goroutine of its own. Lines that do not fit into
+// A Writer passes lines to another writer in a goroutine of its own. Lines beyond the size of
 // its buffer are lost. Create it with NewWriter.
 type Writer struct {
 	lines   chan []byte
@@ -26,7 +26,7 @@ type Writer struct {
 	lost    atomic.Int64
 }
 
-// NewWriter returns a Writer that writes to out until Close.
+// NewWriter returns a Writer for out. It writes until Close.
 func NewWriter(out io.Writer) *Writer {
 	w := &Writer{lines: make(chan []byte, maxLines), closing: make(chan struct{}), done: make(chan struct{})}
 	w.close = sync.OnceFunc(func() { close(w.closing) })
@@ -54,7 +54,7 @@ func (w *Writer) drop(size int64) {
 	w.lost.Add(1)
 }
 
-// Lost returns the number of lines that were not written.
+// Lost returns the number of lost lines.
 func (w *Writer) Lost() int64 { return w.lost.Load() }
 
 // Close returns when all lines in the buffer are written, and after limit at the latest.

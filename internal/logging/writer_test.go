@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// blocked is an output whose reader has stopped until it is closed.
+// blocked is an output without a reader. Writes block until it is closed.
 type blocked struct {
 	release chan struct{}
 	got     strings.Builder
@@ -80,7 +80,7 @@ func TestClose_limit(t *testing.T) {
 	})
 }
 
-// TestWriter_closedPipe: an output that fails loses its lines and nothing else.
+// TestWriter_closedPipe: a failed output loses its lines and nothing else.
 func TestWriter_closedPipe(t *testing.T) {
 	r, out := io.Pipe()
 	_ = r.Close()

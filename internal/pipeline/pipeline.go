@@ -26,8 +26,8 @@ const (
 	// recreateTime is the time in which a deleted Secret must exist again to keep its files,
 	// because operators delete and recreate Secrets.
 	recreateTime = 5 * time.Second
-	// restartDelay is the longest time that a restart waits for all watches to sync, so that
-	// changes from before the restart become a single generation.
+	// restartDelay limits the wait of a restart for all watches to sync. The wait turns
+	// changes from before the restart into a single generation.
 	restartDelay = 5 * time.Second
 	// quietStart is the time at the start in which the log does not mention missing answers.
 	// Answers usually arrive within milliseconds.
@@ -38,7 +38,7 @@ const (
 // ErrTimeout is the error of Run if no complete generation was published in time.
 var ErrTimeout = errors.New("no complete generation in time")
 
-// errStopped is the error of a one-shot Run whose context ended too early.
+// errStopped is the error of an interrupted one-shot Run.
 var errStopped = errors.New("stopped before a generation was confirmed by the API server")
 
 // A Source delivers snapshots: the watcher.
@@ -68,7 +68,7 @@ type Observer interface {
 // Settings configure a Pipeline. All but the durations and the bools are required.
 type Settings struct {
 	Rules         layout.Rules
-	RemoveDeleted bool          // remove the files of a Secret that is deleted for recreateTime
+	RemoveDeleted bool          // remove the files of a Secret recreateTime after its deletion
 	OneShot       bool          // return after a generation was published and confirmed
 	SyncTimeout   time.Duration // for the first complete generation; 0: no limit
 	Source        Source
@@ -101,9 +101,9 @@ func New(s Settings) *Pipeline {
 	return p
 }
 
-// Run publishes until ctx ends and then returns nil. With OneShot it returns nil after it
-// has done its job, and an error if ctx ends before. Its other errors are ErrTimeout and
-// errors of the volume that wrap writer.ErrUnusable.
+// Run publishes until ctx ends and then returns nil. With OneShot it returns nil after it did
+// its job, and an error if ctx ends before. Its other errors are ErrTimeout and errors of the
+// volume that wrap writer.ErrUnusable.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.started = time.Now()
 	timer := time.NewTimer(0)
@@ -238,8 +238,8 @@ func (p *Pipeline) checkTimeout(next time.Duration, result layout.Result) (time.
 		ErrTimeout, p.SyncTimeout, strings.Join(brief.List(reasons), "; "))
 }
 
-// removed returns the Secrets that have been deleted for so long that their files must be
-// removed, and the time until the next such Secret.
+// removed returns the deleted Secrets whose files must be removed now, and the time until the
+// next such Secret.
 func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Content) (removed map[string]bool, next time.Duration) {
 	removed, next = map[string]bool{}, forever
 	if !p.RemoveDeleted {

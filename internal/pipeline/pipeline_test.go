@@ -21,8 +21,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// world is the API, the volume and the app around a pipeline, in memory: what
-// takes time here is only the pipeline's own.
+// world is the API, the volume and the app around a pipeline, in memory: only the pipeline
+// itself takes time.
 type world struct {
 	mu       sync.Mutex
 	snapshot watcher.Snapshot
@@ -48,8 +48,8 @@ func newWorld() *world {
 	}}
 }
 
-// answer makes a Secret what the API has: a value for its one key, "-" for an empty
-// one, "" for gone.
+// answer changes a Secret in the API: to a value of its only key, "-" for the empty value, ""
+// for a deleted Secret.
 func (w *world) answer(name, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,7 +76,7 @@ func (w *world) answer(name, value string) {
 	}
 }
 
-// answered ends that a watch has not been answered.
+// answered marks a watch as synced.
 func (w *world) answered(watch string) {
 	w.mu.Lock()
 	delete(w.snapshot.Unsynced, watch)
@@ -146,7 +146,7 @@ func (w *world) options(o pipeline.Settings) pipeline.Settings {
 	return o
 }
 
-// start runs a pipeline in a bubble of fake time; result has what Run gave.
+// start runs a pipeline in a bubble of fake time. result receives the error of Run.
 func (w *world) start(t *testing.T, o pipeline.Settings) (result chan error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result = make(chan error, 1)
@@ -239,7 +239,7 @@ func TestRemove(t *testing.T) {
 	})
 }
 
-// An outage is no absence: the 5 s begin with the answer that it is gone.
+// An outage is no absence: the 5 s begin with the answer without the Secret.
 func TestRemoveCountsFromTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -339,7 +339,7 @@ func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
 	})
 }
 
-// TestSyncTimeoutOfOneShot: what an earlier process has published is not enough.
+// TestSyncTimeoutOfOneShot: a publish by an earlier process is not enough.
 func TestSyncTimeoutOfOneShot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -351,7 +351,7 @@ func TestSyncTimeoutOfOneShot(t *testing.T) {
 	})
 }
 
-// Answers come one by one. A start that has all of them soon has nothing to log.
+// Answers arrive one after the other. If all arrive soon, the start logs nothing.
 func TestAStartIsQuietAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -387,7 +387,7 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": oldFiles}}
 		result := w.start(t, pipeline.Settings{OneShot: true})
-		time.Sleep(time.Minute) // what is in the volume was not confirmed by this process
+		time.Sleep(time.Minute) // this process did not confirm the files in the volume
 		select {
 		case err := <-result:
 			t.Fatalf("it ended: %v", err)
@@ -401,8 +401,8 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	})
 }
 
-// TestRefusalsAreReportedOncePerChange: to the log and to the observer, of a Secret
-// that is refused again and again, for another reason, and anew.
+// TestRefusalsAreReportedOncePerChange: a Secret is refused again and again, then for another
+// reason, then anew. Each change goes to the log and to the observer.
 func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -428,8 +428,8 @@ func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 		}})
 		for _, step := range []struct {
 			value    string
-			refused  int // reports, with this one
-			restored int // lines that it is not refused any more
+			refused  int // reports, with this Secret
+			restored int // lines about the end of the refusal
 		}{{"-", 1, 0}, {"-", 1, 0}, {"a", 1, 1}, {"-", 2, 1}, {"", 2, 2}} {
 			w.answer("db", step.value)
 			synctest.Wait()
@@ -462,7 +462,7 @@ func TestAnotherReasonIsReported(t *testing.T) {
 	})
 }
 
-// A Secret that the API does not have any more has its files, and is seen as gone.
+// A Secret absent from the API keeps its files, and is seen as gone.
 func TestSeenBeforeAndAfterAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

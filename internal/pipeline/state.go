@@ -47,10 +47,10 @@ func (p *Pipeline) Secrets() map[string]SecretState {
 	return states
 }
 
-// dropLostVersions clears the version of every Secret that is now at this version or a lower
-// one with other data: the cluster was restored from a backup. The files may still have the
-// old data, for example because publishes fail, and the restored cluster may use the number
-// of the version again.
+// dropLostVersions clears the version of a Secret if the snapshot contains other data at this
+// version or a lower version: the cluster was restored from a backup. The files may still
+// have the old data, for example because publishes fail, and the restored cluster may use the
+// number of the version again.
 func (p *Pipeline) dropLostVersions(s watcher.Snapshot) {
 	states := maps.Clone(*p.states.Load())
 	for name, now := range s.Secrets {

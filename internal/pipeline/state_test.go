@@ -10,8 +10,8 @@ import (
 	"github.com/secret-sync/secret-sync/watcher"
 )
 
-// TestObserved runs a pipeline on a world, lets the steps happen one after the other,
-// and checks what is observed of "db" after each: its version, or why there is none.
+// TestObserved runs a pipeline on a world, lets the steps happen in order, and checks the
+// observed state of "db" after each: its version, or the reason for its absence.
 func TestObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -28,7 +28,7 @@ func TestObserved(t *testing.T) {
 			{func() { w.answer("db", "b") }, "2"},
 			{func() { w.fail = errors.New("full"); w.answer("db", "c") }, "2"},
 			{func() { w.quietly("db", "c") }, "2"},
-			{func() { w.quietly("db", "b") }, "5"}, // what is in the volume, at a newer version
+			{func() { w.quietly("db", "b") }, "5"}, // the data in the volume, at a newer version
 			{func() { w.fail = nil; w.answer("db", "b") }, "6"},
 			{func() { w.quietly("db", "b") }, "7"}, // nothing woke the pipeline
 		} {
@@ -46,8 +46,8 @@ func TestObserved(t *testing.T) {
 	})
 }
 
-// TestObservedWhileItPublishes: the Secret goes from a to b and back. While b is
-// being written, the newest version looks like what was dealt with last.
+// TestObservedWhileItPublishes: the Secret goes from a to b and back. While b is being
+// written, the newest version looks like the last processed version.
 func TestObservedWhileItPublishes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -124,8 +124,8 @@ func TestSecrets_history(t *testing.T) {
 }
 
 // TestSecrets_restoredCluster: after a restore from a backup, and while publishes fail, the
-// files have a version of the lost history. It is not reported, even after the restored
-// cluster has reached the number of that version again.
+// files are of a version of the lost history. The version is not reported, even after the
+// restored cluster reached its number again.
 func TestSecrets_restoredCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

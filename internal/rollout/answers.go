@@ -10,7 +10,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// A probe is the state of the queries of one sidecar.
+// A probe is the state of the queries of a sidecar.
 type probe struct {
 	sidecar
 	asking bool
@@ -21,8 +21,8 @@ type probe struct {
 	targets int
 	filesAt time.Time // of the first answer with the files in place
 	// notifiedAt is the time of the first answer with all targets notified by the
-	// notifications of sent. If one of them was a signal, the probe is done after another
-	// such answer, a grace later.
+	// notifications of sent. If a signal was among them, the probe is done after another such
+	// answer, a grace later.
 	notifiedAt time.Time
 	sent       string
 }
@@ -93,7 +93,7 @@ func (t *tally) identify(c *candidate, p *probe, d *status.Document) error {
 }
 
 // watchState reports whether the sidecar watches the Secret, as far as it knows, and whether
-// that watch is connected. A selector lists a Secret only if it matches.
+// its watch is connected. A selector lists a Secret only if it matches.
 func watchState(d *status.Document, secret string) (up, watching bool) {
 	_, listed := d.Secrets[secret]
 	for _, w := range d.Watches {
@@ -109,11 +109,11 @@ func watchState(d *status.Document, secret string) (up, watching bool) {
 
 // filesMissing returns the reason why the files in the volume of the sidecar may be older
 // than the version to wait for, "" if they are not. up reports whether its watch is
-// connected. The error means that the wait can no longer succeed.
+// connected. After an error, the wait can no longer succeed.
 func (t *tally) filesMissing(d *status.Document, up bool) (reason string, err error) {
 	s := d.Secrets[t.Secret]
 	switch {
-	case !up: // it may not know yet that the cluster was restored from a backup
+	case !up: // it may not know yet of a cluster restored from a backup
 		return "the watch of its sidecar is down", nil
 	case !s.Present:
 		return "its sidecar sees no such Secret", nil
@@ -137,10 +137,10 @@ func (t *tally) filesMissing(d *status.Document, up bool) (reason string, err er
 	return reason, nil
 }
 
-// checkTargets evaluates the targets of a sidecar that has the files in place.
+// checkTargets evaluates the targets of a sidecar with the files in place.
 func (t *tally) checkTargets(p *probe, d *status.Document, now time.Time) {
 	for _, target := range d.Targets {
-		// A number above the number of the volume comes from a volume that was emptied.
+		// A number above the number of the volume is from before the volume was emptied.
 		if target.Notified < d.Secrets[t.Secret].Generation || target.Notified > d.Generation {
 			p.reason = strings.TrimSuffix(fmt.Sprintf("%s is not notified yet: %s", target.Name, target.Error), ": ")
 			return
@@ -157,8 +157,8 @@ func (t *tally) checkTargets(p *probe, d *status.Document, now time.Time) {
 	p.done = true
 }
 
-// notifications returns a text that changes with each notification by the sidecar, and with
-// each restart.
+// notifications returns a text about the notifications by the sidecar. It changes with each
+// notification and with each restart.
 func notifications(d *status.Document) string {
 	text := d.Instance
 	for _, target := range d.Targets {
@@ -168,7 +168,7 @@ func notifications(d *status.Document) string {
 }
 
 // signaled reports whether a target is notified by a signal. Its delivery does not show
-// whether the app has reloaded.
+// whether the app reloaded.
 func signaled(d *status.Document) bool {
 	return slices.ContainsFunc(d.Targets, func(t status.Target) bool {
 		kind, _, _ := strings.Cut(t.Name, "/")

@@ -27,7 +27,7 @@ const (
 	readTimeout = 30 * time.Second // for the answer of the API server
 )
 
-// A secretObject is a Secret of the API, without the fields that a wait does not use.
+// A secretObject is a Secret of the API, with only the fields that a wait uses.
 type secretObject struct {
 	kube.TypeMeta
 	Metadata struct {

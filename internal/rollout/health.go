@@ -10,8 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// deniedLimit is the time after which a 403 or 401 ends a wait. An API server that starts
-// returns 403 until it has loaded the RBAC rules.
+// deniedLimit is the time after which a 403 or 401 ends a wait. A starting API server returns
+// 403 until the RBAC rules are loaded.
 const deniedLimit = 30 * time.Second
 
 // A health tracks whether the API server answers requests.

@@ -19,12 +19,12 @@ type reading struct {
 // A fingerprint is equal for equal data. Nothing outside this process can compute it.
 type fingerprint [32]byte
 
-// A history collects the facts about the versions of a Secret. It decides whether a version
-// that a sidecar reports has the data of the version that the wait is for.
+// A history collects the facts about the versions of a Secret. It decides whether the version
+// of a sidecar contains the data to wait for.
 //
-// The facts come from readings by the wait, which show the data of single versions, and
-// from sidecars with a watch without a gap, which prove that the data stayed equal over an
-// interval of versions. Two intervals that overlap are one interval of equal data.
+// The facts have two sources. Readings by the wait show the data of single versions. Sidecars
+// with a watch without a gap prove the data unchanged over an interval of versions. Two
+// overlapping intervals form a single interval of equal data.
 type history struct {
 	// version is the version to wait for, "" while changedFrom decides.
 	version     string
@@ -81,9 +81,9 @@ func (h *history) waitFor(r reading) {
 	h.proven = status.Interval{Since: r.version, Until: r.version}
 }
 
-// exists reports whether version is not above the newest reading. A higher version belongs
-// to a history that was lost when the cluster was restored from a backup, or the next
-// reading will show it.
+// exists reports whether version is not above the newest reading. A higher version is either
+// too new for that reading, or part of a history lost in a restore of the cluster from a
+// backup.
 func (h *history) exists(version string) bool { return atMost(version, h.last.version) }
 
 // learn adds the facts of a sidecar whose version exists. It returns an error if the wait
@@ -152,8 +152,8 @@ func contains(i status.Interval, version string) bool {
 	return atMost(i.Since, version) && atMost(version, i.Until)
 }
 
-// atMost reports whether version a is known to be at most b. Versions that cannot be
-// compared are not.
+// atMost reports whether version a is known to be at most b. It returns false if the versions
+// cannot be compared.
 func atMost(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order <= 0

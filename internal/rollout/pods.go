@@ -12,13 +12,13 @@ import (
 
 const (
 	// sidecarName is the name of the image and the container of secret-sync, and of the
-	// container port that serves /status.
+	// container port for /status.
 	sidecarName = "secret-sync"
 	defaultPort = 29808 // of SECRETSYNC_HTTP_ADDR
 )
 
-// A podObject is a Pod of the API, without the fields that a wait does not use. JSON matches
-// the names without regard to case.
+// A podObject is a Pod of the API, with only the fields that a wait uses. JSON matches the
+// names without regard to case.
 type podObject struct {
 	kube.TypeMeta
 	Metadata struct {
@@ -70,19 +70,19 @@ type pod struct {
 	address              string
 	created              time.Time
 	deleting             bool
-	// bound reports whether the Pod is bound to a node and neither succeeded nor failed.
-	// Before that it has read nothing, and after that it uses nothing.
+	// bound reports whether the Pod is bound to a node and neither succeeded nor failed. An
+	// unbound Pod cannot have read anything, and a finished Pod uses nothing.
 	bound bool
-	// unstarted reports whether the kubelet has reported every container of the Pod, and
-	// none has ever started.
+	// unstarted reports whether the kubelet has reported every container of the Pod, and none
+	// ever started.
 	unstarted bool
-	// appUnstarted reports the same of the containers that do not run secret-sync.
+	// appUnstarted reports the same of the containers without secret-sync.
 	appUnstarted bool
 	sidecars     []sidecar
 	uses         []use // of the Secret, by other means than a sidecar
 }
 
-// A sidecar is a container that runs secret-sync for as long as the Pod runs.
+// A sidecar is a container with secret-sync. It runs as long as the Pod.
 type sidecar struct {
 	container string
 	port      int

@@ -21,7 +21,7 @@ type Version struct {
 	ResourceVersion string `json:"resourceVersion"`
 }
 
-// A PodState is the state of a Pod that counts.
+// A PodState is the state of a counted Pod.
 type PodState struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
@@ -34,7 +34,7 @@ type PodState struct {
 	Unnotified bool `json:"unnotified,omitempty"`
 }
 
-// Summary describes a success in one line.
+// Summary describes a success in a single line.
 func (r Result) Summary() string {
 	var versions, unnotified []string
 	for _, v := range r.Versions {
@@ -52,8 +52,8 @@ func (r Result) Summary() string {
 	return text
 }
 
-// Missing lists each Pod that is not done, a line per Pod. If a Pod cannot become done, it
-// lists only such Pods.
+// Missing lists each unfinished Pod, a line per Pod. If a Pod cannot become done, it lists
+// only such Pods.
 func (r Result) Missing() string {
 	var waiting, final strings.Builder
 	for _, p := range r.Pods {
@@ -74,7 +74,7 @@ func (r Result) Missing() string {
 	return waiting.String()
 }
 
-// Progress describes the state of a Wait in one line.
+// Progress describes the state of a Wait in a single line.
 func (r Result) Progress() string {
 	var missing []string
 	for _, p := range r.Pods {

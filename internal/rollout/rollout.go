@@ -1,10 +1,9 @@
-// Package rollout reports when every Pod uses the current version of a Secret, so that the
-// old password can be revoked.
+// Package rollout reports when every Pod uses the current version of a Secret, so the old
+// password can be revoked.
 //
-// It promises never to succeed too early. Each Pod that counts has answered that it uses the
-// version and has notified all its targets; a list of Pods that began after the last answer
-// contains no other Pod; and the data of the Secret has not changed since. Anything unknown
-// prevents success.
+// It promises never to succeed too early. Each counted Pod answered: it uses the version and
+// has notified all its targets. A list of Pods, begun after the last answer, contains no
+// other Pod. The data of the Secret did not change since. Anything unknown prevents success.
 //
 // It does not depend on the internals of a sidecar: it knows the document of package status.
 // It keeps no value of a Secret.
@@ -28,9 +27,9 @@ import (
 const (
 	maxAsking = 64 // concurrent queries; an API server allows 100 streams per connection
 
-	// A sidecar that is not done is asked again after 1/32 of the time that has passed,
-	// within these limits: often at first, so that the wait ends soon after the last
-	// notification, and rarely if a Pod hangs.
+	// A sidecar is asked again until it is done: after 1/32 of the elapsed time, within these
+	// limits. The queries are frequent at first, so the wait ends soon after the last
+	// notification. They are rare if a Pod hangs.
 	minPause = 20 * time.Millisecond
 	maxPause = 2 * time.Second
 
@@ -45,7 +44,7 @@ const (
 	progressInterval = 200 * time.Millisecond
 )
 
-// ErrNotDone is wrapped by the error of a Wait that ends without success.
+// ErrNotDone is wrapped by the error of an unsuccessful Wait.
 var ErrNotDone = errors.New("not every Pod uses the Secret's current version")
 
 // Options configure a Wait.
@@ -81,9 +80,9 @@ type scope struct {
 	proxy     health    // of the queries through the API server
 }
 
-// Wait returns nil when every Pod that counts provably uses the version of the Secret. It
-// returns ErrNotDone if ctx ends before, or if success has become impossible. The Result
-// contains every Pod that counts, with the reason if it is not done.
+// Wait returns nil when every counted Pod provably uses the version of the Secret. It returns
+// ErrNotDone if ctx ends before, or if success is impossible. The Result contains every
+// counted Pod, with the reason if it is not done.
 func Wait(ctx context.Context, o Options) (Result, error) {
 	w := &waiter{Options: &o, began: time.Now(), updates: make(chan func() error)}
 	ctx, cancel := context.WithCancel(ctx)
@@ -119,7 +118,7 @@ func (w *waiter) result() (r Result) {
 }
 
 // run handles updates, and evaluates the state from time to time, until the wait succeeds or
-// has become impossible.
+// cannot succeed any longer.
 func (w *waiter) run(ctx context.Context) error {
 	evaluation := time.NewTimer(0)
 	defer evaluation.Stop()
@@ -143,8 +142,8 @@ func (w *waiter) run(ctx context.Context) error {
 	}
 }
 
-// evaluate reports whether the wait has succeeded. It returns an error if the wait can no
-// longer succeed.
+// evaluate reports whether the wait succeeded. It returns an error if the wait can no longer
+// succeed.
 func (w *waiter) evaluate(ctx context.Context) (done bool, err error) {
 	w.ask(ctx)
 	for _, s := range w.scopes {
@@ -203,7 +202,7 @@ func (w *waiter) update(ctx context.Context, update func() error) {
 	}
 }
 
-// check reads the Secret from time to time, so that a wait in vain ends soon.
+// check reads the Secret from time to time, so a wait in vain ends soon.
 func (w *waiter) check(ctx context.Context, s *scope) error {
 	pause := checkPause
 	switch {
@@ -231,9 +230,8 @@ func (w *waiter) read(ctx context.Context, s *scope) error {
 	return s.explain(s.read(r))
 }
 
-// confirm makes the last requests before success, once the tallies are complete. The lists
-// of Pods find Pods that appeared in the meantime. The readings show whether the data of the
-// Secret changed.
+// confirm makes the last requests before success, once the tallies are complete. The lists of
+// Pods find new Pods. The readings show whether the data of the Secret changed.
 func (w *waiter) confirm(ctx context.Context) (done bool, err error) {
 	complete := func() bool {
 		return !slices.ContainsFunc(w.scopes, func(s *scope) bool { return !s.listed || !s.complete(time.Now()) })
@@ -280,7 +278,7 @@ func (w *waiter) follow(ctx context.Context, s *scope) {
 	}
 }
 
-// impossible returns an error if the wait can no longer succeed, so that it ends soon and
+// impossible returns an error if the wait can no longer succeed. Such a wait ends soon and
 // with the reason.
 func (s *scope) impossible() error {
 	deleted := apierrors.IsNotFound(s.secret.err) && s.history.last.version != "" // it may be created again
@@ -296,7 +294,7 @@ func (s *scope) impossible() error {
 	return nil
 }
 
-// explain adds the Secret to an error that ends the wait.
+// explain adds the Secret to the final error of the wait.
 func (s *scope) explain(err error) error {
 	if err == nil {
 		return nil

@@ -12,30 +12,30 @@ import (
 // Rules are the options that decide whether a Pod is done.
 type Rules struct {
 	Secret          string
-	Selector        string        // of Pods; "" for every Pod that uses the Secret
+	Selector        string        // of Pods; "" for every user of the Secret
 	IgnoreOthers    bool          // ignore Pods without the sidecar
 	RequireNotified bool          // a Pod without a notification target is not done
 	SignalGrace     time.Duration // after the signal of a Pod
-	StartGrace      time.Duration // for the kubelet to report that a container started
+	StartGrace      time.Duration // for the kubelet to report the start of a container
 }
 
 // A tally contains the knowledge about the Pods of a namespace and decides whether all of
 // them are done. It performs no input or output and reads no clock: lists, events, answers
 // and times come from the caller.
 //
-// Success requires, in this order: each Pod that counts has answered that it is done, and
-// its grace is over; then a consistent list, begun later, contains no Pod that counts and is
-// not done; then a reading of the Secret shows no change of the data (see confirm).
+// Success requires, in this order: each counted Pod answered that it is done, and its grace
+// is over; then a consistent list, begun later, contains no counted Pod without such an
+// answer; then a reading of the Secret shows no change of the data (see confirm).
 type tally struct {
 	Rules
 	history  history
 	outdated bool // a sidecar reported a version above the newest reading
 
 	pods   map[string]*candidate // by UID
-	owners map[string]string     // instance or volume → the container that it belongs to
+	owners map[string]string     // instance or volume → its container
 }
 
-// A candidate is a Pod that counts, as far as is known.
+// A candidate is a counted Pod, as far as is known.
 type candidate struct {
 	pod
 	seen   time.Time // when the Pod was first seen
@@ -58,7 +58,7 @@ func (c *candidate) probe(container string) *probe {
 	return c.probes[i]
 }
 
-// list replaces the Pods by a list that began at the given time.
+// list replaces the Pods by pods, from a list begun at the given time.
 func (t *tally) list(pods []pod, began time.Time) {
 	listed := map[string]bool{}
 	for _, p := range pods {
@@ -68,8 +68,8 @@ func (t *tally) list(pods []pod, began time.Time) {
 	maps.DeleteFunc(t.pods, func(uid string, _ *candidate) bool { return !listed[uid] })
 }
 
-// put stores the new state of a Pod. A Pod in which a container has started once stays
-// started, even if the kubelet forgets it.
+// put stores the new state of a Pod. After a container started once, the Pod stays started,
+// even if the kubelet forgets it.
 func (t *tally) put(p pod, now time.Time) {
 	mayWatch := func(s sidecar) bool { return s.watches != watchesNot }
 	if !p.bound || t.Selector == "" && len(p.uses) == 0 && !slices.ContainsFunc(p.sidecars, mayWatch) {
@@ -91,11 +91,11 @@ func (t *tally) put(p pod, now time.Time) {
 	c.pod = p
 }
 
-// remove forgets a Pod that is gone or no longer matches the selector.
+// remove forgets a Pod. The Pod is gone or no longer matches the selector.
 func (t *tally) remove(uid string) { delete(t.pods, uid) }
 
 // read adds a reading of the Secret. After a change of its metadata every sidecar is asked
-// again: only an answer of now can prove that the data did not change.
+// again: only a new answer can prove the data unchanged.
 func (t *tally) read(r reading) error {
 	changed := t.history.last.version != r.version
 	t.outdated = false
@@ -110,8 +110,8 @@ func (t *tally) read(r reading) error {
 	return nil
 }
 
-// due returns at most limit sidecars that must be asked now, those that have waited longest
-// first, and marks them as being asked.
+// due returns at most limit sidecars to ask now and marks them as being asked. The
+// longest-waiting sidecars come first.
 func (t *tally) due(now time.Time, limit int) (queries []query) {
 	type waiting struct {
 		*candidate
@@ -135,8 +135,8 @@ func (t *tally) due(now time.Time, limit int) (queries []query) {
 	return queries
 }
 
-// complete reports whether all Pods that count are done, as far as is known. Without any
-// Pod it returns false: the selector may be wrong.
+// complete reports whether all counted Pods are done, as far as is known. Without any Pod it
+// returns false: the selector may be wrong.
 func (t *tally) complete(now time.Time) bool {
 	counted := 0
 	for _, c := range t.pods {
@@ -150,8 +150,8 @@ func (t *tally) complete(now time.Time) bool {
 	return counted > 0 && t.history.unchanged()
 }
 
-// confirm decides on a list that began when the tally was complete. The graces of Pods must
-// have ended before the list began, so that the list is their second reading.
+// confirm decides on a list begun when the tally was complete. The graces of Pods must have
+// ended before the list began: the list is their second reading.
 func (t *tally) confirm(pods []pod, began time.Time) bool {
 	t.list(pods, began)
 	return t.complete(began)
@@ -167,7 +167,7 @@ func (t *tally) final(now time.Time) bool {
 	return false
 }
 
-// states returns the states of the Pods that count, by name.
+// states returns the states of the counted Pods, by name.
 func (t *tally) states(now time.Time) (all []PodState) {
 	for _, c := range t.pods {
 		if state, counts := t.state(c, now); counts {
@@ -180,8 +180,8 @@ func (t *tally) states(now time.Time) (all []PodState) {
 
 // state returns the state of a Pod, and reports whether the Pod counts.
 //
-// A Pod in which nothing ever started has read nothing. Because the kubelet reports a start
-// late, this state must last for a grace.
+// A Pod without a started container cannot have read anything. Because the kubelet reports a
+// start late, this state must last for a grace.
 func (t *tally) state(c *candidate, now time.Time) (s PodState, counts bool) {
 	s = PodState{Namespace: c.namespace, Name: c.name, UID: c.uid}
 	if c.unstarted {
@@ -246,8 +246,8 @@ func (t *tally) reason(c *candidate, p *probe) string {
 	return reason
 }
 
-// startsWithFiles reports whether the app of the Pod will read the files when it starts:
-// the files are in place, and a grace later the kubelet still reports that the app has never
+// startsWithFiles reports whether the app of the Pod will read the files when it starts: the
+// files are in place, and a grace later the kubelet still reports that the app has never
 // started.
 func (t *tally) startsWithFiles(c *candidate, p *probe, now time.Time) bool {
 	return c.appUnstarted && !p.filesAt.IsZero() && now.Sub(p.filesAt) >= t.StartGrace

@@ -29,11 +29,11 @@ type reference struct{ Name string }
 type use struct {
 	text    string // "container job reads it into DB_PASSWORD at start"
 	atStart bool   // the Pod reads the Secret when it starts, and never again
-	oneShot bool   // by an init container that runs secret-sync
+	oneShot bool   // by an init container with secret-sync
 }
 
-// clockSkew is the difference that a wait allows between the clocks of two API servers. It
-// also covers the age of a kubelet's cache.
+// clockSkew is the greatest allowed difference between the clocks of two API servers. It also
+// covers the age of a kubelet's cache.
 const clockSkew = 10 * time.Second
 
 // problem returns the reason why the Pod may use old data, "" if it does not. changed is an

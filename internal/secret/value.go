@@ -1,5 +1,5 @@
-// Package secret has the one type in which the values of Secrets travel from
-// the API server to the volume.
+// Package secret contains the type of the values of Secrets, all the way from the API server
+// to the volume.
 package secret
 
 import (
@@ -8,13 +8,13 @@ import (
 	"log/slog"
 )
 
-// redacted is all that fmt, encoding/json and log/slog ever print of a Value:
-// not its content, not its length.
+// redacted is the output of fmt, encoding/json and log/slog for every Value. It shows neither
+// the content nor its length.
 const redacted = "[redacted]"
 
-// Value is the content of one key of a Secret. Printing, formatting, logging
-// and marshalling it give a fixed text; only a conversion to []byte gives the
-// content, so that each place that touches it can be found by reading.
+// Value is the content of a key of a Secret. Printing, formatting, logging and marshalling it
+// produce a fixed text. Only a conversion to []byte returns the content, so a reader can find
+// each use of the content.
 type Value []byte
 
 // Equal reports whether both hold the same bytes.

@@ -1,6 +1,6 @@
 // Package signals catches SIGHUP and SIGPIPE before the program does anything else. It
 // imports no package of this module, so Go initializes it early: SIGHUP kills a Go program
-// that has not asked for it yet.
+// until it asks for the signal.
 package signals
 
 import (
@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// HUP receives SIGHUP. It holds one signal until the sidecar is ready to read it.
+// HUP receives SIGHUP. It holds a signal until the sidecar is ready to read it.
 var HUP = catch(syscall.SIGHUP)
 
 // Nobody reads the channel for SIGPIPE. Without it, a log line to a closed stderr would

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// largestDocument limits the bytes that Fetch reads.
+// largestDocument limits the bytes of a document.
 const largestDocument = 8 << 20
 
 // client sends requests to Pods. It ignores the proxy variables of the environment, follows
@@ -17,8 +17,7 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// Fetch requests the document of the sidecar that listens at HOST:PORT. It returns the body
-// for Parse.
+// Fetch requests the document of the sidecar at HOST:PORT. It returns the body for Parse.
 func Fetch(ctx context.Context, address string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/status", nil)
 	if err != nil {

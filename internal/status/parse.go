@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// The fields that each object of a document must contain. A reader must not take a missing
-// field for its zero value: a program that lists no targets has not notified all of them.
+// The required fields of each object of a document. A reader must not take a missing field
+// for its zero value: a document without targets does not mean that all are notified.
 var (
 	documentFields = []string{"format", "namespace", "pod", "podUID", "instance", "volume",
 		"generation", "complete", "secrets", "targets", "watches"}
@@ -15,9 +15,9 @@ var (
 	watchFields  = []string{"name", "up"}
 )
 
-// Parse parses a document. It returns an error if the document has another format or lacks
-// a required field, where null counts as missing. It ignores unknown fields. Its errors
-// quote nothing from data, which may come from another program.
+// Parse parses a document. It returns an error if the document is of another format or lacks
+// a required field. A null counts as missing. It ignores unknown fields. Its errors quote
+// nothing from data, because data may come from another program.
 func Parse(data []byte) (*Document, error) {
 	var d Document
 	if json.Unmarshal(data, &d) != nil {
@@ -32,7 +32,7 @@ func Parse(data []byte) (*Document, error) {
 	return &d, nil
 }
 
-// missingField returns the first required field that data lacks, "" for none.
+// missingField returns the first required field absent from data, "" for none.
 func missingField(data []byte) string {
 	var d struct {
 		Secrets map[string]fields `json:"secrets"`
@@ -62,10 +62,10 @@ func missingField(data []byte) string {
 	return ""
 }
 
-// fields are the fields of a JSON object that are present and not null.
+// fields are the fields of a JSON object. A field with the value null counts as missing.
 type fields map[string]*json.RawMessage
 
-// missing returns the first of names that f lacks, "" for none.
+// missing returns the first of names absent from f, "" for none.
 func (f fields) missing(names []string) string {
 	for _, name := range names {
 		if f[name] == nil {

@@ -17,7 +17,7 @@ import (
 // field or changing its meaning requires a new number.
 const Format = 2
 
-// A Document is the state of one sidecar.
+// A Document is the state of a sidecar.
 type Document struct {
 	Format    int    `json:"format"`
 	Namespace string `json:"namespace"`
@@ -35,22 +35,23 @@ type Document struct {
 	Watches    []Watch           `json:"watches"`
 }
 
-// A Secret is the state of a Secret that the sidecar watches or that has files in the volume.
+// A Secret is the state of a Secret. The sidecar watches the Secret, or the volume contains
+// files of it.
 type Secret struct {
 	// Present reports whether the Secret existed in the API server's last answer. The
 	// files of a deleted Secret may remain.
 	Present bool   `json:"present"`
 	UID     string `json:"uid"`
-	// ResourceVersion is the newest version that the sidecar has processed: its files are
-	// in the volume, or it was refused. It also grows if no file had to change.
+	// ResourceVersion is the newest version processed by the sidecar: its files are in the
+	// volume, or it was refused. It also grows if no file had to change.
 	ResourceVersion string `json:"resourceVersion"`
-	// DataSince is the lowest version for which the sidecar knows that the data stayed
-	// equal until ResourceVersion. The sidecar knows it from a watch without a gap.
+	// DataSince is the lowest version with equal data until ResourceVersion, as far as the
+	// sidecar knows. The sidecar knows it from a watch without a gap.
 	DataSince string `json:"dataSince"`
 	// PreviousData is the newest interval in which the sidecar saw other data.
 	PreviousData Interval `json:"previousData"`
-	// Generation is the generation in which the files of the Secret last changed, 0 if it
-	// has no files.
+	// Generation is the generation in which the files of the Secret last changed, 0 without
+	// files.
 	Generation uint64 `json:"generation"`
 	// Refused is the reason why the newest version is not in the files, "" if it is.
 	Refused string `json:"refused"`
@@ -63,23 +64,23 @@ type Interval struct {
 	Until string `json:"until"`
 }
 
-// A Target is the state of one notification target.
+// A Target is the state of a notification target.
 type Target struct {
 	Name     string `json:"name"`
-	Notified uint64 `json:"notified"` // the last generation that it was notified of
+	Notified uint64 `json:"notified"` // the last notified generation
 	Pending  bool   `json:"pending"`  // whether it must be notified of a newer generation
 	// PendingSince is the time at which this process found the notification pending.
 	PendingSince time.Time `json:"pendingSince,omitzero"`
-	// Successes is the number of notifications that this process has sent. A reader who
-	// sees the same number twice knows that none was sent in between.
+	// Successes is the number of notifications sent by this process. If a reader sees the
+	// same number twice, none was sent in between.
 	Successes uint64 `json:"successes"`
-	Failures  uint64 `json:"failures"` // attempts that failed since the last success
+	Failures  uint64 `json:"failures"` // failed attempts since the last success
 	Error     string `json:"error"`    // the kind of the last failure, "" for none
-	// Recipient is the PID and the name of the process that was signaled last.
+	// Recipient is the PID and the name of the last signaled process.
 	Recipient string `json:"recipient,omitempty"`
 }
 
-// A Watch is the state of one watch of the API server.
+// A Watch is the state of a watch of the API server.
 type Watch struct {
 	Name        string    `json:"name"` // secret/NAME or selector
 	Up          bool      `json:"up"`

@@ -33,8 +33,8 @@ type connections struct {
 	open  []net.Conn // the connection whose state changed last is the last
 }
 
-// changed implements http.Server.ConnState. A connection that it has closed may still change its
-// state, and does not count again.
+// changed implements http.Server.ConnState. A connection closed by changed may still change
+// its state, and does not count again.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

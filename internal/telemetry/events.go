@@ -31,9 +31,9 @@ type Creator func(ctx context.Context, namespace, resource string, object []byte
 // Pod is the object of the Events.
 type Pod struct{ Namespace, Name, UID string }
 
-// Events writes Events for the Pod. Its methods never wait for the API server. Events that
-// cannot be written soon are dropped, because the log and the metrics report the same facts. The
-// methods of a nil *Events do nothing.
+// Events writes Events for the Pod. Its methods never wait for the API server. Events are
+// dropped if they cannot be written soon, because the log and the metrics report the same
+// facts. The methods of a nil *Events do nothing.
 //
 // Each change calls a method once. The recorder of client-go counts repeated Events, which
 // requires the permission to patch Events, and it links the types of every API group.
@@ -49,7 +49,7 @@ type Events struct {
 // package.
 type event map[string]any
 
-// NewEvents returns Events that Run writes.
+// NewEvents returns Events. Run writes them.
 func NewEvents(pod Pod, post Creator, log *slog.Logger) *Events {
 	return &Events{
 		pod:   pod,
@@ -66,18 +66,18 @@ func (e *Events) Published(generation uint64, secrets []string) {
 	e.put("Normal", "SecretsPublished", fmt.Sprintf("published generation %d: %s", generation, names))
 }
 
-// Rejected reports that the current version of a Secret is not published. The reason contains
+// Rejected reports the rejection of the current version of a Secret. The reason contains
 // names but no values.
 func (e *Events) Rejected(secret, reason string) {
 	e.put("Warning", "SecretRefused", fmt.Sprintf("Secret %s is not published: %s", secret, reason))
 }
 
-// NotifyFailing reports that a target could not be notified. The error contains no values.
+// NotifyFailing reports a failure to notify a target. The error contains no values.
 func (e *Events) NotifyFailing(target string, err error) {
 	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying %s fails: %v", target, err))
 }
 
-// NotifyUnverified reports that a signal may not make the app reload.
+// NotifyUnverified reports a signal with an uncertain effect: the app may not reload.
 func (e *Events) NotifyUnverified(target, message string) {
 	e.put("Warning", "NotifyUnverified", target+": "+message)
 }
@@ -112,8 +112,9 @@ func truncate(text string, n int) string {
 	return strings.ToValidUTF8(text, "?")
 }
 
-// Run writes the Events until ctx ends and then returns nil. It still writes the queue if that
-// takes no time: an init container ends right after its only publish.
+// Run writes the Events until ctx ends and then returns nil. Before it returns, it writes the
+// rest of the queue if it can do so quickly: an init container ends right after its only
+// publish.
 func (e *Events) Run(ctx context.Context) error {
 	if e == nil {
 		return nil

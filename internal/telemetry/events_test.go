@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// creator keeps what is created; answer says what the server does.
+// creator stores the created objects. answer returns the answer of the server.
 type creator struct {
 	mu     sync.Mutex
 	events []corev1.Event
@@ -185,7 +185,7 @@ func TestEventsAtTheEndAreWritten(t *testing.T) {
 	})
 }
 
-// A request that hangs does not hold the next Event.
+// A hanging request does not delay the next Event.
 func TestOneRequestHasItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &creator{answer: func(ctx context.Context, n int) error {

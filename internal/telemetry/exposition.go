@@ -60,7 +60,7 @@ func (m *Metric) Replace(all []Series) {
 	}
 }
 
-// escaped replaces the characters that the format does not allow in quotes.
+// escaped replaces the characters not allowed in quotes.
 var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
 func (m *Metric) key(values []string) string {

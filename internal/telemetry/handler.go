@@ -9,7 +9,7 @@ import (
 
 // Sources provide the content of the responses. Requests call them concurrently.
 type Sources struct {
-	Collect func()      // sets the metrics that are counted elsewhere; nil: none
+	Collect func()      // sets the metrics counted elsewhere; nil: none
 	Ready   func() bool // reports whether the volume contains a complete generation
 	Status  func() *status.Document
 }

@@ -44,7 +44,7 @@ func TestHandler_paths(t *testing.T) {
 	}
 }
 
-// logged collects what is logged.
+// logged collects the log.
 type logged struct {
 	mu sync.Mutex
 	bytes.Buffer
@@ -110,7 +110,7 @@ func TestTakenPortIsServedOnceItIsFree(t *testing.T) {
 	}
 	cancel()
 	<-done
-	if s.down { // what takes the port after that would not be logged
+	if s.down { // a later user of the port would not be logged
 		t.Error("it is still down")
 	}
 }
@@ -146,7 +146,7 @@ type cancelOnWrite func()
 
 func (c cancelOnWrite) Write(p []byte) (int, error) { c(); return len(p), nil }
 
-// A request that does not end must not keep the program from its end.
+// A request that does not end must not keep the program running.
 func TestServeEndsWithinASecond(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

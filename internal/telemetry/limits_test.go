@@ -32,7 +32,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { close(p.closed); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// serving runs the server in a synctest bubble and returns a function that connects to it.
+// serving runs the server in a synctest bubble and returns a function to connect to it.
 func serving(t *testing.T) (connect func() net.Conn) {
 	t.Helper()
 	listener := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
@@ -61,8 +61,8 @@ func closedAfter(t *testing.T, conn net.Conn) time.Duration {
 	return time.Since(began)
 }
 
-// TestServe_timeLimits: a client that sends a request slowly, or none at all, does not keep its
-// connection.
+// TestServe_timeLimits: a client loses its connection if it sends a request slowly, or none
+// at all.
 func TestServe_timeLimits(t *testing.T) {
 	for name, tt := range map[string]struct {
 		sent string
@@ -87,12 +87,12 @@ func TestServe_timeLimits(t *testing.T) {
 	}
 }
 
-// TestServe_writeTimeout: a client that does not read the response does not keep its connection.
+// TestServe_writeTimeout: a client loses its connection if it does not read the response.
 func TestServe_writeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := serving(t)()
 		_, _ = io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-		time.Sleep(time.Minute) // nobody reads the pipe, which has no buffer
+		time.Sleep(time.Minute) // nobody reads the pipe, and it is unbuffered
 		if n, err := io.Copy(io.Discard, conn); n > 0 || err != nil {
 			t.Errorf("read %d bytes, %v; want a closed connection", n, err)
 		}

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Metrics contains every metric of /metrics, in this order. A name that ends in _total defines a
+// Metrics contains every metric of /metrics, in this order. The suffix _total defines a
 // counter.
 //
 // All methods of the fields are safe for concurrent use. Each value of a label creates a series,

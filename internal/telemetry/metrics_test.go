@@ -65,7 +65,7 @@ func published(m *Metrics, generation uint64, took time.Duration, at time.Time) 
 	m.PublishDuration.Observe(took)
 }
 
-// exposition is what filled gives, without the buckets and the prefix.
+// exposition is the text of filled, without the buckets and the prefix.
 var exposition = `build_info{version="v1.2.3",goversion="` + runtime.Version() + `"} 1
 process_start_time_seconds 1.7000000005e+09
 generation 8
@@ -113,8 +113,7 @@ func TestExposition(t *testing.T) {
 	}
 }
 
-// Every metric is there before anything has happened, and the counters are at 0 and
-// not absent.
+// Every metric is there before anything happens, and the counters are at 0 and not absent.
 func TestFreshExpositionHasEveryMetric(t *testing.T) {
 	got := scrape(t, Handler(NewMetrics(), Sources{}))
 	types := parse(t, got)

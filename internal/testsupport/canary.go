@@ -15,7 +15,7 @@ func Encodings(value string) []string {
 	hexadecimal := hex.EncodeToString([]byte(value))
 	return []string{
 		value,
-		// The last characters depend on the bytes that follow the value.
+		// The last characters depend on the bytes after the value.
 		encoded[:len(value)/3*4],
 		hexadecimal,
 		strings.ToUpper(hexadecimal),
@@ -23,8 +23,8 @@ func Encodings(value string) []string {
 	}
 }
 
-// WantNoLeak fails the test if text contains any of the values, or an encoding of a
-// value. The values must have at least 6 bytes, so that no encoding occurs by chance.
+// WantNoLeak fails the test if text contains any of the values, or an encoding of a value.
+// The values must have at least 6 bytes. An encoding of fewer bytes could occur by chance.
 func WantNoLeak(t testing.TB, output, text string, values ...string) {
 	t.Helper()
 	for _, value := range values {

@@ -16,7 +16,7 @@ func ReadFile(t testing.TB, path string) string {
 	return string(text)
 }
 
-// WriteFile writes a file that only its owner can read.
+// WriteFile writes a file. Only its owner can read it.
 func WriteFile(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -20,7 +20,7 @@ type Log struct {
 	waiting    []chan struct{} // closed at the next write
 }
 
-// Write appends b to the log and wakes every goroutine that waits for a change.
+// Write appends b to the log and wakes every goroutine waiting for a change.
 func (l *Log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +54,7 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// Changed returns a channel that is closed at the next write.
+// Changed returns a channel. The next write closes it.
 func (l *Log) Changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,10 +63,10 @@ func (l *Log) Changed() <-chan struct{} {
 	return c
 }
 
-// Count returns the number of times that text occurs in the log.
+// Count returns the number of occurrences of text in the log.
 func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
 
-// LinesWith returns the lines that contain text.
+// LinesWith returns the lines with text.
 func (l *Log) LinesWith(text string) []string {
 	var lines []string
 	for line := range strings.Lines(l.String()) {
@@ -83,7 +83,7 @@ func (l *Log) Tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Logger returns a logger that writes records of this level and above to l, as text.
+// Logger returns a logger to l. It writes records of this level and above, as text.
 func (l *Log) Logger(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: level}))
 }

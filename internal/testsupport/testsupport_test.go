@@ -31,7 +31,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// failures returns the failures that check reports.
+// failures returns the failures reported by check.
 func failures(t *testing.T, check func(testing.TB)) []string {
 	r := &recorder{TB: t}
 	var done sync.WaitGroup
@@ -122,7 +122,7 @@ func TestWantError(t *testing.T) {
 		`error "publish to /secrets: disk full" does not contain "memory"`)
 }
 
-// TestWantNoLeak prints a value in every form that the search must find.
+// TestWantNoLeak prints a value in every form. The search must find each of them.
 func TestWantNoLeak(t *testing.T) {
 	const value = "hunter2-canary"
 	for _, text := range []string{

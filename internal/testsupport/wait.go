@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Patience is the time that a test allows for an operation of a few milliseconds, so
-// that a busy machine does not fail the test.
+// Patience is the time limit of a test for an operation of a few milliseconds. It is long, so
+// a busy machine does not fail the test.
 const Patience = 20 * time.Second
 
 // interval is the time between two polls.
 const interval = 5 * time.Millisecond
 
-// Eventually polls check until it returns nil. It fails the test with the last error
-// if that takes longer than Patience. The condition completes "waiting for".
+// Eventually polls check until it returns nil. It fails the test with the last error if this
+// takes longer than Patience. The condition completes "waiting for".
 func Eventually(t testing.TB, condition string, check func() error) {
 	t.Helper()
 	EventuallyWithin(t, Patience, condition, check)
@@ -33,8 +33,8 @@ func EventuallyWithin(t testing.TB, limit time.Duration, condition string, check
 	}
 }
 
-// EventuallyTrue polls check until it returns true. It fails the test if that takes
-// longer than limit.
+// EventuallyTrue polls check until it returns true. It fails the test if this takes longer
+// than limit.
 func EventuallyTrue(t testing.TB, limit time.Duration, condition string, check func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); !check(); time.Sleep(interval) {
@@ -44,8 +44,8 @@ func EventuallyTrue(t testing.TB, limit time.Duration, condition string, check f
 	}
 }
 
-// Throughout polls check for the given time and fails the test at the first error. It
-// shows that a forbidden state does not occur.
+// Throughout polls check for the given time and fails the test at the first error. It shows
+// that a forbidden state does not occur.
 func Throughout(t testing.TB, duration time.Duration, condition string, check func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(duration); time.Now().Before(deadline); time.Sleep(interval) {

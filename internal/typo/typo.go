@@ -1,4 +1,4 @@
-// Package typo finds the word that a misspelled word was meant to be.
+// Package typo finds the intended word for a misspelled word.
 package typo
 
 // Nearest returns the candidate that differs from word in the fewest letters, or "" if every

@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// A Channel wakes a worker that then examines the whole state. It holds one poke: any
-// number of pokes before the worker receives count as one. Create it with NewChannel.
+// A Channel wakes a worker. The worker then examines the whole state. The channel holds a
+// single poke: any further pokes before the worker receives have no effect. Create it with
+// NewChannel.
 type Channel chan struct{}
 
 // NewChannel returns a Channel without a poke.
 func NewChannel() Channel { return make(Channel, 1) }
 
-// Poke wakes the worker that receives from c, now or at its next receive. It never blocks.
+// Poke wakes the receiver of c, now or at its next receive. It never blocks.
 func (c Channel) Poke() {
 	select {
 	case c <- struct{}{}:
@@ -35,7 +36,7 @@ func Sleep(ctx context.Context, d time.Duration) {
 
 // A Backoff computes the pauses between retries. The first pause is First and each further
 // pause is twice as long, up to Max. Every pause is shortened by up to a quarter, at random,
-// so that replicas that fail together do not retry together.
+// so replicas do not retry together after a common failure.
 type Backoff struct {
 	First, Max time.Duration
 	pause      time.Duration // the last pause before it was shortened; 0 after Reset

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestChannel_combinesPokes: pokes that nobody received yet wake the worker once.
+// TestChannel_combinesPokes: several pokes before a receive wake the worker once.
 func TestChannel_combinesPokes(t *testing.T) {
 	c := NewChannel()
 	for range 3 {
