@@ -199,8 +199,9 @@ func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
 	}
 }
 
-// The cases of AtomicWriter's own tests, as rows of ours: each payload is
-// published into an empty volume, and each step of an update after the last one.
+// The cases of AtomicWriter's own tests, as rows of this test: each payload is
+// published into an empty volume, and each step of an update after the previous
+// step.
 func TestPayloads(t *testing.T) {
 	type payload = []string
 	big := strings.Repeat("v", 900_000)
@@ -264,7 +265,7 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
-// Two that cannot both be there are refused, and change nothing.
+// Secrets with conflicting paths are refused, and change nothing.
 func TestConflictsAreRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		layout Layout

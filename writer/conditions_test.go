@@ -20,8 +20,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// inNamespace runs a role in a child with its own user and mount namespace, in
-// which it may mount what it wants, whoever we are.
+// inNamespace runs a role in a child with its own user and mount namespace. The
+// child may mount anything, even if the test runs without privileges.
 func inNamespace(t *testing.T, role string) {
 	t.Helper()
 	cmd := child(role, t.TempDir())
@@ -53,9 +53,10 @@ func large(n, size int) Content {
 	return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size)))
 }
 
-// A full volume: the last good generation stays, the error says what is free and
-// nothing of what was needed, nothing is left behind, and it goes through once
-// there is room. Old generations within their grace make room first.
+// If the volume is full, the last good generation stays. The error names the free
+// space, but not the required space. Nothing is left behind, and the next publish
+// succeeds once there is room. Old generations in their grace period make room
+// first.
 func TestFullVolume(t *testing.T)      { inNamespace(t, "full") }
 func TestOutOfInodes(t *testing.T)     { inNamespace(t, "inodes") }
 func TestReadOnlyRemount(t *testing.T) { inNamespace(t, "readonly") }
@@ -175,8 +176,8 @@ func readOnlyChild(args []string) error {
 	return nil
 }
 
-// EIO on any sync, through the seam: before the swap nothing changes, after it
-// the new generation is there and the old one is kept until a sync went through.
+// EIO on any sync, through the seam: before the swap nothing changes. After it the
+// new generation exists and the old generation is kept until a sync succeeds.
 func TestFailedSync(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
@@ -219,8 +220,8 @@ func TestFailedSync(t *testing.T) {
 	publish(t, w, mixed)
 }
 
-// Nothing secret is in an error or in the log, at any level: no value, and no
-// length of one.
+// Errors and the log contain nothing secret, at any level: no value, and no length
+// of a value.
 func TestNoValueIsLogged(t *testing.T) {
 	const canary = "hunter2-canary"
 	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
@@ -262,7 +263,7 @@ func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
 	}
 }
 
-// What others put into the volume before a start stays, and one warning names it.
+// Foreign entries from before a start stay, and a single warning names them.
 func TestAnEntryOfOthersStaysAndIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	w := opened(t, testOptions(t, dir))

@@ -20,8 +20,8 @@ import (
 // A reference is a scenario together with its course when nothing interrupts it.
 type reference struct {
 	scenario
-	calls         []call            // that change the volume
-	before, after map[string]string // the files that apps see
+	calls         []call            // with an effect on the volume
+	before, after map[string]string // the files of apps
 	tree          map[string]string // the whole volume in the end, after all grace periods
 }
 
@@ -93,9 +93,10 @@ func (f fault) String() string {
 	return fmt.Sprintf("%v, done %v, reopen %v", f.err, f.done, f.reopen)
 }
 
-// faults returns the faults of a call: it has no effect, or it takes effect. The same
-// process continues after one of them and the next process after the other one, in
-// turn. A call that requires space also fails with ENOSPC.
+// faults returns the faults of a call: it has no effect, or it takes effect. The
+// same process continues after the first fault and the next process after the
+// second, or the reverse, in turn. A call that requires space also fails with
+// ENOSPC.
 func (r reference) faults(at int) []fault {
 	io := errors.Join(errInjected, syscall.EIO)
 	faults := []fault{{io, false, at%2 == 1}, {io, true, at%2 == 0}}
@@ -106,9 +107,8 @@ func (r reference) faults(at int) []fault {
 	return faults
 }
 
-// TestFaultAtEveryCall lets every call that changes the volume fail. Apps must see
-// the old or the new files, and the same or the next process must finish the
-// operation.
+// TestFaultAtEveryCall makes every changing call fail. Apps must see the old or the
+// new files, and the same or the next process must finish the operation.
 func TestFaultAtEveryCall(t *testing.T) {
 	calls, faults := 0, 0
 	for _, s := range scenarios() {
@@ -174,9 +174,9 @@ func (r reference) writesRecordOnly() bool {
 	return strings.HasPrefix(r.name, "notified") || strings.HasPrefix(r.name, "complete")
 }
 
-// TestKillAtEveryCall kills a process with SIGKILL before and after every call that
-// changes the volume. Apps must see the old or the new files, and the next process
-// must finish the operation.
+// TestKillAtEveryCall kills a process with SIGKILL before and after every changing
+// call. Apps must see the old or the new files, and the next process must finish the
+// operation.
 func TestKillAtEveryCall(t *testing.T) {
 	killed := 0
 	for _, s := range scenarios() {
@@ -204,8 +204,9 @@ func TestKillAtEveryCall(t *testing.T) {
 }
 
 // moments returns when to kill the process around a call. The state after a call is
-// the state before the next one, so "after" is redundant, except after the last call.
-// It is tested nevertheless for the calls whose effect apps and the next start see.
+// the state before the next call, so "after" is redundant, except after the last
+// call. It is tested nevertheless if apps and the next start see the effect of the
+// call.
 func (r reference) moments(at int) []string {
 	if op := r.calls[at].op; op == "Rename" || op == "Symlink" || at == len(r.calls)-1 {
 		return []string{"before", "after"}
@@ -223,7 +224,8 @@ func (r reference) kill(t *testing.T, dir string, at int, moment string) {
 	}
 }
 
-// childRole is the variable that makes this test binary a child with a role.
+// childRole is the environment variable that makes this test binary a child with a
+// role.
 const childRole = "SECRET_SYNC_WRITER_TEST_CHILD"
 
 func child(role string, args ...string) *exec.Cmd {
@@ -248,7 +250,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// killChild performs a scenario and kills itself before or after one call.
+// killChild performs a scenario and kills itself before or after a call.
 func killChild(args []string) error {
 	name, dir, moment := args[0], args[1], args[3]
 	at, err := strconv.Atoi(args[2])

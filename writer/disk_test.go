@@ -11,11 +11,11 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// A disk models a file system during a power failure. Every recorded call has effects
-// on inodes. An effect certainly survives a power failure once its inode was synced:
-// a file's data and mode by a sync of the file, a directory's entries and mode by a
-// sync of the directory. Before that, it may survive or not, independently of the
-// others. A rename is a single effect.
+// A disk models a file system during a power failure. Every recorded call has
+// effects on inodes. An effect certainly survives a power failure once its inode was
+// synced: a file's data and mode by a sync of the file, a directory's entries and
+// mode by a sync of the directory. Before then, it may survive or not, independently
+// of the others. A rename is a single effect.
 type disk struct {
 	root    *inode
 	entries map[*inode]map[string]*inode // of each directory, without a power failure
@@ -29,13 +29,13 @@ type inode struct {
 	target string
 }
 
-// An effect is a change of one inode by one call.
+// An effect is a change of an inode by a call.
 type effect struct {
 	inode    *inode
 	entries  map[string]*inode // of a directory: new entries; nil for a removed one
 	data     []byte            // appended to a file
 	mode     os.FileMode       // 0: unchanged
-	call     int               // that had the effect
+	call     int               // with the effect
 	syncedBy int               // the call after which the effect survives for certain
 }
 
@@ -123,7 +123,7 @@ func (d *disk) uncertain(call int) (out []*effect) {
 	return out
 }
 
-// An outcome is what becomes of an uncertain effect in a power failure.
+// An outcome is the fate of an uncertain effect in a power failure.
 type outcome int
 
 const (
@@ -132,8 +132,8 @@ const (
 	halfSurvived // half of the data
 )
 
-// after returns the state after a power failure that follows a call. outcomes are
-// those of the uncertain effects, in order.
+// after returns the state after a call and then a power failure. outcomes are the
+// outcomes of the uncertain effects, in order.
 func (d *disk) after(call int, outcomes []outcome) state {
 	s := state{d.root, map[*inode]map[string]*inode{d.root: {}}, map[*inode][]byte{}, map[*inode]os.FileMode{}}
 	for _, e := range d.effects {
@@ -164,8 +164,8 @@ type state struct {
 	mode    map[*inode]os.FileMode
 }
 
-// published returns the files of the generation that ..data points to, and the
-// reason instead of a file that apps cannot read. It returns nil without ..data.
+// published returns the files of the generation behind ..data, and the reason
+// instead of a file unreadable for apps. It returns nil without ..data.
 func (s state) published() map[string]string {
 	top := s.entries[s.root]
 	data := top[generation.DataLink]

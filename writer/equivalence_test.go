@@ -14,8 +14,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// randomSet gives a set of up to three Secrets, from few names, so that two of
-// them have much in common.
+// randomSet returns a set of up to three Secrets with few names, so two Secrets
+// overlap often.
 func randomSet(r *rand.Rand) Content {
 	paths := []string{"a", "b", "c.d", ".hidden", "x/y", "x/z", "x/w/v", "deep/er/still", "...", "-", "_tmp", "data", "long-" + fmt.Sprint(r.IntN(2))}
 	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "..." })
@@ -38,7 +38,7 @@ func randomSet(r *rand.Rand) Content {
 	return set
 }
 
-// flattened leaves each path to the first Secret that has it.
+// flattened leaves each shared path to the first of its Secrets.
 func flattened(set Content) Content {
 	taken := map[string]bool{}
 	out := Content{Complete: set.Complete, Secrets: map[string]Files{}}
@@ -54,8 +54,8 @@ func flattened(set Content) Content {
 	return out
 }
 
-// Publish A then B equals publish B into an empty volume; and what ChangesSince
-// says of the way is what differs.
+// Publishing A and then B equals publishing B into an empty volume, and ChangesSince
+// returns the differences between A and B.
 func TestPublishAThenBEqualsPublishB(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -136,8 +136,8 @@ func checkChanges(t *testing.T, w *Writer, layout Layout, sets []Content) {
 
 func secretsOf(set Content) []string { return slices.Sorted(maps.Keys(set.Secrets)) }
 
-// A path that went, came back and went again is still reported as removed to one
-// who knew it from the first time.
+// A path was removed, came back and was removed again. A reader of its first version
+// still sees it reported as removed.
 func TestAPathThatWentTwiceIsReportedAsRemoved(t *testing.T) {
 	w := opened(t, testOptions(t, testsupport.MemoryDir(t)))
 	with, without := one("db", files("1", "a", "1", "b", "1")), one("db", files("2", "a", "1"))

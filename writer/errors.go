@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// errTooLarge is returned for a record that no later start could read.
+// errTooLarge is returned for a record too large for a later start.
 var errTooLarge = errors.New("too many keys: the record would exceed 4 MiB")
 
 // Reason classifies an error of Publish in a single word, for a metric.
@@ -70,7 +70,7 @@ func isCanceled(err error) bool {
 
 const (
 	foreignEntry = "leaving unknown entry in the volume"
-	maxWarned    = 64 // warnings that are remembered
+	maxWarned    = 64 // remembered warnings
 )
 
 // warnOnce logs a warning for path unless it has already done so. A complete repair

@@ -17,8 +17,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// events collects the names of the entries that inotify reports, each once, until
-// the Writer examines them. The Writer's own writes are reported too, but leave no
+// events collects the names of the entries reported by inotify, each once, until the
+// Writer examines them. The Writer's own writes are reported too, but leave no
 // difference to the current generation.
 //
 // All methods work on nil, which watches nothing.
@@ -56,7 +56,7 @@ func newEvents(dir string) (*events, error) {
 func noEvents(string) (*events, error) { return nil, nil }
 
 // collect runs until close. It never waits for the Writer: fsnotify holds a lock
-// while it delivers an error, and its other methods wait for that lock.
+// while it delivers an error, and its other methods wait for the same lock.
 func (e *events) collect() {
 	defer close(e.done)
 	for {
@@ -93,8 +93,8 @@ func (e *events) name(event fsnotify.Event) string {
 }
 
 // take returns the names since the last call, with their operations. lost reports
-// whether some are missing. A directory that was moved or removed is not watched any
-// more, or under a wrong name.
+// whether some are missing. A moved or removed directory is no longer watched, or is
+// watched under a wrong name.
 func (e *events) take() (names map[string]fsnotify.Op, lost bool) {
 	if e == nil {
 		return nil, false
@@ -147,7 +147,7 @@ func (w *Writer) watch() {
 	w.watchDirs(generation.Dirs(cur.Outside)...)
 }
 
-// watchDirs watches directories that are not watched yet.
+// watchDirs watches directories unless they are already watched.
 func (w *Writer) watchDirs(names ...string) {
 	if w.events == nil {
 		return
@@ -166,9 +166,9 @@ func (w *Writer) watchDirs(names ...string) {
 	}
 }
 
-// checkEvents examines the entries that inotify reported, each once, and repairs the
-// volume if one differs from the current generation. While a retry is pending it
-// does nothing: the retry compares everything.
+// checkEvents examines the entries reported by inotify, each once, and repairs the
+// volume if an entry differs from the current generation. While a retry is pending
+// it does nothing: the retry compares everything.
 func (w *Writer) checkEvents(ctx context.Context) {
 	names, lost := w.events.take()
 	cur := w.current.Load()
@@ -208,10 +208,10 @@ func (w *Writer) mismatch(cur *generation.Generation, name string) bool {
 	return false
 }
 
-// watchAgain watches a directory again if it was moved, or is another one than
-// before, and reports whether it did: another process may have changed the directory
-// while nothing watched it. The Writer watches the directories that it creates before
-// it examines their events.
+// watchAgain watches a directory again if it was moved or replaced, and reports
+// whether it did: another process may have changed the directory while nothing
+// watched it. The Writer watches its new directories before it examines their
+// events.
 func (w *Writer) watchAgain(dir string) bool {
 	info, err := w.vol.Lstat(dir)
 	if err == nil && info.Inode == w.events.inodes[dir] {

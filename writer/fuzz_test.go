@@ -15,8 +15,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// plant makes an arbitrary tree: the bytes choose from names that mean something
-// to us, and from all kinds of entries.
+// plant makes an arbitrary tree: the bytes choose from the reserved names, and from
+// all kinds of entries.
 func plant(dir, canary string, script []byte) {
 	names := []string{
 		"db", "db/password", "db/..data", "db/..data_tmp", "db/x", "..data", "..data_tmp", "..data_tmp/x",
@@ -35,7 +35,7 @@ func plant(dir, canary string, script []byte) {
 	for i := 0; i+2 < len(script); i += 3 {
 		p, arg := filepath.Join(dir, names[int(script[i])%len(names)]), int(script[i+2])
 		if !inside(dir, p) {
-			continue // through a link that was planted before
+			continue // through a link planted before
 		}
 		switch script[i+1] % 8 {
 		case 0, 1:
@@ -55,7 +55,7 @@ func plant(dir, canary string, script []byte) {
 }
 
 // inside reports whether the test itself may write at p: it must not touch the
-// canary through a link that it has planted.
+// canary through a planted link.
 func inside(dir, p string) bool {
 	for d := filepath.Dir(p); d != dir; d = filepath.Dir(d) {
 		if info, err := os.Lstat(d); err == nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -66,8 +66,8 @@ func inside(dir, p string) bool {
 	return err != nil || info.Mode().IsRegular() || info.IsDir()
 }
 
-// FuzzRecovery starts on an arbitrary tree: never a panic, never a touch outside
-// the volume, always the right files at the end or a name that is taken.
+// FuzzRecovery starts on an arbitrary tree. There is never a panic or a change
+// outside the volume. At the end the files are right, or a name is taken.
 func FuzzRecovery(f *testing.F) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 150 {
@@ -99,7 +99,7 @@ func FuzzRecovery(f *testing.F) {
 			_, err = w.Publish(context.Background(), mixed)
 			if err != nil && strings.Contains(err.Error(), ErrUnusable.Error()) {
 				shut(t, w)
-				must(os.RemoveAll(dir)) // a name was taken: from an empty one, then
+				must(os.RemoveAll(dir)) // a name was taken: then from an empty volume
 				must(os.Mkdir(dir, 0o755))
 				if w, err = start(opts); err == nil {
 					_, err = w.Publish(context.Background(), mixed)
@@ -127,7 +127,7 @@ func FuzzRecovery(f *testing.F) {
 // check looks for the files of set; entries of others may be beside them.
 func check(t *testing.T, dir string, layout Layout, set Content) {
 	t.Helper()
-	for p, want := range shown(layout, set) { // not visible: what was planted may point to all there is
+	for p, want := range shown(layout, set) { // not visible: planted links may point anywhere
 		if got, err := os.ReadFile(filepath.Join(dir, p)); err != nil || string(got) != want {
 			t.Errorf("%s: got %q %v, want %q", p, got, err, want)
 		}
@@ -147,8 +147,8 @@ func check(t *testing.T, dir string, layout Layout, set Content) {
 	}
 }
 
-// FuzzParseRecord: what is taken for a record points nowhere but below a
-// generation, and what was written is read again.
+// FuzzParseRecord: a valid record points nowhere but below a generation, and its
+// encoding can be parsed again.
 func FuzzParseRecord(f *testing.F) {
 	for _, s := range []string{
 		"", "{}", "null", "[]", `{"format":1,"generation":1,"fileMode":420}`, `{"format":1,"generation":1,"fileMode":2541}`,

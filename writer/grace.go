@@ -6,23 +6,23 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// The grace period of old generations, for readers that hold a directory or a file
-// of one. The limits do not apply to the generation that was just replaced: a reader
-// may be in the middle of it, and the volume held it a moment ago.
+// The grace period of old generations, for readers with an open directory or file.
+// The limits do not apply to the last replaced generation: a reader may be in the
+// middle of it, and it fit into the volume a moment ago.
 const (
 	grace    = 10 * time.Second
 	maxOld   = 16      // generations
-	minBytes = 1 << 20 // of all old generations, even if the newest one is smaller
+	minBytes = 1 << 20 // of all old generations, even if the newest generation is smaller
 )
 
-// retired is a generation that was replaced.
+// retired is a replaced generation.
 type retired struct {
 	dir  string
 	at   time.Time // of the replacement
-	size int64     // space that its files occupy
+	size int64     // disk space of its files
 }
 
-// retire starts the grace period of a generation that was replaced.
+// retire starts the grace period of a replaced generation.
 func (w *Writer) retire(g *generation.Generation) {
 	if !g.Empty() {
 		w.old = append(w.old, retired{g.Dir, w.now(), g.DiskSize()})
@@ -53,8 +53,8 @@ func (w *Writer) collect() {
 
 // removeOldest removes the oldest generation in its grace period and reports whether
 // it could start to. While the swap is not on disk, a power failure may return to an
-// old generation, so all of them stay. A later repair removes the rest of a
-// generation that could not be removed.
+// old generation, so all of them stay. After a failure, a later repair removes the
+// rest of the generation.
 func (w *Writer) removeOldest() bool {
 	if len(w.old) == 0 || !w.syncSwap() {
 		return false
@@ -83,7 +83,7 @@ func (w *Writer) due() time.Time {
 	return retry
 }
 
-// arm sets the timer that wakes Run.
+// arm sets the timer for Run.
 func (w *Writer) arm() {
 	due := w.due()
 	if due.IsZero() {

@@ -38,7 +38,7 @@ func two(name string, f Files, name2 string, f2 Files) Content {
 	return Content{Complete: true, Secrets: map[string]Files{name: f, name2: f2}}
 }
 
-// clock is a time that only tests move.
+// clock is a time under the control of a test.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -61,10 +61,10 @@ func (c *clock) Add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// layouts are all layouts, for tests that run in each.
+// layouts are all layouts, for tests in each layout.
 var layouts = []Layout{generation.Nested, generation.Flat}
 
-// setup is everything that start needs to open a Writer.
+// setup contains everything necessary to open a Writer.
 type setup struct {
 	Options
 	now   func() time.Time
@@ -88,8 +88,8 @@ func start(s setup) (*Writer, error) {
 	return w, err
 }
 
-// testOptions is a setup with a clock that only the test moves, and without inotify,
-// of which a node has little.
+// testOptions is a setup with a clock under the control of the test, and without
+// inotify, whose instances are scarce on a node.
 func testOptions(t testing.TB, dir string) setup {
 	return setup{
 		Options: Options{
@@ -153,8 +153,8 @@ func publish(t testing.TB, w *Writer, set Content) uint64 {
 	return n
 }
 
-// visible has what an app sees: what can be read under names that do not begin
-// with "..". A dangling link is not seen.
+// visible returns the files of an app: the readable files under names without a
+// leading "..". It omits dangling links.
 func visible(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -183,7 +183,7 @@ func see(dir, rel string, out map[string]string) {
 	}
 }
 
-// shown is what visible has to give for set.
+// shown returns the expected result of visible for set.
 func shown(layout Layout, set Content) map[string]string {
 	out := map[string]string{}
 	for name, f := range set.Secrets {
@@ -194,9 +194,9 @@ func shown(layout Layout, set Content) map[string]string {
 	return out
 }
 
-// tree lists all that is in dir, path → what it is. Names of generations become
-// TIME1, TIME2, … in their order, and records are taken apart, so that two
-// volumes can be compared.
+// tree lists all entries in dir, path → content. Names of generations become TIME1,
+// TIME2, … in their order, and records are normalized for comparison between
+// volumes.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	out, times := map[string]string{}, map[string]string{}
@@ -259,7 +259,7 @@ func describe(p string) string {
 	}
 }
 
-// equal compares two listings and reports what differs, line by line.
+// equal compares two listings and reports the differences, line by line.
 func equal(t testing.TB, what string, got, want map[string]string) bool {
 	t.Helper()
 	if maps.Equal(got, want) {
@@ -285,10 +285,10 @@ func equal(t testing.TB, what string, got, want map[string]string) bool {
 // heal compares everything, as Run does after a retry.
 func heal(w *Writer) { w.locked(func() { w.repairOrRetry(context.Background()) }) }
 
-// attend does the work that is due, as Run does when its timer expires.
+// attend does the work due now, as Run does when its timer expires.
 func attend(w *Writer) { w.locked(func() { w.attend(context.Background()) }) }
 
-// mismatches returns everything that differs from the current generation.
+// mismatches returns all differences from the current generation.
 func mismatches(w *Writer) []generation.Entry {
 	cur := w.current.Load()
 	bad, _ := w.damage(cur, cur.Inside)

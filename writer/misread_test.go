@@ -17,9 +17,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// The tests of this file are of defects that the simulation of the whole found.
+// The tests of this file cover defects found by the simulation of the whole program.
 
-// misreads is a volume that cannot read, look at or follow some entries.
+// misreads is a volume in which reading or examining some entries fails.
 type misreads struct {
 	volume.Calls
 	fails func(call, name string) bool // nil: none
@@ -53,7 +53,7 @@ func (m *misreads) ReadFile(name string) ([]byte, error) {
 	return m.Calls.ReadFile(name)
 }
 
-// withMisreads puts one before the volume of opts.
+// withMisreads puts a misreads before the volume of opts.
 func withMisreads(opts setup) (setup, *misreads) {
 	m := &misreads{}
 	opts.calls = func(under volume.Calls) volume.Calls {
@@ -63,7 +63,8 @@ func withMisreads(opts setup) (setup, *misreads) {
 	return opts, m
 }
 
-// A file that cannot be read at start stays in the volume while the API is away.
+// A file stays in the volume if it cannot be read at startup while the API is
+// unavailable.
 func TestAFileThatCannotBeReadIsNotLost(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -85,7 +86,8 @@ func TestAFileThatCannotBeReadIsNotLost(t *testing.T) {
 	equal(t, "seen once it can be read", visible(t, dir), shown(generation.Nested, next))
 }
 
-// What ..data is has to be known: all of a volume that has none is a leftover.
+// The start fails if it cannot read ..data. In a volume without ..data it would
+// remove everything as a leftover.
 func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -100,7 +102,7 @@ func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
 	equal(t, "in the volume", tree(t, dir), before)
 }
 
-// A generation that lost a file is better than none: its other files are whole.
+// An incomplete generation is better than none: its remaining files are intact.
 func TestAGenerationThatIsNotWholeIsKept(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -132,7 +134,7 @@ func stopped(t *testing.T, dir string, at func(c call) bool) {
 	_ = w.Close()
 }
 
-// The links are there before ..data, also when the next start completes a first publish.
+// The links exist before ..data, also when the next start completes a first publish.
 func TestAStartMakesLinksBeforeData(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	stopped(t, dir, func(c call) bool { return c.op == "Mkdir" && c.name == generation.Temporary })
@@ -150,8 +152,8 @@ func TestAStartMakesLinksBeforeData(t *testing.T) {
 	}
 }
 
-// Nobody is notified of a generation that ..data could not be made to point to, and
-// neither that nor a missing link waits for the sweep.
+// If ..data cannot be restored, nobody is notified of the generation. Neither ..data
+// nor a missing link waits for the sweep.
 func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 	for _, op := range []string{"Symlink", "Mkdir"} { // of ..data, of a Secret's directory
 		dir := testsupport.MemoryDir(t)
@@ -187,7 +189,7 @@ func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 	}
 }
 
-// What cannot be looked at is not taken for something in the way, and removed.
+// An entry in the way is not removed if it cannot be examined.
 func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
@@ -204,7 +206,7 @@ func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
 	equal(t, "seen in the end", visible(t, dir), shown(generation.Nested, mixed))
 }
 
-// A stale link that could not be looked at is looked at again.
+// A stale link is examined again after a failure.
 func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
@@ -222,8 +224,8 @@ func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Part of a generation that was never published has no record: it would be taken for
-// what is left of one that apps read.
+// The rest of an unpublished generation is left without a record: with a record, the
+// next start would take it for an old generation.
 func TestALeftoversRecordGoesFirst(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)

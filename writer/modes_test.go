@@ -25,8 +25,8 @@ func modeOf(t *testing.T, dir, path string) fs.FileMode {
 	return info.Mode()
 }
 
-// TestModePerFile: a file with a mode of its own has it from the first moment, a
-// change of that alone is a new generation, and a repair puts it back.
+// TestModePerFile: a file is created with its own mode, a change of only this mode
+// makes a new generation, and a repair restores it.
 func TestModePerFile(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -66,7 +66,7 @@ func TestModePerFile(t *testing.T) {
 	want(0o400)
 	shut(t, w)
 
-	w = opened(t, testOptions(t, dir)) // the record has it
+	w = opened(t, testOptions(t, dir)) // the record contains it
 	if n := publish(t, w, key(0o400)); n != 2 {
 		t.Errorf("after a restart: got generation %d, want 2", n)
 	}
@@ -84,7 +84,7 @@ func TestModePerFileAfterARestartWithAnother(t *testing.T) {
 	publish(t, w, one("ssh", withMode(files("1", "id", "private"), "id", 0o600)))
 	shut(t, w)
 	opts := testOptions(t, dir)
-	opts.FileMode = 0o600 // for all, so that the file is as before
+	opts.FileMode = 0o600 // for all, so the file is as before
 	w = opened(t, opts)
 	publish(t, w, one("ssh", files("1", "id", "private")))
 	if got := modeOf(t, dir, "ssh/id"); got != 0o600 {

@@ -6,8 +6,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Notified returns the generation that the target was last notified of. known is
-// false if the volume contains no record of the target.
+// Notified returns the generation of the target's last notification. known is false
+// if the volume contains no record of the target.
 func (w *Writer) Notified(target string) (generation uint64, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -28,9 +28,9 @@ func (w *Writer) LowestNotified() (generation uint64, known bool) {
 	return generation, known
 }
 
-// SetNotified records that the target was notified of a generation. The record is on
-// disk when SetNotified returns nil. After a crash before that, the target is notified
-// twice rather than not at all.
+// SetNotified records a notification of the target. It is on disk when SetNotified
+// returns nil. After a crash before then, the target is notified twice rather than
+// not at all.
 func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

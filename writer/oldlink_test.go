@@ -12,8 +12,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// TestOldGenerationIsALink: what someone put in the place of an old generation's
-// directory is removed, and nothing that it points to.
+// TestOldGenerationIsALink: a planted link in the place of an old generation's
+// directory is removed, but not its target.
 func TestOldGenerationIsALink(t *testing.T) {
 	for _, layout := range layouts {
 		for _, place := range []string{"the generation", "a Secret's directory in it"} {

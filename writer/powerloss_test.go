@@ -47,7 +47,7 @@ func sample(effects []*effect, random *rand.Rand) (all [][]outcome) {
 	none := make([]outcome, len(effects))
 	every := slices.Repeat([]outcome{survived}, len(effects))
 	all = append(all, none, every)
-	for i := range effects { // a single effect, and all but one
+	for i := range effects { // a single effect, and all others
 		alone, without := slices.Clone(none), slices.Clone(every)
 		alone[i], without[i] = survived, lost
 		all = append(all, alone, without)
@@ -64,7 +64,7 @@ func sample(effects []*effect, random *rand.Rand) (all [][]outcome) {
 
 // TestPowerLoss simulates a power failure after every call of a publish. In every
 // resulting state, ..data points to exactly the old or exactly the new files, every
-// link that apps need exists, and the next start and publish end as if nothing had
+// necessary link exists, and the next start and publish end as if nothing had
 // happened.
 func TestPowerLoss(t *testing.T) {
 	total, recovered, exhaustive := 0, 0, 0
@@ -126,7 +126,7 @@ func recordPower(t *testing.T, layout Layout, sets []Content) power {
 	p := power{layout: layout, sets: sets, disk: newDisk()}
 	for _, set := range sets {
 		p.began = append(p.began, len(seam.recorded()))
-		c.Add(time.Minute) // with an old one to remove
+		c.Add(time.Minute) // with an old generation to remove
 		publish(t, w, set)
 	}
 	p.calls = seam.recorded()
@@ -135,12 +135,12 @@ func recordPower(t *testing.T, layout Layout, sets []Content) power {
 	}
 	settle(w, c)
 	p.tree = tree(t, dir)
-	delete(p.tree, "TIME1.json") // its numbers depend on what was published before
+	delete(p.tree, "TIME1.json") // its numbers depend on the earlier publishes
 	return p
 }
 
-// allowed reports whether files may be what apps read after a cut behind call k:
-// the old ones or, from the swap on, the new ones.
+// allowed reports whether apps may read files after a power failure behind call k:
+// the old files or, from the swap on, the new files.
 func (p power) allowed(k int, files map[string]string) bool {
 	i := 0
 	for i+1 < len(p.began) && p.began[i+1] <= k {
@@ -152,7 +152,7 @@ func (p power) allowed(k int, files map[string]string) bool {
 	return i == 0 && files == nil || i > 0 && maps.Equal(files, shown(p.layout, p.sets[i-1]))
 }
 
-// recover starts on what the power cut left.
+// recover starts on the state after the power failure.
 func (p power) recover(t *testing.T, k int, s state) {
 	t.Helper()
 	dir, c := testsupport.MemoryDir(t), newClock()
@@ -173,8 +173,8 @@ func (p power) recover(t *testing.T, k int, s state) {
 	shut(t, w)
 }
 
-// A power cut may undo a rename and not the removals that came after it: the
-// directory of a Secret that goes is emptied only once its renaming is on disk.
+// A power failure may undo a rename and not the later removals. The directory of a
+// removed Secret is therefore emptied only once its renaming is on disk.
 func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)

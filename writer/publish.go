@@ -41,9 +41,9 @@ func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, e
 	return rec.Generation, nil
 }
 
-// confirm records that the current generation has this record and content. While
-// its files were only read from the volume, it compares them with content and
-// repairs the changes that another process made in the meantime.
+// confirm stores this record and content as the current generation's. While its
+// files were only read from the volume, confirm compares them with content and
+// repairs any changes by another process in the meantime.
 func (w *Writer) confirm(ctx context.Context, cur *generation.Generation, rec generation.Record, content Content) error {
 	if !w.uncertain.unconfirmed && rec.Complete == cur.Record.Complete {
 		return nil
@@ -82,9 +82,9 @@ func (w *Writer) confirm(ctx context.Context, cur *generation.Generation, rec ge
 //     Readers and a crash: as in step 1.
 //  4. The record TIME.json beside it, with the calls of step 2.
 //     Readers: no app looks for the file.
-//     A crash leaves a generation that nothing points to, with a higher number than
+//     A crash leaves a generation without a link to it, with a higher number than
 //     OLD. The next start removes both.
-//  5. The links that apps need and OLD lacks: symlink under a temporary name,
+//  5. The new links, which OLD lacks: symlink under a temporary name,
 //     rename, fsync of the directory. Before the links of a new Secret, also under a
 //     temporary name: mkdir, symlink ..data, fsync, rename.
 //     Readers: new links dangle until step 7; no old link changes.
@@ -103,16 +103,16 @@ func (w *Writer) confirm(ctx context.Context, cur *generation.Generation, rec ge
 //  9. In the nested layout, in the directory of each changed Secret: symlink
 //     ..data_tmp, rename over ..data, with the target unchanged.
 //     Readers: no difference. Watches on the directory wake.
-//     A crash leaves ..data_tmp, which the next start removes, and watchers that
-//     did not wake. The next process notifies the apps nevertheless.
-//  10. chmod of OLD's files to the mode that they have.
+//     A crash leaves ..data_tmp, which the next start removes. Some watchers did not
+//     wake, but the next process notifies the apps.
+//  10. chmod of OLD's files to their present mode.
 //     Readers: no difference. Watches on the files wake.
 //     A crash: as in step 9.
 //  11. If the links, the directories of Secrets or their modes differ from OLD's:
-//     reconcile. It creates the entries that step 5 had to omit, unlinks the links
-//     that the new generation lacks, renames the directories of its removed Secrets
-//     to a temporary name, syncs DIR and removes them.
-//     Readers: links disappear that have dangled since step 7.
+//     reconcile. It creates the entries omitted in step 5, unlinks the links missing
+//     from the new generation, renames the directories of its removed Secrets to a
+//     temporary name, syncs DIR and removes them.
+//     Readers: links disappear. They have dangled since step 7.
 //     A crash leaves some of them. The next start removes them.
 //  12. Old generations after their grace period: unlink, the record last.
 //     Readers: a reader with a descriptor from before the grace period gets ENOENT.
@@ -185,7 +185,7 @@ func (w *Writer) swap(ctx context.Context, cur, next *generation.Generation) err
 //
 // inotify watches the new directories from here on. Watches before the swap cost a
 // tenth of the time from the event to the files (40 of 350 µs). The sweep finds
-// changes that another process makes earlier.
+// earlier changes by another process.
 func (w *Writer) afterSwap(ctx context.Context, cur, next *generation.Generation) {
 	w.watchDirs(generation.Dirs(next.Inside)...)
 	w.syncSwap()                      // 8
@@ -230,8 +230,8 @@ func (w *Writer) checkFree(cur, next *generation.Generation) error {
 	return errors.Join(taken...)
 }
 
-// makeRoom repeats an operation for which the volume has no space, each time without
-// the oldest generation in its grace period.
+// makeRoom repeats an operation while the volume is full. Before each repetition it
+// removes the oldest generation in its grace period.
 func (w *Writer) makeRoom(operation func() error) error {
 	for {
 		if err := operation(); !noSpace(err) || !w.removeOldest() {
@@ -240,8 +240,8 @@ func (w *Writer) makeRoom(operation func() error) error {
 	}
 }
 
-// syncSwap is step 8. It repeats a sync that failed, and reports whether the swap is
-// on disk.
+// syncSwap is step 8. It repeats a failed sync, and reports whether the swap is on
+// disk.
 func (w *Writer) syncSwap() bool {
 	if w.uncertain.unsynced {
 		err := w.vol.SyncDir(".")

@@ -17,7 +17,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// counted is what readers found.
+// counted contains the results of the readers.
 type counted struct {
 	reads, torn, partial, gone, goneEarly atomic.Int64
 }
@@ -62,8 +62,8 @@ func (c *counted) read(dir string, names [2]string, published *atomic.Int64) {
 	c.reads.Add(1)
 }
 
-// miss counts a file that was not there. It is early when fewer generations have
-// been published meanwhile than are kept of one size.
+// miss counts a missing file. It is early if fewer generations have been published
+// meanwhile than are kept of the same size.
 func (c *counted) miss(meanwhile int64) {
 	c.gone.Add(1)
 	if meanwhile < maxOld-1 {
@@ -143,8 +143,9 @@ func TestReadersBesideAWriter(t *testing.T) {
 			c, publishes := beside(t, tt.pause, 100_000, tt.names, tt.set)
 			t.Logf("%d reads beside %d publishes, %.0f a second: %d torn, %d partial, %d ENOENT, %d of them within the grace",
 				c.reads.Load(), publishes, float64(publishes)/time.Since(began).Seconds(), c.torn.Load(), c.partial.Load(), c.gone.Load(), c.goneEarly.Load())
-			// A reader that was off the processor while 16 generations passed has
-			// ENOENT: on a busy machine that happens, at 300 a second too.
+			// A reader gets ENOENT if it was off the processor while 16
+			// generations passed: on a busy machine this happens, at 300 a second
+			// too.
 			if c.torn.Load()+c.partial.Load()+c.goneEarly.Load() > 0 {
 				t.Error("a reader saw what it must not")
 			}

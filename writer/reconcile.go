@@ -10,16 +10,16 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// reconcile makes the volume match the current generation and returns the entries
-// that it changed:
+// reconcile makes the volume match the current generation and returns the changed
+// entries:
 //
 //  1. If files are damaged, it publishes the same generation in a new directory. It
 //     never changes a file in place.
 //  2. It restores missing and changed entries outside of the generation's
 //     directory, ..data last: apps must find everything else when they follow it.
-//  3. It removes entries of its own that neither the current generation nor an old
-//     one in its grace period requires. If step 2 failed, ..data may lead to one of
-//     them, so nothing is removed.
+//  3. It removes its own entries, except entries of the current generation and of
+//     old generations in their grace period. If step 2 failed, ..data may lead to a
+//     removable entry, so nothing is removed.
 //
 // The start, a failed publish and step 11 of a publish pass no damaged entries: they
 // did not read the files. repair compares the files and passes the differences.
@@ -56,8 +56,8 @@ func (w *Writer) republish(ctx context.Context) error {
 	return w.replace(ctx, cur, cur.Record, content)
 }
 
-// records returns the records and the link that lead to a generation, in the order in
-// which they are restored.
+// records returns the records and the link of a generation, in the order of their
+// restoration.
 func (w *Writer) records(cur *generation.Generation) []generation.Entry {
 	notified := w.notified.Entry(w.opts.FileMode)
 	switch {
@@ -77,7 +77,7 @@ func (w *Writer) hasNotified(cur *generation.Generation) bool {
 }
 
 // restore makes the volume contain entries outside of a generation's directory,
-// whatever is in their places. It returns the entries that differed. They are on disk
+// whatever is in their places. It returns the restored entries. They are on disk
 // when restore returns nil.
 func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (changed []generation.Entry, err error) {
 	var errs []error
@@ -106,8 +106,8 @@ func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (chan
 	return changed, errors.Join(errs...)
 }
 
-// removeStale removes the entries of this program in a directory that nothing
-// requires. It warns about foreign entries directly in the volume.
+// removeStale removes unnecessary entries of this program in a directory. It warns
+// about foreign entries directly in the volume.
 func (w *Writer) removeStale(cur *generation.Generation, dir string) {
 	if w.uncertain.unreachable.Load() {
 		return
@@ -124,8 +124,8 @@ func (w *Writer) removeStale(cur *generation.Generation, dir string) {
 	}
 }
 
-// unexpected returns the entries of a directory that neither the current generation
-// nor an old one in its grace period contains.
+// unexpected returns the entries of a directory, except entries of the current
+// generation and of old generations in their grace period.
 func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []string, err error) {
 	entries, err := w.vol.ReadDir(dir)
 	for _, e := range entries {
@@ -141,9 +141,9 @@ func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []str
 	return names, err
 }
 
-// damage compares entries inside the current generation's directory with the volume
-// and returns those that differ, and the entries that do not belong there. An error
-// means that an entry could not be compared.
+// damage compares entries inside the current generation's directory with the volume.
+// It returns the entries that differ, and unexpected entries. It returns an error if
+// it could not compare an entry.
 func (w *Writer) damage(cur *generation.Generation, inside []generation.Entry) (damaged []generation.Entry, err error) {
 	for _, e := range inside {
 		differs, differsErr := w.differs(e)
@@ -177,7 +177,7 @@ func (w *Writer) repair(ctx context.Context) (changed []generation.Entry, err er
 		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation, "paths", len(changed), "path", changed[0].Path)
 		w.opts.Repaired()
 	}
-	if len(damaged) > 0 { // the entries that could not be compared were replaced
+	if len(damaged) > 0 { // republish replaced the entries that could not be compared
 		unknown = nil
 	}
 	return changed, unknown

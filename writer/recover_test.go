@@ -17,7 +17,7 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// identity has what changes when an entry is made anew or touched.
+// identity returns attributes that change when an entry is recreated or touched.
 func identity(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -76,14 +76,14 @@ func TestNoChangeMakesNoCall(t *testing.T) {
 	}
 }
 
-// What an earlier process may have left: each row is done to a volume in which
-// generations 1 (fewer) and 2 (mixed) were published, and the target was notified of 2.
+// Each row leaves a possible state of an earlier process. The volume contains
+// generations 1 (fewer) and 2 (mixed), and the target was notified of 2.
 func TestRecovery(t *testing.T) {
 	rows := map[string]struct {
 		do      func(dir, gen string)
 		number  uint64 // after publishing mixed again
 		pending bool   // the target is to be notified of it
-		removes string // a path that has to be gone
+		removes string // a path absent at the end
 	}{
 		"nothing":                    {func(string, string) {}, 2, false, ""},
 		"stale temporaries":          {func(dir, _ string) { leaveEntries(dir) }, 2, false, "..data_tmp"},
@@ -231,7 +231,7 @@ func relink(dir, target string) {
 	}
 }
 
-// orphan makes a whole generation that ..data never pointed to.
+// orphan makes a whole generation to which ..data never pointed.
 func orphan(dir, from, name string, number uint64) {
 	must(os.CopyFS(filepath.Join(dir, name), os.DirFS(from)))
 	data, err := os.ReadFile(from + ".json")

@@ -65,7 +65,7 @@ func (h *healer) intact() bool {
 	return len(mismatches(h.Writer)) == 0
 }
 
-// until polls: what it waits for is a file system that another goroutine repairs.
+// until polls the file system, which another goroutine repairs.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	testsupport.EventuallyTrue(t, 2*grace, what, ok)
@@ -94,7 +94,8 @@ func targets(layout Layout, dir string) map[string]string {
 	return all
 }
 
-// changesTo are what someone does to an entry at p; false for what cannot be.
+// changesTo are the changes of an entry at p by another process; false for
+// impossible changes.
 var changesTo = map[string]func(p string, info os.FileInfo) bool{
 	"delete": func(p string, _ os.FileInfo) bool { must(os.RemoveAll(p)); return true },
 	"overwrite": func(p string, info os.FileInfo) bool {
@@ -199,14 +200,15 @@ func TestRepair(t *testing.T) {
 
 func must2[T any](v T, err error) T { must(err); return v }
 
-// withoutAway leaves out what the test itself moved aside.
+// withoutAway leaves out the entries moved aside by the test itself.
 func withoutAway(seen map[string]string) map[string]string {
 	maps.DeleteFunc(seen, func(p, _ string) bool { return strings.Contains(p, ".away") })
 	return seen
 }
 
-// The kernel watches the directories of a generation once apps see it. What someone
-// changes in them before that is put back when the grace of the replaced one ends.
+// The kernel watches the directories of a generation once apps see it. Earlier
+// changes by another process are undone when the grace period of the replaced
+// generation ends.
 func TestChangedBeforeItIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := testsupport.MemoryDir(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// In a volume that holds nothing of ours, a name that is taken stays, nothing is
-// written, and the error is one that ends the program.
+// In a volume without a generation, a foreign entry under a required name stays.
+// Nothing is written, and the error ends the program.
 func TestTakenNamesInAFreshVolume(t *testing.T) {
 	for _, plant := range []func(dir string){
 		func(dir string) { put(dir, "db", "mine") },
@@ -38,7 +38,7 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 		must(os.RemoveAll(filepath.Join(dir, "db")))
 		publish(t, w, mixed)
 		shut(t, w)
-		// Now it is ours, and a name that we need is taken back.
+		// Now the volume belongs to the Writer, which takes back a required name.
 		must(os.RemoveAll(filepath.Join(dir, "db")))
 		plant(dir)
 		w = opened(t, testOptions(t, dir))
@@ -52,8 +52,8 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 	}
 }
 
-// In the flat layout a lost record leaves files whose Secrets nobody knows: they
-// stay as they are until the API has answered, whatever is asked.
+// In the flat layout a lost record leaves files of unknown Secrets. They stay
+// unchanged until the API server has answered.
 func TestFlatFilesWithoutARecordStay(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts := testOptions(t, dir)
@@ -73,7 +73,8 @@ func TestFlatFilesWithoutARecordStay(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
 }
 
-// A number is never used twice, whatever was lost, as long as a target was notified.
+// A number is never used twice if a target was notified of it, even if records were
+// lost.
 func TestNumbersAreNotUsedAgain(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -127,7 +128,7 @@ func TestSecondWriterIsRefused(t *testing.T) {
 	opened(t, testOptions(t, dir))
 }
 
-// A command that was being started when the last process was killed holds the
+// If the last process was killed while it started a command, the command holds the
 // lock until it runs its program.
 func TestALockThatIsGivenUpSoonIsWaitedFor(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
@@ -136,16 +137,16 @@ func TestALockThatIsGivenUpSoonIsWaitedFor(t *testing.T) {
 	opened(t, testOptions(t, dir))
 }
 
-// The bounds of the grace: 10 s, 16 generations, the newest one's
-// size or 1 MiB; the one that was just replaced always stays.
+// The limits of the grace period are 10 s, 16 generations, and the size of the
+// newest generation or 1 MiB. The last replaced generation always stays.
 func TestGraceBounds(t *testing.T) {
 	sized := func(n, size int) Content { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
 	for _, tt := range []struct {
 		name  string
 		sizes []int
 		wait  time.Duration
-		want  int // old ones that stay
-		then  int // and after one more, by the next process
+		want  int // remaining old generations
+		then  int // and after another publish by the next process
 	}{
 		{"time", []int{1, 2, 3}, 11 * time.Second, 0, 1},
 		{"within the time", []int{1, 2, 3}, 9 * time.Second, 2, 3},
@@ -168,7 +169,7 @@ func TestGraceBounds(t *testing.T) {
 				t.Errorf("old generations: got %d, want %d", got, tt.want)
 			}
 			shut(t, w)
-			w = opened(t, opts) // the next process keeps to them, too
+			w = opened(t, opts) // the next process respects the limits, too
 			if got := len(w.old); got != tt.want {
 				t.Errorf("after a restart: got %d, want %d", got, tt.want)
 			}
@@ -180,9 +181,9 @@ func TestGraceBounds(t *testing.T) {
 	}
 }
 
-// The notifier counts generation 1 as notified in advance, so that the first one in
-// an empty volume is not announced. A start that published nothing (the API was
-// away) must leave that number to the next one.
+// The notifier counts generation 1 as notified in advance, so the first generation
+// in an empty volume is not announced. If a start publishes nothing because the API
+// server is unavailable, the next start must still use this number.
 func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -194,8 +195,8 @@ func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing
 	}
 }
 
-// A set that turns out to be complete makes no generation: its record alone is
-// written, and it is on disk when Publish returns.
+// If only the completeness changes, Publish makes no new generation. It replaces the
+// record, which is on disk when Publish returns.
 func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
@@ -225,7 +226,7 @@ func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
 	}
 }
 
-// Run wakes for the end of the oldest grace, or earlier for what is tried again.
+// Run wakes at the end of the oldest grace period, or earlier for a retry.
 func TestWhatIsDueFirst(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts := testOptions(t, dir)
@@ -244,8 +245,9 @@ func TestWhatIsDueFirst(t *testing.T) {
 	}
 }
 
-// The record of a generation goes last, so that what a crash leaves of it is known as
-// older; and a notification's record is on disk when SetNotified returns.
+// The record of a generation is removed last, so the next start recognizes the rest
+// as an old generation after a crash. The record of a notification is on disk when
+// SetNotified returns.
 func TestOrderAroundRecords(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
@@ -269,8 +271,8 @@ func TestOrderAroundRecords(t *testing.T) {
 	}
 }
 
-// A Secret whose files were all lost while no process ran, and which is gone from the
-// API meanwhile, stays an empty directory.
+// While no process ran, a Secret lost all of its files and was deleted from the API
+// server. It stays an empty directory.
 func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -287,8 +289,8 @@ func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
 	}
 }
 
-// Files that someone put into a generation without a record, under names that only
-// this program uses, are not taken for a Secret's: no generation could have them.
+// Someone put files under reserved names into a generation without a record. They
+// are not counted as files of a Secret: no generation could contain them.
 func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -303,8 +305,8 @@ func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
 	equal(t, "found", shown(generation.Nested, found), shown(generation.Nested, mixed))
 }
 
-// As long as not all Secrets are confirmed, what someone changed in a file while no
-// process ran is no change of its Secret: it is put back, by the same generation.
+// Someone changed a file while no process ran. Until all Secrets are confirmed, this
+// is no change of its Secret: the same generation restores the file.
 func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -324,7 +326,7 @@ func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
 	equal(t, "volume", visible(t, dir), shown(generation.Nested, mixed))
 }
 
-// A generation that someone took a file out of is not ready, and the error names it.
+// A generation is not ready if a file is missing, and the error names the file.
 func TestNotReadyWithoutAFile(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
@@ -334,7 +336,7 @@ func TestNotReadyWithoutAFile(t *testing.T) {
 	}
 }
 
-// What changed before a record was lost is not known: all paths count as changed.
+// Changes before the loss of a record are unknown, so all paths count as changed.
 func TestARebuiltRecordHasAllAsChanged(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))

@@ -12,14 +12,14 @@ import (
 
 const (
 	sweepPeriod = time.Minute     // to compare everything, up to 6,000 entries
-	sweepStep   = 100             // entries that are compared at a time
+	sweepStep   = 100             // entries compared at a time
 	repairEvery = 2 * time.Second // while another process keeps undoing the repairs
 	repairBurst = 10
 	retryAfter  = 5 * time.Second
 )
 
 // Run repairs changes by other processes and removes old generations until ctx ends.
-// It never fails: it retries everything that does not succeed.
+// It never fails: it retries after every error.
 func (w *Writer) Run(ctx context.Context) error {
 	w.locked(func() { w.removeLeftovers(ctx) })
 	sweep := time.NewTimer(w.sweepInterval())
@@ -41,8 +41,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// removeLeftovers removes the entries that an earlier process left behind. While
-// ..data leads to no generation, they stay until a repair restores it.
+// removeLeftovers removes the entries of an earlier process. While ..data leads to
+// no generation, they stay until a repair restores it.
 func (w *Writer) removeLeftovers(ctx context.Context) {
 	if !w.uncertain.unreachable.Load() {
 		w.reconcileOrRetry(ctx)
@@ -60,8 +60,9 @@ func (w *Writer) locked(f func()) {
 // Recheck makes Run compare the volume immediately.
 func (w *Writer) Recheck() { w.poke.Poke() }
 
-// attend runs at due. After the grace period of a replaced generation it restarts the
-// sweep: another process may have changed the current one before inotify watched it.
+// attend runs at due. After the grace period of a replaced generation it restarts
+// the sweep: another process may have changed the current generation before inotify
+// watched it.
 func (w *Writer) attend(ctx context.Context) {
 	if !w.uncertain.retryAt.IsZero() {
 		if !w.mustWait() {
@@ -76,9 +77,9 @@ func (w *Writer) attend(ctx context.Context) {
 // mustWait reports whether the next comparison must wait for a retry.
 func (w *Writer) mustWait() bool { return w.now().Before(w.uncertain.retryAt) }
 
-// repairOrRetry compares everything and repairs the differences. It retries a repair
-// that failed. After too many repairs it waits for a while, because another process
-// keeps undoing them. Events from before its start are ignored.
+// repairOrRetry compares everything and repairs the differences. It retries a failed
+// repair. After too many repairs it waits for a while, because another process keeps
+// undoing them. Events from before its start are ignored.
 func (w *Writer) repairOrRetry(ctx context.Context) {
 	w.uncertain.retryAt = time.Time{}
 	w.events.take()
@@ -104,8 +105,8 @@ func (w *Writer) sweepInterval() time.Duration {
 }
 
 // sweep makes the next step of the sweep. It compares some entries with the current
-// generation and repairs the volume if one differs. The steps spread the reads of a
-// large volume over time.
+// generation and repairs the volume if any entry differs. The steps spread the reads
+// of a large volume over time.
 func (w *Writer) sweep(ctx context.Context) {
 	if w.mustWait() {
 		return
@@ -132,7 +133,7 @@ func (w *Writer) sweep(ctx context.Context) {
 	}
 }
 
-// window returns the entries that a step of the sweep compares.
+// window returns the entries for a step of the sweep.
 func window(entries []generation.Entry, from int) []generation.Entry {
 	clamp := func(i int) int { return min(max(i, 0), len(entries)) }
 	return entries[clamp(from):clamp(from+sweepStep)]

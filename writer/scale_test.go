@@ -34,7 +34,7 @@ func manySecrets(n, keys int, version string) Content {
 	return c
 }
 
-// cpu returns the CPU time that this process has used.
+// cpu returns the CPU time used by this process.
 func cpu() time.Duration {
 	var u unix.Rusage
 	must(unix.Getrusage(unix.RUSAGE_SELF, &u))
@@ -158,8 +158,8 @@ func descriptorsChild(args []string) error {
 	return expect(args[0], manySecrets(100, 2, "2"))
 }
 
-// TestTooLargeRecordIsRefused: a record that no process could read is refused before
-// the swap.
+// TestTooLargeRecordIsRefused: an unreadably large record is refused before the
+// swap.
 func TestTooLargeRecordIsRefused(t *testing.T) {
 	dir := memoryDir(t)
 	w := opened(t, quiet(testOptions(t, dir)))
@@ -276,7 +276,7 @@ func TestSweep_spreadsItsReads(t *testing.T) {
 
 func sweepOnce(w *Writer) { w.locked(func() { w.sweep(context.Background()) }) }
 
-// TestReason_hasARemedy: each class of errors has its reason, and its text names a
+// TestReason_hasARemedy: each class of errors has a reason, and its text names a
 // remedy.
 func TestReason_hasARemedy(t *testing.T) {
 	w := opened(t, testOptions(t, memoryDir(t)))

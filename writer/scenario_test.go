@@ -11,8 +11,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// A scenario is an operation of a Writer on a prepared volume. The tests interrupt it
-// at every call that changes the volume.
+// A scenario is an operation of a Writer on a prepared volume. The tests interrupt
+// it at every changing call.
 type scenario struct {
 	name   string
 	layout Layout
@@ -27,10 +27,10 @@ type scenario struct {
 	wait      time.Duration    // between Open and the operation
 
 	operation func(w *Writer) error
-	next      func(w *Writer) error // operation of the next process after an interruption; nil for the same one
+	next      func(w *Writer) error // operation of the next process; nil for the same operation
 
 	// mixed allows apps to see a mixture of old and new files in between. Someone
-	// damaged the files or links, and the Writer repairs them one by one.
+	// damaged the files or links, and the Writer repairs them in several steps.
 	mixed bool
 }
 
@@ -51,7 +51,8 @@ func notifying(w *Writer) error { return w.SetNotified("webhook", 1) }
 
 func incomplete(c Content) Content { c.Complete = false; return c }
 
-// scenarios returns each scenario in both layouts, and those that change the layout.
+// scenarios returns each scenario in both layouts, and the scenarios that change the
+// layout.
 func scenarios() (all []scenario) {
 	for _, layout := range layouts {
 		for _, s := range []scenario{
@@ -82,7 +83,7 @@ func scenarios() (all []scenario) {
 	)
 }
 
-// current returns the path of the directory that ..data points to.
+// current returns the path of the directory behind ..data.
 func current(dir string) string {
 	target, _ := os.Readlink(filepath.Join(dir, generation.DataLink))
 	return filepath.Join(dir, target)
@@ -113,7 +114,7 @@ func damageFiles(dir string) {
 // damageLinks removes and replaces links and directories outside of the generation.
 func damageLinks(dir string) {
 	for _, name := range []string{generation.DataLink, "password", "tls.crt", "db/user", "db/..data"} {
-		_ = os.Remove(filepath.Join(dir, name)) // each layout has some of them
+		_ = os.Remove(filepath.Join(dir, name)) // each layout uses some of them
 	}
 	must(os.Symlink("/etc", filepath.Join(dir, generation.DataLink)))
 	must(os.RemoveAll(filepath.Join(dir, "tls")))
@@ -158,8 +159,8 @@ func (s scenario) options(opts setup, c *clock) setup {
 	return opts
 }
 
-// run opens the volume and performs the operation. step decides about each call
-// that changes the volume. The Writer is nil if Open failed.
+// run opens the volume and performs the operation. step decides about each changing
+// call. The Writer is nil if Open failed.
 func (s scenario) run(opts setup, c *clock, step step) (*Writer, *seam, error) {
 	opts, seam := withSeam(opts)
 	if s.leftovers != nil {

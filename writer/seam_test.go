@@ -12,7 +12,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// call is one call through the seam that changes something.
+// call is a changing call through the seam.
 type call struct {
 	op, name, to string // to: of a rename; the target of a symlink
 	mode         fs.FileMode
@@ -21,9 +21,9 @@ type call struct {
 
 func (c call) String() string { return fmt.Sprintf("%s %s %s", c.op, c.name, c.to) }
 
-// seam records the calls on a volume, and lets a test decide what each does. It
+// seam records the calls on a volume, and lets a test decide about their effects. It
 // embeds no other implementation: a new method of the interface does not compile
-// until it is classified here as changing something or not.
+// until it is classified here as changing or not.
 type seam struct {
 	under volume.Calls
 	mu    sync.Mutex
@@ -32,8 +32,8 @@ type seam struct {
 	step  step
 }
 
-// A step is called in the place of each call that changes something, with the number
-// of the call from 0. It decides whether the call takes effect, and returns its error.
+// A step is called in the place of each changing call, with the number of the call
+// from 0. It decides whether the call takes effect, and returns its error.
 type step func(n int, c call, do func() error) error
 
 // The classification, checked against the interfaces.
@@ -133,7 +133,7 @@ func (f *seamFile) Close() error {
 	closed := false
 	err := f.s.change(call{op: "file.Close", name: f.name}, func() error { closed = true; return f.under.Close() })
 	if !closed {
-		_ = f.under.Close() // a close that failed has closed all the same
+		_ = f.under.Close() // a failed close closes nevertheless
 	}
 	return err
 }
@@ -162,7 +162,7 @@ func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("methods of the seam:\n got %v\nwant %v", got, want)
 	}
-	// Those that change are the ones that the seam counts as such.
+	// The seam must count exactly the changing calls.
 	s := &seam{step: func(int, call, func() error) error { return errInjected }}
 	_, _ = s.Mkdir("x", 0), s.Chmod("x", 0)
 	_, _ = s.Create("x", 0)

@@ -17,8 +17,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// start recovers from the state that an earlier process left in the volume. Files
-// that apps can read stay as they are.
+// start recovers from the state of the volume after an earlier process. Files
+// visible to apps stay as they are.
 //
 //  1. It reads the record of notifications.
 //  2. It finds the current generation and reads its files. The values are trusted
@@ -29,9 +29,9 @@ import (
 //     temporary entries, unpublished generations, records without a directory and
 //     stale links.
 //
-// A crash leaves a volume from which the next start recovers in the same way. A
-// volume that cannot be read is an error: without knowing ..data, the files that apps
-// read would pass for leftovers. A failure to remove an entry is not.
+// A crash leaves a volume from which the next start recovers in the same way. An
+// unreadable volume is an error: without knowing ..data, the files of apps
+// would pass for leftovers. A failure to remove an entry is not.
 func (w *Writer) start(ctx context.Context) error {
 	w.uncertain.unconfirmed = true
 	w.current.Store(&generation.Generation{})
@@ -80,8 +80,8 @@ func (w *Writer) readNotified() {
 	}
 }
 
-// loseNotified replaces a record of notifications that is missing or damaged. In a
-// volume with a generation, all targets are then pending.
+// loseNotified replaces a missing or damaged record of notifications. In a volume
+// with a generation, all targets are then pending.
 func (w *Writer) loseNotified(err error) {
 	lost := !w.current.Load().Empty() || !errors.Is(err, errNoRecord)
 	w.notified = generation.Notified{Volume: rand.Text(), Lost: lost}
@@ -138,10 +138,10 @@ func (w *Writer) diskSize(g found) (bytes int64) {
 	return bytes
 }
 
-// findCurrent returns the generation that ..data points to. If it points to none, the
-// current generation is the newest complete one, or else the newest one: it contains
-// some files, and the API server may be unavailable. Apps may have read any
-// generation, except those with a higher number than the one that ..data points to.
+// findCurrent returns the target of ..data. If ..data points to no generation,
+// findCurrent returns the newest complete generation, or else the newest generation:
+// it contains some files, and the API server may be unavailable. Apps may have read
+// any generation, unless ..data points to a generation with a lower number.
 func (w *Writer) findCurrent(ctx context.Context, all []found) (*generation.Generation, error) {
 	target, err := w.vol.Readlink(generation.DataLink)
 	if err != nil && !volume.NotALink(err) {
@@ -167,8 +167,8 @@ func (w *Writer) findCurrent(ctx context.Context, all []found) (*generation.Gene
 	return cur, nil
 }
 
-// newest returns the newest generation with all its files, or else the newest one, or
-// the empty generation.
+// newest returns the newest generation with all its files, or else the newest
+// generation, or else the empty generation.
 func (w *Writer) newest(ctx context.Context, all []found) *generation.Generation {
 	newest := &generation.Generation{}
 	for _, g := range slices.Backward(all) {
@@ -187,7 +187,7 @@ func (w *Writer) newest(ctx context.Context, all []found) *generation.Generation
 }
 
 // load reads the files of a generation and reports whether it could read all of
-// them. The content lacks a file that it could not read, so the next publish differs.
+// them. Unreadable files are missing from the content, so the next publish differs.
 func (w *Writer) load(ctx context.Context, g found) (loaded *generation.Generation, whole bool) {
 	whole = true
 	content := generation.Content{Complete: g.record.Complete, Secrets: map[string]generation.Files{}}
@@ -226,9 +226,9 @@ func (w *Writer) loadFiles(ctx context.Context, g found, name string, records ma
 	return files, len(files.Values) == len(records)
 }
 
-// rebuild creates a record for the directory that ..data points to, from its files.
-// Its number is new: no target counts as notified of it. It is not complete until the
-// API server confirms it. In the flat layout the files belong to unknown Secrets.
+// rebuild creates a record for the target of ..data, from its files. Its number is
+// new: no target counts as notified of it. It is not complete until the API server
+// confirms it. In the flat layout the files belong to unknown Secrets.
 func (w *Writer) rebuild(ctx context.Context, dir string) *generation.Generation {
 	for _, number := range w.notified.Targets { // also 1: the volume is not empty
 		w.used(number)
@@ -271,9 +271,9 @@ func (w *Writer) listFiles(dir string) (all []string) {
 	return all
 }
 
-// addUnread returns content with the files that could not be read at startup, where
-// content still contains their Secrets as they were read. A file that exists and
-// still cannot be read is an error: the next generation would lack it.
+// addUnread adds files to content if they could not be read at startup and their
+// Secrets have not changed since. If a file exists and still cannot be read, it
+// returns an error: the next generation would lack the file.
 func (w *Writer) addUnread(cur *generation.Generation, content Content) (Content, error) {
 	content.Secrets = maps.Clone(content.Secrets)
 	for name, rec := range cur.Record.Secrets {

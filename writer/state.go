@@ -10,11 +10,11 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// State is the state that a volume records about itself. It contains no values.
+// State is the recorded state of a volume. It contains no values.
 type State struct {
 	generation.Record                   // of the current generation; empty if there is none
-	VolumeID          string            // random; a new volume has another one
-	Notified          map[string]uint64 // target → generation that it was last notified of
+	VolumeID          string            // random, different for each volume
+	Notified          map[string]uint64 // target → generation of its last notification
 }
 
 // State returns the current state of the volume.
@@ -63,8 +63,8 @@ func Ready(dir string) error {
 	return nil
 }
 
-// missingFiles returns the files of a generation that do not exist, sorted. An error
-// means that a file could not be examined.
+// missingFiles returns the missing files of a generation, sorted. It returns an
+// error if it could not examine a file.
 func missingFiles(vol volume.Volume, dir string, rec generation.Record) (missing []string, err error) {
 	for _, name := range slices.Sorted(maps.Keys(rec.Paths())) {
 		p := path.Join(dir, name)

@@ -17,7 +17,7 @@ import (
 )
 
 // TestReady_namesTheFirstMissingFile: with several missing files, the error always
-// names the same one and counts the others.
+// names the same file and counts the others.
 func TestReady_namesTheFirstMissingFile(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
@@ -39,7 +39,7 @@ func TestReady_namesTheFirstMissingFile(t *testing.T) {
 	}
 }
 
-// TestReady_nothingThere: each state of a volume that is not ready has its own error.
+// TestReady_nothingThere: each state of an unready volume has its own error.
 func TestReady_nothingThere(t *testing.T) {
 	for name, tt := range map[string]struct {
 		plant func(dir string)
@@ -84,7 +84,7 @@ func readyChild(args []string) error {
 	return nil
 }
 
-// TestMissingFiles_unknown: a file that could not be examined is not missing.
+// TestMissingFiles_unknown: a file is not missing if it could not be examined.
 func TestMissingFiles_unknown(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
@@ -100,7 +100,7 @@ func TestMissingFiles_unknown(t *testing.T) {
 }
 
 // TestReadState_besideTheWriter: the state is readable while a Writer owns the
-// volume, and is the state that the Writer has.
+// volume, and equals the Writer's state.
 func TestReadState_besideTheWriter(t *testing.T) {
 	for _, layout := range layouts {
 		dir := testsupport.MemoryDir(t)

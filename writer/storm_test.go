@@ -20,8 +20,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Its own writes repair nothing: publishes of all kinds, and a last change by
-// somebody else, after which all events of before have been looked at.
+// The Writer's own writes cause no repair. The test makes all kinds of publishes. A
+// last change by another process shows when all earlier events have been examined.
 func TestOwnWritesCauseNoRepair(t *testing.T) {
 	for _, layout := range layouts {
 		h := newHealer(t, layout, time.Hour, newEvents, nil)
@@ -58,7 +58,7 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 	h.mu.Lock()
 	h.vol.Calls = listings{h.vol.Calls, &listed}
 	h.mu.Unlock()
-	for i := range 2 { // the second time counts: in the first one links and directories come and go
+	for i := range 2 { // the second time counts: in the first, links and directories come and go
 		listed.Store(0)
 		for n := range 30 {
 			publish(t, h.Writer, one("db", files(itoa(n), "password", itoa(n))))
@@ -71,8 +71,8 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 	}
 }
 
-// Something that undoes the repairs gets a bounded number of repairs and one warning,
-// and all is right once it stops.
+// If another process undoes the repairs, the Writer makes a limited number of
+// repairs and logs a single warning. It repairs everything once the process stops.
 func TestStorm(t *testing.T) {
 	const burst = 5
 	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
@@ -93,8 +93,8 @@ func TestStorm(t *testing.T) {
 	t.Logf("%d repairs in %v", h.repairs.Load(), time.Since(began))
 }
 
-// A directory that is moved away and deleted makes fsnotify report an error with
-// its lock held: nobody may wait for that lock to take it.
+// When a directory is moved away and deleted, fsnotify reports an error while it
+// holds its lock. The goroutine that receives the error must not wait for this lock.
 func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
 	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Inf, 1000))
 	stop := make(chan struct{})
@@ -121,7 +121,7 @@ func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
 	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, fewer))
 }
 
-// A repair that fails is tried again, and so is what could not be tidied.
+// A failed repair and a failed removal of stale entries are retried.
 func TestFailedRepairIsTriedAgain(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
@@ -142,8 +142,8 @@ func TestFailedRepairIsTriedAgain(t *testing.T) {
 	equal(t, "in the end", tree(t, dir), before)
 }
 
-// Nothing is removed as long as ..data does not point to this generation: what it
-// points to may be what apps read.
+// Nothing is removed while ..data does not point to this generation: apps may read
+// the other target.
 func TestWhatDataPointsToStaysUntilItPointsElsewhere(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))

@@ -13,7 +13,7 @@ import (
 // certain.
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
-//	------------+-----------------------------+---------------------------+--------------------------------
+//	state       | set by                      | cleared by                | forbidden operations
 //	unconfirmed | Open: the content was only  | a publish of complete     | treating other values of the
 //	            | read from the volume        | content                   | same version as a change
 //	unreachable | Open: ..data leads to no    | ..data was restored       | removing entries; Newest must
@@ -32,12 +32,12 @@ type uncertain struct {
 	misreads    map[string]int // path → failures in a row
 }
 
-// maxMisreads is the number of comparisons that must fail with EIO before an entry
-// counts as different.
+// maxMisreads is the number of EIO failures in a row after which an entry counts as
+// different.
 const maxMisreads = 3
 
-// differs reports whether an entry differs from the volume. An error means that this
-// is unknown.
+// differs reports whether an entry differs from the volume. It returns an error if
+// this is unknown.
 func (w *Writer) differs(e generation.Entry) (bool, error) {
 	differs, err := w.vol.Differs(e)
 	if err == nil {
@@ -61,8 +61,8 @@ func (w *Writer) isDifferent(e generation.Entry) bool {
 	return differs
 }
 
-// retryLater logs a failure that affects no file of the current generation, and
-// schedules a repair.
+// retryLater logs a failure and schedules a repair. The failure affects no file of
+// the current generation.
 func (w *Writer) retryLater(msg, path string, err error) {
 	if err == nil || isCanceled(err) {
 		return

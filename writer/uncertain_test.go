@@ -13,9 +13,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// TestMisread_replacedAtTheThirdTime: a file that cannot be read because of the disk
-// is replaced after three comparisons, and not before. One that cannot be read because
-// a resource is missing is never replaced.
+// TestMisread_replacedAtTheThirdTime: if the disk fails to read a file, the file is
+// replaced after three comparisons, and not before. If only a resource is missing,
+// it is never replaced.
 func TestMisread_replacedAtTheThirdTime(t *testing.T) {
 	for errno, want := range map[syscall.Errno][]int{
 		syscall.EIO: {0, 0, 1, 1}, syscall.EMFILE: {0, 0, 0, 0}, syscall.ENFILE: {0, 0, 0, 0}, syscall.ENOMEM: {0, 0, 0, 0},
@@ -41,7 +41,7 @@ func TestMisread_replacedAtTheThirdTime(t *testing.T) {
 	}
 }
 
-// unreadable is a volume with one file that cannot be read.
+// unreadable is a volume with a single unreadable file.
 type unreadable struct {
 	volume.Calls
 	name  string
@@ -55,8 +55,8 @@ func (u *unreadable) ReadFile(name string) ([]byte, error) {
 	return u.Calls.ReadFile(name)
 }
 
-// TestForgedNumbers: a number that another process wrote into a record never makes the
-// next generation unreadable, and no notification is lost.
+// TestForgedNumbers: a forged number in a record never makes the next generation
+// unreadable, and no notification is lost.
 func TestForgedNumbers(t *testing.T) {
 	highest := strconv.Itoa(generation.MaxGeneration)
 	for name, forge := range map[string]func(dir, record string){

@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// asUser runs a role as a UID that is not root's, in the group of an fsGroup.
-// Where we are no root it runs as we are.
+// asUser runs a role as a UID other than root, in the group of an fsGroup. Without
+// root it runs as the present user.
 func asUser(t *testing.T, role, dir string) {
 	t.Helper()
 	cmd := child(role, dir)
@@ -38,8 +38,9 @@ func asUser(t *testing.T, role, dir string) {
 	}
 }
 
-// As another UID than root, under umask 077, in a directory that fsGroup made
-// setgid: all that is made has its group, the bit goes on, modes are as asked.
+// The Writer runs as another UID than root, under umask 077, in a directory with the
+// setgid bit of fsGroup. All new entries belong to its group and inherit the bit,
+// and their modes are exact.
 func TestSetgidAndUmaskAsAUser(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	must(os.Chmod(dir, 0o777|fs.ModeSetgid))
@@ -98,8 +99,8 @@ func userChild(args []string) error {
 	return plantedChild(opts)
 }
 
-// plantedChild: what looks like a left-over generation has a directory whose mode
-// keeps its owner out, who is us. It goes all the same.
+// plantedChild: an apparent leftover of a generation contains a directory without
+// access for its owner, the Writer. The Writer removes it nevertheless.
 func plantedChild(opts setup) error {
 	planted := filepath.Join(opts.Dir, generation.NewName(time.Unix(0, 0)))
 	closed := filepath.Join(planted, "closed")
@@ -116,8 +117,8 @@ func plantedChild(opts setup) error {
 	return w.Close()
 }
 
-// A root init container has filled a sticky memory volume: its files cannot be
-// replaced by another UID. What it wrote stays, and the error says why.
+// A root init container has filled a sticky memory volume. Another UID cannot
+// replace its files. They stay, and the error names the reason.
 func TestStickyVolumeOfAnotherUID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs two UIDs: run as root")

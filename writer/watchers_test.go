@@ -12,8 +12,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// watchOnce watches what is at a path now, as a program does that re-adds its
-// watch after each event.
+// watchOnce watches the present entry at a path, as a program does if it adds its
+// watch again after each event.
 type watchOnce struct {
 	fd   int
 	path string
@@ -50,8 +50,8 @@ func (w *watchOnce) woken(within time.Duration) bool {
 }
 
 // A watch on DIR, on DIR/SECRET and on the inode of a file (set once a rotation,
-// through the path) each see an event on every one of 20 rotations. A watch on
-// the directory of a Secret that did not change sleeps.
+// through the path) each see an event in each of 20 rotations. A watch on the
+// directory of an unchanged Secret sleeps.
 func TestWatchersWakeOnEveryRotation(t *testing.T) {
 	for _, layout := range layouts {
 		dir := testsupport.MemoryDir(t)
@@ -90,8 +90,8 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 	}
 }
 
-// A repair puts new files in the place of all: a watch on the directory of a Secret
-// wakes, though that Secret is as it was.
+// A repair replaces all files: a watch on the directory of a Secret wakes, though
+// the Secret did not change.
 func TestWatchersWakeOnARepair(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))

@@ -1,11 +1,11 @@
 // Package writer publishes the files of Secrets as generations in a volume. A single
 // rename(2) replaces one complete generation with the next.
 //
-// A reader that opens DIR/..data once and reads below that handle sees a single,
-// complete generation for as long as old generations stay (10 s, within limits).
-// Everything that a reader can see is on disk. No failure, and no crash at any system
-// call, removes files that could be read before it. Two opens by path may see
-// different generations.
+// A reader can open DIR/..data once and read below this handle. It then sees a
+// single, complete generation for as long as old generations stay (10 s, within
+// limits). Everything visible to a reader is on disk. No failure, and no crash at
+// any system call, removes readable files. Two opens by path may see different
+// generations.
 //
 // publish.go contains the algorithm of a publish, reconcile.go the comparison of a
 // volume with the current generation, and uncertain.go the states in which a Writer
@@ -28,7 +28,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// The types that describe a generation.
+// The types of a generation.
 type (
 	Files   = generation.Files
 	Content = generation.Content
@@ -42,8 +42,8 @@ const (
 	Flat   = generation.Flat
 )
 
-// ErrUnusable is wrapped by errors that persist until someone changes the volume or
-// the Pod's spec. The caller cannot continue.
+// ErrUnusable is wrapped by permanent errors. Someone must change the volume or the
+// Pod's spec. The caller cannot continue.
 var ErrUnusable = volume.ErrUnusable
 
 // Options configure a Writer. Dir, Logger and Repaired are required.
@@ -75,11 +75,11 @@ type Writer struct {
 	old       []retired // generations in their grace period, oldest first
 	notified  generation.Notified
 	uncertain uncertain
-	swept     int             // entries that the current sweep has compared
+	swept     int             // entries compared in the current sweep
 	warned    map[string]bool // logged warnings; the value reports whether a repair keeps them
 }
 
-// Open locks the volume, recovers from the state that an earlier process left, and
+// Open locks the volume, recovers from the state after an earlier process, and
 // returns its Writer. Its errors wrap ErrUnusable, or ctx's error if ctx ends first.
 func Open(ctx context.Context, opts Options) (*Writer, error) {
 	vol, err := volume.Open(ctx, opts.Dir)
@@ -89,9 +89,9 @@ func Open(ctx context.Context, opts Options) (*Writer, error) {
 	return open(ctx, vol, opts, time.Now, newEvents)
 }
 
-// New returns the Writer of a volume that the caller has opened. The Writer does not
-// use inotify, so it finds changes by other processes only when it compares the
-// volume periodically.
+// New returns the Writer of a volume opened by the caller. The Writer does not use
+// inotify, so it finds changes by other processes only when it compares the volume
+// periodically.
 func New(ctx context.Context, vol volume.Calls, opts Options) (*Writer, error) {
 	return open(ctx, volume.Volume{Calls: vol}, opts, time.Now, noEvents)
 }
@@ -142,8 +142,8 @@ func (w *Writer) known() *generation.Generation {
 	return g
 }
 
-// Newest returns the number of the generation that apps can read. It returns 0 if
-// the volume has no generation, or if ..data could not be restored at startup.
+// Newest returns the number of the generation visible to apps. It returns 0 if the
+// volume contains no generation, or if ..data could not be restored at startup.
 func (w *Writer) Newest() uint64 {
 	if w.uncertain.unreachable.Load() {
 		return 0

@@ -51,8 +51,8 @@ func (r *Record) contained(p string, generation uint64) bool {
 	})
 }
 
-// SecretSince returns the generation that last changed a Secret's files, 0 for a
-// Secret that the record does not contain. If the record dropped some history, the
+// SecretSince returns the last generation with a change of a Secret's files, or 0 if
+// the record does not contain the Secret. If the record dropped some history, the
 // result may be too high but never too low.
 func (r *Record) SecretSince(name string) uint64 {
 	s, ok := r.Secrets[name]

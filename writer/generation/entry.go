@@ -59,5 +59,5 @@ func find(entries []Entry, name string) (Entry, bool) {
 // page is the unit in which a file system allocates space.
 const page = 4096
 
-// DiskSize returns the space that a file of this length occupies.
+// DiskSize returns the disk space for a file of this length.
 func DiskSize(length int64) int64 { return (length + page - 1) / page * page }

@@ -1,6 +1,6 @@
-// Package generation describes generations: the directories, files and links that a
-// volume contains for one, and the JSON records beside them. No name in a valid
-// generation points out of the volume.
+// Package generation describes generations: their directories, files and links in a
+// volume, and the JSON records beside them. No name in a valid generation points out
+// of the volume.
 //
 // The package is pure. It makes no system call and does not know the state of a
 // volume.
@@ -11,8 +11,9 @@ import (
 	"slices"
 )
 
-// A Generation is an immutable set of files together with the links that lead apps
-// to them. The zero value is the state of a volume before its first generation.
+// A Generation is an immutable set of files together with the links through which
+// apps read them. The zero value is the state of a volume before its first
+// generation.
 type Generation struct {
 	Record     Record
 	Content    Content
@@ -76,7 +77,7 @@ func (g *Generation) addFiles(below string, records map[string]PathRecord, files
 // Empty reports whether g is the state before the first generation.
 func (g *Generation) Empty() bool { return g.Record.Generation == 0 }
 
-// Link returns ..data, the link that makes g current.
+// Link returns the link ..data of a volume in which g is current.
 func (g *Generation) Link() Entry { return link(DataLink, g.Dir) }
 
 // Find returns the entry of g with this path.
@@ -93,9 +94,9 @@ func (g *Generation) Find(name string) (Entry, bool) {
 	return find(g.Inside, name)
 }
 
-// Added returns the entries of Outside that old does not contain, each after its
-// directory. It omits an entry whose place is occupied by a link or a directory of
-// old: that entry is replaced after apps have stopped reading old.
+// Added returns the entries of Outside missing from old, each after its directory.
+// It omits an entry if a link or a directory of old occupies its place. The caller
+// replaces such a link or directory after apps have stopped reading old.
 func (g *Generation) Added(old *Generation) (added []Entry) {
 	for _, e := range g.Outside {
 		if _, ok := find(old.Outside, e.Path); ok {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Names in the volume that only this program uses. All of them begin with "..",
-// which neither the key of a Secret nor the path of an item can.
+// Names in the volume for this program only. All of them begin with "..", which
+// neither the key of a Secret nor the path of an item can.
 const (
 	DataLink     = "..data"          // points to the current generation's directory
 	NotifiedFile = "..notified.json" // the record of notifications
@@ -36,7 +36,7 @@ func IsOwn(name string) bool {
 	return GenerationName.MatchString(strings.TrimSuffix(name, ".json"))
 }
 
-// OwnTarget returns the target that this program gives to a link of this name.
+// OwnTarget returns this program's target for a link of this name.
 func OwnTarget(name string) string {
 	if secret, base := path.Split(name); base == DataLink && secret != "" {
 		return path.Join("..", DataLink, secret)

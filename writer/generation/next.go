@@ -5,21 +5,21 @@ import (
 	"maps"
 )
 
-// A Request describes the generation that the volume should contain.
+// A Request describes the desired generation of the volume.
 type Request struct {
 	Content  Content
 	Layout   Layout
 	FileMode fs.FileMode
-	Number   uint64 // of the generation, if one is necessary
-	// TrustVersions compares Secrets by version before comparing their values. It is
-	// set while the current content was only read from the volume: a file that
-	// another process changed there is not a change of its Secret.
+	Number   uint64 // of the next generation, if necessary
+	// TrustVersions compares Secrets by version before comparing their values. It
+	// is set while the current content was only read from the volume: another
+	// process may change a file there, but not the Secret.
 	TrustVersions bool
 }
 
 // Next compares a request with g. If anything differs, it returns the record of the
-// generation that must follow g. Otherwise it returns g's record, with Complete
-// updated, and changed is false.
+// next generation. Otherwise it returns g's record, with Complete updated, and
+// changed is false.
 func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	old := g.Record
 	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout && len(old.Unowned) == 0

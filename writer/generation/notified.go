@@ -9,9 +9,9 @@ import (
 
 const maxVolumeID = 64
 
-// Notified is the record of the generation that each target was last notified of. The
-// first publish writes it, so a volume with a generation but without this record has
-// lost it.
+// Notified records the generation of each target's last notification. The first
+// publish writes it, so a volume with a generation but without this record has lost
+// it.
 type Notified struct {
 	Format  int               `json:"format"`
 	Volume  string            `json:"volume"`          // random ID of the volume

@@ -12,10 +12,10 @@ const (
 	// Format is the format number of all records. A record with another number
 	// cannot be read, which costs one additional notification per target.
 	Format = 1
-	// MaxGeneration is the highest generation number that every JSON reader can
-	// represent. It limits the effect of a forged record.
+	// MaxGeneration is the highest generation number. Every JSON reader can
+	// represent it. It limits the effect of a forged record.
 	MaxGeneration = 1 << 53
-	maxRemoved    = 1024 // removals that a record keeps
+	maxRemoved    = 1024 // removals in a record
 )
 
 // A Record is the JSON file beside a generation's directory. It contains the
@@ -32,22 +32,22 @@ type Record struct {
 	// Secrets are unknown. Content keeps the values under the Secret "".
 	Unowned map[string]PathRecord `json:"unowned,omitempty"`
 	// Removed contains the removals of each path as apps see it, oldest first. A
-	// path that came back later keeps its entries.
+	// path keeps its entries even if it came back later.
 	Removed map[string][]PathRecord `json:"removed,omitempty"`
 	// Since is the oldest generation after which Secrets and Removed contain every
 	// change.
 	Since uint64 `json:"since"`
 }
 
-// A SecretRecord is the part of a Record about one Secret.
+// A SecretRecord is the part of a Record about a Secret.
 type SecretRecord struct {
 	UID             string                `json:"uid,omitempty"`
 	ResourceVersion string                `json:"resourceVersion,omitempty"`
 	Files           map[string]PathRecord `json:"files"` // by path inside the Secret
 }
 
-// A PathRecord contains the generation that added a path and the generation that
-// changed it last. For a removed path, Changed is the generation that removed it.
+// A PathRecord contains the generations in which a path was added and last changed.
+// For a removed path, Changed is the generation of its removal.
 type PathRecord struct {
 	Secret  string      `json:"secret,omitempty"` // only of a removed path
 	Added   uint64      `json:"added"`

@@ -12,10 +12,10 @@ const (
 	maxPath    = 3840 // PATH_MAX, less the directories above
 )
 
-// Validate checks that every path of the record stays inside a generation, uses no
-// name of this program, and does not conflict with another path. It is the last
-// check before anything is written, and the check of a record that another process
-// may have forged.
+// Validate checks the paths of the record. Each must stay inside a generation, use
+// no name of this program, and not conflict with another path. This is the last
+// check before anything is written. It also checks records from the volume, which
+// another process may have forged.
 func (r *Record) Validate() error {
 	files := map[string]bool{}
 	for name, s := range r.Secrets {

@@ -11,7 +11,7 @@ import (
 )
 
 // Differs reports whether the volume lacks an entry or contains something else in
-// its place. An error means that neither is known.
+// its place. It returns an error if neither is known.
 func (v Volume) Differs(e generation.Entry) (bool, error) {
 	if e.IsLink() {
 		target, err := v.Readlink(e.Path)
@@ -25,7 +25,7 @@ func (v Volume) Differs(e generation.Entry) (bool, error) {
 	return differs(err, !e.Data.Equal(data))
 }
 
-// differs returns the result of a comparison after a call that may have failed.
+// differs returns the result of a comparison after a call, which may have failed.
 func differs(err error, different bool) (bool, error) {
 	if Unknown(err) {
 		return false, err
@@ -33,8 +33,8 @@ func differs(err error, different bool) (bool, error) {
 	return err != nil || different, nil
 }
 
-// Add creates an entry under a name that is free. A file is complete and on disk
-// when Add returns.
+// Add creates an entry under a free name. A file is complete and on disk when Add
+// returns.
 func (v Volume) Add(e generation.Entry) error {
 	switch {
 	case e.IsLink():
@@ -53,8 +53,8 @@ func (v Volume) Add(e generation.Entry) error {
 	return errors.Join(err, f.Close())
 }
 
-// Restore makes the volume contain an entry, whatever is in its place. A directory
-// that exists keeps its entries. If the place cannot be examined, it is left alone.
+// Restore makes the volume contain an entry, whatever is in its place. An existing
+// directory keeps its entries. If the place cannot be examined, it is left alone.
 func (v Volume) Restore(e generation.Entry) error {
 	info, err := v.Lstat(e.Path)
 	switch {
@@ -103,9 +103,8 @@ func (v Volume) createAs(name string, e generation.Entry) error {
 	return v.SyncDir(name)
 }
 
-// clearing makes a call that requires a free name. If the name is taken, by a
-// leftover or by an entry that someone planted, it removes the entry and repeats
-// the call.
+// clearing makes a call for a free name. If the name is taken, by a leftover or by a
+// planted entry, clearing removes the entry and repeats the call.
 func (v Volume) clearing(name string, call func() error) error {
 	err := call()
 	for _, taken := range []error{fs.ErrExist, syscall.EISDIR, syscall.ENOTDIR} {

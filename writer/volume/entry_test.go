@@ -37,8 +37,8 @@ var occupy = map[string]func(p string) error{
 	"a FIFO":          func(p string) error { return syscall.Mkfifo(p, 0o600) },
 }
 
-// TestRestore_replacesEverything: whatever is in the place of an entry or of the
-// temporary one, the entry is there afterwards and the temporary one is not.
+// TestRestore_replacesEverything: after Restore, the entry exists and the temporary
+// entry does not, whatever was in their places.
 func TestRestore_replacesEverything(t *testing.T) {
 	for place, plant := range occupy {
 		for _, e := range []generation.Entry{fileEntry("name", "data"), dirEntry("name"), linkEntry("name", "..data/name")} {
@@ -63,7 +63,7 @@ func TestRestore_replacesEverything(t *testing.T) {
 	}
 }
 
-// TestDiffers_inEveryAttribute changes one attribute of an entry at a time.
+// TestDiffers_inEveryAttribute changes a single attribute of an entry at a time.
 func TestDiffers_inEveryAttribute(t *testing.T) {
 	dir := t.TempDir()
 	v := opened(t, dir)
@@ -89,7 +89,7 @@ func TestDiffers_inEveryAttribute(t *testing.T) {
 	}
 }
 
-// failing fails every call that reads.
+// failing fails every reading call.
 type failing struct {
 	Calls
 	err error
@@ -98,8 +98,8 @@ type failing struct {
 func (f failing) Lstat(string) (Info, error)      { return Info{}, f.err }
 func (f failing) Readlink(string) (string, error) { return "", f.err }
 
-// TestDiffers_unknown: an error that says nothing about the entry means neither that
-// it differs nor that it does not.
+// TestDiffers_unknown: after an error unrelated to the entry, Differs reports
+// neither a difference nor a match.
 func TestDiffers_unknown(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
 		for _, e := range []generation.Entry{fileEntry("x", ""), linkEntry("x", "y"), dirEntry("x")} {
@@ -121,8 +121,8 @@ func TestRestore_leavesAPlaceThatCannotBeExamined(t *testing.T) {
 	}
 }
 
-// TestRemoveOwn_onlyOwnEntries: entries of the program go, all others stay, and
-// those directly in the volume are reported.
+// TestRemoveOwn_onlyOwnEntries: entries of the program are removed. All others stay,
+// and foreign entries directly in the volume are reported.
 func TestRemoveOwn_onlyOwnEntries(t *testing.T) {
 	const gen = "..2026_11_22_10_44_52.193935138"
 	dir := t.TempDir()
@@ -208,7 +208,7 @@ func TestRemoveAll_deepTree(t *testing.T) {
 	}
 }
 
-// measuring records the length of the longest path that is removed.
+// measuring records the length of the longest removed path.
 type measuring struct {
 	Calls
 	longest *int
@@ -238,8 +238,8 @@ func TestRemoveAll_isBounded(t *testing.T) {
 	}
 }
 
-// TestOpen_lockFile: the lock is on a file that nobody can open for reading, so a
-// process that can only read the volume cannot take it.
+// TestOpen_lockFile: nobody can open the lock file for reading, so a process with
+// read access only cannot lock it.
 func TestOpen_lockFile(t *testing.T) {
 	for place, plant := range occupy {
 		dir := t.TempDir()

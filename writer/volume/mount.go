@@ -151,7 +151,7 @@ func (m *mount) Symlink(target, name string) error {
 	return m.in("symlinkat", name, func(dir int, base string) error { return unix.Symlinkat(target, dir, base) })
 }
 
-// Rename moves an entry and replaces the entry that has the new name.
+// Rename moves an entry and replaces any entry with the new name.
 func (m *mount) Rename(from, to string) error {
 	return m.in("renameat", from, func(dir int, base string) error {
 		if path.Dir(from) == path.Dir(to) {
@@ -200,8 +200,8 @@ func (m *mount) Lstat(name string) (Info, error) {
 	return Info{Mode: fileMode(st.Mode), Size: st.Size, Inode: st.Ino}, err
 }
 
-// Readlink returns the target of a link, truncated if it is longer than any target
-// that this program creates.
+// Readlink returns the target of a link, truncated if it is longer than every target
+// of this program.
 func (m *mount) Readlink(name string) (string, error) {
 	target, n := make([]byte, 512), 0
 	err := m.in("readlinkat", name, func(dir int, base string) (err error) {

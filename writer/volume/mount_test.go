@@ -41,8 +41,8 @@ func planted(t *testing.T) (v Volume, dir, outside string) {
 	return opened(t, dir), dir, outside
 }
 
-// TestSyncDir_reachesTheKernel: the kernel cannot sync a descriptor that was opened
-// with O_PATH, so the error shows that it was asked.
+// TestSyncDir_reachesTheKernel: the kernel cannot sync a descriptor opened with
+// O_PATH, so the error proves the call.
 func TestSyncDir_reachesTheKernel(t *testing.T) {
 	f, err := os.OpenFile(t.TempDir(), unix.O_PATH|unix.O_DIRECTORY, 0)
 	must(t, err)
@@ -128,8 +128,8 @@ func TestWalk_behavesAsOpenat2(t *testing.T) {
 	}
 }
 
-// TestMount_leavesNoDescriptor: calls that succeed and calls that fail close every
-// descriptor.
+// TestMount_leavesNoDescriptor: all calls close every descriptor, whether they
+// succeed or fail.
 func TestMount_leavesNoDescriptor(t *testing.T) {
 	v, _, _ := planted(t)
 	count := func() int {

@@ -14,12 +14,12 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// ErrUnusable is wrapped by errors that persist until someone changes the volume or
-// the Pod's spec.
+// ErrUnusable is wrapped by permanent errors. Someone must change the volume or the
+// Pod's spec.
 var ErrUnusable = errors.New("the volume cannot be used")
 
-// Open opens and locks the volume that is mounted at dir. Its errors wrap
-// ErrUnusable, or ctx's error if ctx ends first.
+// Open opens and locks the volume mounted at dir. Its errors wrap ErrUnusable, or
+// ctx's error if ctx ends first.
 func Open(ctx context.Context, dir string) (Volume, error) {
 	m, err := openMount(dir)
 	switch {
@@ -53,8 +53,8 @@ func openMount(dir string) (*mount, error) {
 	return &mount{dir: f}, nil
 }
 
-// claim checks that this process may write, and locks the volume. The kernel
-// releases the lock with the last descriptor, so no crash can leave it behind.
+// claim checks for write access, and locks the volume. The kernel releases the lock
+// with the last descriptor, so no crash can leave it behind.
 func (m *mount) claim(ctx context.Context, dir string) error {
 	if err := unix.Faccessat(m.root(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, dir, os.Geteuid(), os.Getegid(), err, m.owner())
@@ -72,9 +72,9 @@ func (m *mount) claim(ctx context.Context, dir string) error {
 
 const lockPatience = time.Second
 
-// openLock opens the file that carries the lock. Only its owner can open it, and only
-// for writing, so no app with a read-only mount can lock it. If another UID owns the
-// file, or the volume has no space for it, the lock is on the volume's directory.
+// openLock opens the lock file. Only its owner can open it, and only for writing, so
+// no app with a read-only mount can lock it. If another UID owns the file, or the
+// volume has no space for it, the lock is on the volume's directory.
 func (m *mount) openLock() {
 	m.lock = m.dir
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_NONBLOCK

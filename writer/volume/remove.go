@@ -9,9 +9,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// RemoveOwn removes an entry that this program created, or the part of it that is
-// left. It leaves other entries, and reports them as foreign if they lie directly
-// in the volume.
+// RemoveOwn removes an entry of this program, or the rest of it. It leaves other
+// entries, and reports them as foreign if they lie directly in the volume.
 func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 	if _, err := v.Readlink(name); err != nil && !NotALink(err) {
 		return false, err // the entry may be our own
@@ -19,8 +18,8 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 	inVolume := path.Dir(name) == "."
 	switch {
 	case generation.GenerationName.MatchString(name):
-		// The record goes first. With a record, the rest of the directory would pass
-		// for a generation that apps have read.
+		// The record goes first. With a record, the rest of the directory would
+		// pass for a published generation.
 		if err := v.RemoveAll(generation.RecordName(name)); err != nil {
 			return false, err
 		}
@@ -35,9 +34,8 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 	return inVolume, nil
 }
 
-// removeSecretDir removes a Secret's directory under a temporary name. Under its
-// own name and without its ..data, a crash would leave a directory that looks
-// foreign.
+// removeSecretDir removes a Secret's directory under a temporary name. Under its own
+// name and without its ..data, the directory would look foreign after a crash.
 func (v Volume) removeSecretDir(name string) error {
 	err := v.clearing(generation.Temporary, func() error { return v.Rename(name, generation.Temporary) })
 	if err == nil {
@@ -75,12 +73,12 @@ var errMoreEntries = errors.New("too many entries to remove at a time")
 type removal struct {
 	Volume
 	top   string
-	moved int // directories that were moved to top
-	left  int // entries that may still be removed
+	moved int // directories moved to top
+	left  int // removals still allowed
 }
 
-// removeTree removes an entry and everything below it, except directories that it
-// moves to top.
+// removeTree removes an entry and everything below it. It moves a directory at
+// maxDepth to top instead.
 func (r *removal) removeTree(name string, depth int) error {
 	if r.left == 0 {
 		return errMoreEntries
@@ -137,15 +135,13 @@ func (v Volume) IsOwn(name string) bool {
 	return generation.IsOwn(name) || v.isOwnLink(name) || v.isSecretDir(name)
 }
 
-// isOwnLink reports whether name is a link with the target that this program would
-// give it.
+// isOwnLink reports whether name is a link with this program's target for the name.
 func (v Volume) isOwnLink(name string) bool {
 	target, err := v.Readlink(name)
 	return err == nil && target == generation.OwnTarget(name)
 }
 
-// isSecretDir reports whether name is a directory that this program created for a
-// Secret.
+// isSecretDir reports whether name is a Secret's directory, created by this program.
 func (v Volume) isSecretDir(name string) bool {
 	info, err := v.Lstat(name)
 	return err == nil && info.Mode.IsDir() && v.isOwnLink(path.Join(name, generation.DataLink))

@@ -2,9 +2,9 @@
 // knows the names that this program uses, but not which generation is current.
 //
 // No operation follows a link, blocks on a FIFO or leaves the volume, whatever an
-// app plants there. os.Root does not suffice: it follows links that stay inside the
-// directory, so a link in the place of an old generation could lead a removal into
-// the current one.
+// app plants there. os.Root does not suffice: it follows links inside the directory,
+// so a link in the place of an old generation could lead a removal into the current
+// one.
 package volume
 
 import (
@@ -19,7 +19,7 @@ import (
 type Volume struct{ Calls }
 
 // Calls are the system calls on a volume. Names are relative to its mount. Tests
-// provide their own implementations: one that fails or stops at a call, and one in
+// provide their own implementations, for faults at a call and for a volume in
 // memory.
 type Calls interface {
 	// Mkdir and Create set the exact mode, independently of the umask and a
@@ -55,8 +55,7 @@ type Info struct {
 	Inode uint64
 }
 
-// MaxFile is the maximum size of a file that ReadFile reads. A Secret holds at most
-// 1 MiB.
+// MaxFile limits the size of a file in ReadFile. A Secret holds at most 1 MiB.
 const MaxFile = 4 << 20
 
 // errNotReadable is returned for an entry that is no regular file, or is too large.
