@@ -34,10 +34,10 @@ const patience = 20 * time.Second
 type testProcess struct {
 	t   *testing.T
 	cmd *exec.Cmd
-	log chan string // lines; closed when the process has ended
+	log chan string // lines; closed at the end of the process
 }
 
-// newCommand returns the command that runs secret-sync with an API server and a volume.
+// newCommand returns the command of secret-sync with an API server and a volume.
 func newCommand(t *testing.T, server, volume string, env ...string) *exec.Cmd {
 	t.Helper()
 	kubeconfig := filepath.Join(worldDir(t), "kubeconfig")
@@ -80,7 +80,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *testProcess {
 	return p
 }
 
-// waitLog reads the log up to a line with text, and gives that line.
+// waitLog reads the log up to a line with text, and returns the line.
 func (p *testProcess) waitLog(text string) string {
 	p.t.Helper()
 	timeout := time.After(patience)
@@ -126,14 +126,14 @@ func TestHUPDoesNotEnd(t *testing.T) {
 		p.signal(syscall.SIGTERM)
 		p.waitLog(`"stopped"`)
 		_ = p.cmd.Wait()
-		// A one-shot run that ends before anything is confirmed has failed.
+		// If a one-shot run ends before anything is confirmed, it failed.
 		if code, want := p.cmd.ProcessState.ExitCode(), map[string]int{"false": 0, "true": 1}[oneShot]; code != want {
 			t.Errorf("ONE_SHOT=%s: exit code %d after SIGTERM, want %d", oneShot, code, want)
 		}
 	}
 }
 
-// api answers with one Secret. A watch of it sees nothing.
+// api answers with a single Secret. A watch receives no events.
 type api struct{ lists atomic.Int64 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -1,5 +1,5 @@
-// Secret-sync writes the keys of selected Secrets as files to a volume that it shares with an
-// app, and notifies the app when the files change.
+// Secret-sync writes the keys of selected Secrets as files to a volume shared with an app, and
+// notifies the app when the files change.
 //
 //	secret-sync                         run until SIGTERM or SIGINT
 //	secret-sync ready                   exit with code 0 if the volume holds a complete generation
@@ -52,7 +52,7 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// flushLimit is the time that a blocked standard error may delay the end of the process.
+// flushLimit limits how long a blocked standard error delays the end of the process.
 const flushLimit = 100 * time.Millisecond
 
 var (
@@ -118,7 +118,7 @@ func unknownCommand(name string) error {
 		errUsage, name, strings.Join(commands, ", "))
 }
 
-// parseFlags parses the flags of a command, which has no other arguments.
+// parseFlags parses the flags of a command without other arguments.
 func parseFlags(flags *flag.FlagSet, args []string) error {
 	var text strings.Builder // the error and the flags
 	flags.SetOutput(&text)

@@ -22,7 +22,7 @@ func readFile(t *testing.T, name string) string {
 	return string(data)
 }
 
-// The commands that the README promises are the ones that CI runs.
+// CI runs the commands in the README.
 func TestCIRunsTheREADMEsCommands(t *testing.T) {
 	readme, ci := readFile(t, "README.md"), readFile(t, ".ci/run")
 	for _, command := range []string{
@@ -86,7 +86,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestOneProcessor: many cores cost no memory, but for who wants that.
+// TestOneProcessor: many cores cost no memory, unless the user sets GOMAXPROCS.
 func TestOneProcessor(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
@@ -103,7 +103,8 @@ func TestOneProcessor(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit: 3/8 of what the container may use, unless the user decides.
+// TestMemoryLimit: the limit is 3/8 of the container's limit, unless the user sets
+// GOMEMLIMIT.
 func TestMemoryLimit(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
@@ -142,7 +143,7 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// TestStartHasTheMemoryLimit: that of this container, or what GOMEMLIMIT says.
+// TestStartHasTheMemoryLimit: the limit follows this container, or GOMEMLIMIT.
 func TestStartHasTheMemoryLimit(t *testing.T) {
 	own := int64(math.MaxInt64)
 	for _, file := range memoryLimitFiles {

@@ -16,7 +16,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// describe sets the metrics that do not change, and the generation that a restart found.
+// describe sets the constant metrics, and the generation found at a restart.
 func (s *sidecar) describe(generation uint64) {
 	s.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
 	s.metrics.ProcessStart.Set(telemetry.Seconds(time.Now()))
@@ -49,8 +49,8 @@ func (o observer) PublishFailed(reason string) { o.metrics.PublishFailures.Add(1
 
 func (o observer) Rejected(r layout.Rejection) { o.events.Rejected(r.Secret, r.Detail) }
 
-// Secrets sets the metrics of all Secrets. A deleted Secret that is not listed by name has no
-// series.
+// Secrets sets the metrics of all Secrets. A deleted Secret loses its series unless it is
+// listed by name.
 func (o observer) Secrets(all map[string]pipeline.SecretState) {
 	var present, rejected []telemetry.Series
 	for name, s := range all {
@@ -71,7 +71,7 @@ func (s *sidecar) ready() bool {
 	return s.writer.Newest() > 0 && set.Complete
 }
 
-// collect sets the metrics that the parts and the Go runtime count.
+// collect sets the metrics of the parts and the Go runtime.
 func (s *sidecar) collect() {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
@@ -89,8 +89,8 @@ func (s *sidecar) collect() {
 	}
 }
 
-// instance names this process in /status, so that `secret-sync wait` never takes two answers
-// of one process for the answers of two containers.
+// instance names this process in /status. By it, `secret-sync wait` recognizes two answers
+// of a single process.
 var instance = rand.Text()
 
 // status returns the document of the running sidecar. It reads the notifications last: a
@@ -123,8 +123,8 @@ func (s *sidecar) status() *status.Document {
 	return d
 }
 
-// statusOfVolume returns the document that the volume alone supports. The volume does not
-// record whether a Secret still exists: a Secret with files counts as present.
+// statusOfVolume returns the document from the volume alone. The volume does not record
+// whether a Secret still exists: a Secret with files counts as present.
 func statusOfVolume(v writer.State) *status.Document {
 	d := &status.Document{
 		Format: status.Format, Volume: v.VolumeID, Generation: v.Generation, Complete: v.Complete,

@@ -47,7 +47,7 @@ func pipe(t *testing.T, full bool) (r, w *os.File) {
 	return r, w
 }
 
-// wantEnd sends SIGTERM and checks that the process ends within a second with the exit code.
+// wantEnd sends SIGTERM. The process must end within a second with the exit code.
 func wantEnd(t *testing.T, cmd *exec.Cmd, code int) {
 	t.Helper()
 	began := time.Now()
@@ -98,7 +98,7 @@ func TestRun_closedStderr(t *testing.T) {
 }
 
 // TestRun_termWhileBlocked: SIGTERM ends the process although an operation never returns. Here
-// the process opens a named pipe that nobody writes to. A one-shot run has not done its job.
+// the process opens a named pipe without a writer. A one-shot run has not done its job.
 func TestRun_termWhileBlocked(t *testing.T) {
 	for oneShot, code := range map[string]int{"false": 0, "true": 1} {
 		fifo := filepath.Join(t.TempDir(), "kubeconfig")

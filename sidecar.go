@@ -70,7 +70,7 @@ func run(stderr *logging.Writer) error {
 	return err
 }
 
-// stopped returns the result of a run that SIGTERM ended during an operation. A one-shot run has
+// stopped returns the result of a run ended by SIGTERM during an operation. A one-shot run has
 // then not done its job.
 func stopped(cfg *config.Config) error {
 	if cfg.OneShot {
@@ -91,7 +91,7 @@ func newLogger(cfg *config.Config, output io.Writer) *slog.Logger {
 type sidecar struct {
 	cfg       *config.Config
 	log       *slog.Logger
-	linesLost func() int64 // lines of log that could not be written
+	linesLost func() int64 // log lines lost because of a failed write
 	metrics   *telemetry.Metrics
 	events    *telemetry.Events // nil: off
 	writer    *writer.Writer
@@ -123,7 +123,7 @@ func (s *sidecar) repaired() {
 	s.notifier.Poke()
 }
 
-// connect creates the parts after the writer, each with the parts that it uses.
+// connect creates the parts after the writer, each with the parts it uses.
 func (s *sidecar) connect(cluster *rest.Config) (err error) {
 	cfg := s.cfg
 	s.watcher, err = watcher.New(watcher.Options{
@@ -158,7 +158,7 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 	return nil
 }
 
-// run runs all parts until ctx ends, or until the pipeline has done its job or has given up. It
+// run runs all parts until ctx ends, or until the pipeline finishes its job or gives up. It
 // returns when all parts have ended.
 func (s *sidecar) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)

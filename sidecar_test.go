@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 )
 
-// TestSecretsInMetrics: a named Secret that is absent is 0, and another that is gone
-// takes its series with it. Only those that must exist are required.
+// TestSecretsInMetrics: an absent Secret counts as 0 if it is listed by name. Otherwise
+// its series ends. Secrets in SECRETSYNC_SECRETS are required.
 func TestSecretsInMetrics(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "shop")
 	t.Setenv("SECRETSYNC_SECRETS", "db")
@@ -51,8 +51,8 @@ refused{secret="db",reason="missing_key"} 1
 	}
 }
 
-// TestStartInMetrics: each process has a start time of its own, by which Prometheus
-// sees that it restarted.
+// TestStartInMetrics: each process exports its own start time. Prometheus detects a
+// restart by it.
 func TestStartInMetrics(t *testing.T) {
 	began := time.Now().Truncate(time.Microsecond)
 	a := &sidecar{cfg: &config.Config{}, metrics: telemetry.NewMetrics()}

@@ -46,7 +46,7 @@ func printStatus(args []string, out io.Writer) error {
 }
 
 // nameTargets replaces the keys in the records of the volume by the names of the configured
-// targets. A target that is no longer configured keeps its key.
+// targets. A target keeps its key if it is no longer configured.
 func nameTargets(d *status.Document, cfg *config.Config) {
 	names := map[string]string{}
 	for _, t := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {

@@ -14,7 +14,8 @@ import (
 )
 
 // newTargets returns the targets of the configuration. A new kind of target is a folder below
-// notifier and a block here. warn is called with a target and a warning that is not a failure.
+// notifier and a block here. warn is called with a target and a warning that is not a
+// failure.
 func newTargets(cfg *config.Config, log *slog.Logger, warn func(target, message string)) []notifier.Target {
 	return slices.Concat(processTargets(cfg, log, warn), webhookTargets(cfg, log), execTargets(cfg, log))
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// TestTargetNames: one of a kind is called after it, and several each have a name.
-// Both are labels of metrics.
+// TestTargetNames: a single target of a kind uses the name of the kind. Several targets
+// have their own names. The names are labels of metrics.
 func TestTargetNames(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "shop")
 	t.Setenv("SECRETSYNC_SECRETS", "db")
@@ -82,7 +82,8 @@ func TestTargetKeys(t *testing.T) {
 	}
 }
 
-// TestEachHasItsSignal: that of its entry, or SECRETSYNC_SIGNAL's.
+// TestEachHasItsSignal: the signal comes from the target's entry, or from
+// SECRETSYNC_SIGNAL.
 func TestEachHasItsSignal(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "shop")
 	t.Setenv("SECRETSYNC_SECRETS", "db")

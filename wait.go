@@ -105,7 +105,7 @@ func waitForPods(args []string, out io.Writer) error {
 	return f.report(out, result, time.Since(began), err)
 }
 
-// report prints the result. For text it adds the Pods that are not done to the error.
+// report prints the result. For text it adds the unfinished Pods to the error.
 func (f *waitFlags) report(out io.Writer, r rollout.Result, took time.Duration, err error) error {
 	took = took.Round(time.Millisecond)
 	if f.format == "json" {

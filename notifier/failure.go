@@ -15,11 +15,11 @@ type Failure struct {
 	Kind string
 	// RetryAfter is the minimum delay before the next attempt.
 	RetryAfter time.Duration
-	// RetryWithin is the maximum delay, for attempts that cost nothing. Zero means
-	// no limit.
+	// RetryWithin is the maximum delay, for attempts that cost nothing. Zero means no
+	// limit.
 	RetryWithin time.Duration
-	// Waiting marks a target that works but is not ready yet. The delay is then
-	// RetryAfter, without backoff.
+	// Waiting marks a working target as not ready yet. The delay is then RetryAfter,
+	// without backoff.
 	Waiting bool
 	Err     error
 }

@@ -169,7 +169,7 @@ func (a *fakeApp) attempted() int {
 	return a.attempts
 }
 
-// newNotifier returns a Notifier that discards logs and reports unless opts are set.
+// newNotifier returns a Notifier. It discards logs and reports unless opts are set.
 func newNotifier(t *testing.T, opts Options) *Notifier {
 	t.Helper()
 	if opts.Logger == nil {

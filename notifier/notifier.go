@@ -1,10 +1,10 @@
 // Package notifier notifies the app of new generations.
 //
 // It notifies each target of the newest generation at least once, across crashes and
-// restarts. The volume stores the generation that each target was last notified of.
-// Targets are independent: a failing target is retried with backoff and delays no
-// other target. Generations published during a notification are combined into a
-// single further notification.
+// restarts. For each target, the volume stores the generation of the last notification.
+// Targets are independent: a failing target is retried with backoff and delays no other
+// target. Generations published during a notification are combined into a single
+// further notification.
 //
 // The package does not know Secret values, Kubernetes or the format of the volume.
 // The packages below it implement the kinds of targets.
@@ -46,7 +46,7 @@ func (c Changes) JSON() []byte {
 // A Target is a process, webhook or command to notify.
 type Target struct {
 	// Name is unique among the targets. It is the metric label: "process", or
-	// "process/nginx" if a kind has several targets.
+	// "process/nginx" if there are several targets of a kind.
 	Name string
 	// Key is unique among the targets and identifies the record. It depends on the kind
 	// and on the name, path or URL only, so it survives a change of the other targets. The
@@ -57,33 +57,33 @@ type Target struct {
 	// Process is set if the target is a process.
 	Process Process
 	// Interval is the minimum time between two notifications, and between a
-	// notification and the next publish. An app that is reading its files cannot handle
+	// notification and the next publish. While an app reads its files, it cannot handle
 	// another signal or a change of the files.
 	Interval time.Duration
 }
 
 // A Process is a target that receives signals.
 type Process interface {
-	// Recipient returns the PID and the name of the process that was signaled last.
+	// Recipient returns the PID and the name of the last signaled process.
 	Recipient() string
 	// Survives returns an error if the process ends shortly after its signal, or the
 	// error of ctx if it cannot decide.
 	Survives(ctx context.Context) error
-	// Settings describes how the process is signaled. A change permits new signals to
-	// a target that was stopped.
+	// Settings describes how the process is signaled. A change permits new signals to a
+	// stopped target.
 	Settings() string
 }
 
 // Volume provides the published generations and stores the records. Its methods are
-// safe for concurrent use and ignore a publish that is still in progress.
+// safe for concurrent use and ignore a publish in progress.
 type Volume interface {
 	// Newest returns the number of the current generation, or 0 without a generation.
 	Newest() uint64
 	// ChangesSince returns the changes from a generation to the current generation.
 	// If they are unknown, it reports all paths as changed.
 	ChangesSince(generation uint64) Changes
-	// Notified returns the generation that the target was last notified of. known is
-	// false if the target has no record.
+	// Notified returns the generation of the target's last notification. known is false
+	// for a target without a record.
 	Notified(key string) (generation uint64, known bool)
 	// LowestNotified returns the lowest generation of all records. known is false if
 	// there is no record.
@@ -121,14 +121,14 @@ type Notifier struct {
 type Status struct {
 	Target   string
 	Notified uint64 // generation of the last notification
-	Pending  bool   // the target has not been notified of the current generation
+	Pending  bool   // a notification of the current generation is pending
 	// PendingSince is the time at which this process found the pending notification.
 	// It is zero if none is pending.
 	PendingSince      time.Time
 	Error             string // kind of the last failure or wait; empty after a success
 	Succeeded, Failed uint64 // attempts of this process; waits do not count
 	Failures          uint64 // failures since the last success
-	Recipient         string // PID and name of the process that was signaled last
+	Recipient         string // PID and name of the last signaled process
 }
 
 // New returns a Notifier and writes the missing records. Call it before the first

@@ -42,7 +42,7 @@ func (s sequence) String() string {
 	return strings.Join(names, "; ")
 }
 
-// A setting is the state of the run that decides which steps are possible.
+// A setting is the state of the run. It decides which steps are possible.
 type setting struct {
 	up, failing, full bool
 	mayDie            bool // killBeforeRecord may have ended the sidecar
@@ -126,7 +126,7 @@ type scenario struct {
 	life     *life // nil while the sidecar is down
 	notifier *Notifier
 	stop     func()
-	died     *bool // set when the armed Notify has killed the sidecar
+	died     *bool // set after the armed Notify killed the sidecar
 
 	skipped      uint64 // generation that counted as notified at the first start
 	excused      int    // repetitions explained by a crash

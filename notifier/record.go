@@ -1,20 +1,20 @@
 package notifier
 
-// initRecord sets the generation that the target counts as notified of.
+// initRecord sets the generation of which the target counts as notified.
 //
 // With a record, this is the recorded generation. A target without a record is new in
 // the configuration: it starts with the lowest generation of all records, because the
 // app may have missed the later ones. Without any record, it counts as notified of the
 // current generation, because the app starts later and has read no older generation.
 //
-// In an empty volume, the target counts as notified of generation 1, which is
-// recorded in advance. With NotifyFirst, 0 is recorded instead. Without this record, a
-// process that starts after a crash between the first publish and its notification
-// would count generation 1 as notified.
+// In an empty volume, the target counts as notified of generation 1, which is recorded
+// in advance. With NotifyFirst, 0 is recorded instead. Assume a crash between the first
+// publish and its notification: without this record, the next process would count
+// generation 1 as notified.
 //
-// A record of 0 or 1 in an empty volume was written by a process that published
-// nothing, so the present setting replaces it. A higher record remains: its volume
-// lost its generations, and the app has read some of them.
+// If an empty volume contains a record of 0 or 1, its process published nothing, so the
+// present setting replaces it. A higher record remains: its volume lost its
+// generations, and the app read some of them.
 func (w *worker) initRecord() {
 	newest := w.Volume.Newest()
 	recorded, known := w.Volume.Notified(w.target.Key)

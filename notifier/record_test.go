@@ -49,8 +49,8 @@ func TestInitRecord(t *testing.T) {
 	}
 }
 
-// TestResetVolumeIsPending: a record above the newest number belongs to a volume that was
-// reset. The target does not wait until the numbers reach the record.
+// TestResetVolumeIsPending: a record above the newest number belongs to a reset volume.
+// The target does not wait until the numbers reach the record.
 func TestResetVolumeIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(7), &fakeApp{name: "app"}

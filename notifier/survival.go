@@ -24,7 +24,7 @@ type watch struct {
 	result               chan error
 }
 
-// initEnds restores the ends that an earlier process recorded.
+// initEnds restores the ends recorded by an earlier process.
 func (w *worker) initEnds() {
 	if w.target.Process == nil {
 		return
@@ -55,7 +55,7 @@ func (w *worker) isStopped() bool {
 	return w.ends.times >= endsMax || w.ends.times > 0 && w.ends.generation == w.Volume.Newest()
 }
 
-// watchProcess starts to observe the process that was signaled.
+// watchProcess starts to observe the signaled process.
 func (w *worker) watchProcess(ctx context.Context, previous, generation uint64) {
 	if w.target.Process == nil {
 		return

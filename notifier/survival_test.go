@@ -217,8 +217,8 @@ func TestNewerGenerationEndsTheDelay(t *testing.T) {
 	})
 }
 
-// TestNewTarget: a target that was added to the configuration starts with the lowest generation of
-// all records, so a pending notification is not lost if the list of targets changes.
+// TestNewTarget: a target added to the configuration starts with the lowest generation of all
+// records, so a pending notification is not lost if the list of targets changes.
 func TestNewTarget(t *testing.T) {
 	volume := &life{disk: newDisk(7)}
 	volume.notified["webhook:http://a"], volume.notified["exec"] = 5, 7

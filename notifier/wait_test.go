@@ -74,7 +74,7 @@ func TestRetryWithin(t *testing.T) {
 		volume.publish()
 		_, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
 		defer stop()
-		time.Sleep(10 * time.Minute) // the backoff has reached its maximum
+		time.Sleep(10 * time.Minute) // the backoff is at its maximum
 		synctest.Wait()
 		if got, most := app.attempted(), int(10*time.Minute/within)+10; got > most || got < most-20 {
 			t.Errorf("%d attempts in ten minutes, want about %d", got, most)

@@ -29,7 +29,7 @@ type worker struct {
 
 	// Used by the worker's goroutine only.
 	unsaved   bool      // state.Notified is not on disk
-	lastEarly time.Time // time of the last attempt that a newer generation started
+	lastEarly time.Time // time of the last attempt started by a newer generation
 	watch     watch     // of the process after its signal
 	ends      ends
 
@@ -41,9 +41,9 @@ type worker struct {
 // refresh determines whether a notification is pending and returns the state.
 //
 // Numbers only increase within a volume, so a record above the newest number belongs to
-// a volume that was reset. The notification is then pending as well: otherwise the
-// target would not be notified until the numbers reach the record. The exception is a
-// reset volume that has reached the number of the record.
+// a reset volume. The notification is then pending as well: otherwise the target would
+// not be notified until the numbers reach the record. The exception is a reset volume
+// that has reached the number of the record.
 func (w *worker) refresh() Status {
 	newest := w.Volume.Newest()
 	w.mu.Lock()
@@ -104,19 +104,19 @@ func (w *worker) attempt(ctx context.Context, backoff *wake.Backoff) bool {
 		w.watchProcess(ctx, w.state.Notified, changes.Generation)
 		w.succeed(changes.Generation, time.Since(began))
 		return true
-	case ctx.Err() == nil: // an attempt that ctx canceled is no failure of the target
+	case ctx.Err() == nil: // if ctx canceled the attempt, the target has not failed
 		w.pause(ctx, w.fail(AsFailure(err), changes.Generation, backoff), changes.Generation)
 	}
 	return false
 }
 
-// newerInterval is the minimum time between two attempts that a newer generation starts
-// before their delay ends.
+// newerInterval is the minimum time between two attempts started early by a newer
+// generation.
 const newerInterval = 10 * time.Second
 
 // pause waits for delay. Retry ends it. A generation newer than the attempted generation
 // ends it as well, because it may correct the cause of the failure, but not more often
-// than every newerInterval: a rotating Secret must not overload an app that is down.
+// than every newerInterval: a rotating Secret must not overload an app while it is down.
 func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64) {
 	end := time.Now().Add(delay)
 	timer := time.NewTimer(delay)
@@ -165,8 +165,7 @@ func (w *worker) quietUntil() time.Time {
 }
 
 // fail records a failure and returns the delay before the next attempt. Repetitions of
-// a failure are logged at debug level, so a target that is down for hours causes a
-// single warning.
+// a failure are logged at debug level, so hours of failure cause a single warning.
 func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	if !f.Waiting {

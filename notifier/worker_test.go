@@ -248,7 +248,7 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// TestRecordAtTheEnd: a notification that succeeds while the sidecar ends is recorded.
+// TestRecordAtTheEnd: a notification is recorded if it succeeds while the sidecar ends.
 // Otherwise the next process would repeat it.
 func TestRecordAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -203,8 +203,8 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// eventType returns the type of the event that a watch receives for a change, or "". For
-// a selector, a Secret that stops matching is deleted.
+// eventType returns the type of the event in a watch after a change, or "". For a
+// selector, a Secret is deleted when it stops matching.
 func eventType(r *http.Request, c change) string {
 	before := c.was != nil && matches(r, c.secret.Name, c.was)
 	after := c.kind != "DELETED" && matches(r, c.secret.Name, labels.Set(c.secret.Labels))

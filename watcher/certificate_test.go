@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// otherAuthority returns a CA certificate that has signed no other certificate.
+// otherAuthority returns the certificate of a new CA, which signed no other
+// certificate.
 func otherAuthority(t *testing.T) []byte {
 	der, _ := selfSigned(t, "another CA")
 	return der

@@ -20,8 +20,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
-// TestChanges applies a sequence of changes to Secrets that are watched by name and by
-// selector.
+// TestChanges applies a sequence of changes to Secrets watched by name and by selector.
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -63,8 +62,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestSelector_namedSecret: a Secret that is both named and selected comes from its own
-// watch, even if only the selector's watch is synced.
+// TestSelector_namedSecret: if a Secret is both named and selected, it comes from its
+// own watch, even if only the selector's watch is synced.
 func TestSelector_namedSecret(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -164,8 +163,8 @@ func TestLargeSecret(t *testing.T) {
 	}
 }
 
-// TestList_unrelatedObjects: a list may contain objects that were not requested. The
-// watch ignores them and logs a single warning.
+// TestList_unrelatedObjects: a list may contain objects nobody requested. The watch
+// ignores them and logs a single warning.
 func TestList_unrelatedObjects(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -272,8 +271,8 @@ func TestApply_otherNamespace(t *testing.T) {
 	}
 }
 
-// TestSecret_history: DataSince and PreviousData contain only versions that the sidecar
-// can prove. A list after a gap proves nothing about the versions in the gap.
+// TestSecret_history: DataSince and PreviousData contain only versions proved by the
+// sidecar. A list after a gap proves nothing about the versions in the gap.
 func TestSecret_history(t *testing.T) {
 	type step struct {
 		source       string // "event", or "list" after a gap

@@ -59,14 +59,14 @@ var unknownJSON = strings.ReplaceAll(secretJSON, "Secret", canary)
 // halfSecret is a truncated secretJSON.
 var halfSecret = secretJSON[:len(secretJSON)-6]
 
-// The answers of an API server that refuses a request.
+// The answers of an API server to a refused request.
 var (
 	forbidden = status(403, metav1.StatusReasonForbidden, `secrets "db" is forbidden: User "system:serviceaccount:ns:sa" cannot list`)
 	expired   = status(410, metav1.StatusReasonExpired, "too old resource version")
 	tooMany   = withRetryAfter(status(429, metav1.StatusReasonTooManyRequests, "too many requests"))
 )
 
-// errorEvent is the line of a watch that carries an error status.
+// errorEvent is the line of a watch with an error status.
 func errorEvent(code int, message string) string {
 	const format = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"message":%q}}`
 	return fmt.Sprintf(format, code, message)

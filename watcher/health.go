@@ -12,7 +12,8 @@ import (
 
 const (
 	// upAfter is the time without an error after which a failed watch counts as up.
-	// Otherwise a watch that ends immediately would alternate between up and down.
+	// Otherwise a watch would alternate between up and down if it always ends
+	// immediately.
 	upAfter = 2 * time.Second
 	// logAgainAfter is the time after which a log line no longer covers another watch with
 	// the same cause.
@@ -119,7 +120,7 @@ func (w *watch) setUp(e evidence) {
 }
 
 // setDown marks the watch as down and adds it to the outage of the cause. A starting API
-// server answers 403 until it has loaded its RBAC rules, so a first 403 is not logged.
+// server answers 403 until its RBAC rules are loaded, so a first 403 is not logged.
 func (w *watch) setDown(e *kube.Error) {
 	w.firstDone()
 	w.shared.mu.Lock()

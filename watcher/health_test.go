@@ -52,8 +52,8 @@ func TestOutage_singleLine(t *testing.T) {
 	})
 }
 
-// TestOutage_causes: each cause is an outage of its own. A watch that fails long after the
-// line of its cause is logged again, because the line does not cover it.
+// TestOutage_causes: each cause is an outage of its own. If a watch fails long after the
+// line of its cause, it is logged again, because the line does not cover it.
 func TestOutage_causes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		watches, logs := newWatches(3)
@@ -74,8 +74,8 @@ func TestOutage_causes(t *testing.T) {
 	})
 }
 
-// TestOutage_rule: the missing rule covers all Secrets that are watched by name, because
-// the line covers the watches of all. With more than ten Secrets it covers a single one.
+// TestOutage_rule: the missing rule covers all Secrets watched by name, because the line
+// covers the watches of all. With more than ten Secrets it covers a single one.
 func TestOutage_rule(t *testing.T) {
 	for n, want := range map[int]string{
 		1: `["s0"]`, 10: `["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9"]`, 11: `["s0"]`,

@@ -63,9 +63,9 @@ func TestNetwork_reset(t *testing.T) {
 	}
 }
 
-// TestNetwork_dead: a connection that stays open and silent is detected within 20 s. The
-// Snapshot stays unchanged meanwhile. Run returns without waiting for the connection. The
-// log line names the connection; client-go reports an event that cannot be decoded.
+// TestNetwork_dead: an open but silent connection is detected within 20 s. The Snapshot
+// stays unchanged meanwhile. Run returns without waiting for the connection. The log line
+// names the connection; client-go reports an event that cannot be decoded.
 func TestNetwork_dead(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
@@ -91,7 +91,7 @@ func TestNetwork_dead(t *testing.T) {
 	r.waitValue("db", "2", 11*time.Second)
 }
 
-// TestNetwork_deadAtStart: a server that accepts a connection and never answers is
+// TestNetwork_deadAtStart: if a server accepts a connection and never answers, this is
 // detected within 20 s.
 func TestNetwork_deadAtStart(t *testing.T) {
 	t.Parallel()

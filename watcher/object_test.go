@@ -72,7 +72,7 @@ func compareSecret(t *testing.T, what string, got object, theirs corev1.Secret) 
 }
 
 // FuzzSecret: if both types decode a text, they contain the same. object decodes every
-// text that core/v1 encodes.
+// text encoded by core/v1.
 func FuzzSecret(f *testing.F) {
 	all := everything()
 	all.Data["large"] = []byte("less")

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A proxy is a TCP proxy that can refuse, reset and freeze connections.
+// A proxy is a TCP proxy. It can refuse, reset and freeze connections.
 type proxy struct {
 	t       *testing.T
 	address string
@@ -84,7 +84,7 @@ func (p *proxy) connections() int {
 	return p.accepted
 }
 
-// reset resets all connections, as a router does that has lost its state.
+// reset resets all connections, as a router does after losing its state.
 func (p *proxy) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 
 // A Snapshot is the state of all watched Secrets at a moment. It is immutable.
 type Snapshot struct {
-	// Secrets contains the existing Secrets by name. A Secret that is both named and
-	// selected comes from its own watch.
+	// Secrets contains the existing Secrets by name. If a Secret is both named and
+	// selected, it comes from its own watch.
 	Secrets map[string]Secret
-	// Unsynced contains the watches that are not synced: no list has answered yet. A
-	// Secret that is neither in Secrets nor followed by such a watch does not exist.
+	// Unsynced contains the watches whose first list is unanswered. A Secret does not
+	// exist if it is neither in Secrets nor followed by such a watch.
 	Unsynced map[string]bool
 }
 

@@ -84,7 +84,7 @@ type watch struct {
 	streams sync.WaitGroup
 	shared  *shared
 	secrets map[string]Secret // guarded by shared.mu; by name; nil until the watch is synced
-	warned  bool              // guarded by shared.mu; whether warnOnce has logged
+	warned  bool              // guarded by shared.mu; whether warnOnce logged
 	health
 }
 
@@ -116,8 +116,8 @@ func (w *watch) run(ctx context.Context) {
 }
 
 // attempt performs a list and follows a stream from its version. It returns when the next
-// list is due. If the stream has ended or an error occurred, w.stream is nil. The error is
-// nil if the server ended the stream.
+// list is due. After the end of the stream or an error, w.stream is nil. The error is nil
+// if the server ended the stream.
 func (w *watch) attempt(ctx context.Context) error {
 	old := w.stream
 	w.stream, w.listed = nil, time.Time{}

@@ -77,8 +77,8 @@ func TestWatch_recovers(t *testing.T) {
 	})
 }
 
-// TestWatch_renewsCredentials: the credentials are read again only after an error that
-// new credentials may fix.
+// TestWatch_renewsCredentials: the credentials are read again only if new credentials
+// may fix the error.
 func TestWatch_renewsCredentials(t *testing.T) {
 	untrusted := &kube.Error{Cause: kube.CauseTLS, Err: errors.New("unknown authority")}
 	for err, want := range map[error]bool{statusError(401, 0): true, untrusted: true, statusError(500, 0): false} {
@@ -186,7 +186,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestPauseAfter_retryAfter: the longest pause limits the delay that a server requests.
+// TestPauseAfter_retryAfter: the longest pause limits the delay requested by a server.
 func TestPauseAfter_retryAfter(t *testing.T) {
 	if got := newIdleWatch().pauseAfter(statusError(429, 3600)); got != longestPause {
 		t.Errorf("got %v, want %v", got, longestPause)
@@ -205,7 +205,7 @@ func TestPauseAfter_stableWatch(t *testing.T) {
 	}
 }
 
-// TestSetUp: each error requires its own evidence that the watch works.
+// TestSetUp: each error requires its own evidence of a working watch.
 func TestSetUp(t *testing.T) {
 	for err, want := range map[*kube.Error]evidence{
 		statusError(500, 0).(*kube.Error): evidenceLasted, errEndsAtOnce: evidenceLasted,
@@ -222,8 +222,8 @@ func TestSetUp(t *testing.T) {
 }
 
 // TestWatch_endsEarly: while a proxy ends each watch after 3 s, the pause between two
-// watches does not grow, the watch is down, and a single line is logged. A watch that
-// lasts ends this state.
+// watches does not grow, the watch is down, and a single line is logged. A lasting
+// watch ends this state.
 func TestWatch_endsEarly(t *testing.T) {
 	s := &script{ends: true, after: 3 * time.Second}
 	play(t, s, time.Hour, func(logs *journal, w *watch) {
@@ -244,9 +244,9 @@ func TestWatch_endsEarly(t *testing.T) {
 	})
 }
 
-// TestWatch_silent: a list finds a change that the open watch does not deliver within 5 s.
-// Then the watch is down and lists follow at short intervals. News at the very end of a
-// watch do not change this: a proxy that buffers delivers them there. A bookmark during a
+// TestWatch_silent: if the open watch does not deliver a change within 5 s, a list finds
+// it. Then the watch is down and lists follow at short intervals. News at the very end of
+// a watch do not change this: a buffering proxy delivers them there. A bookmark during a
 // watch does.
 func TestWatch_silent(t *testing.T) {
 	s := &script{}

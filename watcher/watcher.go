@@ -4,8 +4,7 @@
 // The Snapshot is never older than the last consistent read. Every watch begins with a
 // quorum list. A new list follows when the watch ends, after three minutes without news,
 // and after Reread. The answer of a list is authoritative, even if its versions are
-// lower than the stored versions: a cluster that was restored from a backup looks like
-// this.
+// lower than the stored versions: a cluster restored from a backup looks like this.
 //
 // While the API server is unreachable, the Snapshot stays unchanged, and Status reports
 // its age.
@@ -33,12 +32,12 @@ import (
 const (
 	// firstWait limits the delay of the other watches at startup.
 	firstWait = 3 * time.Second
-	// rereadInterval is the shortest time between two reads that Reread starts.
+	// rereadInterval is the shortest time between two reads started by Reread.
 	rereadInterval = 3 * time.Second
 )
 
-// Options configure a Watcher. Config, Namespace, Logger and at least one of Names and
-// Selector are required.
+// Options configure a Watcher. Config, Namespace, Logger and either Names or Selector
+// (or both) are required.
 type Options struct {
 	Config    *rest.Config  // configuration of the cluster; not modified
 	Namespace string        // namespace of all Secrets

@@ -34,8 +34,8 @@ func handler(p *pool.Pool) http.Handler {
 	return mux
 }
 
-// work runs do with the current connections. Its timeout ensures that a query that
-// hangs does not keep an old pool open forever.
+// work runs do with the current connections. Because of its timeout, a hanging query
+// does not keep an old pool open forever.
 func work(w http.ResponseWriter, r *http.Request, p *pool.Pool, do func(context.Context, *sql.DB) (int, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 	defer cancel()

@@ -66,8 +66,8 @@ func (d *demo) notification(r *replica) []string {
 	}
 	return []string{
 		"SECRETSYNC_PID_FILE=" + d.pidFile(r), "SECRETSYNC_SIGNAL=" + d.app.signal,
-		// The first rotation follows the first answer of the app, which by then has
-		// registered its handler.
+		// The first rotation follows the first answer of the app. By then its handler
+		// is registered.
 		"SECRETSYNC_PROCESS_MIN_AGE=100ms",
 	}
 }
@@ -75,7 +75,7 @@ func (d *demo) notification(r *replica) []string {
 func (d *demo) pidFile(r *replica) string { return filepath.Join(d.work, r.name+".pid") }
 
 // appEnv returns the environment of the app. Of this program's own environment, it
-// contains the variables that Python, Node and Java need.
+// contains the variables for Python, Node and Java.
 func (d *demo) appEnv(r *replica) []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"),

@@ -13,8 +13,8 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
-// TestApps_rotateWithoutAFailedQuery runs the quickstart with each app that is not
-// written in Go. .ci/run covers the app in Go.
+// TestApps_rotateWithoutAFailedQuery runs the quickstart with each app in another
+// language than Go. .ci/run covers the app in Go.
 func TestApps_rotateWithoutAFailedQuery(t *testing.T) {
 	quickstart := filepath.Join(t.TempDir(), "quickstart")
 	build := exec.Command("go", "build", "-o", quickstart, ".")

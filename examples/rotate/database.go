@@ -16,8 +16,8 @@ import (
 // few statements, or while it waits for sessions to end.
 const lockTimeout = 30 * time.Second
 
-// A database changes users as the administrator. The README lists the privileges that the
-// administrator needs.
+// A database changes users as the administrator. The README lists the privileges of the
+// administrator.
 type database struct {
 	url     string
 	name    string // name of the database

@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string) error {
 	return r.run(ctx)
 }
 
-// fromEnvironment returns the rotation that the environment describes. It connects to the
+// fromEnvironment returns the rotation described by the environment. It connects to the
 // database.
 func fromEnvironment(ctx context.Context) (*rotation, error) {
 	required := []string{"ROTATE_SECRET", "ROTATE_USERS", "ROTATE_DATABASE", "ROTATE_ADMIN", "POD_NAMESPACE"}

@@ -24,8 +24,8 @@ var mariadb = dialect{
 // account returns the account of a user for every host.
 func account(user string) string { return quote(user, "`") + "@`%`" }
 
-// pattern returns the pattern for a GRANT that matches a single database. An unescaped _
-// or % would match other databases too.
+// pattern returns the pattern of a GRANT for a single database. An unescaped _ or %
+// would match other databases too.
 func pattern(database string) string {
 	escaped := strings.NewReplacer(`\`, `\\`, "_", `\_`, "%", `\%`).Replace(database)
 	return quote(escaped, "`")

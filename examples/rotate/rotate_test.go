@@ -89,7 +89,7 @@ func TestRotate_twoRunsInEveryOrder(t *testing.T) {
 		runs := map[rune][]func(context.Context) error{'a': s.newRun().steps(), 'b': s.newRun().steps()}
 		for i, name := range order {
 			if len(runs[name]) == 0 {
-				continue // the run has failed
+				continue // the run failed
 			}
 			step := runs[name][0]
 			runs[name] = runs[name][1:]
@@ -158,7 +158,7 @@ func TestRotate_hangingUpdate(t *testing.T) {
 	}
 }
 
-// loseLock closes the connection that holds the lock.
+// loseLock closes the connection holding the lock.
 func loseLock(t *testing.T, db *database) {
 	t.Helper()
 	err := db.conn.Raw(func(any) error { return driver.ErrBadConn })
@@ -249,7 +249,7 @@ func TestFinish_waitsForSessions(t *testing.T) {
 	}
 }
 
-// TestRun_waitFails checks that a run whose wait fails drops nobody.
+// TestRun_waitFails covers a run whose wait fails. The run must drop nobody.
 func TestRun_waitFails(t *testing.T) {
 	s := newScene(t, embedded(t))
 	a := s.newRun()
@@ -278,7 +278,7 @@ func TestPreview_changesNothing(t *testing.T) {
 		"DROP USER `app_a`@`%`\n")
 }
 
-// checkPreview compares the output of a dry run, and checks that it changes nothing.
+// checkPreview compares the output of a dry run. The run must change nothing.
 func checkPreview(t *testing.T, s *scene, want string) {
 	t.Helper()
 	version, existing := s.Get("db").ResourceVersion, s.existing()

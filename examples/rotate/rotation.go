@@ -206,8 +206,8 @@ func (r *rotation) read(ctx context.Context) (state, error) {
 	return r.stateOf(object)
 }
 
-// update writes the Secret and returns its new state. It fails if the Secret has changed
-// since object was read.
+// update writes the Secret and returns its new state. It fails if the Secret changed
+// after object was read.
 func (r *rotation) update(ctx context.Context, object *corev1.Secret) (state, error) {
 	object, err := r.secrets.Update(ctx, object, metav1.UpdateOptions{})
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 // scramIterations is the default of PostgreSQL.
 const scramIterations = 4096
 
-// scramVerifier returns the verifier that PostgreSQL stores for a password (RFC 5802 and
-// RFC 7677). PostgreSQL accepts the verifier in CREATE ROLE in place of the password, so
-// neither its log nor its statistics contain the password. The password must be ASCII,
-// because scramVerifier does not normalize it.
+// scramVerifier returns PostgreSQL's verifier for a password (RFC 5802 and RFC 7677).
+// PostgreSQL accepts the verifier in CREATE ROLE in place of the password, so neither
+// its log nor its statistics contain the password. The password must be ASCII, because
+// scramVerifier does not normalize it.
 func scramVerifier(password string) (string, error) {
 	salt := make([]byte, 16)
 	rand.Read(salt)

@@ -2,8 +2,8 @@
 //
 // Each Notify runs the command once, with a timeout. The command reads the changes as
 // JSON from its standard input, and SECRETSYNC_GENERATION from its environment. Exit
-// code 0 means that the app is notified. Errors and log lines do not contain the
-// command's arguments, which may be secret.
+// code 0 means the app is notified. Errors and log lines do not contain the command's
+// arguments, which may be secret.
 package exec
 
 import (
@@ -23,20 +23,20 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// A Target is a command that runs without a shell.
+// A Target is a command. It runs without a shell.
 type Target struct {
 	Command []string // the program and its arguments; not empty
 	Timeout time.Duration
 	Logger  *slog.Logger
 }
 
-// pipeGrace limits the wait for output after the command ended, if a process that it
-// left behind holds the pipe open. It is below the second in which the sidecar ends.
+// pipeGrace limits the wait for output after the command ended, if a process left
+// behind holds the pipe open. It is below the second in which the sidecar ends.
 const pipeGrace = 500 * time.Millisecond
 
 // Notify runs the command and waits for it. At the timeout, or when ctx is done, it
-// kills the process group, which includes every part of a pipeline. Processes that the
-// command leaves behind when it exits by itself keep running.
+// kills the process group, which includes every part of a pipeline. If the command
+// exits by itself, the processes it leaves behind keep running.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()

@@ -45,7 +45,7 @@ func TestExecInput(t *testing.T) {
 	}
 }
 
-// TestExecInputUnread: a command that does not read its input can succeed.
+// TestExecInputUnread: a command can succeed without reading its input.
 func TestExecInputUnread(t *testing.T) {
 	var log testsupport.Log
 	changes := notifier.Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}
@@ -116,7 +116,7 @@ func TestExecOutputIsBounded(t *testing.T) {
 }
 
 // TestExecTimeoutKillsTheGroup: the timeout also ends the children of a shell and the
-// processes that hold its output.
+// processes holding its output.
 func TestExecTimeoutKillsTheGroup(t *testing.T) {
 	var log testsupport.Log
 	pids := filepath.Join(t.TempDir(), "pids")
@@ -139,7 +139,7 @@ func TestExecTimeoutKillsTheGroup(t *testing.T) {
 	}
 }
 
-// waitGone waits until a killed process has ended.
+// waitGone waits for the end of a killed process.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -155,8 +155,8 @@ func waitGone(t *testing.T, pid int) {
 	}
 }
 
-// TestExecLeftBehind: a command succeeds when it exits, although a process that it leaves
-// behind holds its output. This process keeps running.
+// TestExecLeftBehind: a command succeeds when it exits, although a process left behind
+// holds its output. This process keeps running.
 func TestExecLeftBehind(t *testing.T) {
 	var log testsupport.Log
 	pidFile := filepath.Join(t.TempDir(), "pid")
@@ -174,7 +174,7 @@ func TestExecLeftBehind(t *testing.T) {
 }
 
 // TestExecEndsWithItsContext: the end of the sidecar ends the command within a second,
-// even if a process that left the group holds its output.
+// even if a process outside the group holds its output.
 func TestExecEndsWithItsContext(t *testing.T) {
 	var log testsupport.Log
 	dir := t.TempDir()

@@ -18,8 +18,9 @@ type ByName struct {
 	name string
 }
 
-// NewByName returns a target that searches for the process at each Notify. The name is
-// the comm of the process, or the base name of its argv[0], title or script.
+// NewByName returns a target for a process name. Each Notify searches for the process
+// again. The name is the comm of the process, or the base name of its argv[0], title or
+// script.
 func NewByName(name string, opts Options) *ByName {
 	t := &ByName{sender: newSender(opts), name: name}
 	t.find = t.findByName
@@ -40,8 +41,8 @@ func (t *ByName) findByName() (process, error) {
 	return t.choose(seen)
 }
 
-// choose returns the process to signal: the main process among the matches that are old
-// enough, or the oldest match if none is.
+// choose returns the process to signal: the main process among the old enough matches, or
+// the oldest match if none is.
 //
 // Young matches do not count beside an old match, because the kubelet's probes and people
 // with a shell run the app's program for moments.
@@ -68,8 +69,8 @@ func (t *ByName) choose(seen []process) (process, error) {
 // processes of the Pod's apps.
 //
 // PID 1 is the sandbox ("pause"), whatever its name, unless it is an ancestor of this
-// process. The Pod ends with the sandbox. An ancestor is the app in a container that
-// contains both.
+// process. The Pod ends with the sandbox. In a container with both, an ancestor is the
+// app.
 func (t *ByName) candidates(tree tree, seen []process) (matches, others []process) {
 	ancestors := tree.lineage(t.self)
 	for _, p := range seen {
@@ -86,8 +87,8 @@ func (t *ByName) candidates(tree tree, seen []process) (matches, others []proces
 	return matches, others
 }
 
-// mainProcess returns the main process of the program that the old matches belong to. The
-// main process is an ancestor of all others, also through processes that do not match.
+// mainProcess returns the main process of the program of the old matches. It is an
+// ancestor of all others, also through processes that do not match.
 func (t *ByName) mainProcess(tree tree, old, matches []process) (process, error) {
 	var roots []process
 	for _, p := range old {
@@ -125,7 +126,7 @@ func newTree(seen []process) tree {
 // lineage returns the PIDs of a process and its ancestors.
 func (all tree) lineage(pid int) []int {
 	pids := []int{pid}
-	for range all { // bounded: processes that change while they are read can form a ring
+	for range all { // bounded: if processes change during the read, they can form a ring
 		p, ok := all[pid]
 		if !ok {
 			break
@@ -135,7 +136,7 @@ func (all tree) lineage(pid int) []int {
 	return pids
 }
 
-// forkedFrom returns the ancestor that executed the program of p. Its descendants are
+// forkedFrom returns the ancestor of p that executed its program. Its descendants are
 // workers, whatever their titles: they were forked without exec, so their stacks start
 // at the same address.
 func (all tree) forkedFrom(p process) process {

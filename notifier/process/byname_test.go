@@ -17,7 +17,7 @@ func pod(ps ...process) []process {
 	return append([]process{{pid: 1, comm: "pause", argv: []string{"/pause"}}, {pid: sidecar, comm: "secret-sync"}}, ps...)
 }
 
-// chooser returns a target that runs as the sidecar of a fake Pod.
+// chooser returns a target in the sidecar of a fake Pod.
 func chooser(name string) *ByName {
 	p := NewByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: 5 * time.Second})
 	p.self = sidecar
@@ -65,7 +65,7 @@ func TestNeverPause(t *testing.T) {
 	testsupport.WantError(t, err, "no process is named")
 	_, err = chooser("secret-sync").choose(pod(process{pid: 7, comm: "app"}))
 	testsupport.WantError(t, err, "no process is named", "7 (app)")
-	// On some nodes the sandbox has another name. Here it is the app's.
+	// On some nodes the sandbox uses another name. Here it is the app's.
 	_, err = chooser("app").choose([]process{{pid: 1, comm: "app"}, {pid: sidecar, comm: "secret-sync"}})
 	testsupport.WantError(t, err, "no process is named", "1 (app)")
 }
@@ -120,8 +120,8 @@ func TestListIsBounded(t *testing.T) {
 	testsupport.WantError(t, err, "500 unrelated", "490 more")
 }
 
-// TestExecIsYoung: the age starts again when an exec is observed. A shell that is an hour
-// old does not make the app that it executes an hour old.
+// TestExecIsYoung: the age starts again when an exec is observed. If the shell is an hour
+// old, the app executed by it is not.
 func TestExecIsYoung(t *testing.T) {
 	p := chooser("app")
 	now := time.Hour

@@ -24,7 +24,7 @@ const (
 	survivalPoll = 50 * time.Millisecond
 )
 
-// A delivery is a signal that was sent to a process.
+// A delivery is a signal sent to a process.
 type delivery struct {
 	process    process
 	held       *os.Process // nil: no delivery
@@ -32,10 +32,10 @@ type delivery struct {
 	sent       time.Duration // since boot
 }
 
-// await waits until the signal is no longer pending. A stopped process, or a process that
-// blocks the signal, has not received it yet. If /proc does not show pending signals,
-// the state is unknown and await returns nil. It also returns nil if the process has
-// ended; see Survives.
+// await waits until the signal is no longer pending. A process does not receive the
+// signal while it is stopped or blocks the signal. If /proc does not show pending
+// signals, the state is unknown and await returns nil. It also returns nil after the end
+// of the process; see Survives.
 func (s *sender) await(ctx context.Context, d delivery) error {
 	for deadline := time.Now().Add(pendingMax); ; wake.Sleep(ctx, pendingPoll) {
 		now, err := s.proc.read(d.process.pid)
@@ -75,11 +75,10 @@ func (s *sender) Recipient() string {
 	return s.last.process.String()
 }
 
-// Survives waits until the process has survived its last signal for survivalTime. It
-// returns an error if the process ended before, because a handler does not prove a
-// reload. There are two exceptions: signals that are intended to end a process, and a
-// process that was replaced by a successor with the same name. If ctx ends first,
-// Survives returns its error.
+// Survives waits until survivalTime has passed since the last signal. It returns an
+// error if the process ended before, because a handler does not prove a reload. There
+// are two exceptions: signals intended to end a process, and a process replaced by a
+// successor with the same name. If ctx ends first, Survives returns its error.
 func (s *sender) Survives(ctx context.Context) error {
 	s.mu.Lock()
 	d := s.last
@@ -119,7 +118,7 @@ func (s *sender) ended(d delivery) (ended bool) {
 }
 
 // hasSuccessor reports whether a process with the same name was started since the
-// signal. A container that the kubelet starts again comes later.
+// signal. If the kubelet starts the container again, its process comes later.
 func (s *sender) hasSuccessor(d delivery) bool {
 	all, _ := s.proc.all()
 	return slices.ContainsFunc(all, func(p process) bool {
@@ -136,8 +135,8 @@ type observation struct {
 
 // observe sets execed for the processes that have called exec since the last call. exec
 // changes the start of the stack. If the stack is unknown, a process that matches only now
-// counts as executed: a shell that waited for a database and then executes the app may be
-// hours old, while the app is milliseconds old.
+// counts as executed: a shell may wait for a database and then execute the app. The shell
+// may be hours old, while the app is milliseconds old.
 func (s *sender) observe(seen []process, matches func(process) bool) {
 	now, next := s.proc.uptime(), map[identity]observation{}
 	for i, p := range seen {

@@ -27,7 +27,7 @@ func symlink(t *testing.T, target, path string) {
 	}
 }
 
-// TestPendingSignal: a stopped process has not received its signal, so it is not notified.
+// TestPendingSignal: a stopped process does not receive its signal, so it is not notified.
 // When it continues, it receives a single signal.
 func TestPendingSignal(t *testing.T) {
 	name := unique()
@@ -85,7 +85,7 @@ func TestPendingSignal_newerGeneration(t *testing.T) {
 	}
 }
 
-// TestSurvives: a process that ends shortly after its signal was not notified.
+// TestSurvives: if a process ends shortly after its signal, it was not notified.
 func TestSurvives(t *testing.T) {
 	for mode, want := range map[string]string{"handle": "", "exit": "ended 0."} {
 		t.Run(mode, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestSurvives_terminatingSignal(t *testing.T) {
 	}
 }
 
-// TestSurvives_successor: a process with the same name that started after the signal
+// TestSurvives_successor: a process of the same name, started after the signal,
 // replaces the process. An older process does not, because it can be a worker.
 func TestSurvives_successor(t *testing.T) {
 	for start, replaced := range map[time.Duration]bool{time.Minute: false, time.Hour: true} {
@@ -153,8 +153,8 @@ func TestSurvives_canceled(t *testing.T) {
 	}
 }
 
-// TestRuntimes: a signal that is fatal for a runtime is rejected. If the handler can be the
-// runtime's, there is a single warning.
+// TestRuntimes: a signal is rejected if it is fatal for a runtime. If the handler can be
+// the runtime's, there is a single warning.
 func TestRuntimes(t *testing.T) {
 	for _, test := range []struct {
 		argv     string // separated by spaces

@@ -72,8 +72,8 @@ func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
 	return p
 }
 
-// TestReusedPID: between the choice and the pidfd, the PID is given to a process that differs
-// in a single property. This process is never signaled.
+// TestReusedPID: between the choice and the pidfd, the PID is given to another process, which
+// differs in a single property. It is never signaled.
 func TestReusedPID(t *testing.T) {
 	app := process{pid: 7, comm: "app", start: time.Minute, uid: 1000, caught: 1, stack: 1}
 	change := func(f func(*process)) process { p := app; f(&p); return p }
@@ -102,8 +102,8 @@ func TestReusedPID(t *testing.T) {
 	}
 }
 
-// TestNoMasks: a /proc/PID/status without signal masks (gVisor) proves neither that a
-// handler exists nor that it is missing.
+// TestNoMasks: a /proc/PID/status without signal masks (gVisor) proves neither the
+// presence nor the absence of a handler.
 func TestNoMasks(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(process{pid: 7, comm: "app"})

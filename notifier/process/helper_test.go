@@ -29,7 +29,7 @@ const helperMode = "NOTIFIER_TEST_HELPER"
 func TestMain(m *testing.M) {
 	switch mode := os.Getenv(helperMode); mode {
 	case "":
-		// Under nohup, HUP is ignored, and a shell cannot trap a signal that it inherits as
+		// Under nohup, HUP is ignored, and a shell cannot trap a signal inherited as
 		// ignored. The child of a process with a handler has the default disposition.
 		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 		os.Exit(m.Run())
@@ -183,8 +183,8 @@ func (h *helper) alive() {
 	}
 }
 
-// nobody is a PID that no process has. A target with this PID does not treat the children
-// of the test as its own children.
+// nobody is an unused PID. A target with this PID does not treat the children of the
+// test as its own children.
 const nobody = 1 << 30
 
 func newByName(name string, opts Options) *ByName {
@@ -196,7 +196,7 @@ func newByName(name string, opts Options) *ByName {
 
 var uniqueCount int
 
-// unique returns a process name that no other test uses.
+// unique returns a process name unused by other tests.
 func unique() string {
 	uniqueCount++
 	return "ss" + strconv.Itoa(os.Getpid()%100000) + "-" + strconv.Itoa(uniqueCount)

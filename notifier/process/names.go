@@ -19,14 +19,14 @@ func (p process) is(name string) bool {
 	if len(name) <= commLength || p.comm != name[:commLength] {
 		return false
 	}
-	// comm is the beginning of a longer name, which may be a different name. In that
-	// case an argument begins in the same way.
+	// comm is the beginning of a longer name, which may be a different name. Then an
+	// argument begins in the same way.
 	return !slices.ContainsFunc(names, func(other string) bool {
 		return strings.HasPrefix(other, name[:commLength])
 	})
 }
 
-// allNames returns the PID and the names that match the process: "7 (ruby, puma)".
+// allNames returns the PID and the matching names of the process: "7 (ruby, puma)".
 func (p process) allNames() string {
 	names := []string{strings.TrimSpace(p.comm)}
 	for _, name := range p.names() {
@@ -68,7 +68,7 @@ func (p process) names() []string {
 // of other programs are ignored: "vi app.py" is not app.py.
 type interpreter struct {
 	names string // of the interpreter
-	skip  string // options followed by a value; not options that name the script, such as -m
+	skip  string // options followed by a value, except options naming the script, such as -m
 	none  string // options that replace the script
 	verbs string // first arguments that are not the script
 }
@@ -116,8 +116,8 @@ func (lang interpreter) scripts(args []string) []string {
 	return nil
 }
 
-// option returns the option in arg that may be followed by a value: the last option of a
-// cluster such as -ec, unless a value is attached to the first (-Wignore). Java does not
+// option returns the option in arg whose value may follow: the last option of a cluster
+// such as -ec, unless a value is attached to the first (-Wignore). Java does not
 // combine options.
 func (lang interpreter) option(arg string) string {
 	if lang.names == "java" || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || includes(lang.skip, arg[:2]) {

@@ -21,8 +21,8 @@ const (
 	// pidFileSlack is the tolerated difference between the wall clock, which the file's
 	// time uses and which may be changed, and the clock of start times.
 	pidFileSlack = time.Minute
-	// pidFileRetry is the interval at which a file that names no process is read again.
-	// The app may write it at any time, and reading is cheap.
+	// pidFileRetry is the interval between two reads of a file while it names no
+	// process. The app may write it at any time, and reading is cheap.
 	pidFileRetry = 500 * time.Millisecond
 )
 

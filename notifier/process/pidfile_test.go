@@ -78,8 +78,8 @@ func TestPIDFileIsFIFO(t *testing.T) {
 	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "not a regular file")
 }
 
-// TestPIDFileReused: the PID in the file was given to a process that started long after the
-// file was written.
+// TestPIDFileReused: the PID in the file was given to a process started long after the file
+// was written.
 func TestPIDFileReused(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	h := startHelper(t, unique(), "handle")
@@ -110,8 +110,8 @@ func TestPIDFileOfAThread(t *testing.T) {
 	h.alive()
 }
 
-// TestPIDFileAppears: a file that appears when the backoff has reached seconds is read within
-// pidFileRetry.
+// TestPIDFileAppears: a new file is read within pidFileRetry, even if the backoff is already
+// seconds.
 func TestPIDFileAppears(t *testing.T) {
 	for name, appear := range map[string]func(t *testing.T, path, text string){
 		"written": write,

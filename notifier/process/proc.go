@@ -49,14 +49,14 @@ func (p process) id() identity   { return identity{p.pid, p.start} }
 func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.comm) }
 
 // hertz is the unit of times in /proc/PID/stat: USER_HZ, a constant on all
-// architectures that Go supports.
+// architectures of Go.
 const hertz = 100
 
 // uptime returns the clock of the start times in /proc, which includes suspended time.
 // /proc/uptime is not suitable: lxcfs shows the age of the container there.
 func uptime() time.Duration {
 	var now unix.Timespec
-	unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // all kernels that Go supports provide it
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // all kernels supported by Go provide it
 	return time.Duration(now.Nano())
 }
 
@@ -67,7 +67,7 @@ func (fs procfs) file(pid int, name string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(fs.root, strconv.Itoa(pid), name))
 }
 
-// all returns the visible processes, ordered by PID. It omits processes that end
+// all returns the visible processes, ordered by PID. It omits processes if they end
 // meanwhile.
 func (fs procfs) all() (all []process, err error) {
 	entries, err := os.ReadDir(fs.root)
@@ -82,8 +82,8 @@ func (fs procfs) all() (all []process, err error) {
 	return all, err
 }
 
-// read returns a process. The error is ENOENT if no process has this PID, or ESRCH if
-// the process ended meanwhile.
+// read returns a process. The error is ENOENT if there is no such PID, or ESRCH if the
+// process ended meanwhile.
 func (fs procfs) read(pid int) (process, error) {
 	p := process{pid: pid}
 	for _, file := range []struct {
@@ -160,8 +160,8 @@ func (p *process) parseStatus(data []byte) (err error) {
 	return nil
 }
 
-// parseCmdline parses arguments that each end in a zero byte. A program that sets its
-// title replaces them with a single argument, followed by zeroes or spaces.
+// parseCmdline parses arguments, each with a zero byte at its end. To set its title, a
+// program replaces them with a single argument, followed by zeroes or spaces.
 func (p *process) parseCmdline(data []byte) error {
 	if text := strings.TrimRight(string(data), "\x00 "); text != "" {
 		p.argv = strings.Split(text, "\x00")

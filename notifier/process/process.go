@@ -2,9 +2,9 @@
 // by PID file.
 //
 // As far as /proc shows, no process is signaled by accident. A process must be old
-// enough, handle the signal, and still be the process that was found. The package never
-// signals itself, its children, the Pod's sandbox or a process of another Pod. /proc does
-// not show everything:
+// enough, handle the signal, and still be the found process. The package never signals
+// itself, its children, the Pod's sandbox or a process of another Pod. /proc does not
+// show everything:
 //
 //   - Some runtimes install signal handlers for every program, see runtimes. The minimum
 //     age gives the program time to install its own.
@@ -32,7 +32,7 @@ import (
 type Options struct {
 	Signal syscall.Signal
 	Check  bool // require a handler for the signal
-	// ExitCheck makes Survives report a process that ends after its signal.
+	// ExitCheck makes Survives report the end of a process after its signal.
 	ExitCheck bool
 	MinAge    time.Duration // minimum age of the process
 	Logger    *slog.Logger
@@ -67,16 +67,15 @@ func newSender(opts Options) *sender {
 	}
 }
 
-// Notify signals the process. The order of the steps ensures that a reused PID is never
-// signaled:
+// Notify signals the process. The order of the steps prevents a signal to a reused PID:
 //
 //  1. Find the process and check its age.
 //  2. Open a pidfd, which os.Process contains. From now on, it refers to the same process,
 //     whatever happens to the PID.
-//  3. Read /proc again. Start time, UID, and name or PID file must be those of the process
-//     that was found. Check the signal masks.
-//  4. Signal through the pidfd. This fails if the process has ended. Otherwise the process
-//     was alive in step 3.
+//  3. Read /proc again. Start time, UID, and name or PID file must be those of the found
+//     process. Check the signal masks.
+//  4. Signal through the pidfd. This fails after the end of the process. Otherwise the
+//     process was alive in step 3.
 //  5. Wait until the signal is no longer pending.
 //
 // Without pidfds (old kernel, seccomp), os.Process uses the PID. The process could then
@@ -133,7 +132,7 @@ func (s *sender) send(ctx context.Context, d delivery) error {
 	return s.await(ctx, d)
 }
 
-// Settings returns the options that decide which process is signaled and how.
+// Settings returns the options for the choice of the process and the signal.
 func (s *sender) Settings() string {
 	return fmt.Sprintf("%s check=%v exit_check=%v min_age=%v", signalName(s.opts.Signal), s.opts.Check, s.opts.ExitCheck, s.opts.MinAge)
 }
@@ -150,7 +149,7 @@ func (s *sender) checkAge(p process) error {
 	return f
 }
 
-// checkHandler rejects a process that the signal would kill or that would not notice
+// checkHandler rejects a process if the signal would kill it or if it would not notice
 // the signal.
 func (s *sender) checkHandler(p process) error {
 	signal, name := s.opts.Signal, signalName(s.opts.Signal)

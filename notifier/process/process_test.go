@@ -51,8 +51,8 @@ func TestUnsafeSignals(t *testing.T) {
 	}
 }
 
-// TestSignalsThatEnd: without the check, and for signals that are intended to end a process,
-// only the age is checked.
+// TestSignalsThatEnd: without the check, and for signals intended to end a process, only the
+// age is checked.
 func TestSignalsThatEnd(t *testing.T) {
 	for _, opts := range []Options{
 		{Signal: unix.SIGTERM, Check: true},
@@ -184,7 +184,7 @@ func TestNeverItselfNorItsChildren(t *testing.T) {
 	}
 }
 
-// TestZombieDoesNotCount: a zombie has a name and accepts every signal.
+// TestZombieDoesNotCount: a zombie keeps its name and accepts every signal.
 func TestZombieDoesNotCount(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")

@@ -11,16 +11,16 @@ import (
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
-// reapGrace is the time for which a zombie is left to the goroutine that waits for it.
+// reapGrace is the time for which a zombie is left to the goroutine waiting for it.
 const reapGrace = 2 * time.Second
 
-// Reap reaps the processes that commands leave behind, until ctx is done. It is intended
-// for PID 1 of a container, which inherits every orphan.
+// Reap reaps the processes left behind by commands, until ctx is done. It is intended for
+// PID 1 of a container, which inherits every orphan.
 //
-// Reap must not reap a child of os/exec (a command, a credential plugin of the
-// Kubernetes client), because its exit status would be lost. A goroutine waits for such a
-// child, which is a zombie for a short time only. Reap therefore reaps processes that
-// are still zombies after reapGrace.
+// Reap must not reap a child of os/exec (a command, a credential plugin of the Kubernetes
+// client), because its exit status would be lost. A goroutine waits for such a child,
+// which is a zombie for a short time only. Reap therefore reaps a process only if it is
+// still a zombie after reapGrace.
 func Reap(ctx context.Context) {
 	ended := make(chan os.Signal, 1) // stores a signal that arrives during the loop
 	signal.Notify(ended, unix.SIGCHLD)

@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier/exec"
 )
 
-// TestReap: a process that inherits orphans, like PID 1 of a container, reaps them. It does
-// not reap the children of os/exec.
+// TestReap: a process that inherits orphans, like PID 1 of a container, reaps them. It
+// does not reap the children of os/exec.
 func TestReap(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -56,7 +56,7 @@ func reaperMain() {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	// Children that are zombies for a moment, before Wait is called.
+	// Each child is a zombie for a moment, before Wait is called.
 	for range 20 {
 		child := osexec.Command("/bin/sh", "-c", "exit 3")
 		child.Start()

@@ -66,8 +66,8 @@ func (fs procfs) isGo(pid int) bool {
 	return bytes.Contains(head, []byte("\x04\x00\x00\x00Go\x00\x00"))
 }
 
-// checkRuntime rejects a signal that is fatal for the runtime of the process. If the
-// handler may be the runtime's, it warns once.
+// checkRuntime rejects a signal if it is fatal for the runtime of the process. If the
+// handler may be the runtime's, checkRuntime warns once.
 func (s *sender) checkRuntime(p process) error {
 	r, signal := s.runtimeOf(p), signalName(s.opts.Signal)
 	switch {

@@ -25,8 +25,8 @@ const (
 //
 // A graceful restart (USR2 in gunicorn, unicorn and nginx, Go's tableflip) starts a
 // successor as a child. Unlike a worker, the successor executes the program again and
-// has workers of its own. A single heir without workers can be either, so the result is
-// an error. Several of them are workers: a successor is alone.
+// starts workers of its own. A single heir without workers can be either, so the result
+// is an error. Several of them are workers: a successor is alone.
 func (t *ByName) successor(root process, matches []process) (process, error) {
 	var leaders []process // heirs with workers
 	var heirs, doubtful int
@@ -61,10 +61,10 @@ func (p process) role() string {
 	return strings.Join(words[:min(2, len(words))], " ")
 }
 
-// relation determines the relation of p to its parent. A program that executes itself
-// again passes its sockets in additional variables. A parent that did so keeps its old
-// workers, whose environment lacks these variables. Workers of Node's cluster module call
-// exec too.
+// relation determines the relation of p to its parent. If a program executes itself
+// again, it passes its sockets in additional variables. The old program keeps its
+// workers, whose environment lacks these variables. Workers of Node's cluster module
+// call exec too.
 func (fs procfs) relation(p, parent process) relation {
 	if p.stack == 0 || parent.stack == 0 {
 		return unknown
@@ -113,8 +113,8 @@ func (fs procfs) inPod(pid int) bool {
 	return pod == podName.FindString(own) && strings.Count(other, "/..") < 3
 }
 
-// cgroup returns the path of the last cgroup of a process, which is the only one with
-// cgroup v2. With v1, all paths of a container end in the same name.
+// cgroup returns the path of the last cgroup of a process. With cgroup v2, there is no
+// other. With v1, all paths of a container end in the same name.
 func (fs procfs) cgroup(pid string) (string, error) {
 	data, err := os.ReadFile(filepath.Join(fs.root, pid, "cgroup"))
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")

@@ -15,7 +15,7 @@ type fakeProcess struct {
 	environ string // separated by spaces; "-": not readable
 }
 
-// chooseIn returns the PID that a target named name chooses in a Pod, or an error.
+// chooseIn returns the PID chosen by the target named name in a Pod, or an error.
 func chooseIn(t *testing.T, name string, pod []fakeProcess) (int, error) {
 	t.Helper()
 	proc := newFakeProc(t)
@@ -30,7 +30,7 @@ func chooseIn(t *testing.T, name string, pod []fakeProcess) (int, error) {
 	return chosen.pid, err
 }
 
-// TestSuccessor distinguishes workers from a successor that takes over.
+// TestSuccessor distinguishes workers from a successor.
 func TestSuccessor(t *testing.T) {
 	gunicorn := func(pid, ppid int, stack uint64) process {
 		return process{pid: pid, ppid: ppid, stack: stack, comm: "gunicorn", argv: []string{"gunicorn: master [app]"}}

@@ -9,7 +9,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/typo"
 )
 
-// likeSignal matches text that is certainly meant as a signal.
+// likeSignal matches text certainly meant as a signal.
 var likeSignal = regexp.MustCompile(`^([A-Z0-9+-]+|(?i:sig).*)$`)
 
 // signals are the signals whose misspelled names are recognized.

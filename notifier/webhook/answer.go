@@ -11,8 +11,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// retryAfterMax limits the delay that a server can request with Retry-After. Without
-// a limit, a typo in the server's configuration could delay notifications for a year.
+// retryAfterMax limits the delay in the Retry-After of a server. Without a limit, a
+// typo in the server's configuration could delay notifications for a year.
 const retryAfterMax = 5 * time.Minute
 
 // result returns nil for a 2xx status.
@@ -60,8 +60,8 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return 0
 }
 
-// errorKind returns the parts of err that are equal for every attempt. It omits the
-// local port, the time in a certificate error and the address of a name server.
+// errorKind returns the parts of err common to all attempts. It omits the local port,
+// the time in a certificate error and the address of a name server.
 func errorKind(err error) string {
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError

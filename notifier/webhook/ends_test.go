@@ -15,7 +15,7 @@ import (
 )
 
 // TestWebhookEnds calls servers whose answers do not end. The call ends at the timeout,
-// or succeeds as soon as it has read the status.
+// or succeeds as soon as it reads the status.
 func TestWebhookEnds(t *testing.T) {
 	hold := func(conn net.Conn, _ string) { io.Copy(io.Discard, conn) }
 	for _, test := range []struct {
@@ -61,7 +61,7 @@ func endless(first, more string) func(net.Conn, string) {
 	}
 }
 
-// rawServer returns the URL of a server that calls answer with each connection and the
+// rawServer returns the URL of a server. It calls answer with each connection and the
 // request.
 func rawServer(t *testing.T, answer func(net.Conn, string)) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

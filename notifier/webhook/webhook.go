@@ -25,8 +25,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// A Target is a URL to call. The configuration ensures that a CAFile is used with an
-// https URL only, and a TokenFile with a URL without a user.
+// A Target is a URL to call. The configuration permits a CAFile with an https URL only,
+// and a TokenFile with a URL without a user.
 type Target struct {
 	URL       *URL
 	Method    string        // GET and HEAD requests have no body
@@ -39,8 +39,8 @@ type Target struct {
 const (
 	// lateFactor is the number of timeouts after which Notify abandons a call.
 	lateFactor = 5
-	// drainMax and drainTime limit the part of the response body that is read. The
-	// content is ignored, but closing an unread body would reset the connection.
+	// drainMax and drainTime limit how much of the response body is read. The content
+	// is ignored, but closing an unread body would reset the connection.
 	drainMax  = 4 << 10
 	drainTime = 100 * time.Millisecond
 )
@@ -72,8 +72,8 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	return notifier.Failf(errorKind(err), "webhook %v: %w", t.URL, err)
 }
 
-// withTimeout returns a context that is canceled as Notify describes. The caller must
-// call stop.
+// withTimeout returns a context with the cancellation described at Notify. The caller
+// must call stop.
 func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var sent atomic.Bool
@@ -132,8 +132,8 @@ func readToken(path string) (string, error) {
 }
 
 // transport returns a transport for a single call. A shared transport would keep
-// connections that were verified with an old CA. Proxy is nil, so the proxy variables
-// of the environment have no effect.
+// connections verified with an old CA. Proxy is nil, so the proxy variables of the
+// environment have no effect.
 func (t Target) transport() (*http.Transport, error) {
 	transport := &http.Transport{
 		DisableKeepAlives:      true,

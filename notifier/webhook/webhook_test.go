@@ -38,13 +38,12 @@ func newWebhook(t *testing.T, url string, w Target) Target {
 	return w
 }
 
-// seen is a request that a server received.
+// seen is a received request.
 type seen struct {
 	method, path, query, auth, kind, body string
 }
 
-// serve returns a server that calls answer, and a channel of the requests that the server
-// received.
+// serve returns a server and a channel of its received requests. The server calls answer.
 func serve(t *testing.T, answer http.HandlerFunc) (*httptest.Server, chan seen) {
 	got := make(chan seen, 100)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

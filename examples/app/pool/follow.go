@@ -34,7 +34,7 @@ func Follow(ctx context.Context, dir string, changed chan<- struct{}) error {
 }
 
 // nextRotation waits for an event on ..data. It accepts every kind of event, because
-// systems differ in the kind they report. An error means that events may be lost.
+// systems differ in the kind they report. After an error, events may be lost.
 func nextRotation(ctx context.Context, w *fsnotify.Watcher) error {
 	for {
 		select {

@@ -117,7 +117,7 @@ func (p *Pool) swap(next *generation) {
 	p.draining.Add(1)
 	go func() {
 		defer p.draining.Add(-1)
-		old.users.Wait() // Close fails queries that still wait for a connection
+		old.users.Wait() // Close fails queries still waiting for a connection
 		old.db.Close()
 	}()
 }

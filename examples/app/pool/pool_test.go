@@ -125,7 +125,7 @@ func TestReload_keepsThePoolUntilNewCredentialsWork(t *testing.T) {
 	}
 }
 
-// TestReload_withoutFiles checks that the pool stays usable if the files are missing.
+// TestReload_withoutFiles covers missing files. The pool must stay usable.
 func TestReload_withoutFiles(t *testing.T) {
 	f := newFixture(t)
 	p := f.open(t)
@@ -140,8 +140,8 @@ func TestReload_withoutFiles(t *testing.T) {
 	}
 }
 
-// TestReload_drainsTheOldPool covers a query that runs during a reload. The query must
-// succeed although the password of its user changes, and the old pool must close after it.
+// TestReload_drainsTheOldPool covers a query during a reload. The query must succeed
+// although the password of its user changes, and the old pool must close after it.
 func TestReload_drainsTheOldPool(t *testing.T) {
 	f := newFixture(t)
 	p := f.open(t)
@@ -253,7 +253,7 @@ func TestCredentials_formatWithoutThePassword(t *testing.T) {
 	}
 }
 
-// TestConnector_checksTheURL lists URLs that Connector accepts and rejects.
+// TestConnector_checksTheURL lists accepted and rejected URLs.
 func TestConnector_checksTheURL(t *testing.T) {
 	for url, good := range map[string]bool{
 		"mysql://127.0.0.1:3306/app":                      true,

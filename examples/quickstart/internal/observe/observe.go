@@ -84,8 +84,8 @@ func plainLine(text string) line {
 	return l
 }
 
-// SidecarLine processes a line of the sidecar's log. Use it for an app that is notified
-// by a signal, because such an app does not log the notification.
+// SidecarLine processes a line of the sidecar's log. Use it for an app notified by a
+// signal, because such an app does not log the notification.
 func (o *Observer) SidecarLine(text string) {
 	var l line
 	if json.Unmarshal([]byte(text), &l) == nil && l.Msg == "notified the app" {
