@@ -29,9 +29,9 @@ type Process struct {
 // output before, and must not call cmd's methods.
 func Start(cmd *exec.Cmd) (*Process, error) { return StartIn(cmd, nil) }
 
-// StartIn calls enter and starts cmd on a thread that is used only for cmd. cmd
-// inherits the changes that enter makes to its thread (unshare, setns); this program
-// does not. The kernel does not kill such a child with its parent: in another PID
+// StartIn calls enter and starts cmd on a thread used only for cmd. cmd inherits the
+// changes of enter to its thread (unshare, setns). This program does not inherit
+// them. The kernel does not kill such a child with its parent: in another PID
 // namespace the child cannot see the parent, and it ends with the namespace.
 func StartIn(cmd *exec.Cmd, enter func() error) (*Process, error) {
 	if cmd.SysProcAttr == nil {

@@ -35,7 +35,7 @@ func TestExitCode_bothStreams(t *testing.T) {
 	}
 }
 
-// TestStop_ignoredSignal: a program that ignores SIGTERM is killed after the grace period.
+// TestStop_ignoredSignal: if a program ignores SIGTERM, it is killed after the grace period.
 func TestStop_ignoredSignal(t *testing.T) {
 	for script, want := range map[string]bool{
 		"trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done": true,

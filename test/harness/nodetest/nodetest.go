@@ -1,7 +1,7 @@
 // Package nodetest runs the Pods of the examples on a real kubelet in tests. Each Pod
 // uses the images of the test run and unique addresses, because Pods may be on the
-// host's network. The package reports the values that the app read and the process of
-// the app. It knows nothing about the tests.
+// host's network. The package reports the values read by the app and the
+// process of the app. It knows nothing about the tests.
 package nodetest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
-// Images are the names of images that the node already has.
+// Images are the names of images already on the node.
 type Images struct {
 	Sidecar string // built from the Dockerfile
 	App     string // built from test/tools/reader
@@ -44,7 +44,7 @@ func (c *Cluster) Connect(kubeconfig string) (err error) {
 // Patience is the time limit for an operation that a kubelet completes in seconds.
 const Patience = 90 * time.Second
 
-// Until polls check until it returns nil, and returns the time that this took.
+// Until polls check until it returns nil, and returns the elapsed time.
 func Until(t *testing.T, condition string, check func() error) time.Duration {
 	t.Helper()
 	start := time.Now()

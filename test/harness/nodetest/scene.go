@@ -181,7 +181,7 @@ func (s *Scene) Loaded(container, password string) Answer {
 	return a
 }
 
-// Pod returns a Pod of the namespace that is not being deleted.
+// Pod returns a Pod of the namespace. It ignores Pods being deleted.
 func (s *Scene) Pod() (*corev1.Pod, error) {
 	pods, err := s.Client.CoreV1().Pods(s.Namespace).List(s.Context(), metav1.ListOptions{})
 	if err != nil {

@@ -90,7 +90,7 @@ func enter(pid int) error {
 		return err
 	}
 	defer unix.Close(fd)
-	// A thread that shares its working directory cannot enter a mount namespace.
+	// A thread with a shared working directory cannot enter a mount namespace.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (p *Pod) Has(name string) bool {
 }
 
 // kill kills the processes of the pod except those with the given name. It may miss a child
-// that is just being forked.
+// during its fork.
 func (p *Pod) kill(but string) {
 	mine, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.first.PID()))
 	if err != nil {

@@ -34,7 +34,7 @@ func first(words []string) string {
 	return words[0]
 }
 
-// A Program is a program that runs in a pod.
+// A Program is a program in a pod.
 type Program struct {
 	*childprocess.Process
 	Log *testsupport.Log // both output streams
@@ -97,7 +97,7 @@ func (g *Program) Inner() int {
 
 var notifiedPattern = regexp.MustCompile(`(?:notified |secretsync.n" changed to ")(\d+)`)
 
-// Notified returns the value that the program read at its last notification, or -1.
+// Notified returns the program's value at its last notification, or -1.
 func (g *Program) Notified() int64 {
 	text := g.Log.String()
 	if g.Answer != nil {

@@ -1,5 +1,5 @@
-// Package recipe installs and compiles the programs of examples/recipes that are not
-// written in Go, for the quickstart and the tests. It writes nothing into the checkout.
+// Package recipe installs and compiles the programs of examples/recipes in languages other
+// than Go, for the quickstart and the tests. It writes nothing into the checkout.
 package recipe
 
 import (

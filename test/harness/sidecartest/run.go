@@ -96,7 +96,7 @@ func (r *Run) WaitExit(want int, limit time.Duration) {
 	}
 }
 
-// Stop sends SIGTERM and checks that the sidecar exits with code 0 within a second.
+// Stop sends SIGTERM. The sidecar must exit with code 0 within a second.
 func (r *Run) Stop() {
 	r.scene.T.Helper()
 	if err := r.Signal(syscall.SIGTERM); err != nil {

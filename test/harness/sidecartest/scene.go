@@ -38,7 +38,7 @@ type Scene struct {
 	StartProcess func(*exec.Cmd) (*childprocess.Process, error)
 }
 
-// New returns a scene whose service account is allowed what `secret-sync rbac` prints
+// New returns a scene. Its service account has the permissions from `secret-sync rbac`
 // for this environment. The HTTP server is off unless env sets its address.
 func New(t testing.TB, env Env) *Scene {
 	t.Helper()

@@ -25,7 +25,7 @@ var (
 
 // Options describes the process in which Main runs the tests.
 type Options struct {
-	// Parallel is the number of tests that run at the same time. Zero keeps the
+	// Parallel is the number of simultaneous tests. Zero keeps the
 	// default of go test. Most end-to-end tests wait more than they compute.
 	Parallel int
 	// NeedsRoot runs the tests as root of a new user namespace if the user is not root.
@@ -112,7 +112,7 @@ func Read(t testing.TB, path string) string {
 	return testsupport.ReadFile(t, path)
 }
 
-// Write writes a file that only its owner can read.
+// Write writes a file readable only by its owner.
 func Write(t testing.TB, path, text string) {
 	t.Helper()
 	testsupport.WriteFile(t, path, text)

@@ -40,8 +40,8 @@ func (s *Scene) Wire() *Wire {
 
 var addrs atomic.Uint32
 
-// OwnAddr returns a loopback address that no other process uses. The IP address is
-// unique, not only the port: another process could take a free port.
+// OwnAddr returns an unused loopback address. The IP address is unique, not only the
+// port: another process could take a free port.
 func OwnAddr() string {
 	pid, n := os.Getpid(), addrs.Add(1)
 	return fmt.Sprintf("127.%d.%d.%d:29808", 64+pid>>8&63, pid&255, 1+n%254)
@@ -49,7 +49,7 @@ func OwnAddr() string {
 
 // CopyKubeconfig writes a copy of a kubeconfig beside the binary, where other users can
 // read it, and returns its path. The copy contains the token. If server is not "", the
-// copy uses that server.
+// copy uses server.
 func CopyKubeconfig(t testing.TB, from, server string) string {
 	t.Helper()
 	config, err := clientcmd.LoadFromFile(from)
@@ -107,7 +107,7 @@ func (w *Wire) serve() {
 	}
 }
 
-// join copies in both directions until one side closes.
+// join copies in both directions until either side closes.
 func (w *Wire) join(near net.Conn) {
 	defer near.Close()
 	far, err := net.Dial("tcp", strings.TrimPrefix(plane.Config.Host, "https://"))

@@ -99,7 +99,7 @@ func checkClosed(t *testing.T, cp *ControlPlane) {
 	}
 }
 
-// TestDecode_invalid also decodes a manifest with a document that is only a comment.
+// TestDecode_invalid also decodes a manifest with a document of comments only.
 func TestDecode_invalid(t *testing.T) {
 	if _, err := Decode([]byte("a: b: c")); err == nil {
 		t.Error("Decode accepted invalid YAML")
@@ -110,7 +110,7 @@ func TestDecode_invalid(t *testing.T) {
 	}
 }
 
-// TestControlPlane_parentKilled: the servers end with the program that started them,
+// TestControlPlane_parentKilled: the servers end with their parent,
 // even after kill -9.
 func TestControlPlane_parentKilled(t *testing.T) {
 	cmd := exec.Command(os.Args[0])

@@ -5,6 +5,6 @@
 // bookmarks. No kubelet runs Pods.
 //
 // The two binaries and the build cache of Go remain on the machine. The processes end
-// with the program that started them, even after kill -9. Only then does the temporary
+// with their parent, even after kill -9. Only then does the temporary
 // directory remain as well.
 package controlplane

@@ -10,7 +10,7 @@ type Fault struct {
 	Name  string
 	Begin func(*Route)
 	End   func(*Route)
-	Logs  []string      // text that the log line of each state contains
+	Logs  []string      // text in the log line of each state
 	Tries int           // the number of attempts during the fault; 0 means three
 	Seen  time.Duration // the time limit for noticing the fault; 0 means at once
 }

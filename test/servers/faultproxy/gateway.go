@@ -30,7 +30,7 @@ import (
 // the real API server or answers them itself.
 type Gateway struct {
 	*httptest.Server
-	CAFile string // the CA that the sidecar trusts
+	CAFile string // the CA trusted by the sidecar
 	up     http.RoundTripper
 
 	mu     sync.Mutex

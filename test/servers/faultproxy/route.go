@@ -1,5 +1,5 @@
 // Package faultproxy connects a sidecar with the real API server in tests, through two
-// proxies on loopback that simulate the failures of networks and servers.
+// proxies on loopback. They simulate the failures of networks and servers.
 //
 //	sidecar → Wire → Gateway → API server
 //

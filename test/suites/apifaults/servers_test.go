@@ -32,8 +32,8 @@ func TestAPIServer_killed(t *testing.T) {
 	}
 }
 
-// TestEtcd_restored: the resource versions go back. A running sidecar and a sidecar that
-// starts later publish the restored data, and follow later changes.
+// TestEtcd_restored: the resource versions go back. A running sidecar and a later
+// sidecar publish the restored data, and follow later changes.
 func TestEtcd_restored(t *testing.T) {
 	p := newPair(t, st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"}))
 	backup, err := st.ControlPlane().Backup(t.Context())

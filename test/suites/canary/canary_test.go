@@ -62,7 +62,7 @@ func (c *canary) rotate() {
 }
 
 // CheckWritten waits until the files contain the current value. Without this check the
-// search could succeed for a value that the sidecar never read.
+// search could succeed only because the sidecar never read the value.
 func (c *canary) CheckWritten() {
 	c.t.Helper()
 	st.UntilIn(c.t, patience, "files", func() error {

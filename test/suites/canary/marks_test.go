@@ -30,7 +30,7 @@ func (m *marks) newValue() string {
 		m.needles = map[string]string{}
 	}
 	m.pieces("the value", value, piece)
-	for shift := range 3 { // base64 of a longer text that contains the value
+	for shift := range 3 { // base64 of a longer text around the value
 		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + value))
 		m.pieces("base64 of the value", text[4:len(text)-4], 12)
 	}
@@ -76,7 +76,7 @@ func (m *marks) find(text string) (found string) {
 	return ""
 }
 
-// TestMarks_foundInEveryEncoding makes sure that the search can fail.
+// TestMarks_foundInEveryEncoding makes sure the search can fail.
 func TestMarks_foundInEveryEncoding(t *testing.T) {
 	var m marks
 	value := m.newValue()

@@ -98,7 +98,7 @@ func (c *canary) checkOtherProcess() {
 	c.check("/proc of the sidecar", seen)
 }
 
-// readAs returns everything that a process of the sidecar's user can read.
+// readAs returns everything readable by a process of the sidecar's user.
 func (c *canary) readAs(pid int) string {
 	path := filepath.Join(c.cores, "reader")
 	if _, err := os.Stat(path); err != nil {

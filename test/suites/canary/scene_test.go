@@ -42,7 +42,7 @@ type canary struct {
 	refused  atomic.Bool // the webhook returns an error
 }
 
-// sharedDir returns a directory that every user can use. t.TempDir is private.
+// sharedDir returns a directory for every user. t.TempDir is private.
 func sharedDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(filepath.Dir(st.Binary()), "canary-")

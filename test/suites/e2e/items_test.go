@@ -8,7 +8,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// TestItems_otherKeys: with SECRETSYNC_ITEMS, a change of a key that is not listed leads
+// TestItems_otherKeys: with SECRETSYNC_ITEMS, a change of an unlisted key leads
 // to no generation and no notification. Operators write such keys, for example the
 // remaining time of a lease.
 func TestItems_otherKeys(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// A life is a sidecar that passes through phases.
+// A life is a sidecar in a sequence of phases.
 type life struct {
 	*st.Scene
 	run     *st.Run

@@ -12,7 +12,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// targetVariable makes this test binary a process that the sidecar signals.
+// targetVariable makes this test binary a target of the sidecar's signals.
 const targetVariable = "E2E_TARGET"
 
 func TestMain(m *testing.M) {

@@ -99,7 +99,7 @@ func TestNotifySignal_minimumAge(t *testing.T) {
 }
 
 // TestNotifyWebhook_retried: a failing webhook is called again with the newest generation. It
-// does not delay a target that works.
+// does not delay a working target.
 func TestNotifyWebhook_retried(t *testing.T) {
 	t.Parallel()
 	hook := st.NewWebhook(t)

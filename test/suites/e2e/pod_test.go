@@ -122,7 +122,7 @@ func dryRunPod(t *testing.T, namespace string, template corev1.PodTemplateSpec) 
 	if err != nil {
 		return err
 	}
-	pod.Spec.InitContainers[0].SecurityContext = nil // make sure that the check can fail
+	pod.Spec.InitContainers[0].SecurityContext = nil // make sure the check can fail
 	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	_, err = st.ControlPlane().Client.CoreV1().Pods(namespace).Create(t.Context(), pod, dryRun)
 	if err == nil || !strings.Contains(err.Error(), "PodSecurity") {
@@ -131,7 +131,7 @@ func dryRunPod(t *testing.T, namespace string, template corev1.PodTemplateSpec) 
 	return nil
 }
 
-// checkPod checks for mistakes that the API server accepts.
+// checkPod checks for mistakes not found by the API server.
 func checkPod(t *testing.T, pod corev1.PodSpec) {
 	t.Helper()
 	sidecar, app := pod.InitContainers[0], pod.Containers[0]

@@ -78,8 +78,8 @@ func TestRBAC_minimal(t *testing.T) {
 	}
 }
 
-// testWithoutVerb uses a Role that lacks a verb. The sidecar must log the problem and recover
-// when the Role is complete.
+// testWithoutVerb uses a Role without a required verb. The sidecar must log the problem and
+// recover when the Role is complete.
 func testWithoutVerb(t *testing.T, env st.Env, less *rbacv1.Role) {
 	s := st.NewWithoutRole(t, env)
 	less.Namespace = s.Namespace

@@ -12,7 +12,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer"
 )
 
-// secretName is the Secret that the consumers read. The volume contains another Secret too.
+// secretName is the Secret read by the consumers. The volume contains another Secret too.
 const secretName = "db"
 
 // A volume is a directory to which a writer publishes, as in secret-sync.

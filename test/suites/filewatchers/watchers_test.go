@@ -1,7 +1,7 @@
-// Package filewatchers checks that existing file watchers can follow a volume of secret-sync
-// without changes, through 20 rotations.
+// Package filewatchers checks whether existing file watchers can follow a volume of
+// secret-sync without changes, through 20 rotations.
 //
-// The rotations are faster than the removal of old generations. A program that watches the
+// The rotations are faster than the removal of old generations. A watch on the
 // inode of a file would then miss changes: the old inode remains and causes no event, unless
 // the writer causes events on purpose.
 package filewatchers
@@ -60,8 +60,8 @@ func TestWatchers_everyRotation(t *testing.T) {
 }
 
 // follow rotates and waits each time until the consumer reads the new value. In between,
-// another Secret changes. This replaces every file by a file with the same content, and a
-// consumer that misses the replacement keeps watching the old inodes.
+// another Secret changes. This replaces every file by a file with the same content. If a
+// consumer misses the replacement, it keeps watching the old inodes.
 func follow(t *testing.T, v volume, values <-chan string) {
 	clock := time.NewTicker(pace)
 	defer clock.Stop()

@@ -39,7 +39,7 @@ func TestInjected_byPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	// If this cluster has no Service for its API server, a policy of the cluster sets the
-	// address in containers, but not in containers that another policy adds later.
+	// address in containers, but not in containers added later by another policy.
 	server, err := url.Parse(cluster.Config.Host)
 	if err != nil {
 		t.Fatal(err)

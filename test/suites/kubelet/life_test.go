@@ -88,7 +88,7 @@ func TestSubPath_neverChanges(t *testing.T) {
 	}
 }
 
-// TestVolume_full: a generation that does not fit leaves the last generation in place. A
+// TestVolume_full: if a generation does not fit, the last generation stays in place. A
 // smaller generation is published.
 func TestVolume_full(t *testing.T) {
 	t.Parallel()

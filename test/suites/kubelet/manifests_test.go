@@ -4,7 +4,7 @@ package kubelet
 
 import "strings"
 
-// The manifests that the cases do not contain.
+// The manifests missing in the cases.
 const (
 	role = `
 apiVersion: v1

@@ -15,7 +15,7 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/nodetest"
 )
 
-// oldFolder is the directory that the app reads before the migration. The kubelet's Secret
+// oldFolder is the app's directory before the migration. The kubelet's Secret
 // volume writes it. In the first case this is the old solution; in the other cases it
 // represents the old solution.
 const oldFolder = "/etc/db"
@@ -23,7 +23,7 @@ const oldFolder = "/etc/db"
 // A move is a section of docs/migrating.md.
 type move struct {
 	name   string
-	folder string             // the directory that the app reads afterwards
+	folder string             // the app's directory afterwards
 	items  []corev1.KeyToPath // the names in the old directory
 	rule   string             // the rule of the Role; "" allows the Secret by name
 	env    map[string]string  // the environment of the sidecar

@@ -12,8 +12,8 @@ import (
 )
 
 // watch reads the volume until the returned function is called. It reads each generation
-// through its directory handle. It checks that a Secret is never torn between two values
-// and never goes back to an older value, and that the volume stays ready. The returned
+// through its directory handle. A Secret must never be torn between two values
+// or go back to an older value, and the volume must stay ready. The returned
 // function stops it and returns the number of reads.
 func watch(t *testing.T, dir string) (stop func() int) {
 	quit, done := make(chan struct{}), make(chan int)
@@ -39,7 +39,7 @@ func watch(t *testing.T, dir string) (stop func() int) {
 }
 
 // readGeneration reads a generation. newest maps a Secret to its newest value so far. A
-// file that harm was done to contains the text of harmed.
+// harmed file contains the text of harmed.
 func readGeneration(dir string, newest map[string]string) error {
 	root, err := os.OpenRoot(filepath.Join(dir, "..data"))
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// A longLife is a sidecar that is never restarted. It notifies an app with a signal and a
+// A longLife is a sidecar without restarts. It notifies an app with a signal and a
 // webhook.
 type longLife struct {
 	*st.Scene
@@ -75,10 +75,10 @@ func (k *soak) renew() {
 	}
 }
 
-// harmed is the text that harm writes into a file.
+// harmed is the text written into a file by harm.
 const harmed = "harm"
 
-// harm changes or adds something in the volumes that only the sidecar may change.
+// harm changes or adds something in the volumes. Only the sidecar may change them.
 func (k *soak) harm() {
 	name := soakSecrets[k.rand.IntN(len(soakSecrets))]
 	kinds := []struct {
@@ -115,7 +115,7 @@ func overwrite(path string) error {
 	return errors.Join(os.WriteFile(tmp, []byte(harmed), 0o644), os.Rename(tmp, real))
 }
 
-// figures are the resources that must not grow over a long life.
+// figures are resource counts. They must not grow over a long life.
 type figures struct {
 	RSS, Anonymous, Heap             int64 // KiB
 	Descriptors, Goroutines, Inotify int
@@ -126,7 +126,7 @@ type figures struct {
 // and the allocator.
 var slack = figures{Anonymous: 4 << 10, Heap: 1 << 10, Descriptors: 4, Goroutines: 8}
 
-// compare returns an error that lists the growth since early.
+// compare returns an error with the growth since early.
 func (f figures) compare(early figures) (err error) {
 	check := func(what string, now, was, slack int64) {
 		if now > was+slack {
@@ -145,7 +145,7 @@ func (f figures) compare(early figures) (err error) {
 }
 
 // measure ends the faults, waits until the files are correct and the sidecar is idle, and
-// returns the figures of the sidecar that is never restarted.
+// returns the figures of the sidecar without restarts.
 func (k *soak) measure() (f figures) {
 	k.endFault()
 	k.setAll()

@@ -1,6 +1,6 @@
 // Package longlife contains only tests. They run sidecars for minutes or hours while every
-// kind of fault occurs. They check the invariants all the time, and at the end that nothing
-// leaked: no memory, descriptors, goroutines, inotify watches or files.
+// kind of fault occurs. They check the invariants all the time. At the end they check for
+// leaks: of memory, descriptors, goroutines, inotify watches or files.
 package longlife
 
 import (

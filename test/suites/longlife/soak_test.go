@@ -23,7 +23,7 @@ var (
 // API server, changes of named and selected Secrets, harm in the volumes, new tokens,
 // restarts of the API server and of the app, and kill -9 of one sidecar. The other sidecar
 // runs all the time. The invariants are checked all the time. At the end the files must
-// equal the Secrets, and the sidecar that ran all the time must not use more memory,
+// equal the Secrets, and this other sidecar must not use more memory,
 // descriptors, goroutines and inotify watches than early in its life. To run it longer, or
 // again:
 //
@@ -68,7 +68,7 @@ func (k *soak) stepUntil(end time.Time) {
 }
 
 // patience is longer than for a single fault: the removal of the last Secret takes 5 s
-// more, and the detection of a connection that died in a freeze 15 s.
+// more, and the detection of a dead connection after a freeze 15 s.
 const patience = 30 * time.Second
 
 // A soak is the state of a run. All decisions come from rand.
@@ -77,7 +77,7 @@ type soak struct {
 	t       *testing.T
 	route   *faultproxy.Route
 	run     *st.Run
-	old     *longLife // the sidecar that is never killed
+	old     *longLife // never killed
 	rand    *rand.Rand
 	counter int // the last written value
 	steps   int

@@ -110,8 +110,8 @@ func apply(t *testing.T, namespace, file string, dryRun bool) {
 	}
 }
 
-// TestNetworkPolicy_selectsTheExamplePods applies the policy, and checks its port and that
-// its selector matches the Pods of the Deployments in the same directory.
+// TestNetworkPolicy_selectsTheExamplePods applies the policy and checks its port. Its
+// selector must match the Pods of the Deployments in the same directory.
 func TestNetworkPolicy_selectsTheExamplePods(t *testing.T) {
 	s := st.NewWithoutRole(t, nil)
 	manifest, err := os.ReadFile("../../../examples/pod/networkpolicy.yaml")

@@ -1,5 +1,5 @@
 // Package manifests applies the manifests, components and charts of examples/ to a real API
-// server, in a namespace that enforces the Pod Security level "restricted".
+// server, in a namespace with the Pod Security level "restricted".
 package manifests
 
 import (
@@ -39,7 +39,7 @@ func checkRole(t *testing.T, manifest, printed []byte) {
 	}
 }
 
-// check checks the parts of a Pod that the API server does not check.
+// check checks a Pod beyond the checks of the API server.
 func check(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	if n := len(pod.Spec.InitContainers); n != 1 {

@@ -73,7 +73,7 @@ func plainPod(annotations map[string]string, changes ...func(*corev1.PodSpec)) *
 	return pod
 }
 
-// create returns the Pod that the API server would create, by a dry run.
+// create returns the Pod as the API server would create it, by a dry run.
 func create(s *st.Scene, pod *corev1.Pod) (*corev1.Pod, error) {
 	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	return st.ControlPlane().Client.CoreV1().Pods(s.Namespace).Create(s.T.Context(), pod, dryRun)
@@ -177,8 +177,8 @@ func mounts(pod *corev1.Pod) string {
 	return strings.Join(list, " ")
 }
 
-// TestInject_equalsTheComponent checks that the policy and the component add the same
-// container and volumes.
+// TestInject_equalsTheComponent compares the container and the volumes from the policy
+// with the component.
 func TestInject_equalsTheComponent(t *testing.T) {
 	s := injected(t)
 	want := s.DryRun(s.Kustomize("../../../examples/component/example"))[0].Spec
@@ -201,7 +201,7 @@ func TestInject_equalsTheComponent(t *testing.T) {
 }
 
 // TestInject_leavesOtherPods covers Pods without the annotation, Pods with the sidecar, and
-// Pods in a namespace that did not opt in. The policy must not change them.
+// Pods in a namespace without the opt-in. The policy must not change them.
 func TestInject_leavesOtherPods(t *testing.T) {
 	s := injected(t)
 	other := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})

@@ -73,7 +73,7 @@ func checkLabels(t *testing.T, name string, manifest []byte) {
 	}
 }
 
-// templates returns the Pod templates in a workload, which are the objects that contain
+// templates returns the Pod templates in a workload, which are the objects with
 // containers in their spec.
 func templates(object map[string]any) (found []map[string]any) {
 	if spec, ok := object["spec"].(map[string]any); ok && object["kind"] == nil && spec["containers"] != nil {

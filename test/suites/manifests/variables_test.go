@@ -34,14 +34,14 @@ func settable(t *testing.T, s *st.Scene) []string {
 	return names
 }
 
-// annotationOf returns the annotation that sets a variable.
+// annotationOf returns the annotation for a variable.
 func annotationOf(variable string) string {
 	name := strings.ToLower(strings.TrimPrefix(variable, "SECRETSYNC_"))
 	return "secret-sync/" + strings.ReplaceAll(name, "_", "-")
 }
 
-// fieldPaths returns the variables of a container that the downward API sets, and the
-// fields they come from.
+// fieldPaths returns the variables of a container from the downward API, and their
+// fields.
 func fieldPaths(c corev1.Container) map[string]string {
 	paths := map[string]string{}
 	for _, v := range c.Env {
@@ -52,7 +52,7 @@ func fieldPaths(c corev1.Container) map[string]string {
 	return paths
 }
 
-// identity returns the variables that every sidecar has.
+// identity returns the variables common to every sidecar.
 func identity() map[string]string {
 	return map[string]string{
 		"POD_NAMESPACE": "metadata.namespace", "POD_NAME": "metadata.name", "POD_UID": "metadata.uid",
@@ -168,7 +168,7 @@ func TestInject_setsResources(t *testing.T) {
 	}
 }
 
-// TestInject_usesTheImageOfImageYAML checks that the image in image.yaml reaches the Pod.
+// TestInject_usesTheImageOfImageYAML compares the Pod's image with image.yaml.
 func TestInject_usesTheImageOfImageYAML(t *testing.T) {
 	s := injected(t)
 	pod, err := create(s, plainPod(map[string]string{"secret-sync/secrets": "db"}))

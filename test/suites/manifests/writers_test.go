@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// writerObject is the part of an operator's object that the settings are in.
+// writerObject is the part of an operator's object with the settings.
 type writerObject struct {
 	Kind string
 	Spec struct {
@@ -24,7 +24,7 @@ type writerObject struct {
 	}
 }
 
-// faults returns the faults that the object leads to.
+// faults returns the faults caused by the object.
 func (o writerObject) faults() (all []string) {
 	for _, data := range o.Spec.Data {
 		if strings.HasPrefix(data.RemoteRef.Key, "creds/") {

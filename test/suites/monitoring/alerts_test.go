@@ -55,8 +55,7 @@ func readRules(t *testing.T) (all []rule, file []byte) {
 	return all, file
 }
 
-// ofLabels lists the labels of each alert besides the labels of the Pod, for each alert that
-// fires.
+// ofLabels lists the labels of each firing alert besides the labels of the Pod.
 var ofLabels = map[string][]string{
 	"SecretSyncWatchStale":          {"container=secret-sync,watch=secret/db", "container=secret-sync,watch=secret/cache"},
 	"SecretSyncPublishFailing":      {"container=secret-sync,reason=no_space"},
@@ -67,8 +66,7 @@ var ofLabels = map[string][]string{
 	"SecretSyncRestarting":          {""},
 }
 
-// without lists the series of which an alert needs only one: it must fire even if a series
-// is missing.
+// without lists the redundant series of an alert: it must fire even if a series is missing.
 var without = map[string][]string{
 	"SecretSyncRestarting": {"process_start_time_seconds", "kube_pod_init_container_status_restarts_total"},
 }

@@ -27,7 +27,7 @@ var (
 
 const scrapeInterval = time.Second
 
-// TestDashboard_everyPanelHasData: each query of each panel returns data that is not always 0.
+// TestDashboard_everyPanelHasData: each query of each panel returns a value other than 0.
 // A real Prometheus scrapes a sidecar in each state.
 func TestDashboard_everyPanelHasData(t *testing.T) {
 	t.Parallel()
@@ -98,8 +98,8 @@ func newFleet(t *testing.T) (fleet []*sidecar) {
 	return fleet
 }
 
-// live brings each sidecar into its state, one after the other, and keeps it in the state
-// until the time is over and done returns nil.
+// live brings the sidecars into their states in sequence. It keeps each sidecar in its
+// state until the time is over and done returns nil.
 func live(t *testing.T, fleet []*sidecar, done func() error) {
 	t.Helper()
 	began := time.Now()

@@ -23,8 +23,8 @@ const (
 	perMinute    = int(time.Minute / interval)
 )
 
-// A recording contains the samples that Prometheus would store for a sidecar. Each series has
-// a sample per interval; "_" means that the series was missing.
+// A recording contains the samples of a sidecar, as Prometheus would store them. Each series
+// has a sample per interval; "_" stands for a missing series.
 type recording struct {
 	ticks  int
 	series map[string][]string
@@ -45,7 +45,7 @@ func fetch(addr, path string) (string, error) {
 	return string(text), err
 }
 
-// record records a sidecar that is healthy for the time before and then in a state for during.
+// record records a sidecar, first healthy for the time before, then in a state for during.
 func record(t *testing.T, st state, before, during time.Duration) *recording {
 	s := newSidecar(t)
 	r := &recording{series: map[string][]string{}}
@@ -94,7 +94,7 @@ func (r *recording) scrape(t *testing.T, s *sidecar) {
 	}
 }
 
-// target contains the labels that Prometheus adds to every series.
+// target contains the labels added to every series by Prometheus.
 const target = `container="secret-sync",namespace="shop",pod="app-1"`
 
 func labelled(series string) string {

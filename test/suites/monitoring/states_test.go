@@ -48,7 +48,7 @@ func newSidecar(t *testing.T) *sidecar {
 	return s
 }
 
-// start waits until the files are published. A HUP before that would end the sidecar, because
+// start waits until the files are published. An earlier HUP would end the sidecar, because
 // its handler is not installed yet.
 func (s *sidecar) start() {
 	s.T.Helper()
@@ -68,7 +68,7 @@ func (s *sidecar) waitMetric(prefix string) {
 	})
 }
 
-// fill sets a value that does not fit in the volume.
+// fill sets a value too large for the volume.
 func (s *sidecar) fill() { s.Put("db", map[string]string{"password": strings.Repeat("x", 900_000)}) }
 
 // rotate sets a new password.
@@ -77,15 +77,15 @@ func (s *sidecar) rotate() {
 	s.Put("db", map[string]string{"username": "app", "password": fmt.Sprint(s.changes)})
 }
 
-// touch makes the sidecar read its Secrets again. This simulates the bookmarks that the API
-// server sends every minute.
+// touch makes the sidecar read its Secrets again. This simulates the bookmarks sent by the
+// API server every minute.
 func (s *sidecar) touch() {
 	if err := s.run.Signal(syscall.SIGHUP); err != nil {
 		s.T.Error(err)
 	}
 }
 
-// harm removes a file, like a container that mounts the volume without readOnly.
+// harm removes a file, like a container with a writable mount of the volume.
 func (s *sidecar) harm() {
 	s.T.Helper()
 	s.harms++

@@ -18,7 +18,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// A crash is a sidecar with a single target that is killed repeatedly.
+// A crash is a sidecar with a single target. The sidecar is killed repeatedly.
 type crash struct {
 	*podtest.Pod
 	target   string
@@ -188,8 +188,8 @@ func (c *crash) up() {
 	})
 }
 
-// restart restarts a sidecar that found the volume locked, like the kubelet. A command that
-// was being started when its sidecar was killed holds the lock until the kernel has replaced
+// restart restarts a sidecar after it found the volume locked, like the kubelet. If a sidecar
+// is killed while it starts a command, the command holds the lock until the kernel has replaced
 // the program.
 func (c *crash) restart() {
 	select {

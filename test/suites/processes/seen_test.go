@@ -12,16 +12,16 @@ import (
 	"path/filepath"
 )
 
-// seen is what the receiver saw when it was notified: a line that it wrote.
+// seen is a line written by the receiver at a notification.
 type seen struct {
-	Notified   uint64 // the generation that it was notified of; 0: a signal, which carries none
-	Generation uint64 // what was in the volume
+	Notified   uint64 // the generation in the notification; 0: a signal, which carries none
+	Generation uint64 // the generation in the volume
 	Value      int64  `json:",string"`
 }
 
-// check looks at the lines since the last check. All that are allowed are of
-// generations that had not been recorded as notified, each once and once more for a
-// sidecar that was killed.
+// check reads the lines since the last check. Each generation must be newer than the last
+// generation recorded as notified. It may occur once, and once more for each kill
+// of the sidecar.
 func (c *crash) check(kills int) {
 	c.T.Helper()
 	all, err := c.lines()
@@ -59,7 +59,7 @@ func (c *crash) check(kills int) {
 	c.checked, c.settled = len(all), record
 }
 
-// note counts what was done when the sidecar was killed.
+// note counts a kill of the sidecar by the step it interrupted.
 func (c *crash) note() {
 	last, record := c.newest(), c.record()
 	all, _ := c.lines()
@@ -101,7 +101,7 @@ func (c *crash) newest() uint64 {
 	return r.Generation
 }
 
-// record returns the generation that the target was notified of, as the volume records it.
+// record returns the target's last notified generation, as recorded in the volume.
 func (c *crash) record() (notified uint64) {
 	var r struct{ Notified map[string]uint64 }
 	c.read("..notified.json", &r)

@@ -17,10 +17,10 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// A kind is a program that is notified with HUP.
+// A kind is a program notified with HUP.
 type kind struct {
 	name  string // the value of SECRETSYNC_PROCESS
-	ready string // the output that shows that the program has started
+	ready string // the output after the start
 	// latest is the longest delay of its handler: any time if the sidecar can see the handler,
 	// less than the minimum age for a Go program.
 	latest time.Duration

@@ -164,7 +164,7 @@ func certificates(t *testing.T, name, signal, ready string, start func(a *app, a
 			}
 			return err
 		})
-		if serial > 2 { // the first one waits for the minimum age
+		if serial > 2 { // the first certificate waits for the minimum age
 			slowest = max(slowest, time.Since(began))
 		}
 	}

@@ -91,8 +91,8 @@ func (d *database) sessions(user string) (ids []int64, err error) {
 	return ids, rows.Err()
 }
 
-// waitNoOldSessions checks the app's claim that it has closed all old connections. The
-// server needs a moment to notice a closed connection.
+// waitNoOldSessions checks whether the app has closed all old connections, as it claims.
+// The server needs a moment to notice a closed connection.
 func (d *database) waitNoOldSessions(user string) {
 	d.t.Helper()
 	st.UntilIn(d.t, time.Second, "no session of an old user remains", func() error {

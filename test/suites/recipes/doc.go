@@ -16,7 +16,7 @@
 //
 // # An app
 //
-// The app is a child process of the test. Its environment is that of examples/app:
+// The app is a child process of the test. Its environment is the same as in examples/app:
 //
 //	APP_DATABASE     mysql://HOST:PORT/app or postgres://HOST:PORT/app, without a user
 //	APP_CREDENTIALS  the directory of the Secret, with username, password and ..data
@@ -36,9 +36,9 @@
 //   - With a signal, it then writes the line "reloaded as USER" to its output. With several
 //     workers (recipe.workers), each worker writes this line, and earlier the line "ready"
 //     once it can reload.
-//   - For a program that can do neither, recipe.reloaded finds out.
+//   - For any other program, recipe.reloaded finds out.
 //
-// Each test calls run with a recipe. The sidecar finds the app by a PID file that the test
-// writes, because other programs with the same name may run on the machine. A missing
+// Each test calls run with a recipe. The sidecar finds the app by a PID file of the
+// test, because other programs with the same name may run on the machine. A missing
 // program fails the test.
 package recipes

@@ -37,7 +37,7 @@ type load struct {
 	failing struct{ from, to time.Time }
 }
 
-// startLoad starts four clients with 50 queries per second each, and four clients that run
+// startLoad starts four clients with 50 queries per second each. Four more clients run
 // transactions in sequence, at most 10 per second each.
 func (w *world) startLoad() {
 	ctx, cancel := context.WithCancel(context.Background())

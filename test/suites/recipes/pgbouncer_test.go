@@ -61,7 +61,7 @@ func client(w *world) {
 	w.start(cmd, &testsupport.Log{})
 }
 
-// databases returns the key of the Secret that PgBouncer includes.
+// databases returns the key of the Secret included by PgBouncer.
 func databases(w *world, c pool.Credentials) map[string]string {
 	line := fmt.Sprintf("app = host=127.0.0.1 port=%s dbname=app user=%s password='%s'\n",
 		port(w.server.Addr), c.Username, c.Password)

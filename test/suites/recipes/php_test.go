@@ -55,7 +55,7 @@ http {
 	w.start(exec.Command(path, "-p", w.scratch, "-c", conf, "-e", "stderr"), &testsupport.Log{})
 }
 
-// TestPHP waits for the line that php-fpm logs after it has replaced its workers.
+// TestPHP waits for the log line of php-fpm about its new workers.
 func TestPHP(t *testing.T) {
 	run(t, recipe{database: dbserver.MariaDB, notify: "USR2", command: phpFPM, beside: nginx,
 		reloaded: func(_ *world, _, since string) error {

@@ -36,9 +36,9 @@ type recipe struct {
 	reloaded func(w *world, user, since string) error
 	// files, if set, returns additional keys of the Secret.
 	files func(w *world, c pool.Credentials) map[string]string
-	// retries is true for an app that briefly rejects queries. Its clients retry.
+	// retries is true if the app briefly rejects queries. Its clients retry.
 	retries bool
-	// restarts is true for an app that ends at each rotation. Its failed queries are printed,
+	// restarts is true if the app ends at each rotation. Its failed queries are printed,
 	// not checked.
 	restarts bool
 }
@@ -84,7 +84,7 @@ func (w *world) phase(name string, n int, rotate func() time.Duration) counts {
 
 func ms(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
-// rotate rotates with an overlap. It returns the time that the app needed to reload.
+// rotate rotates with an overlap. It returns the duration of the app's reload.
 func (w *world) rotate() time.Duration {
 	w.t.Helper()
 	old, next := w.current, w.newCredentials()

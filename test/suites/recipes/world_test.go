@@ -77,7 +77,7 @@ func (w *world) pidFile() string { return filepath.Join(w.scratch, "pid") }
 // credentials returns the directory of the Secret.
 func (w *world) credentials() string { return filepath.Join(w.scene.Dir, "db") }
 
-// newCredentials returns the credentials of a user that does not exist yet.
+// newCredentials returns the credentials of a future user.
 func (w *world) newCredentials() pool.Credentials {
 	w.users++
 	return pool.Credentials{Username: fmt.Sprintf("app_%d", w.users), Password: rand.Text()}

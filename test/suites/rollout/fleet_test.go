@@ -24,11 +24,11 @@ var (
 	fleetKills = flag.Int("kills", 6, "sidecars that TestFleet kills")
 )
 
-// member is a Pod of the fleet: a sidecar that is started again when it was
-// killed, and an app that uses the password it read when it was notified last.
+// member is a Pod of the fleet. Its sidecar is started again after a kill. Its app
+// uses the password it read at the last notification.
 type member struct {
 	*replica
-	password atomic.Value // string: what the app uses
+	password atomic.Value // string: used by the app
 	notified atomic.Value // time.Time: of the last answer
 	alive    sync.Mutex
 }
@@ -111,7 +111,7 @@ func startFleet(t *testing.T, s *st.Scene) []*member {
 	return members
 }
 
-// reload is the app: it uses what is in the files from now on.
+// reload is the app: it uses the files' current content from now on.
 func (m *member) reload(w http.ResponseWriter, _ *http.Request) {
 	m.password.Store(m.replica.password())
 	m.notified.Store(time.Now())

@@ -1,6 +1,6 @@
 // Package rollout has tests only: `secret-sync status` and `secret-sync wait`
 // against a real API server and real sidecars. Pods are objects with addresses of
-// the loopback range, and the sidecars are processes that listen there.
+// the loopback range, and the sidecars are processes listening there.
 package rollout
 
 import (
@@ -27,7 +27,7 @@ import (
 
 const labels = "app=shop"
 
-// addresses counts those of the loopback range that were given out.
+// addresses counts the used addresses of the loopback range.
 var addresses atomic.Int64
 
 func newAddress() string {
@@ -35,8 +35,8 @@ func newAddress() string {
 	return fmt.Sprintf("127.1.%d.%d", n/250, n%250+1)
 }
 
-// newScene has a Secret db, and an account "waiter" that may do what
-// `secret-sync rbac --wait` prints.
+// newScene creates a Secret db and an account "waiter" with the permissions from
+// `secret-sync rbac --wait`.
 func newScene(t *testing.T) (s *st.Scene, kubeconfig string) {
 	s = st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "tls"})
 	s.Put("db", map[string]string{"password": "0"})
@@ -173,7 +173,7 @@ func (r *replica) password() string {
 // allUsers is an argument of startWait: it omits the selector.
 const allUsers = "without --selector"
 
-// waiting is a `secret-sync wait` that runs.
+// waiting is a running `secret-sync wait`.
 type waiting struct {
 	t        testing.TB
 	cmd      *exec.Cmd
@@ -200,7 +200,7 @@ func startWait(t testing.TB, s *st.Scene, kubeconfig string, args ...string) *wa
 	return w
 }
 
-// exits checks its exit code, and that all of these texts are in what it printed.
+// exits checks its exit code, and searches its output for all of these texts.
 func (w *waiting) exits(code int, texts ...string) {
 	w.t.Helper()
 	var err error
@@ -253,7 +253,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// running checks that it has not ended after a while.
+// running checks whether it still runs after a while.
 func (w *waiting) running(window time.Duration) {
 	w.t.Helper()
 	select {

@@ -16,7 +16,7 @@ import (
 
 // TestMain runs the tests in a network namespace, where the addresses of 192.0.2.0/24,
 // a network for documentation, are this machine's: the API server's Pod proxy refuses
-// those of the loopback range. What needs the real network is built before.
+// addresses of the loopback range. Programs are built before, in the real network.
 func TestMain(m *testing.M) {
 	sidecartest.Main(m, sidecartest.Options{
 		Namespaces: syscall.CLONE_NEWNET, BeforeNamespaces: buildAll, Prepare: useNetwork,

@@ -13,9 +13,9 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// TestWaitThroughProxy: the API server asks the Pods, on the port that their
-// container names, and the account needs no more than `rbac --wait` prints. Pods
-// are watched: the time that a wait takes costs no further list.
+// TestWaitThroughProxy: the API server asks the Pods on the port of their container,
+// and the account needs no more than `rbac --wait` prints. `wait` watches the Pods, so
+// a long wait costs no further list.
 func TestWaitThroughProxy(t *testing.T) {
 	s, kubeconfig := newScene(t) // not in parallel: it counts requests
 	app, slow := newProxied(t, s, "app", 29808), newProxied(t, s, "slow", 29900)
@@ -43,7 +43,7 @@ func TestWaitThroughProxy(t *testing.T) {
 	startWait(t, s, kubeconfig, "--timeout", "1s").exits(1, "Pod slow: its sidecar does not answer")
 }
 
-// newProxied is newReplica at an address that the Pod proxy takes.
+// newProxied is newReplica at an address accepted by the Pod proxy.
 func newProxied(t testing.TB, s *st.Scene, name string, port int) *replica {
 	t.Helper()
 	address := fmt.Sprintf("192.0.2.%d", addresses.Add(1)%250+1)

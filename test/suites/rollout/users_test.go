@@ -40,7 +40,7 @@ func TestWaitPods_started(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
 }
 
-// TestWaitPods_appNotStarted: an app that has never started needs the files and no
+// TestWaitPods_appNotStarted: before its first start, an app needs the files and no
 // notification.
 func TestWaitPods_appNotStarted(t *testing.T) {
 	t.Parallel()

@@ -70,8 +70,8 @@ func TestWaitVersion_changedFrom(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--changed-from", before).exits(0, "all 1 Pods are on version "+after)
 }
 
-// TestWaitVersion_restored: a sidecar that is cut off reports a version of a history that was
-// lost. Not in parallel: it stops the API server.
+// TestWaitVersion_restored: a sidecar without a connection reports a version of a lost
+// history. Not in parallel: it stops the API server.
 func TestWaitVersion_restored(t *testing.T) {
 	s, kubeconfig := newScene(t)
 	newReplica(t, s, "app", nil)

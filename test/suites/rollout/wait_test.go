@@ -13,7 +13,7 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// TestWait: a yes when every app was notified, and not while one was not.
+// TestWait: `wait` succeeds after every app was notified, not earlier.
 func TestWait(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
@@ -97,7 +97,7 @@ func TestWaitCountsPods(t *testing.T) {
 	wait.exits(0, "all 1 Pods")
 }
 
-// TestWaitSeesPodsThatAppear: `wait` also asks a Pod that starts while it runs.
+// TestWaitSeesPodsThatAppear: `wait` also asks a Pod started during the wait.
 func TestWaitSeesPodsThatAppear(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
@@ -140,7 +140,7 @@ func TestWaitSecretRecreated(t *testing.T) {
 	wait.exits(1, "Secret "+s.Namespace+"/db: it was deleted and created again")
 }
 
-// TestWaitRole: `rbac --wait` prints what it needs, and no more.
+// TestWaitRole: `rbac --wait` prints the required permissions, and no more.
 func TestWaitRole(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
@@ -172,7 +172,7 @@ func TestWaitRole(t *testing.T) {
 	wait.exits(1, "forbidden")
 }
 
-// TestWaitUsage: everything that is wrong at once, and exit code 2.
+// TestWaitUsage: all usage errors at once, and exit code 2.
 func TestWaitUsage(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})

@@ -39,7 +39,7 @@ func (l *life) Change(op, name string, do func() error) error {
 	return err
 }
 
-// Read makes a call that only reads.
+// Read makes a read-only call.
 func (l *life) Read(op, name string, do func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,7 +72,7 @@ const (
 
 var diskFaults = []string{diskFails, diskBroken, diskFull, diskReads}
 
-// readOnly contains the calls that change nothing.
+// readOnly contains the read-only calls.
 var readOnly = map[string]bool{"lstat": true, "readlink": true, "readdir": true, "read": true}
 
 // fault chooses the outcome of a call. mu is held.

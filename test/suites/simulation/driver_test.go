@@ -136,7 +136,7 @@ const (
 	quietRequests = 3 * 2 * int(quiet/(5*time.Minute))
 )
 
-// converge waits until the state is correct, and checks that nothing happens afterwards.
+// converge waits until the state is correct. Nothing may happen afterwards.
 func (w *world) converge(ctx context.Context) {
 	var err error
 	for end := time.Now().Add(patience); ; {

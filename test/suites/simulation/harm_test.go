@@ -10,7 +10,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// harm changes something in the volume that only the program may change. mu is held.
+// harm changes an entry of the volume. Only the program may do this. mu is held.
 func (w *world) harm() {
 	kinds := []struct {
 		name string
@@ -64,7 +64,7 @@ func (w *world) harm() {
 	}
 }
 
-// full returns a directory that is not empty, so it cannot be removed at once.
+// full returns a directory with content, so it cannot be removed at once.
 func full() *volume.Inode {
 	dir := volume.NewDir(0o755)
 	dir.Plant("harm", volume.NewFile(0o644, "harm"))
@@ -95,7 +95,7 @@ func (w *world) inGeneration(do func(dir *volume.Inode, name string)) {
 	}
 }
 
-// appsLink picks a link that apps use.
+// appsLink picks a link used by apps.
 func (w *world) appsLink(do func(dir *volume.Inode, name string)) {
 	dir, of, file := w.disk.Root, pick(w, program.Secrets), w.rand.IntN(4)
 	if w.config.Layout == generation.Nested {

@@ -6,9 +6,9 @@
 //
 // A seed determines every event: changes of Secrets; stale, repeated, reordered and lost
 // watch events; errors of the API server and of the file system; foreign changes in the
-// volume; apps that cannot be notified; kills at any call on the volume; restarts. A reader
+// volume; failed notifications; kills at any call on the volume; restarts. A reader
 // checks the volume after every call on it. At the end all faults stop. Then the volume
-// must converge to the state in the API, every app must be notified, and after that
+// must converge to the state in the API, and every app must be notified. Afterwards
 // nothing may happen.
 //
 // The clock is fake and only one processor is used. Still, the order of Go's maps and

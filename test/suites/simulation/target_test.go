@@ -29,7 +29,7 @@ const (
 
 var troubles = []string{targetFails, targetHangs, targetSlow, targetWaits, targetSilent, targetKills}
 
-// A calledTarget is a target that belongs to a single life of the program.
+// A calledTarget is a target of a single life of the program.
 type calledTarget struct {
 	*target
 	life *life

@@ -27,7 +27,7 @@ type world struct {
 	dice    *dice
 
 	traceMu sync.Mutex
-	trace   []string // guarded by traceMu: the program may log during a call that holds mu
+	trace   []string // guarded by traceMu: the program may log while a call holds mu
 
 	api     *apiserver.Store
 	server  *apiserver.Server
@@ -46,7 +46,7 @@ type world struct {
 	unreliable bool // for watches
 	diskFault  string
 	deadly     bool // the program is killed at a following call on the volume
-	changes    int  // the number of calls that changed the volume
+	changes    int  // the number of changing calls on the volume
 	calls      int  // the number of notifications
 }
 
@@ -132,7 +132,7 @@ func (w *world) locked(do func()) {
 	do()
 }
 
-// logger returns a logger that writes to the trace.
+// logger returns a logger for the trace.
 func (w *world) logger() *slog.Logger {
 	if !w.verbose {
 		return slog.New(slog.DiscardHandler)
@@ -183,7 +183,7 @@ type dice struct {
 func newDice(seed uint64) *dice { return &dice{seed: seed, counts: map[string]int{}} }
 
 // roll returns a number from 0 to 1 for a question. The result depends only on the seed, on
-// the question, and on the number of times that it was asked.
+// the question, and on how often it was asked.
 func (d *dice) roll(question ...any) float64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "write what the program says into the page")
 
-// roleVariable makes this test binary one of the processes of a Pod.
+// roleVariable makes this test binary a process of a Pod.
 const roleVariable = "TROUBLESHOOTING_ROLE"
 
 const (
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	st.Main(m, st.Options{Parallel: 16, Namespaces: syscall.CLONE_NEWNS})
 }
 
-// play says that it is ready, and stays.
+// play prints a message when it is ready, and stays.
 func play(role string) error {
 	os.Unsetenv(roleVariable)
 	switch role {

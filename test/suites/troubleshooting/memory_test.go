@@ -55,7 +55,7 @@ func outOfMemory(t *testing.T) *pod {
 	return p
 }
 
-// started returns the time of the log line that is written only at a start.
+// started returns the time of the last start, from its log line.
 func (p *pod) started() string {
 	line := p.log([]string{"version"})
 	var fields struct{ Time string }
@@ -74,8 +74,8 @@ func ended(r *st.Run) bool {
 	}
 }
 
-// memoryGroup creates a cgroup of version 1 or 2 with a memory limit. It returns "" if that is
-// not allowed.
+// memoryGroup creates a cgroup of version 1 or 2 with a memory limit. It returns ""
+// if this is not allowed.
 func memoryGroup(t *testing.T, limit string) string {
 	t.Helper()
 	for _, version := range []struct{ parent, limit string }{

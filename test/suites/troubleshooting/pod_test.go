@@ -56,7 +56,7 @@ func process(
 	return p
 }
 
-// self is a copy of this test binary that other users can run. Another process copies it: a
+// self is a copy of this test binary for other users. Another process copies it: a
 // file cannot be executed while a forked process holds it open for writing.
 var self = sync.OnceValue(func() string {
 	path := filepath.Join(filepath.Dir(st.Binary()), "processes")

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A Dashboard contains the parts of the JSON that this package uses.
+// A Dashboard contains the parts of the JSON used by this package.
 type Dashboard struct {
 	Title      string
 	Templating struct{ List []Variable }

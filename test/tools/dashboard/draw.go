@@ -21,7 +21,7 @@ const (
 
 var colors = []string{"#1f6feb", "#d29922", "#2da44e", "#cf222e", "#8250df", "#bf3989", "#57606a", "#0a7ea4"}
 
-// Draw returns the dashboard as an SVG that is readable on a light and on a dark page.
+// Draw returns the dashboard as an SVG readable on a light and on a dark page.
 func Draw(d Dashboard, answers [][]Series, r Range, note string) string {
 	bottom := 0
 	for _, p := range d.Panels {
@@ -126,7 +126,7 @@ func path(at box, points []Point, r Range, top float64) string {
 	return d.String()
 }
 
-// upperBound returns a round number that is at least as high as every value.
+// upperBound returns a round number at least as high as every value.
 func upperBound(answer []Series) float64 {
 	top := 0.0
 	for _, s := range answer {

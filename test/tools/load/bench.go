@@ -71,8 +71,8 @@ func (b *bench) close() error {
 	return errors.Join(err, os.RemoveAll(b.dir))
 }
 
-// namespace creates a namespace with an account that is allowed what `secret-sync rbac`
-// prints for this environment. It returns the environment of a sidecar in the namespace.
+// namespace creates a namespace and an account with the permissions from `secret-sync rbac`
+// for this environment. It returns the environment of a sidecar in the namespace.
 func (b *bench) namespace(name string, env ...string) ([]string, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	_, err := b.cp.Client.CoreV1().Namespaces().Create(b.ctx, ns, metav1.CreateOptions{})
@@ -112,7 +112,7 @@ func (b *bench) setSecret(namespace, name string, size int, labels map[string]st
 }
 
 // smallSecrets creates a namespace with n small Secrets named s0, s1 and so on. It returns
-// the environment of a sidecar that lists them by name.
+// the environment of a sidecar with a list of their names.
 func (b *bench) smallSecrets(namespace string, n int) ([]string, error) {
 	var names []string
 	for i := range n {

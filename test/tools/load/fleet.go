@@ -191,8 +191,8 @@ func (f *fleet) rotateOnce() error {
 	return nil
 }
 
-// waitPublished waits until each volume has published, and returns the time that each
-// volume took.
+// waitPublished waits until each volume has published, and returns the duration for each
+// volume.
 func (f *fleet) waitPublished(began time.Time) (times []time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(f.ctx, 5*time.Minute)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// informerCommand makes this program run the informer that secret-sync is compared with.
+// informerCommand makes this program run the informer, for comparison with secret-sync.
 const informerCommand = "informer"
 
 // runInformer is the textbook solution: a clientset, a shared informer on the Secrets of

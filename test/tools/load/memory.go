@@ -93,7 +93,7 @@ func drawn(all []sample) string {
 		"anonymous", "RSS (the rest is shared by all processes of the binary)", rows)
 }
 
-// addOthers creates Secrets in a namespace that no sidecar selects.
+// addOthers creates Secrets in a namespace. No sidecar selects them.
 func (b *bench) addOthers(namespace string, n int) error {
 	if _, err := b.namespace(namespace, "SECRETSYNC_SECRETS=s0"); err != nil {
 		return err

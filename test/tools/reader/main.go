@@ -1,5 +1,5 @@
 // Command reader is the app of the tests on a kubelet. It reads the directory of a Secret
-// and reports what it read:
+// and reports its content:
 //
 //	GET  /        the state, see Answer
 //	POST /reload  reads the files again
@@ -10,8 +10,8 @@
 //	READER_DIR     the directory of a Secret
 //	READER_FOLLOW  more directories, comma-separated: the reader stores each new password
 //	               and its time
-//	READER_FILES   files that are read for each response
-//	READER_ENV     the name of a variable that is reported
+//	READER_FILES   files to read for each response
+//	READER_ENV     the name of a variable to report
 //	READER_FOR     the time after which the reader exits with code 0
 package main
 
@@ -34,7 +34,7 @@ import (
 type Answer struct {
 	PID    int
 	Start  map[string]string   // the files at the start of the app
-	Loaded map[string]string   // the files that were read last
+	Loaded map[string]string   // the files of the last read
 	By     string              // the reason: start, signal or webhook
 	Loads  int                 // the number of reads, including the start
 	Seen   map[string][]Change // the changes in each directory of READER_FOLLOW

@@ -38,7 +38,7 @@ type options struct {
 	source   string // the top directory of the repository
 	revision string // the commit
 	created  time.Time
-	out      string // a directory that is missing or empty
+	out      string // a missing or empty directory
 	fill     bool   // rewrite the examples of the repository, and build nothing
 }
 

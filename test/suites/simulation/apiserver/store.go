@@ -19,7 +19,7 @@ type Object struct {
 	Name, UID string
 	Version   int
 	Labelled  bool // matches Selector
-	// Stamp is the version that last changed the data. Every value contains it, so a
+	// Stamp is the version of the last change of the data. Every value contains it, so a
 	// reader can identify the version of a file.
 	Stamp int
 	Data  map[string]string
@@ -151,7 +151,7 @@ func (s *Store) at(version int) map[string]*Object {
 	return all
 }
 
-// Forget drops the data of all former versions, for a test that measures memory.
+// Forget drops the data of all former versions, for a test of memory.
 func (s *Store) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

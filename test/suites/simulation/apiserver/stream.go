@@ -9,8 +9,8 @@ import (
 )
 
 // A stream is an open watch. While the server is unreliable, the stream loses, repeats,
-// delays and reorders events, or stays silent forever, like a watch that was opened before
-// etcd was restored.
+// delays and reorders events, or stays silent forever, like a watch from before
+// a restore of etcd.
 type stream struct {
 	*Server
 	query

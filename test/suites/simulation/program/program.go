@@ -1,8 +1,8 @@
 // Package program wires the parts together like package main, with a volume, apps and an
 // API server that may be in memory. Only the tests of the simulation use it.
 //
-// It runs the real watcher, layout, pipeline, writer and notifier, and defines the Secrets
-// that they watch. It knows nothing about faults or checks.
+// It runs the real watcher, layout, pipeline, writer and notifier, and defines the watched
+// Secrets. It knows nothing about faults or checks.
 package program
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// Config contains the settings that vary between seeds.
+// Config contains the settings of a seed.
 type Config struct {
 	Layout              writer.Layout
 	Remove, NotifyFirst bool

@@ -2,7 +2,7 @@ package program
 
 import "github.com/secret-sync/secret-sync/test/suites/simulation/apiserver"
 
-// The Secrets that the program watches by name.
+// The Secrets watched by name.
 const (
 	Required = "db"
 	optional = "extra"

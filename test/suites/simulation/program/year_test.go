@@ -98,7 +98,7 @@ func (y *year) value() string {
 	return string(data)
 }
 
-// resources counts everything that a process may leak.
+// resources counts the resources of a process, to find leaks.
 type resources struct {
 	descriptors, watches, goroutines int
 	heap                             uint64 // bytes

@@ -11,7 +11,7 @@ type App struct {
 	r        *Reader
 	name     string
 	view     map[string]int // Secret → the stamp of the last read
-	notified uint64         // the last generation that it was notified of
+	notified uint64         // the generation of the last notification
 }
 
 // NewApp returns an App that has read nothing.
@@ -25,7 +25,7 @@ func (r *Reader) NewApp(name string) *App {
 func (a *App) Notified(number uint64) { a.view, a.notified = a.r.views(), number }
 
 // CheckCall reports a failure if an app is notified before the files exist, or of a
-// generation that the volume records as notified. A blind program could not read that record.
+// generation recorded as notified in the volume. A blind program could not read the record.
 func (a *App) CheckCall(number uint64, blind bool) {
 	r := a.r
 	link := r.Disk.Root.Entries[generation.DataLink]

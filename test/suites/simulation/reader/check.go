@@ -6,7 +6,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Check checks all invariants. It is called after every call that changes the volume, and
+// Check checks all invariants. It is called after every change of the volume, and
 // after harm.
 func (r *Reader) Check() {
 	g := r.current()
@@ -80,7 +80,7 @@ func (r *Reader) checkSecret(g *shownGeneration, name string) {
 	r.checkLinks(g, name)
 }
 
-// checkLinks checks that an app that opens DIR/db/password reaches the file.
+// checkLinks checks whether DIR/db/password leads an app to the file.
 func (r *Reader) checkLinks(g *shownGeneration, name string) {
 	root := r.Disk.Root
 	dir, outside := g.dir, root
@@ -142,7 +142,7 @@ func (r *Reader) complete(g *shownGeneration, name string) bool {
 	return state == ""
 }
 
-// Misread records that a program could not read the record of a generation. The program
+// Misread records a failed read of the record of a generation. The program
 // writes the record again, except in the flat layout.
 func (r *Reader) Misread() {
 	r.lose()

@@ -30,8 +30,8 @@ func (r *Reader) CheckFinal() error {
 	return r.checkFinalTree(g)
 }
 
-// checkFinalSecrets checks that each Secret is at the version in the API, and that no
-// deleted Secret remains.
+// checkFinalSecrets compares the version of each Secret with the API. No deleted
+// Secret may remain.
 func (r *Reader) checkFinalSecrets(g *shownGeneration) error {
 	stamps, objects := r.stamps(), r.API.Current()
 	for name, o := range objects {
@@ -52,7 +52,7 @@ func (r *Reader) checkFinalSecrets(g *shownGeneration) error {
 	return nil
 }
 
-// checkFinalTree checks that the program's entries are exactly the required entries.
+// checkFinalTree compares the program's entries with the required entries.
 func (r *Reader) checkFinalTree(g *shownGeneration) error {
 	want, got := r.plannedTree(g), r.Disk.Tree()
 	for name := range got {

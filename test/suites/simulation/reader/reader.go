@@ -41,8 +41,8 @@ type Reader struct {
 	Options
 	apps      []*App
 	published bool
-	// adopted is true if a program found a first generation that was never published. It
-	// publishes that generation as far as possible, because no app has read anything yet.
+	// adopted is true if a program found an unpublished first generation. It
+	// publishes this generation as far as possible, because no app has read anything yet.
 	adopted bool
 	number  uint64         // of the newest generation
 	seen    map[string]int // Secret → the newest stamp
@@ -51,7 +51,7 @@ type Reader struct {
 	dirty map[string]bool
 	reset bool // the volume may start with generation 1 again
 
-	unread *volume.Inode // the record that a program could not read and writes again
+	unread *volume.Inode // the unreadable record; the program writes it again
 	parsed *volume.Inode // the file of rec
 	rec    generation.Record
 	dir    *volume.Inode // the directory of rec

@@ -25,7 +25,7 @@ type Inode struct {
 
 	// The harm, until the program replaces the entry.
 	Foreign bool            // created or changed by harm
-	Touched map[string]bool // the names in a directory that harm removed or replaced
+	Touched map[string]bool // the names in a directory, removed or replaced by harm
 	Rebuilt bool            // the program created this directory in place of a harmed entry
 }
 
@@ -59,8 +59,8 @@ func (n *Inode) Plant(name string, entry *Inode) {
 // Steal does harm: it removes the entry with this name.
 func (n *Inode) Steal(name string) { n.set(name, nil, true) }
 
-// set sets an entry of a directory; nil removes it. If the program removes an entry that
-// is not its own, the entry was harmed before.
+// set sets an entry of a directory; nil removes it. If the program removes a foreign
+// entry, the entry was harmed before.
 func (n *Inode) set(name string, entry *Inode, harm bool) {
 	harm = harm || entry == nil && n.Entries[name].IsForeign()
 	if harm {
@@ -85,7 +85,7 @@ func NewDisk() *Disk { return &Disk{NewDir(0o777)} }
 // errType is the error of the real mount for an entry that is not a file.
 var errType = errors.New("not a regular file")
 
-// errOutside is returned for a link that leads out of the volume.
+// errOutside is returned for a link to a path outside of the volume.
 var errOutside = errors.New("outside of the volume")
 
 // Resolve finds an entry like an app. It follows links on the way, and the last link only

@@ -17,7 +17,7 @@ import (
 type Caller interface {
 	// Change makes a call that changes something.
 	Change(op, name string, do func() error) error
-	// Read makes a call that only reads.
+	// Read makes a read-only call.
 	Read(op, name string, do func() error) error
 }
 
@@ -205,7 +205,7 @@ func (h *handle) ReadFile(name string) (data []byte, err error) {
 func (h *handle) Free() (bytes, inodes uint64, err error) { return 1 << 20, 1000, nil }
 func (h *handle) Close() error                            { return nil }
 
-// An openFile is a file that is being written.
+// An openFile is a file open for writing.
 type openFile struct {
 	*handle
 	name string

@@ -82,7 +82,7 @@ func (b *both) call(what string, do func(v writervolume.Calls) (answer any, err 
 	}
 }
 
-// kind returns the properties of an error that the program can distinguish.
+// kind returns the properties of an error, as far as the program distinguishes them.
 func kind(err error) string {
 	var number syscall.Errno
 	switch {
@@ -133,7 +133,7 @@ func create(v writervolume.Calls, name string, mode fs.FileMode) (answer any, er
 	return info.Mode, errors.Join(err, lookErr, f.Close())
 }
 
-// read makes all calls that only read.
+// read makes all read-only calls.
 func (b *both) read(name string) {
 	b.call("lstat "+name, func(v writervolume.Calls) (any, error) { return lstat(v, name) })
 	b.call("readlink "+name, func(v writervolume.Calls) (any, error) { return v.Readlink(name) })

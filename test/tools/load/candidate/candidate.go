@@ -1,5 +1,5 @@
-// Package candidate runs the processes that are measured: secret-sync and the programs
-// that it is compared with. It observes them from outside: their files, the times of
+// Package candidate runs the measured processes: secret-sync and the programs
+// compared with it. It observes them from outside: their files, the times of
 // publishes and the memory after it is steady. A candidate ends with this program. The
 // package knows nothing about the measurements or about the changes of a Secret.
 package candidate

@@ -1,4 +1,4 @@
-// Package plot draws bars as an SVG that is readable on a light and on a dark page. It
+// Package plot draws bars as an SVG readable on a light and on a dark page. It
 // knows nothing about their meaning.
 package plot
 

@@ -1,10 +1,10 @@
 // Command receiver is notified by the sidecar in one of three ways. At each notification it
 // appends the current state of the volume DIR to the file OUT.
 //
-//	receiver hup OUT DIR         a process that handles HUP; prints "fence" at USR1
+//	receiver hup OUT DIR         a process with a handler for HUP; prints "fence" at USR1
 //	receiver serve OUT DIR ADDR  a webhook
 //	receiver exec OUT DIR        a command for the sidecar
-//	receiver orphans             leaves two processes behind that end later
+//	receiver orphans             leaves two processes behind; they end later
 package main
 
 import (

@@ -1,9 +1,9 @@
-// Command goapp is an app in Go that asks for HUP late:
+// Command goapp is an app in Go with a late handler for HUP:
 //
 //	goapp VALUE PIDFILE DELAY
 //
-// It prints "notified N" at HUP, which it asks for after DELAY ms, N being what the
-// file VALUE holds.
+// It installs the handler after DELAY ms. At HUP it prints "notified N". N is the content
+// of the file VALUE.
 package main
 
 import (
