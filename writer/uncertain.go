@@ -13,7 +13,7 @@ import (
 // certain.
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
-//	state       | set by                      | cleared by                | forbidden operations
+//	------------+-----------------------------+---------------------------+--------------------------------
 //	unconfirmed | Open: the content was only  | a publish of complete     | treating other values of the
 //	            | read from the volume        | content                   | same version as a change
 //	unreachable | Open: ..data leads to no    | ..data was restored       | removing entries; Newest must
