@@ -110,20 +110,16 @@ func (h *history) learn(s status.Secret) error {
 	return nil
 }
 
-// missing returns the reason why a sidecar does not provably use the data of the version,
-// "" if it does.
+// missing returns the reason why a sidecar does not use the data of the version, "" if it
+// does, provided that the data has not changed since (see unchanged).
 func (h *history) missing(s status.Secret) string {
-	now := status.Interval{Since: s.DataSince, Until: s.ResourceVersion}
 	switch {
 	case h.version == "":
 		return h.problem()
-	case overlap(now, h.proven):
-		return ""
-	case atMost(h.version, s.ResourceVersion):
-		return fmt.Sprintf("its sidecar has version %s and does not know whether the data changed after version %s",
-			s.ResourceVersion, h.version)
+	case !atMost(h.proven.Since, s.ResourceVersion):
+		return "its sidecar has version " + s.ResourceVersion
 	}
-	return "its sidecar has version " + s.ResourceVersion
+	return ""
 }
 
 // unchanged reports whether the data provably did not change from the version until the

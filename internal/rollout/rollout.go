@@ -304,13 +304,13 @@ func (s *scope) explain(err error) error {
 
 // timeout returns the reason why the wait did not succeed in time.
 func (w *waiter) timeout() error {
-	pods, graces := 0, 0
-	for _, s := range w.scopes {
-		for _, p := range s.states(time.Now()) {
-			pods++
-			if p.Done || strings.Contains(p.Reason, "-grace)") {
-				graces++
-			}
+	pods, graces, others := 0, 0, 0
+	for _, p := range w.result().Pods {
+		pods++
+		if strings.Contains(p.Reason, "-grace)") {
+			graces++
+		} else if !p.Done {
+			others++
 		}
 	}
 	switch {
@@ -318,7 +318,7 @@ func (w *waiter) timeout() error {
 		return fmt.Errorf("the timeout ended, and no Pod of %q runs with secret-sync", w.Selector)
 	case pods == 0:
 		return errors.New("the timeout ended, and no Pod uses the Secret")
-	case pods == graces:
+	case graces > 0 && others == 0:
 		return errors.New("the timeout ended before the grace; raise --timeout")
 	}
 	return errors.New("the timeout ended")

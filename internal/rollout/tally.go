@@ -94,33 +94,25 @@ func (t *tally) put(p pod, now time.Time) {
 // remove forgets a Pod. The Pod is gone or no longer matches the selector.
 func (t *tally) remove(uid string) { delete(t.pods, uid) }
 
-// read adds a reading of the Secret. After a change of its metadata every sidecar is asked
-// again: only a new answer can prove the data unchanged.
+// read adds a reading of the Secret.
 func (t *tally) read(r reading) error {
-	changed := t.history.last.version != r.version
 	t.outdated = false
-	if err := t.history.read(r); err != nil || !changed {
-		return err
-	}
-	for _, c := range t.pods {
-		for _, p := range c.probes {
-			p.done, p.next = false, time.Time{}
-		}
-	}
-	return nil
+	return t.history.read(r)
 }
 
 // due returns at most limit sidecars to ask now and marks them as being asked. The
-// longest-waiting sidecars come first.
+// longest-waiting sidecars come first. After a change of the metadata, due also returns
+// sidecars that are done, until an answer proves the data unchanged.
 func (t *tally) due(now time.Time, limit int) (queries []query) {
 	type waiting struct {
 		*candidate
 		*probe
 	}
 	var due []waiting
+	unchanged := t.history.unchanged()
 	for _, c := range t.pods {
 		for _, p := range c.probes {
-			if !c.unstarted && !p.done && !p.asking && !now.Before(p.next) {
+			if !c.unstarted && !(p.done && unchanged) && !p.asking && !now.Before(p.next) {
 				due = append(due, waiting{c, p})
 			}
 		}

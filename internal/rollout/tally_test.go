@@ -207,6 +207,35 @@ func TestTally_signalGrace(t *testing.T) {
 	}
 }
 
+// TestTally_metadata: after a change of the metadata, a sidecar that is done is asked again,
+// until it proves that the data did not change.
+func TestTally_metadata(t *testing.T) {
+	tally := newTestTally(t, bySelector, runningPod("a", "s"))
+	q := tally.due(start, 1)[0]
+	_ = tally.answer(q, done("a", "s"), nil, start, 0)
+	if err := tally.read(reading{uid: "u", version: "3"}); err != nil || tally.complete(start) || len(tally.due(start, 1)) != 1 {
+		t.Fatalf("%v: complete is %v, want another query", err, tally.complete(start))
+	}
+	later := done("a", "s")
+	s := later.Secrets["db"]
+	s.ResourceVersion = "3"
+	later.Secrets["db"] = s
+	if _ = tally.answer(q, later, nil, start, 0); !tally.complete(start) || len(tally.due(start, 1)) != 0 {
+		t.Errorf("got %+v, want done", tally.states(start))
+	}
+}
+
+// TestTally_startedStays: a Pod that has started counts, even if the kubelet forgets it.
+func TestTally_startedStays(t *testing.T) {
+	tally := newTestTally(t, bySelector, runningPod("a", "s"))
+	forgotten := runningPod("a", "s")
+	forgotten.unstarted, forgotten.appUnstarted = true, true
+	tally.put(forgotten, start)
+	if n := len(tally.states(start.Add(time.Hour))); n != 1 {
+		t.Errorf("got %d Pods, want 1", n)
+	}
+}
+
 // TestTally_unnotified: a Pod without a target is done, and the state says so.
 func TestTally_unnotified(t *testing.T) {
 	for _, require := range []bool{false, true} {

@@ -47,7 +47,7 @@ func TestWaitVersion_metadata(t *testing.T) {
 	// A new process does not know whether the data changed in between.
 	r.run.Kill()
 	r.run = s.Start(r.env)
-	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "2s").exits(1, "does not know whether the data changed")
+	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "2s").exits(1, "no sidecar knows whether the data changed")
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
 	s.Put("db", map[string]string{"password": "2"})
 	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "5s").exits(1)
