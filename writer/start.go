@@ -46,6 +46,7 @@ func (w *Writer) start(ctx context.Context) error {
 		return fmt.Errorf("%w: find the current generation in %q: %w", ErrUnusable, w.opts.Dir, err)
 	}
 	w.current.Store(cur)
+	w.partial = partialSecrets(cur)
 	for _, g := range all { // 3
 		if n := g.record.Generation; g.dir != cur.Dir && n != 0 && n <= cur.Record.Generation {
 			w.old = append(w.old, retired{dir: g.dir, at: w.now(), size: w.diskSize(g)})
@@ -271,19 +272,35 @@ func (w *Writer) listFiles(dir string) (all []string) {
 	return all
 }
 
+// partialSecrets returns the Secrets of g with files that could not be read.
+func partialSecrets(g *generation.Generation) map[string]generation.Files {
+	partial := map[string]generation.Files{}
+	for name, files := range g.Content.Secrets {
+		if len(files.Values) < len(g.Record.Secrets[name].Files) {
+			partial[name] = files
+		}
+	}
+	return partial
+}
+
 // addUnread adds files to content if they could not be read at startup and their
-// Secrets have not changed since. If a file exists and still cannot be read, it
-// returns an error: the next generation would lack the file.
+// Secrets are still as they were found then. If a file exists and still cannot be read,
+// it returns an error: the next generation would lack the file.
 func (w *Writer) addUnread(cur *generation.Generation, content Content) (Content, error) {
 	content.Secrets = maps.Clone(content.Secrets)
 	for name, rec := range cur.Record.Secrets {
 		files, ok := content.Secrets[name]
-		if !ok || len(files.Values) == len(rec.Files) || !cur.Content.Secrets[name].Equal(files) {
+		found, partial := w.partial[name]
+		if !ok || !partial || files.ResourceVersion != rec.ResourceVersion || !found.Equal(files) {
 			continue
 		}
 		files.Values = maps.Clone(files.Values)
 		for file := range rec.Files {
 			if _, ok := files.Values[file]; ok {
+				continue
+			}
+			if value, ok := cur.Content.Secrets[name].Values[file]; ok { // a reconciliation has read it
+				files.Values[file] = value
 				continue
 			}
 			p := path.Join(cur.Dir, cur.Record.Layout.Path(name, file))

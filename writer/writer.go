@@ -75,8 +75,9 @@ type Writer struct {
 	old       []retired // generations in their grace period, oldest first
 	notified  generation.Notified
 	uncertain uncertain
-	swept     int             // entries compared in the current sweep
-	warned    map[string]bool // logged warnings; the value reports whether a repair keeps them
+	partial   map[string]generation.Files // Secrets as found at startup, if a file could not be read
+	swept     int                         // entries compared in the current sweep
+	warned    map[string]bool             // logged warnings; the value reports whether a repair keeps them
 }
 
 // Open locks the volume, recovers from the state after an earlier process, and

@@ -111,7 +111,7 @@ func (y *year) afterGrace() (s resources) {
 	defer tick.Stop()
 	for end := time.Now().Add(time.Minute); ; <-tick.C {
 		own, err := filepath.Glob(filepath.Join(y.dir, "..*"))
-		if err == nil && len(own) == 4 { // ..data, ..notified.json, a generation and its record
+		if err == nil && len(own) == 5 { // ..data, ..lock, ..notified.json, a generation and its record
 			break
 		}
 		if time.Now().After(end) {
