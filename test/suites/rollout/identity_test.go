@@ -22,7 +22,7 @@ func TestWaitIdentity_sharedAddress(t *testing.T) {
 	first := newPod(t, s, "first", address, oneSidecar)
 	startReplica(t, s, first, address+":29808", nil)
 	newPod(t, s, "second", address, oneSidecar)
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "Pod second: Pod "+s.Namespace+"/first")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "Pod second: another Pod answers at its address: "+s.Namespace+"/first")
 	remove(t, s, "second")
 
 	unnamed := newPod(t, s, "unnamed", newAddress(), oneSidecar)
