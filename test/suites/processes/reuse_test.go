@@ -51,7 +51,10 @@ func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
 // lets the app end and another program have its number, and continues it.
 func TestReusedPID(t *testing.T) {
 	t.Parallel()
-	p := podtest.New(t, st.Env{"SECRETSYNC_PROCESS": "reused", "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
+	// The test kills the app after notifications, so an end must not stop the signals.
+	p := podtest.New(t, st.Env{
+		"SECRETSYNC_PROCESS": "reused", "SECRETSYNC_PROCESS_MIN_AGE": "0s", "SECRETSYNC_SIGNAL_EXIT_CHECK": "false",
+	})
 	first := startTarget(p, "reused", "handler")
 	inner := first.Inner()
 	first.Kill()
