@@ -63,6 +63,7 @@ func newApp(t *testing.T, k kind, byFile bool, minAge string) *app {
 	if byFile {
 		env = st.Env{"SECRETSYNC_PID_FILE": a.pidFile, "SECRETSYNC_PROCESS_MIN_AGE": minAge}
 	}
+	env["SECRETSYNC_SIGNAL_EXIT_CHECK"] = "false" // the tests end the programs, also after a signal
 	a.Pod = podtest.New(t, env)
 	a.begin = k.prepare(a)
 	if byFile && k.name == "postgres" {
