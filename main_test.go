@@ -27,7 +27,7 @@ func TestCIRunsTheREADMEsCommands(t *testing.T) {
 	readme, ci := readFile(t, "README.md"), readFile(t, ".ci/run")
 	for _, command := range []string{
 		"go run -C examples ./quickstart",
-		"go test ./... && go test -C test ./... && go test -C examples ./...",
+		"go test ./... && go test -C test ./... && go test -C examples ./... && go test -C cmd/kubectl-secret_sync ./...",
 	} {
 		if !strings.Contains(readme, "```sh\n"+command+"\n```") {
 			t.Errorf("the README lacks %q", command)
