@@ -7,7 +7,7 @@
 # VERSION and REVISION are for the labels and `secret-sync version`. The binary does not
 # depend on the folder or the machine that it is built on, and `go version -m` lists its
 # parts. GO_IMAGE compiles. BASE_IMAGE is what the binary is added to: choose one with a
-# shell and tools for SECRETSYNC_EXEC.
+# shell and tools for SECRETSYNC_EXEC. GOFIPS140=v1.0.0 builds the FIPS variant.
 ARG GO_IMAGE=golang:1.26
 ARG BASE_IMAGE=scratch
 
@@ -24,6 +24,7 @@ COPY . .
 ARG TARGETOS=linux
 ARG TARGETARCH
 ARG VERSION=
+ARG GOFIPS140=off
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false \
     -gcflags all=-l -gcflags runtime= -gcflags internal/runtime/...= -gcflags encoding/json= -gcflags reflect= \
