@@ -15,6 +15,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
+// architectures lists the architectures of the image.
+var architectures = []string{"amd64", "arm64"}
+
 // The Dockerfile contains the same values.
 const user, entrypoint = "65532:65532", "/secret-sync"
 
@@ -30,9 +33,7 @@ func (o options) labels() map[string]string {
 	}
 }
 
-// writeImage writes an image for each architecture and their index as an OCI layout. The
-// common tools can push it: `crane push dist/image NAME`, `skopeo copy --all
-// oci:dist/image docker://NAME`.
+// writeImage writes an image for each architecture and their index as an OCI layout.
 func writeImage(o options) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, arch := range architectures {

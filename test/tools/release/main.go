@@ -4,21 +4,22 @@
 //	secret-sync-linux-ARCH.cdx.json   its components, as a CycloneDX SBOM
 //	image/                            the image for both architectures, an OCI layout
 //	manifests/                        the examples, with the image and the version filled in
+//	charts/                           the Helm charts
 //	SHA256SUMS                        the checksums of all these files
 //
 // The files do not depend on the time, the machine or the directory. Every date is the
-// date of the commit.
+// date of the commit. With -push, the command also pushes the image, the charts and the
+// SBOMs to a registry.
 package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -28,75 +29,83 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/build"
 )
 
-// architectures lists the architectures of the image.
-var architectures = []string{"amd64", "arm64"}
-
 // options describe the release.
 type options struct {
 	version  string // vMAJOR.MINOR.PATCH
-	image    string // the name of the image in the manifests, without a tag
+	registry string // the prefix of the image and the charts; empty in a trial
 	source   string // the top directory of the repository
 	revision string // the commit
 	created  time.Time
 	out      string // a missing or empty directory
 	fill     bool   // rewrite the examples of the repository, and build nothing
+	push     bool   // push to the registry
 }
 
 var validVersion = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
 
 func main() {
-	o, err := parse(context.Background(), os.Args[1:])
+	ctx := context.Background()
+	o, err := parse(ctx, os.Args[1:])
 	if err == nil {
-		err = release(context.Background(), o)
+		err = release(ctx, o)
+	}
+	if err == nil && o.push {
+		err = push(ctx, o, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
-	if o.fill {
-		fmt.Println("set the image", o.image+":"+o.version, "in", filepath.Join(o.source, "examples"))
-		return
-	}
-	fmt.Println("built", o.version, "of", o.revision, "in", o.out)
 }
 
+// parse reads the arguments. Without a version, it uses the tag of the commit.
 func parse(ctx context.Context, args []string) (o options, err error) {
-	if len(args) == 0 {
-		return o, errors.New("the version is missing; run release/build v1.2.3 [-out DIRECTORY] [-image NAME]")
-	}
-	o.version = args[0]
 	if o.source, err = build.RepositoryDir(ctx); err != nil {
 		return o, err
 	}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		o.version, args = args[0], args[1:]
+	} else if o.version, err = o.git(ctx, "describe", "--tags", "--exact-match"); err != nil {
+		return o, errors.New("the commit has no tag; add the version: release/build v1.2.3 [flags]")
+	}
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	flags.StringVar(&o.out, "out", filepath.Join(o.source, "dist"), "the `folder` to build in")
-	flags.StringVar(&o.image, "image", "secret-sync", "the image's `name` in the manifests")
+	flags.StringVar(&o.registry, "registry", "", "the `registry` of the image and the charts in the manifests")
+	pushTo := flags.String("push", "", "the `registry` to push to; includes -registry")
 	flags.BoolVar(&o.fill, "fill", false,
 		"set the image and the version in the examples of the repository, and build nothing")
-	if err := flags.Parse(args[1:]); err != nil {
+	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
+	if *pushTo != "" {
+		o.registry, o.push = *pushTo, true
+	}
 	return o, o.readCommit(ctx)
+}
+
+// image returns the name of the image without the tag.
+func (o options) image() string { return path.Join(o.registry, "secret-sync") }
+
+// git returns the output of a git command in the repository.
+func (o options) git(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", append([]string{"-C", o.source}, args...)...).Output()
+	if err != nil {
+		return "", fmt.Errorf("git %s in %s: %w", args[0], o.source, err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // readCommit sets the revision and the date. It returns an error if there are uncommitted
 // changes, because they would be released under the name of the commit.
 func (o *options) readCommit(ctx context.Context) error {
-	git := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", o.source}, args...)...).Output()
-		if err != nil {
-			return "", fmt.Errorf("git %s in %s: %w", args[0], o.source, err)
-		}
-		return strings.TrimSpace(string(out)), nil
-	}
-	changed, err := git("status", "--porcelain")
+	changed, err := o.git(ctx, "status", "--porcelain")
 	if err != nil {
 		return err
 	}
 	if changed != "" {
 		return fmt.Errorf("the working tree contains uncommitted changes:\n%s", changed)
 	}
-	commit, err := git("log", "-1", "--format=%H %ct")
+	commit, err := o.git(ctx, "log", "-1", "--format=%H %ct")
 	if err != nil {
 		return err
 	}
@@ -113,6 +122,7 @@ func release(ctx context.Context, o options) error {
 		return fmt.Errorf("%q is not a version; use a version such as v1.2.3 or v1.2.3-rc.1", o.version)
 	}
 	if o.fill {
+		fmt.Println("set the image", o.image()+":"+o.version, "in", filepath.Join(o.source, "examples"))
 		return writeManifests(o, filepath.Join(o.source, "examples"))
 	}
 	if entries, _ := os.ReadDir(o.out); len(entries) > 0 {
@@ -121,6 +131,24 @@ func release(ctx context.Context, o options) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
+	if err := writeManifests(o, filepath.Join(o.out, "manifests")); err != nil {
+		return fmt.Errorf("copy the manifests: %w", err)
+	}
+	if err := writeCharts(o); err != nil {
+		return err
+	}
+	if err := writeBinaries(ctx, o); err != nil {
+		return err
+	}
+	if err := writeImage(o); err != nil {
+		return fmt.Errorf("write the image: %w", err)
+	}
+	fmt.Fprintln(os.Stderr, "built", o.version, "of", o.revision, "in", o.out)
+	return writeSums(o.out)
+}
+
+// writeBinaries builds the binary for each architecture and lists its components.
+func writeBinaries(ctx context.Context, o options) error {
 	for _, arch := range architectures {
 		if err := build.Release(ctx, o.source, o.binary(arch), arch, o.version); err != nil {
 			return err
@@ -129,36 +157,9 @@ func release(ctx context.Context, o options) error {
 			return fmt.Errorf("list the components for %s: %w", arch, err)
 		}
 	}
-	if err := writeImage(o); err != nil {
-		return fmt.Errorf("write the image: %w", err)
-	}
-	if err := writeManifests(o, filepath.Join(o.out, "manifests")); err != nil {
-		return fmt.Errorf("copy the manifests: %w", err)
-	}
-	return writeSums(o.out)
+	return nil
 }
 
 func (o options) binary(arch string) string {
 	return filepath.Join(o.out, "secret-sync-linux-"+arch)
-}
-
-// writeSums writes a file for sha256sum -c, sorted by path.
-func writeSums(dir string) error {
-	var sums strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(content), filepath.ToSlash(name))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte(sums.String()), 0o644)
 }

@@ -21,31 +21,30 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/build"
 )
 
-// built creates the same release twice.
-func built(t *testing.T) (o options, again string) {
+// built creates the same release twice, for a registry.
+func built(t *testing.T, registry string) (o, again options) {
 	t.Helper()
 	source, err := build.RepositoryDir(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	o = options{version: "v1.2.3", image: "example.com/secret-sync", source: source,
+	o = options{version: "v1.2.3", registry: registry, source: source,
 		revision: strings.Repeat("ab", 20), created: time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)}
-	again = filepath.Join(t.TempDir(), "again")
-	o.out = again
-	if err := release(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	o.out = filepath.Join(t.TempDir(), "deeper", "once")
-	if err := release(t.Context(), o); err != nil {
-		t.Fatal(err)
+	again = o
+	o.out, again.out = filepath.Join(t.TempDir(), "deeper", "once"), filepath.Join(t.TempDir(), "again")
+	for _, o := range []options{o, again} {
+		if err := release(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return o, again
 }
 
 // TestRelease_contents checks every part of a release.
 func TestRelease_contents(t *testing.T) {
-	o, again := built(t)
-	t.Run("two runs produce the same bytes", func(t *testing.T) { same(t, o.out, again) })
+	o, again := built(t, startRegistry(t)+"/team")
+	t.Run("two runs produce the same bytes", func(t *testing.T) { same(t, o.out, again.out) })
+	t.Run("push", func(t *testing.T) { checkPush(t, o, again) })
 	t.Run("checksums", func(t *testing.T) { checkSums(t, o.out) })
 	for _, arch := range architectures {
 		t.Run("components of "+arch, func(t *testing.T) { checkSBOM(t, o, arch) })
@@ -253,7 +252,7 @@ func TestFill_rewritesTheExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o := options{version: "v1.2.3", image: "registry.example/secret-sync", source: dir, fill: true}
+	o := options{version: "v1.2.3", registry: "registry.example", source: dir, fill: true}
 	if err := release(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +275,7 @@ func checkManifests(t *testing.T, o options) {
 			strings.HasSuffix(name, "values.yaml") && strings.Contains(text, "tag: latest") {
 			t.Errorf("%s contains an image without the version", name)
 		}
-		images += strings.Count(text, o.image+":"+o.version)
+		images += strings.Count(text, o.image()+":"+o.version)
 		if strings.HasSuffix(name, "Chart.yaml") {
 			charts += strings.Count(text, "\nversion: 1.2.3\n")
 		}

@@ -6,12 +6,20 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
+
+const sbomType = "application/vnd.cyclonedx+json"
 
 // writeSBOM lists the contents of a binary according to the binary itself (`go version
 // -m`): the modules with the sums of go.sum, and the standard library.
@@ -74,4 +82,24 @@ func encode(bom *cyclonedx.BOM, path string) error {
 		return err
 	}
 	return f.Close()
+}
+
+// sbomArtifact returns the SBOM of the image in subject, as an artifact that refers to it.
+// The media type of the configuration is the type of the artifact.
+func (o options) sbomArtifact(subject v1.Descriptor) (v1.Image, error) {
+	path := o.binary(subject.Platform.Architecture) + ".cdx.json"
+	sbom, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), sbomType)
+	image, err = mutate.Append(image, mutate.Addendum{
+		Layer:       static.NewLayer(sbom, sbomType),
+		Annotations: map[string]string{"org.opencontainers.image.title": filepath.Base(path)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	subject = v1.Descriptor{MediaType: subject.MediaType, Size: subject.Size, Digest: subject.Digest}
+	return mutate.Subject(image, subject).(v1.Image), nil
 }
