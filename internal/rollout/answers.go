@@ -3,23 +3,23 @@ package rollout
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// A probe is the state of the queries of a sidecar.
+// A probe is a sidecar, and the state of its queries. A sidecar is a container with
+// secret-sync. It runs as long as the Pod.
 type probe struct {
-	sidecar
-	asking bool
-	next   time.Time // not to be asked before
-
-	reason  string // why it is not done, as of the last answer
-	done    bool   // the app uses the version, as of the last answer
-	targets int
-	filesAt time.Time // of the first answer with the files in place
+	container   string
+	port        int
+	asking      bool
+	next        time.Time // not to be asked before
+	reason      string    // why it is not done, as of the last answer; "" if it is
+	notWatching bool      // as of the last answer
+	targets     int
+	filesAt     time.Time // of the first answer with the files in place
 	// notifiedAt is the time of the first answer with all targets notified by the
 	// notifications of sent. If a signal was among them, the probe is done after another such
 	// answer, a grace later.
@@ -27,45 +27,39 @@ type probe struct {
 	sent       string
 }
 
-// answer evaluates the document d of a sidecar, or the error of the query. The sidecar is
-// asked again after pause, unless it is done. answer returns an error if the wait can no
-// longer succeed.
-func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pause time.Duration) error {
-	c := t.pods[q.uid]
-	if c == nil {
-		return nil // the Pod is gone
-	}
-	p := c.probe(q.container)
-	p.asking, p.next, p.done = false, now.Add(pause), false
+// answer evaluates the document d of a sidecar, or the error of the query. It reports whether
+// d is the answer of that sidecar. The sidecar is asked again after pause, unless it is done.
+func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pause time.Duration) bool {
+	p := q.probe
+	p.asking, p.next, p.notWatching = false, now.Add(pause), false
 	if err == nil {
-		err = t.identify(c, p, d)
+		err = q.pod.identify(p, d)
 	}
 	if err != nil {
 		p.reason = err.Error()
-		return nil
+		return false
 	}
 	up, watching := watchState(d, t.Secret)
-	if p.watches = watchesYes; !watching {
-		p.watches, p.done = watchesNot, true
-		return nil
+	if p.notWatching = !watching; p.notWatching {
+		p.reason = ""
+		return true
 	}
-	p.reason, err = t.filesMissing(d, up)
-	if p.reason != "" {
+	if p.reason = t.filesMissing(d, up); p.reason != "" {
 		p.filesAt, p.notifiedAt = time.Time{}, time.Time{}
-		return err
+		return true
 	}
 	if p.filesAt.IsZero() {
 		p.filesAt = now
 	}
 	p.targets = len(d.Targets)
-	t.checkTargets(p, d, now)
-	return nil
+	p.reason = t.targetsMissing(p, d, now)
+	return true
 }
 
 // identify returns an error unless d is the answer of the sidecar that was asked. Two Pods
 // may share an address, two sidecars of a Pod may use the same port, and two containers may
 // share a network.
-func (t *tally) identify(c *candidate, p *probe, d *status.Document) error {
+func (c *pod) identify(p *probe, d *status.Document) error {
 	switch {
 	case d.PodUID == "":
 		return errors.New("its sidecar does not know its Pod: set POD_NAME and POD_UID from the downward API")
@@ -74,21 +68,13 @@ func (t *tally) identify(c *candidate, p *probe, d *status.Document) error {
 	case d.Instance == "", d.Volume == "" && d.Generation > 0:
 		return errors.New("the answer of its sidecar does not identify the process and the volume")
 	}
-	owner := c.uid + "/" + p.container
-	names := []string{"instance " + d.Instance}
-	if d.Volume != "" {
-		names = append(names, "volume "+c.uid+"/"+d.Volume)
-	}
-	for _, name := range names {
-		if other := t.owners[name]; other != "" && other != owner {
-			_, container, _ := strings.Cut(other, "/")
+	for _, name := range []string{d.Instance, d.Volume} {
+		if owner := c.owners[name]; name != "" && owner != "" && owner != p.container {
 			return fmt.Errorf("the sidecar of container %s answers in its place: give both sidecars their own "+
-				"SECRETSYNC_HTTP_ADDR and a container port named secret-sync", container)
+				"SECRETSYNC_HTTP_ADDR and a container port named secret-sync", owner)
 		}
 	}
-	for _, name := range names {
-		t.owners[name] = owner
-	}
+	c.owners[d.Instance], c.owners[d.Volume] = p.container, p.container
 	return nil
 }
 
@@ -109,69 +95,54 @@ func watchState(d *status.Document, secret string) (up, watching bool) {
 
 // filesMissing returns the reason why the files in the volume of the sidecar may be older
 // than the version to wait for, "" if they are not. up reports whether its watch is
-// connected. After an error, the wait can no longer succeed.
-func (t *tally) filesMissing(d *status.Document, up bool) (reason string, err error) {
+// connected.
+func (t *tally) filesMissing(d *status.Document, up bool) string {
 	s := d.Secrets[t.Secret]
 	switch {
 	case !up: // it may not know yet of a cluster restored from a backup
-		return "the watch of its sidecar is down", nil
+		return "the watch of its sidecar is down"
 	case !s.Present:
-		return "its sidecar sees no such Secret", nil
+		return "its sidecar sees no such Secret"
 	case s.UID != t.history.last.uid:
-		return "its sidecar has another Secret of that name: uid " + s.UID, nil
-	case !t.history.exists(s.ResourceVersion):
-		t.outdated = true
-		return fmt.Sprintf("its sidecar has version %s, which the API server does not have", s.ResourceVersion), nil
+		return "its sidecar has another Secret of that name: uid " + s.UID
+	case !atMost(s.ResourceVersion, t.history.last.version):
+		// It is too new for the last reading, or part of a history that was lost when the
+		// cluster was restored from a backup.
+		return fmt.Sprintf("its sidecar has version %s, which the API server does not have", s.ResourceVersion)
 	}
-	if err := t.history.learn(s); err != nil {
-		return err.Error(), err
-	}
-	reason = t.history.missing(s)
-	switch {
-	case reason != "":
+	switch t.history.learn(s); {
+	case t.history.version == "":
+		return t.history.problem()
+	case !atMost(t.history.version, s.ResourceVersion):
+		return "its sidecar has version " + s.ResourceVersion
 	case s.Refused != "":
-		reason = "its sidecar refuses the Secret: " + s.Refused
+		return "its sidecar refuses the Secret: " + s.Refused
 	case s.Generation == 0 || !d.Complete:
-		reason = "the files are not in the volume yet"
+		return "the files are not in the volume yet"
 	}
-	return reason, nil
+	return ""
 }
 
-// checkTargets evaluates the targets of a sidecar with the files in place.
-func (t *tally) checkTargets(p *probe, d *status.Document, now time.Time) {
+// targetsMissing returns the reason why a target of a sidecar with the files in place may not
+// use them, "" if all do.
+func (t *tally) targetsMissing(p *probe, d *status.Document, now time.Time) string {
+	sent, signaled := d.Instance, false // sent changes with each notification and each restart
 	for _, target := range d.Targets {
 		// A number above the number of the volume is from before the volume was emptied.
 		if target.Notified < d.Secrets[t.Secret].Generation || target.Notified > d.Generation {
-			p.reason = strings.TrimSuffix(fmt.Sprintf("%s is not notified yet: %s", target.Name, target.Error), ": ")
-			return
+			return strings.TrimSuffix(fmt.Sprintf("%s is not notified yet: %s", target.Name, target.Error), ": ")
 		}
+		sent += fmt.Sprint(" ", target.Successes)
+		kind, _, _ := strings.Cut(target.Name, "/")
+		signaled = signaled || kind == "process" || kind == "pidfile"
 	}
-	if sent := notifications(d); p.notifiedAt.IsZero() || p.sent != sent {
+	if p.notifiedAt.IsZero() || p.sent != sent {
 		p.notifiedAt, p.sent = now, sent
 	}
-	if end := p.notifiedAt.Add(t.SignalGrace); signaled(d) && now.Before(end) {
+	// The delivery of a signal does not show whether the app reloaded.
+	if end := p.notifiedAt.Add(t.SignalGrace); signaled && now.Before(end) {
 		p.next = end
-		p.reason = fmt.Sprintf("its app was signaled less than %s ago (--signal-grace)", t.SignalGrace)
-		return
+		return fmt.Sprintf("its app was signaled; not done before the grace ends (--signal-grace %s)", t.SignalGrace)
 	}
-	p.done = true
-}
-
-// notifications returns a text about the notifications by the sidecar. It changes with each
-// notification and with each restart.
-func notifications(d *status.Document) string {
-	text := d.Instance
-	for _, target := range d.Targets {
-		text += fmt.Sprint(" ", target.Successes)
-	}
-	return text
-}
-
-// signaled reports whether a target is notified by a signal. Its delivery does not show
-// whether the app reloaded.
-func signaled(d *status.Document) bool {
-	return slices.ContainsFunc(d.Targets, func(t status.Target) bool {
-		kind, _, _ := strings.Cut(t.Name, "/")
-		return kind == "process" || kind == "pidfile"
-	})
+	return ""
 }

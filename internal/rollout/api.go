@@ -2,23 +2,17 @@ package rollout
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"hash/maphash"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"net"
-	"slices"
+	"net/http"
 	"strconv"
 	"time"
 
-	"k8s.io/apimachinery/pkg/watch"
-
 	"github.com/secret-sync/secret-sync/internal/kube"
-	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
@@ -27,17 +21,10 @@ const (
 	readTimeout = 30 * time.Second // for the answer of the API server
 )
 
-// A secretObject is a Secret of the API, with only the fields that a wait uses.
-type secretObject struct {
-	kube.TypeMeta
-	Metadata struct {
-		UID, ResourceVersion string
-		ManagedFields        []struct{ Time time.Time }
-	}
-	Data map[string]secret.Value
-}
+var hashSeed = maphash.MakeSeed()
 
-// readSecret performs a quorum read of the Secret. Of its data it keeps a fingerprint.
+// readSecret performs a quorum read of the Secret. Of its data it keeps a hash. A different
+// encoding of equal data counts as a change, but the API server always encodes alike.
 func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -45,11 +32,19 @@ func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, 
 	if err != nil {
 		return r, err
 	}
-	var object secretObject
-	if json.Unmarshal(body, &object) != nil || !object.Is("Secret") || object.Metadata.ResourceVersion == "" {
-		return r, fmt.Errorf("read Secret %s/%s: the answer does not come from a Kubernetes API server", namespace, o.Secret)
+	var object struct { // only the fields that a wait uses
+		kube.TypeMeta
+		Metadata struct {
+			UID, ResourceVersion string
+			ManagedFields        []struct{ Time time.Time }
+		}
+		Data json.RawMessage
 	}
-	r = reading{uid: object.Metadata.UID, version: object.Metadata.ResourceVersion, data: fingerprintOf(object.Data)}
+	if json.Unmarshal(body, &object) != nil || !object.Is("Secret") || object.Metadata.ResourceVersion == "" {
+		return r, fmt.Errorf("read Secret %s/%s: the answer does not come from an API server", namespace, o.Secret)
+	}
+	r.uid, r.version = object.Metadata.UID, object.Metadata.ResourceVersion
+	r.data = maphash.Bytes(hashSeed, object.Data)
 	for _, field := range object.Metadata.ManagedFields {
 		if field.Time.After(r.changed) {
 			r.changed = field.Time
@@ -58,63 +53,22 @@ func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, 
 	return r, nil
 }
 
-// fingerprintKey makes the fingerprints of this process useless to everybody else.
-var fingerprintKey = rand.Text()
-
-func fingerprintOf(data map[string]secret.Value) (f fingerprint) {
-	hash := hmac.New(sha256.New, []byte(fingerprintKey))
-	add := func(part []byte) {
-		_ = binary.Write(hash, binary.BigEndian, uint64(len(part)))
-		_, _ = hash.Write(part)
-	}
-	for _, key := range slices.Sorted(maps.Keys(data)) {
-		add([]byte(key))
-		add(data[key])
-	}
-	copy(f[:], hash.Sum(nil))
-	return f
-}
-
 // listPods returns a consistent list of the Pods, and its version.
-func (o *Options) listPods(ctx context.Context, namespace string) (pods []pod, version string, err error) {
-	for page, err := range kube.Pages[podObject](ctx, o.API, o.podQuery(namespace)) {
+func (o *Options) listPods(ctx context.Context, s *scope) (pods []*pod, version string, err error) {
+	for page, err := range kube.Pages[podObject](ctx, o.API, s.query) {
 		if err != nil {
 			return nil, "", err
 		}
 		for _, object := range page.Items {
-			pods = append(pods, object.reduce(namespace, o.Secret))
+			pods = append(pods, object.reduce(s.namespace, s.Secret))
 		}
 		version = page.ResourceVersion
 	}
 	return pods, version, nil
 }
 
-func (o *Options) podQuery(namespace string) kube.Query {
-	return kube.Query{Resource: kube.Pods, Namespace: namespace, Selector: o.Selector}
-}
-
-// watchPods calls put and remove for each change of a Pod after version, until the watch
-// ends. It returns nil if the server ended it.
-func (o *Options) watchPods(ctx context.Context, namespace, version string, put func(pod), remove func(uid string)) error {
-	events, err := kube.Watch[podObject](ctx, o.API, o.podQuery(namespace), version)
-	if err != nil {
-		return err
-	}
-	for event, err := range events {
-		switch {
-		case err != nil:
-			return err
-		case event.Type == watch.Deleted:
-			remove(event.Object.Metadata.UID)
-		case event.Type != watch.Bookmark:
-			put(event.Object.reduce(namespace, o.Secret))
-		}
-	}
-	return nil
-}
-
-// ask queries a sidecar.
-func (o *Options) ask(ctx context.Context, q query) (d *status.Document, err error) {
+// askSidecar requests the document of a sidecar.
+func (o *Options) askSidecar(ctx context.Context, q query) (d *status.Document, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var body []byte
@@ -134,4 +88,46 @@ func (o *Options) ask(ctx context.Context, q query) (d *status.Document, err err
 		return nil, fmt.Errorf("its sidecar does not answer (container %s, port %s): %w", q.container, port, err)
 	}
 	return d, nil
+}
+
+// deniedLimit is the time after which a 403 or 401 ends a wait. A starting API server returns
+// 403 until the RBAC rules are loaded.
+const deniedLimit = 30 * time.Second
+
+// A health tracks whether the API server answers a kind of request.
+type health struct {
+	err    error     // of the last request
+	denied time.Time // since when every answer was a 403 or a 401, zero if it was not
+	final  error     // err, if no later request can succeed
+}
+
+// note stores the result of a request, unless ctx ended, and reports whether it succeeded. A
+// denial becomes final after a time. Any other code of the class 4xx is final at once, unless
+// it asks for a retry.
+func (h *health) note(ctx context.Context, err error, now time.Time) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	since := h.denied
+	h.err, h.denied, h.final = err, time.Time{}, nil
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) {
+		return err == nil
+	}
+	switch code := answer.Status().Code; code {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if h.denied = since; since.IsZero() {
+			h.denied = now
+		}
+		if now.Sub(h.denied) >= deniedLimit {
+			const remedy = "`secret-sync rbac --wait ACCOUNT` prints the required Role"
+			h.final = fmt.Errorf("%w, for %s; %s", err, deniedLimit, remedy)
+		}
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusGone, http.StatusTooManyRequests:
+	default:
+		if code/100 == 4 {
+			h.final = err
+		}
+	}
+	return false
 }

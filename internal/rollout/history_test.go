@@ -8,7 +8,7 @@ import (
 )
 
 func read(version string, data byte) reading {
-	return reading{uid: "u", version: version, data: fingerprint{data}}
+	return reading{uid: "u", version: version, data: uint64(data)}
 }
 
 // evidence is what a sidecar knows: the data stayed equal from since until version, and the
@@ -46,32 +46,36 @@ func TestHistory_missing(t *testing.T) {
 		{"older, with fewer digits", evidence("99", "99"), "has version 99"},
 		{"newer, after a change of metadata", evidence("100", "1000"), ""},
 		{"newer, after a gap", evidence("1000", "1000"), ""}, // see TestHistory_sharedProof
-		{"no version", evidence("x", "x"), "has version x"},
-		{"none", evidence("", ""), "has version "},
+		{"no version", evidence("x", "x"), "does not have"},
+		{"none", evidence("", ""), "does not have"},
 	} {
-		var h history
-		if err := h.read(read("100", 'a')); err != nil {
-			t.Fatal(err)
-		}
-		wantText(t, c.name, h.missing(c.secret), c.want)
+		tally := newTally(Rules{Secret: "db"}, "100", "")
+		tally.history.read(read("1000", 'a'))
+		d := &status.Document{Complete: true, Secrets: map[string]status.Secret{"db": c.secret}}
+		wantText(t, c.name, tally.filesMissing(d, true), c.want)
 	}
 }
 
 // TestHistory_sharedProof: sidecars prove together that the data did not change.
 func TestHistory_sharedProof(t *testing.T) {
 	var h history
-	_, _ = h.read(read("100", 'a')), h.read(read("120", 'a'))
-	if _ = h.learn(evidence("120", "120")); h.unchanged() {
-		t.Error("a sidecar with a gap proves that the data did not change")
-	}
-	if _ = h.learn(evidence("90", "110")); h.unchanged() || h.missing(evidence("90", "90")) != "" {
-		t.Error("want a proof from version 90 until 110")
-	}
-	if _ = h.learn(evidence("111", "120")); h.unchanged() {
-		t.Error("two proofs with a gap between them count as one")
-	}
-	if _ = h.learn(evidence("105", "120")); !h.unchanged() {
-		t.Error("the proofs of two sidecars overlap, and do not count")
+	h.read(read("100", 'a'))
+	h.read(read("120", 'a'))
+	for _, c := range []struct {
+		name      string
+		secret    status.Secret
+		unchanged bool
+	}{
+		{"a gap", evidence("120", "120"), false},
+		{"until version 110", evidence("90", "110"), false},
+		{"before the version", evidence("90", "99"), false},
+		{"a gap between two proofs", evidence("111", "120"), false},
+		{"overlapping proofs", evidence("105", "120"), true},
+		{"an older proof", evidence("90", "110"), true},
+	} {
+		if h.learn(c.secret); h.unchanged() != c.unchanged {
+			t.Errorf("%s: got unchanged %v", c.name, !c.unchanged)
+		}
 	}
 }
 
@@ -93,28 +97,33 @@ func TestHistory_ends(t *testing.T) {
 		{"a backup, and a change to the same version", read("100", 'b'), evidence("", ""), "its data changed"},
 	} {
 		var h history
-		err := h.read(read("100", 'a'))
-		if err == nil {
-			err = h.read(c.next)
+		h.read(read("100", 'a'))
+		h.read(c.next)
+		if h.ended == nil {
+			h.learn(c.learn)
 		}
-		if err == nil && h.exists(c.learn.ResourceVersion) {
-			err = h.learn(c.learn)
+		wantText(t, c.name, errorText(h.ended), c.want)
+		if c.want != "" && h.unchanged() {
+			t.Errorf("%s: unchanged, although the wait has ended", c.name)
 		}
-		wantText(t, c.name, errorText(err), c.want)
 	}
 }
 
 // TestHistory_version: the wait is for an earlier version, from the caller's own patch.
 func TestHistory_version(t *testing.T) {
 	h := history{version: "90"}
-	if err := h.read(read("100", 'a')); err != nil || h.unchanged() {
-		t.Fatalf("%v: unchanged since version 90 without a proof", err)
+	if h.read(read("100", 'a')); h.ended != nil || h.unchanged() {
+		t.Fatalf("%v: unchanged since version 90 without a proof", h.ended)
 	}
-	if err := h.learn(evidence("90", "100")); err != nil || !h.unchanged() {
-		t.Errorf("%v: the proof of a sidecar does not count", err)
+	if h.learn(evidence("90", "100")); h.ended != nil || !h.unchanged() {
+		t.Errorf("%v: the proof of a sidecar does not count", h.ended)
 	}
-	wantText(t, "changed since", errorText((&history{version: "90", last: read("100", 'a')}).learn(evidence("95", "100", "80", "94"))), "changed after version 90")
-	wantText(t, "a version of the future", errorText((&history{version: "101"}).read(read("100", 'a'))), "does not exist")
+	h = history{version: "90", last: read("100", 'a')}
+	h.learn(evidence("95", "100", "80", "94"))
+	wantText(t, "changed since", errorText(h.ended), "changed after version 90")
+	h = history{version: "101"}
+	h.read(read("100", 'a'))
+	wantText(t, "a version of the future", errorText(h.ended), "does not exist")
 }
 
 // TestHistory_changedFrom: the wait begins once the data differs from a version.
@@ -128,24 +137,28 @@ func TestHistory_changedFrom(t *testing.T) {
 		{"not changed", []reading{read("100", 'a')}, evidence("100", "100"), ""},
 		{"metadata changed", []reading{read("100", 'a'), read("101", 'a')}, evidence("100", "101"), ""},
 		{"data changed while the wait read", []reading{read("100", 'a'), read("101", 'b')}, evidence("", ""), "101"},
+		{"metadata and then data changed while the wait read", []reading{read("100", 'a'), read("101", 'a'), read("102", 'b')}, evidence("", ""), "102"},
 		{"data changed before, as a sidecar has seen", []reading{read("101", 'b')}, evidence("101", "101", "99", "100"), "101"},
 		{"data changed before, and nobody knows", []reading{read("101", 'b')}, evidence("101", "101"), ""},
 		{"data changed twice, and nobody knows", []reading{read("102", 'b')}, evidence("102", "102", "101", "101"), ""},
 		{"a sidecar is behind", []reading{read("102", 'b')}, evidence("101", "101", "99", "100"), ""},
 		{"data changed from unknown data", []reading{read("101", 'b'), read("102", 'c')}, evidence("", ""), ""},
 	} {
-		h := history{changedFrom: "100"}
+		tally := newTally(Rules{Secret: "db"}, "", "100")
+		h := &tally.history
 		for _, r := range c.reads {
-			if err := h.read(r); err != nil {
-				t.Errorf("%s: %v", c.name, err)
-			}
+			h.read(r)
 		}
-		if err := h.learn(c.learn); err != nil || h.version != c.target {
-			t.Errorf("%s: got version %q, %v, want %q", c.name, h.version, err, c.target)
+		d := &status.Document{Complete: true, Secrets: map[string]status.Secret{"db": c.learn}}
+		reason := tally.filesMissing(d, true)
+		if h.ended != nil || h.version != c.target {
+			t.Errorf("%s: got version %q, %v, want %q", c.name, h.version, h.ended, c.target)
 		}
-		if (h.missing(c.learn) == "") != (c.target != "" && h.missing(c.learn) == "") {
+		if c.target == "" && (reason == "" || h.unchanged()) {
 			t.Errorf("%s: a Pod is done before the wait has begun", c.name)
 		}
 	}
-	wantText(t, "a version of the future", errorText((&history{changedFrom: "101"}).read(read("100", 'a'))), "does not exist")
+	h := history{changedFrom: "101"}
+	h.read(read("100", 'a'))
+	wantText(t, "a version of the future", errorText(h.ended), "does not exist")
 }

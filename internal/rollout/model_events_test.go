@@ -108,7 +108,7 @@ func (w world) waitEvents(anyone bool) map[string]func(*world) {
 		events["pod event"] = func(w *world) { w.deliver() }
 		events["list"] = func(w *world) { w.list() }
 	}
-	if last := w.tally.history.last; last.version != fmt.Sprint(w.secret.rv) || last.data != (fingerprint{w.secret.data}) {
+	if last := w.tally.history.last; last.version != fmt.Sprint(w.secret.rv) || last.data != uint64(w.secret.data) {
 		events["read"] = func(w *world) { w.read() }
 	}
 	if len(w.answers) < 2 {
@@ -143,7 +143,7 @@ func (w world) waitEvents(anyone bool) map[string]func(*world) {
 // list is a list of the Pods, after the watch missed events.
 func (w *world) list() {
 	w.podEvents = nil
-	w.tally.list(w.objects(), w.now)
+	w.tally.replace(w.objects(), w.now)
 }
 
 // settled reports whether the assumptions behind the graces hold, so that time can pass:
@@ -172,7 +172,7 @@ func (w world) ages() bool {
 	return false
 }
 
-func (w *world) objects() (pods []pod) {
+func (w *world) objects() (pods []*pod) {
 	for _, p := range w.pods {
 		if p.bound {
 			pods = append(pods, p.object())
@@ -182,10 +182,8 @@ func (w *world) objects() (pods []pod) {
 }
 
 func (w *world) read() {
-	err := w.tally.read(reading{
-		uid: "u", version: fmt.Sprint(w.secret.rv), data: fingerprint{w.secret.data}, changed: began,
-	})
-	w.ended = w.ended || err != nil
+	w.tally.history.read(reading{uid: "u", version: fmt.Sprint(w.secret.rv), data: uint64(w.secret.data), changed: began})
+	w.ended = w.tally.history.ended != nil
 	if w.wanted == 0 && w.unwanted == 0 {
 		w.wanted = w.secret.data
 	}
@@ -195,9 +193,9 @@ func (w *world) deliver() {
 	e := w.podEvents[0]
 	w.podEvents = w.podEvents[1:]
 	if e.gone {
-		w.tally.remove(e.pod.uid)
+		delete(w.tally.pods, e.pod.uid)
 	} else {
-		w.tally.put(e.pod, w.now)
+		w.tally.put(fresh(*e.pod), w.now)
 	}
 }
 
@@ -215,7 +213,7 @@ func (w *world) ask(answerer func(query) (i, j int)) {
 		if p := w.pods[i]; p.bound && p.sidecars[j].running {
 			w.answers = append(w.answers, inflight{q, p.document(j)})
 		} else {
-			_ = w.tally.answer(q, nil, errLost, w.now, 0)
+			w.tally.answer(q, nil, errLost, w.now, 0)
 		}
 	}
 }
@@ -223,7 +221,6 @@ func (w *world) ask(answerer func(query) (i, j int)) {
 func (w *world) answer(i int) {
 	a := w.answers[i]
 	w.answers = slices.Delete(w.answers, i, i+1)
-	if w.tally.answer(a.query, a.document, nil, w.now, 0) != nil {
-		w.ended = true
-	}
+	w.tally.answer(a.query, a.document, nil, w.now, 0)
+	w.ended = w.tally.history.ended != nil
 }

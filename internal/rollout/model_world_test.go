@@ -45,7 +45,7 @@ type secretVersion struct {
 
 // A podEvent is a watch event of a Pod, which shows the Pod at an earlier time.
 type podEvent struct {
-	pod  pod
+	pod  *pod
 	gone bool
 }
 
@@ -146,17 +146,18 @@ func twoSidecars() modelPod {
 }
 
 // object returns the Pod as the API server shows it.
-func (p modelPod) object() pod {
-	o := pod{
+func (p modelPod) object() *pod {
+	o := &pod{
 		namespace: "shop", name: "pod-" + p.uid, uid: p.uid, created: p.created, bound: p.bound, deleting: p.deleting,
 		unstarted: !(p.started && p.reported), appUnstarted: !(p.appStarted && p.appReported),
+		owners: map[string]string{},
 	}
 	if p.reader {
 		o.uses = []use{{text: "container app reads it into PASSWORD at start", atStart: true}}
 		return o
 	}
 	for i := range p.sidecars {
-		o.sidecars = append(o.sidecars, sidecar{container: strconv.Itoa(i)})
+		o.probes = append(o.probes, &probe{container: strconv.Itoa(i), reason: "not answered"})
 	}
 	return o
 }
@@ -276,18 +277,34 @@ func (w world) clone() world {
 		w.pods[i].sidecars = slices.Clone(w.pods[i].sidecars)
 	}
 	t := *w.tally
-	t.pods, t.owners = maps.Clone(t.pods), maps.Clone(t.owners)
-	for uid, c := range t.pods {
-		copied := *c
-		copied.probes = slices.Clone(c.probes)
-		for i, p := range c.probes {
-			probe := *p
+	t.pods = maps.Clone(t.pods)
+	for uid, p := range t.pods {
+		copied := *p
+		copied.probes, copied.owners = slices.Clone(p.probes), maps.Clone(p.owners)
+		for i, s := range p.probes {
+			probe := *s
 			copied.probes[i] = &probe
 		}
 		t.pods[uid] = &copied
 	}
+	for i, a := range w.answers { // an answer to an earlier query belongs to the copy
+		for j, s := range w.tally.pods[a.query.uid].known() {
+			if s == a.query.probe {
+				p := t.pods[a.query.uid]
+				w.answers[i].query = query{p, p.probes[j]}
+			}
+		}
+	}
 	w.tally = &t
 	return w
+}
+
+// known returns the sidecars of the Pod, none for nil.
+func (p *pod) known() []*probe {
+	if p == nil {
+		return nil
+	}
+	return p.probes
 }
 
 // key returns a text that is equal for states that behave alike.
@@ -308,7 +325,7 @@ func (w world) key() string {
 	}
 	h := w.tally.history
 	add(w.changes, w.confirming, w.changed, w.wanted, w.now.Unix())
-	add(h.version, " ", h.base.version, " ", h.last.version, " ", h.proven.Since, " ", h.proven.Until, w.tally.outdated)
+	add(h.version, " ", h.last.first, " ", h.last.version, " ", h.proven)
 	for _, p := range w.pods {
 		add(p.bound, p.deleting, p.started, p.appStarted, p.reported, p.appReported, p.created.Unix())
 		for _, s := range p.sidecars {
@@ -329,12 +346,12 @@ func (w world) key() string {
 	for _, uid := range slices.Sorted(maps.Keys(w.tally.pods)) {
 		c := w.tally.pods[uid]
 		add(uid, c.deleting, c.unstarted, c.appUnstarted, age(c.seen))
-		for _, p := range c.probes {
-			add(p.asking, p.done, int(p.watches), age(p.filesAt), age(p.notifiedAt), " ", p.sent)
+		for _, name := range slices.Sorted(maps.Keys(c.owners)) {
+			add(name, " ", c.owners[name])
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(w.tally.owners)) {
-		add(name, " ", w.tally.owners[name])
+		for _, p := range c.probes {
+			add(p.asking, p.reason == "", p.notWatching, age(p.filesAt), age(p.notifiedAt), " ", p.sent)
+		}
 	}
 	return string(b)
 }

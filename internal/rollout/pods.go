@@ -24,7 +24,6 @@ type podObject struct {
 	Metadata struct {
 		Name, UID, DeletionTimestamp string
 		CreationTimestamp            time.Time
-		Annotations                  map[string]string
 	}
 	Spec struct {
 		NodeName                   string
@@ -40,7 +39,7 @@ type podObject struct {
 type container struct {
 	Name, Image   string
 	Command, Args []string
-	RestartPolicy string // Always makes an init container a sidecar
+	RestartPolicy string
 	Env           []envVar
 	EnvFrom       []struct {
 		Prefix    string
@@ -50,7 +49,25 @@ type container struct {
 		Name          string
 		ContainerPort int
 	}
+
+	init bool // it ends before the containers of the app start
+	port int  // of the port named secret-sync, 0 for none
 }
+
+type volume struct {
+	Name      string
+	Secret    struct{ SecretName string }
+	Projected struct{ Sources []struct{ Secret reference } }
+	CSI       struct{ NodePublishSecretRef reference }
+}
+
+type envVar struct {
+	Name, Value string
+	ValueFrom   *struct{ SecretKeyRef reference }
+}
+
+// A reference is a reference to an object, with an empty name if it is absent.
+type reference struct{ Name string }
 
 type containerStatus struct {
 	Name, ContainerID string
@@ -64,7 +81,8 @@ func (s containerStatus) started() bool {
 		s.State.Running != nil || s.State.Terminated != nil || s.LastState.Terminated != nil
 }
 
-// A pod is the part of a Pod on which a wait decides. A wait keeps thousands of them.
+// A pod is the part of a Pod on which a wait decides, and the knowledge about its sidecars. A
+// wait keeps thousands of them.
 type pod struct {
 	namespace, name, uid string
 	address              string
@@ -74,71 +92,82 @@ type pod struct {
 	// unbound Pod cannot have read anything, and a finished Pod uses nothing.
 	bound bool
 	// unstarted reports whether the kubelet has reported every container of the Pod, and none
-	// ever started.
-	unstarted bool
-	// appUnstarted reports the same of the containers without secret-sync.
-	appUnstarted bool
-	sidecars     []sidecar
-	uses         []use // of the Secret, by other means than a sidecar
+	// ever started. appUnstarted reports the same of the containers without secret-sync.
+	unstarted, appUnstarted bool
+	uses                    []use    // of the Secret, by other means than a sidecar
+	probes                  []*probe // the sidecars that may watch the Secret
+
+	seen   time.Time         // when the Pod was first seen
+	owners map[string]string // by the name of an instance or a volume: its container
 }
 
-// A sidecar is a container with secret-sync. It runs as long as the Pod.
-type sidecar struct {
-	container string
-	port      int
-	watches   watches // according to the Pod's spec
+// containers returns all containers of the Pod.
+func (o *podObject) containers() []container {
+	all := slices.Concat(o.Spec.InitContainers, o.Spec.Containers)
+	for i := range all {
+		c := &all[i]
+		c.init = i < len(o.Spec.InitContainers) && c.RestartPolicy != "Always"
+		for _, p := range c.Ports {
+			if p.Name == sidecarName {
+				c.port = p.ContainerPort
+			}
+		}
+	}
+	return all
 }
 
 // reduce returns the part of the Pod on which a wait for the Secret decides.
-func (o *podObject) reduce(namespace, secret string) pod {
+func (o *podObject) reduce(namespace, secret string) *pod {
 	phase := o.Status.Phase
-	p := pod{
+	p := &pod{
 		namespace: namespace, name: o.Metadata.Name, uid: o.Metadata.UID, address: o.Status.PodIP,
 		created: o.Metadata.CreationTimestamp, deleting: o.Metadata.DeletionTimestamp != "",
-		bound: o.Spec.NodeName != "" && phase != "Succeeded" && phase != "Failed",
-		uses:  o.uses(secret), unstarted: true, appUnstarted: true,
+		bound:     o.Spec.NodeName != "" && phase != "Succeeded" && phase != "Failed",
+		unstarted: true, appUnstarted: true, owners: map[string]string{},
 	}
 	statuses := map[string]containerStatus{}
 	for _, s := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
 		statuses[s.Name] = s
 	}
-	for i, c := range slices.Concat(o.Spec.InitContainers, o.Spec.Containers) {
-		oneShot := i < len(o.Spec.InitContainers) && c.RestartPolicy != "Always"
-		if c.runsSecretSync() && !oneShot {
-			p.sidecars = append(p.sidecars, sidecar{c.Name, cmp.Or(c.namedPort(), defaultPort), c.watches(secret, o.Metadata.Annotations)})
+	for _, c := range o.containers() {
+		if !c.init && c.mayWatch(secret) {
+			s := probe{container: c.Name, port: cmp.Or(c.port, defaultPort), reason: "its sidecar has not answered yet"}
+			p.probes = append(p.probes, &s)
 		}
 		if s, reported := statuses[c.Name]; !reported || s.started() {
 			p.unstarted = false
 			p.appUnstarted = p.appUnstarted && c.runsSecretSync()
 		}
 	}
-	mayWatch := func(s sidecar) bool { return s.watches != watchesNot }
-	if slices.ContainsFunc(p.sidecars, mayWatch) { // it updates the files of an init container
-		p.uses = slices.DeleteFunc(p.uses, func(u use) bool { return u.oneShot })
-	}
+	p.uses = o.uses(secret, len(p.probes) > 0)
 	return p
 }
 
 // runsSecretSync reports whether the container runs secret-sync and none of its commands.
 // A port or a container of its name is proof enough. The image also contains `wait`.
 func (c container) runsSecretSync() bool {
-	return c.namedPort() != 0 || c.Name == sidecarName ||
-		imageName(c.Image) == sidecarName && len(c.Command) <= 1 && len(c.Args) == 0
+	image, _, _ := strings.Cut(c.Image, "@")
+	image, _, _ = strings.Cut(path.Base(image), ":")
+	return c.port != 0 || c.Name == sidecarName ||
+		image == sidecarName && len(c.Command) <= 1 && len(c.Args) == 0
 }
 
-// imageName returns the last element of the image's repository.
-func imageName(image string) string {
-	image, _, _ = strings.Cut(image, "@")
-	name, _, _ := strings.Cut(path.Base(image), ":")
-	return name
-}
-
-// namedPort returns the port named secret-sync, 0 for none.
-func (c container) namedPort() int {
-	for _, p := range c.Ports {
-		if p.Name == sidecarName {
-			return p.ContainerPort
+// mayWatch reports whether the container runs secret-sync and may watch the Secret. Only a
+// spec with the whole configuration proves the opposite. An annotation proves nothing: it may
+// have changed after the start of the process.
+func (c container) mayWatch(secret string) bool {
+	certain, named := len(c.EnvFrom) == 0, false
+	for _, v := range c.Env {
+		switch v.Name {
+		case "SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS":
+			named = named || v.Value != ""
+			for name := range strings.SplitSeq(v.Value, ",") {
+				certain = certain && strings.TrimSpace(name) != secret
+			}
+			certain = certain && v.ValueFrom == nil && !strings.Contains(v.Value, "$(")
+		case "SECRETSYNC_SELECTOR":
+			certain = certain && v.ValueFrom == nil && v.Value == ""
 		}
 	}
-	return 0
+	return c.runsSecretSync() && !(certain && named)
 }

@@ -7,10 +7,10 @@ import (
 )
 
 // parsePod returns the Pod of a wait for the Secret db. spec and status are JSON fields.
-func parsePod(t *testing.T, spec, status string) pod {
+func parsePod(t *testing.T, spec, status string) *pod {
 	t.Helper()
 	var o podObject
-	text := `{"metadata":{"name":"app","uid":"1","annotations":{"secret-sync/secrets":"web, db"}},"spec":{` + spec + `},"status":{` + status + `}}`
+	text := `{"metadata":{"name":"app","uid":"1","annotations":{"secret-sync/secrets":"web"}},"spec":{` + spec + `},"status":{` + status + `}}`
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -74,22 +74,26 @@ func TestReduce_sidecars(t *testing.T) {
 	const env = `"env":[{"name":"SECRETSYNC_SECRETS","value":"db"}]`
 	for _, c := range []struct {
 		name, spec string
-		want       []sidecar
+		want       []probe
 	}{
-		{"native", `"initContainers":[{"name":"secret-sync","restartPolicy":"Always"}]`, []sidecar{{"secret-sync", 29808, watchesMaybe}}},
+		{"native", `"initContainers":[{"name":"secret-sync","restartPolicy":"Always"}]`, []probe{{container: "secret-sync", port: 29808}}},
 		{"of the image", `"containers":[{"name":"app"},{"name":"creds","image":"host:5000/x/secret-sync:v1@sha256:00",` + env + `}]`,
-			[]sidecar{{"creds", 29808, watchesYes}}},
+			[]probe{{container: "creds", port: 29808}}},
 		{"of the port", `"containers":[{"name":"app","ports":[{"name":"http","containerPort":80}]},` +
-			`{"name":"s","ports":[{"name":"secret-sync","containerPort":81}]}]`, []sidecar{{"s", 81, watchesMaybe}}},
+			`{"name":"s","ports":[{"name":"secret-sync","containerPort":81}]}]`, []probe{{container: "s", port: 81}}},
 		{"two", `"initContainers":[{"name":"secret-sync","restartPolicy":"Always"},{"name":"b","image":"secret-sync",` +
 			`"restartPolicy":"Always","ports":[{"name":"secret-sync","containerPort":81}]}]`,
-			[]sidecar{{"secret-sync", 29808, watchesMaybe}, {"b", 81, watchesMaybe}}},
+			[]probe{{container: "secret-sync", port: 29808}, {container: "b", port: 81}}},
 		{"an init container that ends", `"initContainers":[{"name":"secret-sync"}],"containers":[{"name":"app"}]`, nil},
 		{"a command", `"containers":[{"name":"w","image":"secret-sync:1","args":["wait"]},{"name":"x","image":"secret-sync:1","command":["/secret-sync","wait"]}]`, nil},
 		{"none", `"containers":[{"name":"app","image":"app"}]`, nil},
 	} {
-		if p := parsePod(t, c.spec, ``); !slices.Equal(p.sidecars, c.want) {
-			t.Errorf("%s: got %+v, want %+v", c.name, p.sidecars, c.want)
+		var got []probe
+		for _, p := range parsePod(t, c.spec, ``).probes {
+			got = append(got, probe{container: p.container, port: p.port})
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -28,145 +27,108 @@ type Rules struct {
 // answer; then a reading of the Secret shows no change of the data (see confirm).
 type tally struct {
 	Rules
-	history  history
-	outdated bool // a sidecar reported a version above the newest reading
-
-	pods   map[string]*candidate // by UID
-	owners map[string]string     // instance or volume → its container
+	history history
+	pods    map[string]*pod // the counted Pods, by UID
 }
 
-// A candidate is a counted Pod, as far as is known.
-type candidate struct {
-	pod
-	seen   time.Time // when the Pod was first seen
-	probes []*probe
+// A PodState is the state of a counted Pod.
+type PodState struct {
+	Namespace  string `json:"namespace"`
+	Name       string `json:"name"`
+	UID        string `json:"uid"`
+	Done       bool   `json:"done"`
+	Reason     string `json:"reason,omitempty"`     // why it is not done
+	Final      bool   `json:"final,omitempty"`      // it cannot become done
+	Unnotified bool   `json:"unnotified,omitempty"` // it is done without any notification target
 }
 
 // A query identifies a sidecar to ask.
 type query struct {
-	pod
-	sidecar
+	*pod
+	*probe
 }
 
 func newTally(r Rules, version, changedFrom string) *tally {
-	h := history{version: version, changedFrom: changedFrom}
-	return &tally{Rules: r, history: h, pods: map[string]*candidate{}, owners: map[string]string{}}
+	return &tally{Rules: r, history: history{version: version, changedFrom: changedFrom}, pods: map[string]*pod{}}
 }
 
-func (c *candidate) probe(container string) *probe {
-	i := slices.IndexFunc(c.probes, func(p *probe) bool { return p.container == container })
-	return c.probes[i]
-}
-
-// list replaces the Pods by pods, from a list begun at the given time.
-func (t *tally) list(pods []pod, began time.Time) {
+// replace replaces the Pods by pods, from a list begun at the given time.
+func (t *tally) replace(pods []*pod, began time.Time) {
 	listed := map[string]bool{}
 	for _, p := range pods {
 		listed[p.uid] = true
 		t.put(p, began)
 	}
-	maps.DeleteFunc(t.pods, func(uid string, _ *candidate) bool { return !listed[uid] })
+	maps.DeleteFunc(t.pods, func(uid string, _ *pod) bool { return !listed[uid] })
 }
 
-// put stores the new state of a Pod. After a container started once, the Pod stays started,
-// even if the kubelet forgets it.
-func (t *tally) put(p pod, now time.Time) {
-	mayWatch := func(s sidecar) bool { return s.watches != watchesNot }
-	if !p.bound || t.Selector == "" && len(p.uses) == 0 && !slices.ContainsFunc(p.sidecars, mayWatch) {
+// put stores the new state of a Pod and keeps the knowledge about it. After a container
+// started once, the Pod stays started, even if the kubelet forgets it.
+func (t *tally) put(p *pod, now time.Time) {
+	if !p.bound || t.Selector == "" && len(p.uses)+len(p.probes) == 0 {
 		delete(t.pods, p.uid)
 		return
 	}
-	c := t.pods[p.uid]
-	if c == nil {
-		c = &candidate{pod: p, seen: now}
-		for _, s := range p.sidecars {
-			if t.Selector != "" || mayWatch(s) {
-				s.watches = watchesMaybe // until it answers
-				c.probes = append(c.probes, &probe{sidecar: s, reason: "its sidecar has not answered yet"})
-			}
-		}
-		t.pods[p.uid] = c
+	p.seen = now
+	if old := t.pods[p.uid]; old != nil {
+		p.seen, p.probes, p.owners = old.seen, old.probes, old.owners
+		p.unstarted, p.appUnstarted = p.unstarted && old.unstarted, p.appUnstarted && old.appUnstarted
 	}
-	p.unstarted, p.appUnstarted = p.unstarted && c.unstarted, p.appUnstarted && c.appUnstarted
-	c.pod = p
-}
-
-// remove forgets a Pod. The Pod is gone or no longer matches the selector.
-func (t *tally) remove(uid string) { delete(t.pods, uid) }
-
-// read adds a reading of the Secret.
-func (t *tally) read(r reading) error {
-	t.outdated = false
-	return t.history.read(r)
+	t.pods[p.uid] = p
 }
 
 // due returns at most limit sidecars to ask now and marks them as being asked. The
 // longest-waiting sidecars come first. After a change of the metadata, due also returns
 // sidecars that are done, until an answer proves the data unchanged.
-func (t *tally) due(now time.Time, limit int) (queries []query) {
-	type waiting struct {
-		*candidate
-		*probe
-	}
-	var due []waiting
+func (t *tally) due(now time.Time, limit int) (due []query) {
 	unchanged := t.history.unchanged()
-	for _, c := range t.pods {
-		for _, p := range c.probes {
-			if !c.unstarted && !(p.done && unchanged) && !p.asking && !now.Before(p.next) {
-				due = append(due, waiting{c, p})
+	for _, p := range t.pods {
+		for _, s := range p.probes {
+			if !p.unstarted && !(s.reason == "" && unchanged) && !s.asking && !now.Before(s.next) {
+				due = append(due, query{p, s})
 			}
 		}
 	}
-	slices.SortFunc(due, func(a, b waiting) int {
+	slices.SortFunc(due, func(a, b query) int {
 		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.name, b.name), cmp.Compare(a.container, b.container))
 	})
-	for _, w := range due[:min(limit, len(due))] {
-		w.asking = true
-		queries = append(queries, query{w.pod, w.sidecar})
+	due = due[:min(limit, len(due))]
+	for _, q := range due {
+		q.asking = true
 	}
-	return queries
+	return due
 }
 
 // complete reports whether all counted Pods are done, as far as is known. Without any Pod it
 // returns false: the selector may be wrong.
 func (t *tally) complete(now time.Time) bool {
-	counted := 0
-	for _, c := range t.pods {
-		switch state, counts := t.state(c, now); {
-		case counts && !state.Done:
-			return false
-		case counts:
-			counted++
-		}
-	}
-	return counted > 0 && t.history.unchanged()
+	states := t.states(now)
+	pending := slices.ContainsFunc(states, func(s PodState) bool { return !s.Done })
+	return len(states) > 0 && !pending && t.history.unchanged()
 }
 
 // confirm decides on a list begun when the tally was complete. The graces of Pods must have
 // ended before the list began: the list is their second reading.
-func (t *tally) confirm(pods []pod, began time.Time) bool {
-	t.list(pods, began)
+func (t *tally) confirm(pods []*pod, began time.Time) bool {
+	t.replace(pods, began)
 	return t.complete(began)
 }
 
 // final reports whether a Pod cannot become done.
 func (t *tally) final(now time.Time) bool {
-	for _, c := range t.pods {
-		if state, counts := t.state(c, now); counts && state.Final {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.states(now), func(s PodState) bool { return s.Final })
 }
 
 // states returns the states of the counted Pods, by name.
 func (t *tally) states(now time.Time) (all []PodState) {
-	for _, c := range t.pods {
-		if state, counts := t.state(c, now); counts {
-			all = append(all, state)
+	for _, p := range t.pods {
+		if s, counts := t.state(p, now); counts {
+			all = append(all, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b PodState) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID)) })
+	slices.SortFunc(all, func(a, b PodState) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
+	})
 	return all
 }
 
@@ -174,73 +136,69 @@ func (t *tally) states(now time.Time) (all []PodState) {
 //
 // A Pod without a started container cannot have read anything. Because the kubelet reports a
 // start late, this state must last for a grace.
-func (t *tally) state(c *candidate, now time.Time) (s PodState, counts bool) {
-	s = PodState{Namespace: c.namespace, Name: c.name, UID: c.uid}
-	if c.unstarted {
-		s.Reason = fmt.Sprintf("no container has started yet (it stops counting after %s, --start-grace)", t.StartGrace)
-		return s, now.Sub(c.seen) < t.StartGrace
+func (t *tally) state(p *pod, now time.Time) (s PodState, counts bool) {
+	s = PodState{Namespace: p.namespace, Name: p.name, UID: p.uid}
+	if p.unstarted {
+		s.Reason = "no container has started yet; it counts before the grace ends (--start-grace)"
+		return s, now.Sub(p.seen) < t.StartGrace
 	}
-	var reasons []string
-	add := func(reason string, final bool) {
-		reasons = append(reasons, reason)
-		s.Final = s.Final || final && !c.deleting
+	reasons, users, targets := t.sidecars(p, now)
+	watched := users > 0
+	final := func(reason string) {
+		reasons, s.Final = append(reasons, reason), !p.deleting
 	}
-	targets, watching, users := 0, 0, len(c.uses)
-	for _, p := range c.probes {
-		if p.watches == watchesNot {
-			continue
+	for _, u := range p.uses {
+		if problem := u.problem(p.created, t.history.last.changed); !t.IgnoreOthers && problem != "" {
+			final(problem)
 		}
-		watching++
-		targets += p.targets
-		if p.done || t.startsWithFiles(c, p, now) {
-			continue
-		}
-		add(t.reason(c, p), false)
 	}
-	if t.IgnoreOthers {
-		users = 0
-	}
-	for _, u := range c.uses[:users] {
-		if problem := u.problem(c.created, t.history.base.changed); problem != "" {
-			add(problem, true)
-		}
+	if !t.IgnoreOthers {
+		users += len(p.uses)
 	}
 	switch {
-	case watching+users == 0 && (t.Selector == "" || t.IgnoreOthers && len(c.probes) == 0):
+	case users == 0 && (t.Selector == "" || t.IgnoreOthers && len(p.probes) == 0):
 		return s, false
-	case watching+users == 0 && len(c.probes) == 0:
-		add("no container runs secret-sync", true)
-	case watching+users == 0:
-		add("no sidecar watches the Secret", false)
-	case watching > 0 && targets == 0 && !c.appUnstarted && len(reasons) == 0:
-		s.Unnotified = true
-		if t.RequireNotified {
-			add("its files are in place, and nobody was notified", true)
+	case users == 0 && len(p.probes) == 0:
+		final("no sidecar watches the Secret")
+	case users == 0:
+		reasons = append(reasons, "no sidecar watches the Secret")
+	case watched && targets == 0 && !p.appUnstarted && len(reasons) == 0:
+		if s.Unnotified = true; t.RequireNotified {
+			final("its files are in place, and nobody was notified")
 		}
 	}
-	if s.Reason = strings.Join(reasons, "; "); c.deleting && s.Reason != "" {
-		s.Reason += " (it is being deleted)"
+	if s.Done = len(reasons) == 0; p.deleting && !s.Done {
+		reasons = append(reasons, "it is being deleted")
 	}
-	s.Done = len(reasons) == 0
+	s.Reason = strings.Join(reasons, "; ")
 	return s, true
 }
 
-// reason returns the reason why a sidecar is not done.
-func (t *tally) reason(c *candidate, p *probe) string {
-	reason := p.reason
-	if c.appUnstarted && !p.filesAt.IsZero() {
-		reason = fmt.Sprintf("its files are in place, and no container of the app has started yet (it is done after %s, "+
-			"--start-grace)", t.StartGrace)
+// sidecars returns the reasons why sidecars of a Pod are not done, and the numbers of sidecars
+// that watch the Secret and of their targets.
+//
+// An app that has never started will read the files when it starts. The files must be in
+// place, and a grace later the kubelet must still report that the app has not started.
+func (t *tally) sidecars(p *pod, now time.Time) (reasons []string, watching, targets int) {
+	for _, s := range p.probes {
+		if s.notWatching {
+			continue
+		}
+		watching++
+		targets += s.targets
+		reason := s.reason
+		if p.appUnstarted && !s.filesAt.IsZero() {
+			reason = "no container of the app has started yet; not done before the grace ends (--start-grace)"
+			if now.Sub(s.filesAt) >= t.StartGrace {
+				reason = ""
+			}
+		}
+		if reason != "" && len(p.probes) > 1 {
+			reason = "container " + s.container + ": " + reason
+		}
+		if reason != "" {
+			reasons = append(reasons, reason)
+		}
 	}
-	if len(c.probes) > 1 {
-		reason = "container " + p.container + ": " + reason
-	}
-	return reason
-}
-
-// startsWithFiles reports whether the app of the Pod will read the files when it starts: the
-// files are in place, and a grace later the kubelet still reports that the app has never
-// started.
-func (t *tally) startsWithFiles(c *candidate, p *probe, now time.Time) bool {
-	return c.appUnstarted && !p.filesAt.IsZero() && now.Sub(p.filesAt) >= t.StartGrace
+	return reasons, watching, targets
 }

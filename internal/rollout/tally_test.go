@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,20 +21,36 @@ func newTestTally(t *testing.T, r Rules, pods ...pod) *tally {
 	t.Helper()
 	r.Secret = "db"
 	tally := newTally(r, "", "")
-	tally.list(pods, start)
-	if err := tally.read(reading{uid: "u", version: "2", changed: start.Add(-time.Minute)}); err != nil {
-		t.Fatal(err)
-	}
+	tally.replace(toPointers(pods), start)
+	tally.history.read(reading{uid: "u", version: "2", changed: start.Add(-time.Minute)})
 	return tally
 }
 
 var bySelector = Rules{Selector: "app=shop", SignalGrace: 5 * time.Second, StartGrace: 10 * time.Second}
 
+// toPointers returns fresh Pods, as a list does.
+func toPointers(pods []pod) (all []*pod) {
+	for _, p := range pods {
+		all = append(all, fresh(p))
+	}
+	return all
+}
+
+// fresh returns a copy of p without any knowledge of its sidecars.
+func fresh(p pod) *pod {
+	p.owners = map[string]string{}
+	p.probes = slices.Clone(p.probes)
+	for i, s := range p.probes {
+		p.probes[i] = &probe{container: s.container, reason: "its sidecar has not answered yet"}
+	}
+	return &p
+}
+
 // runningPod returns a Pod with sidecars that run in these containers.
 func runningPod(uid string, containers ...string) pod {
 	p := pod{namespace: "shop", name: "pod-" + uid, uid: uid, bound: true}
 	for _, c := range containers {
-		p.sidecars = append(p.sidecars, sidecar{container: c})
+		p.probes = append(p.probes, &probe{container: c})
 	}
 	return p
 }
@@ -90,8 +107,8 @@ func TestTally_answer(t *testing.T) {
 		tally := newTestTally(t, bySelector, runningPod("a", "secret-sync"))
 		d := done("a", "")
 		c.change(d)
-		if err := tally.answer(tally.due(start, 1)[0], d, nil, start, 0); err != nil {
-			t.Errorf("%s: %v", c.name, err)
+		if tally.answer(tally.due(start, 1)[0], d, nil, start, 0); tally.history.ended != nil {
+			t.Errorf("%s: %v", c.name, tally.history.ended)
 		}
 		state := tally.states(start)[0]
 		wantText(t, c.name, state.Reason, c.want)
@@ -105,9 +122,7 @@ func TestTally_answer(t *testing.T) {
 func TestTally_selectAll(t *testing.T) {
 	reader := runningPod("reader")
 	reader.uses = []use{{text: "container job reads it into PASSWORD at start", atStart: true}}
-	other := runningPod("other", "s")
-	other.sidecars[0].watches = watchesNot
-	tally := newTestTally(t, Rules{}, runningPod("a", "s"), runningPod("none"), other, runningPod("b", "s"), reader)
+	tally := newTestTally(t, Rules{}, runningPod("a", "s"), runningPod("none"), runningPod("b", "s"), reader)
 	if n := len(tally.pods); n != 3 {
 		t.Fatalf("got %d Pods, want those with a sidecar that may watch the Secret, and the reader", n)
 	}
@@ -117,13 +132,14 @@ func TestTally_selectAll(t *testing.T) {
 	}
 	notWatching := done("b", "s")
 	notWatching.Secrets, notWatching.Watches = nil, nil
-	_, _ = tally.answer(queries[0], done("a", "s"), nil, start, 0), tally.answer(queries[1], notWatching, nil, start, 0)
+	tally.answer(queries[0], done("a", "s"), nil, start, 0)
+	tally.answer(queries[1], notWatching, nil, start, 0)
 	states := tally.states(start)
 	if len(states) != 2 || !states[0].Done || states[1].Done || !states[1].Final || states[1].Reason != reader.uses[0].text {
 		t.Fatalf("got %+v, want Pod a done, and the reader not", states)
 	}
 	reader.created = start
-	if tally.put(reader, start); !tally.complete(start) {
+	if tally.put(fresh(reader), start); !tally.complete(start) {
 		t.Errorf("the reader was created after the change: got %+v", tally.states(start))
 	}
 }
@@ -136,7 +152,7 @@ func TestTally_ignoreOthers(t *testing.T) {
 		mixed := runningPod("a", "s")
 		mixed.uses = []use{{text: "volume v"}}
 		tally := newTestTally(t, rules, mixed, runningPod("other"))
-		_ = tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+		tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
 		if tally.complete(start) != ignore || tally.final(start) == ignore {
 			t.Errorf("ignore is %v: got %+v", ignore, tally.states(start))
 		}
@@ -161,17 +177,17 @@ func TestTally_noPod(t *testing.T) {
 func TestTally_twoSidecars(t *testing.T) {
 	tally := newTestTally(t, bySelector, runningPod("a", "one", "two"))
 	queries := tally.due(start, 9)
-	_ = tally.answer(queries[0], done("a", "one"), nil, start, 0)
+	tally.answer(queries[0], done("a", "one"), nil, start, 0)
 	for _, same := range []func(*status.Document){
 		func(d *status.Document) { d.Volume = "another" },
 		func(d *status.Document) { d.Instance = "another" },
 	} {
 		again := done("a", "one")
 		same(again)
-		_ = tally.answer(queries[1], again, nil, start, 0)
+		tally.answer(queries[1], again, nil, start, 0)
 		wantText(t, "the same sidecar", tally.states(start)[0].Reason, "container two: the sidecar of container one answers in its place")
 	}
-	_ = tally.answer(queries[1], done("a", "two"), nil, start, 0)
+	tally.answer(queries[1], done("a", "two"), nil, start, 0)
 	if !tally.complete(start) {
 		t.Errorf("got %+v, want both done", tally.states(start))
 	}
@@ -186,7 +202,7 @@ func TestTally_signalGrace(t *testing.T) {
 		tally := newTestTally(t, bySelector, runningPod("a", "s"))
 		q := tally.due(start, 1)[0]
 		d := done("a", "s", target(name, 3))
-		_ = tally.answer(q, d, nil, start, 0)
+		tally.answer(q, d, nil, start, 0)
 		if tally.complete(start) != (want == 0) {
 			t.Errorf("%s: got complete %v", name, want != 0)
 		}
@@ -197,11 +213,11 @@ func TestTally_signalGrace(t *testing.T) {
 			t.Errorf("%s: done without a second answer", name)
 		}
 		d.Targets[0].Successes++
-		_ = tally.answer(q, d, nil, start.Add(want), 0)
+		tally.answer(q, d, nil, start.Add(want), 0)
 		if tally.complete(start.Add(want)) {
 			t.Errorf("%s: done right after another signal", name)
 		}
-		if _ = tally.answer(q, d, nil, start.Add(2*want), 0); !tally.complete(start.Add(2 * want)) {
+		if tally.answer(q, d, nil, start.Add(2*want), 0); !tally.complete(start.Add(2 * want)) {
 			t.Errorf("%s: got %+v, want done", name, tally.states(start))
 		}
 	}
@@ -212,15 +228,15 @@ func TestTally_signalGrace(t *testing.T) {
 func TestTally_metadata(t *testing.T) {
 	tally := newTestTally(t, bySelector, runningPod("a", "s"))
 	q := tally.due(start, 1)[0]
-	_ = tally.answer(q, done("a", "s"), nil, start, 0)
-	if err := tally.read(reading{uid: "u", version: "3"}); err != nil || tally.complete(start) || len(tally.due(start, 1)) != 1 {
-		t.Fatalf("%v: complete is %v, want another query", err, tally.complete(start))
+	tally.answer(q, done("a", "s"), nil, start, 0)
+	if tally.history.read(reading{uid: "u", version: "3"}); tally.complete(start) || len(tally.due(start, 1)) != 1 {
+		t.Fatalf("complete is %v, want another query", tally.complete(start))
 	}
 	later := done("a", "s")
 	s := later.Secrets["db"]
 	s.ResourceVersion = "3"
 	later.Secrets["db"] = s
-	if _ = tally.answer(q, later, nil, start, 0); !tally.complete(start) || len(tally.due(start, 1)) != 0 {
+	if tally.answer(q, later, nil, start, 0); !tally.complete(start) || len(tally.due(start, 1)) != 0 {
 		t.Errorf("got %+v, want done", tally.states(start))
 	}
 }
@@ -230,7 +246,7 @@ func TestTally_startedStays(t *testing.T) {
 	tally := newTestTally(t, bySelector, runningPod("a", "s"))
 	forgotten := runningPod("a", "s")
 	forgotten.unstarted, forgotten.appUnstarted = true, true
-	tally.put(forgotten, start)
+	tally.put(fresh(forgotten), start)
 	if n := len(tally.states(start.Add(time.Hour))); n != 1 {
 		t.Errorf("got %d Pods, want 1", n)
 	}
@@ -242,7 +258,7 @@ func TestTally_unnotified(t *testing.T) {
 		rules := bySelector
 		rules.RequireNotified = require
 		tally := newTestTally(t, rules, runningPod("a", "s"))
-		_ = tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+		tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
 		if s := tally.states(start)[0]; !s.Unnotified || s.Done == require || s.Final != require {
 			t.Errorf("required is %v: got %+v", require, s)
 		}
@@ -256,7 +272,7 @@ func TestTally_due(t *testing.T) {
 	if len(first) != 2 || first[0].uid != "a" {
 		t.Fatalf("got %d Pods, want 2, by name", len(first))
 	}
-	_ = tally.answer(first[0], nil, errLost, start, time.Second)
+	tally.answer(first[0], nil, errLost, start, time.Second)
 	if again := tally.due(start, 2); len(again) != 1 || again[0].uid != "c" {
 		t.Errorf("got %d Pods, want the third", len(again))
 	}
@@ -271,7 +287,7 @@ func TestTally_due(t *testing.T) {
 // TestTally_pods: a Pod that has ended or is gone does not count.
 func TestTally_pods(t *testing.T) {
 	tally := newTestTally(t, bySelector, runningPod("a", "s"))
-	_ = tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+	tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
 	b := runningPod("b", "s")
 	ended := b
 	ended.bound = false
@@ -280,12 +296,12 @@ func TestTally_pods(t *testing.T) {
 		change func()
 		count  int
 	}{
-		{"appeared", func() { tally.put(b, start) }, 2},
-		{"ended", func() { tally.put(ended, start) }, 1},
-		{"appeared", func() { tally.put(b, start) }, 2},
-		{"gone", func() { tally.remove("b") }, 1},
-		{"appeared", func() { tally.put(b, start) }, 2},
-		{"not in a list", func() { tally.list([]pod{runningPod("a", "s")}, start) }, 1},
+		{"appeared", func() { tally.put(fresh(b), start) }, 2},
+		{"ended", func() { tally.put(fresh(ended), start) }, 1},
+		{"appeared", func() { tally.put(fresh(b), start) }, 2},
+		{"gone", func() { delete(tally.pods, "b") }, 1},
+		{"appeared", func() { tally.put(fresh(b), start) }, 2},
+		{"not in a list", func() { tally.replace(toPointers([]pod{runningPod("a", "s")}), start) }, 1},
 	} {
 		step.change()
 		if got := len(tally.states(start)); got != step.count || tally.complete(start) != (got == 1) {
@@ -304,7 +320,7 @@ func TestWaiter_pause(t *testing.T) {
 	}{{true, 5000, minPause}, {false, 1, minPause}, {false, 100, 200 * time.Millisecond}, {false, 5000, 10 * time.Second}} {
 		w := &waiter{Options: &Options{Direct: c.direct}, scopes: []*scope{{tally: newTally(Rules{}, "", "")}}, began: time.Now()}
 		for i := range c.pods {
-			w.scopes[0].tally.pods[fmt.Sprint(i)] = &candidate{}
+			w.scopes[0].pods[fmt.Sprint(i)] = &pod{}
 		}
 		if got := w.pause(); got != c.want {
 			t.Errorf("direct is %v, %d Pods: got %v, want %v", c.direct, c.pods, got, c.want)
@@ -334,9 +350,9 @@ func TestHealth(t *testing.T) {
 	} {
 		var h health
 		for i, err := range c.errors {
-			h.note(err, start.Add(time.Duration(i)*10*time.Second))
+			h.note(t.Context(), err, start.Add(time.Duration(i)*10*time.Second))
 		}
-		if got := h.final(); (got != nil) != c.final {
+		if got := h.final; (got != nil) != c.final {
 			t.Errorf("%s: got %v", c.name, got)
 		}
 	}

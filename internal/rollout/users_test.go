@@ -59,29 +59,32 @@ func TestUse_problem(t *testing.T) {
 	}
 }
 
-// TestWatches: the spec tells whether a sidecar watches the Secret only if it contains the
-// whole configuration.
-func TestWatches(t *testing.T) {
+// TestMayWatch: the spec proves that a sidecar does not watch the Secret only if it contains
+// the whole configuration. An annotation may have changed since the process read it.
+func TestMayWatch(t *testing.T) {
 	field := func(name, path string) string {
 		return `{"name":"` + name + `","valueFrom":{"fieldRef":{"fieldPath":"` + path + `"}}}`
 	}
 	for _, c := range []struct {
 		name, env string
-		want      watches
+		want      bool
 	}{
-		{"named", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls, db"}]`, watchesYes},
-		{"optional", `"env":[{"name":"SECRETSYNC_OPTIONAL_SECRETS","value":"db"}]`, watchesYes},
-		{"in an annotation", `"env":[` + field("SECRETSYNC_SECRETS", "metadata.annotations['secret-sync/secrets']") + `]`, watchesYes},
-		{"others", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}]`, watchesNot},
-		{"a selector", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_SELECTOR","value":"a=b"}]`, watchesMaybe},
-		{"from a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_OPTIONAL_SECRETS","valueFrom":{"configMapKeyRef":{}}}]`, watchesMaybe},
-		{"from variables", `"env":[{"name":"SECRETSYNC_SECRETS","value":"$(NAME)"}]`, watchesMaybe},
-		{"from all of a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}],"envFrom":[{"configMapRef":{}}]`, watchesMaybe},
-		{"of the image", `"env":[]`, watchesMaybe},
+		{"named", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls, db"}]`, true},
+		{"optional", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_OPTIONAL_SECRETS","value":"db"}]`, true},
+		{"in an annotation", `"env":[{"name":"SECRETSYNC_OPTIONAL_SECRETS","value":"tls"},` +
+			field("SECRETSYNC_SECRETS", "metadata.annotations['secret-sync/secrets']") + `]`, true},
+		{"others", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}]`, false},
+		{"a selector", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_SELECTOR","value":"a=b"}]`, true},
+		{"a selector in an annotation", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},` +
+			field("SECRETSYNC_SELECTOR", "metadata.annotations['secret-sync/selector']") + `]`, true},
+		{"from a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_OPTIONAL_SECRETS","valueFrom":{"configMapKeyRef":{}}}]`, true},
+		{"from variables", `"env":[{"name":"SECRETSYNC_SECRETS","value":"$(NAME)"}]`, true},
+		{"from all of a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}],"envFrom":[{"configMapRef":{}}]`, true},
+		{"of the image", `"env":[]`, true},
 	} {
 		p := parsePod(t, `"containers":[{"name":"secret-sync",`+c.env+`}]`, ``)
-		if got := p.sidecars[0].watches; got != c.want {
-			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
+		if got := len(p.probes) > 0; got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestWaitPods_appNotStarted(t *testing.T) {
 func TestWaitUsers(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
-	startWait(t, s, kubeconfig, "--direct", allUsers, "--timeout", "500ms").exits(1, "no Pod uses the Secret")
+	startWait(t, s, kubeconfig, "--direct", allUsers, "--timeout", "500ms").exits(1, "no Pod counts")
 	newReplica(t, s, "app", nil)
 	env := func(name, secret string) func(*corev1.Pod) {
 		return func(pod *corev1.Pod) {

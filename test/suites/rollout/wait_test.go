@@ -81,11 +81,11 @@ func TestWaitJSON(t *testing.T) {
 func TestWaitCountsPods(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "no Pod of")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "no Pod counts")
 	newReplica(t, s, "app", nil)
 
 	newPod(t, s, "other", newAddress(), nil) // it has no sidecar
-	startWait(t, s, kubeconfig, "--direct").exits(1, "Pod other: no container runs secret-sync", "--ignore-others")
+	startWait(t, s, kubeconfig, "--direct").exits(1, "Pod other: no sidecar watches the Secret", "--ignore-others")
 	startWait(t, s, kubeconfig, "--direct", "--ignore-others").exits(0, "all 1 Pods")
 	remove(t, s, "other")
 
