@@ -99,7 +99,7 @@ var instance = rand.Text()
 func (s *sidecar) status() *status.Document {
 	states := s.pipeline.Secrets()
 	d := statusOfVolume(s.writer.State())
-	d.Namespace, d.Pod, d.PodUID = s.cfg.Namespace, s.cfg.PodName, s.cfg.PodUID
+	d.Namespace, d.Pod, d.PodUID = s.cfg.Pod.Namespace, s.cfg.Pod.Name, s.cfg.Pod.UID
 	d.Instance = instance
 	for name, state := range states {
 		secret := d.Secrets[name]

@@ -48,11 +48,11 @@ func rbac(args []string, out io.Writer) error {
 // sidecarRBAC returns the permissions of the sidecar. A Pod without a service account of its
 // own runs as "default", like other Pods of the namespace, and needs an account of its own.
 func sidecarRBAC(cfg *config.Config, account string) kube.RBAC {
-	if account == "" && cfg.ServiceAccount != "default" {
-		account = cfg.ServiceAccount
+	if account == "" && cfg.Pod.ServiceAccount != "default" {
+		account = cfg.Pod.ServiceAccount
 	}
 	return kube.RBAC{
-		Namespace: cfg.Namespace, ServiceAccount: cmp.Or(account, "secret-sync"),
+		Namespace: cfg.Pod.Namespace, ServiceAccount: cmp.Or(account, "secret-sync"),
 		Names: cfg.SecretNames(), Selector: cfg.Selector, Events: cfg.Events,
 	}
 }

@@ -49,7 +49,7 @@ func run(stderr *logging.Writer) error {
 	useOneProcessor()
 	limitMemory(memoryLimitFiles...)
 	output := stderr
-	if cfg.LogStdout {
+	if cfg.LogOutput == "stdout" {
 		output = logging.NewWriter(os.Stdout)
 		defer output.Close(flushLimit)
 	}
@@ -62,7 +62,7 @@ func run(stderr *logging.Writer) error {
 		return fmt.Errorf("%w: %w", errStart, err)
 	}
 	s.linesLost = output.Lost
-	log.Info("started", "version", buildVersion(), "namespace", cfg.Namespace,
+	log.Info("started", "version", buildVersion(), "namespace", cfg.Pod.Namespace,
 		"secrets", brief.List(cfg.SecretNames()), "selector", cfg.Selector, "path", cfg.Dir,
 		"memory_limit", debug.SetMemoryLimit(-1))
 	err = errors.Join(s.run(ctx), s.writer.Close())
@@ -81,7 +81,7 @@ func stopped(cfg *config.Config) error {
 
 func newLogger(cfg *config.Config, output io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogText {
+	if cfg.LogFormat == "text" {
 		return slog.New(slog.NewTextHandler(output, opts))
 	}
 	return slog.New(slog.NewJSONHandler(output, opts))
@@ -127,7 +127,7 @@ func (s *sidecar) repaired() {
 func (s *sidecar) connect(cluster *rest.Config) (err error) {
 	cfg := s.cfg
 	s.watcher, err = watcher.New(watcher.Options{
-		Config: cluster, Namespace: cfg.Namespace, Names: cfg.SecretNames(), Selector: cfg.Selector,
+		Config: cluster, Namespace: cfg.Pod.Namespace, Names: cfg.SecretNames(), Selector: cfg.Selector,
 		Debounce: cfg.Settle, Logger: s.log,
 	})
 	if err != nil {
@@ -138,7 +138,7 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 		if err != nil {
 			return err
 		}
-		pod := telemetry.Pod{Namespace: cfg.Namespace, Name: cfg.PodName, UID: cfg.PodUID}
+		pod := telemetry.Pod{Namespace: cfg.Pod.Namespace, Name: cfg.Pod.Name, UID: cfg.Pod.UID}
 		s.events = telemetry.NewEvents(pod, client.Create, s.log)
 	}
 	s.notifier = notifier.New(notifier.Options{
@@ -152,7 +152,7 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 			Layout: cfg.Layout, Required: cfg.Secrets, Optional: cfg.OptionalSecrets, Selector: cfg.Selector != "",
 			Items: cfg.Items, RequiredKeys: cfg.RequiredKeys,
 		},
-		RemoveDeleted: cfg.RemoveDeleted, OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
+		RemoveDeleted: cfg.OnDelete == "remove", OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
 		Source: s.watcher, Publisher: s.writer, PublishAfter: s.notifier.PublishAfter, Observer: observer{s}, Logger: s.log,
 	})
 	return nil

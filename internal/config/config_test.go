@@ -53,7 +53,7 @@ const (
 	dirName      = prefix + "DIR"
 )
 
-// loaded returns the value of each field of Config.
+// loaded returns the value of each field of Config, except lists as text.
 func loaded(t *testing.T) map[string]any {
 	t.Helper()
 	c, err := Load()
@@ -61,9 +61,11 @@ func loaded(t *testing.T) map[string]any {
 		t.Fatal(err)
 	}
 	values := map[string]any{}
-	fields := reflect.ValueOf(c).Elem()
-	for i := range fields.NumField() {
-		values[fields.Type().Field(i).Name] = fields.Field(i).Interface()
+	config := reflect.ValueOf(c).Elem()
+	for _, field := range reflect.VisibleFields(config.Type()) {
+		if !field.Anonymous && field.Type != reflect.TypeFor[List]() {
+			values[field.Name] = config.FieldByIndex(field.Index).Interface()
+		}
 	}
 	return values
 }
@@ -114,12 +116,12 @@ func loadText(t *testing.T) string {
 func TestLoad_defaults(t *testing.T) {
 	environ(t)
 	compare(t, loaded(t), map[string]any{
-		"Namespace": "prod", "Secrets": []string{"db", "tls"},
+		"Pod": podVariables{Namespace: "prod"}, "Secrets": []string{"db", "tls"},
 		"Items": layout.Items{}, "RequiredKeys": map[string][]string{},
-		"Dir": "/secrets", "FileMode": fs.FileMode(0o644), "SignalCheck": true,
+		"Dir": "/secrets", "FileMode": fs.FileMode(0o644), "OnDelete": "keep", "Signal": "HUP", "SignalCheck": true,
 		"SignalExitCheck": true, "SignalInterval": 500 * time.Millisecond, "ProcessMinAge": 5 * time.Second,
 		"WebhookMethod": "POST", "WebhookTimeout": 5 * time.Second, "ExecTimeout": 30 * time.Second,
-		"HTTPAddr": ":29808",
+		"HTTPAddr": ":29808", "LogOutput": "stderr", "LogFormat": "json",
 	})
 }
 
@@ -139,7 +141,8 @@ func TestLoad_everythingSet(t *testing.T) {
 	environ(t, "POD_NAME=app-0", "POD_UID=a-b-c", "POD_SERVICE_ACCOUNT=reader",
 		"SECRETSYNC_SECRETS= db , tls,db,", "SECRETSYNC_OPTIONAL_SECRETS=extra",
 		"SECRETSYNC_SELECTOR= app=x,tier in (a, b)\n",
-		"SECRETSYNC_ITEMS=db/password=db/pass=word, db/user=db/user,other/.x=x,",
+		"SECRETSYNC_ITEMS=db/password=db/pass=word, db/user=db/user,db/user+password=b,other/.x=x,",
+		"SECRETSYNC_ENV_FILES=db=db.env, tls/a+b=tls.env:0600",
 		"SECRETSYNC_REQUIRED_KEYS=db/password,db/user,tls/tls.key",
 		"SECRETSYNC_DIR=/run/s/", "SECRETSYNC_LAYOUT=flat", "SECRETSYNC_FILE_MODE=040",
 		"SECRETSYNC_ON_DELETE=remove", "SECRETSYNC_SETTLE=250ms",
@@ -155,13 +158,18 @@ func TestLoad_everythingSet(t *testing.T) {
 		"SECRETSYNC_EVENTS=TRUE", "SECRETSYNC_HTTP_ADDR=",
 		"SECRETSYNC_LOG_LEVEL=debug", "SECRETSYNC_LOG_OUTPUT=stdout", "SECRETSYNC_LOG_FORMAT=text")
 	compare(t, loaded(t), map[string]any{
-		"Namespace": "prod", "PodName": "app-0", "PodUID": "a-b-c", "ServiceAccount": "reader",
+		"Pod":     podVariables{Namespace: "prod", Name: "app-0", UID: "a-b-c", ServiceAccount: "reader"},
 		"Secrets": []string{"db", "tls"}, "OptionalSecrets": []string{"extra"}, "Selector": "app=x,tier in (a, b)",
 		"Items": layout.Items{
-			"db": {"password": {Path: "db/pass=word"}, "user": {Path: "db/user"}}, "other": {".x": {Path: "x"}},
+			"db": {
+				{Path: "db/pass=word", Keys: []string{"password"}}, {Path: "db/user", Keys: []string{"user"}},
+				{Path: "b", Keys: []string{"user", "password"}}, {Path: "db.env", Env: true},
+			},
+			"other": {{Path: "x", Keys: []string{".x"}}},
+			"tls":   {{Path: "tls.env", Keys: []string{"a", "b"}, Env: true, Mode: 0o600}},
 		},
 		"RequiredKeys": map[string][]string{"db": {"password", "user"}, "tls": {"tls.key"}},
-		"Dir":          "/run/s", "Layout": generation.Flat, "FileMode": fs.FileMode(0o440), "RemoveDeleted": true,
+		"Dir":          "/run/s", "Layout": generation.Flat, "FileMode": fs.FileMode(0o440), "OnDelete": "remove", "Signal": "sigusr1",
 		"Settle":        250 * time.Millisecond,
 		"Processes":     []SignalTarget{{"nginx", syscall.SIGUSR1}, {"a:b", syscall.SIGTERM}},
 		"PIDFiles":      []SignalTarget{{"/run/app.pid", syscall.SIGUSR1}, {"/run/x:y.pid", syscall.SIGUSR2}},
@@ -170,7 +178,7 @@ func TestLoad_everythingSet(t *testing.T) {
 		"WebhookCAFile": "/ca/ca.crt", "WebhookTokenFile": "/token/token",
 		"Exec": []string{"nginx", "-s", ""}, "ExecTimeout": time.Second,
 		"Splay": 30 * time.Second, "NotifyFirst": true, "SyncTimeout": 2 * time.Minute, "Events": true,
-		"LogLevel": slog.LevelDebug, "LogText": true, "LogStdout": true,
+		"LogLevel": slog.LevelDebug, "LogOutput": "stdout", "LogFormat": "text",
 	})
 }
 
@@ -207,6 +215,28 @@ func TestLoad_oneShotHasNoServer(t *testing.T) {
 	}
 }
 
+// TestLoad_checksEveryType sets each bool, duration and choice to a value that envconfig cannot
+// parse. Load must report this variable, and still read the others.
+func TestLoad_checksEveryType(t *testing.T) {
+	config := reflect.TypeFor[syncVariables]()
+	var names []string
+	for line := range strings.Lines(usage(t, "{{range .}}{{usage_key .}} {{.Name}}\n{{end}}")) {
+		name, field, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if f, _ := config.FieldByName(field); strings.HasPrefix(name, prefix) && f.Type.Kind() != reflect.String {
+			names = append(names, name)
+		}
+	}
+	if len(names) < 14 {
+		t.Fatalf("got only %q", names)
+	}
+	for _, name := range names {
+		oneProblem(t, []string{name + "=x", "SECRETSYNC_LOG_FORMAT=text"}, name, `Invalid value: "x": must be`)
+		if c, _ := Load(); c.LogFormat != "text" || c.SignalInterval == 0 || os.Getenv(name) != "x" {
+			t.Errorf("%s: got %+v and %q, want the other variables and an unchanged environment", name, c, os.Getenv(name))
+		}
+	}
+}
+
 func TestLoad_returnsInvalidValues(t *testing.T) {
 	environ(t, podNamespace, "SECRETSYNC_SECRETS", "SECRETSYNC_LAYOUT=round", "SECRETSYNC_NONSENSE=1")
 	for value, want := range map[string]string{"": "/secrets", "/run/s/": "/run/s", "relative": "relative", "/": "/"} {
@@ -232,7 +262,7 @@ func TestLoad_reportsAllProblemsInOrder(t *testing.T) {
 		`SECRETSYNC_SECRETS: Invalid value: "Db": ` + invalidName +
 		`SECRETSYNC_SECRETS: Invalid value: "a_b": ` + invalidName +
 		`SECRETSYNC_LAYOUT: Invalid value: "round": must be nested or flat
-SECRETSYNC_SETTLE: Invalid value: "-1s": must be a time with its unit, such as 0s, 1500ms or 2m, from 0s to 8760h
+SECRETSYNC_SETTLE: Invalid value: "-1s": must be a time with its unit, such as 1500ms or 2m, from 0s to 8760h
 SECRETSYNC_LOG_FORMAT: Invalid value: "xml": must be json or text
 SECRETSYNC_ZEBRA: unknown variable; secret-sync help lists the variables
 SECRETSYNC_SECRET: unknown variable; did you mean SECRETSYNC_SECRETS?`
@@ -244,8 +274,11 @@ SECRETSYNC_SECRET: unknown variable; did you mean SECRETSYNC_SECRETS?`
 func TestItems_modes(t *testing.T) {
 	environ(t, "SECRETSYNC_ITEMS=db/a=a:0600,db/b=b:c:40,db/c=d:e,tls/k=x/k:0o640", "SECRETSYNC_SELECTOR=app=x")
 	want := layout.Items{
-		"db":  {"a": {Path: "a", Mode: 0o600}, "b": {Path: "b:c", Mode: 0o440}, "c": {Path: "d:e"}},
-		"tls": {"k": {Path: "x/k:0o640"}},
+		"db": {
+			{Path: "a", Keys: []string{"a"}, Mode: 0o600}, {Path: "b:c", Keys: []string{"b"}, Mode: 0o440},
+			{Path: "d:e", Keys: []string{"c"}},
+		},
+		"tls": {{Path: "x/k:0o640", Keys: []string{"k"}}},
 	}
 	if got := loaded(t)["Items"]; !reflect.DeepEqual(got, want) {
 		t.Errorf("got items %v, want %v", got, want)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -86,7 +87,29 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_ITEMS=o/a=x", "SECRETSYNC_OPTIONAL_SECRETS=o"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x", "SECRETSYNC_SECRETS=DB"}, "SECRETSYNC_SECRETS", `"DB"`}, // and no more
 
-		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/a,db/a,tls/b"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a+b=x,db/a=y,db/b+a=z:0600"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a+b=x,db/a+b=y"}, "", ""},
+		{[]string{"SECRETSYNC_ITEMS=db/a+a=x"}, "SECRETSYNC_ITEMS", `the key "a" is listed twice`},
+		{[]string{"SECRETSYNC_ITEMS=db/a+=x"}, "SECRETSYNC_ITEMS", `"" is not a valid key`},
+		{[]string{"SECRETSYNC_ITEMS=db/a+tls/b=x"}, "SECRETSYNC_ITEMS", `"tls/b" is not a valid key`},
+		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/a+b=x"}, "SECRETSYNC_ITEMS", "same path"},
+
+		{[]string{"SECRETSYNC_ENV_FILES=db=db.env,tls/a+B_1=x:0600"}, "", ""},
+		{[]string{"SECRETSYNC_ENV_FILES=db=a,db=b,db/x=c,db/x=d", "SECRETSYNC_ITEMS=db/x=x"}, "", ""},
+		{[]string{"SECRETSYNC_ENV_FILES=db"}, "SECRETSYNC_ENV_FILES", "the = before"},
+		{[]string{"SECRETSYNC_ENV_FILES=Db=x"}, "SECRETSYNC_ENV_FILES", `"Db" is not a valid name`},
+		{[]string{"SECRETSYNC_ENV_FILES=db/=x"}, "SECRETSYNC_ENV_FILES", `"" is not a valid key`},
+		{[]string{"SECRETSYNC_ENV_FILES=db=../x"}, "SECRETSYNC_ENV_FILES", "must be relative"},
+		{[]string{"SECRETSYNC_ENV_FILES=db=x:256"}, "SECRETSYNC_ENV_FILES", "did you mean 0400"},
+		{[]string{"SECRETSYNC_ENV_FILES=db/a+b.c=x"}, "SECRETSYNC_ENV_FILES", `"b.c" is not a valid name of an environment`},
+		{[]string{"SECRETSYNC_ENV_FILES=db/1a=x"}, "SECRETSYNC_ENV_FILES", "no digit first"},
+		{[]string{"SECRETSYNC_ENV_FILES=db=x,db/a=x"}, "SECRETSYNC_ENV_FILES", "same path"},
+		{[]string{"SECRETSYNC_ENV_FILES=db=x", "SECRETSYNC_ITEMS=db/a=x"}, "SECRETSYNC_ENV_FILES", "same path"},
+		{[]string{"SECRETSYNC_ENV_FILES=db=x/y", "SECRETSYNC_ITEMS=db/a=x"}, "SECRETSYNC_ENV_FILES", "a file or a directory"},
+		{[]string{"SECRETSYNC_ENV_FILES=bd=x"}, "SECRETSYNC_ENV_FILES", `Invalid value: "bd": this Secret is neither`},
+		{[]string{"SECRETSYNC_ENV_FILES=bd=x", "SECRETSYNC_SELECTOR=a"}, "", ""},
+
+		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/a,db/a,tls/b,db/c+d"}, "", ""},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/b", "SECRETSYNC_ITEMS=db/a=x"}, "", ""},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db"}, "SECRETSYNC_REQUIRED_KEYS", "the / between"},
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/..x"}, "SECRETSYNC_REQUIRED_KEYS", "is not a valid key"},
@@ -188,23 +211,26 @@ func TestOwnerMayAlwaysRead(t *testing.T) {
 // FuzzItems: accepted items can be written as files, and each problem is a single line.
 func FuzzItems(f *testing.F) {
 	for _, seed := range []string{
-		"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d",
+		"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d", "a/b+c=d", "a=x",
 	} {
-		f.Add(seed)
+		f.Add(seed, false)
+		f.Add(seed, true)
 	}
-	f.Fuzz(func(t *testing.T, value string) {
-		p := &problems{}
-		for secret, files := range parseItems(p, "SECRETSYNC_ITEMS", list(value)) {
+	f.Fuzz(func(t *testing.T, value string, env bool) {
+		p, items := &problems{}, layout.Items{}
+		each(p, "SECRETSYNC_ITEMS", List(value), "items", func(entry string) error { return items.Add(entry, env) })
+		for secret, files := range items {
 			if !isSubdomain(secret) || len(files) == 0 {
 				t.Errorf("%q: Secret %q with %d items", value, secret, len(files))
 			}
-			for key, item := range files {
-				if !generation.ValidPath(item.Path) || strings.ContainsAny(key, "/=,") {
-					t.Errorf("%q: %q at %q", value, key, item.Path)
+			for i, item := range files {
+				if !generation.ValidPath(item.Path) || strings.ContainsAny(strings.Join(item.Keys, ""), "/=,+") ||
+					len(item.Keys) == 0 && !env {
+					t.Errorf("%q: %q at %q", value, item.Keys, item.Path)
 				}
-				for other, second := range files {
-					if other != key && strings.HasPrefix(second.Path+"/", item.Path+"/") {
-						t.Errorf("%q: %q and %q conflict", value, item.Path, second.Path)
+				for j, other := range files {
+					if i != j && strings.HasPrefix(other.Path+"/", item.Path+"/") {
+						t.Errorf("%q: %q and %q conflict", value, item.Path, other.Path)
 					}
 				}
 			}

@@ -15,7 +15,7 @@ import (
 var contractTable = [][2]string{
 	{"POD_NAMESPACE", "required"}, {"POD_NAME", ""}, {"POD_UID", ""}, {"POD_SERVICE_ACCOUNT", ""},
 	{"SECRETSYNC_SECRETS", ""}, {"SECRETSYNC_OPTIONAL_SECRETS", ""}, {"SECRETSYNC_SELECTOR", ""},
-	{"SECRETSYNC_ITEMS", ""}, {"SECRETSYNC_REQUIRED_KEYS", ""},
+	{"SECRETSYNC_ITEMS", ""}, {"SECRETSYNC_ENV_FILES", ""}, {"SECRETSYNC_REQUIRED_KEYS", ""},
 	{"SECRETSYNC_DIR", "/secrets"}, {"SECRETSYNC_LAYOUT", "nested"}, {"SECRETSYNC_FILE_MODE", "0644"},
 	{"SECRETSYNC_ON_DELETE", "keep"}, {"SECRETSYNC_SETTLE", "0s"},
 	{"SECRETSYNC_PROCESS", ""}, {"SECRETSYNC_PID_FILE", ""}, {"SECRETSYNC_SIGNAL", "HUP"},
@@ -44,11 +44,11 @@ const (
 func usage(t *testing.T, row string) string {
 	t.Helper()
 	var out bytes.Buffer
-	e := &environment{}
-	if err := envconfig.Usagef("pod", &e.podVariables, &out, row); err != nil {
+	c := &Config{}
+	if err := envconfig.Usagef("pod", &c.Pod, &out, row); err != nil {
 		t.Fatal(err)
 	}
-	if err := envconfig.Usagef("secretsync", &e.syncVariables, &out, row); err != nil {
+	if err := envconfig.Usagef("secretsync", &c.syncVariables, &out, row); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()

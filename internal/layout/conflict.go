@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -15,18 +14,19 @@ import (
 // their generation, except after a change from the nested layout: then the Secret is rejected
 // again and loses all files. So the loop ends.
 func (p *planner) resolveConflicts() {
-	for r := p.conflict(); r != nil; r = p.conflict() {
-		p.reject(*r)
+	for p.rejectConflict() {
 	}
 }
 
-// conflict returns the rejection of a Secret that must give up a path, or nil.
-func (p *planner) conflict() *Rejection {
+// rejectConflict rejects a Secret that must give up a path, and reports whether there is such a
+// Secret.
+func (p *planner) rejectConflict() bool {
 	owner := map[string]string{} // the Secret of each path
 	for _, name := range slices.Sorted(maps.Keys(p.chosen)) {
 		for _, file := range slices.Sorted(maps.Keys(p.chosen[name].Values)) {
 			if other, taken := owner[file]; taken {
-				return p.decide(other, name, file, file)
+				p.decide(other, name, file, file)
+				return true
 			}
 			owner[file] = name
 		}
@@ -34,20 +34,20 @@ func (p *planner) conflict() *Rejection {
 	for _, file := range slices.Sorted(maps.Keys(owner)) {
 		for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
 			if other, taken := owner[dir]; taken && other != owner[file] {
-				return p.decide(other, owner[file], dir, file)
+				p.decide(other, owner[file], dir, file)
+				return true
 			}
 		}
 	}
-	return nil
+	return false
 }
 
 // decide rejects a or b: b, unless only the path of b is already in the volume.
-func (p *planner) decide(a, b, fileA, fileB string) *Rejection {
-	_, hasA := p.in.Previous.Secrets[a].Values[fileA]
-	_, hasB := p.in.Previous.Secrets[b].Values[fileB]
+func (p *planner) decide(a, b, fileA, fileB string) {
+	_, hasA := p.Previous.Secrets[a].Values[fileA]
+	_, hasB := p.Previous.Secrets[b].Values[fileB]
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}
-	detail := fmt.Sprintf("Secret %q already uses the path %q", a, fileB)
-	return &Rejection{Secret: b, Reason: ReasonConflict, Detail: detail}
+	p.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileB))
 }

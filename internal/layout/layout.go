@@ -1,10 +1,9 @@
-// Package layout computes the files of a generation from a snapshot of the Secrets. Its single
+// Package layout computes the files of a generation from a snapshot of the Secrets. Its
 // function Make is pure: it uses no clock, no file system and no network.
 package layout
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 
@@ -22,16 +21,6 @@ type Rules struct {
 	RequiredKeys map[string][]string // by Secret
 }
 
-// Items contains the files of Secrets with a list of items, by Secret and key. Other Secrets
-// get a file for each key.
-type Items map[string]map[string]Item
-
-// An Item is a file for a key of a Secret.
-type Item struct {
-	Path string
-	Mode fs.FileMode // 0: the mode of all files
-}
-
 // Input contains everything that the files depend on.
 type Input struct {
 	Snapshot  watcher.Snapshot
@@ -47,6 +36,7 @@ const (
 	ReasonEmptyKey    = "empty_key"
 	ReasonMissingItem = "missing_item"
 	ReasonBadName     = "bad_name"
+	ReasonBadVariable = "bad_variable" // in a dotenv file
 	ReasonConflict    = "path_conflict"
 )
 
@@ -70,7 +60,7 @@ type Result struct {
 // Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
 // affect the others. Only the first generation waits for all required Secrets.
 func Make(rules Rules, in Input) Result {
-	p := &planner{Rules: rules, in: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
+	p := &planner{Rules: rules, Input: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
 	p.choose()
 	if rules.Layout == writer.Flat {
 		p.resolveConflicts()
@@ -81,7 +71,7 @@ func Make(rules Rules, in Input) Result {
 // planner is the state of a single Make.
 type planner struct {
 	Rules
-	in       Input
+	Input
 	chosen   map[string]writer.Files
 	rejected map[string]Rejection
 }
@@ -90,16 +80,16 @@ type planner struct {
 // volume, unless the rules no longer select it, or it is deleted and its files must be
 // removed.
 func (p *planner) choose() {
-	for name, s := range p.in.Snapshot.Secrets {
-		content, rejection := p.files(name, s)
+	for name, s := range p.Snapshot.Secrets {
+		files, rejection := p.files(name, s)
 		if rejection != nil {
-			p.reject(*rejection)
-			continue
+			p.reject(name, rejection)
+		} else {
+			p.chosen[name] = files
 		}
-		p.chosen[name] = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: content, Modes: p.modes(name)}
 	}
-	for name, files := range p.in.Previous.Secrets {
-		removed := p.in.Removed[name] && p.synced(name)
+	for name, files := range p.Previous.Secrets {
+		removed := p.Removed[name] && p.synced(name)
 		if !p.exists(name) && !removed && (p.named(name) || p.Selector) {
 			p.chosen[name] = files
 		}
@@ -108,24 +98,25 @@ func (p *planner) choose() {
 
 // reject restores the last good files of a Secret. If the Secret is rejected a second time,
 // these files conflict with others too, and the Secret gets no files.
-func (p *planner) reject(r Rejection) {
-	previous, published := p.in.Previous.Secrets[r.Secret]
-	if _, again := p.rejected[r.Secret]; again || !published {
-		delete(p.chosen, r.Secret)
+func (p *planner) reject(name string, r *Rejection) {
+	_, again := p.rejected[name]
+	previous, published := p.Previous.Secrets[name]
+	if again || !published {
+		delete(p.chosen, name)
 	} else {
-		p.chosen[r.Secret] = previous
+		p.chosen[name] = previous
 	}
-	if _, again := p.rejected[r.Secret]; !again {
-		p.rejected[r.Secret] = r
+	if !again {
+		p.rejected[name] = Rejection{Secret: name, Reason: r.Reason, Detail: r.Detail}
 	}
 }
 
 func (p *planner) exists(name string) bool {
-	_, ok := p.in.Snapshot.Secrets[name]
+	_, ok := p.Snapshot.Secrets[name]
 	return ok
 }
 
-func (p *planner) synced(name string) bool { return !p.in.Snapshot.Unsynced[p.Watch(name)] }
+func (p *planner) synced(name string) bool { return !p.Snapshot.Unsynced[p.Watch(name)] }
 
 func (r Rules) named(name string) bool {
 	return slices.Contains(r.Required, name) || slices.Contains(r.Optional, name)
@@ -140,11 +131,11 @@ func (r Rules) Watch(name string) string {
 }
 
 func (p *planner) result() Result {
-	r := Result{Set: writer.Content{Secrets: p.chosen}, Synced: len(p.in.Snapshot.Unsynced) == 0}
+	r := Result{Set: writer.Content{Secrets: p.chosen}, Synced: len(p.Snapshot.Unsynced) == 0}
 	for _, name := range slices.Sorted(maps.Keys(p.rejected)) {
 		r.Rejected = append(r.Rejected, p.rejected[name])
 	}
-	present, current, selected := true, true, false
+	present, current, selected := true, true, !p.Selector
 	for _, name := range p.Required {
 		_, chosen := p.chosen[name]
 		_, rejected := p.rejected[name]
@@ -154,9 +145,9 @@ func (p *planner) result() Result {
 	for name := range p.chosen {
 		selected = selected || !p.named(name)
 	}
-	r.Set.Complete = r.Synced && present && (selected || !p.Selector)
+	r.Set.Complete = r.Synced && present && selected
 	r.Confirmed = r.Set.Complete && current
-	if !p.in.Published {
+	if !p.Published {
 		r.Waiting = p.waiting(r)
 	}
 	return r
@@ -164,7 +155,7 @@ func (p *planner) result() Result {
 
 // waiting returns the reasons not to publish a first generation.
 func (p *planner) waiting(r Result) (reasons []string) {
-	for _, watch := range slices.Sorted(maps.Keys(p.in.Snapshot.Unsynced)) {
+	for _, watch := range slices.Sorted(maps.Keys(p.Snapshot.Unsynced)) {
 		reasons = append(reasons, "no answer yet for "+watch)
 	}
 	for _, rejection := range r.Rejected {

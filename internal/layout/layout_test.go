@@ -18,7 +18,7 @@ import (
 //	Secrets, files:  NAME: KEY=VALUE KEY=VALUE; NAME: ...
 //	in a snapshot:   ?WATCH is a watch that is not synced
 //	in a volume:     - is a volume without a generation
-//	rules:           required=A,B optional=C selector flat items=A/KEY>PATH keys=A/KEY
+//	rules:           required=A,B optional=C selector flat items=A/KEY>PATH env=A>PATH keys=A/KEY
 //
 // For example, the rules "required=db items=db/password>pw" select the Secret db and write
 // its key password to the file pw. The snapshot "db: password=a; ?secret/tls" contains this
@@ -55,12 +55,10 @@ func rules(text string) layout.Rules {
 			r.Layout = writer.Flat
 		case "keys":
 			r.RequiredKeys[secret] = append(r.RequiredKeys[secret], rest)
-		case "items":
-			key, path, _ := strings.Cut(rest, ">")
-			if r.Items[secret] == nil {
-				r.Items[secret] = map[string]layout.Item{}
+		case "items", "env":
+			if err := r.Items.Add(strings.Replace(list, ">", "=", 1), option == "env"); err != nil {
+				panic(err)
 			}
-			r.Items[secret][key] = layout.Item{Path: path}
 		default:
 			panic("unknown option " + option)
 		}
@@ -115,7 +113,7 @@ func showRefused(all []layout.Rejection) string {
 	return strings.Join(parts, ", ")
 }
 
-var cases = []struct {
+type layoutCase struct {
 	name     string
 	rules    string
 	snapshot string
@@ -127,7 +125,9 @@ var cases = []struct {
 	waiting  string // a part of the reasons to wait; "" for none
 	complete bool
 	current  bool // Confirmed
-}{
+}
+
+var cases = []layoutCase{
 	{
 		name:     "all keys of a named Secret",
 		rules:    "required=db",
@@ -330,7 +330,7 @@ var cases = []struct {
 }
 
 func TestMake_cases(t *testing.T) {
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, listedCases) {
 		t.Run(c.name, func(t *testing.T) {
 			in := layout.Input{Snapshot: snapshot(c.snapshot), Published: c.volume != "-", Removed: map[string]bool{}}
 			if in.Published {
@@ -353,10 +353,7 @@ func TestMake_cases(t *testing.T) {
 }
 
 func TestMake_modes(t *testing.T) {
-	o := layout.Rules{
-		Required: []string{"db", "tls"},
-		Items:    layout.Items{"db": {"password": {Path: "pw", Mode: 0o600}, "user": {Path: "user"}}},
-	}
+	o := rules("required=db,tls items=db/password>pw:0600 items=db/user>user")
 	set := layout.Make(o, layout.Input{Snapshot: snapshot("db: password=a user=u; tls: crt=c")}).Set
 	if got := set.Secrets["db"].Modes; len(got) != 1 || got["pw"] != 0o600 || set.Secrets["tls"].Modes != nil {
 		t.Errorf("got %v and %v", got, set.Secrets["tls"].Modes)
@@ -380,7 +377,7 @@ func FuzzMake_flatHasNoConflict(f *testing.F) {
 		if name, item, ok := strings.Cut(items, "="); ok {
 			key, path, ok := strings.Cut(item, "=")
 			if ok && path != "" && !strings.Contains(path, ".") && !strings.Contains("/"+path+"/", "//") {
-				o.Items[name] = map[string]layout.Item{key: {Path: path}}
+				o.Items[name] = []layout.Item{{Path: path, Keys: []string{key}}}
 			}
 		}
 		first := layout.Make(o, layout.Input{Snapshot: snapshot(before)})

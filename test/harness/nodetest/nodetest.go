@@ -63,7 +63,6 @@ type Answer struct {
 		At       time.Time
 	}
 	Now map[string]string
-	Env string
 }
 
 var readerClient = &http.Client{Timeout: time.Second}

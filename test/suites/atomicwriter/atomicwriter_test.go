@@ -1,5 +1,6 @@
 // Package atomicwriter compares the writer with the kubelet's AtomicWriter: the same payload,
-// on the same file system, in the same run.
+// on the same file system, in the same run. It also compares dotenv files with the kubelet's
+// parser.
 //
 // It is a module of its own, because k8s.io/kubernetes requires all k8s.io modules at a
 // single version through replacements, and the product uses other versions.

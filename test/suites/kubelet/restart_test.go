@@ -4,6 +4,8 @@ package kubelet
 
 import (
 	"fmt"
+	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -91,22 +93,41 @@ func TestSplay_replicas(t *testing.T) {
 	}
 }
 
-// TestEnv_afterRestart: the kubelet reads the newest file when the container restarts.
+// hardValues are values of a dotenv file with the characters that a parser could change.
+var hardValues = map[string]string{
+	"EMPTY": "", "SPACES": "  a b  ", "LINES": "-----BEGIN-----\n\n  a=b\n#c\n-----END-----\n", "RETURN": "a\rb\r",
+	"SHELL": "$HOME $(id) `id` \\n \"q\" ${x} $(PASSWORD) $$", "UTF_8": "pässwörd", "_1": "# no comment",
+	"LONG": strings.Repeat("x", 64<<10-1-len("LONG=''")),
+}
+
+// TestEnv_afterRestart: the kubelet reads the newest dotenv file when the container restarts.
+// The environment of the new process contains each value of the Secret, unchanged.
 func TestEnv_afterRestart(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	put := func(i int) { s.Put("db", map[string]string{"app.env": fmt.Sprintf("PASSWORD='%d'\n", i)}) }
+	put := func(i int) map[string]string {
+		data := maps.Clone(hardValues)
+		data["PASSWORD"] = fmt.Sprint(i)
+		s.Put("db", data)
+		return data
+	}
 	put(0)
 	s.Deploy(cases+"env", func(p *corev1.PodTemplateSpec) {
 		nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "0s")
-		nodetest.Set(&p.Spec.Containers[0], "READER_ENV", "PASSWORD")
+		app := &p.Spec.Containers[0]
+		for key := range hardValues {
+			source := &corev1.FileKeySelector{VolumeName: "secret-sync", Path: "db/db.env", Key: key}
+			app.Env = append(app.Env, corev1.EnvVar{Name: key, ValueFrom: &corev1.EnvVarSource{FileKeyRef: source}})
+		}
 	})
 	for i := range 3 {
-		put(i)
-		nodetest.Until(t, "the variable of the app", func() error {
-			a, err := nodetest.Ask(s.Addresses["app"])
-			if err == nil && a.Env != fmt.Sprint(i) {
-				err = fmt.Errorf("got %q, want %d", a.Env, i)
+		data := put(i)
+		nodetest.Until(t, "the environment of the app", func() error {
+			got, err := environment(s, "app")
+			for key, want := range data {
+				if err == nil && got[key] != want {
+					err = fmt.Errorf("%s: got %.80q, want %.80q", key, got[key], want)
+				}
 			}
 			return err
 		})
@@ -114,4 +135,19 @@ func TestEnv_afterRestart(t *testing.T) {
 			wait(6 * time.Second)
 		}
 	}
+}
+
+// environment returns the environment of the Pod's process with this name.
+func environment(s *scene, comm string) (map[string]string, error) {
+	pid, err := s.Process(comm)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	values := map[string]string{}
+	for assignment := range strings.SplitSeq(string(data), "\x00") {
+		name, value, _ := strings.Cut(assignment, "=")
+		values[name] = value
+	}
+	return values, err
 }

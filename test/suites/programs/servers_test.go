@@ -102,7 +102,7 @@ func load(t *testing.T, addr string) (stop func() int64) {
 // none of which fails.
 func TestNginxCertificate(t *testing.T) {
 	t.Parallel()
-	certificates(t, "nginx", "HUP", "start worker process", func(a *app, addr string) *podtest.Program {
+	certificates(t, "nginx", "HUP", "", "start worker process", func(a *app, addr string) *podtest.Program {
 		conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf(
 			"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\nssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;",
 			addr,
@@ -116,7 +116,7 @@ func TestNginxCertificate(t *testing.T) {
 // starts itself again on USR2.
 func TestHAProxyCertificate(t *testing.T) {
 	t.Parallel()
-	certificates(t, "haproxy", "USR2", "Loading success", func(a *app, addr string) *podtest.Program {
+	certificates(t, "haproxy", "USR2", "tls/tls.crt+tls.key=bundle.pem:0600", "Loading success", func(a *app, addr string) *podtest.Program {
 		text, err := os.ReadFile("../../../examples/recipes/haproxy/haproxy.cfg")
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func TestHAProxyCertificate(t *testing.T) {
 }
 
 // certificates gives a program a new certificate again and again.
-func certificates(t *testing.T, name, signal, ready string, start func(a *app, addr string) *podtest.Program) {
+func certificates(t *testing.T, name, signal, items, ready string, start func(a *app, addr string) *podtest.Program) {
 	t.Helper()
 	p := podtest.New(
 		t,
@@ -138,6 +138,7 @@ func certificates(t *testing.T, name, signal, ready string, start func(a *app, a
 			"SECRETSYNC_SECRETS":         "tls",
 			"SECRETSYNC_PROCESS":         name,
 			"SECRETSYNC_SIGNAL":          signal,
+			"SECRETSYNC_ITEMS":           items,
 			"SECRETSYNC_PROCESS_MIN_AGE": "1s",
 		},
 	)

@@ -11,7 +11,6 @@
 //	READER_FOLLOW  more directories, comma-separated: the reader stores each new password
 //	               and its time
 //	READER_FILES   files to read for each response
-//	READER_ENV     the name of a variable to report
 //	READER_FOR     the time after which the reader exits with code 0
 package main
 
@@ -39,7 +38,6 @@ type Answer struct {
 	Loads  int                 // the number of reads, including the start
 	Seen   map[string][]Change // the changes in each directory of READER_FOLLOW
 	Now    map[string]string   // the files of READER_FILES
-	Env    string              // the variable READER_ENV
 }
 
 // A Change is a password and the time from which it could be read.
@@ -65,7 +63,7 @@ func main() {
 
 func run(hup <-chan os.Signal) error {
 	r := &reader{dir: os.Getenv("READER_DIR"), answer: Answer{
-		PID: os.Getpid(), Seen: map[string][]Change{}, Env: os.Getenv(os.Getenv("READER_ENV")),
+		PID: os.Getpid(), Seen: map[string][]Change{},
 	}}
 	if err := r.load("start"); err != nil {
 		return err
