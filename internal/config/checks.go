@@ -1,13 +1,16 @@
 package config
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,8 +18,105 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/secret-sync/secret-sync/internal/typo"
 	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
+
+// A Problem is a mistake in a variable. Its text is a single line.
+type Problem struct{ Variable, Detail string }
+
+func (p *Problem) Error() string { return p.Variable + ": " + p.Detail }
+
+// problems collects mistakes.
+type problems struct{ all []*Problem }
+
+// hidden matches the variables whose values may be or contain secrets.
+var hidden = regexp.MustCompile(`^SECRETSYNC_(WEBHOOK_(URL|CA_FILE|TOKEN_FILE)|EXEC)$`)
+
+// scheme is the only part of a URL for an error: the others may each contain a password.
+var scheme = regexp.MustCompile(`^(https?|unix)://`)
+
+// invalid records an invalid value of a variable, or of an entry of its list.
+func (p *problems) invalid(name, value string, err error) {
+	if hidden.MatchString(name) {
+		value = scheme.FindString(value) + "... (not shown)"
+	} else if beginning := fmt.Sprintf("%.120s", value); beginning != value {
+		value = beginning + "..."
+	}
+	p.add(name, "Invalid value: %q: %v", value, err)
+}
+
+func (p *problems) add(name, format string, args ...any) {
+	p.all = append(p.all, &Problem{name, fmt.Sprintf(format, args...)})
+}
+
+// check records each of the variables that is set to an invalid value.
+func (p *problems) check(allowed string, valid func(string) bool, names ...string) {
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" && !valid(value) {
+			p.invalid(name, value, errors.New("must be "+allowed))
+		}
+	}
+}
+
+// in reports whether there is a problem with the variable.
+func (p *problems) in(name string) bool {
+	return slices.ContainsFunc(p.all, func(p *Problem) bool { return p.Variable == name })
+}
+
+// join returns the problems in the order of the variables, then the unknown variables.
+func (p *problems) join() error {
+	names := variableNames()
+	slices.SortStableFunc(p.all, func(a, b *Problem) int {
+		return cmp.Compare(slices.Index(names, a.Variable), slices.Index(names, b.Variable))
+	})
+	p.addUnknown(names)
+	var all []error
+	for _, problem := range p.all {
+		all = append(all, problem)
+	}
+	return errors.Join(all...)
+}
+
+const prefix = "SECRETSYNC_"
+
+// other matches the variables with our prefix that are no settings: SECRETSYNC_GENERATION for
+// the command of SECRETSYNC_EXEC, and the variables of the kubelet for a Service. If the name
+// ends in PORT, the value must also be of the kubelet: SECRETSYNC_HTTP_PORT=8080 is a mistake.
+var other = regexp.MustCompile(`^SECRETSYNC_(GENERATION=|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=[0-9]+$|` +
+	`PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=))`)
+
+// addUnknown records each unknown variable with our prefix. The problem does not contain the
+// value, which may be a token under a misspelled name.
+func (p *problems) addUnknown(known []string) {
+	for _, assignment := range os.Environ() {
+		name, _, _ := strings.Cut(assignment, "=")
+		if !strings.HasPrefix(name, prefix) || other.MatchString(assignment) || slices.Contains(known, name) {
+			continue
+		}
+		hint := "secret-sync help lists the variables"
+		if near := nearest(name, known); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		p.add(strings.Trim(strconv.Quote(name), `"`), "unknown variable; %s", hint)
+	}
+}
+
+// nearest returns the known variable most similar to name, or "" if more than a third of the
+// letters differ. A missing word (WEBHOOK for WEBHOOK_URL) is a better match. Case and the part
+// before the first underscore do not count: SECRETSYNC_NAMESPACE is POD_NAMESPACE.
+func nearest(name string, known []string) string {
+	_, name, _ = strings.Cut(strings.ToUpper(name), "_")
+	variables := map[string]string{}
+	for _, variable := range known {
+		if strings.Contains(variable+"_", "_"+name+"_") {
+			return variable
+		}
+		_, suffix, _ := strings.Cut(variable, "_")
+		variables[suffix] = variable
+	}
+	return variables[typo.Nearest(name, slices.Sorted(maps.Keys(variables)), max(2, len(name)/3))]
+}
 
 // checkValues reports each variable with an invalid value, except the variables of convert.
 func (p *problems) checkValues() {
@@ -38,18 +138,24 @@ func (p *problems) checkValues() {
 		"SECRETSYNC_LOG_FORMAT": {"json", "text"},
 	} {
 		last := len(choices) - 1
-		valid := func(s string) bool { return slices.Contains(choices, s) }
-		p.check(strings.Join(choices[:last], ", ")+" or "+choices[last], valid, name)
+		allowed := strings.Join(choices[:last], ", ") + " or " + choices[last]
+		p.check(allowed, func(s string) bool { return slices.Contains(choices, s) }, name)
 	}
 }
 
-func isLabel(s string) bool { return len(validation.IsDNS1123Label(s)) == 0 }
+func isLabel(s string) bool       { return len(validation.IsDNS1123Label(s)) == 0 }
+func isSubdomain(s string) bool   { return len(validation.IsDNS1123Subdomain(s)) == 0 }
+func isFile(s string) bool        { return filepath.IsAbs(s) && !strings.HasSuffix(s, "/") }
+func isDirectory(s string) bool   { return s[0] == '/' && filepath.Clean(s) == strings.TrimRight(s, "/") }
+func isProcessName(s string) bool { return s != "" && !strings.Contains(s, "/") }
+func isBool(s string) bool        { _, err := strconv.ParseBool(s); return err == nil }
+func isMethod(s string) bool      { _, err := http.NewRequest(s, "/", nil); return err == nil }
 
-func isSubdomain(s string) bool { return len(validation.IsDNS1123Subdomain(s)) == 0 }
-
-func isBool(s string) bool {
-	_, err := strconv.ParseBool(s)
-	return err == nil
+func isAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	_, portErr := strconv.ParseUint(port, 10, 16)
+	_, ipErr := netip.ParseAddr(host)
+	return err == nil && portErr == nil && (host == "" || ipErr == nil || isSubdomain(strings.ToLower(host)))
 }
 
 // isDuration limits durations to a year, so their sums and multiples are far from an overflow.
@@ -60,50 +166,25 @@ func isDuration(least time.Duration) func(string) bool {
 	}
 }
 
-// isDirectory accepts slashes at the end.
-func isDirectory(s string) bool {
-	dir := strings.TrimRight(s, "/")
-	return filepath.IsAbs(dir) && filepath.Clean(dir) == dir
-}
-
-func isFile(s string) bool { return filepath.IsAbs(s) && !strings.HasSuffix(s, "/") }
-
-func isProcessName(s string) bool { return s != "" && !strings.Contains(s, "/") }
-
-func isMethod(s string) bool {
-	_, err := http.NewRequest(s, "/", nil)
-	return err == nil
-}
-
-func isAddress(s string) bool {
-	host, port, err := net.SplitHostPort(s)
-	_, portErr := strconv.ParseUint(port, 10, 16)
-	_, ipErr := netip.ParseAddr(host)
-	return err == nil && portErr == nil && (host == "" || ipErr == nil || isSubdomain(strings.ToLower(host)))
-}
-
 // checkPod reports missing names of the Pod.
 func (c *Config) checkPod(p *problems) {
-	for _, v := range []struct{ name, value, field, reason string }{
-		{"POD_NAMESPACE", c.Pod.Namespace, "namespace", ""},
-		{"POD_NAME", c.Pod.Name, "name", "SECRETSYNC_EVENTS is true; "},
-		{"POD_UID", c.Pod.UID, "uid", "SECRETSYNC_EVENTS is true; "},
-	} {
-		if v.value == "" && (v.reason == "" || c.Events) {
-			p.add(v.name, "Required value: %sadd to the env of the container: "+
-				"- {name: %s, valueFrom: {fieldRef: {fieldPath: metadata.%s}}}", v.reason, v.name, v.field)
+	const add = "add to the env of the container: - {name: %s, valueFrom: {fieldRef: {fieldPath: metadata.%s}}}"
+	if c.Pod.Namespace == "" {
+		p.add("POD_NAMESPACE", "Required value: "+add, "POD_NAMESPACE", "namespace")
+	}
+	for name, value := range map[string]string{"POD_NAME": c.Pod.Name, "POD_UID": c.Pod.UID} {
+		if field := strings.ToLower(name[len("POD_"):]); c.Events && value == "" {
+			p.add(name, "Required value: SECRETSYNC_EVENTS is true; "+add, name, field)
 		}
 	}
 }
 
 // checkSecrets reports an environment without any Secret, a Secret listed twice, and items
-// and required keys of unlisted Secrets. The latter are typos, unless the selector may match
-// these Secrets.
+// and required keys of unlisted Secrets, unless the selector may match these Secrets.
 func (c *Config) checkSecrets(p *problems) {
 	const required, optional = "SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS"
 	if c.syncVariables.Secrets == "" && c.syncVariables.OptionalSecrets == "" && c.Selector == "" {
-		p.add(required, "Required value: at least one of SECRETSYNC_SECRETS, SECRETSYNC_OPTIONAL_SECRETS and "+
-			"SECRETSYNC_SELECTOR must be set")
+		p.add(required, "Required value: set at least one of "+required+", "+optional+" and SECRETSYNC_SELECTOR")
 	}
 	for _, secret := range c.OptionalSecrets {
 		if slices.Contains(c.Secrets, secret) {
@@ -113,48 +194,46 @@ func (c *Config) checkSecrets(p *problems) {
 	if c.Selector != "" || p.in(required) || p.in(optional) {
 		return
 	}
-	unlisted := func(name, secret string) {
+	variables := map[string]string{} // with the items or required keys of each Secret
+	for secret := range c.RequiredKeys {
+		variables[secret] = "SECRETSYNC_REQUIRED_KEYS"
+	}
+	for secret, items := range c.Items {
+		variables[secret] = "SECRETSYNC_ITEMS"
+		if items[0].Env {
+			variables[secret] = "SECRETSYNC_ENV_FILES"
+		}
+	}
+	for _, secret := range slices.Sorted(maps.Keys(variables)) {
 		if !slices.Contains(c.SecretNames(), secret) {
-			p.invalid(name, secret, errors.New("this Secret is neither in "+required+" nor in "+optional))
+			p.invalid(variables[secret], secret, errors.New("this Secret is neither in "+required+" nor in "+optional))
 		}
-	}
-	for _, secret := range slices.Sorted(maps.Keys(c.Items)) {
-		if c.Items[secret][0].Env {
-			unlisted("SECRETSYNC_ENV_FILES", secret)
-		} else {
-			unlisted("SECRETSYNC_ITEMS", secret)
-		}
-	}
-	for _, secret := range slices.Sorted(maps.Keys(c.RequiredKeys)) {
-		unlisted("SECRETSYNC_REQUIRED_KEYS", secret)
 	}
 }
 
 // checkTargets reports files that the webhooks cannot use, and targets of an init container.
 func (c *Config) checkTargets(p *problems) {
 	const ca, token, urls = "SECRETSYNC_WEBHOOK_CA_FILE", "SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_WEBHOOK_URL"
-	plain := slices.ContainsFunc(c.Webhooks, func(u *webhook.URL) bool { return !u.IsTLS() })
-	user := slices.ContainsFunc(c.Webhooks, (*webhook.URL).HasUser)
-	for _, name := range []string{ca, token} {
-		file := os.Getenv(name)
+	unusable := func(name, file, problem string, unusable func(*webhook.URL) bool) {
 		switch {
 		case file == "" || p.in(name) || p.in(urls):
 		case len(c.Webhooks) == 0:
 			p.invalid(name, file, errors.New(urls+" is not set"))
-		case name == ca && plain:
-			p.invalid(name, file, errors.New(urls+" contains a URL that does not start with https://"))
-		case name == token && user:
-			p.invalid(name, file, errors.New(urls+" contains a URL with a user, which replaces the token"))
+		case slices.ContainsFunc(c.Webhooks, unusable):
+			p.invalid(name, file, errors.New(urls+" contains "+problem))
 		}
 	}
+	plain := func(u *webhook.URL) bool { return !u.IsTLS() }
+	unusable(ca, c.WebhookCAFile, "a URL that does not start with https://", plain)
+	unusable(token, c.WebhookTokenFile, "a URL with a user, which replaces the token", (*webhook.URL).HasUser)
 	var targets []string
 	for _, name := range []string{"SECRETSYNC_PROCESS", "SECRETSYNC_PID_FILE", urls, "SECRETSYNC_EXEC"} {
-		if c.OneShot && os.Getenv(name) != "" {
+		if os.Getenv(name) != "" {
 			targets = append(targets, name)
 		}
 	}
-	if targets != nil {
-		p.invalid("SECRETSYNC_ONE_SHOT", os.Getenv("SECRETSYNC_ONE_SHOT"), errors.New(
+	if c.OneShot && targets != nil {
+		p.invalid("SECRETSYNC_ONE_SHOT", "true", errors.New(
 			"an init container ends before the app starts and cannot notify it; unset "+strings.Join(targets, " and ")))
 	}
 }

@@ -25,8 +25,8 @@ func TestRules(t *testing.T) {
 		{[]string{"POD_SERVICE_ACCOUNT=a/b"}, "POD_SERVICE_ACCOUNT", `"a/b"`},
 		{[]string{"POD_SERVICE_ACCOUNT=default"}, "", ""},
 
-		{[]string{"SECRETSYNC_SECRETS"}, "SECRETSYNC_SECRETS", "at least one of SECRETSYNC_SECRETS"},
-		{[]string{"SECRETSYNC_SECRETS= "}, "SECRETSYNC_SECRETS", "at least one of SECRETSYNC_SECRETS"},
+		{[]string{"SECRETSYNC_SECRETS"}, "SECRETSYNC_SECRETS", "set at least one of SECRETSYNC_SECRETS"},
+		{[]string{"SECRETSYNC_SECRETS= "}, "SECRETSYNC_SECRETS", "set at least one of SECRETSYNC_SECRETS"},
 		{[]string{"SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS=a"}, "", ""},
 		{[]string{"SECRETSYNC_SECRETS", "SECRETSYNC_SELECTOR=a"}, "", ""},
 		{[]string{"SECRETSYNC_SECRETS=a.b-c,a.b-c"}, "", ""},
@@ -218,7 +218,7 @@ func FuzzItems(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string, env bool) {
 		p, items := &problems{}, layout.Items{}
-		each(p, "SECRETSYNC_ITEMS", List(value), "items", func(entry string) error { return items.Add(entry, env) })
+		each(p, "SECRETSYNC_ITEMS", List(value), "items", func(entry string) (any, error) { return nil, items.Add(entry, env) })
 		for secret, files := range items {
 			if !isSubdomain(secret) || len(files) == 0 {
 				t.Errorf("%q: Secret %q with %d items", value, secret, len(files))

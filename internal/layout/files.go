@@ -76,7 +76,7 @@ func (i Item) content(data map[string]secret.Value) (content secret.Value, _ *Re
 		case i.Env:
 			line := slices.Concat(secret.Value(key+"='"), value, secret.Value("'\n"))
 			if problem := envProblem(key, value, line); problem != "" {
-				return nil, reject(ReasonBadVariable, "the key %q cannot be a variable in %q: its %s", key, i.Path, problem)
+				return nil, reject(ReasonBadVariable, "the key %q cannot be in %q: its %s", key, i.Path, problem)
 			}
 			content = append(content, line...)
 		case len(keys) == 1:

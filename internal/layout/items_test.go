@@ -42,7 +42,8 @@ var listedCases = []layoutCase{
 		name:     "a key of a dotenv file is missing",
 		rules:    "required=db env=db/A+B>db.env",
 		snapshot: "db: A=1", volume: "-",
-		want: "", refused: "db missing_item", waiting: `the key "B" for the file "db.env" is missing; the Secret contains ["A"]`,
+		want: "", refused: "db missing_item",
+		waiting: `the key "B" for the file "db.env" is missing; the Secret contains ["A"]`,
 	},
 	{
 		name:     "a dotenv file without keys",
@@ -96,7 +97,8 @@ func TestBundle_newline(t *testing.T) {
 // alone, in a bundle or in a dotenv file, and not otherwise.
 func TestItems_onlyListedKeysCount(t *testing.T) {
 	for rule, listed := range map[string]string{
-		"items=db/a>a": "a", "items=db/a+b>ab": "ab", "env=db/c+a>e": "ac", "env=db>e": "abcd", "items=db/b>b env=db/c>e": "bc",
+		"items=db/a>a": "a", "items=db/a+b>ab": "ab", "env=db/c+a>e": "ac",
+		"env=db>e": "abcd", "items=db/b>b env=db/c>e": "bc",
 	} {
 		before := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: snapshot("db: a=1 b=1 c=1 d=1")}).Set
 		for _, key := range []string{"a", "b", "c", "d"} {
@@ -160,7 +162,8 @@ func TestEnvFile_shell(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range envValues {
-		got, err := exec.Command("sh", "-eu", "-c", `. "$1"; eval "printf '%s' \"\$$2\""`, "sh", file, name).CombinedOutput()
+		const script = `. "$1"; eval "printf '%s' \"\$$2\""`
+		got, err := exec.Command("sh", "-eu", "-c", script, "sh", file, name).CombinedOutput()
 		if err != nil || string(got) != want {
 			t.Errorf("%s: got %.80q, %v, want %.80q", name, got, err, want)
 		}

@@ -21,9 +21,10 @@ func rotate(ctx context.Context, t *testing.T, w *writer.Writer, published chan<
 	n := 0
 	for ; ctx.Err() == nil; n++ {
 		value := secret.Value(fmt.Sprintf("%08d", n))
-		snapshot := watcher.Snapshot{Secrets: map[string]watcher.Secret{
-			"tls": {UID: "u", ResourceVersion: fmt.Sprint(n), Data: map[string]secret.Value{"key": value, "crt": value}},
-		}}
+		tls := watcher.Secret{
+			UID: "u", ResourceVersion: fmt.Sprint(n), Data: map[string]secret.Value{"key": value, "crt": value},
+		}
+		snapshot := watcher.Snapshot{Secrets: map[string]watcher.Secret{"tls": tls}}
 		if _, err := w.Publish(context.Background(), layout.Make(r, layout.Input{Snapshot: snapshot}).Set); err != nil {
 			t.Error(err)
 			break
@@ -62,7 +63,8 @@ func TestBundle_neverMismatched(t *testing.T) {
 		}
 	}
 	cancel()
-	t.Logf("%d rotations: %d of %d bundles and %d of %d pairs of files mismatched", <-published, bundles, opens, files, opens/10)
+	t.Logf("%d rotations: %d of %d bundles and %d of %d pairs of files mismatched",
+		<-published, bundles, opens, files, opens/10)
 	if bundles > 0 || files == 0 {
 		t.Errorf("got %d bundles and %d pairs of files that mismatch, want 0 and some", bundles, files)
 	}
