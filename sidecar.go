@@ -24,7 +24,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/notifier"
-	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/notifier/exec"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
 )
@@ -98,6 +98,7 @@ type sidecar struct {
 	watcher   *watcher.Watcher
 	notifier  *notifier.Notifier
 	pipeline  *pipeline.Pipeline
+	reap      bool // as PID 1; a credential plugin would lose its exit status
 }
 
 // newSidecar creates the parts and sends no request. It reports all mistakes in the volume and
@@ -126,6 +127,7 @@ func (s *sidecar) repaired() {
 // connect creates the parts after the writer, each with the parts it uses.
 func (s *sidecar) connect(cluster *rest.Config) (err error) {
 	cfg := s.cfg
+	s.reap = os.Getpid() == 1 && cluster.ExecProvider == nil
 	s.watcher, err = watcher.New(watcher.Options{
 		Config: cluster, Namespace: cfg.Pod.Namespace, Names: cfg.SecretNames(), Selector: cfg.Selector,
 		Debounce: cfg.Settle, Logger: s.log,
@@ -163,10 +165,10 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 func (s *sidecar) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if os.Getpid() == 1 {
-		go process.Reap(ctx) // the kernel makes grandchildren of SECRETSYNC_EXEC our children
-	}
 	group, ctx := errgroup.WithContext(ctx)
+	if s.reap {
+		group.Go(func() error { exec.Reap(ctx); return nil })
+	}
 	group.Go(func() error { defer cancel(); return s.pipeline.Run(ctx) })
 	group.Go(func() error { return s.watcher.Run(ctx) })
 	group.Go(func() error { return s.writer.Run(ctx) })

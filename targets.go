@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -25,30 +24,23 @@ func processTargets(
 	cfg *config.Config, log *slog.Logger, warn func(target, message string),
 ) (targets []notifier.Target) {
 	several := len(cfg.Processes)+len(cfg.PIDFiles) > 1
-	options := func(name string, t config.SignalTarget) process.Options {
-		return process.Options{
-			Signal: t.Signal, Check: cfg.SignalCheck, ExitCheck: cfg.SignalExitCheck, MinAge: cfg.ProcessMinAge,
-			Logger: log.With("target", name), Warn: func(message string) { warn(name, message) },
+	add := func(own, key string, t config.SignalTarget, opts process.Options) {
+		name := "process"
+		if several {
+			name = own
 		}
-	}
-	add := func(name, key string, p notifier.Process, notify func(context.Context, notifier.Changes) error) {
-		targets = append(targets, notifier.Target{Name: name, Key: key, Notify: notify, Process: p, Interval: cfg.SignalInterval})
+		opts.Signal, opts.Check, opts.ExitCheck, opts.MinAge = t.Signal, cfg.SignalCheck, cfg.SignalExitCheck, cfg.ProcessMinAge
+		opts.Logger, opts.Warn = log.With("target", name), func(message string) { warn(name, message) }
+		target := process.New(opts)
+		targets = append(targets, notifier.Target{
+			Name: name, Key: key, Notify: target.Notify, Process: target, Interval: cfg.SignalInterval,
+		})
 	}
 	for _, t := range cfg.Processes {
-		name := "process"
-		if several {
-			name += "/" + t.Process
-		}
-		target := process.NewByName(t.Process, options(name, t))
-		add(name, "process:"+t.Process, target, target.Notify)
+		add("process/"+t.Process, "process:"+t.Process, t, process.Options{Name: t.Process})
 	}
 	for i, t := range cfg.PIDFiles {
-		name := "process"
-		if several {
-			name = fmt.Sprint("pidfile/", i+1)
-		}
-		target := process.NewByPIDFile(t.Process, options(name, t))
-		add(name, "pidfile:"+t.Process, target, target.Notify)
+		add(fmt.Sprint("pidfile/", i+1), "pidfile:"+t.Process, t, process.Options{PIDFile: t.Process})
 	}
 	return targets
 }

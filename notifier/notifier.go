@@ -1,19 +1,16 @@
 // Package notifier notifies the app of new generations.
 //
-// It notifies each target of the newest generation at least once, across crashes and
-// restarts. For each target, the volume stores the generation of the last notification.
-// Targets are independent: a failing target is retried with backoff and delays no other
-// target. Generations published during a notification are combined into a single
-// further notification.
-//
-// The package does not know Secret values, Kubernetes or the format of the volume.
-// The packages below it implement the kinds of targets.
+// It notifies each target of the newest generation at least once, across crashes and restarts. For each
+// target, the volume stores the generation of the last notification. Targets are independent: a failing
+// target delays no other target. The package knows no Secret values. The packages below it implement the
+// kinds of targets.
 package notifier
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -21,8 +18,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
-// Changes describes a notification. It contains names of Secrets and paths below the
-// volume, never values.
+// Changes describes a notification. It contains names of Secrets and paths below the volume, never values.
 type Changes struct {
 	Generation uint64   `json:"generation"`
 	Secrets    []string `json:"secrets"`
@@ -31,8 +27,8 @@ type Changes struct {
 	Removed    []string `json:"removed"`
 }
 
-// JSON returns the body of a webhook, which is also the standard input of a command.
-// Empty lists are encoded as [], not as null.
+// JSON returns the body of a webhook, which is also the standard input of a command. Empty lists are
+// encoded as [], not as null.
 func (c Changes) JSON() []byte {
 	for _, list := range []*[]string{&c.Secrets, &c.Added, &c.Changed, &c.Removed} {
 		if *list == nil {
@@ -45,20 +41,17 @@ func (c Changes) JSON() []byte {
 
 // A Target is a process, webhook or command to notify.
 type Target struct {
-	// Name is unique among the targets. It is the metric label: "process", or
-	// "process/nginx" if there are several targets of a kind.
+	// Name is the metric label: "process", or "process/nginx" if there are several targets of a kind.
 	Name string
-	// Key is unique among the targets and identifies the record. It depends on the kind
-	// and on the name, path or URL only, so it survives a change of the other targets. The
-	// default is Name.
+	// Key identifies the record. It depends on the kind and on the name, path or URL only, so it survives a
+	// change of the other targets.
 	Key string
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
 	Notify func(ctx context.Context, changes Changes) error
 	// Process is set if the target is a process.
 	Process Process
-	// Interval is the minimum time between two notifications, and between a
-	// notification and the next publish. While an app reads its files, it cannot handle
-	// another signal or a change of the files.
+	// Interval is the minimum time between two notifications, and between a notification and the next
+	// publish. While an app reads its files, it cannot handle another signal or a change of the files.
 	Interval time.Duration
 }
 
@@ -66,34 +59,56 @@ type Target struct {
 type Process interface {
 	// Recipient returns the PID and the name of the last signaled process.
 	Recipient() string
-	// Survives returns an error if the process ends shortly after its signal, or the
-	// error of ctx if it cannot decide.
-	Survives(ctx context.Context) error
-	// Settings describes how the process is signaled. A change permits new signals to a
-	// stopped target.
+	// Survived reports whether the process survived its last signal for long enough. It returns an error if
+	// the process ended before.
+	Survived() (bool, error)
+	// Settings describes how the process is signaled. A change permits new signals to a stopped target.
 	Settings() string
 }
 
-// Volume provides the published generations and stores the records. Its methods are
-// safe for concurrent use and ignore a publish in progress.
+// A Failure explains why a target was not notified and when to retry.
+type Failure struct {
+	Kind        string        // the cause; the log contains a single warning per kind
+	RetryAfter  time.Duration // minimum delay before the next attempt
+	RetryWithin time.Duration // maximum delay, for attempts that cost nothing; 0: no limit
+	Waiting     bool          // the target works but is not ready: the delay is RetryAfter, without backoff
+	Err         error
+}
+
+// Failf returns a Failure of the given kind. format and args are those of fmt.Errorf.
+func Failf(kind, format string, args ...any) *Failure {
+	return &Failure{Kind: kind, Err: fmt.Errorf(format, args...)}
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// AsFailure returns the Failure wrapped in err. For any other error it returns a Failure whose kind is the
+// text of err.
+func AsFailure(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	return &Failure{Kind: err.Error(), Err: err}
+}
+
+// Volume provides the published generations and stores the records. Its methods are safe for concurrent use
+// and ignore a publish in progress.
 type Volume interface {
 	// Newest returns the number of the current generation, or 0 without a generation.
 	Newest() uint64
-	// ChangesSince returns the changes from a generation to the current generation.
-	// If they are unknown, it reports all paths as changed.
+	// ChangesSince returns the changes from a generation to the current generation. If they are unknown, it
+	// reports all paths as changed.
 	ChangesSince(generation uint64) Changes
-	// Notified returns the generation of the target's last notification. known is false
-	// for a target without a record.
+	// Notified returns the generation of the target's last notification, if known. SetNotified stores it on
+	// disk.
 	Notified(key string) (generation uint64, known bool)
-	// LowestNotified returns the lowest generation of all records. known is false if
-	// there is no record.
-	LowestNotified() (generation uint64, known bool)
-	// SetNotified stores this generation on disk.
 	SetNotified(key string, generation uint64) error
-	// Ended returns the last notification after which a process ended, and the number
-	// of such notifications in a row.
+	// LowestNotified returns the lowest generation of all records, if there are any.
+	LowestNotified() (generation uint64, known bool)
+	// Ended returns the last notification after which a process ended, and the number of such notifications
+	// in a row. SetEnded stores them on disk, with 0 times after a process survived.
 	Ended(key string) (generation uint64, times int)
-	// SetEnded stores these values on disk. times is 0 after a process survived.
 	SetEnded(key string, generation uint64, times int) error
 }
 
@@ -109,10 +124,8 @@ type Options struct {
 	Report func(target string, err error)
 }
 
-// A Notifier notifies every target of the newest generation.
-//
-// It is level-triggered: Poke only requests a comparison with the volume, so a lost
-// event or a restart loses no notification. See worker.
+// A Notifier notifies every target of the newest generation. It is level-triggered: a lost event or a
+// restart loses no notification. See worker.
 type Notifier struct {
 	workers []*worker
 }
@@ -122,29 +135,28 @@ type Status struct {
 	Target   string
 	Notified uint64 // generation of the last notification
 	Pending  bool   // a notification of the current generation is pending
-	// PendingSince is the time at which this process found the pending notification.
-	// It is zero if none is pending.
+	// PendingSince is the time at which this process found the pending notification. It is zero if none is
+	// pending.
 	PendingSince      time.Time
 	Error             string // kind of the last failure or wait; empty after a success
 	Succeeded, Failed uint64 // attempts of this process; waits do not count
 	Failures          uint64 // failures since the last success
 	Recipient         string // PID and name of the last signaled process
+	// QuietUntil is the end of the Interval after the last notification, or zero.
+	QuietUntil time.Time
 }
 
-// New returns a Notifier and writes the missing records. Call it before the first
-// publish: otherwise a crash could change whether the first generation is pending. If
-// a record cannot be written, the worker retries later.
+// New returns a Notifier and writes the missing records. Call it before the first publish, so that a crash
+// does not change whether the first generation is pending.
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
-		target.Key = cmp.Or(target.Key, target.Name)
 		w := &worker{
 			Options: opts, target: target, poke: wake.NewChannel(), retry: wake.NewChannel(),
 			state: Status{Target: target.Name},
 		}
 		w.Logger = opts.Logger.With("target", target.Name)
-		w.initRecord()
-		w.initEnds()
+		w.restore()
 		n.workers = append(n.workers, w)
 	}
 	return n
@@ -164,20 +176,19 @@ func (n *Notifier) Retry() {
 	}
 }
 
-// PublishAfter returns the time before which nothing should be published, because an
-// app may be reading the files after a notification.
+// PublishAfter returns the time before which nothing should be published, because an app may be reading the
+// files after a notification.
 func (n *Notifier) PublishAfter() (latest time.Time) {
 	for _, w := range n.workers {
-		if t := w.quietUntil(); t.After(latest) {
+		if t := w.refresh().QuietUntil; t.After(latest) {
 			latest = t
 		}
 	}
 	return latest
 }
 
-// Run notifies the targets until ctx is done. Then it cancels all notifications and
-// delays, waits for the workers and returns nil. Pending notifications remain pending
-// for the next process.
+// Run notifies the targets until ctx is done. Then it cancels all notifications and delays, waits for the
+// workers and returns nil. Pending notifications remain pending for the next process.
 func (n *Notifier) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for _, w := range n.workers {

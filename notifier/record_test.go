@@ -10,8 +10,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
-// TestInitRecord: the record at the start decides whether a notification is pending.
-func TestInitRecord(t *testing.T) {
+// TestRestore: the record at the start decides whether a notification is pending.
+func TestRestore(t *testing.T) {
 	const none = -1
 	for _, test := range []struct {
 		name        string

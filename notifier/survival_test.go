@@ -1,7 +1,6 @@
 package notifier
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -15,23 +14,28 @@ import (
 
 // A fakeProcess ends or survives a second after its signal.
 type fakeProcess struct {
+	app      *fakeApp
 	ends     bool
 	settings string
+
+	checked  int // the notification of the last check
+	signaled time.Time
 }
 
 func (p *fakeProcess) Recipient() string { return "7 (app)" }
 func (p *fakeProcess) Settings() string  { return p.settings }
 
-func (p *fakeProcess) Survives(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(time.Second):
+func (p *fakeProcess) Survived() (bool, error) {
+	if n := len(p.app.notified()); n != p.checked {
+		p.checked, p.signaled = n, time.Now()
 	}
-	if p.ends {
-		return Failf("ended", "process 7 (app) ended 1.0 s after SIGHUP")
+	switch {
+	case time.Since(p.signaled) < time.Second:
+		return false, nil
+	case p.ends:
+		return false, Failf("ended", "process 7 (app) ended 1.0 s after SIGHUP")
 	}
-	return nil
+	return true, nil
 }
 
 // A survivalTest is a sidecar with a process as its target.
@@ -48,7 +52,8 @@ type survivalTest struct {
 }
 
 func newSurvivalTest(t *testing.T, ends bool) *survivalTest {
-	s := &survivalTest{t: t, volume: notifiedOf(1), app: &fakeApp{name: "app"}, process: &fakeProcess{ends: ends, settings: "HUP"}}
+	app := &fakeApp{name: "app"}
+	s := &survivalTest{t: t, volume: notifiedOf(1), app: app, process: &fakeProcess{app: app, ends: ends, settings: "HUP"}}
 	s.start()
 	return s
 }
@@ -75,7 +80,7 @@ func (s *survivalTest) want(notified []uint64, status Status) {
 		s.t.Errorf("notified = %v, want %v", got, notified)
 	}
 	got := s.notifier.Status()[0]
-	got.PendingSince = time.Time{}
+	got.PendingSince, got.QuietUntil = time.Time{}, time.Time{}
 	status.Target, status.Recipient = "app", "7 (app)"
 	if got != status {
 		s.t.Errorf("status = %+v, want %+v", got, status)
@@ -150,12 +155,12 @@ func TestSurvival_newerGeneration(t *testing.T) {
 func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = 500 * time.Millisecond
-		volume, app := notifiedOf(1), &fakeApp{name: "app"}
+		volume, app := &life{disk: newDisk(0)}, &fakeApp{name: "app"}
 		var times []time.Time
 		app.observe = func(error) { times = append(times, time.Now()) }
 		target := app.target()
 		target.Interval = interval
-		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume})
+		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume, NotifyFirst: true})
 		defer stop()
 		if !n.PublishAfter().IsZero() {
 			t.Error("the first publish is delayed")
@@ -173,6 +178,30 @@ func TestInterval(t *testing.T) {
 		synctest.Wait()
 		if len(times) != 2 || !times[0].Equal(began) || times[1].Sub(times[0]) != interval {
 			t.Errorf("notified at %v, want twice, with a distance of %v", times, interval)
+		}
+	})
+}
+
+// TestInterval_restart: a restarted sidecar does not know when the earlier sidecar notified the target, so
+// the interval begins with the start.
+func TestInterval_restart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval = 500 * time.Millisecond
+		volume, app := notifiedOf(1), &fakeApp{name: "app"}
+		volume.publish()
+		var notified time.Time
+		app.observe = func(error) { notified = time.Now() }
+		target := app.target()
+		target.Interval = interval
+		began := time.Now()
+		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume})
+		defer stop()
+		if got := n.PublishAfter().Sub(began); got != interval {
+			t.Errorf("the first publish waits for %v, want %v", got, interval)
+		}
+		time.Sleep(time.Minute)
+		if got := notified.Sub(began); got != interval {
+			t.Errorf("notified %v after the start, want %v", got, interval)
 		}
 	})
 }

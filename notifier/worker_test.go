@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // notifiedOf returns a disk whose newest generation is n and whose target "app" is notified of
@@ -94,7 +95,7 @@ func TestSplayTakesTheNewest(t *testing.T) {
 
 // TestBackoff: the delays double from 0.5 s to 30 s, minus a random quarter.
 func TestBackoff(t *testing.T) {
-	backoff := newBackoff()
+	backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
 	for attempt := range 100 {
 		d := backoff.Next()
 		most := backoffMax
@@ -142,7 +143,9 @@ func TestDownForHours(t *testing.T) {
 		if len(reports) != 1 {
 			t.Errorf("reports = %v, want none for the recovery", reports)
 		}
-		got, want := n.Status()[0], Status{Target: "app", Notified: 1 + hours*3600, Succeeded: 1, Failed: uint64(app.attempted() - 1)}
+		got := n.Status()[0]
+		got.QuietUntil = time.Time{}
+		want := Status{Target: "app", Notified: 1 + hours*3600, Succeeded: 1, Failed: uint64(app.attempted() - 1)}
 		if got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}

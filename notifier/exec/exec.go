@@ -1,26 +1,35 @@
 // Package exec notifies the app by running a command in this container.
 //
-// Each Notify runs the command once, with a timeout. The command reads the changes as
-// JSON from its standard input, and SECRETSYNC_GENERATION from its environment. Exit
-// code 0 means the app is notified. Errors and log lines do not contain the command's
-// arguments, which may be secret.
+// Each Notify runs the command once, with a timeout. The command reads the changes as JSON from its
+// standard input, and SECRETSYNC_GENERATION from its environment. Exit code 0 means the app is notified.
+// Errors and log lines do not contain the command's arguments, which may be secret.
 package exec
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/secret-sync/secret-sync/notifier"
+)
+
+const (
+	// pipeGrace limits the wait for output after the command ended, if a process left behind holds the pipe
+	// open. It is below the second in which the sidecar ends.
+	pipeGrace = 500 * time.Millisecond
+	outputMax = 8 << 10 // bytes logged per stream of a run
 )
 
 // A Target is a command. It runs without a shell.
@@ -30,26 +39,36 @@ type Target struct {
 	Logger  *slog.Logger
 }
 
-// pipeGrace limits the wait for output after the command ended, if a process left
-// behind holds the pipe open. It is below the second in which the sidecar ends.
-const pipeGrace = 500 * time.Millisecond
-
-// Notify runs the command and waits for it. At the timeout, or when ctx is done, it
-// kills the process group, which includes every part of a pipeline. If the command
-// exits by itself, the processes it leaves behind keep running.
-func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
-	defer cancel()
-	cmd := t.command(ctx, changes)
-	var stdout, stderr output
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	t.logOutput("stdout", stdout)
-	t.logOutput("stderr", stderr)
-	return t.result(ctx, err)
+// ParseCommand decodes a program and its arguments from a JSON array of strings. Its errors contain no part
+// of the text, which may contain a password.
+func ParseCommand(s string) (command []string, err error) {
+	var arguments []*string // null is not an empty argument
+	if json.Unmarshal([]byte(s), &arguments) != nil {
+		return nil, errors.New("malformed")
+	}
+	for i, argument := range arguments {
+		if argument == nil || strings.Contains(*argument, "\x00") {
+			return nil, fmt.Errorf("element %d is null or contains a zero byte", i)
+		}
+		command = append(command, *argument)
+	}
+	if len(command) == 0 || command[0] == "" {
+		return nil, errors.New("it names no program")
+	}
+	return command, nil
 }
 
-func (t Target) command(ctx context.Context, changes notifier.Changes) *exec.Cmd {
+// running is held while a command runs.
+var running sync.RWMutex
+
+// Notify runs the command and waits for it. At the timeout, or when ctx is done, it kills the process group,
+// which includes every part of a pipeline. If the command exits by itself, the processes it leaves behind
+// keep running.
+func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
+	running.RLock()
+	defer running.RUnlock()
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, t.Command[0], t.Command[1:]...)
 	cmd.Stdin = bytes.NewReader(changes.JSON())
 	cmd.Env = append(os.Environ(), "SECRETSYNC_GENERATION="+strconv.FormatUint(changes.Generation, 10))
@@ -57,11 +76,11 @@ func (t Target) command(ctx context.Context, changes notifier.Changes) *exec.Cmd
 	// Cancel runs before Wait reaps the command, so the group still has this number.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pipeGrace
-	return cmd
-}
-
-// result converts the error of the command. It names the program without arguments.
-func (t Target) result(ctx context.Context, err error) error {
+	stdout, stderr := output{name: "stdout"}, output{name: "stderr"}
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	stdout.log(t.Logger)
+	stderr.log(t.Logger)
 	name := filepath.Base(t.Command[0])
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
@@ -72,12 +91,9 @@ func (t Target) result(ctx context.Context, err error) error {
 	return fmt.Errorf("exec %q: %w", name, err)
 }
 
-// outputMax is the number of bytes logged per stream of a run.
-const outputMax = 8 << 10
-
-// An output stores the beginning of a stream. It accepts all data, so the command
-// never blocks.
+// An output stores the beginning of a stream. It accepts all data, so the command never blocks.
 type output struct {
+	name    string
 	kept    []byte
 	omitted int // bytes
 }
@@ -90,12 +106,33 @@ func (o *output) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-func (t Target) logOutput(stream string, o output) {
-	logger := t.Logger.With("target", "exec", "stream", stream)
+func (o *output) log(logger *slog.Logger) {
+	logger = logger.With("target", "exec", "stream", o.name)
 	for line := range strings.Lines(strings.ToValidUTF8(string(o.kept), "�")) {
 		logger.Info("output of the command", "line", strings.TrimRight(line, "\r\n"))
 	}
 	if o.omitted > 0 {
 		logger.Info("omitted output of the command", "bytes", o.omitted)
+	}
+}
+
+// Reap reaps the processes that commands leave behind, until ctx is done. It is intended for PID 1 of a
+// container, which inherits every orphan. While a command runs, Reap waits, because os/exec would lose the
+// exit status of a command. Therefore nothing else in this program may start processes.
+func Reap(ctx context.Context) {
+	os.FindProcess(os.Getpid()) // the first call waits for a child, to test the kernel for pidfds
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	defer signal.Stop(ended)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-ended:
+			running.Lock()
+			for pid := 1; pid > 0; {
+				pid, _ = syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+			}
+			running.Unlock()
+		}
 	}
 }

@@ -13,13 +13,22 @@ const sidecar = 50 // PID in the fake Pods below
 
 // pod returns the processes of a shared PID namespace: pause, the sidecar and ps. All are
 // an hour old.
-func pod(ps ...process) []process {
-	return append([]process{{pid: 1, comm: "pause", argv: []string{"/pause"}}, {pid: sidecar, comm: "secret-sync"}}, ps...)
+func pod(ps ...process) tree {
+	return container(append([]process{{pid: 1, comm: "pause", argv: []string{"/pause"}}, {pid: sidecar, comm: "secret-sync"}}, ps...)...)
+}
+
+// container returns the processes of a container.
+func container(ps ...process) tree {
+	all := tree{}
+	for _, p := range ps {
+		all[p.pid] = p
+	}
+	return all
 }
 
 // chooser returns a target in the sidecar of a fake Pod.
-func chooser(name string) *ByName {
-	p := NewByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: 5 * time.Second})
+func chooser(name string) *Target {
+	p := New(Options{Name: name, Signal: unix.SIGHUP, Check: true, MinAge: 5 * time.Second})
 	p.self = sidecar
 	p.proc = procfs{root: "/nonexistent", uptime: func() time.Duration { return time.Hour }}
 	return p
@@ -30,7 +39,7 @@ func TestChoose(t *testing.T) {
 	young := func(seconds int) time.Duration { return time.Hour - time.Duration(seconds)*time.Second }
 	for _, test := range []struct {
 		name string
-		pod  []process
+		pod  tree
 		want int    // PID; 0: an error
 		err  string // part of the error
 	}{
@@ -41,8 +50,7 @@ func TestChoose(t *testing.T) {
 		{"orphaned workers", pod(process{pid: 8, ppid: 1, comm: "app"}, process{pid: 9, ppid: 1, comm: "app"}), 0, "2 unrelated"},
 		{"a young probe beside the app", pod(process{pid: 7, comm: "app"}, process{pid: 8, comm: "app", start: young(1)}), 7, ""},
 		{"only young processes: the oldest", pod(process{pid: 7, comm: "app", start: young(1)}, process{pid: 8, comm: "app", start: young(3)}), 8, ""},
-		{"a zombie", pod(process{pid: 7, comm: "app", zombie: true}), 0, "no process is named"},
-		{"a kernel thread", pod(process{pid: 7, comm: "app", kernel: true}), 0, "no process is named"},
+		{"an inert process", pod(process{pid: 7, comm: "app", inert: true}), 0, "no process is named"},
 		{"child of the sidecar", pod(process{pid: 7, ppid: 60, comm: "app"}, process{pid: 60, ppid: sidecar, comm: "sh"}), 0, "no process is named"},
 		{"no match", pod(process{pid: 7, comm: "nginx"}, process{pid: 8, comm: "sh"}), 0, `no process is named "app"; found: 1 (pause), 7 (nginx), 8 (sh)`},
 		{"a ring of parents", pod(process{pid: 7, ppid: 8, comm: "app"}, process{pid: 8, ppid: 7, comm: "sh"}), 0, ""},
@@ -66,13 +74,13 @@ func TestNeverPause(t *testing.T) {
 	_, err = chooser("secret-sync").choose(pod(process{pid: 7, comm: "app"}))
 	testsupport.WantError(t, err, "no process is named", "7 (app)")
 	// On some nodes the sandbox uses another name. Here it is the app's.
-	_, err = chooser("app").choose([]process{{pid: 1, comm: "app"}, {pid: sidecar, comm: "secret-sync"}})
+	_, err = chooser("app").choose(container(process{pid: 1, comm: "app"}, process{pid: sidecar, comm: "secret-sync"}))
 	testsupport.WantError(t, err, "no process is named", "1 (app)")
 }
 
 // TestPID1OfTheSameContainer: in an image with the app and the sidecar, PID 1 is the app.
 func TestPID1OfTheSameContainer(t *testing.T) {
-	got, err := chooser("app").choose([]process{{pid: 1, comm: "app"}, {pid: sidecar, ppid: 1, comm: "secret-sync"}})
+	got, err := chooser("app").choose(container(process{pid: 1, comm: "app"}, process{pid: sidecar, ppid: 1, comm: "secret-sync"}))
 	if err != nil || got.pid != 1 {
 		t.Errorf("chose %v, %v, want 1", got, err)
 	}
@@ -85,7 +93,7 @@ func TestHintOfTheSharedNamespace(t *testing.T) {
 		"alone":            {{pid: 1, comm: "secret-sync"}},
 		"below a shell":    {{pid: 1, comm: "tini"}, {pid: 2, ppid: 1, comm: "secret-sync"}},
 		"with a command":   {{pid: 1, comm: "secret-sync"}, {pid: 2, ppid: 1, comm: "app"}},
-		"with dead orphan": {{pid: 1, comm: "secret-sync"}, {pid: 9, ppid: 1, comm: "app", zombie: true}},
+		"with dead orphan": {{pid: 1, comm: "secret-sync"}, {pid: 9, ppid: 1, comm: "app", inert: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := chooser("app")
@@ -94,7 +102,7 @@ func TestHintOfTheSharedNamespace(t *testing.T) {
 					p.self = each.pid
 				}
 			}
-			_, err := p.choose(ps)
+			_, err := p.choose(container(ps...))
 			testsupport.WantError(t, err, "shareProcessNamespace: true")
 		})
 	}
@@ -128,7 +136,6 @@ func TestExecIsYoung(t *testing.T) {
 	p.proc.uptime = func() time.Duration { return now }
 	observe := func(comm string, stack uint64) (time.Duration, error) {
 		seen := pod(process{pid: 7, comm: comm, stack: stack})
-		p.observe(seen, p.matches)
 		found, err := p.choose(seen)
 		return p.proc.age(found), err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,139 +13,112 @@ import (
 )
 
 const (
-	// pendingMax is the time for which Notify waits for a pending signal, and pendingPoll
-	// the interval between two checks.
+	// pendingMax is the time for which Notify waits for a pending signal, and pendingPoll the interval
+	// between two checks.
 	pendingMax  = time.Second
 	pendingPoll = 5 * time.Millisecond
-	// survivalTime is the time for which a process must survive its signal. A program
-	// without a handler of its own may shut down in an orderly way.
+	// survivalTime is the time for which a process must survive its signal. A program without a handler of
+	// its own may shut down in an orderly way.
 	survivalTime = 3 * time.Second
-	survivalPoll = 50 * time.Millisecond
 )
 
-// A delivery is a signal sent to a process.
+// A delivery is a signal sent to a process. The zero value is no delivery.
 type delivery struct {
 	process    process
-	held       *os.Process // nil: no delivery
 	generation uint64
 	sent       time.Duration // since boot
+	pending    bool          // in the kernel: the process has not received it
 }
 
-// await waits until the signal is no longer pending. A process does not receive the
-// signal while it is stopped or blocks the signal. If /proc does not show pending
-// signals, the state is unknown and await returns nil. It also returns nil after the end
-// of the process; see Survives.
-func (s *sender) await(ctx context.Context, d delivery) error {
-	for deadline := time.Now().Add(pendingMax); ; wake.Sleep(ctx, pendingPoll) {
-		now, err := s.proc.read(d.process.pid)
-		ended := err != nil || now.start != d.process.start || now.zombie
-		if ended || !inMask(now.pending, s.opts.Signal) {
-			s.setLast(d)
-			return nil
-		}
-		if ctx.Err() != nil || time.Now().After(deadline) {
-			break
-		}
+// deliver signals the process and waits until the signal is no longer pending. If the signal of an earlier
+// call is still pending, the process will handle it later than now, so a second signal is unnecessary.
+func (t *Target) deliver(ctx context.Context, held *os.Process, p process, generation uint64) error {
+	d, last := delivery{process: p, generation: generation, sent: t.proc.uptime()}, t.last
+	if last.pending && last.process.same(p) && (last.generation == generation || inMask(p.pending, t.opts.Signal)) {
+		d.sent = last.sent
+	} else if err := t.send(held, p); err != nil {
+		return err
 	}
-	s.outstanding = d
-	d.held.Release()
+	d.pending = t.isPending(p)
+	for end := time.Now().Add(pendingMax); d.pending && time.Now().Before(end) && ctx.Err() == nil; d.pending = t.isPending(p) {
+		wake.Sleep(ctx, pendingPoll)
+	}
+	t.mu.Lock()
+	t.last = d
+	t.mu.Unlock()
+	if !d.pending {
+		return nil
+	}
 	f := notifier.Failf("signal pending", "%s is pending for process %v: the process is stopped or blocks the signal",
-		signalName(s.opts.Signal), d.process)
+		signalName(t.opts.Signal), p)
 	f.RetryWithin = pendingMax
 	return f
 }
 
-func (s *sender) setLast(d delivery) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.last.held != nil {
-		s.last.held.Release()
+// send signals the process, and explains a failure.
+func (t *Target) send(held *os.Process, p process) error {
+	if err := held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) && !t.warnedPidfd {
+		t.warnedPidfd = true
+		t.opts.Logger.Warn("no pidfd available: signals use the PID, and could reach a process with a PID reused within microseconds")
 	}
-	s.last = d
+	err, name := t.signal(held, t.opts.Signal), signalName(t.opts.Signal)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrProcessDone):
+		return notifier.Failf("gone", "process %v ended before %s was sent", p, name)
+	case errors.Is(err, unix.EPERM):
+		return notifier.Failf("EPERM", "not permitted to send %s to process %v: it runs as UID %d and this container as UID %d; "+
+			"set securityContext.runAsUser: %[3]d for this container, or use SECRETSYNC_WEBHOOK_URL: %[5]w",
+			name, p, p.uid, t.euid, err)
+	}
+	return notifier.Failf("send", "send %s to process %v: %w", name, p, err)
 }
 
-// Recipient returns the PID and the name of the process that was signaled last, or "".
-func (s *sender) Recipient() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.last.held == nil {
+// isPending reports whether the process has not received its signal, because it is stopped or blocks the
+// signal. If /proc does not show pending signals (gVisor), the state is unknown.
+func (t *Target) isPending(p process) bool {
+	now, running := t.proc.again(p)
+	return running && inMask(now.pending, t.opts.Signal)
+}
+
+// Recipient returns the PID and the name of the process that received the last signal, or "".
+func (t *Target) Recipient() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last.process.pid == 0 || t.last.pending {
 		return ""
 	}
-	return s.last.process.String()
+	return t.last.process.String()
 }
 
-// Survives waits until survivalTime has passed since the last signal. It returns an
-// error if the process ended before, because a handler does not prove a reload. There
-// are two exceptions: signals intended to end a process, and a process replaced by a
-// successor with the same name. If ctx ends first, Survives returns its error.
-func (s *sender) Survives(ctx context.Context) error {
-	s.mu.Lock()
-	d := s.last
-	s.mu.Unlock()
-	if d.held == nil || !s.opts.ExitCheck || !needsHandler(s.opts.Signal) {
-		return nil
+// Survived reports whether the process survived its last signal for survivalTime. It returns an error if
+// the process ended before, because a handler does not prove a reload. There are two exceptions: signals
+// intended to end a process, and a process replaced by a successor with the same name.
+func (t *Target) Survived() (decided bool, err error) {
+	if !t.opts.ExitCheck || !needsHandler(t.opts.Signal) {
+		return true, nil
 	}
-	for !s.ended(d) {
-		if s.proc.uptime()-d.sent > survivalTime {
-			s.find() // observes an exec
-			return nil
+	after := t.proc.uptime() - t.last.sent
+	_, running := t.proc.again(t.last.process)
+	if running && after <= survivalTime {
+		return false, nil
+	}
+	t.find() // observes an exec or a successor
+	if running || t.hasSuccessor() {
+		return true, nil
+	}
+	return true, notifier.Failf("ended", "process %v ended %.1f s after %s; this signal does not make it reload its files",
+		t.last.process, after.Seconds(), signalName(t.opts.Signal))
+}
+
+// hasSuccessor reports whether a process with the same name was started since the signal. If the kubelet
+// starts the container again, its process comes later.
+func (t *Target) hasSuccessor() bool {
+	for _, p := range t.observed {
+		if p.comm == t.last.process.comm && !p.inert && p.start >= t.last.sent.Truncate(time.Second/hertz) {
+			return true
 		}
-		if wake.Sleep(ctx, survivalPoll); ctx.Err() != nil {
-			return ctx.Err()
-		}
 	}
-	after := s.proc.uptime() - d.sent
-	if s.hasSuccessor(d) {
-		return nil
-	}
-	return notifier.Failf("ended", "process %v ended %.1f s after %s; this signal does not make it reload its files",
-		d.process, after.Seconds(), signalName(s.opts.Signal))
-}
-
-// ended polls the pidfd, which becomes readable when the process ends. Without a pidfd, it
-// reads /proc.
-func (s *sender) ended(d delivery) (ended bool) {
-	err := d.held.WithHandle(func(fd uintptr) {
-		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		ended = n > 0
-	})
-	if errors.Is(err, os.ErrNoHandle) {
-		p, err := s.proc.read(d.process.pid)
-		return err != nil || p.start != d.process.start || p.zombie
-	}
-	return ended || errors.Is(err, os.ErrProcessDone)
-}
-
-// hasSuccessor reports whether a process with the same name was started since the
-// signal. If the kubelet starts the container again, its process comes later.
-func (s *sender) hasSuccessor(d delivery) bool {
-	all, _ := s.proc.all()
-	return slices.ContainsFunc(all, func(p process) bool {
-		return p.comm == d.process.comm && !p.zombie && p.start >= d.sent.Truncate(time.Second/hertz)
-	})
-}
-
-// An observation is the state of a process when it was last seen.
-type observation struct {
-	stack   uint64
-	matched bool
-	execed  time.Duration // since boot; 0: no exec was observed
-}
-
-// observe sets execed for the processes that have called exec since the last call. exec
-// changes the start of the stack. If the stack is unknown, a process that matches only now
-// counts as executed: a shell may wait for a database and then execute the app. The shell
-// may be hours old, while the app is milliseconds old.
-func (s *sender) observe(seen []process, matches func(process) bool) {
-	now, next := s.proc.uptime(), map[identity]observation{}
-	for i, p := range seen {
-		before, known := s.observed[p.id()]
-		o := observation{stack: p.stack, matched: matches(p), execed: before.execed}
-		unknown := p.stack == 0 || before.stack == 0
-		if known && (!unknown && p.stack != before.stack || unknown && o.matched && !before.matched) {
-			o.execed = now
-		}
-		next[p.id()], seen[i].execed = o, o.execed
-	}
-	s.observed = next
+	return false
 }

@@ -85,8 +85,18 @@ func TestPendingSignal_newerGeneration(t *testing.T) {
 	}
 }
 
-// TestSurvives: if a process ends shortly after its signal, it was not notified.
-func TestSurvives(t *testing.T) {
+// survives waits for the result of Survived.
+func survives(p *Target) error {
+	for {
+		if decided, err := p.Survived(); decided || err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestSurvived: if a process ends shortly after its signal, it was not notified.
+func TestSurvived(t *testing.T) {
 	for mode, want := range map[string]string{"handle": "", "exit": "ended 0."} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +107,7 @@ func TestSurvives(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.expect("got SIGHUP")
-			err := p.Survives(t.Context())
+			err := survives(p)
 			if want == "" {
 				if err != nil {
 					t.Error(err)
@@ -109,47 +119,47 @@ func TestSurvives(t *testing.T) {
 	}
 }
 
-// TestSurvives_terminatingSignal: TERM is intended to end the process.
-func TestSurvives_terminatingSignal(t *testing.T) {
+// TestSurvived_terminatingSignal: TERM is intended to end the process.
+func TestSurvived_terminatingSignal(t *testing.T) {
 	name := unique()
 	startHelper(t, name, "none")
 	p := newByName(name, Options{Signal: unix.SIGTERM, Check: true, ExitCheck: true})
-	if err := errors.Join(p.Notify(t.Context(), noChanges), p.Survives(t.Context())); err != nil {
+	if err := errors.Join(p.Notify(t.Context(), noChanges), survives(p)); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestSurvives_successor: a process of the same name, started after the signal,
+// TestSurvived_successor: a process of the same name, started after the signal,
 // replaces the process. An older process does not, because it can be a worker.
-func TestSurvives_successor(t *testing.T) {
+func TestSurvived_successor(t *testing.T) {
 	for start, replaced := range map[time.Duration]bool{time.Minute: false, time.Hour: true} {
 		proc := newFakeProc(t)
 		proc.put(process{pid: 7, comm: "app", caught: 1})
 		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
-		p.open = func(int) (*os.Process, error) { return os.FindProcess(nobody) } // without a pidfd
 		if err := p.Notify(t.Context(), noChanges); err != nil {
 			t.Fatal(err)
 		}
 		proc.remove(7)
 		proc.put(process{pid: 8, comm: "app", start: start})
-		if err := p.Survives(t.Context()); (err == nil) != replaced {
+		if decided, err := p.Survived(); !decided || (err == nil) != replaced {
 			t.Errorf("start at %v: error %v, want a successor: %v", start, err, replaced)
 		}
 	}
 }
 
-// TestSurvives_canceled: the end of the sidecar proves nothing about the process.
-func TestSurvives_canceled(t *testing.T) {
-	name := unique()
-	startHelper(t, name, "handle")
-	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true})
+// TestSurvived_undecided: the result is known after survivalTime.
+func TestSurvived_undecided(t *testing.T) {
+	proc := newFakeProc(t)
+	proc.put(process{pid: 7, comm: "app", caught: 1})
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
 	if err := p.Notify(t.Context(), noChanges); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := p.Survives(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v, want %v", err, context.Canceled)
+	for after, want := range map[time.Duration]bool{0: false, survivalTime: false, survivalTime + 1: true} {
+		p.proc.uptime = func() time.Duration { return time.Hour + after }
+		if decided, err := p.Survived(); decided != want || err != nil {
+			t.Errorf("%v after the signal: decided = %v, %v, want %v", after, decided, err, want)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func (f *fakeProc) put(p process) {
 	if argv == nil {
 		argv = []string{p.comm}
 	}
-	if p.zombie {
+	if p.inert {
 		state = "Z"
 	}
 	for name, text := range map[string]string{
@@ -54,7 +54,7 @@ func (f *fakeProc) put(p process) {
 func (f *fakeProc) remove(pid int) { os.RemoveAll(filepath.Join(f.root, strconv.Itoa(pid))) }
 
 // fake makes a target use this /proc. It calls atOpen when it opens a process.
-func (f *fakeProc) fake(s *sender, atOpen func()) {
+func (f *fakeProc) fake(s *Target, atOpen func()) {
 	s.self = sidecar
 	s.proc = procfs{root: f.root, uptime: func() time.Duration { return time.Hour }}
 	var opened int
@@ -66,9 +66,9 @@ func (f *fakeProc) fake(s *sender, atOpen func()) {
 	s.signal = func(*os.Process, os.Signal) error { f.sent = append(f.sent, opened); return nil }
 }
 
-func (f *fakeProc) byName(name string, opts Options, atOpen func()) *ByName {
+func (f *fakeProc) byName(name string, opts Options, atOpen func()) *Target {
 	p := newByName(name, opts)
-	f.fake(p.sender, atOpen)
+	f.fake(p, atOpen)
 	return p
 }
 
@@ -81,9 +81,9 @@ func TestReusedPID(t *testing.T) {
 		"start time": change(func(p *process) { p.start += time.Second / hertz }),
 		"name":       change(func(p *process) { p.comm = "db" }),
 		"user":       change(func(p *process) { p.uid = 0 }),
-		"end":        change(func(p *process) { p.zombie = true }), // a zombie accepts every signal
-		"handler":    change(func(p *process) { p.caught = 0 }),    // an exec
-		"stack":      change(func(p *process) { p.stack = 2 }),     // an exec of the same program
+		"end":        change(func(p *process) { p.inert = true }), // a zombie accepts every signal
+		"handler":    change(func(p *process) { p.caught = 0 }),   // an exec
+		"stack":      change(func(p *process) { p.stack = 2 }),    // an exec of the same program
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := newFakeProc(t)
@@ -122,13 +122,13 @@ func TestEndedMeanwhile(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(app)
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.remove(7) })
-	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended or was replaced")
 	proc.put(app)
 	p.signal = (*os.Process).Signal
 	p.open = func(int) (*os.Process, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
-	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended before SIGHUP")
 	p.signal = func(*os.Process, os.Signal) error { return os.ErrProcessDone } // another process has the PID
-	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended before SIGHUP")
 	if len(proc.sent) > 0 {
 		t.Errorf("signaled %v", proc.sent)
 	}
@@ -142,7 +142,7 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 	}
 	write(t, path, "7")
 	p := byFile(path)
-	proc.fake(p.sender, func() { write(t, path, "8\n") })
+	proc.fake(p, func() { write(t, path, "8\n") })
 	if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
 		t.Fatalf("signaled %v, error %v", proc.sent, err)
 	}
@@ -154,12 +154,12 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 // TestPIDFileOfAZombie: the file names a process that has ended and is not reaped yet.
 func TestPIDFileOfAZombie(t *testing.T) {
 	proc, path := newFakeProc(t), t.TempDir()+"/pid"
-	proc.put(process{pid: 7, comm: "app", caught: 1, zombie: true})
+	proc.put(process{pid: 7, comm: "app", caught: 1, inert: true})
 	write(t, path, "7")
 	p := byFile(path)
-	proc.fake(p.sender, func() {})
+	proc.fake(p, func() {})
 	err := p.Notify(t.Context(), notifier.Changes{})
-	testsupport.WantError(t, err, "process 7 (app) has ended", path)
+	testsupport.WantError(t, err, "process 7 does not exist, has ended or is a thread", path)
 	if got := notifier.AsFailure(err).RetryWithin; got != pidFileRetry || len(proc.sent) > 0 {
 		t.Errorf("retried within %v, want %v; signaled %v", got, pidFileRetry, proc.sent)
 	}

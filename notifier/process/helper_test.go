@@ -33,8 +33,6 @@ func TestMain(m *testing.M) {
 		// ignored. The child of a process with a handler has the default disposition.
 		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 		os.Exit(m.Run())
-	case "reaper":
-		reaperMain()
 	case "refused":
 		refusedMain()
 	default:
@@ -187,9 +185,14 @@ func (h *helper) alive() {
 // test as its own children.
 const nobody = 1 << 30
 
-func newByName(name string, opts Options) *ByName {
-	opts.Logger = slog.New(slog.DiscardHandler)
-	p := NewByName(name, opts)
+func newByName(name string, opts Options) *Target {
+	opts.Name = name
+	return newTarget(opts)
+}
+
+func newTarget(opts Options) *Target {
+	opts.Logger, opts.Warn = slog.New(slog.DiscardHandler), func(string) {}
+	p := New(opts)
 	p.self = nobody
 	return p
 }

@@ -75,9 +75,7 @@ func TestNames(t *testing.T) {
 		{"cat", "cat|/usr/bin/app", "cat", "app"},
 	} {
 		p := process{comm: test.comm}
-		if err := p.parseCmdline([]byte(strings.ReplaceAll(test.argv, "|", "\x00") + "\x00")); err != nil {
-			t.Fatal(err)
-		}
+		p.parseCmdline(strings.ReplaceAll(test.argv, "|", "\x00") + "\x00")
 		for name := range strings.FieldsSeq(test.is) {
 			if !p.is(name) {
 				t.Errorf("%s: %q does not match %q; its names are %q", test.comm, test.argv, name, p.names())
@@ -97,9 +95,9 @@ func FuzzProcess(f *testing.F) {
 	f.Add([]byte("1 () Z 0"), []byte("Uid:\tx"), []byte("python\x00-\x00"))
 	f.Fuzz(func(t *testing.T, stat, status, cmdline []byte) {
 		var p process
-		p.parseStat(stat)
-		p.parseStatus(status)
-		p.parseCmdline(cmdline)
+		p.parseStat(string(stat))
+		p.parseStatus(string(status))
+		p.parseCmdline(string(cmdline))
 		for _, name := range p.names() {
 			if !p.is(name) {
 				t.Errorf("%+v does not match its name %q", p, name)
@@ -112,14 +110,14 @@ func FuzzProcess(f *testing.F) {
 func TestParseStat(t *testing.T) {
 	var p process
 	const stat = "7 (x) R 1 (y) S 42 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 12345 1 2 3 4 5 140735 7"
-	if err := p.parseStat([]byte(stat)); err != nil {
+	if err := p.parseStat(stat); err != nil {
 		t.Fatal(err)
 	}
-	if p.comm != "x) R 1 (y" || p.ppid != 42 || p.zombie || p.kernel || p.start.Milliseconds() != 123450 || p.stack != 140735 {
+	if p.comm != "x) R 1 (y" || p.ppid != 42 || p.inert || p.start.Milliseconds() != 123450 || p.stack != 140735 {
 		t.Errorf("process = %+v", p)
 	}
 	for _, bad := range []string{"", "7", "7 (x", "7 (x) S", "7 (x) S a 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1"} {
-		if err := p.parseStat([]byte(bad)); err == nil {
+		if err := p.parseStat(bad); err == nil {
 			t.Errorf("%q: want an error", bad)
 		}
 	}

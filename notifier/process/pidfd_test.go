@@ -55,7 +55,7 @@ func refusedMain() {
 	errno, _ := strconv.Atoi(os.Args[2])
 	refuse(call, errno)
 	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
-	p := NewByName(os.Args[3], Options{Signal: unix.SIGHUP, Check: true, Logger: log})
+	p := New(Options{Name: os.Args[3], Signal: unix.SIGHUP, Check: true, Logger: log, Warn: func(string) {}})
 	for range 2 {
 		if err := p.Notify(context.Background(), notifier.Changes{}); err != nil {
 			fmt.Println(err)

@@ -17,12 +17,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-func byFile(path string) *ByPIDFile {
-	p := NewByPIDFile(path, Options{
-		Signal: unix.SIGHUP, Check: true, Logger: slog.New(slog.DiscardHandler),
-	})
-	p.self = nobody
-	return p
+func byFile(path string) *Target {
+	return newTarget(Options{PIDFile: path, Signal: unix.SIGHUP, Check: true})
 }
 
 // TestPIDFile: the number is in the first line, with or without white space.
@@ -135,7 +131,7 @@ func TestPIDFileAppears(t *testing.T) {
 func pidFileAppears(t *testing.T, program, dir string, appear func(t *testing.T, path, text string)) {
 	h := startHelper(t, program, "handle")
 	n := notifier.New(notifier.Options{
-		Targets: []notifier.Target{{Name: "process", Notify: byFile(dir + "/pid").Notify}}, Volume: pending{},
+		Targets: []notifier.Target{{Name: "process", Key: "process", Notify: byFile(dir + "/pid").Notify}}, Volume: pending{},
 		Logger: slog.New(slog.DiscardHandler), Report: func(string, error) {},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -169,7 +165,7 @@ func FuzzParsePID(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if pid, err := (&ByPIDFile{path: "pid"}).parse(data); err == nil && pid <= 1 {
+		if pid, err := New(Options{PIDFile: "pid"}).parsePID(data); err == nil && pid <= 1 {
 			t.Errorf("%q = %d", data, pid)
 		}
 	})

@@ -5,9 +5,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -25,35 +26,32 @@ var systemProc = procfs{root: "/proc", uptime: uptime}
 
 // A process is the state of a process when it was read.
 type process struct {
-	pid, tgid, ppid int
-	comm            string // at most 15 bytes
-	argv            []string
-	start           time.Duration // since boot, to 10 ms
-	execed          time.Duration // since boot; time at which an exec was observed
-	stack           uint64        // start of the stack, which exec changes; 0: unknown
-	uid             int           // real UID
-	// Signal masks: bit n-1 is signal n. They are valid if masks is set. gVisor shows
-	// none.
+	pid, ppid int
+	comm      string // at most 15 bytes
+	argv      []string
+	start     time.Duration // since boot, to 10 ms
+	stack     uint64        // start of the stack, which exec changes; 0: unknown
+	uid       int           // real UID
+	// Signal masks: bit n-1 is signal n. They are valid if masks is set. gVisor shows none.
 	caught, ignored, pending uint64
 	masks                    bool
-	zombie, kernel           bool
+	inert                    bool // a zombie or a thread, which cannot be notified
+
+	// Set by observe.
+	matched bool
+	execed  time.Duration // since boot; time at which an exec was observed
 }
 
-// An identity distinguishes a process from later processes with the same PID.
-type identity struct {
-	pid   int
-	start time.Duration
-}
-
-func (p process) id() identity   { return identity{p.pid, p.start} }
 func (p process) String() string { return fmt.Sprintf("%d (%s)", p.pid, p.comm) }
 
-// hertz is the unit of times in /proc/PID/stat: USER_HZ, a constant on all
-// architectures of Go.
+// same reports whether q is p at another time. Another process with the PID started later.
+func (p process) same(q process) bool { return p.pid == q.pid && p.start == q.start }
+
+// hertz is the unit of times in /proc/PID/stat: USER_HZ, a constant on all architectures of Go.
 const hertz = 100
 
-// uptime returns the clock of the start times in /proc, which includes suspended time.
-// /proc/uptime is not suitable: lxcfs shows the age of the container there.
+// uptime returns the clock of the start times in /proc, which includes suspended time. /proc/uptime is not
+// suitable: lxcfs shows the age of the container there.
 func uptime() time.Duration {
 	var now unix.Timespec
 	unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // all kernels supported by Go provide it
@@ -63,89 +61,75 @@ func uptime() time.Duration {
 // age returns the time since the process started, or since its last observed exec.
 func (fs procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.execed) }
 
-func (fs procfs) file(pid int, name string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(fs.root, strconv.Itoa(pid), name))
+func (fs procfs) file(pid any, name string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(fs.root, fmt.Sprint(pid), name))
+	return string(data), err
 }
 
-// all returns the visible processes, ordered by PID. It omits processes if they end
-// meanwhile.
-func (fs procfs) all() (all []process, err error) {
+// all returns the visible processes. It omits processes that end meanwhile.
+func (fs procfs) all() (tree, error) {
+	all := tree{}
 	entries, err := os.ReadDir(fs.root)
 	for _, entry := range entries {
 		if pid, err := strconv.Atoi(entry.Name()); err == nil {
 			if p, err := fs.read(pid); err == nil {
-				all = append(all, p)
+				all[pid] = p
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b process) int { return cmp.Compare(a.pid, b.pid) })
 	return all, err
 }
 
-// read returns a process. The error is ENOENT if there is no such PID, or ESRCH if the
-// process ended meanwhile.
-func (fs procfs) read(pid int) (process, error) {
-	p := process{pid: pid}
-	for _, file := range []struct {
-		name  string
-		parse func([]byte) error
-	}{{"stat", p.parseStat}, {"status", p.parseStatus}, {"cmdline", p.parseCmdline}} {
-		data, err := fs.file(pid, file.name)
-		if err == nil {
-			err = file.parse(data)
-		}
-		if err != nil {
-			return p, fmt.Errorf("read %s of process %d: %w", file.name, pid, err)
-		}
-	}
-	return p, nil
+// again reads a process again and reports whether it is still running.
+func (fs procfs) again(p process) (now process, running bool) {
+	now, err := fs.read(p.pid)
+	return now, err == nil && now.same(p) && !now.inert
 }
 
-var errFormat = errors.New("unknown format")
+// read returns a process. The error is ENOENT if there is no such PID, or ESRCH if the process ended
+// meanwhile.
+func (fs procfs) read(pid int) (process, error) {
+	p := process{pid: pid}
+	stat, err1 := fs.file(pid, "stat")
+	status, err2 := fs.file(pid, "status")
+	cmdline, err3 := fs.file(pid, "cmdline")
+	if err := cmp.Or(err1, err2, err3); err != nil {
+		return p, err
+	}
+	p.parseStatus(status)
+	p.parseCmdline(cmdline)
+	return p, p.parseStat(stat)
+}
 
-// parseStat parses "7 (comm) S ppid …", see proc_pid_stat(5). The last parenthesis ends
-// comm, which may contain any text, such as ") S 1".
-func (p *process) parseStat(data []byte) error {
-	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
-	if open < 0 || end < open {
-		return errFormat
+// parseStat parses "7 (comm) S ppid …", see proc_pid_stat(5). The last parenthesis ends comm, which may
+// contain any text, such as ") S 1".
+func (p *process) parseStat(stat string) error {
+	_, rest, _ := strings.Cut(stat, "(")
+	end := strings.LastIndexByte(rest, ')')
+	fields := strings.Fields(rest[end+1:]) // from field 3 of the manual
+	if end < 0 || len(fields) < 26 {
+		return errors.New("unknown format")
 	}
-	p.comm = string(data[open+1 : end])
-	fields := strings.Fields(string(data[end+1:])) // from field 3 of the manual
-	if len(fields) < 20 {
-		return errFormat
-	}
-	ppid, err1 := strconv.Atoi(fields[1])
-	flags, err2 := strconv.ParseUint(fields[6], 10, 64)
-	start, err3 := strconv.ParseInt(fields[19], 10, 64)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return err
-	}
-	if len(fields) > 25 {
-		p.stack, _ = strconv.ParseUint(fields[25], 10, 64) // startstack; unknown otherwise
-	}
+	var flags, start uint64
+	_, err := fmt.Sscan(strings.Join([]string{fields[1], fields[6], fields[19], fields[25]}, " "), &p.ppid, &flags, &start, &p.stack)
 	const kernelThread = 0x00200000 // PF_KTHREAD
-	p.ppid, p.kernel = ppid, flags&kernelThread != 0
-	p.zombie = strings.Contains("ZXx", fields[0])
-	p.start = time.Duration(start) * (time.Second / hertz)
-	return nil
+	p.comm, p.start = rest[:end], time.Duration(start)*(time.Second/hertz)
+	p.inert = p.inert || strings.Contains("ZXx", fields[0]) || flags&kernelThread != 0
+	return err
 }
 
 // parseStatus parses lines of "Name:\tvalue…".
-func (p *process) parseStatus(data []byte) (err error) {
-	p.tgid = p.pid // default if the line is missing
-	for line := range strings.Lines(string(data)) {
+func (p *process) parseStatus(status string) {
+	for line := range strings.Lines(status) {
 		key, value, _ := strings.Cut(line, ":")
 		value, _, _ = strings.Cut(strings.TrimSpace(value), "\t")
-		var mask uint64
-		if strings.HasPrefix(key, "Sig") || key == "ShdPnd" {
-			mask, _ = strconv.ParseUint(value, 16, 64)
-		}
+		number, _ := strconv.Atoi(value)
+		mask, _ := strconv.ParseUint(value, 16, 64)
 		switch key {
 		case "Tgid":
-			p.tgid, err = strconv.Atoi(value)
+			p.inert = number != p.pid
 		case "Uid": // real, effective, saved, file system
-			p.uid, err = strconv.Atoi(value)
+			p.uid = number
 		case "SigPnd", "ShdPnd":
 			p.pending |= mask
 		case "SigIgn":
@@ -153,18 +137,47 @@ func (p *process) parseStatus(data []byte) (err error) {
 		case "SigCgt":
 			p.caught, p.masks = mask, true
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
 	}
-	return nil
 }
 
-// parseCmdline parses arguments, each with a zero byte at its end. To set its title, a
-// program replaces them with a single argument, followed by zeroes or spaces.
-func (p *process) parseCmdline(data []byte) error {
-	if text := strings.TrimRight(string(data), "\x00 "); text != "" {
+// parseCmdline parses arguments, each with a zero byte at its end. To set its title, a program replaces
+// them with a single argument, followed by zeroes or spaces.
+func (p *process) parseCmdline(cmdline string) {
+	if text := strings.TrimRight(cmdline, "\x00 "); text != "" {
 		p.argv = strings.Split(text, "\x00")
 	}
-	return nil
+}
+
+// isGo reports whether the executable contains the build ID note of the Go linker. It returns false if the
+// executable cannot be read, as with another UID or GID.
+func (fs procfs) isGo(pid int) bool {
+	f, err := os.Open(filepath.Join(fs.root, strconv.Itoa(pid), "exe"))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head, _ := io.ReadAll(io.LimitReader(f, 4<<10)) // the notes follow the program headers
+	return bytes.Contains(head, []byte("\x04\x00\x00\x00Go\x00\x00"))
+}
+
+var podName = regexp.MustCompile(`pod[0-9a-f_-]{32,36}`)
+
+// inPod reports whether a process belongs to this Pod, as far as its cgroup shows. With hostPID, the
+// processes of all Pods and of the node are visible.
+//
+// In a cgroup namespace, the path of another container of this Pod is relative: /../CONTAINER, or
+// /../../CONTAINER/container in CRI-O. Other paths contain the cgroup of another Pod or more steps up.
+func (fs procfs) inPod(pid int) bool {
+	own, ownErr := fs.file("self", "cgroup")
+	other, err := fs.file(pid, "cgroup")
+	if ownErr != nil || err != nil {
+		return true
+	}
+	return podName.FindString(other) == podName.FindString(own) && !strings.Contains(other, "/../../..")
+}
+
+// hidesProcesses reports whether /proc hides the processes of other users.
+func (fs procfs) hidesProcesses() bool {
+	mounts, _ := fs.file("self", "mounts")
+	return strings.Contains(mounts, "hidepid=")
 }

@@ -102,7 +102,7 @@ func TestTooYoungWaitsExactly(t *testing.T) {
 func TestStartInTheFutureWaits(t *testing.T) {
 	p := chooser("app")
 	var f *notifier.Failure
-	if err := p.checkAge(process{pid: 7, start: 3 * time.Hour}); !errors.As(err, &f) || f.RetryAfter > p.opts.MinAge+time.Second {
+	if err := p.check(process{pid: 7, start: 3 * time.Hour}); !errors.As(err, &f) || f.RetryAfter > p.opts.MinAge+time.Second {
 		t.Errorf("error = %#v, want a wait of at most %v", err, p.opts.MinAge)
 	}
 }
@@ -177,8 +177,8 @@ func TestNeverItselfNorItsChildren(t *testing.T) {
 	}
 	for _, each := range seen {
 		if each.pid == os.Getpid() {
-			p.name = each.comm
-			_, err := p.choose([]process{each})
+			p.opts.Name = each.comm
+			_, err := p.choose(container(each))
 			testsupport.WantError(t, err, "no process is named")
 		}
 	}

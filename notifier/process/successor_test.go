@@ -154,7 +154,7 @@ func TestOtherPods(t *testing.T) {
 		path := t.TempDir() + "/pid"
 		write(t, path, "7")
 		byFile := byFile(path)
-		proc.fake(byFile.sender, func() {})
+		proc.fake(byFile, func() {})
 		if _, err := byFile.find(); (err == nil) != test.match {
 			t.Errorf("PID file, %q beside %q: error %v, want a match: %v", test.cgroup, test.own, err, test.match)
 		}

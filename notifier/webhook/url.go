@@ -5,27 +5,29 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 )
 
-// A URL is the address of a webhook. Its printed form omits userinfo and query for every
-// verb and log level, because these often contain tokens.
+// A URL is the address of a webhook. Its printed form omits userinfo and query for every verb and log level,
+// because these often contain tokens.
 type URL struct {
 	url    *url.URL // address of the request
 	socket string   // path of a Unix socket; empty for TCP
 }
 
-// socketMax is the length of sockaddr_un.sun_path without its zero byte.
-const socketMax = 107
+const socketMax = 107 // length of sockaddr_un.sun_path without its zero byte
 
-// ParseURL parses http://HOST[:PORT]/PATH, https://…, or
-// unix:///PATH/TO.sock:/URL/PATH, whose URL path defaults to "/". No error contains
-// a part of s, because s may contain a password in an unexpected place.
+// bareIPv6 matches a URL whose host is an IPv6 address without brackets, as in http://$(POD_IP):8080/.
+var bareIPv6 = regexp.MustCompile(`^[^/]*//([^/?#]*@)?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*([/?#]|$)`)
+
+// ParseURL parses http://HOST[:PORT]/PATH, https://…, or unix:///PATH/TO.sock:/URL/PATH, whose URL path
+// defaults to "/". No error contains a part of s, because s may contain a password in an unexpected place.
 func ParseURL(s string) (*URL, error) {
 	u, err := url.Parse(s)
 	switch {
-	case isBareIPv6(s):
+	case bareIPv6.MatchString(s):
 		return nil, errors.New("an IPv6 address in a URL requires brackets: http://[ADDRESS]:PORT/PATH")
 	case err != nil:
 		return nil, errors.New("not a valid URL")
@@ -42,17 +44,6 @@ func ParseURL(s string) (*URL, error) {
 		return nil, errors.New("the port is not a number from 1 to 65535")
 	}
 	return &URL{url: u}, nil
-}
-
-// isBareIPv6 reports whether the host of a URL is an IPv6 address without brackets,
-// as in http://$(POD_IP):8080/.
-func isBareIPv6(s string) bool {
-	_, rest, _ := strings.Cut(s, "://")
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		rest = rest[:end]
-	}
-	host := rest[strings.LastIndexByte(rest, '@')+1:]
-	return strings.Count(host, ":") > 1 && strings.Trim(host, "0123456789abcdefABCDEF:") == ""
 }
 
 // parseSocket parses ///PATH/TO.sock:/URL/PATH.
@@ -77,11 +68,11 @@ func (u *URL) HasUser() bool { return u.url.User != nil }
 
 // Format implements fmt.Formatter. It prints scheme, host and path for every verb.
 func (u *URL) Format(f fmt.State, _ rune) {
-	text := redacted(u.url)
 	if u.socket != "" {
-		text = "unix://" + u.socket + ":" + u.url.EscapedPath()
+		io.WriteString(f, "unix://"+u.socket+":"+u.url.EscapedPath())
+		return
 	}
-	io.WriteString(f, text)
+	io.WriteString(f, redacted(u.url))
 }
 
 // redacted returns u without userinfo and query.

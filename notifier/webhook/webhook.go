@@ -1,9 +1,8 @@
 // Package webhook notifies the app by an HTTP request.
 //
-// Each Notify makes a single call, which succeeds with any 2xx status. The call reads
-// the CA file and the token file again, follows no redirect and uses no proxy. Errors
-// and log lines contain neither the userinfo and query of a URL nor a token. The caller
-// decides when to retry; a Retry-After header is passed on to it.
+// Each Notify makes a single call, which succeeds with any 2xx status. The call reads the CA file and the
+// token file again, follows no redirect and uses no proxy. Errors and log lines contain neither the userinfo
+// and query of a URL nor a token. The caller decides when to retry.
 package webhook
 
 import (
@@ -19,14 +18,15 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// A Target is a URL to call. The configuration permits a CAFile with an https URL only,
-// and a TokenFile with a URL without a user.
+// A Target is a URL to call. The configuration permits a CAFile with an https URL only, and a TokenFile with
+// a URL without a user.
 type Target struct {
 	URL       *URL
 	Method    string        // GET and HEAD requests have no body
@@ -39,19 +39,24 @@ type Target struct {
 const (
 	// lateFactor is the number of timeouts after which Notify abandons a call.
 	lateFactor = 5
-	// drainMax and drainTime limit how much of the response body is read. The content
-	// is ignored, but closing an unread body would reset the connection.
+	// drainMax and drainTime limit how much of the ignored response body is read. Closing an unread body
+	// would reset the connection.
 	drainMax  = 4 << 10
 	drainTime = 100 * time.Millisecond
+	// retryAfterMax limits the delay in the Retry-After of a server, which may contain a typo.
+	retryAfterMax = 5 * time.Minute
 )
 
-var errTimeout = errors.New("timeout")
+var (
+	errTimeout = errors.New("timeout")
+	errHTTP2   = errors.New("the server speaks only HTTP/2 without TLS (h2c); use an https URL or enable HTTP/1.1 in the server")
+)
 
 // Notify calls the URL with the changes as JSON.
 //
-// If the request is not sent within Timeout, Notify fails. If it is sent, the app may be
-// reloading: a second call would make it reload again. Notify then waits for up to
-// lateFactor timeouts, and a late 2xx status is a success.
+// If the request is not sent within Timeout, Notify fails. If it is sent, the app may be reloading: a second
+// call would make it reload again. Notify then waits for up to lateFactor timeouts, and a late 2xx status is
+// a success.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, stop := t.withTimeout(ctx)
 	defer stop()
@@ -63,7 +68,10 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	response, err := transport.RoundTrip(request) // unlike http.Client, it follows no redirect
 	switch {
 	case err == nil:
-		drain(response.Body)
+		timer := time.AfterFunc(drainTime, func() { response.Body.Close() })
+		io.CopyN(io.Discard, response.Body, drainMax)
+		timer.Stop()
+		response.Body.Close()
 		return t.result(response)
 	case errors.Is(context.Cause(ctx), errTimeout):
 		return notifier.Failf("timeout", "webhook %v: no answer within %v (SECRETSYNC_WEBHOOK_TIMEOUT): %w",
@@ -72,8 +80,7 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	return notifier.Failf(errorKind(err), "webhook %v: %w", t.URL, err)
 }
 
-// withTimeout returns a context with the cancellation described at Notify. The caller
-// must call stop.
+// withTimeout returns a context with the cancellation described at Notify. The caller must call stop.
 func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var sent atomic.Bool
@@ -92,8 +99,7 @@ func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()
 
 func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
 	body := changes.JSON()
-	// The body of a GET request is meaningless (RFC 9110, 9.3.1), and some servers
-	// reject it.
+	// The body of a GET request is meaningless (RFC 9110, 9.3.1), and some servers reject it.
 	if t.Method == http.MethodGet || t.Method == http.MethodHead {
 		body = nil
 	}
@@ -101,39 +107,32 @@ func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Re
 	if err != nil {
 		return nil, errors.New("cannot create the request") // err contains the URL
 	}
+	request.Header.Set("User-Agent", "secret-sync")
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	request.Header.Set("User-Agent", "secret-sync")
 	if user := t.URL.url.User; user != nil {
 		password, _ := user.Password()
 		request.SetBasicAuth(user.Username(), password)
 	}
-	if t.TokenFile != "" {
-		var token string
-		token, err = readToken(t.TokenFile)
-		request.Header.Set("Authorization", "Bearer "+token)
+	if t.TokenFile == "" {
+		return request, nil
 	}
-	return request, err
-}
-
-// readToken returns the token in the file. net/http would reject an invalid token as
-// well, but its error does not name the file.
-func readToken(path string) (string, error) {
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(t.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("token file: %w", err)
+		return nil, fmt.Errorf("token file: %w", err)
 	}
 	token := bytes.TrimSpace(data)
+	// net/http would reject such a token as well, but its error does not name the file.
 	if len(token) == 0 || bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", fmt.Errorf("token file %q is empty or contains characters that are not allowed in a token", path)
+		return nil, fmt.Errorf("token file %q is empty or contains characters that are not allowed in a token", t.TokenFile)
 	}
-	return string(token), nil
+	request.Header.Set("Authorization", "Bearer "+string(token))
+	return request, nil
 }
 
-// transport returns a transport for a single call. A shared transport would keep
-// connections verified with an old CA. Proxy is nil, so the proxy variables of the
-// environment have no effect.
+// transport returns a transport for a single call. A shared transport would keep connections verified with
+// an old CA. Proxy is nil, so the proxy variables of the environment have no effect.
 func (t Target) transport() (*http.Transport, error) {
 	transport := &http.Transport{
 		DisableKeepAlives:      true,
@@ -149,8 +148,8 @@ func (t Target) transport() (*http.Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
 	}
-	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+	roots := x509.NewCertPool()
+	if transport.TLSClientConfig.RootCAs = roots; !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("CA file %q contains no PEM certificate", t.CAFile)
 	}
 	return transport, nil
@@ -167,11 +166,69 @@ func (t Target) dial(ctx context.Context, network, address string) (net.Conn, er
 	return &plainConn{Conn: conn}, nil
 }
 
-// drain reads the beginning of a body and closes it. A body without an end costs
-// drainTime and does not affect the result.
-func drain(body io.ReadCloser) {
-	stop := time.AfterFunc(drainTime, func() { body.Close() })
-	defer stop.Stop()
-	io.CopyN(io.Discard, body, drainMax)
-	body.Close()
+// A plainConn is a connection without TLS. Its Read fails with errHTTP2 if the server starts with an HTTP/2
+// SETTINGS frame (RFC 9113, 3.4), which net/http would report as a malformed response.
+type plainConn struct {
+	net.Conn
+	checked bool
+}
+
+func (c *plainConn) Read(data []byte) (int, error) {
+	n, err := c.Conn.Read(data)
+	if !c.checked && n >= 4 && data[0] == 0 && data[3] == 4 {
+		return 0, errHTTP2
+	}
+	c.checked = c.checked || n > 0
+	return n, err
+}
+
+// result returns nil for a 2xx status. Otherwise its error names the likely cause and the remedy.
+func (t Target) result(response *http.Response) error {
+	code, advice := response.StatusCode, ""
+	switch {
+	case code >= 200 && code <= 299:
+		return nil
+	case code >= 300 && code <= 399:
+		advice = ": redirects are not followed"
+		if location, err := response.Location(); err == nil {
+			advice = " to " + redacted(location) + advice + "; if this is a login page, set SECRETSYNC_WEBHOOK_TOKEN_FILE, " +
+				"otherwise set SECRETSYNC_WEBHOOK_URL to this address"
+		}
+	case code == http.StatusUnauthorized && t.TokenFile != "":
+		advice = ": the server rejects the token in SECRETSYNC_WEBHOOK_TOKEN_FILE; check its audience"
+	case code == http.StatusMethodNotAllowed:
+		advice = ": the app, or a proxy before it, does not accept " + t.Method + " for this path; see SECRETSYNC_WEBHOOK_METHOD"
+	case code == http.StatusTooManyRequests:
+		advice = ": the app, or a proxy before it, limits the rate of calls"
+	}
+	f := notifier.Failf(response.Status, "webhook %v: answered %s%s", t.URL, response.Status, advice)
+	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
+		f.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
+	}
+	return f
+}
+
+// retryAfter parses seconds or a date (RFC 9110, 10.2.3). It returns 0 for any other value.
+func retryAfter(value string, now time.Time) (delay time.Duration) {
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		delay = time.Duration(seconds) * time.Second
+	} else if date, err := http.ParseTime(value); err == nil {
+		delay = date.Sub(now)
+	}
+	return min(max(delay, 0), retryAfterMax)
+}
+
+// errorKind returns the parts of err common to all attempts. It omits the local port, the time in a
+// certificate error and the address of a name server.
+func errorKind(err error) string {
+	if errors.Is(err, errHTTP2) {
+		return "HTTP/2"
+	} else if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "lookup"
+	} else if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "certificate"
+	} else if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
 }

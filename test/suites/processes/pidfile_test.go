@@ -53,9 +53,9 @@ func TestPIDFile_lifetime(t *testing.T) {
 	for text, reason := range map[string]string{
 		"":                                      "is empty",
 		"\n":                                    "is empty",
-		"x":                                     "does not begin with a number",
-		"1\n":                                   "is not a number above 1",
-		"-1\n":                                  "is not a number above 1",
+		"x":                                     "does not begin with a number above 1",
+		"1\n":                                   "does not begin with a number above 1",
+		"-1\n":                                  "does not begin with a number above 1",
 		fmt.Sprintln(stale):                     "does not exist",
 		fmt.Sprintln(sidecarPID(p)):             "is secret-sync itself",
 		strings.Repeat("12345\n", 1<<10) + "\n": "not a PID file",

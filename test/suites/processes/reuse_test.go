@@ -107,7 +107,7 @@ func reuseOnce(p *podtest.Pod, s *st.Run, r *rand.Rand, inner int) string {
 	app = startTarget(p, "reused", "handler")
 	app.WaitNotified(n)
 	app.Kill()
-	if strings.Contains(log, "ended before SIGHUP was sent") || strings.Contains(log, "was replaced while") {
+	if strings.Contains(log, "ended before SIGHUP was sent") || strings.Contains(log, "ended or was replaced while") {
 		return "between look and signal"
 	}
 	return "before the look"

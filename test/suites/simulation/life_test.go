@@ -85,7 +85,7 @@ func (l *life) outside() program.Outside {
 		Volume: l.disk.Open(l),
 	}
 	for _, t := range l.targets {
-		o.Targets = append(o.Targets, notifier.Target{Name: t.name, Notify: (&calledTarget{t, l}).Notify})
+		o.Targets = append(o.Targets, notifier.Target{Name: t.name, Key: t.name, Notify: (&calledTarget{t, l}).Notify})
 	}
 	return o
 }

@@ -57,7 +57,7 @@ func newYear(t *testing.T) *year {
 	server := apiserver.New(apiserver.Options{Store: y.api, Dice: noFaults, Tracef: func(string, ...any) {}})
 	p, err := New(Config{NotifyFirst: true}, Outside{
 		Dir: y.dir, API: server, Logger: slog.New(slog.DiscardHandler),
-		Targets: []notifier.Target{{Name: "app", Notify: y.Notify}},
+		Targets: []notifier.Target{{Name: "app", Key: "app", Notify: y.Notify}},
 	})
 	if err != nil {
 		t.Fatal(err)

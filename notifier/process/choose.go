@@ -1,0 +1,200 @@
+package process
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/secret-sync/secret-sync/internal/brief"
+	"github.com/secret-sync/secret-sync/notifier"
+)
+
+// choose returns the main process among the old enough matches, or the oldest match if none is. Young
+// matches do not count beside an old match, because the kubelet's probes and people with a shell run the
+// app's program for moments.
+func (t *Target) choose(seen tree) (process, error) {
+	t.observe(seen)
+	matches, others := t.candidates(seen)
+	old := slices.DeleteFunc(slices.Clone(matches), func(p process) bool { return t.proc.age(p) < t.opts.MinAge })
+	hint := "only the processes of this container are visible; set shareProcessNamespace: true in the Pod's spec"
+	switch {
+	case len(old) > 0:
+		return t.mainProcess(seen, old, matches)
+	case len(matches) > 0:
+		return slices.MaxFunc(matches, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
+	case len(others) > 0:
+		return process{}, notifier.Failf("no match", "no process is named %q; found: %s", t.opts.Name, list(others, process.allNames))
+	case t.proc.hidesProcesses():
+		hint = "/proc is mounted with hidepid, which hides the processes of other users"
+	}
+	return process{}, notifier.Failf("alone", "no process is named %q: %s", t.opts.Name, hint)
+}
+
+// observe sets matched and execed. A process has called exec since the last call if its stack starts at
+// another address. If the stack is unknown, a process that matches only now counts as executed: it may be a
+// shell that is hours old and now executes the app.
+func (t *Target) observe(seen tree) {
+	for pid, p := range seen {
+		before := t.observed[pid]
+		p.matched = t.matches(p)
+		if before.same(p) {
+			p.execed = before.execed
+			unknown := p.stack == 0 || before.stack == 0
+			if !unknown && p.stack != before.stack || unknown && p.matched && !before.matched {
+				p.execed = t.proc.uptime()
+			}
+		}
+		seen[pid] = p
+	}
+	t.observed = seen
+}
+
+// candidates returns the processes that match and may be signaled, and the other processes of the Pod's
+// apps. Whatever its name, PID 1 is the sandbox ("pause"), with which the Pod ends. If it is an ancestor of
+// this process, it is the app in a container with both.
+func (t *Target) candidates(seen tree) (matches, others []process) {
+	ancestors := seen.lineage(t.self)
+	for _, pid := range slices.Sorted(maps.Keys(seen)) {
+		p, isAncestor := seen[pid], contains(ancestors, pid)
+		switch {
+		case p.inert || !t.proc.inPod(pid) || contains(seen.lineage(pid), t.self): // or a command of this process
+		case p.matched && (pid != 1 || isAncestor):
+			matches = append(matches, p)
+		case !isAncestor:
+			others = append(others, p)
+		}
+	}
+	return matches, others
+}
+
+// mainProcess returns the main process of a program, which is an ancestor of its other processes, also
+// through processes that do not match.
+func (t *Target) mainProcess(seen tree, old, matches []process) (process, error) {
+	var roots []process
+	for _, p := range old {
+		if root := seen.root(p, old); !contains(roots, root.pid) {
+			roots = append(roots, root)
+		}
+	}
+	if len(roots) == 1 {
+		return t.successor(roots[0], matches)
+	}
+	return process{}, notifier.Failf("several",
+		"%d unrelated processes are named %q: %s; set SECRETSYNC_PID_FILE, or a name that only one of them uses",
+		len(roots), t.opts.Name, list(roots, func(p process) string {
+			return fmt.Sprintf("pid %d (%s, parent %d, age %v)", p.pid, p.comm, p.ppid, t.proc.age(p).Round(time.Second))
+		}))
+}
+
+// A tree contains processes by PID.
+type tree map[int]process
+
+// lineage returns a process and its ancestors. Its length is bounded, because processes that change during
+// the read can form a ring.
+func (all tree) lineage(pid int) (line []process) {
+	for p, ok := all[pid]; ok && len(line) < len(all); p, ok = all[p.ppid] {
+		line = append(line, p)
+	}
+	return line
+}
+
+// root returns the highest ancestor of p that matches, or that forked such an ancestor without exec: both
+// stacks start at the same address. The fork is then a worker, whatever the title of its parent.
+func (all tree) root(p process, matches []process) process {
+	root := p
+	for _, parent := range all.lineage(p.ppid) {
+		forked := parent.pid == root.ppid && parent.stack == root.stack && root.stack != 0 && !parent.inert
+		if forked || contains(matches, parent.pid) {
+			root = parent
+		}
+	}
+	return root
+}
+
+func contains(all []process, pid int) bool {
+	return slices.ContainsFunc(all, func(p process) bool { return p.pid == pid })
+}
+
+// list joins at most ten processes. It never shows arguments, which may be passwords.
+func list(ps []process, show func(process) string) string {
+	parts := make([]string, len(ps))
+	for i, p := range ps {
+		parts[i] = show(p)
+	}
+	return strings.Join(brief.List(parts), ", ")
+}
+
+// A relation is the relation of a process to its parent, which runs the same program.
+type relation int
+
+const (
+	worker   relation = iota // works for the parent
+	executed                 // called exec, or was forked before its parent did
+	heir                     // called exec with additional variables
+	unknown                  // /proc does not show whether it called exec
+)
+
+// successor returns the process that replaces root, or root if there is none. A graceful restart (USR2 in
+// gunicorn, unicorn and nginx, Go's tableflip) starts a successor as a child. Unlike a worker, it executes
+// the program again and starts workers of its own. A single heir without workers can be either, so the
+// result is an error. Several of them are workers: a successor is alone.
+func (t *Target) successor(root process, matches []process) (process, error) {
+	var leaders []process // heirs with workers
+	var heirs, doubtful int
+	for _, p := range matches {
+		if p.ppid != root.pid || p.role() != root.role() {
+			continue
+		}
+		leads := slices.ContainsFunc(matches, func(q process) bool { return q.ppid == p.pid })
+		switch relation := t.proc.relation(p, root); {
+		case relation == worker:
+		case leads && relation == unknown:
+			doubtful++
+		case leads:
+			leaders = append(leaders, p)
+		case relation == heir:
+			heirs++
+		}
+	}
+	switch {
+	case len(leaders) == 1 && doubtful == 0:
+		return t.successor(leaders[0], matches)
+	case len(leaders) == 0 && doubtful == 0 && heirs != 1:
+		return root, nil
+	}
+	return process{}, notifier.Failf("successor", "process %v started another %q, which may replace it or work for it; "+
+		"set SECRETSYNC_PID_FILE", root, t.opts.Name)
+}
+
+// role returns the beginning of the command line, which distinguishes a main process from other processes
+// of its program: "nginx: master", "sshd: user".
+func (p process) role() string {
+	words := strings.Fields(strings.Join(p.argv, " "))
+	return strings.Join(words[:min(2, len(words))], " ")
+}
+
+// relation determines the relation of p to its parent. If a program executes itself again, it passes its
+// sockets in additional variables. The old program keeps its workers, whose environment lacks these
+// variables. Workers of Node's cluster module call exec too.
+func (fs procfs) relation(p, parent process) relation {
+	own, err1 := fs.file(p.pid, "environ")
+	inherited, err2 := fs.file(parent.pid, "environ")
+	switch {
+	case p.stack == 0 || parent.stack == 0:
+		return unknown
+	case p.stack == parent.stack || strings.Contains(own, "NODE_CHANNEL_FD="):
+		return worker
+	case err1 != nil || err2 != nil:
+		return unknown
+	}
+	for variable := range strings.SplitSeq(strings.Trim(own, "\x00"), "\x00") {
+		name, _, _ := strings.Cut(variable, "=")
+		if !strings.Contains("\x00"+inherited, "\x00"+name+"=") {
+			return heir
+		}
+	}
+	return executed
+}

@@ -1,0 +1,156 @@
+package process
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A language describes the programs that run a script, and the signal handlers that the language installs
+// without a request of the script. The fields are lists of words, so languages is constant data and needs
+// no initialization at startup.
+type language struct {
+	programs string // base names without a version
+	name     string // in messages
+	// The arguments of a program. Arguments of other programs are ignored: "vi app.py" is not app.py.
+	skip  string // options followed by a value, except options naming the script, such as -m
+	none  string // options that replace the script
+	verbs string // first arguments that are not the script
+
+	handles string // signals handled without a request
+	fatal   string // a signal that is never useful
+	effect  string // of fatal
+}
+
+var languages = [...]language{
+	{programs: "python pypy", skip: "-W -X", none: "-c"},
+	{programs: "sh bash dash ash ksh zsh", skip: "-o -O +o +O --rcfile --init-file", none: "-c -s"},
+	{
+		programs: "node nodejs", none: "-e --eval -p --print",
+		skip: "-r --require --import --loader --experimental-loader -C --conditions --title --stack-trace-limit",
+		name: "Node.js", fatal: "SIGUSR1", effect: "opens its debugger",
+	},
+	{
+		programs: "java",
+		skip: "-cp -classpath --class-path -p --module-path --upgrade-module-path --add-modules " +
+			"--limit-modules --add-opens --add-exports --add-reads --patch-module",
+		name: "the JVM", handles: "SIGHUP", fatal: "SIGUSR2", effect: "crashes it",
+	},
+	{programs: "ruby", skip: "-r -I -C -E", none: "-e", name: "Ruby", handles: "SIGHUP SIGUSR1 SIGUSR2"},
+	{programs: "perl", skip: "-I -M -m", none: "-e -E"},
+	{programs: "php", skip: "-d -c -z -S -t", none: "-r", name: "PHP", handles: "SIGHUP SIGUSR1 SIGUSR2"},
+	{programs: "lua", skip: "-l", none: "-e"},
+	{programs: "dotnet", skip: "--depsfile --runtimeconfig --additionalprobingpath --roll-forward", verbs: "exec run"},
+	{programs: "deno", skip: "-c --config", verbs: "run serve", none: "eval"},
+	{programs: "bun", skip: "-r --preload", verbs: "run", none: "-e --eval"},
+	{programs: "beam.smp erl", none: "-- -W -K -A -S", name: "Erlang", handles: "SIGUSR1"},
+}
+
+// golang describes programs recognized by their executable. They handle every signal.
+var golang = language{name: "Go"}
+
+// languageOf returns the language of a program with this name, such as python3.12, or nil.
+func languageOf(program string) *language {
+	program = strings.TrimRight(path.Base(program), "0123456789.")
+	for i, lang := range languages {
+		if includes(lang.programs, program) {
+			return &languages[i]
+		}
+	}
+	return nil
+}
+
+// language returns the language of a process, or nil.
+func (fs procfs) language(p process) *language {
+	for _, program := range append([]string{p.comm}, p.argv[:min(1, len(p.argv))]...) {
+		if lang := languageOf(program); lang != nil {
+			return lang
+		}
+	}
+	if fs.isGo(p.pid) {
+		return &golang
+	}
+	return nil
+}
+
+// is reports whether name is the comm of the process, or a name in its arguments.
+func (p process) is(name string) bool {
+	const commMax = 15 // the kernel truncates comm
+	names := p.names()
+	if slices.Contains(names, name) {
+		return true
+	}
+	// comm is the beginning of a longer name. If another name of the process begins in the same way, it is
+	// the longer name.
+	return len(name) > commMax && p.comm == name[:commMax] &&
+		!slices.ContainsFunc(names[1:], func(other string) bool { return strings.HasPrefix(other, p.comm) })
+}
+
+// allNames returns the PID and the matching names of the process: "7 (puma, ruby)".
+func (p process) allNames() string {
+	names := p.names()
+	slices.Sort(names)
+	return fmt.Sprintf("%d (%s)", p.pid, strings.Join(slices.Compact(names), ", "))
+}
+
+// names returns comm and the names in the arguments.
+func (p process) names() []string {
+	return append([]string{strings.TrimSpace(p.comm)}, argumentNames(p.argv)...)
+}
+
+// argumentNames returns the base name of argv[0] or of a title, and of a script.
+func argumentNames(argv []string) []string {
+	if len(argv) == 0 {
+		return nil
+	}
+	title, _, ok := strings.Cut(argv[0], ": ") // "php-fpm: master process (/etc/php/fpm.conf)"
+	if !ok && len(argv) == 1 {
+		title, _, ok = strings.Cut(argv[0], " ") // "puma 5.6.5 (tcp://0.0.0.0:80) [app]", "starman master --listen :80"
+	}
+	if ok {
+		return []string{path.Base(title)}
+	}
+	name := path.Base(strings.TrimPrefix(title, "-")) // a login shell is "-bash"
+	if name == "busybox" {                            // busybox httpd, busybox sh script
+		return append(argumentNames(argv[1:]), name)
+	}
+	if lang := languageOf(name); lang != nil {
+		return append(lang.scripts(argv[1:]), name)
+	}
+	return []string{name}
+}
+
+// scripts returns the names of the script in args, or nothing if there is none.
+func (lang *language) scripts(args []string) []string {
+	for i := 0; i < len(args); i++ {
+		option := lang.option(args[i])
+		switch {
+		case includes(lang.none, option):
+			return nil
+		case includes(lang.skip, option):
+			i++
+		case !strings.HasPrefix(option, "-") && !includes(lang.verbs, option):
+			name := path.Base(option)
+			if dot := strings.LastIndexByte(name, '.'); lang.programs == "java" && dot > 0 && !strings.HasSuffix(name, ".jar") {
+				return []string{name, name[dot+1:]} // com.example.Main and Main
+			}
+			return []string{name}
+		}
+	}
+	return nil
+}
+
+// option returns the option in arg whose value may follow: the last option of a cluster such as -ec, unless
+// a value is attached to the first (-Wignore). Java does not combine options.
+func (lang *language) option(arg string) string {
+	if lang.programs == "java" || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || includes(lang.skip, arg[:2]) {
+		return arg
+	}
+	return "-" + arg[len(arg)-1:]
+}
+
+// includes reports whether word is in a list of words separated by spaces.
+func includes(list, word string) bool {
+	return word != "" && slices.Contains(strings.Fields(list), word)
+}
