@@ -19,18 +19,21 @@ func (t *Target) choose(seen tree) (process, error) {
 	t.observe(seen)
 	matches, others := t.candidates(seen)
 	old := slices.DeleteFunc(slices.Clone(matches), func(p process) bool { return t.proc.age(p) < t.opts.MinAge })
-	hint := "only the processes of this container are visible; set shareProcessNamespace: true in the Pod's spec"
-	switch {
+	mounts, _ := t.proc.file("self", "mounts")
+	switch name := t.opts.Name; {
 	case len(old) > 0:
 		return t.mainProcess(seen, old, matches)
 	case len(matches) > 0:
 		return slices.MaxFunc(matches, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
 	case len(others) > 0:
-		return process{}, notifier.Failf("no match", "no process is named %q; found: %s", t.opts.Name, list(others, process.allNames))
-	case t.proc.hidesProcesses():
-		hint = "/proc is mounted with hidepid, which hides the processes of other users"
+		return process{}, notifier.Failf("no match", "no process is named %q; found: %s", name, list(others, process.allNames))
+	case strings.Contains(mounts, "hidepid="):
+		return process{}, notifier.Failf("hidepid", "no process is named %q: /proc is mounted with hidepid, "+
+			"which hides the processes of other users", name)
+	default:
+		return process{}, notifier.Failf("alone", "no process is named %q: only the processes of this container are visible; "+
+			"set shareProcessNamespace: true in the Pod's spec", name)
 	}
-	return process{}, notifier.Failf("alone", "no process is named %q: %s", t.opts.Name, hint)
 }
 
 // observe sets matched and execed. A process has called exec since the last call if its stack starts at

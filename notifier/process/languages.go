@@ -1,9 +1,14 @@
 package process
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -61,14 +66,21 @@ func languageOf(program string) *language {
 	return nil
 }
 
-// language returns the language of a process, or nil.
+// language returns the language of a process, or nil. The executable of a Go program contains the build ID
+// note of the Go linker. It cannot be read with another UID or GID.
 func (fs procfs) language(p process) *language {
 	for _, program := range append([]string{p.comm}, p.argv[:min(1, len(p.argv))]...) {
 		if lang := languageOf(program); lang != nil {
 			return lang
 		}
 	}
-	if fs.isGo(p.pid) {
+	f, err := os.Open(filepath.Join(fs.root, strconv.Itoa(p.pid), "exe"))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	head, _ := io.ReadAll(io.LimitReader(f, 4<<10)) // the notes follow the program headers
+	if bytes.Contains(head, []byte("\x04\x00\x00\x00Go\x00\x00")) {
 		return &golang
 	}
 	return nil

@@ -56,11 +56,8 @@ func (t *Target) readFile() (pid int, written time.Time, err error) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil {
-		return 0, written, err
-	}
-	if !info.Mode().IsRegular() {
-		return 0, written, t.fileError("no file", "not a regular file but %v", info.Mode().Type())
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, written, t.fileError("no file", "not a regular file")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, pidFileMax+1))
 	if err == nil {
@@ -75,8 +72,6 @@ func (t *Target) parsePID(data []byte) (int, error) {
 	switch {
 	case len(data) > pidFileMax:
 		return 0, t.fileError("too long", "more than %d bytes; not a PID file", pidFileMax)
-	case len(line) == 0:
-		return 0, t.fileError("empty", "the file is empty")
 	case err != nil || pid <= 1:
 		return 0, t.fileError("no number", "the file does not begin with a number above 1")
 	}

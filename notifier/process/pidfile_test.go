@@ -40,19 +40,19 @@ func TestPIDFileRejected(t *testing.T) {
 	gone := startHelper(t, unique(), "handle")
 	gone.end()
 	for name, text := range map[string]string{
-		"is empty":              "",
-		"is empty ":             " \n ",
-		"begin with a number":   "app",
-		"begin with a number ":  "0x10",
-		"begin with a number  ": "12 34",
-		"above 1":               "1\n",
-		"above 1 ":              "0",
-		"above 1  ":             "-1",
-		"above 1   ":            "-123\n",
-		"number":                "99999999999999999999",
-		"more than 4096":        strings.Repeat("7", 5000),
-		"does not exist":        strconv.Itoa(gone.pid),
-		"is secret-sync itself": strconv.Itoa(os.Getpid()),
+		"begin with a number   ":  "",
+		"begin with a number    ": " \n ",
+		"begin with a number":     "app",
+		"begin with a number ":    "0x10",
+		"begin with a number  ":   "12 34",
+		"above 1":                 "1\n",
+		"above 1 ":                "0",
+		"above 1  ":               "-1",
+		"above 1   ":              "-123\n",
+		"number":                  "99999999999999999999",
+		"more than 4096":          strings.Repeat("7", 5000),
+		"does not exist":          strconv.Itoa(gone.pid),
+		"is secret-sync itself":   strconv.Itoa(os.Getpid()),
 	} {
 		path := filepath.Join(dir, "pid")
 		write(t, path, text)

@@ -1,11 +1,9 @@
 package process
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -148,18 +146,6 @@ func (p *process) parseCmdline(cmdline string) {
 	}
 }
 
-// isGo reports whether the executable contains the build ID note of the Go linker. It returns false if the
-// executable cannot be read, as with another UID or GID.
-func (fs procfs) isGo(pid int) bool {
-	f, err := os.Open(filepath.Join(fs.root, strconv.Itoa(pid), "exe"))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	head, _ := io.ReadAll(io.LimitReader(f, 4<<10)) // the notes follow the program headers
-	return bytes.Contains(head, []byte("\x04\x00\x00\x00Go\x00\x00"))
-}
-
 var podName = regexp.MustCompile(`pod[0-9a-f_-]{32,36}`)
 
 // inPod reports whether a process belongs to this Pod, as far as its cgroup shows. With hostPID, the
@@ -174,10 +160,4 @@ func (fs procfs) inPod(pid int) bool {
 		return true
 	}
 	return podName.FindString(other) == podName.FindString(own) && !strings.Contains(other, "/../../..")
-}
-
-// hidesProcesses reports whether /proc hides the processes of other users.
-func (fs procfs) hidesProcesses() bool {
-	mounts, _ := fs.file("self", "mounts")
-	return strings.Contains(mounts, "hidepid=")
 }

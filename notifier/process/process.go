@@ -1,14 +1,9 @@
 // Package process notifies the app by a signal to a process, found by name or by PID file.
 //
-// As far as /proc shows, no process is signaled by accident. A process must be old enough, handle the
-// signal, and still be the found process. The package never signals itself, its children, the Pod's
-// sandbox or a process of another Pod. /proc does not show everything:
-//
-//   - Some languages install signal handlers for every program, see languages. The minimum age gives the
-//     program time to install its own.
-//   - exec does not change the start time of a process. The age starts again only if the package has
-//     observed the process before and after the exec.
-//   - A process can call exec between the last check and the signal (microseconds).
+// As far as /proc shows, the process is old enough, handles the signal, and is still the found process. It
+// is never this process or its child, the Pod's sandbox or a process of another Pod. /proc does not show the
+// handlers that some languages install for every program, an exec before the first observation of the
+// process, and an exec in the microseconds between the last check and the signal.
 package process
 
 import (
@@ -25,11 +20,8 @@ import (
 
 // Options configure a Target. All but one of Name and PIDFile are required.
 type Options struct {
-	// Name is the comm of the process, or the base name of its argv[0], title or script.
-	Name string
-	// PIDFile contains a number of the sidecar's PID namespace, so the Pod needs
-	// shareProcessNamespace.
-	PIDFile   string
+	Name      string // comm, or the base name of argv[0], of a title or of a script
+	PIDFile   string // contains a number of the PID namespace of this process
 	Signal    syscall.Signal
 	Check     bool          // require a handler for the signal
 	ExitCheck bool          // make Survived report the end of a process after its signal
@@ -70,11 +62,9 @@ func (t *Target) Settings() string {
 // Notify signals the process. The order of the steps prevents a signal to a reused PID:
 //
 //  1. Find the process.
-//  2. Open a pidfd, which os.Process contains. From now on, it refers to the same process, whatever
-//     happens to the PID.
+//  2. Open a pidfd, which os.Process contains. It refers to the same process, whatever happens to the PID.
 //  3. Read /proc again. The process must still be the found process. Check its age and its handlers.
-//  4. Signal through the pidfd. This fails after the end of the process. Otherwise the process was
-//     alive in step 3.
+//  4. Signal through the pidfd. This fails after the end of the process.
 //  5. Wait until the signal is no longer pending.
 //
 // Without pidfds (old kernel, seccomp), os.Process uses the PID. The process could then end between

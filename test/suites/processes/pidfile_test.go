@@ -51,8 +51,8 @@ func TestPIDFile_lifetime(t *testing.T) {
 		t.Errorf("notified %v after the file appeared, want at once", took)
 	}
 	for text, reason := range map[string]string{
-		"":                                      "is empty",
-		"\n":                                    "is empty",
+		"":                                      "does not begin with a number above 1",
+		"\n":                                    "does not begin with a number above 1",
 		"x":                                     "does not begin with a number above 1",
 		"1\n":                                   "does not begin with a number above 1",
 		"-1\n":                                  "does not begin with a number above 1",
