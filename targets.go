@@ -29,7 +29,8 @@ func processTargets(
 		if several {
 			name = own
 		}
-		opts.Signal, opts.Check, opts.ExitCheck, opts.MinAge = t.Signal, cfg.SignalCheck, cfg.SignalExitCheck, cfg.ProcessMinAge
+		opts.Signal, opts.MinAge = t.Signal, cfg.ProcessMinAge
+		opts.Check, opts.ExitCheck = cfg.SignalCheck, cfg.SignalExitCheck
 		opts.Logger, opts.Warn = log.With("target", name), func(message string) { warn(name, message) }
 		target := process.New(opts)
 		targets = append(targets, notifier.Target{

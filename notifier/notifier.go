@@ -27,13 +27,10 @@ type Changes struct {
 	Removed    []string `json:"removed"`
 }
 
-// JSON returns the body of a webhook, which is also the standard input of a command. Empty lists are
-// encoded as [], not as null.
+// JSON returns the body of a webhook and the standard input of a command. Empty lists are [], not null.
 func (c Changes) JSON() []byte {
 	for _, list := range []*[]string{&c.Secrets, &c.Added, &c.Changed, &c.Removed} {
-		if *list == nil {
-			*list = []string{}
-		}
+		*list = append([]string{}, *list...)
 	}
 	data, _ := json.Marshal(c) // a number and strings always encode
 	return data
@@ -43,13 +40,11 @@ func (c Changes) JSON() []byte {
 type Target struct {
 	// Name is the metric label: "process", or "process/nginx" if there are several targets of a kind.
 	Name string
-	// Key identifies the record. It depends on the kind and on the name, path or URL only, so it survives a
-	// change of the other targets.
+	// Key identifies the record. It depends on the kind and on the name, path or URL, not on other targets.
 	Key string
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
-	Notify func(ctx context.Context, changes Changes) error
-	// Process is set if the target is a process.
-	Process Process
+	Notify  func(ctx context.Context, changes Changes) error
+	Process Process // nil unless the target is a process
 	// Interval is the minimum time between two notifications, and between a notification and the next
 	// publish. While an app reads its files, it cannot handle another signal or a change of the files.
 	Interval time.Duration
@@ -57,8 +52,7 @@ type Target struct {
 
 // A Process is a target that receives signals.
 type Process interface {
-	// Recipient returns the PID and the name of the last signaled process.
-	Recipient() string
+	Recipient() string // PID and name of the last signaled process
 	// Survived reports whether the process survived its last signal for long enough. It returns an error if
 	// the process ended before.
 	Survived() (bool, error)
@@ -95,17 +89,15 @@ func AsFailure(err error) *Failure {
 // Volume provides the published generations and stores the records. Its methods are safe for concurrent use
 // and ignore a publish in progress.
 type Volume interface {
-	// Newest returns the number of the current generation, or 0 without a generation.
-	Newest() uint64
+	Newest() uint64 // number of the current generation, or 0 without a generation
 	// ChangesSince returns the changes from a generation to the current generation. If they are unknown, it
 	// reports all paths as changed.
 	ChangesSince(generation uint64) Changes
-	// Notified returns the generation of the target's last notification, if known. SetNotified stores it on
-	// disk.
+	// Notified returns the generation of the target's last notification, and LowestNotified the lowest
+	// generation of all records, if known. SetNotified stores a generation on disk.
 	Notified(key string) (generation uint64, known bool)
-	SetNotified(key string, generation uint64) error
-	// LowestNotified returns the lowest generation of all records, if there are any.
 	LowestNotified() (generation uint64, known bool)
+	SetNotified(key string, generation uint64) error
 	// Ended returns the last notification after which a process ended, and the number of such notifications
 	// in a row. SetEnded stores them on disk, with 0 times after a process survived.
 	Ended(key string) (generation uint64, times int)
@@ -114,10 +106,9 @@ type Volume interface {
 
 // Options configure a Notifier. All fields except Targets are required.
 type Options struct {
-	Targets []Target
-	Volume  Volume
-	// NotifyFirst requests a notification of the first generation in the volume.
-	NotifyFirst bool
+	Targets     []Target
+	Volume      Volume
+	NotifyFirst bool          // notify of the first generation in the volume
 	Splay       time.Duration // maximum random delay before a notification
 	Logger      *slog.Logger
 	// Report is called when a target starts to fail. It blocks the target's worker.
@@ -132,18 +123,15 @@ type Notifier struct {
 
 // Status is the state of a target.
 type Status struct {
-	Target   string
-	Notified uint64 // generation of the last notification
-	Pending  bool   // a notification of the current generation is pending
-	// PendingSince is the time at which this process found the pending notification. It is zero if none is
-	// pending.
-	PendingSince      time.Time
-	Error             string // kind of the last failure or wait; empty after a success
-	Succeeded, Failed uint64 // attempts of this process; waits do not count
-	Failures          uint64 // failures since the last success
-	Recipient         string // PID and name of the last signaled process
-	// QuietUntil is the end of the Interval after the last notification, or zero.
-	QuietUntil time.Time
+	Target            string
+	Notified          uint64    // generation of the last notification
+	Pending           bool      // a notification of the current generation is pending
+	PendingSince      time.Time // time at which this process found the pending notification, or zero
+	Error             string    // kind of the last failure or wait; empty after a success
+	Succeeded, Failed uint64    // attempts of this process; waits do not count
+	Failures          uint64    // failures since the last success
+	Recipient         string    // PID and name of the last signaled process
+	QuietUntil        time.Time // end of the Interval after the last notification, or zero
 }
 
 // New returns a Notifier and writes the missing records. Call it before the first publish, so that a crash
@@ -176,8 +164,7 @@ func (n *Notifier) Retry() {
 	}
 }
 
-// PublishAfter returns the time before which nothing should be published, because an app may be reading the
-// files after a notification.
+// PublishAfter returns the time before which an app may be reading the files, so nothing should be published.
 func (n *Notifier) PublishAfter() (latest time.Time) {
 	for _, w := range n.workers {
 		if t := w.refresh().QuietUntil; t.After(latest) {
@@ -187,8 +174,8 @@ func (n *Notifier) PublishAfter() (latest time.Time) {
 	return latest
 }
 
-// Run notifies the targets until ctx is done. Then it cancels all notifications and delays, waits for the
-// workers and returns nil. Pending notifications remain pending for the next process.
+// Run notifies the targets until ctx is done. Then it cancels all notifications and delays and returns nil.
+// Pending notifications remain pending for the next process.
 func (n *Notifier) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for _, w := range n.workers {

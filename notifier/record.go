@@ -61,7 +61,8 @@ func (w *worker) restore() {
 func (w *worker) save() {
 	err := w.Volume.SetNotified(w.target.Key, w.state.Notified)
 	if err != nil && !w.unsaved {
-		w.Logger.Warn("cannot record the notification; a restart may repeat it", "generation", w.state.Notified, "err", err)
+		w.Logger.Warn("cannot record the notification; a restart may repeat it",
+			"generation", w.state.Notified, "err", err)
 	} else if err == nil && w.unsaved {
 		w.Logger.Info("recorded the notification", "generation", w.state.Notified)
 	}

@@ -27,8 +27,8 @@ const (
 //  4. Notify the target.
 //  5. Save the record. If this fails, the worker retries the save only.
 //
-// After a crash before the end of step 5, the notification is pending again, so a target may be notified
-// twice. Exactly-once delivery is impossible.
+// After a crash before the end of step 5, the notification is pending again. Exactly-once delivery is
+// impossible.
 type worker struct {
 	Options // the Logger includes the target's name
 	target  Target
@@ -174,7 +174,8 @@ func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time
 	if repeated {
 		level = slog.LevelDebug
 	}
-	w.Logger.Log(context.Background(), level, msg, "generation", generation, "err", f, "retry_in", delay.Round(time.Millisecond).String())
+	w.Logger.Log(context.Background(), level, msg,
+		"generation", generation, "err", f, "retry_in", delay.Round(time.Millisecond).String())
 	if report {
 		w.Report(w.target.Name, f)
 	}

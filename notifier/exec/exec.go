@@ -1,7 +1,5 @@
 // Package exec notifies the app by running a command in this container.
 //
-// Each Notify runs the command once, with a timeout. The command reads the changes as JSON from its
-// standard input, and SECRETSYNC_GENERATION from its environment. Exit code 0 means the app is notified.
 // Errors and log lines do not contain the command's arguments, which may be secret.
 package exec
 
@@ -26,8 +24,8 @@ import (
 )
 
 const (
-	// pipeGrace limits the wait for output after the command ended, if a process left behind holds the pipe
-	// open. It is below the second in which the sidecar ends.
+	// pipeGrace limits the wait for the output of processes that the command leaves behind. The sidecar must
+	// end within a second.
 	pipeGrace = 500 * time.Millisecond
 	outputMax = 8 << 10 // bytes logged per stream of a run
 )
@@ -61,9 +59,9 @@ func ParseCommand(s string) (command []string, err error) {
 // running is held while a command runs.
 var running sync.RWMutex
 
-// Notify runs the command and waits for it. At the timeout, or when ctx is done, it kills the process group,
-// which includes every part of a pipeline. If the command exits by itself, the processes it leaves behind
-// keep running.
+// Notify runs the command with the changes as its standard input. Exit code 0 means the app is notified. At
+// the timeout, or when ctx is done, Notify kills the process group, which includes every part of a pipeline.
+// If the command exits by itself, the processes it leaves behind keep running.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	running.RLock()
 	defer running.RUnlock()
@@ -86,7 +84,8 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
 		return nil // with ErrWaitDelay: exit code 0, and another process holds the output open
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return notifier.Failf("timeout", "exec %q: killed after %v, see SECRETSYNC_EXEC_TIMEOUT: %w", name, t.Timeout, ctx.Err())
+		return notifier.Failf("timeout", "exec %q: killed after %v, see SECRETSYNC_EXEC_TIMEOUT: %w",
+			name, t.Timeout, ctx.Err())
 	}
 	return fmt.Errorf("exec %q: %w", name, err)
 }
@@ -98,7 +97,6 @@ type output struct {
 	omitted int // bytes
 }
 
-// Write never fails.
 func (o *output) Write(data []byte) (int, error) {
 	n := min(len(data), outputMax-len(o.kept))
 	o.kept = append(o.kept, data[:n]...)

@@ -26,13 +26,14 @@ func (t *Target) choose(seen tree) (process, error) {
 	case len(matches) > 0:
 		return slices.MaxFunc(matches, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
 	case len(others) > 0:
-		return process{}, notifier.Failf("no match", "no process is named %q; found: %s", name, list(others, process.allNames))
+		found := list(others, process.allNames)
+		return process{}, notifier.Failf("no match", "no process is named %q; found: %s", name, found)
 	case strings.Contains(mounts, "hidepid="):
 		return process{}, notifier.Failf("hidepid", "no process is named %q: /proc is mounted with hidepid, "+
 			"which hides the processes of other users", name)
 	default:
-		return process{}, notifier.Failf("alone", "no process is named %q: only the processes of this container are visible; "+
-			"set shareProcessNamespace: true in the Pod's spec", name)
+		return process{}, notifier.Failf("alone", "no process is named %q: only the processes of this container "+
+			"are visible; set shareProcessNamespace: true in the Pod's spec", name)
 	}
 }
 
@@ -88,7 +89,8 @@ func (t *Target) mainProcess(seen tree, old, matches []process) (process, error)
 	return process{}, notifier.Failf("several",
 		"%d unrelated processes are named %q: %s; set SECRETSYNC_PID_FILE, or a name that only one of them uses",
 		len(roots), t.opts.Name, list(roots, func(p process) string {
-			return fmt.Sprintf("pid %d (%s, parent %d, age %v)", p.pid, p.comm, p.ppid, t.proc.age(p).Round(time.Second))
+			return fmt.Sprintf("pid %d (%s, parent %d, age %v)", p.pid, p.comm, p.ppid,
+				t.proc.age(p).Round(time.Second))
 		}))
 }
 
@@ -168,8 +170,8 @@ func (t *Target) successor(root process, matches []process) (process, error) {
 	case len(leaders) == 0 && doubtful == 0 && heirs != 1:
 		return root, nil
 	}
-	return process{}, notifier.Failf("successor", "process %v started another %q, which may replace it or work for it; "+
-		"set SECRETSYNC_PID_FILE", root, t.opts.Name)
+	return process{}, notifier.Failf("successor", "process %v started another %q, which may replace it "+
+		"or work for it; set SECRETSYNC_PID_FILE", root, t.opts.Name)
 }
 
 // role returns the beginning of the command line, which distinguishes a main process from other processes

@@ -39,8 +39,9 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	} else if err := t.send(held, p); err != nil {
 		return err
 	}
-	d.pending = t.isPending(p)
-	for end := time.Now().Add(pendingMax); d.pending && time.Now().Before(end) && ctx.Err() == nil; d.pending = t.isPending(p) {
+	ctx, cancel := context.WithTimeout(ctx, pendingMax)
+	defer cancel()
+	for d.pending = t.isPending(p); d.pending && ctx.Err() == nil; d.pending = t.isPending(p) {
 		wake.Sleep(ctx, pendingPoll)
 	}
 	t.mu.Lock()
@@ -59,7 +60,8 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 func (t *Target) send(held *os.Process, p process) error {
 	if err := held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) && !t.warnedPidfd {
 		t.warnedPidfd = true
-		t.opts.Logger.Warn("no pidfd available: signals use the PID, and could reach a process with a PID reused within microseconds")
+		t.opts.Logger.Warn("no pidfd available: signals use the PID, " +
+			"and could reach a process with a PID reused within microseconds")
 	}
 	err, name := t.signal(held, t.opts.Signal), signalName(t.opts.Signal)
 	switch {
@@ -68,9 +70,9 @@ func (t *Target) send(held *os.Process, p process) error {
 	case errors.Is(err, os.ErrProcessDone):
 		return notifier.Failf("gone", "process %v ended before %s was sent", p, name)
 	case errors.Is(err, unix.EPERM):
-		return notifier.Failf("EPERM", "not permitted to send %s to process %v: it runs as UID %d and this container as UID %d; "+
-			"set securityContext.runAsUser: %[3]d for this container, or use SECRETSYNC_WEBHOOK_URL: %[5]w",
-			name, p, p.uid, t.euid, err)
+		return notifier.Failf("EPERM", "not permitted to send %s to process %v: it runs as UID %d "+
+			"and this container as UID %d; set securityContext.runAsUser: %[3]d for this container, "+
+			"or use SECRETSYNC_WEBHOOK_URL: %[5]w", name, p, p.uid, t.euid, err)
 	}
 	return notifier.Failf("send", "send %s to process %v: %w", name, p, err)
 }
@@ -108,8 +110,8 @@ func (t *Target) Survived() (decided bool, err error) {
 	if running || t.hasSuccessor() {
 		return true, nil
 	}
-	return true, notifier.Failf("ended", "process %v ended %.1f s after %s; this signal does not make it reload its files",
-		t.last.process, after.Seconds(), signalName(t.opts.Signal))
+	return true, notifier.Failf("ended", "process %v ended %.1f s after %s; "+
+		"this signal does not make it reload its files", t.last.process, after.Seconds(), signalName(t.opts.Signal))
 }
 
 // hasSuccessor reports whether a process with the same name was started since the signal. If the kubelet

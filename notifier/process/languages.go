@@ -144,7 +144,8 @@ func (lang *language) scripts(args []string) []string {
 			i++
 		case !strings.HasPrefix(option, "-") && !includes(lang.verbs, option):
 			name := path.Base(option)
-			if dot := strings.LastIndexByte(name, '.'); lang.programs == "java" && dot > 0 && !strings.HasSuffix(name, ".jar") {
+			dot := strings.LastIndexByte(name, '.')
+			if lang.programs == "java" && dot > 0 && name[dot:] != ".jar" {
 				return []string{name, name[dot+1:]} // com.example.Main and Main
 			}
 			return []string{name}

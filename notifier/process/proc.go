@@ -109,7 +109,8 @@ func (p *process) parseStat(stat string) error {
 		return errors.New("unknown format")
 	}
 	var flags, start uint64
-	_, err := fmt.Sscan(strings.Join([]string{fields[1], fields[6], fields[19], fields[25]}, " "), &p.ppid, &flags, &start, &p.stack)
+	numbers := strings.Join([]string{fields[1], fields[6], fields[19], fields[25]}, " ")
+	_, err := fmt.Sscan(numbers, &p.ppid, &flags, &start, &p.stack)
 	const kernelThread = 0x00200000 // PF_KTHREAD
 	p.comm, p.start = rest[:end], time.Duration(start)*(time.Second/hertz)
 	p.inert = p.inert || strings.Contains("ZXx", fields[0]) || flags&kernelThread != 0

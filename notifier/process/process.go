@@ -56,7 +56,8 @@ func New(opts Options) *Target {
 
 // Settings returns the options that decide whether a signal ends the process.
 func (t *Target) Settings() string {
-	return fmt.Sprintf("%s check=%v exit_check=%v min_age=%v", signalName(t.opts.Signal), t.opts.Check, t.opts.ExitCheck, t.opts.MinAge)
+	o := t.opts
+	return fmt.Sprintf("%s check=%v exit_check=%v min_age=%v", signalName(o.Signal), o.Check, o.ExitCheck, o.MinAge)
 }
 
 // Notify signals the process. The order of the steps prevents a signal to a reused PID:
@@ -77,7 +78,8 @@ func (t *Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	held, _ := t.open(found.pid) // never fails on Unix
 	defer held.Release()
 	now, running := t.proc.again(found)
-	if !running || now.uid != found.uid || now.stack != found.stack || now.comm != found.comm || t.matches(now) != found.matched {
+	if !running || now.uid != found.uid || now.stack != found.stack || now.comm != found.comm ||
+		t.matches(now) != found.matched {
 		return notifier.Failf("changed", "process %v ended or was replaced while it was being checked", found)
 	}
 	now.execed = found.execed
@@ -123,10 +125,12 @@ func (t *Target) check(p process) error {
 	case inMask(p.caught, signal):
 		return t.checkLanguage(p)
 	case !p.masks:
-		return notifier.Failf("no masks", "cannot determine whether process %v handles %s: /proc does not show it (gVisor?); "+
-			"set SECRETSYNC_SIGNAL_CHECK=false to signal any process above the minimum age", p, name)
+		return notifier.Failf("no masks", "cannot determine whether process %v handles %s: "+
+			"/proc does not show it (gVisor?); set SECRETSYNC_SIGNAL_CHECK=false to signal any process "+
+			"above the minimum age", p, name)
 	case inMask(p.ignored, signal):
-		return notifier.Failf("ignored", "process %v ignores %s; set SECRETSYNC_SIGNAL to a signal that it handles", p, name)
+		return notifier.Failf("ignored", "process %v ignores %s; "+
+			"set SECRETSYNC_SIGNAL to a signal that it handles", p, name)
 	}
 	return notifier.Failf("no handler", "process %v has no handler for %s, so the signal would kill it or be lost; "+
 		"if it is not still starting, set SECRETSYNC_SIGNAL to a signal that it handles, "+
@@ -141,12 +145,13 @@ func (t *Target) checkLanguage(p process) error {
 	case lang == nil:
 		return nil
 	case lang.fatal == signal:
-		return notifier.Failf("unsafe signal", "%s is unsafe for process %v: in %s it %s; set SECRETSYNC_SIGNAL to another signal",
-			signal, p, lang.name, lang.effect)
+		return notifier.Failf("unsafe signal", "%s is unsafe for process %v: in %s it %s; "+
+			"set SECRETSYNC_SIGNAL to another signal", signal, p, lang.name, lang.effect)
 	case !t.warnedLanguage && (lang == &golang || includes(lang.handles, signal)):
 		t.warnedLanguage = true
 		message := fmt.Sprintf("process %v may not handle %s itself: %s installs a handler for every program; "+
-			"the program must install its own within SECRETSYNC_PROCESS_MIN_AGE (%v)", p, signal, lang.name, t.opts.MinAge)
+			"the program must install its own within SECRETSYNC_PROCESS_MIN_AGE (%v)",
+			p, signal, lang.name, t.opts.MinAge)
 		t.opts.Logger.Warn("cannot verify the signal handler", "reason", message)
 		t.opts.Warn(message)
 	}

@@ -44,7 +44,8 @@ func ParseSignal(s string) (syscall.Signal, error) {
 		number = int(unix.SignalNum("SIG" + name))
 	}
 	if number < lowest || number > signalMax || number == 32 || number == 33 {
-		return 0, fmt.Errorf("%q is not a signal: use a name such as HUP, USR1, TERM or RTMIN+1, or a number from 1 to 64 except 32 and 33", s)
+		return 0, fmt.Errorf("%q is not a signal: use a name such as HUP, USR1, TERM or RTMIN+1, "+
+			"or a number from 1 to 64 except 32 and 33", s)
 	}
 	return syscall.Signal(number), nil
 }
@@ -82,7 +83,8 @@ func signalName(signal syscall.Signal) string {
 // or would not notice it (CHLD, CONT, URG and WINCH). TERM, INT, QUIT and KILL are intended to end the
 // process, and STOP cannot be handled.
 func needsHandler(signal syscall.Signal) bool {
-	return !slices.Contains([]syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL, unix.SIGSTOP}, signal)
+	ending := []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL, unix.SIGSTOP}
+	return !slices.Contains(ending, signal)
 }
 
 // inMask reports whether a signal mask of /proc/PID/status contains the signal.

@@ -1,8 +1,7 @@
 // Package webhook notifies the app by an HTTP request.
 //
-// Each Notify makes a single call, which succeeds with any 2xx status. The call reads the CA file and the
-// token file again, follows no redirect and uses no proxy. Errors and log lines contain neither the userinfo
-// and query of a URL nor a token. The caller decides when to retry.
+// Each Notify makes a single call, which follows no redirect and uses no proxy. Errors and log lines contain
+// neither the userinfo and query of a URL nor a token.
 package webhook
 
 import (
@@ -17,46 +16,47 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"os"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// A Target is a URL to call. The configuration permits a CAFile with an https URL only, and a TokenFile with
-// a URL without a user.
+// A Target is a URL to call. A CAFile requires an https URL, and a TokenFile a URL without a user.
 type Target struct {
 	URL       *URL
 	Method    string        // GET and HEAD requests have no body
 	Timeout   time.Duration // see Notify
-	CAFile    string        // trust only the certificates in this file
-	TokenFile string        // send the bearer token in this file
+	CAFile    string        // trust only the certificates in this file; each call reads it again
+	TokenFile string        // send the bearer token in this file; each call reads it again
 	Logger    *slog.Logger
 }
 
 const (
-	// lateFactor is the number of timeouts after which Notify abandons a call.
-	lateFactor = 5
-	// drainMax and drainTime limit how much of the ignored response body is read. Closing an unread body
-	// would reset the connection.
+	lateFactor    = 5               // timeouts after which Notify abandons a call
+	retryAfterMax = 5 * time.Minute // the Retry-After of a server may contain a typo
+	socketMax     = 107             // length of sockaddr_un.sun_path without its zero byte
+	// Closing an unread response body would reset the connection, so its beginning is read and ignored.
 	drainMax  = 4 << 10
 	drainTime = 100 * time.Millisecond
-	// retryAfterMax limits the delay in the Retry-After of a server, which may contain a typo.
-	retryAfterMax = 5 * time.Minute
 )
 
 var (
+	// bareIPv6 matches a URL whose host is an IPv6 address without brackets, as in http://$(POD_IP):8080/.
+	bareIPv6   = regexp.MustCompile(`^[^/]*//([^/?#]*@)?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*([/?#]|$)`)
 	errTimeout = errors.New("timeout")
-	errHTTP2   = errors.New("the server speaks only HTTP/2 without TLS (h2c); use an https URL or enable HTTP/1.1 in the server")
+	errHTTP2   = errors.New("the server speaks only HTTP/2 without TLS (h2c); " +
+		"use an https URL or enable HTTP/1.1 in the server")
 )
 
-// Notify calls the URL with the changes as JSON.
-//
-// If the request is not sent within Timeout, Notify fails. If it is sent, the app may be reloading: a second
-// call would make it reload again. Notify then waits for up to lateFactor timeouts, and a late 2xx status is
-// a success.
+// Notify calls the URL with the changes as JSON. Any 2xx status is a success. If the request is not sent
+// within Timeout, Notify fails. If it is sent, the app may be reloading: a second call would make it reload
+// again. Notify then waits for up to lateFactor timeouts.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, stop := t.withTimeout(ctx)
 	defer stop()
@@ -80,7 +80,7 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	return notifier.Failf(errorKind(err), "webhook %v: %w", t.URL, err)
 }
 
-// withTimeout returns a context with the cancellation described at Notify. The caller must call stop.
+// withTimeout returns a context that ends as described at Notify. The caller must call stop.
 func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var sent atomic.Bool
@@ -99,9 +99,8 @@ func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()
 
 func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
 	body := changes.JSON()
-	// The body of a GET request is meaningless (RFC 9110, 9.3.1), and some servers reject it.
 	if t.Method == http.MethodGet || t.Method == http.MethodHead {
-		body = nil
+		body = nil // some servers reject a body (RFC 9110, 9.3.1)
 	}
 	request, err := http.NewRequestWithContext(ctx, t.Method, t.URL.url.String(), bytes.NewReader(body))
 	if err != nil {
@@ -122,10 +121,9 @@ func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Re
 	if err != nil {
 		return nil, fmt.Errorf("token file: %w", err)
 	}
-	token := bytes.TrimSpace(data)
-	// net/http would reject such a token as well, but its error does not name the file.
+	token := bytes.TrimSpace(data) // net/http would reject an invalid token without the name of the file
 	if len(token) == 0 || bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, fmt.Errorf("token file %q is empty or contains characters that are not allowed in a token", t.TokenFile)
+		return nil, fmt.Errorf("token file %q is empty or contains characters not allowed in a token", t.TokenFile)
 	}
 	request.Header.Set("Authorization", "Bearer "+string(token))
 	return request, nil
@@ -149,7 +147,8 @@ func (t Target) transport() (*http.Transport, error) {
 		return nil, fmt.Errorf("CA file: %w", err)
 	}
 	roots := x509.NewCertPool()
-	if transport.TLSClientConfig.RootCAs = roots; !roots.AppendCertsFromPEM(pem) {
+	transport.TLSClientConfig.RootCAs = roots
+	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("CA file %q contains no PEM certificate", t.CAFile)
 	}
 	return transport, nil
@@ -160,14 +159,14 @@ func (t Target) dial(ctx context.Context, network, address string) (net.Conn, er
 		network, address = "unix", t.URL.socket
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err != nil || t.URL.IsTLS() {
-		return conn, err
+	if err == nil && !t.URL.IsTLS() {
+		conn = &plainConn{Conn: conn}
 	}
-	return &plainConn{Conn: conn}, nil
+	return conn, err
 }
 
-// A plainConn is a connection without TLS. Its Read fails with errHTTP2 if the server starts with an HTTP/2
-// SETTINGS frame (RFC 9113, 3.4), which net/http would report as a malformed response.
+// A plainConn is a connection without TLS. Its Read fails if the server starts with an HTTP/2 SETTINGS frame
+// (RFC 9113, 3.4), which net/http would report as a malformed response.
 type plainConn struct {
 	net.Conn
 	checked bool
@@ -178,7 +177,7 @@ func (c *plainConn) Read(data []byte) (int, error) {
 	if !c.checked && n >= 4 && data[0] == 0 && data[3] == 4 {
 		return 0, errHTTP2
 	}
-	c.checked = c.checked || n > 0
+	c.checked = true
 	return n, err
 }
 
@@ -191,13 +190,14 @@ func (t Target) result(response *http.Response) error {
 	case code >= 300 && code <= 399:
 		advice = ": redirects are not followed"
 		if location, err := response.Location(); err == nil {
-			advice = " to " + redacted(location) + advice + "; if this is a login page, set SECRETSYNC_WEBHOOK_TOKEN_FILE, " +
-				"otherwise set SECRETSYNC_WEBHOOK_URL to this address"
+			advice = " to " + redacted(location) + advice + "; if this is a login page, " +
+				"set SECRETSYNC_WEBHOOK_TOKEN_FILE, otherwise set SECRETSYNC_WEBHOOK_URL to this address"
 		}
 	case code == http.StatusUnauthorized && t.TokenFile != "":
 		advice = ": the server rejects the token in SECRETSYNC_WEBHOOK_TOKEN_FILE; check its audience"
 	case code == http.StatusMethodNotAllowed:
-		advice = ": the app, or a proxy before it, does not accept " + t.Method + " for this path; see SECRETSYNC_WEBHOOK_METHOD"
+		advice = ": the app, or a proxy before it, does not accept " + t.Method + " for this path; " +
+			"see SECRETSYNC_WEBHOOK_METHOD"
 	case code == http.StatusTooManyRequests:
 		advice = ": the app, or a proxy before it, limits the rate of calls"
 	}
@@ -221,14 +221,82 @@ func retryAfter(value string, now time.Time) (delay time.Duration) {
 // errorKind returns the parts of err common to all attempts. It omits the local port, the time in a
 // certificate error and the address of a name server.
 func errorKind(err error) string {
-	if errors.Is(err, errHTTP2) {
+	_, lookup := errors.AsType[*net.DNSError](err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, errHTTP2):
 		return "HTTP/2"
-	} else if _, ok := errors.AsType[*net.DNSError](err); ok {
+	case lookup:
 		return "lookup"
-	} else if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+	case certificate:
 		return "certificate"
-	} else if op, ok := errors.AsType[*net.OpError](err); ok {
+	case isOp:
 		return op.Op + ": " + op.Err.Error()
 	}
 	return err.Error()
+}
+
+// A URL is the address of a webhook. Its printed form omits userinfo and query, which often contain tokens.
+type URL struct {
+	url    *url.URL // address of the request
+	socket string   // path of a Unix socket; empty for TCP
+}
+
+// ParseURL parses http://HOST[:PORT]/PATH, https://…, or unix:///PATH/TO.sock:/URL/PATH, whose URL path
+// defaults to "/". No error contains a part of s, because s may contain a password in an unexpected place.
+func ParseURL(s string) (*URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case bareIPv6.MatchString(s):
+		return nil, errors.New("an IPv6 address in a URL requires brackets: http://[ADDRESS]:PORT/PATH")
+	case err != nil:
+		return nil, errors.New("not a valid URL")
+	case u.Fragment != "":
+		return nil, errors.New("the URL contains a fragment (#), which is never sent to a server")
+	case u.Scheme == "unix":
+		return parseSocket(s[len("unix:"):])
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("the scheme is not http://, https:// or unix://")
+	case u.Hostname() == "":
+		return nil, errors.New("the URL contains no host")
+	}
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || port == 0) {
+		return nil, errors.New("the port is not a number from 1 to 65535")
+	}
+	return &URL{url: u}, nil
+}
+
+// parseSocket parses ///PATH/TO.sock:/URL/PATH.
+func parseSocket(s string) (*URL, error) {
+	socket, path, _ := strings.Cut(strings.TrimPrefix(s, "//"), ":/")
+	if !strings.HasPrefix(s, "///") || strings.HasSuffix(socket, "/") || len(socket) > socketMax {
+		return nil, fmt.Errorf("the form of a unix:// URL is unix:///PATH/TO.sock:/URL/PATH, "+
+			"and the path of the socket is at most %d bytes long", socketMax)
+	}
+	u, err := ParseURL("http://localhost/" + path)
+	if err == nil {
+		u.socket = socket
+	}
+	return u, err
+}
+
+// IsTLS reports whether the server authenticates itself.
+func (u *URL) IsTLS() bool { return u.url.Scheme == "https" }
+
+// HasUser reports whether the URL contains credentials.
+func (u *URL) HasUser() bool { return u.url.User != nil }
+
+// Format implements fmt.Formatter. It prints scheme, host and path for every verb.
+func (u *URL) Format(f fmt.State, _ rune) {
+	text := redacted(u.url)
+	if u.socket != "" {
+		text = "unix://" + u.socket + ":" + u.url.EscapedPath()
+	}
+	io.WriteString(f, text)
+}
+
+// redacted returns u without userinfo and query.
+func redacted(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
