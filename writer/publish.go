@@ -274,12 +274,12 @@ func (w *Writer) wakeDirectories(ctx context.Context, cur, next *generation.Gene
 // stay for the grace period.
 func (w *Writer) wakeFiles(ctx context.Context, cur *generation.Generation) {
 	w.events.remove(generation.Dirs(cur.Inside)...)
-	for _, e := range cur.Inside {
-		if e.Mode.IsDir() || ctx.Err() != nil {
-			continue
+	for _, files := range cur.FilesByDir() {
+		if ctx.Err() != nil {
+			return
 		}
-		if err := w.vol.Chmod(e.Path, e.Mode); err != nil {
-			w.log.Debug("could not wake the watches on a replaced file", "path", e.Path, "err", err)
+		if err := w.vol.Chmod(files.Dir, files.Mode, files.Names...); err != nil {
+			w.log.Debug("could not wake the watches on replaced files", "path", files.Dir, "err", err)
 		}
 	}
 }

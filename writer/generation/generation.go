@@ -7,6 +7,7 @@
 package generation
 
 import (
+	"io/fs"
 	"path"
 	"slices"
 )
@@ -72,6 +73,28 @@ func (g *Generation) addFiles(below string, records map[string]PathRecord, files
 			g.Inside = append(g.Inside, directory(d, g.Record.FileMode))
 		}
 	}
+}
+
+// A FileGroup is the files of one mode in a directory.
+type FileGroup struct {
+	Dir   string
+	Mode  fs.FileMode
+	Names []string
+}
+
+// FilesByDir returns the files inside g in groups.
+func (g *Generation) FilesByDir() (groups []FileGroup) {
+	for _, e := range g.Inside {
+		if e.Mode.IsDir() {
+			continue
+		}
+		dir, last := path.Dir(e.Path), len(groups)-1
+		if last < 0 || groups[last].Dir != dir || groups[last].Mode != e.Mode {
+			groups, last = append(groups, FileGroup{Dir: dir, Mode: e.Mode}), last+1
+		}
+		groups[last].Names = append(groups[last].Names, path.Base(e.Path))
+	}
+	return groups
 }
 
 // Empty reports whether g is the state before the first generation.

@@ -7,30 +7,32 @@ import (
 	"path"
 	"syscall"
 
+	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // Differs reports whether the volume lacks an entry or contains something else in
 // its place. It returns an error if neither is known.
 func (v Volume) Differs(e generation.Entry) (bool, error) {
+	found := generation.Entry{Mode: fs.ModeSymlink}
+	var err error
 	if e.IsLink() {
-		target, err := v.Readlink(e.Path)
-		return differs(err, target != e.Target)
+		found.Target, err = v.Readlink(e.Path)
+	} else {
+		var info Info
+		info, err = v.Lstat(e.Path)
+		found.Mode = info.Mode &^ fs.ModeSetgid
 	}
-	info, err := v.Lstat(e.Path)
-	if err != nil || info.Mode.Type() != e.Mode.Type() || info.Mode.Perm() != e.Mode.Perm() || e.Mode.IsDir() {
-		return differs(err, info.Mode.Type() != e.Mode.Type() || info.Mode.Perm() != e.Mode.Perm())
+	same := found.Mode == e.Mode && found.Target == e.Target
+	if err == nil && same && e.Mode.IsRegular() {
+		var data secret.Value
+		data, err = v.ReadFile(e.Path)
+		same = e.Data.Equal(data)
 	}
-	data, err := v.ReadFile(e.Path)
-	return differs(err, !e.Data.Equal(data))
-}
-
-// differs returns the result of a comparison after a call, which may have failed.
-func differs(err error, different bool) (bool, error) {
 	if Unknown(err) {
 		return false, err
 	}
-	return err != nil || different, nil
+	return err != nil || !same, nil
 }
 
 // Add creates an entry under a free name. A file is complete and on disk when Add
@@ -60,11 +62,8 @@ func (v Volume) Restore(e generation.Entry) error {
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
-	case e.Mode.IsDir() && err == nil && info.Mode.IsDir():
-		if info.Mode.Perm() == e.Mode.Perm() {
-			return nil
-		}
-		return v.Chmod(e.Path, e.Mode.Perm()|info.Mode&fs.ModeSetgid)
+	case e.Mode.IsDir() && info.Mode.IsDir():
+		return v.Chmod(path.Dir(e.Path), e.Mode|info.Mode&fs.ModeSetgid, path.Base(e.Path))
 	}
 	return v.Replace(e)
 }
@@ -91,13 +90,12 @@ func (v Volume) Replace(e generation.Entry) error {
 // directory contains its ..data from the start: without it, the next start could
 // not tell the directory from a foreign one.
 func (v Volume) createAs(name string, e generation.Entry) error {
-	renamed := e
-	renamed.Path = name
-	if err := v.Add(renamed); err != nil || !e.Mode.IsDir() {
+	data := path.Join(e.Path, generation.DataLink)
+	e.Path = name
+	if err := v.Add(e); err != nil || !e.Mode.IsDir() {
 		return err
 	}
-	target := generation.OwnTarget(path.Join(e.Path, generation.DataLink))
-	if err := v.Symlink(target, path.Join(name, generation.DataLink)); err != nil {
+	if err := v.Symlink(generation.OwnTarget(data), path.Join(name, generation.DataLink)); err != nil {
 		return err
 	}
 	return v.SyncDir(name)
@@ -107,13 +105,11 @@ func (v Volume) createAs(name string, e generation.Entry) error {
 // planted entry, clearing removes the entry and repeats the call.
 func (v Volume) clearing(name string, call func() error) error {
 	err := call()
-	for _, taken := range []error{fs.ErrExist, syscall.EISDIR, syscall.ENOTDIR} {
-		if errors.Is(err, taken) {
-			if err := v.RemoveAll(name); err != nil {
-				return fmt.Errorf("remove %q, which is in the way: %w", name, err)
-			}
-			return call()
-		}
+	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EISDIR) && !errors.Is(err, syscall.ENOTDIR) {
+		return err
 	}
-	return err
+	if err := v.RemoveAll(name); err != nil {
+		return fmt.Errorf("remove %q, which is in the way: %w", name, err)
+	}
+	return call()
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -214,14 +215,14 @@ type measuring struct {
 	longest *int
 }
 
-func (m measuring) Remove(name string) error {
-	*m.longest = max(*m.longest, len(name))
-	return m.Calls.Remove(name)
+func (m measuring) Remove(dir string, names ...string) error {
+	*m.longest = max(*m.longest, len(dir))
+	return m.Calls.Remove(dir, names...)
 }
 
 // TestRemoveAll_isBounded: a removal of too many entries ends and can be continued.
 func TestRemoveAll_isBounded(t *testing.T) {
-	dir := t.TempDir()
+	dir := testsupport.MemoryDir(t)
 	v := opened(t, dir)
 	must(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
 	for i := range maxRemoved + 10 {

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ func (m *mount) root() int { return int(m.dir.Fd()) }
 // directory from a link in the place of a file.
 func (m *mount) open(name string, flags int, mode fs.FileMode) (fd int, err error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
-	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(permissions(mode)), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode.Perm()), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	err = retry("openat2", name, func() (err error) {
 		fd, err = unix.Openat2(m.root(), path.Clean(name), &how)
 		return err
@@ -48,7 +49,7 @@ func (m *mount) walk(name string, flags int, mode fs.FileMode) (fd int, err erro
 			how = flags
 		}
 		err = retry("openat", name, func() (err error) {
-			fd, err = unix.Openat(dir, element, how, permissions(mode))
+			fd, err = unix.Openat(dir, element, how, uint32(mode.Perm()))
 			return err
 		})
 		if dir != m.root() {
@@ -62,18 +63,33 @@ func (m *mount) walk(name string, flags int, mode fs.FileMode) (fd int, err erro
 	return fd, nil
 }
 
-// in makes a call in the directory of name.
-func (m *mount) in(op, name string, call func(dir int, base string) error) error {
-	dir := m.root()
-	if parent := path.Dir(name); parent != "." {
-		fd, err := m.open(parent, unix.O_PATH|unix.O_DIRECTORY, 0)
-		if err != nil {
+// openFile opens an entry as a File.
+func (m *mount) openFile(name string, flags int, mode fs.FileMode) (*os.File, error) {
+	fd, err := m.open(name, flags, mode)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// each makes a call for each of names in a directory, and returns the first error.
+func (m *mount) each(op, dir string, names []string, call func(dir int, base string) error) (err error) {
+	fd := m.root()
+	if dir != "." {
+		if fd, err = m.open(dir, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
 			return err
 		}
 		defer func() { _ = unix.Close(fd) }()
-		dir = fd
 	}
-	return retry(op, name, func() error { return call(dir, path.Base(name)) })
+	for _, base := range names {
+		err = cmp.Or(err, retry(op, path.Join(dir, base), func() error { return call(fd, base) }))
+	}
+	return err
+}
+
+// in makes a call in the directory of name.
+func (m *mount) in(op, name string, call func(dir int, base string) error) error {
+	return m.each(op, path.Dir(name), []string{path.Base(name)}, call)
 }
 
 // retry makes a call, and repeats it when a signal interrupts it.
@@ -92,25 +108,24 @@ func retry(op, name string, call func() error) error {
 // Mkdir creates a directory. It inherits the setgid bit of its parent.
 func (m *mount) Mkdir(name string, mode fs.FileMode) error {
 	return m.in("mkdirat", name, func(dir int, base string) error {
-		if err := unix.Mkdirat(dir, base, permissions(mode)); err != nil {
+		if err := unix.Mkdirat(dir, base, uint32(mode.Perm())); err != nil {
 			return err
 		}
 		var st unix.Stat_t
 		err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-		if err != nil || st.Mode&0o777 == permissions(mode) {
+		if err != nil || st.Mode&0o777 == uint32(mode.Perm()) {
 			return err
 		}
-		return chmodat(dir, base, permissions(mode)|st.Mode&unix.S_ISGID)
+		return chmodat(dir, base, uint32(mode.Perm())|st.Mode&unix.S_ISGID)
 	})
 }
 
 // Create creates a file.
 func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
-	fd, err := m.open(name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, mode)
+	f, err := m.openFile(name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, mode)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	info, err := f.Stat()
 	if err == nil && info.Mode().Perm() != mode.Perm() {
 		err = f.Chmod(mode.Perm())
@@ -121,10 +136,13 @@ func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
 	return f, nil
 }
 
-// Chmod sets the mode of a file or a directory. A directory keeps its setgid bit,
-// which the kernel would otherwise clear if the process is not in the group.
-func (m *mount) Chmod(name string, mode fs.FileMode) error {
-	return m.in("fchmodat", name, func(dir int, base string) error { return chmodat(dir, base, permissions(mode)) })
+// Chmod sets the mode of files or directories in dir.
+func (m *mount) Chmod(dir string, mode fs.FileMode, names ...string) error {
+	bits := uint32(mode.Perm())
+	if mode&fs.ModeSetgid != 0 {
+		bits |= unix.S_ISGID
+	}
+	return m.each("fchmodat", dir, names, func(dir int, base string) error { return chmodat(dir, base, bits) })
 }
 
 func chmodat(dir int, base string, mode uint32) error {
@@ -161,15 +179,22 @@ func (m *mount) Rename(from, to string) error {
 	})
 }
 
-// Remove removes a file, a link or an empty directory.
-func (m *mount) Remove(name string) error {
-	return m.in("unlinkat", name, func(dir int, base string) error {
+// Remove removes files, links and empty directories in dir.
+func (m *mount) Remove(dir string, names ...string) error {
+	err := m.each("unlinkat", dir, names, func(dir int, base string) error {
 		err := unix.Unlinkat(dir, base, 0)
 		if err == unix.EISDIR {
 			err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
 		}
+		if err == unix.ENOENT {
+			return nil
+		}
 		return err
 	})
+	if errors.Is(err, unix.ENOENT) { // of dir
+		return nil
+	}
+	return err
 }
 
 // SyncDir writes the entries of a directory to the disk. It succeeds on a file
@@ -183,12 +208,11 @@ func (m *mount) SyncDir(name string) error {
 		}
 		defer func() { _ = unix.Close(fd) }()
 	}
-	return retry("fsync", name, func() error {
-		if err := unix.Fsync(fd); err != unix.EINVAL {
-			return err
-		}
+	err := retry("fsync", name, func() error { return unix.Fsync(fd) })
+	if errors.Is(err, unix.EINVAL) {
 		return nil
-	})
+	}
+	return err
 }
 
 // Lstat describes an entry.
@@ -198,6 +222,19 @@ func (m *mount) Lstat(name string) (Info, error) {
 		return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	return Info{Mode: fileMode(st.Mode), Size: st.Size, Inode: st.Ino}, err
+}
+
+// fileMode converts the kernel's mode.
+func fileMode(st uint32) fs.FileMode {
+	types := map[uint32]fs.FileMode{unix.S_IFREG: 0, unix.S_IFDIR: fs.ModeDir, unix.S_IFLNK: fs.ModeSymlink}
+	mode, ok := types[st&unix.S_IFMT]
+	if !ok {
+		mode = fs.ModeIrregular
+	}
+	if st&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	return mode | fs.FileMode(st&0o777)
 }
 
 // Readlink returns the target of a link, truncated if it is longer than every target
@@ -213,11 +250,10 @@ func (m *mount) Readlink(name string) (string, error) {
 
 // ReadDir lists a directory.
 func (m *mount) ReadDir(name string) ([]fs.DirEntry, error) {
-	fd, err := m.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	f, err := m.openFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	defer func() { _ = f.Close() }()
 	return f.ReadDir(-1)
 }
@@ -225,11 +261,10 @@ func (m *mount) ReadDir(name string) ([]fs.DirEntry, error) {
 // ReadFile reads a file. O_NONBLOCK keeps a FIFO in its place from blocking the
 // call.
 func (m *mount) ReadFile(name string) ([]byte, error) {
-	fd, err := m.open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := m.openFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
@@ -247,10 +282,8 @@ func (m *mount) ReadFile(name string) ([]byte, error) {
 // Free returns the free space of the volume.
 func (m *mount) Free() (bytes, inodes uint64, err error) {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(m.root(), &st); err != nil {
-		return 0, 0, err
-	}
-	return st.Bavail * uint64(st.Bsize), st.Ffree, nil
+	err = unix.Fstatfs(m.root(), &st)
+	return st.Bavail * uint64(st.Bsize), st.Ffree, err
 }
 
 // Close closes the volume and releases its lock.
@@ -260,31 +293,4 @@ func (m *mount) Close() error {
 		err = errors.Join(err, m.lock.Close())
 	}
 	return err
-}
-
-// fileMode converts the kernel's mode.
-func fileMode(st uint32) fs.FileMode {
-	mode := fs.FileMode(st & 0o777)
-	if st&unix.S_ISGID != 0 {
-		mode |= fs.ModeSetgid
-	}
-	switch st & unix.S_IFMT {
-	case unix.S_IFREG:
-	case unix.S_IFDIR:
-		mode |= fs.ModeDir
-	case unix.S_IFLNK:
-		mode |= fs.ModeSymlink
-	default:
-		mode |= fs.ModeIrregular
-	}
-	return mode
-}
-
-// permissions converts a mode for the kernel.
-func permissions(mode fs.FileMode) uint32 {
-	p := uint32(mode.Perm())
-	if mode&fs.ModeSetgid != 0 {
-		p |= unix.S_ISGID
-	}
-	return p
 }

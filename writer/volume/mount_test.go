@@ -72,10 +72,10 @@ func TestMount_followsNoLink(t *testing.T) {
 	for _, link := range []string{"link", "inner"} {
 		for call, err := range map[string]error{
 			"Mkdir":    v.Mkdir(link+"/new", 0o755),
-			"Chmod":    v.Chmod(link+"/file", 0o600),
+			"Chmod":    v.Chmod(link, 0o600, "file"),
 			"Symlink":  v.Symlink("x", link+"/new"),
 			"Rename":   v.Rename(link+"/file", link+"/new"),
-			"Remove":   v.Remove(link + "/file"),
+			"Remove":   v.Remove(link, "file"),
 			"Create":   second(v.Create(link+"/new", 0o600)),
 			"Lstat":    second(v.Lstat(link + "/file")),
 			"Readlink": second(v.Readlink(link + "/file")),
@@ -94,7 +94,7 @@ func TestMount_followsNoLink(t *testing.T) {
 	if _, err := v.Create("real/file", 0o600); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a link in the place of a new file: got %v, want that it exists", err)
 	}
-	must(t, v.Remove("real/file"))
+	must(t, v.Remove("real", "file"))
 	after, err := os.Stat(filepath.Join(outside, "file"))
 	must(t, err)
 	if before.Sys().(*syscall.Stat_t).Ctim != after.Sys().(*syscall.Stat_t).Ctim {

@@ -21,7 +21,7 @@ var ErrUnusable = errors.New("the volume cannot be used")
 // Open opens and locks the volume mounted at dir. Its errors wrap ErrUnusable, or
 // ctx's error if ctx ends first.
 func Open(ctx context.Context, dir string) (Volume, error) {
-	m, err := openMount(dir)
+	f, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Volume{}, fmt.Errorf("%w: no directory %q; mount the volume there, or set SECRETSYNC_DIR", ErrUnusable, dir)
@@ -30,7 +30,8 @@ func Open(ctx context.Context, dir string) (Volume, error) {
 	case err != nil:
 		return Volume{}, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
 	}
-	if err := m.claim(ctx, dir); err != nil {
+	m := &mount{dir: f}
+	if err := m.claim(ctx); err != nil {
 		return Volume{}, errors.Join(err, m.Close())
 	}
 	return Volume{m}, nil
@@ -38,34 +39,26 @@ func Open(ctx context.Context, dir string) (Volume, error) {
 
 // OpenUnlocked opens a volume without its lock, for reading only.
 func OpenUnlocked(dir string) (Volume, error) {
-	m, err := openMount(dir)
-	if err != nil {
-		return Volume{}, err
-	}
-	return Volume{m}, nil
-}
-
-func openMount(dir string) (*mount, error) {
 	f, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, err
+		return Volume{}, fmt.Errorf("open the volume: %w", err)
 	}
-	return &mount{dir: f}, nil
+	return Volume{&mount{dir: f}}, nil
 }
 
 // claim checks for write access, and locks the volume. The kernel releases the lock
 // with the last descriptor, so no crash can leave it behind.
-func (m *mount) claim(ctx context.Context, dir string) error {
+func (m *mount) claim(ctx context.Context) error {
 	if err := unix.Faccessat(m.root(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, dir, os.Geteuid(), os.Getegid(), err, m.owner())
+		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, m.dir.Name(), os.Geteuid(), os.Getegid(), err, m.owner())
 	}
 	m.openLock()
 	err := lock(ctx, m.lock)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume", ErrUnusable, dir)
+		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume", ErrUnusable, m.dir.Name())
 	}
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w: lock %q: %w", ErrUnusable, dir, err)
+		return fmt.Errorf("%w: lock %q: %w", ErrUnusable, m.dir.Name(), err)
 	}
 	return err
 }
@@ -76,19 +69,16 @@ const lockPatience = time.Second
 // no app with a read-only mount can lock it. If another UID owns the file, or the
 // volume has no space for it, the lock is on the volume's directory.
 func (m *mount) openLock() {
-	m.lock = m.dir
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_NONBLOCK
-	fd, err := m.open(generation.LockFile, flags, 0o200)
+	f, err := m.openFile(generation.LockFile, flags, 0o200)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO) { // someone planted it
 		_ = Volume{m}.RemoveAll(generation.LockFile)
-		fd, err = m.open(generation.LockFile, flags, 0o200)
+		f, err = m.openFile(generation.LockFile, flags, 0o200)
 	}
-	if err != nil {
-		return
-	}
-	m.lock = os.NewFile(uintptr(fd), generation.LockFile)
-	if info, err := m.lock.Stat(); err == nil && info.Mode().Perm() != 0o200 {
-		_ = m.lock.Chmod(0o200)
+	if m.lock = f; err != nil {
+		m.lock = m.dir
+	} else if info, err := f.Stat(); err == nil && info.Mode().Perm() != 0o200 {
+		_ = f.Chmod(0o200)
 	}
 }
 

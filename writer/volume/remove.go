@@ -2,9 +2,9 @@ package volume
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
@@ -27,7 +27,7 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 	case generation.IsOwn(path.Base(name)):
 		return false, v.RemoveAll(name)
 	case v.isOwnLink(name):
-		return false, v.remove(name)
+		return false, v.Remove(path.Dir(name), path.Base(name))
 	case inVolume && v.isSecretDir(name):
 		return false, v.removeSecretDir(name)
 	}
@@ -47,80 +47,82 @@ func (v Volume) removeSecretDir(name string) error {
 	return err
 }
 
-// RemoveAll removes an entry and everything below it. It succeeds if the entry does
-// not exist. If the mode of a directory, which someone must have planted, denies
-// access, RemoveAll changes it. It removes at most maxRemoved entries, and fails with
-// errMoreEntries if there are more.
-func (v Volume) RemoveAll(name string) error {
-	r := removal{Volume: v, top: name, left: maxRemoved}
-	for {
-		moved := r.moved
-		if err := r.removeTree(name, 0); !errors.Is(err, fs.ErrExist) || r.moved == moved {
-			return err
-		}
-	}
-}
-
-const (
-	maxDepth   = 8 // directories on the way to an entry that is removed
-	maxRemoved = 10_000
-)
+// maxRemoved is more than the files of the largest generation, whose record would
+// exceed MaxFile.
+const maxRemoved = 100_000
 
 var errMoreEntries = errors.New("too many entries to remove at a time")
 
-// A removal removes the directory top. It moves deeper directories up to top instead
-// of entering them, so neither its recursion nor the length of a path is unbounded.
-type removal struct {
-	Volume
-	top   string
-	moved int // directories moved to top
-	left  int // removals still allowed
-}
-
-// removeTree removes an entry and everything below it. It moves a directory at
-// maxDepth to top instead.
-func (r *removal) removeTree(name string, depth int) error {
-	if r.left == 0 {
-		return errMoreEntries
-	}
-	r.left--
-	err := r.remove(name)
-	switch {
-	case !errors.Is(err, fs.ErrExist): // the class of ENOTEMPTY
-		return err
-	case depth == maxDepth:
-		r.moved++
-		return r.Rename(name, path.Join(r.top, "..moved"+strconv.Itoa(r.moved)))
-	}
-	if err := r.allowAccess(name); err != nil {
-		return err
-	}
-	entries, err := r.ReadDir(name)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := r.removeTree(path.Join(name, e.Name()), depth+1); err != nil {
+// RemoveAll removes an entry and everything below it. It succeeds if the entry does
+// not exist. It removes at most maxRemoved entries, and fails with errMoreEntries if
+// there are more.
+//
+// It moves the directories below a subdirectory up to name instead of entering them,
+// so neither the depth of a planted tree nor the length of its paths matters.
+func (v Volume) RemoveAll(name string) error {
+	left, moved := maxRemoved, 0
+	for {
+		if err := v.Remove(path.Dir(name), path.Base(name)); !errors.Is(err, fs.ErrExist) { // the class of ENOTEMPTY
+			return err
+		}
+		dirs, err := v.empty(name, &left)
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			below, err := v.empty(path.Join(name, dir), &left)
+			if err != nil {
+				return err
+			}
+			for _, deep := range below {
+				moved++
+				from, to := path.Join(name, dir, deep), path.Join(name, fmt.Sprint("..moved", moved))
+				err := v.allowing(from, func() error { return v.Rename(from, to) })
+				if err != nil && !errors.Is(err, fs.ErrExist) { // an earlier removal may have used the name
+					return err
+				}
+			}
+		}
+		if err := v.Remove(name, dirs...); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	return r.remove(name)
 }
 
-func (r *removal) allowAccess(dir string) error {
-	info, err := r.Lstat(dir)
-	if err != nil || info.Mode.Perm()&0o700 == 0o700 {
+// empty removes everything in a directory except its subdirectories, and returns
+// their names. It counts left down by the number of entries.
+func (v Volume) empty(dir string, left *int) (dirs []string, err error) {
+	var entries []fs.DirEntry
+	err = v.allowing(dir, func() error {
+		entries, err = v.ReadDir(dir)
 		return err
+	})
+	var files []string
+	for _, e := range entries {
+		if *left--; *left < 0 {
+			err = errMoreEntries
+			break
+		}
+		if e.IsDir() {
+			dirs = append(dirs, e.Name())
+		} else {
+			files = append(files, e.Name())
+		}
 	}
-	return r.Chmod(dir, 0o700)
+	if removeErr := v.allowing(dir, func() error { return v.Remove(dir, files...) }); removeErr != nil {
+		err = removeErr
+	}
+	return dirs, err
 }
 
-// remove removes a single entry, and succeeds if it does not exist.
-func (v Volume) remove(name string) error {
-	if err := v.Remove(name); !errors.Is(err, fs.ErrNotExist) {
-		return err
+// allowing makes a call in a directory. If the mode of the directory denies the call,
+// someone must have planted it: allowing changes the mode and repeats the call.
+func (v Volume) allowing(dir string, call func() error) error {
+	err := call()
+	if errors.Is(err, fs.ErrPermission) && v.Chmod(path.Dir(dir), 0o700, path.Base(dir)) == nil {
+		return call()
 	}
-	return nil
+	return err
 }
 
 // IsGone reports whether no entry has this name.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,11 +27,16 @@ type Calls interface {
 	// default ACL. Create fails if the name exists.
 	Mkdir(name string, mode fs.FileMode) error
 	Create(name string, mode fs.FileMode) (File, error)
-	Chmod(name string, mode fs.FileMode) error
 	Symlink(target, name string) error
 	Rename(from, to string) error
-	Remove(name string) error // a file, a link or an empty directory
 	SyncDir(name string) error
+
+	// Chmod and Remove change entries of a directory and return the first error.
+	// They open the directory once: an open and a close for each file took a third
+	// of a publish (0.71 instead of 0.41 ms for 10 files). Remove removes files,
+	// links and empty directories, and ignores missing entries.
+	Chmod(dir string, mode fs.FileMode, names ...string) error
+	Remove(dir string, names ...string) error
 
 	// The remaining calls change nothing.
 	Lstat(name string) (Info, error)
@@ -71,10 +77,5 @@ func NotALink(err error) bool { return Missing(err) || errors.Is(err, unix.EINVA
 // Unknown reports whether err says nothing about the entry itself: the process or
 // the node lacks a resource, or the disk failed.
 func Unknown(err error) bool {
-	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO}, func(errno error) bool { return errors.Is(err, errno) })
 }

@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"cmp"
+	"errors"
 	"io/fs"
 	"path"
 	"runtime"
@@ -112,18 +114,24 @@ func (h *handle) Symlink(target, name string) error {
 	return h.change("symlink", name, func() error { return h.add(name, NewLink(target)) })
 }
 
-func (h *handle) Chmod(name string, mode fs.FileMode) error {
-	return h.change("chmod", name, func() error {
-		n, err := h.lookup(name)
-		switch {
-		case err != nil:
-			return err
-		case n.IsLink():
-			return syscall.EOPNOTSUPP
-		}
-		n.Mode = n.Mode.Type() | mode.Perm()
-		return nil
-	})
+// Chmod makes a call for each name, so that a fault can occur between them.
+func (h *handle) Chmod(dir string, mode fs.FileMode, names ...string) (err error) {
+	for _, base := range names {
+		name := path.Join(dir, base)
+		callErr := h.change("chmod", name, func() error {
+			n, err := h.lookup(name)
+			switch {
+			case err != nil:
+				return err
+			case n.IsLink():
+				return syscall.EOPNOTSUPP
+			}
+			n.Mode = n.Mode.Type() | mode.Perm()
+			return nil
+		})
+		err = cmp.Or(err, callErr)
+	}
+	return err
 }
 
 func (h *handle) Rename(from, to string) error {
@@ -132,10 +140,18 @@ func (h *handle) Rename(from, to string) error {
 	})
 }
 
-func (h *handle) Remove(name string) error {
-	return h.change("remove", name, func() error {
-		return h.in(name, func(dir *Inode, base string) error { return dir.remove(base) })
-	})
+// Remove makes a call for each name, as Chmod does. It ignores missing entries.
+func (h *handle) Remove(dir string, names ...string) (err error) {
+	for _, base := range names {
+		name := path.Join(dir, base)
+		callErr := h.change("remove", name, func() error {
+			return h.in(name, func(dir *Inode, base string) error { return dir.remove(base) })
+		})
+		if !errors.Is(callErr, syscall.ENOENT) {
+			err = cmp.Or(err, callErr)
+		}
+	}
+	return err
 }
 
 func (h *handle) SyncDir(name string) error {
