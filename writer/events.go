@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,9 +18,8 @@ import (
 
 // events collects the names of the entries reported by inotify, each once, until the
 // Writer examines them. The Writer's own writes are reported too, but leave no
-// difference to the current generation.
-//
-// All methods work on nil, which watches nothing.
+// difference to the current generation. All methods work on nil, which watches
+// nothing.
 type events struct {
 	dir    string
 	notify *fsnotify.Watcher
@@ -32,9 +30,8 @@ type events struct {
 	// inode has not been watched yet. The Writer's lock guards it.
 	inodes map[string]uint64
 
-	mu    sync.Mutex // guards the fields below
+	mu    sync.Mutex // guards names
 	names map[string]fsnotify.Op
-	lost  bool // the kernel dropped events
 }
 
 func newEvents(dir string) (*events, error) {
@@ -56,59 +53,46 @@ func newEvents(dir string) (*events, error) {
 func noEvents(string) (*events, error) { return nil, nil }
 
 // collect runs until close. It never waits for the Writer: fsnotify holds a lock
-// while it delivers an error, and its other methods wait for the same lock.
+// while it delivers an error, and its other methods wait for the same lock. It
+// collects an error, after which events are missing, as the name "".
 func (e *events) collect() {
 	defer close(e.done)
 	for {
+		name, op := "", fsnotify.Op(0)
 		select {
 		case event, ok := <-e.notify.Events:
 			if !ok {
 				return
 			}
-			e.add(e.name(event), event.Op, false)
+			name, op = strings.TrimPrefix(event.Name, e.dir+"/"), event.Op
 		case _, ok := <-e.notify.Errors:
 			if !ok {
 				return
 			}
-			e.add(".", 0, true)
 		}
+		e.mu.Lock()
+		e.names[name] |= op
+		e.mu.Unlock()
+		e.ready.Poke()
 	}
 }
 
-func (e *events) add(name string, op fsnotify.Op, lost bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.names[name] |= op
-	e.lost = e.lost || lost
-	e.ready.Poke()
-}
-
-// name returns the path of an event's entry below the volume, "." for the volume.
-func (e *events) name(event fsnotify.Event) string {
-	name, below := strings.CutPrefix(event.Name, e.dir+"/")
-	if !below {
-		return "."
-	}
-	return name
-}
-
-// take returns the names since the last call, with their operations. lost reports
-// whether some are missing. A moved or removed directory is no longer watched, or is
-// watched under a wrong name.
-func (e *events) take() (names map[string]fsnotify.Op, lost bool) {
+// take returns the names since the last call. A moved or removed directory is no
+// longer watched, or is watched under a wrong name.
+func (e *events) take() map[string]fsnotify.Op {
 	if e == nil {
-		return nil, false
+		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	names, lost = e.names, e.lost
-	e.names, e.lost = map[string]fsnotify.Op{}, false
+	names := e.names
+	e.names = map[string]fsnotify.Op{}
 	for name, op := range names {
 		if op.Has(fsnotify.Rename) || op.Has(fsnotify.Remove) {
 			delete(e.inodes, name)
 		}
 	}
-	return names, lost
+	return names
 }
 
 // wait returns a channel that receives when there are names.
@@ -147,10 +131,11 @@ func (w *Writer) watch() {
 	w.watchDirs(generation.Dirs(cur.Outside)...)
 }
 
-// watchDirs watches directories unless they are already watched.
-func (w *Writer) watchDirs(names ...string) {
+// watchDirs watches directories unless they are already watched. It reports whether
+// it began to watch an existing directory.
+func (w *Writer) watchDirs(names ...string) (began bool) {
 	if w.events == nil {
-		return
+		return false
 	}
 	for _, name := range names {
 		info, err := w.vol.Lstat(name)
@@ -159,18 +144,19 @@ func (w *Writer) watchDirs(names ...string) {
 		}
 		switch err := w.events.notify.Add(filepath.Join(w.events.dir, name)); {
 		case err == nil:
-			w.events.inodes[name] = info.Inode
+			began, w.events.inodes[name] = true, info.Inode
 		case !errors.Is(err, syscall.ENOENT):
 			w.warnOnce("could not watch a directory; changes in it are found within a minute", ".", "err", err)
 		}
 	}
+	return began
 }
 
 // checkEvents examines the entries reported by inotify, each once, and repairs the
 // volume if an entry differs from the current generation. While a retry is pending
 // it does nothing: the retry compares everything.
 func (w *Writer) checkEvents(ctx context.Context) {
-	names, lost := w.events.take()
+	names := w.events.take()
 	cur := w.current.Load()
 	if cur.Empty() || w.mustWait() {
 		return
@@ -179,60 +165,31 @@ func (w *Writer) checkEvents(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if lost || w.mismatch(cur, name) {
+		if w.mismatch(cur, name) {
 			w.repairOrRetry(ctx)
 			return
 		}
 	}
 }
 
-// mismatch reports whether the entry of an event differs from the current
-// generation.
+// mismatch reports whether the entry of an event may differ from the current
+// generation. A directory that was moved or replaced needs a comparison of everything
+// in it: another process may have changed it while nothing watched it. The Writer
+// watches its new directories before it examines their events.
 func (w *Writer) mismatch(cur *generation.Generation, name string) bool {
 	want, ok := cur.Find(name)
 	switch {
-	case name == ".", path.Base(name) == generation.Temporary:
-		return false
+	case name == "":
+		return true // events are missing
+	case name == w.events.dir, path.Base(name) == generation.Temporary:
 	case name == generation.NotifiedFile:
 		return w.isDifferent(w.notified.Entry(w.opts.FileMode))
-	case ok && want.Mode.IsDir():
-		return w.isDifferent(want) || w.watchAgain(name) && w.subtreeDiffers(cur, name)
 	case ok:
-		return w.isDifferent(want)
+		return w.isDifferent(want) || want.Mode.IsDir() && w.watchDirs(name)
 	case generation.Top(name) == cur.Dir:
 		return !w.vol.IsGone(name)
-	}
-	if path.Dir(name) == "." && !w.vol.IsOwn(name) && !w.vol.IsGone(name) {
+	case path.Dir(name) == "." && !w.vol.IsOwn(name) && !w.vol.IsGone(name):
 		w.warnOnce(foreignEntry, name)
 	}
 	return false
-}
-
-// watchAgain watches a directory again if it was moved or replaced, and reports
-// whether it did: another process may have changed the directory while nothing
-// watched it. The Writer watches its new directories before it examines their
-// events.
-func (w *Writer) watchAgain(dir string) bool {
-	info, err := w.vol.Lstat(dir)
-	if err == nil && info.Inode == w.events.inodes[dir] {
-		return false
-	}
-	w.watchDirs(dir)
-	return true
-}
-
-// subtreeDiffers reports whether an entry below a directory differs from the current
-// generation.
-func (w *Writer) subtreeDiffers(cur *generation.Generation, dir string) bool {
-	below := func(entries []generation.Entry) (out []generation.Entry) {
-		for _, e := range entries {
-			if e.Path == dir || strings.HasPrefix(e.Path, dir+"/") {
-				out = append(out, e)
-			}
-		}
-		return out
-	}
-	damaged, err := w.damage(cur, below(cur.Inside))
-	w.retryLater("could not compare the files, will retry", dir, err)
-	return len(damaged) > 0 || slices.ContainsFunc(below(cur.Outside), w.isDifferent)
 }

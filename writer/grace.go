@@ -26,16 +26,12 @@ type retired struct {
 func (w *Writer) retire(g *generation.Generation) {
 	if !g.Empty() {
 		w.old = append(w.old, retired{g.Dir, w.now(), g.DiskSize()})
-		w.arm()
 	}
 }
 
 // collect removes the generations whose grace period has ended, and the oldest ones
-// while there are too many or they are too large.
+// while there are too many or they are too large. Then it sets the timer for Run.
 func (w *Writer) collect() {
-	if !w.syncSwap() {
-		return
-	}
 	var total int64
 	for _, r := range w.old {
 		total += r.size
@@ -45,10 +41,11 @@ func (w *Writer) collect() {
 		r := w.old[0]
 		exceeded := len(w.old) > 1 && (len(w.old) > maxOld || total > limit)
 		if w.now().Sub(r.at) < grace && !exceeded || !w.removeOldest() {
-			return
+			break
 		}
 		total -= r.size
 	}
+	w.arm()
 }
 
 // removeOldest removes the oldest generation in its grace period and reports whether
@@ -69,26 +66,20 @@ func (w *Writer) removeOldest() bool {
 	return true
 }
 
-// due returns the time of the next retry or end of a grace period, zero if there is
-// none.
+// due returns the time of the next retry or end of a grace period, or else of the
+// next step of the sweep.
 func (w *Writer) due() time.Time {
-	retry := w.uncertain.retryAt
-	if len(w.old) == 0 || w.uncertain.unsynced { // an old generation stays until the swap is on disk
-		return retry
+	due := w.uncertain.retryAt
+	if due.IsZero() {
+		due = w.nextSweep
 	}
-	end := w.old[0].at.Add(grace)
-	if retry.IsZero() || end.Before(retry) {
-		return end
+	if len(w.old) > 0 && !w.uncertain.unsynced { // an old generation stays until the swap is on disk
+		if end := w.old[0].at.Add(grace); end.Before(due) {
+			return end
+		}
 	}
-	return retry
+	return due
 }
 
 // arm sets the timer for Run.
-func (w *Writer) arm() {
-	due := w.due()
-	if due.IsZero() {
-		w.timer.Stop()
-		return
-	}
-	w.timer.Reset(due.Sub(w.now()))
-}
+func (w *Writer) arm() { w.timer.Reset(w.due().Sub(w.now())) }

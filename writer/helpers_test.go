@@ -291,13 +291,7 @@ func attend(w *Writer) { w.locked(func() { w.attend(context.Background()) }) }
 // mismatches returns all differences from the current generation.
 func mismatches(w *Writer) []generation.Entry {
 	cur := w.current.Load()
-	bad, _ := w.damage(cur, cur.Inside)
-	for _, e := range slices.Concat(cur.Outside, w.records(cur)) {
-		if w.isDifferent(e) {
-			bad = append(bad, e)
-		}
-	}
-	return bad
+	return w.damage(cur, slices.Concat(cur.Entries, w.records(cur)))
 }
 
 // settle ends all grace periods and removes the rest.

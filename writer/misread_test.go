@@ -3,7 +3,6 @@ package writer
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -63,27 +62,54 @@ func withMisreads(opts setup) (setup, *misreads) {
 	return opts, m
 }
 
-// A file stays in the volume if it cannot be read at startup while the API is
-// unavailable.
-func TestAFileThatCannotBeReadIsNotLost(t *testing.T) {
+// TestStart_readsAgain: a file stays in the volume if the disk fails to read it twice
+// at startup while the API is unavailable. After the third failure in a row it counts
+// as missing, as in a comparison: the API's value replaces it in the same generation.
+func TestStart_readsAgain(t *testing.T) {
+	for failures, want := range map[int]int{1: 3, 2: 3, 3: 2} {
+		dir := testsupport.MemoryDir(t)
+		w := opened(t, testOptions(t, dir))
+		publish(t, w, mixed)
+		shut(t, w)
+		opts, m := withMisreads(testOptions(t, dir))
+		reads := 0
+		m.fails = func(call, name string) bool {
+			if call == "read" && path.Base(name) == "password" {
+				reads++
+			}
+			return call == "read" && path.Base(name) == "password" && reads <= failures
+		}
+		w = opened(t, opts)
+		_, found := w.Current()
+		if got := len(found.Secrets["db"].Values); got != want {
+			t.Errorf("after %d failures: got %d values, want %d", failures, got, want)
+		}
+		equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
+		if n := publish(t, w, mixed); n != 1 {
+			t.Errorf("after %d failures: got generation %d, want 1", failures, n)
+		}
+		equal(t, "confirmed", visible(t, dir), shown(generation.Nested, mixed))
+		shut(t, w)
+	}
+}
+
+// TestStart_withoutDescriptors: an error that says nothing about a file never makes it
+// missing. The start fails, and the volume stays as it is.
+func TestStart_withoutDescriptors(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
+	gen := w.current.Load().Dir
 	shut(t, w)
-	opts, m := withMisreads(testOptions(t, dir))
-	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
-	w = opened(t, opts)
-	_, set := w.Current()
-	next := Content{Complete: true, Secrets: maps.Clone(set.Secrets)}
-	next.Secrets["tls"] = files("2", "tls.crt", "c2")
-	if _, err := w.Publish(context.Background(), next); !errors.Is(err, syscall.EIO) {
-		t.Errorf("while it cannot be read: got %v, want EIO", err)
+	before := tree(t, dir)
+	opts := testOptions(t, dir)
+	opts.calls = func(under volume.Calls) volume.Calls {
+		return &unreadable{under, path.Join(gen, "db/password"), syscall.EMFILE}
 	}
-	equal(t, "seen", visible(t, dir), shown(generation.Nested, mixed))
-	m.fails = nil
-	publish(t, w, next)
-	next.Secrets["db"] = mixed.Secrets["db"]
-	equal(t, "seen once it can be read", visible(t, dir), shown(generation.Nested, next))
+	if _, err := start(opts); !errors.Is(err, ErrUnusable) || !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("got %v, want EMFILE", err)
+	}
+	equal(t, "volume", tree(t, dir), before)
 }
 
 // The start fails if it cannot read ..data. In a volume without ..data it would

@@ -19,22 +19,17 @@ import (
 func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	cur := w.current.Load()
-	content, err = w.addUnread(cur, content)
-	if err != nil {
-		return 0, w.explain(err)
-	}
-	rec, changed := cur.Next(generation.Request{
+	rec, changed := w.current.Load().Next(generation.Request{
 		Content: content, Layout: w.opts.Layout, FileMode: w.opts.FileMode,
 		Number: w.nextNumber(), TrustVersions: w.uncertain.unconfirmed,
 	})
 	if !changed {
-		return rec.Generation, w.confirm(ctx, cur, rec, content)
+		return rec.Generation, w.confirm(ctx, rec, content)
 	}
 	if err := rec.Validate(); err != nil {
 		return 0, fmt.Errorf("publish in %q: %w", w.opts.Dir, err)
 	}
-	if err := w.replace(ctx, cur, rec, content); err != nil {
+	if err := w.replace(ctx, rec, content); err != nil {
 		return 0, err
 	}
 	w.uncertain.unconfirmed = false
@@ -44,7 +39,8 @@ func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, e
 // confirm stores this record and content as the current generation's. While its
 // files were only read from the volume, confirm compares them with content and
 // repairs any changes by another process in the meantime.
-func (w *Writer) confirm(ctx context.Context, cur *generation.Generation, rec generation.Record, content Content) error {
+func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Content) error {
+	cur := w.current.Load()
 	if !w.uncertain.unconfirmed && rec.Complete == cur.Record.Complete {
 		return nil
 	}
@@ -63,65 +59,53 @@ func (w *Writer) confirm(ctx context.Context, cur *generation.Generation, rec ge
 	return nil
 }
 
-// replace publishes rec and content in the place of cur.
+// replace publishes rec and content in the place of the current generation.
 //
-// Below are the system calls in their order. TIME is the directory of the new
-// generation, OLD the directory of the replaced one. Apps read only OLD until the
-// rename of step 7 and only TIME from then on. If a step up to 7 fails, replace
-// removes the new entries. After a crash, the next start removes them (start.go).
+// Below are the system calls in their order, what readers see, and what a crash
+// leaves. TIME is the directory of the new generation, OLD the directory of the
+// replaced one. If a step up to 7 fails, replace removes the new entries. After a
+// crash, the next start removes them (start.go).
 //
-//  1. mkdir TIME. Before the first generation, the record of notifications: create,
-//     write and fsync under a temporary name, rename, fsync DIR.
-//     Readers: nothing points to the directory.
-//     A crash leaves TIME without a record. The next start removes it.
+//  1. mkdir TIME. Before the first generation, also the record of notifications:
+//     create, write and fsync under a temporary name, rename, fsync DIR.
 //  2. In TIME, parents first: mkdir of each directory; for each file
 //     open(O_CREAT|O_EXCL), write, fsync, close. Where the umask or a default ACL
 //     reduced the mode, also chmod.
-//     Readers and a crash: as in step 1. Files may be truncated.
 //  3. fsync of each directory in TIME, children first, and of TIME.
-//     Readers and a crash: as in step 1.
 //  4. The record TIME.json beside it, with the calls of step 2.
-//     Readers: no app looks for the file.
-//     A crash leaves a generation without a link to it, with a higher number than
-//     OLD. The next start removes both.
-//  5. The new links, which OLD lacks: symlink under a temporary name,
-//     rename, fsync of the directory. Before the links of a new Secret, also under a
-//     temporary name: mkdir, symlink ..data, fsync, rename.
+//     Readers: nothing points to an entry of steps 1 to 4.
+//     A crash leaves files that may be truncated, or a generation with a higher
+//     number than OLD. The next start removes them.
+//  5. The new links, which OLD lacks: symlink under a temporary name, rename, fsync
+//     of the directory. Before the links of a new Secret, also under a temporary
+//     name: mkdir, symlink ..data, fsync, rename.
 //     Readers: new links dangle until step 7; no old link changes.
-//     A crash leaves such entries. The next start removes them.
 //  6. fsync DIR: everything survives a power failure before anything points to it.
-//     Readers and a crash: as in step 5.
 //  7. symlink ..data_tmp to TIME, rename over ..data.
 //     Readers: all files of OLD before the rename, all files of TIME after it.
-//     A crash between the two calls: as in step 5, and the next start removes
-//     ..data_tmp.
 //  8. fsync DIR. OLD stays until this succeeds.
-//     Readers: TIME.
-//     A crash leaves TIME. A power failure leaves OLD or TIME, both complete. If it
-//     leaves OLD, the next publish uses the number again; its files are newer than
-//     the files of every notification.
+//     A power failure leaves OLD or TIME, both complete. If it leaves OLD, the next
+//     publish uses the number again; its files are newer than the files of every
+//     notification.
 //  9. In the nested layout, in the directory of each changed Secret: symlink
 //     ..data_tmp, rename over ..data, with the target unchanged.
-//     Readers: no difference. Watches on the directory wake.
-//     A crash leaves ..data_tmp, which the next start removes. Some watchers did not
-//     wake, but the next process notifies the apps.
+//     Readers: no difference. Watches on the directory wake. If a crash prevents
+//     this, the next process notifies the apps.
 //  10. chmod of OLD's files to their present mode.
-//     Readers: no difference. Watches on the files wake.
-//     A crash: as in step 9.
+//     Readers: no difference. Watches on the files wake, or as in step 9.
 //  11. If the links, the directories of Secrets or their modes differ from OLD's:
 //     reconcile. It creates the entries omitted in step 5, unlinks the links missing
 //     from the new generation, renames the directories of its removed Secrets to a
 //     temporary name, syncs DIR and removes them.
 //     Readers: links disappear. They have dangled since step 7.
-//     A crash leaves some of them. The next start removes them.
 //  12. Old generations after their grace period: unlink, the record last.
 //     Readers: a reader with a descriptor from before the grace period gets ENOENT.
 //     A crash leaves a part with a record. The next start counts it as an old
 //     generation and removes it after another grace period.
-func (w *Writer) replace(ctx context.Context, cur *generation.Generation, rec generation.Record, content Content) error {
-	next := generation.New(w.freshName(), rec, content)
+func (w *Writer) replace(ctx context.Context, rec generation.Record, content Content) error {
+	old, next := w.current.Load(), generation.New(w.freshName(), rec, content)
 	err := w.makeRoom(func() error {
-		err := w.swap(ctx, cur, next)
+		err := w.swap(ctx, old, next) // 1 to 7
 		if err != nil && ctx.Err() == nil {
 			w.reconcileOrRetry(ctx)
 		}
@@ -131,20 +115,32 @@ func (w *Writer) replace(ctx context.Context, cur *generation.Generation, rec ge
 		return w.explain(fmt.Errorf("publish generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(next)
-	w.last = max(w.last, rec.Generation)
-	w.afterSwap(ctx, cur, next)
+	w.used(rec.Generation)
+	// The publish has succeeded, so failures are logged and retried. inotify watches
+	// the new directories from here on. Watches before the swap cost a tenth of the
+	// time from the event to the files (40 of 350 µs). The sweep finds earlier changes
+	// by another process.
+	w.watchDirs(generation.Dirs(next.Inside)...)
+	w.syncSwap()                      // 8
+	w.wakeDirectories(ctx, old, next) // 9
+	w.wakeFiles(ctx, old)             // 10
+	w.retire(old)
+	if !next.SameOutside(old) {
+		w.reconcileOrRetry(ctx) // 11
+	}
+	w.collect() // 12
 	return nil
 }
 
 // swap makes steps 1 to 7 of replace.
-func (w *Writer) swap(ctx context.Context, cur, next *generation.Generation) error {
+func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) error {
 	if len(next.RecordFile.Data) > volume.MaxFile {
 		return errTooLarge
 	}
-	if err := w.checkFree(cur, next); err != nil {
-		return err
-	}
-	if cur.Empty() { // 1
+	if old.Empty() { // 1
+		if err := w.checkFree(next); err != nil {
+			return err
+		}
 		if _, err := w.restore(ctx, w.notified.Entry(w.opts.FileMode)); err != nil {
 			return err
 		}
@@ -162,9 +158,9 @@ func (w *Writer) swap(ctx context.Context, cur, next *generation.Generation) err
 	if err := w.vol.Add(next.RecordFile); err != nil { // 4
 		return err
 	}
-	links := next.Added(cur) // 5
+	links := next.Added(old) // 5
 	if !w.uncertain.retryAt.IsZero() {
-		links = append(links, cur.Outside...)
+		links = append(links, old.Outside...)
 	}
 	if _, err := w.restore(ctx, links...); err != nil {
 		return err
@@ -180,24 +176,6 @@ func (w *Writer) swap(ctx context.Context, cur, next *generation.Generation) err
 	return nil
 }
 
-// afterSwap makes steps 8 to 12 of replace. The publish has succeeded, so failures
-// are logged and retried.
-//
-// inotify watches the new directories from here on. Watches before the swap cost a
-// tenth of the time from the event to the files (40 of 350 µs). The sweep finds
-// earlier changes by another process.
-func (w *Writer) afterSwap(ctx context.Context, cur, next *generation.Generation) {
-	w.watchDirs(generation.Dirs(next.Inside)...)
-	w.syncSwap()                      // 8
-	w.wakeDirectories(ctx, cur, next) // 9
-	w.wakeFiles(ctx, cur)             // 10
-	w.retire(cur)                     // for 12
-	if !next.SameOutside(cur) {
-		w.reconcileOrRetry(ctx) // 11
-	}
-	w.collect() // 12
-}
-
 // freshName returns a free name for a generation's directory. The clock may stand
 // still or go back.
 func (w *Writer) freshName() string {
@@ -209,12 +187,9 @@ func (w *Writer) freshName() string {
 	}
 }
 
-// checkFree returns an error if the volume contains no generation yet and a foreign
-// entry has a name that next requires. Such a volume belongs to someone else.
-func (w *Writer) checkFree(cur, next *generation.Generation) error {
-	if !cur.Empty() {
-		return nil
-	}
+// checkFree returns an error if a foreign entry has a name that a first generation
+// requires. Such a volume belongs to someone else.
+func (w *Writer) checkFree(next *generation.Generation) error {
 	var taken []error
 	for _, e := range next.Outside {
 		_, err := w.vol.Lstat(e.Path)
@@ -253,11 +228,11 @@ func (w *Writer) syncSwap() bool {
 
 // wakeDirectories is step 9. A new Secret's directory existed before the swap, so an
 // app may watch it already. A repair wakes the watches on all directories.
-func (w *Writer) wakeDirectories(ctx context.Context, cur, next *generation.Generation) {
-	repaired := cur.Record.Generation == next.Record.Generation
+func (w *Writer) wakeDirectories(ctx context.Context, old, next *generation.Generation) {
+	number := next.Record.Generation
 	for _, e := range next.Outside {
 		dir := path.Dir(e.Path)
-		if path.Base(e.Path) != generation.DataLink || !repaired && next.Record.SecretSince(dir) != next.Record.Generation {
+		if path.Base(e.Path) != generation.DataLink || old.Record.Generation != number && next.Record.SecretSince(dir) != number {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -272,9 +247,9 @@ func (w *Writer) wakeDirectories(ctx context.Context, cur, next *generation.Gene
 
 // wakeFiles is step 10. Nothing else would wake the watches on replaced files, which
 // stay for the grace period.
-func (w *Writer) wakeFiles(ctx context.Context, cur *generation.Generation) {
-	w.events.remove(generation.Dirs(cur.Inside)...)
-	for _, files := range cur.FilesByDir() {
+func (w *Writer) wakeFiles(ctx context.Context, old *generation.Generation) {
+	w.events.remove(generation.Dirs(old.Inside)...)
+	for _, files := range old.FilesByDir() {
 		if ctx.Err() != nil {
 			return
 		}

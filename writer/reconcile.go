@@ -24,8 +24,8 @@ import (
 // The start, a failed publish and step 11 of a publish pass no damaged entries: they
 // did not read the files. repair compares the files and passes the differences.
 func (w *Writer) reconcile(ctx context.Context, damaged []generation.Entry) (changed []generation.Entry, err error) {
-	if len(damaged) > 0 { // 1
-		if err := w.republish(ctx); err != nil {
+	if cur := w.current.Load(); len(damaged) > 0 { // 1
+		if err := w.replace(ctx, cur.Record, cur.Content); err != nil {
 			return nil, err
 		}
 	}
@@ -46,34 +46,19 @@ func (w *Writer) reconcileOrRetry(ctx context.Context) {
 	w.retryLater("could not restore links, will retry", ".", err)
 }
 
-// republish writes the files of the current generation to a new directory.
-func (w *Writer) republish(ctx context.Context) error {
-	cur := w.current.Load()
-	content, err := w.addUnread(cur, cur.Content)
-	if err != nil {
-		return w.explain(err)
-	}
-	return w.replace(ctx, cur, cur.Record, content)
-}
-
 // records returns the records and the link of a generation, in the order of their
-// restoration.
+// restoration. Before the first generation the volume contains no record of
+// notifications, unless a target was notified in advance: the volume may belong to
+// someone else.
 func (w *Writer) records(cur *generation.Generation) []generation.Entry {
 	notified := w.notified.Entry(w.opts.FileMode)
 	switch {
 	case !cur.Empty():
 		return []generation.Entry{cur.RecordFile, notified, cur.Link()}
-	case w.hasNotified(cur):
+	case len(w.notified.Targets) > 0 || w.notified.Lost:
 		return []generation.Entry{notified}
 	}
 	return nil
-}
-
-// hasNotified reports whether the volume contains the record of notifications. Before
-// the first generation it does not, unless a target was notified in advance: the
-// volume may belong to someone else.
-func (w *Writer) hasNotified(cur *generation.Generation) bool {
-	return !cur.Empty() || len(w.notified.Targets) > 0 || w.notified.Lost
 }
 
 // restore makes the volume contain entries outside of a generation's directory,
@@ -112,10 +97,8 @@ func (w *Writer) removeStale(cur *generation.Generation, dir string) {
 	if w.uncertain.unreachable.Load() {
 		return
 	}
-	names, err := w.unexpected(cur, dir)
-	w.retryLater("could not list a directory, will retry", dir, err)
-	for _, name := range names {
-		w.events.remove(name)
+	for _, name := range w.unexpected(cur, dir) {
+		w.events.remove(name) // fsnotify would report an error
 		foreign, err := w.vol.RemoveOwn(name)
 		w.retryLater("could not remove a leftover, will retry", name, err)
 		if foreign {
@@ -126,59 +109,46 @@ func (w *Writer) removeStale(cur *generation.Generation, dir string) {
 
 // unexpected returns the entries of a directory, except entries of the current
 // generation and of old generations in their grace period.
-func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []string, err error) {
+func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []string) {
 	entries, err := w.vol.ReadDir(dir)
+	w.retryLater("could not list a directory, will retry", dir, err)
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
 		_, expected := cur.Find(name)
-		expected = expected || name == generation.LockFile || name == generation.NotifiedFile && w.hasNotified(cur) || slices.ContainsFunc(w.old, func(r retired) bool {
-			return name == r.dir || name == generation.RecordName(r.dir)
-		})
+		expected = expected || name == generation.LockFile ||
+			slices.ContainsFunc(w.records(cur), func(e generation.Entry) bool { return name == e.Path }) ||
+			slices.ContainsFunc(w.old, func(r retired) bool { return name == r.dir || name == generation.RecordName(r.dir) })
 		if !expected {
 			names = append(names, name)
 		}
 	}
-	return names, err
+	return names
 }
 
-// damage compares entries inside the current generation's directory with the volume.
-// It returns the entries that differ, and unexpected entries. It returns an error if
-// it could not compare an entry.
-func (w *Writer) damage(cur *generation.Generation, inside []generation.Entry) (damaged []generation.Entry, err error) {
-	for _, e := range inside {
-		differs, differsErr := w.differs(e)
-		if differs {
+// damage compares entries of the current generation with the volume. It returns the
+// entries that differ, and unexpected entries inside the generation's directory.
+func (w *Writer) damage(cur *generation.Generation, entries []generation.Entry) (damaged []generation.Entry) {
+	for _, e := range entries {
+		switch {
+		case w.isDifferent(e):
 			damaged = append(damaged, e)
-		}
-		if differsErr == nil && !differs && e.Mode.IsDir() {
-			var names []string
-			names, differsErr = w.unexpected(cur, e.Path)
-			for _, name := range names {
+		case e.Mode.IsDir() && generation.Top(e.Path) == cur.Dir:
+			for _, name := range w.unexpected(cur, e.Path) {
 				damaged = append(damaged, generation.Entry{Path: name})
 			}
 		}
-		if err == nil {
-			err = differsErr
-		}
 	}
-	return damaged, err
+	return damaged
 }
 
 // repair compares everything with the current generation and reconciles the volume.
 // It returns the entries that differed.
 func (w *Writer) repair(ctx context.Context) (changed []generation.Entry, err error) {
 	cur := w.current.Load()
-	damaged, unknown := w.damage(cur, cur.Inside)
-	changed, err = w.reconcile(ctx, damaged)
-	if err != nil {
-		return nil, err
-	}
+	changed, err = w.reconcile(ctx, w.damage(cur, cur.Inside))
 	if len(changed) > 0 {
 		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation, "paths", len(changed), "path", changed[0].Path)
 		w.opts.Repaired()
 	}
-	if len(damaged) > 0 { // republish replaced the entries that could not be compared
-		unknown = nil
-	}
-	return changed, unknown
+	return changed, err
 }

@@ -233,11 +233,12 @@ func TestWhatIsDueFirst(t *testing.T) {
 	opts.now = c.Now
 	w := opened(t, opts)
 	publish(t, w, fewer)
-	if due := w.due(); !due.IsZero() {
-		t.Errorf("with nothing to do: got %v", due)
+	if due := w.due(); !due.Equal(w.nextSweep) {
+		t.Errorf("with nothing to do: got %v, want the next step of the sweep", due)
 	}
 	publish(t, w, mixed)
 	end := w.old[0].at.Add(grace)
+	w.nextSweep = end.Add(sweepPeriod)
 	for again, want := range map[time.Time]time.Time{{}: end, end.Add(1): end, end.Add(-1): end.Add(-1)} {
 		if w.uncertain.retryAt = again; !w.due().Equal(want) {
 			t.Errorf("to be tried again at %v: got %v, want %v", again, w.due(), want)

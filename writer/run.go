@@ -22,56 +22,52 @@ const (
 // It never fails: it retries after every error.
 func (w *Writer) Run(ctx context.Context) error {
 	w.locked(func() { w.removeLeftovers(ctx) })
-	sweep := time.NewTimer(w.sweepInterval())
-	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.events.wait():
 			w.locked(func() { w.checkEvents(ctx) })
-		case <-w.poke:
-			w.locked(func() { w.repairOrRetry(ctx) })
 		case <-w.timer.C:
 			w.locked(func() { w.attend(ctx) })
-		case <-sweep.C:
-			w.locked(func() { w.sweep(ctx) })
-			sweep.Reset(w.sweepInterval())
 		}
 	}
 }
 
-// removeLeftovers removes the entries of an earlier process. While ..data leads to
-// no generation, they stay until a repair restores it.
-func (w *Writer) removeLeftovers(ctx context.Context) {
-	if !w.uncertain.unreachable.Load() {
-		w.reconcileOrRetry(ctx)
-	}
-}
-
+// locked calls f with the Writer's lock, and then does what became due.
 func (w *Writer) locked(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
 	w.collect()
-	w.arm()
+}
+
+// removeLeftovers removes the entries of an earlier process. If the start could not
+// restore everything, the retry does this.
+func (w *Writer) removeLeftovers(ctx context.Context) {
+	w.nextSweep = w.now().Add(w.sweepInterval())
+	if w.uncertain.retryAt.IsZero() {
+		w.reconcileOrRetry(ctx)
+	}
 }
 
 // Recheck makes Run compare the volume immediately.
-func (w *Writer) Recheck() { w.poke.Poke() }
+func (w *Writer) Recheck() { w.locked(func() { w.uncertain.retryAt = w.now() }) }
 
 // attend runs at due. After the grace period of a replaced generation it restarts
 // the sweep: another process may have changed the current generation before inotify
 // watched it.
 func (w *Writer) attend(ctx context.Context) {
-	if !w.uncertain.retryAt.IsZero() {
-		if !w.mustWait() {
-			w.repairOrRetry(ctx)
-		}
-		return
+	switch {
+	case w.mustWait():
+	case !w.uncertain.retryAt.IsZero():
+		w.repairOrRetry(ctx)
+	case w.now().Before(w.nextSweep):
+		w.swept = 0
+		fallthrough
+	default:
+		w.sweep(ctx)
 	}
-	w.swept = 0
-	w.sweep(ctx)
 }
 
 // mustWait reports whether the next comparison must wait for a retry.
@@ -100,7 +96,7 @@ func (w *Writer) repairOrRetry(ctx context.Context) {
 // sweepInterval returns the time between two steps of the sweep, at least a second.
 func (w *Writer) sweepInterval() time.Duration {
 	cur := w.current.Load()
-	steps := (len(cur.Inside)+len(cur.Outside))/sweepStep + 1
+	steps := len(cur.Entries)/sweepStep + 1
 	return max(w.sweepPeriod/time.Duration(steps), min(time.Second, w.sweepPeriod))
 }
 
@@ -108,33 +104,24 @@ func (w *Writer) sweepInterval() time.Duration {
 // generation and repairs the volume if any entry differs. The steps spread the reads
 // of a large volume over time.
 func (w *Writer) sweep(ctx context.Context) {
-	if w.mustWait() {
-		return
-	}
+	w.nextSweep = w.now().Add(w.sweepInterval())
 	cur := w.current.Load()
-	inside := window(cur.Inside, w.swept)
-	outside := window(cur.Outside, w.swept-len(cur.Inside))
-	dirs := generation.Dirs(outside)
-	if w.swept == 0 {
-		dirs = append(dirs, ".")
-		outside = slices.Concat(outside, w.records(cur))
-	}
-	if w.swept += sweepStep; w.swept >= len(cur.Inside)+len(cur.Outside) {
+	if w.swept >= len(cur.Entries) {
 		w.swept = 0
 	}
-	damaged, err := w.damage(cur, inside)
-	w.retryLater("could not compare the files, will retry", cur.Dir, err)
-	if len(damaged) > 0 || slices.ContainsFunc(outside, w.isDifferent) {
+	entries := cur.Entries[w.swept:min(w.swept+sweepStep, len(cur.Entries))]
+	dirs := generation.Dirs(entries)
+	if w.swept == 0 {
+		entries, dirs = slices.Concat(entries, w.records(cur)), append(dirs, ".")
+	}
+	w.swept += sweepStep
+	if len(w.damage(cur, entries)) > 0 {
 		w.repairOrRetry(ctx)
 		return
 	}
 	for _, dir := range dirs {
-		w.removeStale(cur, dir)
+		if generation.Top(dir) != cur.Dir {
+			w.removeStale(cur, dir)
+		}
 	}
-}
-
-// window returns the entries for a step of the sweep.
-func window(entries []generation.Entry, from int) []generation.Entry {
-	clamp := func(i int) int { return min(max(i, 0), len(entries)) }
-	return entries[clamp(from):clamp(from+sweepStep)]
 }

@@ -26,41 +26,29 @@ func (w *Writer) State() State {
 
 // ReadState reads the state of the volume at dir. Another process may own the
 // volume.
-func ReadState(dir string) (State, error) {
-	vol, err := volume.OpenUnlocked(dir)
-	if err != nil {
-		return State{}, fmt.Errorf("open the volume: %w", err)
-	}
-	defer func() { _ = vol.Close() }()
-	_, state, err := readState(vol, dir)
+func ReadState(dir string) (state State, err error) {
+	err = inspect(dir, func(_ volume.Volume, _ string, s State) error { state = s; return nil })
 	return state, err
 }
 
 // Ready returns nil if the volume at dir holds a complete generation. Another process
 // may own the volume.
 func Ready(dir string) error {
-	vol, err := volume.OpenUnlocked(dir)
-	if err != nil {
-		return fmt.Errorf("open the volume: %w", err)
-	}
-	defer func() { _ = vol.Close() }()
-	current, state, err := readState(vol, dir)
-	if err != nil {
-		return err
-	}
-	if !state.Complete {
-		return fmt.Errorf("generation %d in %q is not complete yet", state.Generation, dir)
-	}
-	missing, err := missingFiles(vol, current, state.Record)
-	switch {
-	case err != nil:
-		return fmt.Errorf("generation %d in %q: %w", state.Generation, dir, err)
-	case len(missing) > 1:
-		return fmt.Errorf("generation %d in %q lacks %q and %d other files", state.Generation, dir, missing[0], len(missing)-1)
-	case len(missing) == 1:
-		return fmt.Errorf("generation %d in %q lacks %q", state.Generation, dir, missing[0])
-	}
-	return nil
+	return inspect(dir, func(vol volume.Volume, current string, state State) error {
+		if !state.Complete {
+			return fmt.Errorf("generation %d in %q is not complete yet", state.Generation, dir)
+		}
+		missing, err := missingFiles(vol, current, state.Record)
+		switch {
+		case err != nil:
+			return fmt.Errorf("generation %d in %q: %w", state.Generation, dir, err)
+		case len(missing) > 1:
+			return fmt.Errorf("generation %d in %q lacks %q and %d other files", state.Generation, dir, missing[0], len(missing)-1)
+		case len(missing) == 1:
+			return fmt.Errorf("generation %d in %q lacks %q", state.Generation, dir, missing[0])
+		}
+		return nil
+	})
 }
 
 // missingFiles returns the missing files of a generation, sorted. It returns an
@@ -79,23 +67,29 @@ func missingFiles(vol volume.Volume, dir string, rec generation.Record) (missing
 	return missing, nil
 }
 
-// readState reads the directory of the current generation and the state of a volume.
-func readState(vol volume.Volume, dir string) (current string, s State, err error) {
-	current, err = vol.Readlink(generation.DataLink)
+// inspect calls use with a volume, the directory of its current generation, and its
+// state.
+func inspect(dir string, use func(vol volume.Volume, current string, s State) error) error {
+	vol, err := volume.OpenUnlocked(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = vol.Close() }()
+	current, err := vol.Readlink(generation.DataLink)
 	switch {
 	case volume.NotALink(err):
-		return "", s, fmt.Errorf("no generation in %q yet", dir)
+		return fmt.Errorf("no generation in %q yet", dir)
 	case err != nil:
-		return "", s, fmt.Errorf("read %q: %w", dir, err)
+		return fmt.Errorf("read %q: %w", dir, err)
 	case !generation.GenerationName.MatchString(current):
-		return "", s, fmt.Errorf("%s in %q points to %q, which is no generation", generation.DataLink, dir, current)
+		return fmt.Errorf("%s in %q points to %q, which is no generation", generation.DataLink, dir, current)
 	}
-	if s.Record, err = readRecord(vol, current); err != nil {
-		return "", s, err
+	rec, err := readRecord(vol, current)
+	if err != nil {
+		return err
 	}
 	n, _ := readNotified(vol) // if it cannot be read, the state of the targets is unknown
-	s.VolumeID, s.Notified = n.Volume, n.Targets
-	return current, s, nil
+	return use(vol, current, State{Record: rec, VolumeID: n.Volume, Notified: n.Targets})
 }
 
 // readRecord reads the record of a generation.

@@ -88,15 +88,13 @@ func readyChild(args []string) error {
 func TestMissingFiles_unknown(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
-	vol, err := volume.OpenUnlocked(dir)
-	must(err)
-	defer vol.Close()
-	name, state, err := readState(vol, dir)
-	must(err)
-	vol.Calls = &misreads{vol.Calls, func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
-	if missing, err := missingFiles(vol, name, state.Record); !errors.Is(err, syscall.EIO) || len(missing) > 0 {
-		t.Errorf("got %v, %v, want EIO", missing, err)
-	}
+	must(inspect(dir, func(vol volume.Volume, name string, state State) error {
+		vol.Calls = &misreads{vol.Calls, func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
+		if missing, err := missingFiles(vol, name, state.Record); !errors.Is(err, syscall.EIO) || len(missing) > 0 {
+			t.Errorf("got %v, %v, want EIO", missing, err)
+		}
+		return nil
+	}))
 }
 
 // TestReadState_besideTheWriter: the state is readable while a Writer owns the

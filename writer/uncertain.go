@@ -42,15 +42,13 @@ func (w *Writer) differs(e generation.Entry) (bool, error) {
 	differs, err := w.vol.Differs(e)
 	if err == nil {
 		delete(w.uncertain.misreads, e.Path)
-		return differs, nil
-	}
-	if errors.Is(err, syscall.EIO) {
+	} else if errors.Is(err, syscall.EIO) {
 		w.uncertain.misreads[e.Path]++
 	}
 	if w.uncertain.misreads[e.Path] >= maxMisreads {
 		return true, nil
 	}
-	return false, err
+	return differs, err
 }
 
 // isDifferent reports whether an entry is known to differ from the volume. If this is

@@ -23,7 +23,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -61,9 +60,8 @@ type Writer struct {
 	opts        Options
 	log         *slog.Logger
 	now         func() time.Time
-	events      *events      // nil without inotify
-	poke        wake.Channel // wakes Run to compare the volume
-	timer       *time.Timer  // wakes Run at due
+	events      *events     // nil without inotify
+	timer       *time.Timer // wakes Run at due
 	sweepPeriod time.Duration
 	limit       *rate.Limiter // of repairs
 
@@ -75,9 +73,9 @@ type Writer struct {
 	old       []retired // generations in their grace period, oldest first
 	notified  generation.Notified
 	uncertain uncertain
-	partial   map[string]generation.Files // Secrets as found at startup, if a file could not be read
-	swept     int                         // entries compared in the current sweep
-	warned    map[string]bool             // logged warnings; the value reports whether a repair keeps them
+	swept     int             // entries compared in the current sweep
+	nextSweep time.Time       // of the next step of the sweep
+	warned    map[string]bool // logged warnings; the value reports whether a repair keeps them
 }
 
 // Open locks the volume, recovers from the state after an earlier process, and
@@ -101,10 +99,10 @@ func New(ctx context.Context, vol volume.Calls, opts Options) (*Writer, error) {
 func open(ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, watch func(dir string) (*events, error)) (*Writer, error) {
 	w := &Writer{
 		opts: opts, log: opts.Logger, now: now, vol: vol,
-		poke: wake.NewChannel(), timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
-		sweepPeriod: sweepPeriod, warned: map[string]bool{},
+		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
+		sweepPeriod: sweepPeriod, warned: map[string]bool{}, uncertain: uncertain{misreads: map[string]int{}},
 	}
-	w.uncertain.misreads = map[string]int{}
+	w.current.Store(&generation.Generation{})
 	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(err, vol.Close())
 	}

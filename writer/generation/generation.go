@@ -19,6 +19,7 @@ type Generation struct {
 	Record     Record
 	Content    Content
 	Dir        string  // name of the generation's directory
+	Entries    []Entry // Inside and Outside
 	Inside     []Entry // Dir and everything in it, parents first
 	RecordFile Entry
 	// Outside contains the Secrets' directories and the links, parents first,
@@ -27,6 +28,7 @@ type Generation struct {
 	//	flat:    password     → ..data/password
 	//	nested:  db/password  → ..data/password   and   db/..data → ../..data/db
 	Outside []Entry
+	Partial bool // a file of the record has no value in Content
 }
 
 // New returns the generation of a record and its content in the directory dir. A
@@ -35,11 +37,12 @@ type Generation struct {
 func New(dir string, rec Record, content Content) *Generation {
 	g := &Generation{Record: rec, Content: content, Dir: dir}
 	g.Inside = append(g.Inside, directory(dir, rec.FileMode))
-	for name, s := range rec.Secrets {
+	for name, s := range rec.AllSecrets() {
 		g.addSecret(name, s, content.Secrets[name])
 	}
-	g.addFiles("", rec.Unowned, content.Secrets[""])
 	g.Inside, g.Outside = sorted(g.Inside), sorted(g.Outside)
+	g.Entries = slices.Concat(g.Inside, g.Outside)
+	g.Inside, g.Outside = g.Entries[:len(g.Inside)], g.Entries[len(g.Inside):]
 	g.RecordFile = Entry{Path: RecordName(dir), Mode: rec.FileMode, Data: encode(rec)}
 	return g
 }
@@ -65,6 +68,7 @@ func (g *Generation) addFiles(below string, records map[string]PathRecord, files
 		g.Outside = append(g.Outside, link(first, OwnTarget(first)))
 		value, ok := files.Values[file]
 		if !ok {
+			g.Partial = true
 			continue
 		}
 		e := Entry{Path: path.Join(top, file), Mode: rec.mode(g.Record.FileMode), Data: value}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 )
 
 const (
@@ -95,14 +96,46 @@ func ParseRecord(data []byte) (Record, error) {
 // "" for an unowned file.
 func (r *Record) Paths() map[string]PathRecord {
 	out := map[string]PathRecord{}
-	for name, s := range r.Secrets {
+	for name, s := range r.AllSecrets() {
 		for file, rec := range s.Files {
 			rec.Secret = name
 			out[r.Layout.Path(name, file)] = rec
 		}
 	}
-	maps.Copy(out, r.Unowned)
 	return out
+}
+
+// AllSecrets returns the Secrets, and the unowned files under the name "".
+func (r *Record) AllSecrets() map[string]SecretRecord {
+	if len(r.Unowned) == 0 {
+		return r.Secrets
+	}
+	all := maps.Clone(r.Secrets)
+	all[""] = SecretRecord{Files: r.Unowned}
+	return all
+}
+
+// Rebuild returns a record of the files in a generation's directory whose record was
+// lost. In the flat layout the files belong to unknown Secrets.
+func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Record {
+	rec := Record{
+		Format: Format, Generation: number, Since: number, Layout: layout, FileMode: mode,
+		Secrets: map[string]SecretRecord{}, Unowned: map[string]PathRecord{},
+	}
+	since := PathRecord{Added: number, Changed: number}
+	for _, file := range files {
+		name, below, _ := strings.Cut(file, "/")
+		switch {
+		case layout == Flat && ValidPath(file):
+			rec.Unowned[file] = since
+		case layout == Nested && ValidPath(name) && ValidPath(below):
+			if rec.Secrets[name].Files == nil {
+				rec.Secrets[name] = SecretRecord{Files: map[string]PathRecord{}}
+			}
+			rec.Secrets[name].Files[below] = since
+		}
+	}
+	return rec
 }
 
 // matches reports whether s describes this version of a Secret with the same paths

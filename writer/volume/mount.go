@@ -72,15 +72,22 @@ func (m *mount) openFile(name string, flags int, mode fs.FileMode) (*os.File, er
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// each makes a call for each of names in a directory, and returns the first error.
-func (m *mount) each(op, dir string, names []string, call func(dir int, base string) error) (err error) {
-	fd := m.root()
-	if dir != "." {
-		if fd, err = m.open(dir, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
-			return err
-		}
-		defer func() { _ = unix.Close(fd) }()
+// openDir returns a descriptor of a directory, and closes it with done.
+func (m *mount) openDir(name string, flags int) (fd int, done func(), err error) {
+	if name == "." {
+		return m.root(), func() {}, nil
 	}
+	fd, err = m.open(name, flags|unix.O_DIRECTORY, 0)
+	return fd, func() { _ = unix.Close(fd) }, err
+}
+
+// each makes a call for each of names in a directory, and returns the first error.
+func (m *mount) each(op, dir string, names []string, call func(dir int, base string) error) error {
+	fd, done, err := m.openDir(dir, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer done()
 	for _, base := range names {
 		err = cmp.Or(err, retry(op, path.Join(dir, base), func() error { return call(fd, base) }))
 	}
@@ -120,7 +127,6 @@ func (m *mount) Mkdir(name string, mode fs.FileMode) error {
 	})
 }
 
-// Create creates a file.
 func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
 	f, err := m.openFile(name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, mode)
 	if err != nil {
@@ -136,7 +142,6 @@ func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
 	return f, nil
 }
 
-// Chmod sets the mode of files or directories in dir.
 func (m *mount) Chmod(dir string, mode fs.FileMode, names ...string) error {
 	bits := uint32(mode.Perm())
 	if mode&fs.ModeSetgid != 0 {
@@ -164,7 +169,6 @@ func chmodOpened(dir int, base string, mode uint32) error {
 	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 }
 
-// Symlink creates a link.
 func (m *mount) Symlink(target, name string) error {
 	return m.in("symlinkat", name, func(dir int, base string) error { return unix.Symlinkat(target, dir, base) })
 }
@@ -179,7 +183,6 @@ func (m *mount) Rename(from, to string) error {
 	})
 }
 
-// Remove removes files, links and empty directories in dir.
 func (m *mount) Remove(dir string, names ...string) error {
 	err := m.each("unlinkat", dir, names, func(dir int, base string) error {
 		err := unix.Unlinkat(dir, base, 0)
@@ -200,22 +203,18 @@ func (m *mount) Remove(dir string, names ...string) error {
 // SyncDir writes the entries of a directory to the disk. It succeeds on a file
 // system that cannot sync a directory.
 func (m *mount) SyncDir(name string) error {
-	fd := m.root()
-	if name != "." {
-		var err error
-		if fd, err = m.open(name, unix.O_RDONLY|unix.O_DIRECTORY, 0); err != nil {
-			return err
-		}
-		defer func() { _ = unix.Close(fd) }()
+	fd, done, err := m.openDir(name, unix.O_RDONLY)
+	if err != nil {
+		return err
 	}
-	err := retry("fsync", name, func() error { return unix.Fsync(fd) })
+	defer done()
+	err = retry("fsync", name, func() error { return unix.Fsync(fd) })
 	if errors.Is(err, unix.EINVAL) {
 		return nil
 	}
 	return err
 }
 
-// Lstat describes an entry.
 func (m *mount) Lstat(name string) (Info, error) {
 	var st unix.Stat_t
 	err := m.in("fstatat", name, func(dir int, base string) error {
@@ -248,7 +247,6 @@ func (m *mount) Readlink(name string) (string, error) {
 	return string(target[:max(n, 0)]), err
 }
 
-// ReadDir lists a directory.
 func (m *mount) ReadDir(name string) ([]fs.DirEntry, error) {
 	f, err := m.openFile(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -279,7 +277,6 @@ func (m *mount) ReadFile(name string) ([]byte, error) {
 	return data.Bytes(), err
 }
 
-// Free returns the free space of the volume.
 func (m *mount) Free() (bytes, inodes uint64, err error) {
 	var st unix.Statfs_t
 	err = unix.Fstatfs(m.root(), &st)

@@ -125,6 +125,22 @@ func (v Volume) allowing(dir string, call func() error) error {
 	return err
 }
 
+// Files returns the paths of the regular files below a directory, relative to it.
+func (v Volume) Files(dir string) (all []string) {
+	entries, _ := v.ReadDir(dir)
+	for _, e := range entries {
+		switch {
+		case e.IsDir():
+			for _, below := range v.Files(path.Join(dir, e.Name())) {
+				all = append(all, path.Join(e.Name(), below))
+			}
+		case e.Type().IsRegular():
+			all = append(all, e.Name())
+		}
+	}
+	return all
+}
+
 // IsGone reports whether no entry has this name.
 func (v Volume) IsGone(name string) bool {
 	_, err := v.Lstat(name)
