@@ -277,3 +277,17 @@ func TestOpen_stopsWithContext(t *testing.T) {
 		t.Errorf("got %v after %v", err, time.Since(began))
 	}
 }
+
+// TestRestore_keepsSetgid: a directory with another mode gets its mode back, and keeps
+// the setgid bit of an fsGroup and its entries.
+func TestRestore_keepsSetgid(t *testing.T) {
+	dir := t.TempDir()
+	v := opened(t, dir)
+	must(t, os.Mkdir(filepath.Join(dir, "db"), 0o700))
+	must(t, os.Chmod(filepath.Join(dir, "db"), 0o700|fs.ModeSetgid))
+	must(t, v.Add(fileEntry("db/key", "x")))
+	must(t, v.Restore(dirEntry("db")))
+	if info, err := v.Lstat("db"); err != nil || info.Mode != fs.ModeDir|fs.ModeSetgid|0o755 || v.IsGone("db/key") {
+		t.Errorf("got %v, %v, want mode 755 with setgid and the file", info.Mode, err)
+	}
+}

@@ -217,3 +217,23 @@ func TestReadFile_regularFilesOnly(t *testing.T) {
 		t.Errorf("largest: got %d bytes, %v", len(data), err)
 	}
 }
+
+// TestChmodAndRemove_continueAfterAnError: an entry that another process removed or
+// filled does not protect the entries after it.
+func TestChmodAndRemove_continueAfterAnError(t *testing.T) {
+	v, dir, _ := planted(t)
+	must(t, os.WriteFile(filepath.Join(dir, "a"), nil, 0o644))
+	if err := v.Chmod(".", 0o600, "missing", "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Chmod of a missing file: got %v", err)
+	}
+	if info, err := v.Lstat("a"); err != nil || info.Mode != 0o600 {
+		t.Errorf("a: got %v, %v, want mode 600", info.Mode, err)
+	}
+	if err := v.Remove(".", "missing", "real", "a"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Remove of a full directory: got %v", err)
+	}
+	if !v.IsGone("a") || v.IsGone("real") {
+		t.Error("want only a removed")
+	}
+	must(t, v.Remove("none", "x"))
+}
