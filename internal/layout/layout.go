@@ -48,6 +48,10 @@ type Rejection struct {
 	Detail string // for people; contains names but no values
 }
 
+func (r Rejection) String() string {
+	return fmt.Sprintf("Secret %q is rejected: %s", r.Secret, r.Detail)
+}
+
 // Result is the result of Make.
 type Result struct {
 	Set       writer.Content
@@ -160,7 +164,7 @@ func (p *planner) waiting(r Result) (reasons []string) {
 	}
 	for _, rejection := range r.Rejected {
 		if rejection.Reason == ReasonConflict || slices.Contains(p.Required, rejection.Secret) {
-			reasons = append(reasons, fmt.Sprintf("Secret %q is rejected: %s", rejection.Secret, rejection.Detail))
+			reasons = append(reasons, rejection.String())
 		}
 	}
 	for _, name := range p.Required {

@@ -143,53 +143,56 @@ func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err 
 	defer p.Observer.Secrets(states)
 	p.reportRejected(result.Rejected)
 
+	pause := forever
 	switch age := time.Since(p.started); {
 	case len(result.Waiting) > 0:
 		p.states.Store(&states)
 		if !result.Synced && age < quietStart {
-			next = min(next, quietStart-age)
-		} else {
-			p.logWaiting(result.Waiting)
+			pause = quietStart - age
+		} else if waiting := strings.Join(result.Waiting, "; "); waiting != p.problem {
+			p.problem = waiting
+			p.Logger.Info("nothing is published yet", "waiting", brief.List(result.Waiting))
 		}
 	case !result.Synced && age < restartDelay:
-		next = min(next, restartDelay-age)
+		pause = restartDelay - age
 	case p.PublishAfter != nil && time.Now().Before(p.PublishAfter()):
-		next = min(next, time.Until(p.PublishAfter()))
+		pause = time.Until(p.PublishAfter())
 	default:
-		retry, err := p.publish(ctx, number, result.Set)
-		if err != nil && retry == 0 {
+		if pause, err = p.publish(ctx, number, result.Set); err != nil {
 			return 0, false, err
 		}
-		if err != nil {
-			return p.checkTimeout(min(next, retry), result)
-		}
-		p.states.Store(&states)
-		if p.OneShot && result.Confirmed {
-			return 0, true, nil
+		if pause == forever {
+			p.states.Store(&states)
+			done = p.OneShot && result.Confirmed
 		}
 	}
-	return p.checkTimeout(next, result)
+	if left, limited := p.timeLeft(); limited && !done {
+		pause = min(pause, left)
+		if left <= 0 {
+			err = p.timeout(result)
+		}
+	}
+	return min(next, pause), done, err
 }
 
-// publish publishes the set and reports the result. After an error it returns the pause before
-// a retry, or 0 if a retry is useless.
+// publish publishes the set and reports the result. It returns the pause before a retry, or
+// forever after success. Its errors wrap writer.ErrUnusable.
 func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Content) (retry time.Duration, err error) {
 	began := time.Now()
 	number, err := p.Publisher.Publish(ctx, set)
 	took := time.Since(began)
-	if errors.Is(err, writer.ErrUnusable) {
+	switch {
+	case errors.Is(err, writer.ErrUnusable):
 		return 0, err
-	}
-	if err != nil && ctx.Err() != nil { // stopped, not failed
-		return p.backoff.First, err
-	}
-	if err != nil {
+	case err != nil && ctx.Err() != nil: // stopped, not failed
+		return p.backoff.First, nil
+	case err != nil:
 		p.Observer.PublishFailed(writer.Reason(err))
 		if problem := "the publish fails: " + writer.Reason(err); problem != p.problem {
 			p.problem = problem
 			p.Logger.Error("publish failed, retrying; the last good files remain", "err", err)
 		}
-		return p.backoff.Next(), err
+		return p.backoff.Next(), nil
 	}
 	if p.backoff.Active() {
 		p.Logger.Info("publish works again")
@@ -203,30 +206,21 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Conten
 			"added", brief.List(changes.Added), "changed", brief.List(changes.Changed),
 			"removed", brief.List(changes.Removed), "complete", set.Complete, "duration", took.String())
 	}
-	return 0, nil
+	return forever, nil
 }
 
-func (p *Pipeline) logWaiting(reasons []string) {
-	if problem := strings.Join(reasons, "; "); problem != p.problem {
-		p.problem = problem
-		p.Logger.Info("nothing is published yet", "waiting", brief.List(reasons))
-	}
-}
-
-// checkTimeout ends the run if the time for the first complete generation is over. Otherwise
-// it returns the time until the next step.
-func (p *Pipeline) checkTimeout(next time.Duration, result layout.Result) (time.Duration, bool, error) {
+// timeLeft returns the time left for the first complete generation, if it is limited.
+func (p *Pipeline) timeLeft() (left time.Duration, limited bool) {
 	number, set := p.Publisher.Current()
-	left := p.SyncTimeout - time.Since(p.started)
-	switch {
-	case p.SyncTimeout <= 0, number > 0 && set.Complete && !p.OneShot:
-		return next, false, nil
-	case left > 0:
-		return min(next, left), false, nil
-	}
+	published := number > 0 && set.Complete && !p.OneShot
+	return p.SyncTimeout - time.Since(p.started), p.SyncTimeout > 0 && !published
+}
+
+// timeout returns ErrTimeout with the reasons.
+func (p *Pipeline) timeout(result layout.Result) error {
 	reasons := result.Waiting
 	for _, r := range result.Rejected {
-		reasons = append(reasons, fmt.Sprintf("Secret %q is rejected: %s", r.Secret, r.Detail))
+		reasons = append(reasons, r.String())
 	}
 	if p.backoff.Active() {
 		reasons = append(reasons, p.problem)
@@ -234,7 +228,7 @@ func (p *Pipeline) checkTimeout(next time.Duration, result layout.Result) (time.
 	if len(reasons) == 0 {
 		reasons = append(reasons, "a required Secret does not exist, or a watch has no answer")
 	}
-	return 0, false, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s",
+	return fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s",
 		ErrTimeout, p.SyncTimeout, strings.Join(brief.List(reasons), "; "))
 }
 

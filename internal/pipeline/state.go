@@ -12,15 +12,17 @@ import (
 )
 
 // A SecretState is the newest processed version of a Secret: its files are in the volume, or it
-// is rejected, or nothing can be published yet.
+// is rejected, or nothing can be published yet. Of a deleted Secret, only the UID and the
+// version remain.
 type SecretState struct {
-	Present              bool             // whether the Secret exists
-	UID, ResourceVersion string           // of the last version, also after the Secret was deleted
-	DataSince            string           // see watcher.Secret
-	PreviousData         watcher.Interval // see watcher.Secret
-	Rejected             string           // the reason, "" for none
+	watcher.Secret
+	Present  bool   // whether the Secret exists
+	Rejected string // the reason, "" for none
+}
 
-	data map[string]secret.Value
+// sameData reports whether both are the same Secret with the same data.
+func (s SecretState) sameData(now watcher.Secret) bool {
+	return s.UID == now.UID && maps.EqualFunc(s.Data, now.Data, secret.Value.Equal)
 }
 
 // Secrets returns the state of every synced Secret by name. It contains a version only after the
@@ -38,9 +40,8 @@ func (p *Pipeline) Secrets() map[string]SecretState {
 	p.dropLostVersions(snapshot)
 	states := maps.Clone(*p.states.Load())
 	for name, now := range snapshot.Secrets {
-		state := states[name]
-		if state.Present && state.UID == now.UID && maps.EqualFunc(state.data, now.Data, secret.Value.Equal) {
-			state.ResourceVersion, state.DataSince, state.PreviousData = now.ResourceVersion, now.DataSince, now.PreviousData
+		if state := states[name]; state.Present && state.sameData(now) {
+			state.Secret = now
 			states[name] = state
 		}
 	}
@@ -56,8 +57,8 @@ func (p *Pipeline) dropLostVersions(s watcher.Snapshot) {
 	for name, now := range s.Secrets {
 		state := states[name]
 		order, err := resourceversion.CompareResourceVersion(now.ResourceVersion, state.ResourceVersion)
-		if err == nil && order <= 0 && state.UID == now.UID && !maps.EqualFunc(state.data, now.Data, secret.Value.Equal) {
-			state.ResourceVersion, state.DataSince, state.PreviousData = "", "", watcher.Interval{}
+		if err == nil && order <= 0 && state.UID == now.UID && !state.sameData(now) {
+			state.Secret = watcher.Secret{UID: state.UID, Data: state.Data}
 			states[name] = state
 		}
 	}
@@ -71,14 +72,11 @@ func (p *Pipeline) statesOf(s watcher.Snapshot, result layout.Result) map[string
 	for _, name := range slices.Concat(p.Rules.Required, p.Rules.Optional, inVolume) {
 		if !s.Unsynced[p.Rules.Watch(name)] {
 			last := previous[name] // deleted, unless the snapshot contains it
-			states[name] = SecretState{UID: last.UID, ResourceVersion: last.ResourceVersion}
+			states[name] = SecretState{Secret: watcher.Secret{UID: last.UID, ResourceVersion: last.ResourceVersion}}
 		}
 	}
 	for name, s := range s.Secrets {
-		states[name] = SecretState{
-			Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion,
-			DataSince: s.DataSince, PreviousData: s.PreviousData, data: s.Data,
-		}
+		states[name] = SecretState{Secret: s, Present: true}
 	}
 	for _, r := range result.Rejected {
 		state := states[r.Secret]
