@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -147,6 +148,71 @@ func TestSurvival_newerGeneration(t *testing.T) {
 		}
 		synctest.Wait()
 		s.want([]uint64{2, 3, 4, 5, 6}, Status{Notified: 6, Succeeded: 5})
+	})
+}
+
+// TestSurvival_stop: the end of the sidecar does not hide the end of the process.
+func TestSurvival_stop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, true)
+		s.volume.publish()
+		s.notifier.Poke()
+		synctest.Wait()
+		s.process.signaled = time.Now().Add(-time.Minute) // it ends between two checks
+		s.stop()
+		if got := s.volume.record("app"); got != 1 {
+			t.Errorf("record = %d, want 1: the process ended", got)
+		}
+	})
+}
+
+// TestSurvival_onlyTheLastSignal: an end long after a signal, while a newer generation is pending, does not
+// withdraw the earlier success.
+func TestSurvival_onlyTheLastSignal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, true)
+		s.volume.publish()
+		s.notifier.Poke()
+		synctest.Wait()
+		s.app.set(func(a *fakeApp) { a.err = errors.New("stopped") })
+		s.publish()
+		s.stop()
+		if got := s.volume.record("app"); got != 2 || len(s.reports) != 1 {
+			t.Errorf("record = %d, reports = %q, want 2 and the failure of generation 3", got, s.reports)
+		}
+	})
+}
+
+// An orderVolume lists the writes of the records.
+type orderVolume struct {
+	*life
+	writes []string
+}
+
+func (v *orderVolume) SetNotified(key string, generation uint64) error {
+	v.writes = append(v.writes, fmt.Sprint("notified ", generation))
+	return v.life.SetNotified(key, generation)
+}
+
+func (v *orderVolume) SetEnded(key string, generation uint64, times int) error {
+	v.writes = append(v.writes, fmt.Sprint("ended ", generation))
+	return v.life.SetEnded(key, generation, times)
+}
+
+// TestSurvival_recordOrder: after a crash between the two records, the notification must be pending.
+func TestSurvival_recordOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := &orderVolume{life: notifiedOf(1)}, &fakeApp{name: "app"}
+		target := app.target()
+		target.Process = &fakeProcess{app: app, ends: true}
+		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume})
+		defer stop()
+		volume.publish()
+		n.Poke()
+		time.Sleep(time.Minute)
+		if want := []string{"notified 2", "notified 1", "ended 2"}; !slices.Equal(volume.writes, want) {
+			t.Errorf("writes = %q, want %q", volume.writes, want)
+		}
 	})
 }
 

@@ -163,6 +163,59 @@ func TestSurvived_undecided(t *testing.T) {
 	}
 }
 
+// TestSurvived_unchecked: without ExitCheck, the end of a process is not a failure.
+func TestSurvived_unchecked(t *testing.T) {
+	proc := newFakeProc(t)
+	proc.put(process{pid: 7, comm: "app", caught: 1})
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	if err := p.Notify(t.Context(), noChanges); err != nil {
+		t.Fatal(err)
+	}
+	proc.remove(7)
+	if decided, err := p.Survived(); !decided || err != nil {
+		t.Errorf("decided = %v, %v, want true without an error", decided, err)
+	}
+}
+
+// TestSurvived_observesExec: a program that executes itself after its signal is signaled again at its
+// minimum age, which begins with the exec.
+func TestSurvived_observesExec(t *testing.T) {
+	const minAge = 5 * time.Second
+	proc := newFakeProc(t)
+	proc.put(process{pid: 7, comm: "app", caught: 1, stack: 1})
+	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true, MinAge: minAge}, func() {})
+	now := time.Hour
+	p.proc.uptime = func() time.Duration { return now }
+	if err := p.Notify(t.Context(), noChanges); err != nil {
+		t.Fatal(err)
+	}
+	proc.put(process{pid: 7, comm: "app", caught: 1, stack: 2})
+	now += survivalTime + 1
+	if err := survives(p); err != nil {
+		t.Fatal(err)
+	}
+	now += minAge - 1
+	if err := p.Notify(t.Context(), noChanges); err == nil || len(proc.sent) != 1 {
+		t.Errorf("before the minimum age: %d signals, error %v, want 1", len(proc.sent), err)
+	}
+	now++
+	if err := p.Notify(t.Context(), noChanges); err != nil || len(proc.sent) != 2 {
+		t.Errorf("at the minimum age: %d signals, error %v, want 2", len(proc.sent), err)
+	}
+}
+
+// TestRuntimes_title: a program that replaced its arguments is recognized by its comm.
+func TestRuntimes_title(t *testing.T) {
+	var warnings []string
+	proc := newFakeProc(t)
+	proc.put(process{pid: 7, comm: "ruby", argv: []string{"puma 5.6.5 (tcp://0.0.0.0:80) [app]"}, caught: 1})
+	p := proc.byName("puma", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	p.opts.Warn = func(message string) { warnings = append(warnings, message) }
+	if err := p.Notify(t.Context(), noChanges); err != nil || len(warnings) != 1 {
+		t.Errorf("warnings = %q, %v, want one about Ruby", warnings, err)
+	}
+}
+
 // TestRuntimes: a signal is rejected if it is fatal for a runtime. If the handler can be
 // the runtime's, there is a single warning.
 func TestRuntimes(t *testing.T) {
