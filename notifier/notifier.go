@@ -46,7 +46,7 @@ type Target struct {
 	Notify  func(ctx context.Context, changes Changes) error
 	Process Process // nil unless the target is a process
 	// Interval is the minimum time between two notifications, and between a notification and the next
-	// publish. While an app reads its files, it cannot handle another signal or a change of the files.
+	// publish: the time in which an app reads its files.
 	Interval time.Duration
 }
 
@@ -115,8 +115,7 @@ type Options struct {
 	Report func(target string, err error)
 }
 
-// A Notifier notifies every target of the newest generation. It is level-triggered: a lost event or a
-// restart loses no notification. See worker.
+// A Notifier notifies every target of the newest generation. It is level-triggered, see worker.
 type Notifier struct {
 	workers []*worker
 }

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// endsMax is the number of notifications in a row after which the process may end. A single end can be a
-// coincidence, such as an OOM kill.
+// endsMax is the number of ends in a row that stop the signals. A single end can be an OOM kill.
 const endsMax = 2
 
 // ends are the last notifications in a row after which the process ended.

@@ -17,8 +17,7 @@ const (
 	// between two checks.
 	pendingMax  = time.Second
 	pendingPoll = 5 * time.Millisecond
-	// survivalTime is the time for which a process must survive its signal. A program without a handler of
-	// its own may shut down in an orderly way.
+	// survivalTime is the time for which a process must survive its signal.
 	survivalTime = 3 * time.Second
 )
 
@@ -114,8 +113,8 @@ func (t *Target) Survived() (decided bool, err error) {
 		"this signal does not make it reload its files", t.last.process, after.Seconds(), signalName(t.opts.Signal))
 }
 
-// hasSuccessor reports whether a process with the same name was started since the signal. If the kubelet
-// starts the container again, its process comes later.
+// hasSuccessor reports whether a process with the same name was started since the signal. A container that
+// the kubelet starts again comes later.
 func (t *Target) hasSuccessor() bool {
 	for _, p := range t.observed {
 		if p.comm == t.last.process.comm && !p.inert && p.start >= t.last.sent.Truncate(time.Second/hertz) {

@@ -13,8 +13,7 @@ import (
 )
 
 // A language describes the programs that run a script, and the signal handlers that the language installs
-// without a request of the script. The fields are lists of words, so languages is constant data and needs
-// no initialization at startup.
+// without a request of the script. Most fields are lists of words.
 type language struct {
 	programs string // base names without a version
 	name     string // in messages
@@ -93,8 +92,7 @@ func (p process) is(name string) bool {
 	if slices.Contains(names, name) {
 		return true
 	}
-	// comm is the beginning of a longer name. If another name of the process begins in the same way, it is
-	// the longer name.
+	// comm is the beginning of a longer name. Another name that begins in the same way is the longer name.
 	return len(name) > commMax && p.comm == name[:commMax] &&
 		!slices.ContainsFunc(names[1:], func(other string) bool { return strings.HasPrefix(other, p.comm) })
 }

@@ -16,11 +16,9 @@ import (
 const (
 	// pidFileMax is the maximum size of a PID file. PostgreSQL writes seven lines after the number.
 	pidFileMax = 4 << 10
-	// pidFileSlack is the tolerated difference between the wall clock, which the file's time uses and which
-	// may be changed, and the clock of start times.
+	// pidFileSlack is the tolerated difference between the clocks of the file's time and of start times.
 	pidFileSlack = time.Minute
-	// pidFileRetry is the interval between two reads of a file while it names no process. The app may write
-	// it at any time, and reading is cheap.
+	// pidFileRetry is the interval between two reads of a file while it names no process.
 	pidFileRetry = 500 * time.Millisecond
 )
 

@@ -41,9 +41,8 @@ const (
 	lateFactor    = 5               // timeouts after which Notify abandons a call
 	retryAfterMax = 5 * time.Minute // the Retry-After of a server may contain a typo
 	socketMax     = 107             // length of sockaddr_un.sun_path without its zero byte
-	// Closing an unread response body would reset the connection, so its beginning is read and ignored.
-	drainMax  = 4 << 10
-	drainTime = 100 * time.Millisecond
+	drainMax      = 4 << 10         // of the response body: closing it unread would reset the connection
+	drainTime     = 100 * time.Millisecond
 )
 
 var (
@@ -166,7 +165,7 @@ func (t Target) dial(ctx context.Context, network, address string) (net.Conn, er
 }
 
 // A plainConn is a connection without TLS. Its Read fails if the server starts with an HTTP/2 SETTINGS frame
-// (RFC 9113, 3.4), which net/http would report as a malformed response.
+// (RFC 9113, 3.4), which net/http reports as a malformed response.
 type plainConn struct {
 	net.Conn
 	checked bool
@@ -218,8 +217,7 @@ func retryAfter(value string, now time.Time) (delay time.Duration) {
 	return min(max(delay, 0), retryAfterMax)
 }
 
-// errorKind returns the parts of err common to all attempts. It omits the local port, the time in a
-// certificate error and the address of a name server.
+// errorKind returns the parts of err common to all attempts: without local ports, times and name servers.
 func errorKind(err error) string {
 	_, lookup := errors.AsType[*net.DNSError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
@@ -267,7 +265,6 @@ func ParseURL(s string) (*URL, error) {
 	return &URL{url: u}, nil
 }
 
-// parseSocket parses ///PATH/TO.sock:/URL/PATH.
 func parseSocket(s string) (*URL, error) {
 	socket, path, _ := strings.Cut(strings.TrimPrefix(s, "//"), ":/")
 	if !strings.HasPrefix(s, "///") || strings.HasSuffix(socket, "/") || len(socket) > socketMax {
@@ -281,10 +278,7 @@ func parseSocket(s string) (*URL, error) {
 	return u, err
 }
 
-// IsTLS reports whether the server authenticates itself.
-func (u *URL) IsTLS() bool { return u.url.Scheme == "https" }
-
-// HasUser reports whether the URL contains credentials.
+func (u *URL) IsTLS() bool   { return u.url.Scheme == "https" }
 func (u *URL) HasUser() bool { return u.url.User != nil }
 
 // Format implements fmt.Formatter. It prints scheme, host and path for every verb.
