@@ -291,3 +291,50 @@ func TestRestore_keepsSetgid(t *testing.T) {
 		t.Errorf("got %v, %v, want mode 755 with setgid and the file", info.Mode, err)
 	}
 }
+
+// denying denies access to a directory and its entries until its mode is changed.
+type denying struct {
+	Calls
+	dir    string
+	denied bool
+}
+
+func (d *denying) check(dir string) error {
+	if d.denied && dir == d.dir {
+		return syscall.EACCES
+	}
+	return nil
+}
+
+func (d *denying) ReadDir(name string) ([]fs.DirEntry, error) {
+	if err := d.check(name); err != nil {
+		return nil, err
+	}
+	return d.Calls.ReadDir(name)
+}
+
+func (d *denying) Rename(from, to string) error {
+	if err := d.check(from); err != nil {
+		return err
+	}
+	return d.Calls.Rename(from, to)
+}
+
+func (d *denying) Chmod(dir string, mode fs.FileMode, names ...string) error {
+	d.denied = d.denied && filepath.Join(dir, names[0]) != d.dir
+	return d.Calls.Chmod(dir, mode, names...)
+}
+
+// TestRemoveAll_allowsAccess: the mode of a planted directory at any depth does not
+// prevent its removal, also if the tests do not run as root.
+func TestRemoveAll_allowsAccess(t *testing.T) {
+	for _, name := range []string{"a", "a/b", "a/b/c"} {
+		dir := t.TempDir()
+		v := opened(t, dir)
+		must(t, os.MkdirAll(filepath.Join(dir, "a/b/c/d"), 0o700))
+		v.Calls = &denying{v.Calls, name, true}
+		if err := v.RemoveAll("a"); err != nil || !v.IsGone("a") {
+			t.Errorf("%s: got %v, want no error", name, err)
+		}
+	}
+}
