@@ -2,6 +2,8 @@
 //
 //	kubectl secret-sync check [TYPE/NAME ...]   report mistakes in the specs of workloads
 //	kubectl secret-sync rbac [SERVICEACCOUNT]   print the minimal Role and RoleBinding
+//	kubectl secret-sync status SECRET           show the version of a Secret in every Pod
+//	kubectl secret-sync wait --secret NAME      wait until every Pod uses the current version
 //
 // It accepts the standard flags of kubectl. The exit code is 0 after success, 1 after a failure,
 // and 2 if the arguments are invalid.
@@ -30,6 +32,8 @@ var version string
 // commands are the constructors of the subcommands.
 var commands = []func(*plugin) *cobra.Command{
 	newRBAC,
+	newStatus,
+	newWait,
 }
 
 // A plugin contains the parts that all commands share.

@@ -51,7 +51,6 @@ type container struct {
 	}
 
 	init bool // it ends before the containers of the app start
-	port int  // of the port named secret-sync, 0 for none
 }
 
 type volume struct {
@@ -104,14 +103,8 @@ type pod struct {
 // containers returns all containers of the Pod.
 func (o *podObject) containers() []container {
 	all := slices.Concat(o.Spec.InitContainers, o.Spec.Containers)
-	for i := range all {
-		c := &all[i]
-		c.init = i < len(o.Spec.InitContainers) && c.RestartPolicy != "Always"
-		for _, p := range c.Ports {
-			if p.Name == sidecarName {
-				c.port = p.ContainerPort
-			}
-		}
+	for i := range o.Spec.InitContainers {
+		all[i].init = all[i].RestartPolicy != "Always"
 	}
 	return all
 }
@@ -131,7 +124,7 @@ func (o *podObject) reduce(namespace, secret string) *pod {
 	}
 	for _, c := range o.containers() {
 		if !c.init && c.mayWatch(secret) {
-			s := probe{container: c.Name, port: cmp.Or(c.port, defaultPort), reason: "its sidecar has not answered yet"}
+			s := probe{container: c.Name, port: cmp.Or(c.namedPort(), defaultPort), reason: "its sidecar has not answered yet"}
 			p.probes = append(p.probes, &s)
 		}
 		if s, reported := statuses[c.Name]; !reported || s.started() {
@@ -148,8 +141,18 @@ func (o *podObject) reduce(namespace, secret string) *pod {
 func (c container) runsSecretSync() bool {
 	image, _, _ := strings.Cut(c.Image, "@")
 	image, _, _ = strings.Cut(path.Base(image), ":")
-	return c.port != 0 || c.Name == sidecarName ||
+	return c.namedPort() != 0 || c.Name == sidecarName ||
 		image == sidecarName && len(c.Command) <= 1 && len(c.Args) == 0
+}
+
+// namedPort returns the port named secret-sync, 0 for none.
+func (c container) namedPort() int {
+	for _, p := range c.Ports {
+		if p.Name == sidecarName {
+			return p.ContainerPort
+		}
+	}
+	return 0
 }
 
 // mayWatch reports whether the container runs secret-sync and may watch the Secret. Only a

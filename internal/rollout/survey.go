@@ -14,8 +14,8 @@ import (
 // An Observation is the state of a Pod in a Survey.
 type Observation struct {
 	PodState
-	Created  time.Time
-	Sidecars map[string]*status.Document // by container; nil without a valid answer
+	Created  time.Time                   `json:"created"`
+	Sidecars map[string]*status.Document `json:"sidecars"` // by container; nil without a valid answer
 }
 
 // Survey asks every sidecar of the namespace once. It returns the current version of the
