@@ -192,6 +192,23 @@ func TestFinish_keepsTheUser(t *testing.T) {
 			},
 			want: "has changed since the wait",
 		},
+		"the password in the Secret has changed": {
+			fault: func(s *scene, _ *attempt) func() {
+				good := s.inSecret()
+				s.putCredentials(pool.Credentials{Username: good.Username, Password: "other"})
+				return func() { s.putCredentials(good) }
+			},
+			want: "has changed since the wait",
+		},
+		"the Secret was created again": {
+			fault: func(s *scene, _ *attempt) func() {
+				good := s.inSecret()
+				s.Delete("db")
+				s.putCredentials(good)
+				return func() {}
+			},
+			want: "has changed since the wait",
+		},
 		"a session of the old user is open": {
 			fault: func(s *scene, a *attempt) func() {
 				a.sessionTimeout = 300 * time.Millisecond
