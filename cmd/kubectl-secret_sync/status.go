@@ -75,8 +75,8 @@ func (f *statusFlags) check(args []string) error {
 
 // A survey is the state of a Secret and its users in some namespaces.
 type survey struct {
-	Versions []rollout.Version     `json:"versions"`
-	Pods     []rollout.Observation `json:"pods"`
+	Versions []rollout.Version  `json:"versions"`
+	Pods     []rollout.PodState `json:"pods"`
 }
 
 func (p *plugin) status(ctx context.Context, f *statusFlags) (err error) {
@@ -124,10 +124,10 @@ func (p *plugin) survey(ctx context.Context, f *statusFlags) (s survey, err erro
 	group.SetLimit(surveysAtATime)
 	for i, namespace := range namespaces {
 		group.Go(func() error {
-			version, pods, err := rollout.Survey(ctx, f.Options, namespace)
+			r, err := rollout.Survey(ctx, f.Options, namespace)
 			switch {
 			case err == nil:
-				surveys[i] = survey{[]rollout.Version{version}, pods}
+				surveys[i] = survey{r.Versions, r.Pods}
 			case !f.all || !apierrors.IsNotFound(err):
 				failures[i] = fmt.Errorf("namespace %s: %w", namespace, err)
 			}

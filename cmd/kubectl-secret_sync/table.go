@@ -29,12 +29,12 @@ type table struct {
 
 // attentionFirst orders Pods: those that cannot get done without somebody's help, then the
 // pending Pods, then the Pods that are done.
-func attentionFirst(a, b rollout.Observation) int {
+func attentionFirst(a, b rollout.PodState) int {
 	return cmp.Or(cmp.Compare(urgency(b), urgency(a)), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }
 
 // urgency returns 2 for a Pod that needs help, 1 for a Pod that is not done, and 0 otherwise.
-func urgency(o rollout.Observation) int {
+func urgency(o rollout.PodState) int {
 	unanswered := slices.Contains(slices.Collect(maps.Values(o.Sidecars)), nil)
 	switch {
 	case o.Done:
@@ -106,7 +106,7 @@ func (t table) header() []string {
 }
 
 // rows returns a row per sidecar of the Pod.
-func (t table) rows(o rollout.Observation) (all [][]string) {
+func (t table) rows(o rollout.PodState) (all [][]string) {
 	age := ""
 	if !t.now.IsZero() {
 		age = duration.HumanDuration(t.now.Sub(o.Created))

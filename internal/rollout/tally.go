@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/status"
 )
 
 // Rules are the options that decide whether a Pod is done.
@@ -40,6 +42,9 @@ type PodState struct {
 	Reason     string `json:"reason,omitempty"`     // why it is not done
 	Final      bool   `json:"final,omitempty"`      // it cannot become done
 	Unnotified bool   `json:"unnotified,omitempty"` // it is done without any notification target
+
+	Created  time.Time                   `json:"created"`
+	Sidecars map[string]*status.Document `json:"sidecars,omitempty"` // of a Survey; nil without a valid answer
 }
 
 // A query identifies a sidecar to ask.
@@ -137,7 +142,7 @@ func (t *tally) states(now time.Time) (all []PodState) {
 // A Pod without a started container cannot have read anything. Because the kubelet reports a
 // start late, this state must last for a grace.
 func (t *tally) state(p *pod, now time.Time) (s PodState, counts bool) {
-	s = PodState{Namespace: p.namespace, Name: p.name, UID: p.uid}
+	s = PodState{Namespace: p.namespace, Name: p.name, UID: p.uid, Created: p.created}
 	if p.unstarted {
 		s.Reason = "no container has started yet; it counts before the grace ends (--start-grace)"
 		return s, now.Sub(p.seen) < t.StartGrace

@@ -32,6 +32,9 @@ func buildAll() error {
 	if _, err := build.Sidecar(context.Background(), dir); err != nil {
 		return err
 	}
+	if _, err := buildPlugin(context.Background(), dir); err != nil {
+		return err
+	}
 	_, err = controlplane.Build(context.Background(), os.Stderr)
 	return err
 }

@@ -197,3 +197,53 @@ func TestWaitUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitNamespaces: with -n twice, every namespace must be done. If the account cannot read
+// one of them, the wait fails.
+func TestWaitNamespaces(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	other, _ := newScene(t)
+	newReplica(t, s, "app", nil)
+	r := newReplica(t, other, "app", nil)
+	admin := st.ControlPlane().Kubeconfig()
+	both := []string{"--direct", "-n", other.Namespace}
+	startWait(t, s, admin, both...).exits(0, "all 2 Pods are on version", "Secret "+s.Namespace+"/db", "Secret "+other.Namespace+"/db")
+
+	r.app.Status.Store(http.StatusServiceUnavailable)
+	other.Put("db", map[string]string{"password": "1"})
+	r.wait(t, "1")
+	wait := startWait(t, s, admin, both...)
+	wait.until("1 of 2 Pods are done")
+	wait.running(300 * time.Millisecond)
+	r.app.Status.Store(http.StatusOK)
+	wait.exits(0, "all 2 Pods")
+
+	remove(t, other, "app") // the namespace contains no other Pod
+	startWait(t, s, admin, append(both, "--timeout", "1s")...).exits(1, "namespace "+other.Namespace+": no Pod counts")
+	startWait(t, s, kubeconfig, append(both, "--timeout", "45s")...).exits(1, "forbidden", "for 30s")
+}
+
+// TestWaitOutage_atStart: the API server is unavailable when the wait begins, and returns. Not
+// in parallel: it stops the API server.
+func TestWaitOutage_atStart(t *testing.T) {
+	s, kubeconfig := newScene(t)
+	newReplica(t, s, "app", nil)
+	st.ControlPlane().StopAPIServer()
+	started := false
+	start := func() {
+		if started = true; st.ControlPlane().StartAPIServer(t.Context()) != nil {
+			t.Fatal("the API server does not start again")
+		}
+	}
+	defer func() {
+		if !started {
+			start()
+		}
+	}()
+	wait := startWait(t, s, kubeconfig, "--direct")
+	wait.until("no connection")
+	wait.running(time.Second)
+	start()
+	wait.exits(0, "all 1 Pods")
+}
