@@ -5,8 +5,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,15 +35,10 @@ func TestRun_withTheRealWait(t *testing.T) {
 	}))
 	t.Cleanup(webhook.Close)
 	s.startPod(webhook.URL)
-
-	manifest, err := os.ReadFile("base/rbac.yaml")
-	mustDo(t, err)
-	s.Apply(manifest)
-	kubeconfig, err := st.ControlPlane().TokenKubeconfig(t.Context(), s.Namespace, "rotation")
-	mustDo(t, err)
-	t.Setenv("KUBECONFIG", kubeconfig)
+	t.Setenv("KUBECONFIG", s.jobKubeconfig())
 	t.Setenv("ROTATE_SECRET_SYNC", st.Binary())
 	a := s.newRun()
+	var err error
 	a.secrets, err = secretsClient(s.Namespace)
 	mustDo(t, err)
 	a.rotation.wait = waitCommand("db", []string{"-n", s.Namespace, "--direct", "--timeout", "1m"})
@@ -47,6 +48,90 @@ func TestRun_withTheRealWait(t *testing.T) {
 	if got := s.existing(); !slices.Equal(got, []string{"app_b"}) || s.app.Username != "app_b" {
 		t.Errorf("users %q exist and the app uses %s, want app_b", got, s.app)
 	}
+}
+
+// jobKubeconfig returns a kubeconfig with the permissions in base/rbac.yaml.
+func (s *scene) jobKubeconfig() string {
+	s.t.Helper()
+	manifest, err := os.ReadFile("base/rbac.yaml")
+	mustDo(s.t, err)
+	s.Apply(manifest)
+	kubeconfig, err := st.ControlPlane().TokenKubeconfig(s.t.Context(), s.Namespace, "rotation")
+	mustDo(s.t, err)
+	return kubeconfig
+}
+
+// waitMemory is the most that `secret-sync wait` needs, for 5,000 Pods.
+const waitMemory = 40 << 10 // KiB
+
+// TestRun_memory runs the job as a process. The peaks of the job and of its wait must fit into
+// the memory limit of the CronJob.
+func TestRun_memory(t *testing.T) {
+	s := newScene(t, embedded(t))
+	webhook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(webhook.Close)
+	s.startPod(webhook.URL)
+	dir := t.TempDir()
+	job, admin := filepath.Join(dir, "rotate"), filepath.Join(dir, "admin")
+	out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", job, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	mustDo(t, os.Mkdir(admin, 0o700))
+	st.Write(t, filepath.Join(admin, "username"), s.server.Admin.Username)
+	st.Write(t, filepath.Join(admin, "password"), s.server.Admin.Password)
+	cmd := exec.Command(job, "--", "-n", s.Namespace, "--direct", "--timeout", "1m", "--start-grace", "1s")
+	cmd.Env = []string{
+		"KUBECONFIG=" + s.jobKubeconfig(), "ROTATE_SECRET_SYNC=" + st.Binary(), "POD_NAMESPACE=" + s.Namespace,
+		"ROTATE_SECRET=db", "ROTATE_USERS=app_a,app_b", "ROTATE_DATABASE=" + s.server.URL, "ROTATE_ADMIN=" + admin,
+	}
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	mustDo(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	peaks := map[string]int{}
+	for done := false; !done; {
+		select {
+		case err := <-ended:
+			mustDo(t, err)
+			done = true
+		case <-time.After(2 * time.Millisecond):
+			for name, peak := range peakMemory(cmd.Process.Pid) {
+				peaks[name] = max(peaks[name], peak)
+			}
+		}
+	}
+	manifest, err := os.ReadFile("base/cronjob.yaml")
+	mustDo(t, err)
+	limit, err := strconv.Atoi(string(regexp.MustCompile(`limits: \{memory: (\d+)Mi\}`).FindSubmatch(manifest)[1]))
+	mustDo(t, err)
+	t.Logf("the peaks are %d KiB for the job and %d KiB for wait, the limit is %d MiB", peaks["rotate"], peaks["secret-sync"], limit)
+	if peaks["rotate"] == 0 || peaks["secret-sync"] == 0 || peaks["secret-sync"] > waitMemory {
+		t.Errorf("got the peaks %v KiB, want both processes, and at most 40 MiB for wait", peaks)
+	}
+	if need := peaks["rotate"] + waitMemory; need > limit<<10 {
+		t.Errorf("the job needs %d KiB, the limit of the CronJob is %d MiB", need, limit)
+	}
+}
+
+// peakMemory returns the peaks of the resident memory of a process and of its children in KiB,
+// by the name of the program.
+func peakMemory(pid int) map[string]int {
+	peaks := map[string]int{}
+	children, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	pids := []string{strconv.Itoa(pid)}
+	for _, path := range children {
+		text, _ := os.ReadFile(path)
+		pids = append(pids, strings.Fields(string(text))...)
+	}
+	line := regexp.MustCompile(`Name:\s+(\S+)(?s:.*)VmHWM:\s+(\d+) kB`)
+	for _, pid := range pids {
+		text, _ := os.ReadFile("/proc/" + pid + "/status")
+		if match := line.FindSubmatch(text); match != nil {
+			peaks[string(match[1])], _ = strconv.Atoi(string(match[2]))
+		}
+	}
+	return peaks
 }
 
 // startPod creates a Pod object and starts its sidecar.

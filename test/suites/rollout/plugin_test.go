@@ -160,7 +160,7 @@ func TestPlugin_status(t *testing.T) {
 			{"Secret", s.Namespace + "/db: version " + version + ", used by 2 of 5 Pods"},
 			{"POD", "VERSION AGE TARGETS WATCH REASON"},
 			{"unreachable", "unknown unknown unknown its sidecar does not answer"},
-			{"app-pending", version + " webhook pending for : HTTP 503 up webhook is not notified yet: HTTP 503"},
+			{"app-pending", version + " webhook pending for 503 up webhook is not notified yet: 503 Service Unavailable"},
 			{"lost", version + " webhook notified down since the watch of its sidecar is down"},
 			{"done", version + " webhook notified up -"},
 			{"unnotified", version + " none up files in place, nobody was notified"},
