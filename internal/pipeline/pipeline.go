@@ -38,8 +38,10 @@ const (
 // ErrTimeout is the error of Run if no complete generation was published in time.
 var ErrTimeout = errors.New("no complete generation in time")
 
-// errStopped is the error of an interrupted one-shot Run.
-var errStopped = errors.New("stopped before a generation was confirmed by the API server")
+var (
+	errStopped = errors.New("stopped before a generation was confirmed by the API server")
+	errDone    = errors.New("the one-shot run is done")
+)
 
 // A Source delivers snapshots: the watcher.
 type Source interface {
@@ -118,8 +120,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		case <-p.Source.Changed():
 		case <-timer.C:
 		}
-		next, done, err := p.run(ctx)
-		if done || err != nil {
+		next, err := p.run(ctx)
+		if errors.Is(err, errDone) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		timer.Reset(next)
@@ -127,9 +132,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 }
 
 // run performs a step: it examines the snapshot and the volume and publishes if necessary.
-// The next step is due after next, even without a change. done reports the end of a one-shot
-// run.
-func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err error) {
+// The next step is due after next, even without a change.
+func (p *Pipeline) run(ctx context.Context) (next time.Duration, err error) {
 	p.step.Lock()
 	defer p.step.Unlock()
 	number, previous := p.Publisher.Current()
@@ -142,37 +146,43 @@ func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err 
 	states := p.statesOf(snapshot, result)
 	defer p.Observer.Secrets(states)
 	p.reportRejected(result.Rejected)
+	pause, err := p.advance(ctx, number, result, states)
+	if err != nil {
+		return 0, err
+	}
+	left, err := p.timeLeft(result)
+	return min(next, pause, left), err
+}
 
-	pause := forever
+// advance publishes the result, unless it has to wait. It returns the pause before the next
+// attempt, or forever.
+func (p *Pipeline) advance(
+	ctx context.Context, number uint64, result layout.Result, states map[string]SecretState,
+) (pause time.Duration, err error) {
 	switch age := time.Since(p.started); {
 	case len(result.Waiting) > 0:
 		p.states.Store(&states)
 		if !result.Synced && age < quietStart {
-			pause = quietStart - age
-		} else if waiting := strings.Join(result.Waiting, "; "); waiting != p.problem {
+			return quietStart - age, nil
+		}
+		if waiting := strings.Join(result.Waiting, "; "); waiting != p.problem {
 			p.problem = waiting
 			p.Logger.Info("nothing is published yet", "waiting", brief.List(result.Waiting))
 		}
+		return forever, nil
 	case !result.Synced && age < restartDelay:
-		pause = restartDelay - age
+		return restartDelay - age, nil
 	case p.PublishAfter != nil && time.Now().Before(p.PublishAfter()):
-		pause = time.Until(p.PublishAfter())
-	default:
-		if pause, err = p.publish(ctx, number, result.Set); err != nil {
-			return 0, false, err
-		}
-		if pause == forever {
-			p.states.Store(&states)
-			done = p.OneShot && result.Confirmed
+		return time.Until(p.PublishAfter()), nil
+	}
+	pause, err = p.publish(ctx, number, result.Set)
+	if err == nil && pause == forever {
+		p.states.Store(&states)
+		if p.OneShot && result.Confirmed {
+			err = errDone
 		}
 	}
-	if left, limited := p.timeLeft(); limited && !done {
-		pause = min(pause, left)
-		if left <= 0 {
-			err = p.timeout(result)
-		}
-	}
-	return min(next, pause), done, err
+	return pause, err
 }
 
 // publish publishes the set and reports the result. It returns the pause before a retry, or
@@ -209,15 +219,17 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Conten
 	return forever, nil
 }
 
-// timeLeft returns the time left for the first complete generation, if it is limited.
-func (p *Pipeline) timeLeft() (left time.Duration, limited bool) {
+// timeLeft returns the time left for the first complete generation, or forever. Its error is
+// ErrTimeout with the reasons.
+func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error) {
 	number, set := p.Publisher.Current()
-	published := number > 0 && set.Complete && !p.OneShot
-	return p.SyncTimeout - time.Since(p.started), p.SyncTimeout > 0 && !published
-}
-
-// timeout returns ErrTimeout with the reasons.
-func (p *Pipeline) timeout(result layout.Result) error {
+	left = p.SyncTimeout - time.Since(p.started)
+	switch {
+	case p.SyncTimeout <= 0, number > 0 && set.Complete && !p.OneShot:
+		return forever, nil
+	case left > 0:
+		return left, nil
+	}
 	reasons := result.Waiting
 	for _, r := range result.Rejected {
 		reasons = append(reasons, r.String())
@@ -228,7 +240,7 @@ func (p *Pipeline) timeout(result layout.Result) error {
 	if len(reasons) == 0 {
 		reasons = append(reasons, "a required Secret does not exist, or a watch has no answer")
 	}
-	return fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s",
+	return 0, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s",
 		ErrTimeout, p.SyncTimeout, strings.Join(brief.List(reasons), "; "))
 }
 
