@@ -23,17 +23,9 @@ func (v Value) Equal(w Value) bool { return bytes.Equal(v, w) }
 // Format prints the redaction for every verb and flag of fmt.
 func (Value) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
-// String returns the redaction.
-func (Value) String() string { return redacted }
-
-// GoString returns the redaction.
-func (Value) GoString() string { return redacted }
-
-// MarshalJSON returns the redaction as a JSON string.
+// The other conversions return the redaction, too.
+func (Value) String() string               { return redacted }
+func (Value) GoString() string             { return redacted }
 func (Value) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
-// MarshalText returns the redaction.
 func (Value) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue returns the redaction.
-func (Value) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (Value) LogValue() slog.Value         { return slog.StringValue(redacted) }
