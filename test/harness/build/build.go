@@ -14,6 +14,9 @@ import (
 
 const module = "github.com/secret-sync/secret-sync"
 
+// reproducible are the flags that make a binary independent of the directory.
+var reproducible = []string{"-trimpath", "-buildvcs=false"}
+
 // sidecarFlags are the flags of the Dockerfile, which explains them.
 var sidecarFlags = []string{
 	"-trimpath", "-buildvcs=false",
@@ -55,6 +58,14 @@ func Release(ctx context.Context, source, path, arch, version string) error {
 	return run(ctx, source, path, ".", sidecarFlags, linkerFlags, "GOOS=linux", "GOARCH="+arch)
 }
 
+// Plugin builds the kubectl plugin from the directory source, for a platform such as
+// "GOOS=darwin", "GOARCH=arm64".
+func Plugin(ctx context.Context, source, path, version string, platform ...string) error {
+	moduleDir := filepath.Join(source, "cmd", "kubectl-secret_sync")
+	linkerFlags := linkerFlags + " -X main.version=" + version
+	return run(ctx, moduleDir, path, ".", reproducible, linkerFlags, platform...)
+}
+
 // Package builds a package of the module in a directory of the repository at path, with
 // the flags of the sidecar.
 func Package(ctx context.Context, moduleDir, pkg, path string) error {
@@ -76,7 +87,7 @@ func App(ctx context.Context, path string) error {
 		filepath.Join(source, "examples"),
 		path,
 		"./app",
-		[]string{"-trimpath", "-buildvcs=false"},
+		reproducible,
 		linkerFlags,
 	)
 }

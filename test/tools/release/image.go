@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"io"
 	"os"
@@ -47,7 +46,8 @@ func writeImage(o options) error {
 	}
 	// The index of the layout contains a single entry: the index of the architectures.
 	all := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
-		Add: index, Descriptor: v1.Descriptor{Annotations: map[string]string{"org.opencontainers.image.ref.name": o.version}},
+		Add:        index,
+		Descriptor: v1.Descriptor{Annotations: map[string]string{"org.opencontainers.image.ref.name": o.version}},
 	})
 	_, err := layout.Write(filepath.Join(o.out, "image"), all)
 	return err
@@ -55,7 +55,11 @@ func writeImage(o options) error {
 
 // imageFor returns the equivalent of the Dockerfile's last stage: only the binary.
 func (o options) imageFor(arch string) (v1.Image, error) {
-	files, err := o.layer(arch)
+	binary, err := os.ReadFile(o.binary(arch))
+	if err != nil {
+		return nil, err
+	}
+	files, err := o.tar(file{entrypoint[1:], 0o755, binary})
 	if err != nil {
 		return nil, err
 	}
@@ -80,25 +84,4 @@ func (o options) imageFor(arch string) (v1.Image, error) {
 	config.OS, config.Architecture, config.Created = "linux", arch, v1.Time{Time: o.created}
 	config.Config = v1.Config{User: user, Entrypoint: []string{entrypoint}, Labels: o.labels(), WorkingDir: "/"}
 	return mutate.ConfigFile(image, config)
-}
-
-// layer returns a tar file with the binary and the date of the commit.
-func (o options) layer(arch string) ([]byte, error) {
-	binary, err := os.ReadFile(o.binary(arch))
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	header := &tar.Header{
-		Name: entrypoint[1:], Mode: 0o755, Size: int64(len(binary)), ModTime: o.created, Format: tar.FormatPAX,
-	}
-	if err := w.WriteHeader(header); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(binary); err != nil {
-		return nil, err
-	}
-	err = w.Close()
-	return out.Bytes(), err
 }

@@ -5,6 +5,9 @@
 //	image/                            the image for both architectures, an OCI layout
 //	manifests/                        the examples, with the image and the version filled in
 //	charts/                           the Helm charts
+//	kubectl-secret_sync-OS-ARCH.tar.gz
+//	                                  the kubectl plugin and the license
+//	krew.yaml                         the manifest of the plugin for krew
 //	SHA256SUMS                        the checksums of all these files
 //
 // The files do not depend on the time, the machine or the directory. Every date is the
@@ -31,14 +34,15 @@ import (
 
 // options describe the release.
 type options struct {
-	version  string // vMAJOR.MINOR.PATCH
-	registry string // the prefix of the image and the charts; empty in a trial
-	source   string // the top directory of the repository
-	revision string // the commit
-	created  time.Time
-	out      string // a missing or empty directory
-	fill     bool   // rewrite the examples of the repository, and build nothing
-	push     bool   // push to the registry
+	version   string // vMAJOR.MINOR.PATCH
+	registry  string // the prefix of the image and the charts; empty in a trial
+	source    string // the top directory of the repository
+	revision  string // the commit
+	created   time.Time
+	out       string   // a missing or empty directory
+	platforms []string // the platforms of the kubectl plugin
+	fill      bool     // rewrite the examples of the repository, and build nothing
+	push      bool     // push to the registry
 }
 
 var validVersion = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)
@@ -60,6 +64,7 @@ func main() {
 
 // parse reads the arguments. Without a version, it uses the tag of the commit.
 func parse(ctx context.Context, args []string) (o options, err error) {
+	o.platforms = platforms
 	if o.source, err = build.RepositoryDir(ctx); err != nil {
 		return o, err
 	}
@@ -142,6 +147,12 @@ func release(ctx context.Context, o options) error {
 	}
 	if err := writeImage(o); err != nil {
 		return fmt.Errorf("write the image: %w", err)
+	}
+	if err := writePlugins(ctx, o); err != nil {
+		return fmt.Errorf("package the kubectl plugin: %w", err)
+	}
+	if err := writeKrew(o); err != nil {
+		return fmt.Errorf("write the manifest for krew: %w", err)
 	}
 	fmt.Fprintln(os.Stderr, "built", o.version, "of", o.revision, "in", o.out)
 	return writeSums(o.out)

@@ -213,7 +213,7 @@ func checkPulledChart(t *testing.T, o options, chart string) {
 		return
 	}
 	manifest, err := helmchart.Template(filepath.Join(dir, chart), "shop", nil)
-	if err != nil || !strings.Contains(string(manifest), o.image()+":"+o.version) {
-		t.Errorf("chart %s: got %v, want a manifest with the image %s:%s\n%s", chart, err, o.image(), o.version, manifest)
+	if image := o.image() + ":" + o.version; err != nil || !strings.Contains(string(manifest), image) {
+		t.Errorf("chart %s: got %v, want a manifest with the image %s\n%s", chart, err, image, manifest)
 	}
 }

@@ -35,7 +35,8 @@ func TestTag_kustomizeUsesTheImage(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "release/build", "-registry", "other.example", "-out", t.TempDir())
 		cmd.Dir = repo
 		out, err := cmd.CombinedOutput()
-		if want := "does not contain the image other.example/secret-sync:v1.2.3"; err == nil || !strings.Contains(string(out), want) {
+		const want = "does not contain the image other.example/secret-sync:v1.2.3"
+		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("got %v, %s, want an error: %s", err, out, want)
 		}
 	})
