@@ -141,7 +141,7 @@ func (s *sidecar) connect(cluster *rest.Config) (err error) {
 			return err
 		}
 		pod := telemetry.Pod{Namespace: cfg.Pod.Namespace, Name: cfg.Pod.Name, UID: cfg.Pod.UID}
-		s.events = telemetry.NewEvents(pod, client.Create, s.log)
+		s.events = telemetry.NewEvents(pod, client.CreateEvent, s.log)
 	}
 	s.notifier = notifier.New(notifier.Options{
 		Targets: newTargets(cfg, s.log, s.events.NotifyUnverified), Volume: generations{s.writer},

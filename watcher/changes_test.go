@@ -17,7 +17,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
-	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // TestChanges applies a sequence of changes to Secrets watched by name and by selector.
@@ -199,18 +198,27 @@ func TestList_unrelatedObjects(t *testing.T) {
 	}
 }
 
+// takePokes removes the poke of Changed, if any, and returns the number of pokes.
+func (w *watch) takePokes() int {
+	select {
+	case <-w.changes:
+		return 1
+	default:
+		return 0
+	}
+}
+
 // TestReplace_pokes: the first list, a new Secret and a missing Secret are changes.
 func TestReplace_pokes(t *testing.T) {
-	pokes := 0
-	w := newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() { pokes++ }, slog.New(slog.DiscardHandler))
+	w := newIdleWatch()
 	db := []object{{metadata: metadata{Namespace: "ns", Name: "db"}}}
 	for i, step := range []struct {
 		items []object
 		pokes int
-	}{{nil, 1}, {nil, 1}, {db, 2}, {db, 2}, {nil, 3}} {
+	}{{nil, 1}, {nil, 0}, {db, 1}, {db, 0}, {nil, 1}} {
 		w.replace(step.items)
-		if pokes != step.pokes {
-			t.Errorf("list %d: got %d pokes, want %d", i, pokes, step.pokes)
+		if got := w.takePokes(); got != step.pokes {
+			t.Errorf("list %d: got %d pokes, want %d", i, got, step.pokes)
 		}
 	}
 }
@@ -220,52 +228,54 @@ func TestReplace_pokes(t *testing.T) {
 func TestApply_unselected(t *testing.T) {
 	selector := labels.SelectorFromSet(labels.Set{"app": "web"})
 	query := kube.Query{Resource: kube.Secrets, Namespace: "ns", Selector: selector.String()}
-	w := newWatch(filter{Query: query, labels: selector}, &script{}, newShared(nil), func() {}, slog.New(slog.DiscardHandler))
+	w := newWatch(newShared(&script{}, nil, slog.New(slog.DiscardHandler)), query, selector)
 	web, other := map[string]string{"app": "web"}, map[string]string{"app": "other"}
 	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "a", ResourceVersion: "1", Labels: web}}})
 	for _, kind := range []apiwatch.EventType{apiwatch.Added, apiwatch.Modified} {
 		for _, name := range []string{"a", "b"} {
 			o := object{metadata: metadata{Namespace: "ns", Name: name, ResourceVersion: "2", Labels: other}}
-			w.apply(&stream{}, event{Type: kind, Object: o})
+			w.apply(event{Type: kind, Object: o}, "1")
 			if len(w.secrets) != 1 || w.secrets["a"].ResourceVersion != "1" {
 				t.Errorf("%s of %q: got %v, want version 1 of a", kind, name, w.secrets)
 			}
 		}
 	}
 	deleted := object{metadata: metadata{Namespace: "ns", Name: "a", ResourceVersion: "3", Labels: other}}
-	w.apply(&stream{}, event{Type: apiwatch.Deleted, Object: deleted})
+	w.apply(event{Type: apiwatch.Deleted, Object: deleted}, "1")
 	if len(w.secrets) != 0 {
 		t.Errorf("after the deletion: got %v, want none", w.secrets)
 	}
 }
 
-// TestApply_retired: a retired stream applies no event, because the list after it may
-// already be newer. The stream still reports news.
-func TestApply_retired(t *testing.T) {
-	w, s := newIdleWatch(), &stream{news: wake.NewChannel()}
-	db := object{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: "2"}}
+// TestApply_listed: an event that the list already contains is not applied. A stream that starts
+// before a list delivers such events.
+func TestApply_listed(t *testing.T) {
+	w := newIdleWatch()
+	db := object{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: "12"}}
 	w.replace([]object{db})
-	s.news.Poke()
-	w.retire(s)
-	if len(s.news) != 0 {
-		t.Error("the stream reports news from before the list")
-	}
-	db.ResourceVersion = "1"
-	w.apply(s, event{Type: apiwatch.Modified, Object: db})
-	if got := w.secrets["db"].ResourceVersion; got != "2" {
-		t.Errorf("got version %s, want 2", got)
+	w.takePokes()
+	for _, kind := range []apiwatch.EventType{apiwatch.Modified, apiwatch.Deleted} {
+		for _, version := range []string{"9", "12"} {
+			db.ResourceVersion = version
+			w.apply(event{Type: kind, Object: db}, "12")
+			if got := w.secrets["db"].ResourceVersion; got != "12" || w.takePokes() != 0 {
+				t.Errorf("%s of version %s: got version %q, want 12 and no poke", kind, version, got)
+			}
+		}
 	}
 }
 
 // TestApply_otherNamespace: a Deleted event of another namespace does not delete the
 // Secret of the same name.
 func TestApply_otherNamespace(t *testing.T) {
-	pokes := 0
-	w := newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() { pokes++ }, slog.New(slog.DiscardHandler))
+	w := newIdleWatch()
 	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "db"}}})
+	w.takePokes()
 	for _, namespace := range []string{"elsewhere", "ns"} {
-		w.apply(&stream{}, event{Type: apiwatch.Deleted, Object: object{metadata: metadata{Namespace: namespace, Name: "db"}}})
-		if got, want := len(w.secrets) == 0, namespace == "ns"; got != want || want != (pokes == 2) {
+		deleted := object{metadata: metadata{Namespace: namespace, Name: "db", ResourceVersion: "2"}}
+		w.apply(event{Type: apiwatch.Deleted, Object: deleted}, "1")
+		pokes := w.takePokes()
+		if got, want := len(w.secrets) == 0, namespace == "ns"; got != want || want != (pokes == 1) {
 			t.Errorf("event of namespace %q: deleted: got %v, want %v; %d pokes", namespace, got, want, pokes)
 		}
 	}
@@ -310,14 +320,14 @@ func TestSecret_history(t *testing.T) {
 			{"list", "7", "u", "b", "7", none}, {"list", "6", "u", "c", "6", none}, {"list", "6", "u", "d", "6", none},
 		},
 	} {
-		w := newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() {}, slog.New(slog.DiscardHandler))
+		w := newIdleWatch()
 		for i, s := range steps {
 			o := object{metadata: metadata{Namespace: "ns", Name: "db", UID: s.uid, ResourceVersion: s.version}}
 			o.Data = map[string]secret.Value{"k": secret.Value(s.value)}
 			if s.source == "list" {
 				w.replace([]object{o})
 			} else {
-				w.apply(&stream{}, event{Type: apiwatch.Modified, Object: o})
+				w.apply(event{Type: apiwatch.Modified, Object: o}, "1")
 			}
 			got := w.secrets["db"]
 			if got.ResourceVersion != s.version || got.DataSince != s.wantSince || got.PreviousData != s.wantPrevious {

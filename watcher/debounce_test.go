@@ -29,11 +29,7 @@ func TestDebounce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				in, out, began := wake.NewChannel(), wake.NewChannel(), time.Now()
 				ctx, end := context.WithCancel(t.Context())
-				if c.debounce == 0 {
-					out = in // as New does
-				} else {
-					go debounce(ctx, in, out, c.debounce)
-				}
+				go debounce(ctx, in, out, c.debounce)
 				var got []time.Duration
 				done := make(chan struct{})
 				go func() {
@@ -50,9 +46,7 @@ func TestDebounce(t *testing.T) {
 				end()
 				synctest.Wait()
 				atEnd := len(got)
-				if c.debounce > 0 {
-					in.Poke() // after the end
-				}
+				in.Poke() // after the end
 				time.Sleep(2 * maxDebounce * c.debounce)
 				close(out)
 				<-done

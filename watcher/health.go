@@ -2,178 +2,112 @@ package watcher
 
 import (
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 const (
-	// upAfter is the time without an error after which a failed watch counts as up.
-	// Otherwise a watch would alternate between up and down if it always ends
-	// immediately.
-	upAfter = 2 * time.Second
-	// logAgainAfter is the time after which a log line no longer covers another watch with
-	// the same cause.
-	logAgainAfter = 30 * time.Second
-	// maxRuleNames is the maximum number of Secrets in a logged RBAC rule.
-	maxRuleNames = 10
+	endsEarlyHint = "check for a proxy between this Pod and the API server that has a short timeout or cannot stream"
+	logAgainAfter = 30 * time.Second // then a line no longer covers another watch with the same cause
+	maxRuleNames  = 10               // Secrets in a logged RBAC rule
 )
 
-// errBackwards is returned when a watch delivers an object older than an earlier object. Only a quorum read can tell which version is current.
-var errBackwards = watchError("backwards", "the watch delivered an older version after a newer version",
-	"if this repeats, check for a proxy between this Pod and the API server that mixes up answers")
-
-// errEndsEarly and errEndsAtOnce are the states of a watch whose streams end before
-// stableAfter or upAfter again and again. Changes arrive with the repeated lists.
 var (
-	errEndsEarly  = endsEarly("the watch repeatedly ends early")
-	errEndsAtOnce = endsEarly("the watch repeatedly ends right after it opened")
+	// errBackwards is returned when a watch delivers an object older than an earlier
+	// object. Only a quorum read can tell which version is current.
+	errBackwards = watchError("backwards", "the watch delivered an older version after a newer version",
+		"if this repeats, check for a proxy between this Pod and the API server that mixes up answers")
+	// errEndsEarly and errEndsAtOnce are the states of a watch whose streams end before
+	// stableAfter or upAfter again and again. Changes arrive with the repeated lists.
+	errEndsEarly  = watchError("ends early", "the watch repeatedly ends early", endsEarlyHint)
+	errEndsAtOnce = watchError("ends early", "the watch repeatedly ends right after it opened", endsEarlyHint)
+	// errSilent is the state of a watch whose streams deliver no events. Changes arrive
+	// with the repeated lists.
+	errSilent = watchError("silent", "the watch is open and does not deliver changes",
+		"check for a proxy between this Pod and the API server that buffers answers")
 )
-
-func endsEarly(text string) *kube.Error {
-	return watchError("ends early", text, "check for a proxy between this Pod and the API server that has a "+
-		"short timeout or cannot stream")
-}
-
-// errSilent is the state of a watch whose streams deliver no events. Changes arrive with
-// the repeated lists.
-var errSilent = watchError("silent", "the watch is open and does not deliver changes",
-	"check for a proxy between this Pod and the API server that buffers answers")
 
 func watchError(cause, text, hint string) *kube.Error {
 	resource := kube.Secrets.Resource
 	return &kube.Error{Verb: kube.VerbWatch, Resource: resource, Cause: cause, Err: errors.New(text), Hint: hint}
 }
 
-// health tracks whether a watch is working. It logs transitions, not individual attempts.
-type health struct {
-	up      bool        // guarded by shared.mu
-	contact time.Time   // guarded by shared.mu; last contact with the API server
-	outage  *outage     // guarded by shared.mu; nil if the watch did not fail
-	err     *kube.Error // last error since the watch was up, or nil
-	since   time.Time   // time of the first error since the watch was up
-}
-
 // shared is the common state of the watches of a Watcher.
 type shared struct {
+	source  source
+	names   []string // Secrets with a watch by name, sorted
+	logger  *slog.Logger
+	changes wake.Channel // poked after a change
+
 	mu      sync.Mutex
-	names   []string           // Secrets with a watch by name
 	outages map[string]*outage // by cause
 }
 
-func newShared(names []string) *shared {
-	return &shared{names: names, outages: map[string]*outage{}}
+func newShared(s source, names []string, logger *slog.Logger) *shared {
+	return &shared{source: s, names: names, logger: logger, changes: wake.NewChannel(), outages: map[string]*outage{}}
 }
 
 // An outage is a cause for which watches are down. It combines their log lines.
 type outage struct {
-	cause  string
-	since  time.Time
-	logged time.Time // time of the last log line
-	down   int       // number of watches with this cause
-	most   int       // largest value of down
-}
-
-// An evidence is an observation of a working watch.
-type evidence int
-
-const (
-	evidenceOpened    evidence = iota // the server opened the watch
-	evidenceLasted                    // no error occurred for upAfter
-	evidenceStable                    // no error occurred for stableAfter
-	evidenceDelivered                 // the watch delivered news and stayed open
-)
-
-// required returns the evidence for the end of the current error.
-func (h *health) required() evidence {
-	switch h.err {
-	case errSilent:
-		return evidenceDelivered
-	case errEndsEarly:
-		return evidenceStable
-	}
-	return evidenceLasted
+	cause         string
+	since, logged time.Time // begin, and time of the last log line
+	down, most    int       // number of watches with this cause, and its largest value
 }
 
 // silent reports whether the watch does not deliver events.
-func (h *health) silent() bool { return h.err == errSilent }
+func (w *watch) silent() bool { return w.err == errSilent }
 
-// setUp marks the watch as up. After an error, it does so only for the required evidence.
-// The last watch of an outage logs its end.
-func (w *watch) setUp(e evidence) {
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
-	if w.up || w.err != nil && e != w.required() {
-		return
-	}
-	w.up, w.err = true, nil
-	o := w.leaveOutage()
-	switch {
-	case o == nil:
-		w.logger.Debug("watch connected")
-	case o.down == 0:
-		w.logger.Info("watch recovered", "duration", time.Since(o.since).Round(time.Millisecond).String(), "watches", o.most)
+// setUp marks the watch as up. The last watch of an outage logs its end.
+func (w *watch) setUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.outage
+	w.up, w.err, w.outage = true, nil, nil
+	if o != nil && o.leave(w.outages) == 0 {
+		duration := time.Since(o.since).Round(time.Millisecond)
+		w.logger.Info("watch recovered", "duration", duration.String(), "watches", o.most)
 	}
 }
 
 // setDown marks the watch as down and adds it to the outage of the cause. A starting API
 // server answers 403 until its RBAC rules are loaded, so a first 403 is not logged.
 func (w *watch) setDown(e *kube.Error) {
-	w.firstDone()
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
-	early := apierrors.IsForbidden(e) && (w.err == nil || cause(w.err) != cause(e))
-	if w.err == nil {
-		w.since = time.Now()
-	}
+	w.answered.Poke()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := w.err == nil || w.err.Cause != e.Cause
 	w.up, w.err = false, e
-	if early || w.outage != nil && w.outage.cause == cause(e) {
+	if first && apierrors.IsForbidden(e) || w.outage != nil && w.outage.cause == e.Cause {
 		return
 	}
-	w.leaveOutage()
-	if w.joinOutage(cause(e)) {
+	if w.outage != nil {
+		w.outage.leave(w.outages)
+	}
+	if w.outage = w.outages[e.Cause]; w.outage == nil {
+		w.outage = &outage{cause: e.Cause, since: time.Now()}
+		w.outages[e.Cause] = w.outage
+	}
+	w.outage.down++
+	w.outage.most = max(w.outage.most, w.outage.down)
+	if time.Since(w.outage.logged) >= logAgainAfter {
+		w.outage.logged = time.Now()
 		w.logDown(e)
 	}
 }
 
-// cause returns the cause of an outage. The missing rule of a Role depends on the verb.
-func cause(e *kube.Error) string {
-	if apierrors.IsForbidden(e) {
-		return e.Cause + " " + e.Verb
-	}
-	return e.Cause
-}
-
-// joinOutage adds the watch to an outage and reports whether to log it.
-func (w *watch) joinOutage(cause string) bool {
-	o := w.shared.outages[cause]
-	if o == nil {
-		o = &outage{cause: cause, since: w.since}
-		w.shared.outages[cause] = o
-	}
-	o.down++
-	o.most = max(o.most, o.down)
-	w.outage = o
-	if time.Since(o.logged) < logAgainAfter {
-		return false
-	}
-	o.logged = time.Now()
-	return true
-}
-
-// leaveOutage removes the watch from its outage, if any, and returns it.
-func (w *watch) leaveOutage() *outage {
-	o := w.outage
-	if w.outage = nil; o == nil {
-		return nil
-	}
+// leave removes a watch from the outage. It returns the number of the others.
+func (o *outage) leave(all map[string]*outage) int {
 	if o.down--; o.down == 0 {
-		delete(w.shared.outages, o.cause)
+		delete(all, o.cause)
 	}
-	return o
+	return o.down
 }
 
 func (w *watch) logDown(e *kube.Error) {
@@ -182,19 +116,11 @@ func (w *watch) logDown(e *kube.Error) {
 		attrs = append(attrs, "hint", e.Hint)
 	}
 	if apierrors.IsForbidden(e) {
-		attrs = append(attrs, "rule", kube.MissingRule(e.Verb, w.forbidden()...))
+		names := w.names // the line covers all watches by name
+		if len(names) > maxRuleNames || w.Name == "" {
+			names = strings.Fields(w.Name)
+		}
+		attrs = append(attrs, "rule", kube.MissingRule(e.Verb, names...))
 	}
 	w.logger.Warn("watch failed, retrying", attrs...)
-}
-
-// forbidden returns the names for the missing rule, none for every Secret. The rule covers
-// all Secrets with a watch by name, because a line covers all of their watches.
-func (w *watch) forbidden() []string {
-	switch {
-	case w.Name == "":
-		return nil
-	case len(w.shared.names) > maxRuleNames:
-		return []string{w.Name}
-	}
-	return w.shared.names
 }

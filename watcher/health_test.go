@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
@@ -18,9 +20,10 @@ func newWatches(n int) (watches []*watch, logs *journal) {
 	for i := range n {
 		names[i] = fmt.Sprint("s", i)
 	}
-	shared := newShared(names)
-	for _, name := range names {
-		watches = append(watches, newWatch(named("ns", name), &script{}, shared, func() {}, slog.New(slog.NewJSONHandler(logs, nil))))
+	shared := newShared(&script{}, names, slog.New(slog.NewJSONHandler(logs, nil)))
+	query := kube.Query{Resource: kube.Secrets, Namespace: "ns"}
+	for _, query.Name = range names {
+		watches = append(watches, newWatch(shared, query, labels.Everything()))
 	}
 	return watches, logs
 }
@@ -40,7 +43,7 @@ func TestOutage_singleLine(t *testing.T) {
 			if got := len(logs.level("INFO")); got != 0 {
 				t.Fatalf("%d watches are up: got %d lines, want none", i, got)
 			}
-			w.setUp(evidenceLasted)
+			w.setUp()
 		}
 		warns, infos := logs.level("WARN"), logs.level("INFO")
 		if len(warns) != 1 || len(infos) != 1 {

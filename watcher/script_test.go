@@ -3,6 +3,7 @@ package watcher
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -24,7 +25,6 @@ type script struct {
 	lists   []time.Time
 	query   kube.Query // of the last watch
 	version string     // of the last watch
-	renewed int
 	onList  func() error
 	onWatch func(ctx context.Context, news chan<- event) error
 	ends    bool          // whether the server ends each watch
@@ -43,8 +43,6 @@ func (s *script) set(change func()) {
 	defer scriptMu.Unlock()
 	change()
 }
-
-func (s *script) Renew() { s.renewed++ }
 
 func (s *script) List(ctx context.Context, q kube.Query) (items []object, version string, err error) {
 	s.set(func() { s.lists = append(s.lists, time.Now()) })
@@ -71,7 +69,7 @@ func (s *script) List(ctx context.Context, q kube.Query) (items []object, versio
 }
 
 // Watch opens a watch that ends with ctx, or when the server ends it.
-func (s *script) Watch(ctx context.Context, q kube.Query, version string) (events, error) {
+func (s *script) Watch(ctx context.Context, q kube.Query, version string) (iter.Seq2[event, error], error) {
 	news := make(chan event)
 	var end <-chan time.Time
 	var onWatch func(context.Context, chan<- event) error
@@ -151,7 +149,7 @@ func play(t *testing.T, s source, duration time.Duration, check func(logs *journ
 	synctest.Test(t, func(t *testing.T) {
 		logs := &journal{}
 		logger := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		w := newWatch(named("ns", "db"), s, newShared([]string{"db"}), func() {}, logger)
+		w := newTestWatch(s, logger)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); w.run(ctx) }()
@@ -167,20 +165,18 @@ func play(t *testing.T, s source, duration time.Duration, check func(logs *journ
 	})
 }
 
-// newIdleWatch returns a watch that does not run.
-func newIdleWatch() *watch {
-	return newWatch(named("ns", "db"), &script{}, newShared([]string{"db"}), func() {}, slog.New(slog.DiscardHandler))
+// newTestWatch returns the watch of the Secret db.
+func newTestWatch(s source, logger *slog.Logger) *watch {
+	query := kube.Query{Resource: kube.Secrets, Namespace: "ns", Name: "db"}
+	return newWatch(newShared(s, []string{"db"}, logger), query, labels.Everything())
 }
 
-// named returns the filter of a watch by name.
-func named(namespace, name string) filter {
-	query := kube.Query{Resource: kube.Secrets, Namespace: namespace, Name: name}
-	return filter{Query: query, labels: labels.Everything()}
-}
+// newIdleWatch returns a watch that does not run.
+func newIdleWatch() *watch { return newTestWatch(&script{}, slog.New(slog.DiscardHandler)) }
 
 // isUp returns Up, as in Status.
 func (w *watch) isUp() bool {
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.up
 }

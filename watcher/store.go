@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,6 +13,74 @@ import (
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
+
+// A Snapshot is the state of all watched Secrets at a moment. It is immutable.
+type Snapshot struct {
+	// Secrets contains the existing Secrets by name. If a Secret is both named and
+	// selected, it comes from its own watch.
+	Secrets map[string]Secret
+	// Unsynced contains the watches whose first list is unanswered. A Secret does not
+	// exist if it is neither in Secrets nor followed by such a watch.
+	Unsynced map[string]bool
+}
+
+// SelectorWatch is the name of the selector's watch in metrics and logs.
+const SelectorWatch = "selector"
+
+// WatchName returns the name of a Secret's own watch in metrics and logs.
+func WatchName(secretName string) string { return "secret/" + secretName }
+
+// A Secret is a version of a Secret, reduced to the fields for the files.
+type Secret struct {
+	UID             string
+	ResourceVersion string
+	Data            map[string]secret.Value // by key
+
+	// DataSince is the lowest resourceVersion from which the data provably did not
+	// change until ResourceVersion.
+	DataSince string
+	// PreviousData is the newest known interval in which the data differed from Data.
+	// It is zero if no such interval is known.
+	PreviousData Interval
+}
+
+// An Interval contains the resourceVersions from Since to Until, both inclusive.
+type Interval struct{ Since, Until string }
+
+// after returns s with its history. If gap is set, the versions between previous and s are
+// unknown, so the data may have changed and changed back. If the version did not grow, the
+// cluster was restored from a backup, and the intervals belong to a lost history.
+//
+// If the data did not change, the result shares the map of previous. Maps never change.
+func (s Secret) after(previous Secret, gap bool) Secret {
+	s.DataSince = s.ResourceVersion
+	grown := older(previous.ResourceVersion, s.ResourceVersion)
+	switch {
+	case s.UID != previous.UID:
+	case !s.sameData(previous):
+		if grown {
+			s.PreviousData = Interval{Since: previous.DataSince, Until: previous.ResourceVersion}
+		}
+	case !gap || s.ResourceVersion == previous.ResourceVersion:
+		s.Data, s.DataSince, s.PreviousData = previous.Data, previous.DataSince, previous.PreviousData
+	default:
+		s.Data = previous.Data
+		if grown {
+			s.PreviousData = previous.PreviousData
+		}
+	}
+	return s
+}
+
+func (s Secret) sameData(other Secret) bool {
+	return maps.EqualFunc(s.Data, other.Data, secret.Value.Equal)
+}
+
+// older reports whether resourceVersion a is provably older than b.
+func older(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
+}
 
 // An object is a Secret as the API server sends it. It omits annotations and managed
 // fields, which can be larger than the data. The section "Why not an informer" of
@@ -30,114 +99,69 @@ type metadata struct {
 	Labels          map[string]string `json:"labels"`
 }
 
-// secret returns the object as a version without history.
-func (o *object) secret() Secret {
-	return Secret{UID: o.UID, ResourceVersion: o.ResourceVersion, Data: o.Data}
-}
-
-// A filter selects the Secrets of a watch: a single name, or a label selector.
-type filter struct {
-	kube.Query
-	labels labels.Selector // Query.Selector, parsed
-	named  []string        // for a selector: Secrets with their own watch, sorted
-}
-
-// listTimeout returns the time limit of a list. HTTP/2 pings detect a dead connection
-// earlier. The list of a selector may be much longer than a Secret.
-func (f filter) listTimeout() time.Duration {
-	if f.Name == "" {
-		return 30 * time.Second
-	}
-	return 15 * time.Second
-}
-
-// watchName returns the name of the watch in metrics and logs.
-func (f filter) watchName() string {
-	if f.Name == "" {
-		return SelectorWatch
-	}
-	return WatchName(f.Name)
-}
-
-// selects reports whether the API server should have sent the object.
-func (f filter) selects(o *object) bool {
-	return o.Namespace == f.Namespace && (f.Name == "" || f.Name == o.Name) && f.labels.Matches(labels.Set(o.Labels))
-}
-
 // accepts reports whether the watch stores the object. It logs the first object outside
 // the request. A named Secret belongs to its own watch.
 func (w *watch) accepts(o *object) bool {
-	if !w.selects(o) {
-		w.warnOnce(o)
-		return false
-	}
-	_, named := slices.BinarySearch(w.named, o.Name)
-	return !named
-}
-
-func (w *watch) warnOnce(o *object) {
-	if !w.warned {
+	requested := o.Namespace == w.Namespace && (w.Name == "" || w.Name == o.Name) &&
+		w.labels.Matches(labels.Set(o.Labels))
+	if !requested && !w.warned {
 		w.warned = true
 		w.logger.Warn("ignored an object that does not match the request",
 			"object", fmt.Sprintf("Secret %.300q in namespace %.80q", o.Name, o.Namespace))
 	}
+	return requested && (w.Name != "" || !slices.Contains(w.names, o.Name))
 }
 
 // replace stores the answer of a list. A Secret without an item does not exist. replace
 // reports whether the synced state lacked a version or a deletion.
 func (w *watch) replace(items []object) (missed bool) {
-	w.firstDone()
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
+	w.answered.Poke()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.contact = time.Now()
 	old := w.secrets
 	changed := old == nil
 	w.secrets = make(map[string]Secret, len(items))
 	for i := range items {
 		if o := &items[i]; w.accepts(o) {
-			previous, existed := old[o.Name]
-			missed = missed || previous.ResourceVersion != o.ResourceVersion
-			changed = w.store(o.Name, o.secret().followList(previous), previous, existed) || changed
+			missed = missed || old[o.Name].ResourceVersion != o.ResourceVersion
+			changed = w.store(old, o, true) || changed
 		}
 	}
 	changed = changed || len(w.secrets) != len(old)
 	if changed {
-		w.changed()
+		w.changes.Poke()
 	}
 	return old != nil && (missed || changed)
 }
 
-// apply stores an event of a stream, unless the stream is retired or its list is newer. A
+// apply stores an event, unless the list of the version listed already contains it. A
 // Deleted event may carry labels outside the selector.
-func (w *watch) apply(s *stream, e event) {
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
+func (w *watch) apply(e event, listed string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.contact = time.Now()
-	s.version = e.Object.ResourceVersion
-	order, err := resourceversion.CompareResourceVersion(s.version, s.listed)
-	if s.retired || err == nil && order <= 0 {
-		return
-	}
 	o, changed := &e.Object, false
-	previous, existed := w.secrets[o.Name]
 	switch {
-	case e.Type == apiwatch.Bookmark:
+	case e.Type == apiwatch.Bookmark || o.ResourceVersion == listed || older(o.ResourceVersion, listed):
 	case e.Type == apiwatch.Deleted:
-		if changed = existed && o.Namespace == w.Namespace; changed {
+		if _, existed := w.secrets[o.Name]; existed && o.Namespace == w.Namespace {
 			delete(w.secrets, o.Name)
+			changed = true
 		}
 	case w.accepts(o):
-		changed = w.store(o.Name, o.secret().followEvent(previous), previous, existed)
+		changed = w.store(w.secrets, o, false)
 	}
 	if changed {
-		w.changed()
+		w.changes.Poke()
 	}
 }
 
-// store updates the cached copy of a Secret and reports whether its UID or its data
-// changed. If only metadata changed, s shares the data map of previous, so the new map
-// becomes garbage. Maps in a Snapshot never change.
-func (w *watch) store(name string, s, previous Secret, existed bool) (changed bool) {
-	w.secrets[name] = s
-	return !existed || !s.sameObject(previous) || !s.sameData(previous)
+// store updates the cached copy of a Secret and reports whether its UID or its data differ
+// from old. gap tells whether versions between the two are unknown.
+func (w *watch) store(old map[string]Secret, o *object, gap bool) (changed bool) {
+	previous, existed := old[o.Name]
+	s := Secret{UID: o.UID, ResourceVersion: o.ResourceVersion, Data: o.Data}
+	w.secrets[o.Name] = s.after(previous, gap)
+	return !existed || s.UID != previous.UID || !s.sameData(previous)
 }

@@ -2,7 +2,7 @@ package watcher
 
 import (
 	"context"
-	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -77,20 +77,6 @@ func TestWatch_recovers(t *testing.T) {
 	})
 }
 
-// TestWatch_renewsCredentials: the credentials are read again only if new credentials
-// may fix the error.
-func TestWatch_renewsCredentials(t *testing.T) {
-	untrusted := &kube.Error{Cause: kube.CauseTLS, Err: errors.New("unknown authority")}
-	for err, want := range map[error]bool{statusError(401, 0): true, untrusted: true, statusError(500, 0): false} {
-		s := &script{onList: func() error { return err }}
-		play(t, s, time.Minute, func(*journal, *watch) {
-			if got := s.renewed > 0; got != want {
-				t.Errorf("%v: renewed: got %v, want %v", err, got, want)
-			}
-		})
-	}
-}
-
 // TestWatch_forbiddenOnce: a starting API server answers 403 for a moment. A single 403
 // is therefore not logged.
 func TestWatch_forbiddenOnce(t *testing.T) {
@@ -132,8 +118,8 @@ func TestWatch_olderVersion(t *testing.T) {
 			o.Data = map[string]secret.Value{"k": secret.Value(value)}
 			news <- event{Type: apiwatch.Modified, Object: o}
 			synctest.Wait()
-			w.shared.mu.Lock()
-			defer w.shared.mu.Unlock()
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			return string(w.secrets["db"].Data["k"])
 		}
 		send("10", "newer")
@@ -177,7 +163,7 @@ func TestReread(t *testing.T) {
 
 // TestBackoff: pauses double, are random, stay below the maximum, and are never zero.
 func TestBackoff(t *testing.T) {
-	b := newBackoff()
+	b := newIdleWatch().backoff
 	for i := range 1000 {
 		most := min(500*time.Millisecond<<min(i, 10), 10*time.Second)
 		if got := b.Next(); got < most/2 || got > most {
@@ -193,31 +179,50 @@ func TestPauseAfter_retryAfter(t *testing.T) {
 	}
 }
 
-// TestPauseAfter_stableWatch: a short pause follows a stable watch.
-func TestPauseAfter_stableWatch(t *testing.T) {
-	w := newIdleWatch()
-	for range 10 {
-		w.pauseAfter(statusError(500, 0))
-	}
-	w.listed = time.Now().Add(-stableAfter)
-	if got := w.pauseAfter(statusError(500, 0)); got > 500*time.Millisecond {
-		t.Errorf("got %v, want at most 0.5 s", got)
-	}
+// TestWatch_stable: after a watch that lasted, the first pause after an error is short again, even
+// if Reread ended the watch.
+func TestWatch_stable(t *testing.T) {
+	s := &script{onList: refused}
+	play(t, s, time.Hour, func(_ *journal, w *watch) {
+		s.set(func() { s.onList = nil })
+		time.Sleep(longestPause + stableAfter)
+		s.set(func() { s.onList = refused })
+		w.reread.Poke()
+		synctest.Wait()
+		lists := len(s.lists)
+		time.Sleep(firstPause)
+		synctest.Wait()
+		if got := len(s.lists) - lists; got != 1 {
+			t.Errorf("%d lists within %v after the error, want 1", got, firstPause)
+		}
+	})
 }
 
-// TestSetUp: each error requires its own evidence of a working watch.
-func TestSetUp(t *testing.T) {
-	for err, want := range map[*kube.Error]evidence{
-		statusError(500, 0).(*kube.Error): evidenceLasted, errEndsAtOnce: evidenceLasted,
-		errEndsEarly: evidenceStable, errSilent: evidenceDelivered,
+// TestFollow_evidence: each error requires its own evidence of a working watch: an open stream
+// for some time, or news of a stream that stays open.
+func TestFollow_evidence(t *testing.T) {
+	const news = 3 * time.Second
+	for err, want := range map[*kube.Error]time.Duration{
+		statusError(500, 0).(*kube.Error): upAfter, errEndsAtOnce: upAfter, errEndsEarly: stableAfter, errSilent: news + flushTime,
 	} {
-		for _, e := range []evidence{evidenceOpened, evidenceLasted, evidenceStable, evidenceDelivered} {
-			w := newIdleWatch()
+		synctest.Test(t, func(t *testing.T) {
+			w, s := newIdleWatch(), &stream{news: wake.NewChannel()}
 			w.setDown(err)
-			if w.setUp(e); w.isUp() != (e == want) {
-				t.Errorf("%v: evidence %d: up: got %v, want %v", err, e, w.isUp(), e == want)
+			time.AfterFunc(news, s.news.Poke)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { defer close(done); _ = w.follow(ctx, s, false) }()
+			for _, up := range []bool{false, true} {
+				time.Sleep(want - time.Millisecond)
+				synctest.Wait()
+				if got := w.isUp(); got != up {
+					t.Errorf("%v: up: got %v, want %v", err, got, up)
+				}
+				want = 2 * time.Millisecond
 			}
-		}
+			cancel()
+			<-done
+		})
 	}
 }
 
@@ -254,6 +259,7 @@ func TestWatch_silent(t *testing.T) {
 	s.items = func() []object {
 		return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
 	}
+	s.listed = func() string { return version }
 	play(t, s, time.Second, func(logs *journal, w *watch) {
 		s.set(func() { version = "8" })
 		time.Sleep(staleAfter + deliveryTime)
@@ -328,50 +334,63 @@ func TestWatch_silentReplay(t *testing.T) {
 	}
 }
 
-// TestWatch_lateDelivery: the watch cache lags behind consistent reads. A watch that
-// delivers the change within 5 s works, and so does a watch without any change.
-func TestWatch_lateDelivery(t *testing.T) {
-	for _, changed := range []bool{true, false} {
-		var first chan<- event
-		s := &script{onWatch: func(_ context.Context, news chan<- event) error {
-			if first == nil {
-				first = news
-			}
+// TestWatch_replay: a list after Reread finds a change that the watch did not deliver. The next
+// stream starts before the change. If it delivers the change within 5 s, the watch works: the
+// watch cache lags behind consistent reads. Otherwise the watch is down.
+func TestWatch_replay(t *testing.T) {
+	for _, c := range []struct {
+		name, listed, start string
+		delivers, up        bool
+	}{
+		{"no change", "7", "7", false, true},
+		{"late delivery", "8", "7", true, true},
+		{"no delivery", "8", "7", false, false},
+		{"restored backup", "6", "6", false, true},
+	} {
+		s := &script{}
+		version, starts := "7", []string{}
+		var latest chan<- event
+		s.onWatch = func(_ context.Context, news chan<- event) error {
+			starts, latest = append(starts, s.version), news
 			return nil
-		}}
-		version := "7"
+		}
 		s.items = func() []object {
 			return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
 		}
+		s.listed = func() string { return version }
 		play(t, s, time.Second, func(logs *journal, w *watch) {
-			if changed {
-				s.set(func() { version = "8" })
-			}
+			s.set(func() { version = c.listed })
 			w.reread.Poke()
-			if changed {
-				time.Sleep(deliveryTime - time.Second)
-				first <- bookmark(8)
+			time.Sleep(deliveryTime - time.Second)
+			if c.delivers {
+				latest <- bookmark(8)
 			}
-			time.Sleep(staleAfter - time.Second)
+			time.Sleep(2 * time.Second)
 			synctest.Wait()
-			if !w.isUp() || len(logs.level("WARN")) != 0 {
-				t.Errorf("changed: %v: up: %v:\n%s", changed, w.isUp(), logs)
+			if got := w.isUp(); got != c.up || len(logs.level("WARN")) > 0 == c.up {
+				t.Errorf("%s: up: got %v, want %v:\n%s", c.name, got, c.up, logs)
+			}
+			if starts[1] != c.start {
+				t.Errorf("%s: the stream starts at version %s, want %s", c.name, starts[1], c.start)
 			}
 		})
 	}
 }
 
-// TestWatch_endedBeforeDelivery: the server ends the old watch within the 5 s in which it
-// must deliver a change. This proves nothing about the new watch.
+// TestWatch_endedBeforeDelivery: the server ends the watch within the 5 s in which it must deliver
+// a change. This proves nothing about the next watch.
 func TestWatch_endedBeforeDelivery(t *testing.T) {
-	s := &script{ends: true, after: stableAfter}
+	s := &script{}
 	version := "7"
 	s.items = func() []object {
 		return []object{{metadata: metadata{Namespace: "ns", Name: "db", ResourceVersion: version}}}
 	}
-	play(t, s, stableAfter-time.Second, func(logs *journal, w *watch) {
-		s.set(func() { version, s.ends = "8", false })
+	s.listed = func() string { return version }
+	play(t, s, time.Second, func(logs *journal, w *watch) {
+		s.set(func() { version, s.ends, s.after = "8", true, deliveryTime/2 })
 		w.reread.Poke()
+		synctest.Wait()
+		s.set(func() { s.ends = false })
 		time.Sleep(2 * deliveryTime)
 		synctest.Wait()
 		if !w.isUp() || len(logs.level("WARN")) != 0 {
@@ -441,8 +460,7 @@ func TestReread_storm(t *testing.T) {
 			}
 			return ctx.Err()
 		}
-		w := &Watcher{rereads: wake.NewChannel(), watches: []*watch{newIdleWatch()}}
-		w.watches[0].source = s
+		w := &Watcher{rereads: wake.NewChannel(), watches: []*watch{newTestWatch(s, slog.New(slog.DiscardHandler))}}
 		ctx, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() { w.runRereads(ctx) })

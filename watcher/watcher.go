@@ -5,12 +5,7 @@
 // quorum list. A new list follows when the watch ends, after three minutes without news,
 // and after Reread. The answer of a list is authoritative, even if its versions are
 // lower than the stored versions: a cluster restored from a backup looks like this.
-//
-// While the API server is unreachable, the Snapshot stays unchanged, and Status reports
-// its age.
-//
-// The package knows Kubernetes, through package kube. It knows neither files nor the use
-// of a Snapshot.
+// While the API server is unreachable, the Snapshot stays unchanged.
 package watcher
 
 import (
@@ -30,17 +25,16 @@ import (
 )
 
 const (
-	// firstWait limits the delay of the other watches at startup.
-	firstWait = 3 * time.Second
-	// rereadInterval is the shortest time between two reads started by Reread.
-	rereadInterval = 3 * time.Second
+	firstWait      = 3 * time.Second // longest delay of the other watches at startup
+	rereadInterval = 3 * time.Second // shortest time between two reads started by Reread
+	maxDebounce    = 10              // longest delay of a poke, as a multiple of the debounce time
 )
 
 // Options configure a Watcher. Config, Namespace, Logger and either Names or Selector
 // (or both) are required.
 type Options struct {
-	Config    *rest.Config  // configuration of the cluster; not modified
-	Namespace string        // namespace of all Secrets
+	Config    *rest.Config  // not modified
+	Namespace string        // of all Secrets
 	Names     []string      // Secrets to watch by name
 	Selector  string        // label selector for more Secrets, "" for none
 	Debounce  time.Duration // delay Changed until changes stop for this long; 0 for no delay
@@ -50,12 +44,11 @@ type Options struct {
 // A Watcher follows the Secrets of its Options. Its methods are safe for concurrent use,
 // before, during and after Run.
 type Watcher struct {
+	*shared
 	client    *kube.Client
-	watches   []*watch // sorted by name, then the selector
-	shared    *shared
+	watches   []*watch     // sorted by name, then the selector
 	rereads   wake.Channel // poked by Reread
-	changes   wake.Channel // poked by the watches
-	debounced wake.Channel // returned by Changed; equal to changes without a debounce time
+	debounced wake.Channel // returned by Changed
 	debounce  time.Duration
 }
 
@@ -65,30 +58,24 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse selector %q: %w", o.Selector, err)
 	}
-	client, err := kube.NewClient(o.Config)
+	c, err := kube.NewClient(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{client: client, rereads: wake.NewChannel(), changes: wake.NewChannel(), debounce: o.Debounce}
-	w.debounced = w.changes
-	if w.debounce > 0 {
-		w.debounced = wake.NewChannel()
+	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
+	w := &Watcher{
+		shared: newShared(client{c}, names, o.Logger), client: c, debounce: o.Debounce,
+		rereads: wake.NewChannel(), debounced: wake.NewChannel(),
 	}
 	query := kube.Query{Resource: kube.Secrets, Namespace: o.Namespace}
-	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
-	w.shared = newShared(names)
 	for _, query.Name = range names {
-		w.add(filter{Query: query, labels: labels.Everything()}, o.Logger)
+		w.watches = append(w.watches, newWatch(w.shared, query, labels.Everything()))
 	}
 	if o.Selector != "" {
 		query.Name, query.Selector = "", selector.String()
-		w.add(filter{Query: query, labels: selector, named: names}, o.Logger)
+		w.watches = append(w.watches, newWatch(w.shared, query, selector))
 	}
 	return w, nil
-}
-
-func (w *Watcher) add(f filter, logger *slog.Logger) {
-	w.watches = append(w.watches, newWatch(f, client{w.client}, w.shared, w.changes.Poke, logger))
 }
 
 // Run follows the Secrets until ctx is done. It returns nil within a second, whatever the
@@ -97,30 +84,21 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer w.client.Close()
 	defer group.Wait()
-	if w.debounce > 0 {
-		group.Go(func() { debounce(ctx, w.changes, w.debounced, w.debounce) })
-	}
+	group.Go(func() { debounce(ctx, w.changes, w.debounced, w.debounce) })
 	group.Go(func() { w.runRereads(ctx) })
 	for i, watch := range w.watches {
 		group.Go(func() { watch.run(ctx) })
-		if i == 0 && len(w.watches) > 1 {
-			waitForFirst(ctx, watch)
+		if i > 0 {
+			continue
+		}
+		select { // the first watch opens the HTTP/2 connection; a hundred at once would open a hundred
+		case <-watch.answered:
+		case <-time.After(firstWait):
+		case <-ctx.Done():
 		}
 	}
 	<-ctx.Done()
 	return nil
-}
-
-// waitForFirst waits until the first watch receives an answer or an error. If a hundred
-// watches started at once, none of them would find an open HTTP/2 connection, and each
-// would open its own.
-func waitForFirst(ctx context.Context, first *watch) {
-	ctx, cancel := context.WithTimeout(ctx, firstWait)
-	defer cancel()
-	select {
-	case <-first.first:
-	case <-ctx.Done():
-	}
 }
 
 // Reread starts a consistent read in every watch, even during a pause after an error. It
@@ -139,11 +117,7 @@ func (w *Watcher) runRereads(ctx context.Context) {
 		for _, watch := range w.watches {
 			watch.reread.Poke()
 		}
-		select {
-		case <-time.After(rereadInterval):
-		case <-ctx.Done():
-			return
-		}
+		wake.Sleep(ctx, rereadInterval)
 	}
 }
 
@@ -154,12 +128,12 @@ func (w *Watcher) Changed() <-chan struct{} { return w.debounced }
 
 // Snapshot returns the current state. The debounce time does not delay it.
 func (w *Watcher) Snapshot() Snapshot {
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	all := Snapshot{Secrets: map[string]Secret{}, Unsynced: map[string]bool{}}
 	for _, watch := range w.watches {
 		if watch.secrets == nil {
-			all.Unsynced[watch.watchName()] = true
+			all.Unsynced[watch.watchName] = true
 		}
 		maps.Copy(all.Secrets, watch.secrets) // the watches have no name in common
 	}
@@ -175,11 +149,32 @@ type Status struct {
 
 // Status returns the state of every watch, in a fixed order.
 func (w *Watcher) Status() []Status {
-	w.shared.mu.Lock()
-	defer w.shared.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	all := make([]Status, len(w.watches))
 	for i, watch := range w.watches {
-		all[i] = Status{Watch: watch.watchName(), Up: watch.up, LastContact: watch.contact}
+		all[i] = Status{Watch: watch.watchName, Up: watch.up, LastContact: watch.contact}
 	}
 	return all
+}
+
+// debounce passes a poke on after a period of length quiet without another poke. It
+// returns when ctx is done, and drops a waiting poke.
+func debounce(ctx context.Context, in <-chan struct{}, out wake.Channel, quiet time.Duration) {
+	var latest time.Time
+	var due <-chan time.Time // nil if no poke waits
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-in:
+			if due == nil {
+				latest = time.Now().Add(maxDebounce * quiet)
+			}
+			due = time.After(min(quiet, time.Until(latest)))
+		case <-due:
+			due = nil
+			out.Poke()
+		}
+	}
 }

@@ -5,18 +5,17 @@
 // net/http with JSON. The section "Why not an informer" of docs/design.md contains the
 // reasons and the figures.
 //
-// A list is a consistent read. The client detects a dead connection within 20 seconds,
-// and Close breaks every connection. Every failed request returns an *Error. No error
-// quotes a body, because a body may contain a Secret. The only exception is the message
-// of a metav1.Status.
-//
-// A call makes a single attempt, and no rate limit applies. Retries, their pauses and
-// logging belong to the caller.
+// A call makes a single attempt. Every failed request returns an *Error. No error quotes a
+// body, because a body may contain a Secret. The only exception is the message of a
+// metav1.Status. The client detects a dead connection within 20 seconds, and Close breaks
+// every connection.
 package kube
 
 import (
-	"crypto/sha256"
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -24,91 +23,162 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 )
 
+// init turns off the logs of client-go. They bypass the program's logger, repeat each failed
+// attempt, and may print whole objects with the values of Secrets.
+func init() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) }
+
+// A Resource is a namespaced resource of the core API group, and the kind of its objects.
+type Resource struct {
+	schema.GroupVersionResource
+	Kind string
+}
+
+// The resources used by secret-sync.
+var (
+	Secrets = Resource{schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, "Secret"}
+	Pods    = Resource{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "Pod"}
+	events  = Resource{schema.GroupVersionResource{Version: "v1", Resource: "events"}, "Event"}
+)
+
+// Path returns the path of the resource in a namespace, or of elements below it.
+func (r Resource) Path(namespace string, elements ...string) string {
+	elements = append([]string{"/api", r.Version, "namespaces", namespace, r.Resource}, elements...)
+	return strings.Join(elements, "/")
+}
+
 // A Client sends requests to an API server. Its methods are safe for concurrent use.
 type Client struct {
-	config *rest.Config
-	server *url.URL
-
+	config      *rest.Config
+	server      *url.URL
+	files       []string // files with credentials, "" for none
 	mu          sync.Mutex
-	transport   *transport
-	credentials [sha256.Size]byte // hash of the files that transport was made from
+	transport   http.RoundTripper
+	close       context.CancelFunc // breaks all connections of transport, also during their dial
+	credentials string             // content of the files that transport was made from
 }
 
 // NewClient returns a Client for cfg. It does not modify cfg and opens no connection.
 //
 // An invalid file with a token or a certificate is not an error of NewClient: the kubelet
-// may replace it at any time. Requests fail until Renew reads a valid file.
+// may replace it at any time. Requests fail until the file is valid.
 func NewClient(cfg *rest.Config) (*Client, error) {
-	disableKlog()
 	server, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("create a client for %q: %w", cfg.Host, err)
 	}
-	c := &Client{config: rest.CopyConfig(cfg), server: server}
-	c.credentials = hashCredentials(c.config)
-	if c.transport, err = newTransport(c.config); err != nil {
-		if !hasFiles(c.config) {
+	files := []string{cfg.CAFile, cfg.BearerTokenFile, cfg.CertFile, cfg.KeyFile}
+	c := &Client{config: rest.CopyConfig(cfg), server: server, files: files, close: func() {}}
+	if err := c.renew(); err != nil {
+		if strings.Join(files, "") == "" {
 			return nil, fmt.Errorf("create a client for %q: %w", cfg.Host, err)
 		}
-		c.transport = failingTransport(err)
+		c.transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, err })
 	}
 	return c, nil
 }
 
-// credentialFiles returns the paths of the files for a transport.
-func credentialFiles(cfg *rest.Config) []string {
-	return []string{cfg.CAFile, cfg.BearerTokenFile, cfg.CertFile, cfg.KeyFile}
-}
-
-func hasFiles(cfg *rest.Config) bool { return strings.Join(credentialFiles(cfg), "") != "" }
-
-func (c *Client) current() http.RoundTripper {
+// renew reads the token and the certificates again. If a file changed, renew breaks all
+// connections, and new requests use the new files. client-go reads a token again after a
+// minute, a CA after five minutes, and neither after a 401.
+func (c *Client) renew() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.transport
-}
-
-// Renew reads the token and the certificates again. If a file changed, Renew breaks all
-// connections, and new requests use the new files. Callers call Renew after an error for
-// which Outdated returns true: client-go reads a token again after a minute, a CA after five
-// minutes, and neither after a 401.
-func (c *Client) Renew() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	credentials := hashCredentials(c.config)
+	var credentials string
+	for _, path := range c.files {
+		content, _ := os.ReadFile(path) // newTransport reports the error
+		credentials += string(content) + "\x00"
+	}
 	if credentials == c.credentials {
-		return
+		return nil
 	}
-	renewed, err := newTransport(c.config)
+	ctx, cancel := context.WithCancel(context.Background())
+	transport, err := newTransport(ctx, c.config)
 	if err != nil {
-		return // a file may be incomplete; the next Renew reads it again
+		cancel()
+		return err
 	}
-	c.transport.close()
-	c.transport, c.credentials = renewed, credentials
-}
-
-// hashCredentials hashes the credential files. It ignores read errors, because
-// newTransport reports them.
-func hashCredentials(cfg *rest.Config) [sha256.Size]byte {
-	var all []byte
-	for _, path := range credentialFiles(cfg) {
-		content, _ := os.ReadFile(path)
-		all = append(append(all, content...), 0)
-	}
-	return sha256.Sum256(all)
+	c.close()
+	c.transport, c.close, c.credentials = transport, cancel, credentials
+	return nil
 }
 
 // Close breaks all connections. Later requests fail.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.transport.close()
+	c.close()
 }
 
-// disableKlog turns off the logs of client-go. They bypass the program's logger, repeat
-// each failed attempt, and may print whole objects with the values of Secrets.
-var disableKlog = sync.OnceFunc(func() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) })
+// largestDocument limits the bytes read by Get. The document may come from a Pod.
+const largestDocument = 8 << 20
+
+// Get returns the document at a path of the API server.
+func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
+	r := request{verb: "get", resource: path, path: path}
+	answer, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return r.read(answer, largestDocument)
+}
+
+// CreateEvent creates an Event in a namespace. The object is JSON.
+func (c *Client) CreateEvent(ctx context.Context, namespace string, object []byte) error {
+	answer, err := c.send(ctx, request{verb: "create", resource: "events", path: events.Path(namespace), body: object})
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+// A request is a request to the API server.
+type request struct {
+	verb, resource string // for errors, as in a Role
+	path           string
+	params         url.Values
+	body           []byte // JSON, of a create
+}
+
+// send returns a successful answer. The caller closes its body. send does not follow
+// redirects, because the new address would receive the token. If the server rejected the
+// credentials, send renews them for the next request.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	target, method := c.server.JoinPath(r.path), http.MethodGet
+	target.RawQuery = r.params.Encode()
+	if r.body != nil {
+		method = http.MethodPost
+	}
+	out, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return nil, r.connectionFailed(err)
+	}
+	out.Header.Set("Accept", "application/json")
+	out.Header.Set("Content-Type", "application/json")
+	c.mu.Lock()
+	transport := c.transport
+	c.mu.Unlock()
+	answer, err := transport.RoundTrip(out)
+	if err == nil && answer.StatusCode/100 == 2 {
+		return answer, nil
+	}
+	failed := r.failed(answer, err)
+	if failed.outdated() {
+		_ = c.renew() // on an error, the next request fails as before
+	}
+	return nil, failed
+}
+
+// read returns at most limit bytes of the body.
+func (r request) read(answer *http.Response, limit int64) ([]byte, error) {
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, limit))
+	if err != nil {
+		return nil, r.connectionFailed(err)
+	}
+	return body, nil
+}

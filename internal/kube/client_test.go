@@ -53,9 +53,9 @@ func TestNewClient_klog(t *testing.T) {
 	}
 }
 
-// TestCreate: the object arrives unchanged, and the configuration of the caller stays
+// TestCreateEvent: the object arrives unchanged, and the configuration of the caller stays
 // unchanged.
-func TestCreate(t *testing.T) {
+func TestCreateEvent(t *testing.T) {
 	const object = `{"reason": "Published"}`
 	var got string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +65,7 @@ func TestCreate(t *testing.T) {
 	}))
 	defer server.Close()
 	cfg := &rest.Config{Host: server.URL}
-	if err := newClient(t, cfg).Create(t.Context(), "ns", "events", []byte(object)); err != nil {
+	if err := newClient(t, cfg).CreateEvent(t.Context(), "ns", []byte(object)); err != nil {
 		t.Fatal(err)
 	}
 	if want := "POST /api/v1/namespaces/ns/events application/json " + object; got != want {
@@ -90,13 +90,36 @@ func TestRenew_newCA(t *testing.T) {
 		write(t, file, content)
 		c := newClient(t, &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{CAFile: file}})
 		var failed *Error
-		if err := c.Create(t.Context(), "ns", "events", []byte("{}")); !errors.As(err, &failed) || !failed.Outdated() {
+		if err := c.CreateEvent(t.Context(), "ns", []byte("{}")); !errors.As(err, &failed) || !failed.outdated() {
 			t.Errorf("%s: got %v, want an error that new credentials may fix", name, err)
 		}
 		writePEM(t, file, server.Certificate().Raw)
-		_ = c.Create(t.Context(), "ns", "events", []byte("{}")) // fails and renews
-		if _, err := c.Get(t.Context(), JSON, "/"); err == nil || !strings.Contains(err.Error(), "404") {
+		_ = c.CreateEvent(t.Context(), "ns", []byte("{}")) // fails and renews
+		if _, err := c.Get(t.Context(), "/"); err == nil || !strings.Contains(err.Error(), "404") {
 			t.Errorf("%s: got %v, want the answer of the server", name, err)
+		}
+	}
+}
+
+// TestSend_renew: after a 401, the next request uses the current token file. Another error does
+// not renew the token, because client-go reads it again by itself.
+func TestSend_renew(t *testing.T) {
+	for code, want := range map[int]string{401: "Bearer new", 403: "Bearer old", 500: "Bearer old"} {
+		var got string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got = r.Header.Get("Authorization")
+			w.WriteHeader(code)
+		}))
+		file := filepath.Join(t.TempDir(), "token")
+		write(t, file, []byte("old"))
+		c := newClient(t, &rest.Config{Host: server.URL, BearerTokenFile: file})
+		_, _ = c.Get(t.Context(), "/") // reads the token
+		write(t, file, []byte("new"))
+		_, _ = c.Get(t.Context(), "/")
+		_, _ = c.Get(t.Context(), "/")
+		server.Close()
+		if got != want {
+			t.Errorf("after %d: got %q, want %q", code, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -17,15 +18,13 @@ const serviceAccountCA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 // service account of the Pod, then ~/.kube/config. It uses the first source that exists
 // and reports its errors.
 func ClusterConfig() (*rest.Config, error) {
-	disableKlog()
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	source := fmt.Sprintf("KUBECONFIG=%q", os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
-	if os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" {
+	files := os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+	source := fmt.Sprintf("KUBECONFIG=%q", files)
+	if files == "" {
 		cfg, err := rest.InClusterConfig()
 		if err == nil {
-			// InClusterConfig omits an empty or invalid CA file. This file would then never
-			// be read again.
-			cfg.CAFile = serviceAccountCA
+			cfg.CAFile = serviceAccountCA // InClusterConfig omits an empty file, which would never be read again
 			return cfg, nil
 		}
 		if !errors.Is(err, rest.ErrNotInCluster) {
@@ -35,11 +34,11 @@ func ClusterConfig() (*rest.Config, error) {
 		rules.ExplicitPath = clientcmd.RecommendedHomeFile
 		source = "KUBECONFIG is not set; not running in a Pod: KUBERNETES_SERVICE_HOST is not set; " + rules.ExplicitPath
 	}
+	var cfg *rest.Config
 	merged, err := rules.Load()
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %s: %w", source, err)
+	if err == nil {
+		cfg, err = clientcmd.NewDefaultClientConfig(*merged, nil).ClientConfig()
 	}
-	cfg, err := clientcmd.NewDefaultClientConfig(*merged, nil).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %s: %w", source, err)
 	}
@@ -48,11 +47,9 @@ func ClusterConfig() (*rest.Config, error) {
 
 // Namespace returns the same namespace as kubectl: the namespace of the kubeconfig's context
 // or of the Pod's service account, else "default".
+// ClusterConfig reports an invalid kubeconfig.
 func Namespace() string {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	name, _, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()
-	if err != nil {
-		return metav1.NamespaceDefault // ClusterConfig reports the error
-	}
-	return name
+	name, _, _ := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()
+	return cmp.Or(name, metav1.NamespaceDefault)
 }

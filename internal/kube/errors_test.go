@@ -64,7 +64,7 @@ func TestError_status(t *testing.T) {
 		{429, fmt.Sprintf(quoted, 429, "TooManyRequests"), "from the API server", apierrors.IsTooManyRequests},
 		{502, "<html>" + canary, "HTTP 502", func(error) bool { return true }},
 	} {
-		err := answering(c.code, JSON, []byte(c.body)).Create(t.Context(), "ns", "events", []byte("{}"))
+		err := answering(c.code, jsonType, []byte(c.body)).CreateEvent(t.Context(), "ns", []byte("{}"))
 		if !c.check(err) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), canary) {
 			t.Errorf("%d: got %v, want an error of this code with %q and without the body", c.code, err, c.want)
 		}
@@ -118,12 +118,12 @@ func TestError_cause(t *testing.T) {
 		{"failing plugin", rest.Config{Host: secure.URL, TLSClientConfig: insecure, ExecProvider: plugin}, CauseCredentials},
 		{"refused", rest.Config{Host: "https://" + closedPort(t)}, CauseUnreachable},
 	} {
-		_, err := newClient(t, &c.cfg).Get(t.Context(), JSON, "/")
+		_, err := newClient(t, &c.cfg).Get(t.Context(), "/")
 		var e *Error
 		if !errors.As(err, &e) || e.Cause != c.want {
 			t.Errorf("%s: got %+v, want cause %q", c.name, e, c.want)
-		} else if outdated := c.want != CauseUnreachable; e.Outdated() != outdated {
-			t.Errorf("%s: Outdated: got %v, want %v", c.name, e.Outdated(), outdated)
+		} else if outdated := c.want != CauseUnreachable; e.outdated() != outdated {
+			t.Errorf("%s: outdated: got %v, want %v", c.name, e.outdated(), outdated)
 		}
 	}
 }

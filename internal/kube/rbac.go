@@ -15,72 +15,66 @@ type RBAC struct {
 	Events         bool     // permission to create Events
 }
 
-// YAML returns the minimal Role of a sidecar and its RoleBinding.
-//
-// A rule with resourceNames allows list and watch for the field selector
-// metadata.name=NAME. RBAC cannot filter by label, so a selector needs access to every
-// Secret in the namespace, which includes the Secrets watched by name.
+// YAML returns the minimal Role of a sidecar and its RoleBinding. The name of both contains
+// the service account, so two accounts in a namespace do not overwrite each other's objects.
+// A rule with resourceNames allows list and watch by name. RBAC cannot filter by label, so a
+// selector needs access to every Secret in the namespace.
 func (r RBAC) YAML() string {
-	return r.manifest(r.name(), r.rules()...)
-}
-
-// name returns the name of both objects. It contains the service account, so two
-// accounts in a namespace do not overwrite each other's objects.
-func (r RBAC) name() string {
-	if r.ServiceAccount == "secret-sync" {
-		return r.ServiceAccount
+	var rules []rule
+	switch names := slices.Compact(slices.Sorted(slices.Values(r.Names))); {
+	case r.Selector != "":
+		comment := fmt.Sprintf("Grants access to EVERY Secret in the namespace, not only to matches of %q:\n"+
+			"# RBAC cannot filter by label. To restrict it, list the Secrets by name.", r.Selector)
+		rules = append(rules, rule{comment, "secrets", nil, listAndWatch})
+	case len(names) > 0:
+		rules = append(rules, rule{"Allows list and watch of these Secrets, by name only.", "secrets", names, listAndWatch})
 	}
-	return "secret-sync-" + r.ServiceAccount
+	if r.Events {
+		rules = append(rules, rule{"Events on the Pod.", "events", nil, []string{"create"}})
+	}
+	name := "secret-sync"
+	if r.ServiceAccount != name {
+		name += "-" + r.ServiceAccount
+	}
+	return r.manifest(name, rules...)
 }
 
 // ForWait returns the minimal Role and RoleBinding of an account for `secret-sync wait` on a
 // Secret, or for every Secret if secret is "". The names of the objects differ from the names
 // in YAML, so an account can have both.
 func (r RBAC) ForWait(secret string) string {
-	get := []string{"get"}
-	secrets := rule{"wait compares the data with the data that it read before, and shows none of it.", "secrets", []string{secret}, get}
+	names, warning := []string{secret}, ""
 	if secret == "" {
-		secrets.names = nil
-		secrets.comment = "Grants access to EVERY Secret in the namespace. To restrict it to a single Secret, use\n" +
-			"# --secret NAME. " + secrets.comment
+		names, warning = nil, "Grants access to EVERY Secret in the namespace. To restrict it to a single Secret, use\n"+
+			"# --secret NAME. "
 	}
+	get := []string{"get"}
 	return r.manifest("secret-sync-wait-"+r.ServiceAccount,
 		rule{"Find the Pods.", "pods", nil, listAndWatch},
 		rule{"Query the sidecars through the API server. Allows a GET to any port of these Pods.\n" +
 			"# Not needed with --direct.", "pods/proxy", nil, get},
-		secrets)
+		rule{warning + "wait compares the data with the data that it read before, and shows none of it.", "secrets", names, get})
 }
 
-// manifest returns a Role with the rules, and its RoleBinding.
+// manifest returns a Role with the rules, and its RoleBinding. A name may look like a number
+// or a truth value, so it is in quotes.
 func (r RBAC) manifest(name string, rules ...rule) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role")
-	line("metadata: {name: %s, namespace: %s, labels: {app.kubernetes.io/name: secret-sync}}", quote(name), quote(r.Namespace))
+	object := func(kind string) {
+		line("apiVersion: rbac.authorization.k8s.io/v1\nkind: %s", kind)
+		line("metadata: {name: %q, namespace: %q, labels: {app.kubernetes.io/name: secret-sync}}", name, r.Namespace)
+	}
+	object("Role")
 	line("rules:")
 	for _, rule := range rules {
 		line("# %s\n- %s", rule.comment, strings.Join(rule.fields(), "\n  "))
 	}
-	line("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding")
-	line("metadata: {name: %s, namespace: %s, labels: {app.kubernetes.io/name: secret-sync}}", quote(name), quote(r.Namespace))
-	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %s}", quote(name))
-	line("subjects:\n- {kind: ServiceAccount, name: %s, namespace: %s}", quote(r.ServiceAccount), quote(r.Namespace))
+	line("---")
+	object("RoleBinding")
+	line("roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: %q}", name)
+	line("subjects:\n- {kind: ServiceAccount, name: %q, namespace: %q}", r.ServiceAccount, r.Namespace)
 	return b.String()
-}
-
-func (r RBAC) rules() (all []rule) {
-	switch names := slices.Compact(slices.Sorted(slices.Values(r.Names))); {
-	case r.Selector != "":
-		comment := "Grants access to EVERY Secret in the namespace, not only to matches of " + quote(r.Selector) + ":\n" +
-			"# RBAC cannot filter by label. To restrict it, list the Secrets by name."
-		all = append(all, rule{comment, "secrets", nil, listAndWatch})
-	case len(names) > 0:
-		all = append(all, rule{"Allows list and watch of these Secrets, by name only.", "secrets", names, listAndWatch})
-	}
-	if r.Events {
-		all = append(all, rule{"Events on the Pod.", "events", nil, []string{"create"}})
-	}
-	return all
 }
 
 var listAndWatch = []string{VerbList, VerbWatch}
@@ -95,25 +89,14 @@ type rule struct {
 func (r rule) fields() []string {
 	fields := []string{`apiGroups: [""]`, "resources: [" + r.resource + "]"}
 	if len(r.names) > 0 {
-		quoted := make([]string, len(r.names))
-		for i, name := range r.names {
-			quoted[i] = quote(name)
-		}
-		fields = append(fields, "resourceNames: ["+strings.Join(quoted, ", ")+"]")
+		fields = append(fields, `resourceNames: ["`+strings.Join(r.names, `", "`)+`"]`)
 	}
 	return append(fields, "verbs: ["+strings.Join(r.verbs, ", ")+"]")
 }
 
 // MissingRule returns the rule to add after a 403 for verb on the named Secrets, or on all
-// Secrets if there are no names. A watch follows a list, so after a 403 for the watch only
-// the verb watch is missing.
+// Secrets if there are no names. After a 403 for the watch, only the verb watch is missing.
 func MissingRule(verb string, names ...string) string {
-	missing := rule{resource: "secrets", names: names, verbs: listAndWatch}
-	if verb == VerbWatch {
-		missing.verbs = listAndWatch[1:]
-	}
-	return "{" + strings.Join(missing.fields(), ", ") + "}"
+	verbs := listAndWatch[slices.Index(listAndWatch, verb):]
+	return "{" + strings.Join(rule{resource: "secrets", names: names, verbs: verbs}.fields(), ", ") + "}"
 }
-
-// quote returns s as a YAML string. A name may look like a number or a truth value.
-func quote(s string) string { return fmt.Sprintf("%q", s) }

@@ -28,7 +28,7 @@ var hashSeed = maphash.MakeSeed()
 func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	body, err := o.API.Get(ctx, kube.JSON, kube.Secrets.Path(namespace, o.Secret))
+	body, err := o.API.Get(ctx, kube.Secrets.Path(namespace, o.Secret))
 	if err != nil {
 		return r, err
 	}
@@ -55,16 +55,10 @@ func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, 
 
 // listPods returns a consistent list of the Pods, and its version.
 func (o *Options) listPods(ctx context.Context, s *scope) (pods []*pod, version string, err error) {
-	for page, err := range kube.Pages[podObject](ctx, o.API, s.query) {
-		if err != nil {
-			return nil, "", err
-		}
-		for _, object := range page.Items {
-			pods = append(pods, object.reduce(s.namespace, s.Secret))
-		}
-		version = page.ResourceVersion
-	}
-	return pods, version, nil
+	version, err = kube.List(ctx, o.API, s.query, func(object podObject) {
+		pods = append(pods, object.reduce(s.namespace, s.Secret))
+	})
+	return pods, version, err
 }
 
 // askSidecar requests the document of a sidecar.
@@ -75,7 +69,7 @@ func (o *Options) askSidecar(ctx context.Context, q query) (d *status.Document, 
 	port := strconv.Itoa(q.port)
 	switch {
 	case !o.Direct:
-		body, err = o.API.Get(ctx, kube.JSON, kube.Pods.Path(q.namespace, q.name+":"+port, "proxy/status"))
+		body, err = o.API.Get(ctx, kube.Pods.Path(q.namespace, q.name+":"+port, "proxy/status"))
 	case q.address == "":
 		err = errors.New("the Pod has no address")
 	default:

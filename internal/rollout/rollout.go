@@ -107,7 +107,7 @@ func Wait(ctx context.Context, o Options) (Result, error) {
 }
 
 func (o *Options) newScope(namespace string) *scope {
-	query := kube.Query{Resource: kube.Pods, Namespace: namespace, Selector: o.Selector}
+	query := kube.Query{Resource: kube.Pods, Namespace: namespace, Selector: o.Selector, ListTimeout: readTimeout}
 	return &scope{tally: newTally(o.Rules, o.Version, o.ChangedFrom), namespace: namespace, query: query}
 }
 

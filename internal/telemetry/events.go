@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,85 +17,70 @@ import (
 )
 
 const (
-	eventQueue     = 32                     // Events in the queue; further Events are dropped
-	eventBurst     = 10                     // Events at once, ...
-	eventInterval  = 10 * time.Second       // ... and then an Event in each interval
-	eventTimeout   = 10 * time.Second       // for a request
-	eventLastCall  = 300 * time.Millisecond // for the queue when the process ends
-	eventMessage   = 1024                   // bytes; the limit of events.k8s.io
-	eventComponent = "secret-sync"
+	eventQueue    = 32 // Events in the queue; further Events are dropped
+	eventBurst    = 10 // Events at once, and then an Event in each eventInterval
+	eventInterval = 10 * time.Second
+	eventTimeout  = 10 * time.Second       // for a request
+	eventLastCall = 300 * time.Millisecond // for the queue when the process ends
+	eventMessage  = 1024                   // bytes; the limit of events.k8s.io
 )
-
-// A Creator creates an object in the API server: kube.Client.Create.
-type Creator func(ctx context.Context, namespace, resource string, object []byte) error
 
 // Pod is the object of the Events.
 type Pod struct{ Namespace, Name, UID string }
 
-// Events writes Events for the Pod. Its methods never wait for the API server. Events are
-// dropped if they cannot be written soon, because the log and the metrics report the same
-// facts. The methods of a nil *Events do nothing.
-//
-// Each change calls a method once. The recorder of client-go counts repeated Events, which
-// requires the permission to patch Events, and it links the types of every API group.
+// Events writes Events for the Pod. Its methods never wait for the API server: Events are
+// dropped if they cannot be written soon. The methods of a nil *Events do nothing. The recorder
+// of client-go requires the permission to patch Events, and it links the types of every group.
 type Events struct {
 	pod   Pod
-	post  Creator
+	post  func(ctx context.Context, namespace string, object []byte) error
 	log   *slog.Logger
-	limit *rate.Limiter
 	queue chan event
 }
 
-// event is the JSON of a core/v1 Event. The type of k8s.io/api would link all types of its
-// package.
-type event map[string]any
+type event map[string]any // the JSON of a core/v1 Event
 
-// NewEvents returns Events. Run writes them.
-func NewEvents(pod Pod, post Creator, log *slog.Logger) *Events {
-	return &Events{
-		pod:   pod,
-		post:  post,
-		log:   log,
-		limit: rate.NewLimiter(rate.Every(eventInterval), eventBurst),
-		queue: make(chan event, eventQueue),
-	}
+// NewEvents returns Events. Run writes them with post, which is kube.Client.CreateEvent.
+func NewEvents(pod Pod, post func(context.Context, string, []byte) error, log *slog.Logger) *Events {
+	return &Events{pod: pod, post: post, log: log, queue: make(chan event, eventQueue)}
 }
 
 // Published reports a generation in which the given Secrets changed.
 func (e *Events) Published(generation uint64, secrets []string) {
-	names := strings.Join(brief.List(secrets), ", ")
-	e.put("Normal", "SecretsPublished", fmt.Sprintf("published generation %d: %s", generation, names))
+	e.put("Normal", "SecretsPublished", "published generation %d: %s", generation, strings.Join(brief.List(secrets), ", "))
 }
 
-// Rejected reports the rejection of the current version of a Secret. The reason contains
-// names but no values.
+// Rejected reports that the current version of a Secret is rejected, without values.
 func (e *Events) Rejected(secret, reason string) {
-	e.put("Warning", "SecretRefused", fmt.Sprintf("Secret %s is not published: %s", secret, reason))
+	e.put("Warning", "SecretRefused", "Secret %s is not published: %s", secret, reason)
 }
 
 // NotifyFailing reports a failure to notify a target. The error contains no values.
 func (e *Events) NotifyFailing(target string, err error) {
-	e.put("Warning", "NotifyFailing", fmt.Sprintf("notifying %s fails: %v", target, err))
+	e.put("Warning", "NotifyFailing", "notifying %s fails: %v", target, err)
 }
 
 // NotifyUnverified reports a signal with an uncertain effect: the app may not reload.
 func (e *Events) NotifyUnverified(target, message string) {
-	e.put("Warning", "NotifyUnverified", target+": "+message)
+	e.put("Warning", "NotifyUnverified", "%s: %s", target, message)
 }
 
-func (e *Events) put(kind, reason, message string) {
+func (e *Events) put(kind, reason, format string, args ...any) {
 	if e == nil {
 		return
 	}
-	now := metav1.Now()
+	now, message := metav1.Now(), fmt.Sprintf(format, args...)
+	if len(message) > eventMessage {
+		message = message[:eventMessage-3] + "..."
+	}
 	next := event{
 		"apiVersion": "v1", "kind": "Event",
 		"metadata": event{"namespace": e.pod.Namespace, "generateName": e.pod.Name + "."},
 		"involvedObject": event{
 			"apiVersion": "v1", "kind": "Pod", "namespace": e.pod.Namespace, "name": e.pod.Name, "uid": e.pod.UID,
 		},
-		"type": kind, "reason": reason, "message": truncate(message, eventMessage),
-		"source": event{"component": eventComponent}, "reportingComponent": eventComponent,
+		"type": kind, "reason": reason, "message": strings.ToValidUTF8(message, "?"),
+		"source": event{"component": "secret-sync"}, "reportingComponent": "secret-sync",
 		"firstTimestamp": now, "lastTimestamp": now, "count": 1,
 	}
 	select {
@@ -104,17 +90,9 @@ func (e *Events) put(kind, reason, message string) {
 	}
 }
 
-// truncate shortens a text to at most n bytes, between characters.
-func truncate(text string, n int) string {
-	if len(text) > n {
-		text = text[:n-3] + "..."
-	}
-	return strings.ToValidUTF8(text, "?")
-}
-
 // Run writes the Events until ctx ends and then returns nil. Before it returns, it writes the
 // rest of the queue if it can do so quickly: an init container ends right after its only
-// publish.
+// publish. It logs a failure when it begins, when its kind changes and when it ends.
 func (e *Events) Run(ctx context.Context) error {
 	if e == nil {
 		return nil
@@ -122,47 +100,31 @@ func (e *Events) Run(ctx context.Context) error {
 	requests, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(eventLastCall, cancel) })()
-	failure := "" // the logged failure
-	for requests.Err() == nil {
+	limit, failure := rate.NewLimiter(rate.Every(eventInterval), eventBurst), ""
+	for requests.Err() == nil && (ctx.Err() == nil || len(e.queue) > 0) {
 		select {
 		case next := <-e.queue:
-			if e.limit.Wait(ctx) != nil && !e.limit.Allow() {
+			if limit.Wait(ctx) != nil && !limit.Allow() {
 				return nil
 			}
-			failure = e.create(requests, next, failure)
+			object, _ := json.Marshal(next) // texts, numbers and times
+			request, done := context.WithTimeout(requests, eventTimeout)
+			err := e.post(request, e.pod.Namespace, object)
+			done()
+			kind := ""
+			if err != nil {
+				kind = cmp.Or(string(apierrors.ReasonForError(err)), "unreachable")
+			}
+			switch {
+			case requests.Err() != nil || kind == failure: // the process ends, or nothing changed
+			case kind == "":
+				e.log.Info("events are written again")
+			default:
+				e.log.Warn("event not written", "reason", next["reason"], "err", err)
+			}
+			failure = kind
 		case <-ctx.Done():
-			if len(e.queue) == 0 {
-				return nil
-			}
 		}
 	}
 	return nil
-}
-
-// create sends an Event and returns the kind of the failure, "" for none. It logs a failure when
-// it begins, when its kind changes and when it ends.
-func (e *Events) create(ctx context.Context, next event, before string) string {
-	request, cancel := context.WithTimeout(ctx, eventTimeout)
-	defer cancel()
-	object, err := json.Marshal(next)
-	if err == nil {
-		err = e.post(request, e.pod.Namespace, "events", object)
-	}
-	switch {
-	case err == nil:
-		if before != "" {
-			e.log.Info("events are written again")
-		}
-		return ""
-	case ctx.Err() != nil:
-		return before // the process ends
-	}
-	kind := "unreachable"
-	if reason := apierrors.ReasonForError(err); reason != metav1.StatusReasonUnknown {
-		kind = string(reason)
-	}
-	if kind != before {
-		e.log.Warn("event not written", "reason", next["reason"], "err", err)
-	}
-	return kind
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // creator stores the created objects. answer returns the answer of the server.
@@ -24,10 +27,10 @@ type creator struct {
 	answer func(ctx context.Context, n int) error // n counts from 1
 }
 
-func (c *creator) Create(ctx context.Context, namespace, resource string, object []byte) error {
+func (c *creator) CreateEvent(ctx context.Context, namespace string, object []byte) error {
 	event, err := inAPI(object)
-	if err != nil || namespace != "prod" || resource != "events" {
-		return fmt.Errorf("%s of %s: %w", resource, namespace, err)
+	if err != nil || namespace != "prod" {
+		return fmt.Errorf("namespace %s: %w", namespace, err)
 	}
 	c.mu.Lock()
 	c.events = append(c.events, event)
@@ -49,9 +52,9 @@ func (c *creator) messages() (all []string) {
 }
 
 // running starts Events in a synctest bubble; stop ends them and waits.
-func running(t *testing.T, c *creator, log *logged) (events *Events, stop func()) {
+func running(t *testing.T, c *creator, log *testsupport.Log) (events *Events, stop func()) {
 	t.Helper()
-	events = NewEvents(Pod{Namespace: "prod", Name: "app-0", UID: "1-2-3"}, c.Create, log.logger())
+	events = NewEvents(Pod{Namespace: "prod", Name: "app-0", UID: "1-2-3"}, c.CreateEvent, log.Logger(slog.LevelDebug))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- events.Run(ctx) }()
@@ -63,10 +66,10 @@ func running(t *testing.T, c *creator, log *logged) (events *Events, stop func()
 	}
 }
 
-func TestEventsAreOnThePod(t *testing.T) {
+func TestEvents_onThePod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(creator)
-		events, stop := running(t, c, new(logged))
+		events, stop := running(t, c, new(testsupport.Log))
 		events.Published(3, []string{"db", "tls"})
 		events.Rejected("tls", "the required key tls.key is missing")
 		events.NotifyFailing("webhook", errors.New("connection refused"))
@@ -97,7 +100,7 @@ func TestEventsAreOnThePod(t *testing.T) {
 	})
 }
 
-// inAPI is the Event as an API server reads it, which knows all of its fields.
+// inAPI decodes an Event like an API server, which knows all of its fields.
 func inAPI(object []byte) (event corev1.Event, err error) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	d.DisallowUnknownFields()
@@ -105,7 +108,7 @@ func inAPI(object []byte) (event corev1.Event, err error) {
 	return event, err
 }
 
-func TestNilEventsDoNothing(t *testing.T) {
+func TestEvents_nil(t *testing.T) {
 	var events *Events
 	events.Published(1, []string{"a"})
 	events.Rejected("a", "b")
@@ -115,11 +118,11 @@ func TestNilEventsDoNothing(t *testing.T) {
 	}
 }
 
-// The pipeline does not wait while the API server does not answer.
-func TestEventsNeverBlock(t *testing.T) {
+// TestEvents_neverBlock: the pipeline does not wait while the API server does not answer.
+func TestEvents_neverBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &creator{answer: func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }}
-		log := new(logged)
+		log := new(testsupport.Log)
 		events, stop := running(t, c, log)
 		start := time.Now()
 		for i := range 100 {
@@ -129,7 +132,7 @@ func TestEventsNeverBlock(t *testing.T) {
 			t.Errorf("took %s", took)
 		}
 		synctest.Wait()
-		if got := log.count("event dropped"); got < 100-eventQueue-1 {
+		if got := log.Count("event dropped"); got < 100-eventQueue-1 {
 			t.Errorf("got %d dropped, want all that the queue does not hold", got)
 		}
 		start = time.Now()
@@ -140,10 +143,10 @@ func TestEventsNeverBlock(t *testing.T) {
 	})
 }
 
-func TestEventsAreLimited(t *testing.T) {
+func TestEvents_limit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(creator)
-		events, stop := running(t, c, new(logged))
+		events, stop := running(t, c, new(testsupport.Log))
 		for i := range 20 {
 			events.Published(uint64(i), nil)
 		}
@@ -163,8 +166,8 @@ func TestEventsAreLimited(t *testing.T) {
 	})
 }
 
-// An init container ends right after its only publish.
-func TestEventsAtTheEndAreWritten(t *testing.T) {
+// TestEvents_lastCall: an init container ends right after its only publish.
+func TestEvents_lastCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &creator{answer: func(ctx context.Context, _ int) error {
 			select {
@@ -174,19 +177,19 @@ func TestEventsAtTheEndAreWritten(t *testing.T) {
 				return ctx.Err()
 			}
 		}}
-		log := new(logged)
+		log := new(testsupport.Log)
 		events, stop := running(t, c, log)
 		events.Published(1, []string{"a"})
 		events.Published(2, []string{"a"})
 		stop()
-		if got := len(c.messages()); got != 2 || log.count("not written") > 0 {
+		if got := len(c.messages()); got != 2 || log.Count("not written") > 0 {
 			t.Errorf("got %d, want 2; log:\n%s", got, log)
 		}
 	})
 }
 
-// A hanging request does not delay the next Event.
-func TestOneRequestHasItsTime(t *testing.T) {
+// TestEvents_requestTimeout: a hanging request does not delay the next Event for long.
+func TestEvents_requestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &creator{answer: func(ctx context.Context, n int) error {
 			if n == 1 {
@@ -194,49 +197,50 @@ func TestOneRequestHasItsTime(t *testing.T) {
 			}
 			return ctx.Err()
 		}}
-		log := new(logged)
+		log := new(testsupport.Log)
 		events, stop := running(t, c, log)
 		events.Published(1, []string{"a"})
 		events.Published(2, []string{"a"})
 		time.Sleep(eventTimeout)
 		synctest.Wait()
-		if got := len(c.messages()); got != 2 || log.count("not written") != 1 {
+		if got := len(c.messages()); got != 2 || log.Count("not written") != 1 {
 			t.Errorf("got %d, want 2; log:\n%s", got, log)
 		}
 		stop()
 	})
 }
 
-func TestFailureIsLoggedOncePerState(t *testing.T) {
+func TestEvents_failureIsLoggedOnce(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no rule"))
 	answers := []error{forbidden, forbidden, errors.New("dial 1"), errors.New("dial 2"), nil, forbidden}
 	synctest.Test(t, func(t *testing.T) {
 		c := &creator{answer: func(_ context.Context, n int) error { return answers[n-1] }}
-		log := new(logged)
+		log := new(testsupport.Log)
 		events, stop := running(t, c, log)
 		for i := range answers {
 			events.Published(uint64(i), nil)
 			synctest.Wait()
 		}
 		stop()
-		if got := log.count("event not written"); got != 3 {
+		if got := log.Count("event not written"); got != 3 {
 			t.Errorf("got %d warnings, want 3: forbidden, unreachable, forbidden again:\n%s", got, log)
 		}
-		if got := log.count("written again"); got != 1 {
+		if got := log.Count("written again"); got != 1 {
 			t.Errorf("got %d recoveries, want 1", got)
 		}
 	})
 }
 
-func TestMessageIsNotTooLong(t *testing.T) {
+func TestEvents_messageLimit(t *testing.T) {
 	events := NewEvents(Pod{}, nil, nil)
 	events.Rejected("db", strings.Repeat("x", 2000))
 	if got := (<-events.queue)["message"].(string); len(got) != eventMessage {
 		t.Errorf("got an Event with a message of %d bytes, want %d", len(got), eventMessage)
 	}
-	for _, text := range []string{strings.Repeat("x", 2000), strings.Repeat("ä", 1000), "a\xff"} {
-		got := truncate(text, 1024)
-		if len(got) > 1024 || strings.ToValidUTF8(got, "?") != got {
+	for _, text := range []string{strings.Repeat("ä", 1000), "a\xff"} {
+		events.NotifyUnverified("process", text)
+		got := (<-events.queue)["message"].(string)
+		if len(got) > eventMessage || strings.ToValidUTF8(got, "?") != got {
 			t.Errorf("got %d bytes: %q", len(got), got)
 		}
 	}

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,10 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 func TestHandler_paths(t *testing.T) {
@@ -44,75 +44,67 @@ func TestHandler_paths(t *testing.T) {
 	}
 }
 
-// logged collects the log.
-type logged struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Buffer.Write(p)
-}
-
-func (l *logged) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.String(), text)
-}
-
-func (l *logged) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-func TestTakenPortIsServedOnceItIsFree(t *testing.T) {
+// TestServe_takenPort: a taken port is logged once, and served when it is free. A later failure is
+// logged again.
+func TestServe_takenPort(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log logged
-	s := server{addr: taken.Addr().String(), handler: Handler(NewMetrics(), Sources{}), log: log.logger()}
+	addr := taken.Addr().String()
+	var log testsupport.Log
 	ctx, cancel := context.WithCancel(t.Context())
-	for range 3 {
-		s.try(ctx)
-	}
-	if got := log.count("address already in use"); got != 1 {
-		t.Errorf("got %d times that the port is taken, want once:\n%s", got, &log)
-	}
 	done := make(chan error)
-	go func() { done <- Serve(ctx, s.addr, s.handler, s.log) }()
-	for log.count("address already in use") == 1 {
-		time.Sleep(time.Millisecond)
+	handler := http.NewServeMux()
+	handler.Handle("/livez", Handler(NewMetrics(), Sources{}))
+	handler.HandleFunc("/fail", func(_ http.ResponseWriter, r *http.Request) {
+		_ = r.Context().Value(http.ServerContextKey).(*http.Server).Close()
+	})
+	go func() { done <- Serve(ctx, addr, handler, log.Logger(slog.LevelDebug)) }()
+	wait := func(text string, count int) {
+		t.Helper()
+		testsupport.EventuallyTrue(t, testsupport.Patience, text, func() bool { return log.Count(text) == count })
 	}
+	wait("address already in use", 1)
 	_ = taken.Close()
-	for log.count("http server listens") == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	if got := get(t, "http://"+s.addr+"/livez"); got != "ok\n" {
+	wait("http server listens", 1)
+	if got := get(t, "http://"+addr+"/livez"); got != "ok\n" {
 		t.Errorf("got %q", got)
 	}
-	if got := log.count("level=ERROR"); got != 2 {
-		t.Errorf("got %d errors in the log, want one of each server:\n%s", got, &log)
+	if got := log.Count("level=ERROR"); got != 1 {
+		t.Errorf("got %d errors in the log, want 1:\n%s", got, &log)
 	}
+	_, _ = http.Get("http://" + addr + "/fail")
+	wait("level=ERROR", 2)
+	wait("http server listens", 2)
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("got %v", err)
 	}
-	if _, err := net.Dial("tcp", s.addr); err == nil {
+	if _, err := net.Dial("tcp", addr); err == nil {
 		t.Error("it still listens")
 	}
-	ctx, cancel = context.WithCancel(t.Context())
-	go func() { s.try(ctx); close(done) }()
-	for log.count("http server listens") == 1 {
-		time.Sleep(time.Millisecond)
+}
+
+// TestServe_logsOnce: a port that stays taken is logged once.
+func TestServe_logsOnce(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	cancel()
-	<-done
-	if s.down { // a later user of the port would not be logged
-		t.Error("it is still down")
-	}
+	defer taken.Close()
+	synctest.Test(t, func(t *testing.T) {
+		var log testsupport.Log
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := Serve(ctx, taken.Addr().String(), http.NotFoundHandler(), log.Logger(slog.LevelDebug)); err != nil {
+			t.Errorf("got %v", err)
+		}
+		if got := log.Count("address already in use"); got != 1 {
+			t.Errorf("got %d lines in a minute, want 1:\n%s", got, &log)
+		}
+	})
 }
 
 func get(t *testing.T, url string) string {
@@ -129,7 +121,7 @@ func get(t *testing.T, url string) string {
 	return string(body)
 }
 
-func TestServeEndsWhileThePortIsTaken(t *testing.T) {
+func TestServe_endsWhileThePortIsTaken(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -146,21 +138,21 @@ type cancelOnWrite func()
 
 func (c cancelOnWrite) Write(p []byte) (int, error) { c(); return len(p), nil }
 
-// A request that does not end must not keep the program running.
-func TestServeEndsWithinASecond(t *testing.T) {
+// TestServe_endsWithinASecond: a request that does not end must not keep the program running.
+func TestServe_endsWithinASecond(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	s := server{log: slog.New(slog.DiscardHandler), handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(entered)
 		<-release
-	})}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- s.serve(ctx, listener) }()
+	go func() { done <- serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
 	go func() { _, _ = http.Get("http://" + listener.Addr().String()) }()
 	<-entered
 	cancel()

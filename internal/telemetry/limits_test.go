@@ -36,10 +36,10 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func serving(t *testing.T) (connect func() net.Conn) {
 	t.Helper()
 	listener := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
-	s := server{log: slog.New(slog.DiscardHandler), handler: Handler(NewMetrics(), Sources{})}
+	handler := Handler(NewMetrics(), Sources{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = s.serve(ctx, listener) }()
+	go func() { defer close(done); _ = serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return func() net.Conn {
 		client, conn := net.Pipe()

@@ -22,11 +22,13 @@ func scrape(t *testing.T, h http.Handler) string {
 	if recorder.Code != http.StatusOK {
 		t.Fatalf("got status %d", recorder.Code)
 	}
-	if got := recorder.Header().Get("Content-Type"); got != contentType {
-		t.Errorf("content type: got %q, want %q", got, contentType)
+	if got := recorder.Header().Get("Content-Type"); got != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("content type: got %q", got)
 	}
 	return recorder.Body.String()
 }
+
+var noSources = Sources{Collect: func() {}}
 
 func filled() (*Metrics, Sources) {
 	m := NewMetrics()
@@ -95,7 +97,7 @@ go_goroutines 0
 go_gc_heap_live_bytes 0
 `
 
-func TestExposition(t *testing.T) {
+func TestMetrics_text(t *testing.T) {
 	m, sources := filled()
 	got := scrape(t, Handler(m, sources))
 	parse(t, got)
@@ -113,9 +115,9 @@ func TestExposition(t *testing.T) {
 	}
 }
 
-// Every metric is there before anything happens, and the counters are at 0 and not absent.
-func TestFreshExpositionHasEveryMetric(t *testing.T) {
-	got := scrape(t, Handler(NewMetrics(), Sources{}))
+// TestMetrics_fresh: every metric exists before anything happens, and the counters are 0, not absent.
+func TestMetrics_fresh(t *testing.T) {
+	got := scrape(t, Handler(NewMetrics(), noSources))
 	types := parse(t, got)
 	names := []string{
 		"secretsync_generation", "secretsync_publishes_total", "secretsync_publish_failures_total",
@@ -142,7 +144,7 @@ func TestFreshExpositionHasEveryMetric(t *testing.T) {
 	}
 }
 
-func TestHistogramIsCumulative(t *testing.T) {
+func TestObserve_cumulative(t *testing.T) {
 	m, sources := filled()
 	got := scrape(t, Handler(m, sources))
 	for _, want := range []string{`le="0.00025"} 1`, `le="0.0025"} 1`, `le="0.005"} 2`, `le="5"} 2`, `le="+Inf"} 3`} {
@@ -150,31 +152,31 @@ func TestHistogramIsCumulative(t *testing.T) {
 			t.Errorf("got no bucket %s in\n%s", want, got)
 		}
 	}
-	if !slices.IsSorted(buckets[:]) {
+	if !slices.IsSorted(buckets) {
 		t.Errorf("buckets: got %v, want them sorted", buckets)
 	}
 }
 
-func TestWhatIsGoneTakesItsSeriesWithIt(t *testing.T) {
+func TestReplace_removesSeries(t *testing.T) {
 	m := NewMetrics()
 	refused := []Series{{1, []string{"a", "why"}}, {1, []string{"b", "why"}}}
 	m.SecretRefused.Replace(refused)
 	m.SecretPresent.Replace([]Series{{1, []string{"a"}}, {1, []string{"b"}}})
 	refused[0].Labels[0] = "c" // changed by the caller later
 	m.SecretPresent.Replace([]Series{{1, []string{"b"}}})
-	got := scrape(t, Handler(m, Sources{}))
+	got := scrape(t, Handler(m, noSources))
 	if strings.Contains(got, `present{secret="a"`) || strings.Contains(got, `secret="c"`) {
 		t.Errorf("got a series of a Secret that is gone:\n%s", got)
 	}
 	m.SecretRefused.Replace(nil)
-	if got := scrape(t, Handler(m, Sources{})); strings.Contains(got, "secretsync_secret_refused{") {
+	if got := scrape(t, Handler(m, noSources)); strings.Contains(got, "secretsync_secret_refused{") {
 		t.Errorf("got a refused Secret:\n%s", got)
 	}
 }
 
-func TestMetricsTakeConcurrentUpdates(t *testing.T) {
+func TestMetrics_concurrent(t *testing.T) {
 	m := NewMetrics()
-	h := Handler(m, Sources{})
+	h := Handler(m, noSources)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -195,10 +197,10 @@ func TestMetricsTakeConcurrentUpdates(t *testing.T) {
 	}
 }
 
-func TestLabelsAreUTF8(t *testing.T) {
+func TestMetrics_labelsAreUTF8(t *testing.T) {
 	m := NewMetrics()
 	m.PublishFailures.Add(1, "a\xffb")
-	if got := scrape(t, Handler(m, Sources{})); !strings.Contains(got, "reason=\"a\uFFFDb\"") {
+	if got := scrape(t, Handler(m, noSources)); !strings.Contains(got, "reason=\"a\uFFFDb\"") {
 		t.Errorf("got\n%s", got)
 	}
 }
