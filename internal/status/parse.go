@@ -1,75 +1,84 @@
 package status
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
 )
 
-// The required fields of each object of a document. A reader must not take a missing field
-// for its zero value: a document without targets does not mean that all are notified.
-var (
-	documentFields = []string{"format", "namespace", "pod", "podUID", "instance", "volume",
-		"generation", "complete", "secrets", "targets", "watches"}
-	secretFields = []string{"present", "uid", "resourceVersion", "dataSince", "previousData", "generation", "refused"}
-	targetFields = []string{"name", "notified", "pending", "successes", "failures", "error"}
-	watchFields  = []string{"name", "up"}
-)
+// client sends requests to Pods. It ignores the proxy variables of the environment, follows
+// no redirect, and keeps no connection: a wait asks thousands of Pods.
+var client = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// Fetch requests the document of the sidecar at HOST:PORT. It returns at most 8 MiB for Parse.
+func Fetch(ctx context.Context, address string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: HTTP %s", request.URL, answer.Status)
+	}
+	return io.ReadAll(io.LimitReader(answer.Body, 8<<20))
+}
 
 // Parse parses a document. It returns an error if the document is of another format or lacks
 // a required field. A null counts as missing. It ignores unknown fields. Its errors quote
 // nothing from data, because data may come from another program.
 func Parse(data []byte) (*Document, error) {
 	var d Document
-	if json.Unmarshal(data, &d) != nil {
-		return nil, fmt.Errorf("not a status document of format %d: no JSON object of this form", Format)
+	var fields any
+	problem := ""
+	if json.Unmarshal(data, &d) != nil || json.Unmarshal(data, &fields) != nil {
+		problem = "no JSON object of this form"
+	} else if d.Format != Format {
+		problem = fmt.Sprintf("its format is %d", d.Format)
+	} else if name := missing(reflect.TypeFor[Document](), fields); name != "" {
+		problem = name + " is missing"
 	}
-	if d.Format != Format {
-		return nil, fmt.Errorf("not a status document of format %d: its format is %d", Format, d.Format)
-	}
-	if missing := missingField(data); missing != "" {
-		return nil, fmt.Errorf("not a status document of format %d: %s is missing", Format, missing)
+	if problem != "" {
+		return nil, fmt.Errorf("not a status document of format %d: %s", Format, problem)
 	}
 	return &d, nil
 }
 
-// missingField returns the first required field absent from data, "" for none.
-func missingField(data []byte) string {
-	var d struct {
-		Secrets map[string]fields `json:"secrets"`
-		Targets []fields          `json:"targets"`
-		Watches []fields          `json:"watches"`
-	}
-	var all fields
-	_, _ = json.Unmarshal(data, &all), json.Unmarshal(data, &d) // both succeeded in Parse
-	if name := all.missing(documentFields); name != "" {
-		return name
-	}
-	for _, s := range d.Secrets {
-		if name := s.missing(secretFields); name != "" {
-			return "secrets." + name
+// missing returns the first field of type t that is absent from value, "" for none. Every field
+// without an option in its tag is required: a document without targets does not mean that all
+// are notified.
+func missing(t reflect.Type, value any) string {
+	switch value := value.(type) {
+	case []any:
+		for _, element := range value {
+			if name := missing(t.Elem(), element); name != "" {
+				return name
+			}
 		}
-	}
-	for _, t := range d.Targets {
-		if name := t.missing(targetFields); name != "" {
-			return "targets." + name
+	case map[string]any:
+		if t.Kind() == reflect.Map {
+			return missing(t, slices.Collect(maps.Values(value)))
 		}
-	}
-	for _, w := range d.Watches {
-		if name := w.missing(watchFields); name != "" {
-			return "watches." + name
-		}
-	}
-	return ""
-}
-
-// fields are the fields of a JSON object. A field with the value null counts as missing.
-type fields map[string]*json.RawMessage
-
-// missing returns the first of names absent from f, "" for none.
-func (f fields) missing(names []string) string {
-	for _, name := range names {
-		if f[name] == nil {
-			return name
+		for field := range t.Fields() {
+			key, option, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if value[key] == nil && option == "" {
+				return key
+			}
+			if name := missing(field.Type, value[key]); name != "" {
+				return key + "." + name
+			}
 		}
 	}
 	return ""

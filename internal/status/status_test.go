@@ -50,18 +50,23 @@ func TestParse_rejectsOtherDocuments(t *testing.T) {
 // rejected, and the error names the field. An empty list is not a missing field.
 func TestParse_requiresFields(t *testing.T) {
 	entries := map[string]struct {
-		fields []string
+		fields string
 		entry  func(document map[string]any) map[string]any
 	}{
-		"": {documentFields, func(d map[string]any) map[string]any { return d }},
-		"secrets.": {secretFields, func(d map[string]any) map[string]any {
+		"": {"format namespace pod podUID instance volume generation complete secrets targets watches",
+			func(d map[string]any) map[string]any { return d }},
+		"secrets.": {"present uid resourceVersion dataSince previousData generation refused", func(d map[string]any) map[string]any {
 			return d["secrets"].(map[string]any)["db"].(map[string]any)
 		}},
-		"targets.": {targetFields, func(d map[string]any) map[string]any { return d["targets"].([]any)[1].(map[string]any) }},
-		"watches.": {watchFields, func(d map[string]any) map[string]any { return d["watches"].([]any)[0].(map[string]any) }},
+		"secrets.previousData.": {"since until", func(d map[string]any) map[string]any {
+			return d["secrets"].(map[string]any)["db"].(map[string]any)["previousData"].(map[string]any)
+		}},
+		"targets.": {"name notified pending successes failures error",
+			func(d map[string]any) map[string]any { return d["targets"].([]any)[1].(map[string]any) }},
+		"watches.": {"name up", func(d map[string]any) map[string]any { return d["watches"].([]any)[0].(map[string]any) }},
 	}
 	for prefix, c := range entries {
-		for _, field := range c.fields {
+		for _, field := range strings.Fields(c.fields) {
 			for _, null := range []bool{true, false} {
 				var document map[string]any
 				if err := json.Unmarshal([]byte(encode(t, example())), &document); err != nil {
@@ -86,6 +91,10 @@ func TestParse_requiresFields(t *testing.T) {
 			}
 		}
 	}
+	optional := strings.Replace(encode(t, example()), `"lastContact"`, `"other"`, 1)
+	if _, err := Parse([]byte(strings.Replace(optional, `"pendingSince"`, `"another"`, 1))); err != nil {
+		t.Errorf("without optional fields: %v", err)
+	}
 	empty := &Document{Format: Format, Secrets: map[string]Secret{}, Targets: []Target{}, Watches: []Watch{}}
 	if _, err := Parse([]byte(encode(t, empty))); err != nil {
 		t.Errorf("with empty lists: %v", err)
@@ -100,7 +109,7 @@ func TestParse_ignoresUnknownFields(t *testing.T) {
 	}
 }
 
-func TestParse_readsWhatWriteJSONWrote(t *testing.T) {
+func TestParse_roundTrip(t *testing.T) {
 	d := example()
 	text := encode(t, d)
 	for _, want := range []string{
