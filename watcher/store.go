@@ -82,9 +82,8 @@ func older(a, b string) bool {
 	return err == nil && order < 0
 }
 
-// An object is a Secret as the API server sends it. It omits annotations and managed
-// fields, which can be larger than the data. The section "Why not an informer" of
-// docs/design.md explains why it is not the type of k8s.io/api/core/v1.
+// An object is a Secret without its annotations and managed fields, which can be larger than the
+// data. "Why not an informer" in docs/design.md explains why it is not the type of core/v1.
 type object struct {
 	kube.TypeMeta
 	metadata `json:"metadata"`

@@ -71,6 +71,7 @@ func (w *watch) receive(ctx context.Context, s *stream, query kube.Query, listed
 	w.mu.Lock()
 	w.up = w.err == nil
 	w.mu.Unlock()
+	w.logger.Debug("watch connected")
 	for e, err := range events {
 		if err != nil {
 			return err

@@ -5,7 +5,6 @@ package logging
 import (
 	"bytes"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,7 +19,6 @@ const (
 type Writer struct {
 	lines   chan []byte
 	closing chan struct{}
-	close   func()
 	done    chan struct{}
 	bytes   atomic.Int64 // in the buffer
 	lost    atomic.Int64
@@ -29,63 +27,49 @@ type Writer struct {
 // NewWriter returns a Writer for out. It writes until Close.
 func NewWriter(out io.Writer) *Writer {
 	w := &Writer{lines: make(chan []byte, maxLines), closing: make(chan struct{}), done: make(chan struct{})}
-	w.close = sync.OnceFunc(func() { close(w.closing) })
 	go w.run(out)
 	return w
 }
 
 // Write stores a line in the buffer, or counts it as lost. It never blocks and returns no error.
 func (w *Writer) Write(line []byte) (int, error) {
-	size := int64(len(line))
-	if w.bytes.Add(size) > maxBytes {
-		w.drop(size)
-		return len(line), nil
+	if w.bytes.Add(int64(len(line))) <= maxBytes {
+		select {
+		case w.lines <- bytes.Clone(line):
+			return len(line), nil
+		default:
+		}
 	}
-	select {
-	case w.lines <- bytes.Clone(line):
-	default:
-		w.drop(size)
-	}
-	return len(line), nil
-}
-
-func (w *Writer) drop(size int64) {
-	w.bytes.Add(-size)
+	w.bytes.Add(-int64(len(line)))
 	w.lost.Add(1)
+	return len(line), nil
 }
 
 // Lost returns the number of lost lines.
 func (w *Writer) Lost() int64 { return w.lost.Load() }
 
-// Close returns when all lines in the buffer are written, and after limit at the latest.
+// Close returns when all lines in the buffer are written, and after limit at the latest. It must
+// be called once.
 func (w *Writer) Close(limit time.Duration) {
-	w.close()
+	close(w.closing)
 	select {
 	case <-w.done:
 	case <-time.After(limit):
 	}
 }
 
-// run writes lines until Close was called and the buffer is empty.
+// run writes lines until Close was called and the buffer is empty. A closed pipe loses lines.
 func (w *Writer) run(out io.Writer) {
 	defer close(w.done)
-	for {
+	for closing := w.closing; closing != nil || len(w.lines) > 0; {
 		select {
 		case line := <-w.lines:
-			w.write(out, line)
-		case <-w.closing:
-			for len(w.lines) > 0 {
-				w.write(out, <-w.lines)
+			if _, err := out.Write(line); err != nil {
+				w.lost.Add(1)
 			}
-			return
+			w.bytes.Add(-int64(len(line)))
+		case <-closing:
+			closing = nil
 		}
 	}
-}
-
-// write writes a line. A closed pipe loses it.
-func (w *Writer) write(out io.Writer, line []byte) {
-	if _, err := out.Write(line); err != nil {
-		w.lost.Add(1)
-	}
-	w.bytes.Add(-int64(len(line)))
 }
