@@ -17,7 +17,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 	"github.com/secret-sync/secret-sync/examples/quickstart/internal/accounts"
-	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/build"
 	"github.com/secret-sync/secret-sync/test/harness/recipe"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
@@ -125,7 +124,7 @@ func (d *demo) startDatabase(ctx context.Context) error {
 	started := time.Now()
 	url, suffix, kind := d.options.dsn, "", "embedded, in memory, MySQL protocol"
 	if url == "" {
-		log := &testsupport.Log{Line: d.show("database")}
+		log := &lineLog{line: d.show("database")}
 		p, embedded, err := mysqlserver.StartSelf(log)
 		if err != nil {
 			return err

@@ -14,7 +14,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/quickstart/internal/observe"
 	"github.com/secret-sync/secret-sync/examples/quickstart/internal/queries"
-	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
@@ -31,7 +30,7 @@ type replica struct {
 	appURL        string
 
 	sidecar, app       *childprocess.Process
-	sidecarLog, appLog testsupport.Log
+	sidecarLog, appLog lineLog
 	observer           *observe.Observer
 	load               *queries.Load
 }
@@ -107,7 +106,7 @@ func (d *demo) startSidecar(ctx context.Context, r *replica) (err error) {
 		return err
 	}
 	show := d.show(r.name + " sidecar")
-	r.sidecarLog.Line = func(line string) {
+	r.sidecarLog.line = func(line string) {
 		if d.app.signal != "" { // with a webhook, the app logs the notification
 			r.observer.SidecarLine(line)
 		}
@@ -146,7 +145,7 @@ func (d *demo) startApp(ctx context.Context, r *replica) (err error) {
 	cmd := d.program(r.appURL[len("http://"):])
 	cmd.Env = d.appEnv(r)
 	show := d.show(r.name)
-	r.appLog.Line = func(line string) { r.observer.AppLine(line); show(line) }
+	r.appLog.line = func(line string) { r.observer.AppLine(line); show(line) }
 	cmd.Stdout, cmd.Stderr = &r.appLog, &r.appLog
 	if r.app, err = childprocess.Start(cmd); err != nil {
 		return err

@@ -42,9 +42,8 @@ func TestStop_ignoredSignal(t *testing.T) {
 		"trap '' TERM; echo ready; while :; do sleep 0.01; done":       false,
 	} {
 		log := &testsupport.Log{}
-		changed := log.Changed()
 		p := start(t, log, script)
-		<-changed // the trap is set
+		testsupport.EventuallyTrue(t, testsupport.Patience, "the trap", func() bool { return log.Count("ready") > 0 })
 		if got := p.Stop(500 * time.Millisecond); got != want {
 			t.Errorf("%s: ended without being killed: %v, want %v", script, got, want)
 		}

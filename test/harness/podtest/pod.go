@@ -54,7 +54,7 @@ func New(t testing.TB, env st.Env) *Pod {
 			t.Fatal(p.FirstLog, needsNamespaces)
 		default:
 		}
-		return Respond(p.FirstLog, "ready")
+		return LogContains(p.FirstLog, "ready")
 	})
 	p.StartProcess = func(cmd *exec.Cmd) (*childprocess.Process, error) {
 		return childprocess.StartIn(cmd, func() error { return enter(p.first.PID()) })

@@ -156,11 +156,11 @@ func (g *Program) CheckNoneDied() {
 // WaitReady waits until the program has printed the word.
 func (g *Program) WaitReady(word string) {
 	g.t.Helper()
-	st.Until(g.t, "the start of the program", func() error { return Respond(g.Log, word) })
+	st.Until(g.t, "the start of the program", func() error { return LogContains(g.Log, word) })
 }
 
-// Respond returns an error if the log does not contain the word.
-func Respond(log *testsupport.Log, word string) error {
+// LogContains returns an error if the log does not contain the word.
+func LogContains(log *testsupport.Log, word string) error {
 	if !strings.Contains(log.String(), word) {
 		return fmt.Errorf("no %q in %q", word, log.Tail(3))
 	}

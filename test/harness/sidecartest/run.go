@@ -1,6 +1,7 @@
 package sidecartest
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -61,26 +62,26 @@ func (r *Run) Mark() { r.mark = len(r.Log.String()) }
 // WaitLog waits until the log contains text.
 func (r *Run) WaitLog(text string) {
 	r.scene.T.Helper()
-	timeout := time.After(testsupport.Patience)
-	for {
-		changed := r.Log.Changed()
-		if r.logged(text) {
-			return
+	testsupport.Eventually(r.scene.T, fmt.Sprintf("%q in the log", text), func() error {
+		ended := r.ended() // before the log is read
+		if strings.Contains(r.Log.String()[r.mark:], text) {
+			return nil
 		}
-		select {
-		case <-changed:
-		case <-timeout:
-			r.scene.T.Fatalf("log: no %q within %s", text, testsupport.Patience)
-		case <-r.Done():
-			if !r.logged(text) {
-				r.scene.T.Fatalf("log: no %q, and the sidecar ended: %s\n%s", text, r.State(), r.Log.Tail(20))
-			}
-			return
+		if ended {
+			r.scene.T.Fatalf("log: no %q, and the sidecar ended: %s\n%s", text, r.State(), r.Log.Tail(20))
 		}
-	}
+		return errors.New("not logged")
+	})
 }
 
-func (r *Run) logged(text string) bool { return strings.Contains(r.Log.String()[r.mark:], text) }
+func (r *Run) ended() bool {
+	select {
+	case <-r.Done():
+		return true
+	default:
+		return false
+	}
+}
 
 // WaitExit waits for the end of the sidecar and checks its exit code. It fails the test
 // if the sidecar still runs after the limit.

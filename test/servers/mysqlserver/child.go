@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 
-	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
@@ -33,7 +33,7 @@ func Main() int {
 
 // StartSelf runs the server in a separate process of this program. It returns the
 // administrator's URL.
-func StartSelf(log *testsupport.Log) (*childprocess.Process, string, error) {
+func StartSelf(log io.Writer) (*childprocess.Process, string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err

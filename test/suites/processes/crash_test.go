@@ -27,9 +27,9 @@ type crash struct {
 	run      *st.Run
 	random   *rand.Rand
 
-	checked int // the number of checked lines of the receiver
-	settled uint64
-	values  map[uint64]int64 // generation → value
+	checked  int              // the number of checked lines of the receiver
+	recorded uint64           // the generation that was last recorded as notified
+	values   map[uint64]int64 // generation → value
 	// The number of kills before the publish, before the notification, before the record of
 	// the notification, and after it.
 	fell   [4]int
@@ -87,7 +87,7 @@ func newCrash(t *testing.T, target string) *crash {
 	}
 	c.run = c.Start(nil)
 	c.run.WaitReady()
-	c.settled, c.values[1] = 1, 0
+	c.recorded, c.values[1] = 1, 0
 	switch target {
 	case "process":
 		c.receiver = c.StartProgram(program, "hup", c.out, c.Dir)
@@ -122,7 +122,7 @@ func (c *crash) round() {
 	if err := <-rotated; err != nil {
 		c.T.Fatal(err)
 	}
-	c.settle()
+	c.waitRecorded()
 	c.fence()
 	c.check(kills)
 	if c.random.IntN(4) == 0 { // no change: the check of the next round detects a notification
@@ -142,8 +142,8 @@ func (c *crash) rotateAfter(pauses []time.Duration) error {
 	return nil
 }
 
-// settle waits until the newest value is published, notified, and recorded as notified.
-func (c *crash) settle() {
+// waitRecorded waits until the newest value is published, notified, and recorded as notified.
+func (c *crash) waitRecorded() {
 	c.T.Helper()
 	st.UntilIn(c.T, podtest.NotifiedWithin, "notified of the last generation", func() error {
 		c.restart()
@@ -184,7 +184,7 @@ func (c *crash) up() {
 	c.T.Helper()
 	st.Until(c.T, "the watch", func() error {
 		c.restart()
-		return podtest.Respond(c.run.Log, "watch connected")
+		return podtest.LogContains(c.run.Log, "watch connected")
 	})
 }
 
@@ -194,7 +194,7 @@ func (c *crash) up() {
 func (c *crash) restart() {
 	select {
 	case <-c.run.Done():
-		if err := podtest.Respond(c.run.Log, "another process has locked"); err != nil {
+		if err := podtest.LogContains(c.run.Log, "another process has locked"); err != nil {
 			c.T.Fatalf("the sidecar ended: %s: %v", c.run.State(), err)
 		}
 		c.locked++

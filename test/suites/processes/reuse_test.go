@@ -32,14 +32,14 @@ func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
 	var g *podtest.Program
 	st.Until(p.T, "the number is reused", func() error {
 		g = p.StartCommand(exec.Command(reuse, fmt.Sprint(inner), path, "handler", p.Value(), file, "0"))
-		for changed := g.Log.Changed(); podtest.Respond(g.Log, "ready") != nil; changed = g.Log.Changed() {
+		for podtest.LogContains(g.Log, "ready") != nil {
 			select {
 			case <-g.Done():
 				if g.ExitCode() != 99 {
 					p.T.Fatalf("reuse: %s: %s", g.State(), g.Log)
 				}
 				return fmt.Errorf("%d is not free", inner)
-			case <-changed:
+			case <-time.After(time.Millisecond):
 			}
 		}
 		return nil

@@ -39,8 +39,8 @@ func (c *crash) check(kills int) {
 		switch {
 		case s.Generation < s.Notified:
 			c.T.Errorf("notified before its files were there: %+v", s)
-		case of <= c.settled:
-			c.T.Errorf("notified of generation %d, when nothing had changed since %d was notified", of, c.settled)
+		case of <= c.recorded:
+			c.T.Errorf("notified of generation %d, when nothing had changed since %d was notified", of, c.recorded)
 		case known && value != s.Value:
 			c.T.Errorf("generation %d has the values %d and %d", s.Generation, value, s.Value)
 		}
@@ -50,13 +50,13 @@ func (c *crash) check(kills int) {
 	for generation, n := range count {
 		most := 1 + kills
 		if c.target == "process" { // a signal may have been seen after the next publish
-			most = int(record-c.settled) + kills
+			most = int(record-c.recorded) + kills
 		}
 		if n > most {
-			c.T.Errorf("notified %d times of generation %d, with %d kills, after generation %d", n, generation, kills, c.settled)
+			c.T.Errorf("notified %d times of generation %d, with %d kills, after generation %d", n, generation, kills, c.recorded)
 		}
 	}
-	c.checked, c.settled = len(all), record
+	c.checked, c.recorded = len(all), record
 }
 
 // note counts a kill of the sidecar by the step it interrupted.
@@ -68,7 +68,7 @@ func (c *crash) note() {
 		at = all[len(all)-1].Generation
 	}
 	switch {
-	case last == c.settled:
+	case last == c.recorded:
 		c.fell[0]++
 	case at < last:
 		c.fell[1]++

@@ -74,7 +74,7 @@ func TestHandlers_unhandledSignal(t *testing.T) {
 				return
 			}
 			times(t, r.Log, cannot, 3)
-			if err := podtest.Respond(r.Log, test.warning); err != nil ||
+			if err := podtest.LogContains(r.Log, test.warning); err != nil ||
 				strings.Count(r.Log.String(), `"WARN","msg":"`+cannot) != 1 {
 				t.Errorf("want one warning with %q", test.warning)
 			}
@@ -140,7 +140,7 @@ func TestTarget_pause(t *testing.T) {
 	times(t, r.Log, cannot, 3)
 	r.WaitLog(`no process is named \"pause\"`)
 	startTarget(p, "pause", "handler").WaitNotified(n) // an app with the same name
-	if err := podtest.Respond(p.FirstLog, "notified"); err == nil {
+	if err := podtest.LogContains(p.FirstLog, "notified"); err == nil {
 		t.Error("PID 1 was signaled")
 	}
 }
