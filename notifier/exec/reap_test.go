@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -97,4 +98,28 @@ func zombies(t *testing.T) (n int) {
 		}
 	}
 	return n
+}
+
+// TestReap_commandHoldsTheLock: Reap must wait until Notify has the exit status of its command.
+func TestReap_commandHoldsTheLock(t *testing.T) {
+	fifo := t.TempDir() + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- sh("read line < "+fifo, patience, new(testsupport.Log)).Notify(t.Context(), someChanges)
+	}()
+	input, err := os.OpenFile(fifo, os.O_WRONLY, 0) // returns once the command runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	if running.TryLock() {
+		running.Unlock()
+		t.Error("Reap could reap the command")
+	}
+	fmt.Fprintln(input, "end")
+	if err := errors.Join(input.Close(), <-ended); err != nil {
+		t.Error(err)
+	}
 }
