@@ -31,6 +31,7 @@ var version string
 
 // commands are the constructors of the subcommands.
 var commands = []func(*plugin) *cobra.Command{
+	newCheck,
 	newRBAC,
 	newStatus,
 	newWait,

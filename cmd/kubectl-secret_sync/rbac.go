@@ -41,7 +41,8 @@ func newRBAC(p *plugin) *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&waiting, "wait", "", "print the Role of this `account` for the command wait; requires no variable")
+	c.Flags().StringVar(&waiting, "wait", "",
+		"print the Role of this `account` for the command wait; requires no variable")
 	c.Flags().StringVar(&secret, "secret", "", "with --wait: the `name` of the only Secret to wait for")
 	return c
 }

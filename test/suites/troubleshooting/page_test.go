@@ -50,13 +50,15 @@ func TestPage_quotesOutput(t *testing.T) {
 
 const fence = "```text\n"
 
-// quotes returns the first block of each section of a page, by title; "" if there is none.
+// quotes returns the first block of each section of a page, by title. A section without a block
+// describes mistakes that only the spec shows.
 func quotes(page string) map[string]string {
 	all := map[string]string{}
 	for _, section := range strings.Split(page, "\n## ")[1:] {
 		title, rest, _ := strings.Cut(section, "\n")
-		_, rest, _ = strings.Cut(rest, fence)
-		all[title], _, _ = strings.Cut(rest, "```")
+		if _, block, found := strings.Cut(rest, fence); found {
+			all[title], _, _ = strings.Cut(block, "```")
+		}
 	}
 	return all
 }

@@ -1,0 +1,110 @@
+package check
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/resource"
+	"sigs.k8s.io/yaml"
+)
+
+// inspect checks a manifest in a file.
+func inspect(t *testing.T, manifest string) *Report {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "app.yaml")
+	if err := os.WriteFile(file, []byte(manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	infos, err := resource.NewBuilder(genericclioptions.NewConfigFlags(false)).Unstructured().Local().Flatten().
+		FilenameParam(false, &resource.FilenameOptions{Filenames: []string{file}}).Do().Infos()
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Run(t.Context(), Input{Objects: Objects(infos, nil), Namespace: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// show returns the findings as text.
+func show(t *testing.T, r *Report) string {
+	t.Helper()
+	var b strings.Builder
+	if err := r.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestRun_good(t *testing.T) {
+	if r := inspect(t, read(t, "testdata/good.yaml")); len(r.Findings) > 0 || r.Workloads != 1 {
+		t.Error(show(t, r))
+	}
+}
+
+// TestRun_broken: each case of cases.yaml breaks a single rule. Its replaced text is the change
+// that makes the finding disappear.
+func TestRun_broken(t *testing.T) {
+	var cases []struct {
+		Rule     string
+		Severity Severity
+		Replace  map[string]string
+		Line     string
+	}
+	if err := yaml.UnmarshalStrict([]byte(read(t, "testdata/cases.yaml")), &cases); err != nil {
+		t.Fatal(err)
+	}
+	good := read(t, "testdata/good.yaml")
+	tested := []string{"injected", "secret"} // below, and in a cluster
+	for _, c := range cases {
+		tested = append(tested, c.Rule)
+		t.Run(c.Rule, func(t *testing.T) {
+			var pairs []string
+			for text, with := range c.Replace {
+				if strings.Count(good, text) != 1 {
+					t.Fatalf("good.yaml contains %q %d times, want once", text, strings.Count(good, text))
+				}
+				pairs = append(pairs, text, with)
+			}
+			manifest := strings.NewReplacer(pairs...).Replace(good)
+			r := inspect(t, manifest)
+			before, _, _ := strings.Cut(manifest, c.Line)
+			line := strings.Count(before, "\n") + 1
+			var got Finding
+			if len(r.Findings) == 1 {
+				got = r.Findings[0]
+			}
+			if got.Rule != c.Rule || got.Severity != c.Severity || got.Line != line {
+				t.Errorf("got\n%swant a single %s of the rule %s in line %d", show(t, r), c.Severity, c.Rule, line)
+			}
+		})
+	}
+	for rule := range anchors {
+		if !slices.Contains(tested, rule) {
+			t.Errorf("no case breaks the rule %s", rule)
+		}
+	}
+}
+
+// TestRun_injected: a Pod with annotations and without a sidecar is no success.
+func TestRun_injected(t *testing.T) {
+	r := inspect(t, `{apiVersion: v1, kind: Pod, metadata: {name: app, annotations: {secret-sync/secrets: db}},
+  spec: {containers: [{name: app}]}}`)
+	if len(r.Findings) != 1 || r.Findings[0].Rule != "injected" || r.Workloads != 0 {
+		t.Error(show(t, r))
+	}
+}

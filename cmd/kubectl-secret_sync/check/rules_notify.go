@@ -1,0 +1,142 @@
+package check
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// signals returns the first variable that makes the sidecar send signals.
+func (s sidecar) signals() (name string, v variable) {
+	for _, name = range []string{"SECRETSYNC_PROCESS", "SECRETSYNC_PID_FILE"} {
+		if v = s.variable(name); v.value != "" {
+			return name, v
+		}
+	}
+	return "", variable{}
+}
+
+// checkProcessNamespace: the sidecar sees the processes of other containers only in a shared
+// process namespace.
+func checkProcessNamespace(c *checker, s sidecar) {
+	name, v := s.signals()
+	if name == "" || c.spec.ShareProcessNamespace != nil && *c.spec.ShareProcessNamespace || c.spec.HostPID {
+		return
+	}
+	at := v.path
+	if c.spec.ShareProcessNamespace != nil {
+		at = c.specPath("shareProcessNamespace")
+	}
+	c.add(Error, "process-namespace", at, fmt.Sprintf("container %s cannot see the process of %s", s.Name, name),
+		"set `shareProcessNamespace: true` in the Pod's spec, or use SECRETSYNC_WEBHOOK_URL")
+}
+
+// checkUID: without privileges, a process can signal only processes of its own UID. It is enough
+// that a single reader of the volume has this UID: the spec does not say which reader is signaled.
+func checkUID(c *checker, s sidecar) {
+	if name, _ := s.signals(); name == "" || c.canKill(s.container) {
+		return
+	}
+	user, unknown, others := c.user(s.container), false, s.readers(s.volumeName())
+	if len(others) == 0 {
+		others = s.others()
+	}
+	for _, app := range others {
+		uid := c.user(app)
+		if uid == nil || user == nil {
+			unknown = true
+		} else if *uid == *user {
+			return
+		}
+	}
+	const remedy = "set the same `runAsUser` for both containers, or use SECRETSYNC_WEBHOOK_URL"
+	switch {
+	case unknown:
+		c.add(Warning, "signal-uid", s.path,
+			fmt.Sprintf("the spec does not show that container %s and the app have the same UID", s.Name), remedy)
+	case len(others) > 0:
+		c.add(Error, "signal-uid", c.userPath(others[0]),
+			fmt.Sprintf("container %s runs as UID %d and cannot signal container %s, which runs as UID %d",
+				s.Name, *user, others[0].Name, *c.user(others[0])), remedy)
+	}
+}
+
+// canKill reports whether the container runs as root with the capability KILL.
+func (w *workload) canKill(c container) bool {
+	if user := w.user(c); user == nil || *user != 0 {
+		return false
+	}
+	if c.SecurityContext == nil || c.SecurityContext.Capabilities == nil {
+		return true
+	}
+	capabilities := c.SecurityContext.Capabilities
+	drops := slices.Contains(capabilities.Drop, "ALL") || slices.Contains(capabilities.Drop, "KILL")
+	return !drops || slices.Contains(capabilities.Add, "KILL")
+}
+
+func (s sidecar) volumeName() string {
+	if volume, _, _, _ := s.volume(); volume != nil {
+		return volume.Name
+	}
+	return ""
+}
+
+// commLength is the length to which the kernel truncates the name of a process.
+const commLength = 15
+
+// checkProcessName: the kernel truncates a name. A longer name must be in the arguments.
+func checkProcessName(c *checker, s sidecar) {
+	v := s.variable("SECRETSYNC_PROCESS")
+	for _, entry := range v.list() {
+		name := entry
+		if i := strings.LastIndex(entry, ":"); i >= 0 { // a signal follows
+			name = entry[:i]
+		}
+		if len(name) > commLength {
+			c.add(Warning, "process-name", v.path,
+				fmt.Sprintf("the kernel truncates the process name %q to %d characters", name, commLength),
+				fmt.Sprintf("use %q, or verify that argv[0] or the script has the longer name", name[:commLength]))
+		}
+	}
+}
+
+// checkWebhook: a container of the Pod declares the port of the webhook. The finding does not
+// contain the URL, which can contain a password.
+func checkWebhook(c *checker, s sidecar) {
+	v := s.variable("SECRETSYNC_WEBHOOK_URL")
+	for _, entry := range v.list() {
+		port, ok := localPort(entry)
+		if !ok || slices.ContainsFunc(c.containers(), func(app container) bool { return declares(app, port) }) {
+			continue
+		}
+		c.add(Warning, "webhook-port", v.path, fmt.Sprintf("no container declares port %d of the webhook", port),
+			fmt.Sprintf("correct the port, or add `ports: [{containerPort: %d}]` to the container of the app", port))
+	}
+}
+
+// localPort returns the port of a URL of this Pod.
+func localPort(entry string) (port int32, ok bool) {
+	u, err := url.Parse(entry)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return 0, false
+	}
+	ip := net.ParseIP(u.Hostname())
+	if u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return 0, false
+	}
+	text := u.Port()
+	if text == "" {
+		text = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	number, err := strconv.ParseUint(text, 10, 16)
+	return int32(number), err == nil
+}
+
+func declares(c container, port int32) bool {
+	return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == port })
+}

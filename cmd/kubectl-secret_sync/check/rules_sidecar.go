@@ -1,0 +1,122 @@
+package check
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// checkUnknown notes sources of variables that the spec does not contain.
+func checkUnknown(c *checker, s sidecar) {
+	if len(s.EnvFrom) > 0 {
+		c.unknown(s.path.add("envFrom"), "container %s reads variables from other objects, which check does not read",
+			s.Name)
+	}
+	for _, v := range s.Env {
+		if strings.HasPrefix(v.Name, "SECRETSYNC_") && !s.variable(v.Name).known {
+			c.unknown(s.variable(v.Name).path, "the spec does not contain the value of %s", v.Name)
+		}
+	}
+}
+
+// checkNative: a native sidecar starts before the app and stops after it.
+func checkNative(c *checker, s sidecar) {
+	switch {
+	case s.native() || s.oneShot:
+	case s.init:
+		c.add(Error, "native-sidecar", s.path,
+			fmt.Sprintf("init container %s never ends, so the app never starts", s.Name),
+			"add `restartPolicy: Always`, or set SECRETSYNC_ONE_SHOT to \"true\"")
+	default:
+		c.add(Warning, "native-sidecar", s.path,
+			fmt.Sprintf("container %s is not a native sidecar, so the app may start before its files exist", s.Name),
+			"move the container to initContainers and add `restartPolicy: Always`")
+	}
+}
+
+// checkStartupProbe: only the startup probe of a native sidecar delays the app.
+func checkStartupProbe(c *checker, s sidecar) {
+	if !s.native() {
+		return
+	}
+	const remedy = "add `startupProbe: {exec: {command: [/secret-sync, ready]}, periodSeconds: 1, " +
+		"failureThreshold: 300}`"
+	switch {
+	case s.StartupProbe == nil:
+		c.add(Warning, "startup-probe", s.path,
+			fmt.Sprintf("container %s has no startup probe, so the app starts before its files exist", s.Name), remedy)
+	case !waitsForFiles(s.StartupProbe):
+		c.add(Warning, "startup-probe", s.path.add("startupProbe"),
+			fmt.Sprintf("the startup probe of container %s succeeds before the files exist", s.Name), remedy)
+	}
+}
+
+// waitsForFiles reports whether the probe succeeds only if the volume holds a generation.
+func waitsForFiles(p *corev1.Probe) bool {
+	return p.Exec != nil && slices.Contains(p.Exec.Command, "ready") || p.HTTPGet != nil && p.HTTPGet.Path == "/readyz"
+}
+
+// checkHTTPServer: wait and status query the HTTP server of the sidecar.
+func checkHTTPServer(c *checker, s sidecar) {
+	address := s.variable("SECRETSYNC_HTTP_ADDR")
+	if !address.set || !address.known || s.oneShot {
+		return
+	}
+	host, _, _ := net.SplitHostPort(address.value)
+	ip := net.ParseIP(host)
+	if address.value != "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return
+	}
+	severity, message := Warning, "the HTTP server is disabled, so `wait` and `status` cannot query the Pod"
+	if address.value != "" {
+		message = "the HTTP server listens only inside the Pod, so `wait` and `status` cannot query the Pod"
+	}
+	if user := c.waiting(); user != nil {
+		severity = Error
+		message += fmt.Sprintf(", and %s runs `wait`", user)
+	}
+	c.add(severity, "http-server", address.path, message, "remove SECRETSYNC_HTTP_ADDR: the default is :29808")
+}
+
+// waiting returns a workload of the input that runs `secret-sync wait`, nil if there is none.
+func (c *checker) waiting() *Object {
+	for _, o := range c.Objects {
+		w, err := newWorkload(o, c.Input.Namespace)
+		if err != nil || w == nil {
+			continue
+		}
+		for _, container := range w.containers() {
+			if runsCommand(container.Container) &&
+				slices.Contains(slices.Concat(container.Command, container.Args), "wait") {
+				return o
+			}
+		}
+	}
+	return nil
+}
+
+// checkPodFields: POD_NAMESPACE is required. Events and wait need the other two variables.
+func checkPodFields(c *checker, s sidecar) {
+	if len(s.EnvFrom) > 0 {
+		return
+	}
+	for _, field := range []struct{ variable, path string }{
+		{"POD_NAMESPACE", "metadata.namespace"}, {"POD_NAME", "metadata.name"}, {"POD_UID", "metadata.uid"},
+	} {
+		if s.variable(field.variable).set || s.oneShot && field.variable != "POD_NAMESPACE" {
+			continue
+		}
+		severity, reason := Warning, "`wait` does not recognize the Pod"
+		if s.variable("SECRETSYNC_EVENTS").isTrue() {
+			severity, reason = Error, "SECRETSYNC_EVENTS requires it"
+		}
+		if field.variable == "POD_NAMESPACE" {
+			severity, reason = Error, "the sidecar does not start"
+		}
+		c.add(severity, "pod-fields", s.path.add("env"), fmt.Sprintf("%s is not set: %s", field.variable, reason),
+			fmt.Sprintf("add `- {name: %s, valueFrom: {fieldRef: {fieldPath: %s}}}`", field.variable, field.path))
+	}
+}
