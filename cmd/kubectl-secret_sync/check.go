@@ -116,7 +116,8 @@ func (p *plugin) checkInput(f *checkFlags, args []string) (input check.Input, er
 	}
 	infos, err := builder.Do().Infos()
 	if err != nil {
-		return input, fmt.Errorf("read the workloads: %w", err)
+		text, _, _ := strings.Cut(err.Error(), " in '") // the text of an object follows, with its values
+		return input, fmt.Errorf("read the workloads: %s", text)
 	}
 	input.Objects = check.Objects(infos, stdin)
 	return input, nil
