@@ -164,6 +164,18 @@ func TestTally_ignoreOthers(t *testing.T) {
 	}
 }
 
+// TestTally_noSidecar: with a selector, a Pod without a sidecar that may watch the Secret
+// prevents success, and it cannot become done.
+func TestTally_noSidecar(t *testing.T) {
+	tally := newTestTally(t, bySelector, runningPod("a", "s"), runningPod("other"))
+	tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+	states := tally.states(start)
+	if len(states) != 2 || states[1].Done || !states[1].Final || states[1].Reason != "no sidecar watches the Secret" ||
+		tally.complete(start) || !tally.final(start) {
+		t.Errorf("got %+v, want the second Pod to prevent success", states)
+	}
+}
+
 // TestTally_noPod: without a Pod that counts there is no success.
 func TestTally_noPod(t *testing.T) {
 	unstarted := runningPod("a", "s")
