@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,8 +36,9 @@ type member struct {
 }
 
 // TestFleet: each rotation revokes the old password when `wait` succeeds, while sidecars are
-// killed and the metadata of the Secret changes. A Pod in which nothing has started exists all
-// the time. No app may use the old password after the success.
+// killed, some of them lose their records, and the metadata of the Secret changes. A Pod in
+// which nothing has started exists all the time, and the kubelet has reported no container of
+// every tenth Pod. No app may use the old password after the success.
 //
 //	go test -C test ./suites/rollout -run Fleet -fleet 200 -rotations 50 -kills 20 -v
 func TestFleet(t *testing.T) {
@@ -96,7 +99,11 @@ func startFleet(t *testing.T, s *st.Scene) []*member {
 		address := newAddress()
 		members[i] = m
 		group.Go(func() error {
-			pod := newPod(t, s, m.name, address, oneSidecar)
+			pod := newPod(t, s, m.name, address, oneSidecar, func(pod *corev1.Pod) {
+				if i%10 == 1 {
+					pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses = nil, nil
+				}
+			})
 			m.env = st.Env{
 				"SECRETSYNC_DIR": m.dir, "SECRETSYNC_HTTP_ADDR": address + ":29808",
 				"POD_NAME": m.name, "POD_UID": string(pod.UID),
@@ -118,12 +125,15 @@ func (m *member) reload(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// restart kills the sidecar at some moment, and starts it again as the kubelet
-// does.
+// restart kills the sidecar at some moment, and starts it again as the kubelet does. The record
+// of the notifications may be lost in between.
 func (m *member) restart(t *testing.T, s *st.Scene) {
 	m.alive.Lock()
 	defer m.alive.Unlock()
 	<-time.After(rand.N(50 * time.Millisecond))
 	m.run.Kill()
+	if rand.N(3) == 0 {
+		_ = os.Remove(filepath.Join(m.dir, "..notified.json"))
+	}
 	m.run = s.Start(m.env)
 }
