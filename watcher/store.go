@@ -48,26 +48,22 @@ type Secret struct {
 type Interval struct{ Since, Until string }
 
 // after returns s with its history. If gap is set, the versions between previous and s are
-// unknown, so the data may have changed and changed back. If the version did not grow, the
-// cluster was restored from a backup, and the intervals belong to a lost history.
+// unknown: the data may have changed and changed back, or the cluster may have been restored
+// from a backup. No interval from before the gap then says anything about this history.
 //
 // If the data did not change, the result shares the map of previous. Maps never change.
 func (s Secret) after(previous Secret, gap bool) Secret {
 	s.DataSince = s.ResourceVersion
-	grown := older(previous.ResourceVersion, s.ResourceVersion)
 	switch {
 	case s.UID != previous.UID:
 	case !s.sameData(previous):
-		if grown {
+		if !gap && older(previous.ResourceVersion, s.ResourceVersion) {
 			s.PreviousData = Interval{Since: previous.DataSince, Until: previous.ResourceVersion}
 		}
 	case !gap || s.ResourceVersion == previous.ResourceVersion:
 		s.Data, s.DataSince, s.PreviousData = previous.Data, previous.DataSince, previous.PreviousData
 	default:
 		s.Data = previous.Data
-		if grown {
-			s.PreviousData = previous.PreviousData
-		}
 	}
 	return s
 }

@@ -88,6 +88,22 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name: "changed from, restored: a sidecar saw other data in a lost history", depth: 14,
+		events: []string{"change", "event", "publish", "notify", "reconnect"},
+		world: func() world {
+			lost := newPod("a")
+			s := &lost.sidecars[0]
+			s.have = known{secretVersion{3, 'b'}, 3, [2]int{1, 2}} // version 2 of the new history contains b
+			s.observed, s.up = s.have, false
+			connected := newPod("b")
+			w := newWorld(Rules{}, lost, connected).waitForChange()
+			w.secret = secretVersion{4, 'b'}
+			w.versions = append(w.versions, w.secret)
+			connected.sidecars[0].event(w.secret)
+			return w
+		},
+	},
+	{
 		name: "address: two Pods share an address", depth: 10,
 		events: []string{"answered by another", "event", "publish", "notify", "kill", "restart"},
 		world:  func() world { return newWorld(Rules{}, newPod("a"), oldPod("b")) },

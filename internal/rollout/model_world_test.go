@@ -200,15 +200,12 @@ func (s *modelSidecar) event(v secretVersion) {
 // list is a consistent read, after which the watch is connected.
 func (s *modelSidecar) list(v secretVersion) {
 	s.up = true
-	previous, old := s.have.previous, s.have
-	switch {
-	case v == old.secretVersion:
-	case v.rv <= old.rv: // a restored cluster: the files have no version of this history
-		s.have, s.observed = known{v, v.rv, [2]int{}}, known{}
-	case v.data == old.data:
-		s.have = known{v, v.rv, previous}
-	default:
-		s.have = known{v, v.rv, [2]int{old.since, old.rv}}
+	old := s.have
+	if v != old.secretVersion {
+		s.have = known{v, v.rv, [2]int{}} // the earlier versions may belong to a lost history
+		if v.rv <= old.rv {               // a restored cluster: the files have no version of this history
+			s.observed = known{}
+		}
 	}
 	s.observe()
 }

@@ -2,7 +2,9 @@ package rollout
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,4 +90,47 @@ func TestWaitVersion_restored(t *testing.T) {
 		t.Fatal(err)
 	}
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "5s").exits(1, "Pod lost: the watch of its sidecar is down")
+}
+
+// TestWaitVersion_changedFromRestored: a sidecar saw other data before its current data, in a
+// history that a restore of etcd has lost. --changed-from with a version of the new history must
+// not succeed by it. Not in parallel: it stops the API server.
+func TestWaitVersion_changedFromRestored(t *testing.T) {
+	s, kubeconfig := newScene(t)
+	r := newReplica(t, s, "app", nil)
+	backup, err := st.ControlPlane().Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	relabel := func(password string, times int) {
+		for i := range times {
+			s.Put("db", map[string]string{"password": password}, fmt.Sprint("n=", i))
+		}
+	}
+	relabel("0", 300)
+	s.Put("db", map[string]string{"password": "1"})
+	r.wait(t, "1")
+	if err := r.run.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	s.Put("db", map[string]string{"password": "1"})
+	before := s.Get("db").ResourceVersion // the sidecar saw the data 0 at this version
+	relabel("1", 600)
+	if err := r.run.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	st.Until(t, "the sidecar lists the Secret", func() error {
+		if d, err := r.status(); err != nil || !d.Watches[0].Up || d.Secrets["db"].ResourceVersion != s.Get("db").ResourceVersion {
+			return fmt.Errorf("got %+v, %v", d, err)
+		}
+		return nil
+	})
+	startWait(t, s, kubeconfig, "--direct", "--changed-from", before, "--timeout", "3s").exits(1, "not known to differ")
+	wait := startWait(t, s, kubeconfig, "--direct", "--changed-from", s.Get("db").ResourceVersion)
+	wait.until("not known to differ")
+	s.Put("db", map[string]string{"password": "2"})
+	wait.exits(0, "all 1 Pods")
 }
