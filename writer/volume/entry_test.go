@@ -338,3 +338,20 @@ func TestRemoveAll_allowsAccess(t *testing.T) {
 		}
 	}
 }
+
+// lying makes a rename and reports that it failed, as a disk with errors may.
+type lying struct{ Calls }
+
+func (l lying) Rename(from, to string) error {
+	return errors.Join(syscall.EIO, l.Calls.Rename(from, to))
+}
+
+// TestReplace_noticesSuccess: a rename of ..data that took effect is a success. Apps
+// would otherwise return to the old files.
+func TestReplace_noticesSuccess(t *testing.T) {
+	v := opened(t, t.TempDir())
+	v.Calls = lying{v.Calls}
+	if err := v.Replace(linkEntry("..data", "new")); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+}
