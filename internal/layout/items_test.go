@@ -21,6 +21,12 @@ var listedCases = []layoutCase{
 		want: "db: a=1 all=2\n1\n", complete: true, current: true,
 	},
 	{
+		name:     "an unlisted key is no name of a file",
+		rules:    "required=db items=db/a>a",
+		snapshot: "db: a=1 ..data=x", volume: "-",
+		want: "db: a=1", complete: true, current: true,
+	},
+	{
 		name:     "a key of a bundle is missing",
 		rules:    "required=db items=db/a+b>all",
 		snapshot: "db: a=1", volume: "db: all=old",
