@@ -13,10 +13,6 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// packages are the Debian packages for all tests that use this package.
-const packages = "nginx-light haproxy postgresql-15 python3-minimal nodejs gcc libc6-dev " +
-	"gunicorn puma unicorn starman uwsgi-core uwsgi-plugin-python3"
-
 // Need returns the first existing program of places, which may be patterns. If none exists,
 // the test fails: skipping it would prove nothing.
 func Need(t testing.TB, places ...string) string {
@@ -29,7 +25,7 @@ func Need(t testing.TB, places ...string) string {
 	name := filepath.Base(places[0])
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("this test requires %s: apt-get install -y --no-install-recommends %s", name, packages)
+		t.Fatalf("this test requires %s: install the packages that CONTRIBUTING.md lists", name)
 	}
 	return path
 }

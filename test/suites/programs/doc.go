@@ -1,8 +1,10 @@
-// Package programs contains only tests. The real secret-sync binary notifies programs of other
-// projects (nginx, HAProxy, PostgreSQL, Python, Node), a C program and a Go program, in a
-// shared PID namespace as in a Pod. Each program reads the new value, and none dies.
+// Package programs contains only tests. It runs a table of Debian's programs beside the real
+// secret-sync binary, in PID namespaces as in a Pod, and asks them from outside which version
+// of a Secret they use. docs/programs.md is generated from the table and the measurements.
 //
-// The tests require these programs, and root or a user namespace, so they need the build tag
-// programs. CONTRIBUTING.md lists the packages. PROGRAMS_STARTS sets the number of starts over
-// all kinds of programs, and PROGRAMS_SEED repeats a run.
+// A new program is an entry of the table: its name, package, command, probe and ways to notify
+// it. The placeholders are those of the type program, the keys of the Secret those of
+// probe.Secret.
+//
+// The tests require root and the build tag programs. CONTRIBUTING.md lists the packages.
 package programs

@@ -1,6 +1,6 @@
 //go:build programs
 
-package programs
+package survival
 
 import (
 	"testing"

@@ -1,20 +1,10 @@
 //go:build programs
 
-package programs
+package survival
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
-	"math/big"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -27,56 +17,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
+	"github.com/secret-sync/secret-sync/test/harness/probe"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// tlsSecret is the Secret tls with a new certificate of this serial number.
-func tlsSecret(t *testing.T, serial int64) *corev1.Secret {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial),
-		NotAfter:     time.Now().Add(time.Hour),
-		DNSNames:     []string{"localhost"},
-	}
-	cert, err1 := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	private, err2 := x509.MarshalPKCS8PrivateKey(key)
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
+// tlsSecret is the Secret tls with a certificate of this serial number.
+func tlsSecret(serial int64) *corev1.Secret {
+	certificate, key := probe.Pair(serial)
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "tls"}, Type: corev1.SecretTypeTLS,
-		Data: map[string][]byte{
-			"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
-			"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-		},
+		Data: map[string][]byte{"tls.crt": certificate, "tls.key": key},
 	}
 }
 
-// served makes a request over a new TLS connection and returns the serial number of the
-// certificate.
-func served(addr string) (int64, error) {
-	dialer := &tls.Dialer{
-		NetDialer: &net.Dialer{Timeout: 10 * time.Second},
-		Config:    &tls.Config{InsecureSkipVerify: true}, // the test looks at the certificate
-	}
-	raw, err := dialer.Dial("tcp", addr)
-	if err != nil {
-		return 0, err
-	}
-	defer raw.Close()
-	conn := raw.(*tls.Conn)
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n"); err != nil {
-		return 0, err
-	}
-	if answer, err := io.ReadAll(conn); err != nil || len(answer) == 0 {
-		return 0, fmt.Errorf("answer %q: %w", answer, err)
-	}
-	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
+// served makes a request over a new TLS connection. The certificate must be serial; 0 accepts any.
+func served(addr string, serial int64) error {
+	steps := []probe.Step{probe.Certificate, probe.Send("GET / HTTP/1.0", ""), probe.Contains("HTTP/1.")}
+	return probe.Talk(steps...)(probe.Place{Addr: addr}, serial)
 }
 
 // load makes connections until stop is called, which returns how many.
@@ -87,7 +44,7 @@ func load(t *testing.T, addr string) (stop func() int64) {
 	for range 4 {
 		all.Go(func() {
 			for tick := time.NewTicker(4 * time.Millisecond); ctx.Err() == nil; <-tick.C {
-				if _, err := served(addr); err != nil {
+				if err := served(addr, 0); err != nil {
 					t.Errorf("connection %d: %v", count.Load(), err)
 					return
 				}
@@ -144,7 +101,7 @@ func certificates(t *testing.T, name, signal, items, ready string, start func(a 
 	)
 	a := &app{Pod: p, dir: st.Volume(t)}
 	a.pidFile = a.dir + "/pid"
-	if _, err := a.Secrets().Create(t.Context(), tlsSecret(t, 1), metav1.CreateOptions{}); err != nil {
+	if _, err := a.Secrets().Create(t.Context(), tlsSecret(1), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	a.Start(nil).WaitReady()
@@ -155,16 +112,10 @@ func certificates(t *testing.T, name, signal, items, ready string, start func(a 
 	var slowest time.Duration
 	for serial := int64(2); serial <= 13; serial++ {
 		began := time.Now()
-		if _, err := a.Secrets().Update(t.Context(), tlsSecret(t, serial), metav1.UpdateOptions{}); err != nil {
+		if _, err := a.Secrets().Update(t.Context(), tlsSecret(serial), metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		st.Until(t, "the new certificate", func() error {
-			got, err := served(addr)
-			if err == nil && got != serial {
-				err = fmt.Errorf("certificate %d, want %d", got, serial)
-			}
-			return err
-		})
+		st.Until(t, "the new certificate", func() error { return served(addr, serial) })
 		if serial > 2 { // the first certificate waits for the minimum age
 			slowest = max(slowest, time.Since(began))
 		}
