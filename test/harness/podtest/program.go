@@ -70,14 +70,14 @@ func (p *Pod) StartCommand(cmd *exec.Cmd) *Program {
 	return g
 }
 
-// nobody is the UID of the programs.
-const nobody = 65534
+// Nobody is the UID of the programs.
+const Nobody = 65534
 
 // AsUser makes cmd run as a user other than root, because PostgreSQL refuses to run as root.
 func AsUser(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	if st.RealRoot() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: Nobody, Gid: Nobody}}
 		return
 	}
 	wrapper := compileOwn(t, "nobody")

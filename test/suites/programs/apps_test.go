@@ -1,0 +1,150 @@
+//go:build programs
+
+package programs
+
+import (
+	"github.com/secret-sync/secret-sync/test/harness/probe"
+	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+)
+
+// answer is the response of an app of testdata that has read the version n.
+var answer = probe.Get("/", "notified {n}\n")
+
+const (
+	web   = "/usr/bin/env VALUE={secrets}/n PYTHONDONTWRITEBYTECODE=1 "
+	ended = "`HUP` shuts it down."
+)
+
+// appServers serve an app of testdata that reads the version when it is loaded.
+var appServers = []program{
+	{
+		name: "Gunicorn", pkg: "gunicorn",
+		command: web + "/usr/bin/gunicorn --chdir {testdata}/web -b {addr} -w 2 app:app",
+		probe:   answer,
+		ways: []way{
+			bySignal("HUP", "gunicorn", reloads),
+			bySignal("USR2", "gunicorn", replaces),
+		},
+	},
+	{
+		name: "Uvicorn", pkg: "uvicorn",
+		command: web + "/usr/bin/uvicorn --app-dir {testdata}/web --host {host} --port {port} asgi:app",
+		probe:   answer,
+		ways: []way{
+			bySignal("TERM", "uvicorn", restarts),
+			{env: st.Env{"PROCESS": "uvicorn"}, want: refused, log: "has no handler for SIGHUP"},
+		},
+	},
+	{
+		name: "uWSGI", pkg: "uwsgi-core",
+		command: web + "/usr/bin/uwsgi --plugin python3 --chdir {testdata}/web --http-socket {addr} " +
+			"--master --processes 2 --module app --die-on-term",
+		probe: answer,
+		ways:  []way{bySignal("HUP", "uwsgi", reloads, "`HUP` executes it again.")},
+	},
+	{
+		name: "Unicorn", pkg: "unicorn",
+		command: web + "/usr/bin/unicorn -c /dev/null -l {addr} {testdata}/web/config.ru",
+		probe:   answer,
+		ways: []way{
+			bySignal("HUP", "unicorn", reloads),
+			bySignal("USR2", "unicorn", replaces),
+		},
+	},
+	{
+		name: "Puma, single mode", pkg: "puma",
+		command: web + "/usr/bin/puma --pidfile {dir}/pid -b tcp://{addr} -w 0 {testdata}/web/config.ru",
+		probe:   answer,
+		ways: []way{
+			bySignal("USR2", "puma", reloads, "`USR2` executes it again."),
+			{env: st.Env{"PID_FILE": "{dir}/pid", "SIGNAL": "USR2"}, want: reloads},
+			bySignal("HUP", "puma", ends, ended),
+		},
+	},
+	{
+		name: "Puma, 1 worker", pkg: "puma",
+		command: web + "/usr/bin/puma -b tcp://{addr} -w 1 {testdata}/web/config.ru",
+		probe:   answer,
+		ways:    []way{bySignal("USR1", "puma", reloads)},
+	},
+	{
+		name: "Puma, 2 workers", pkg: "puma",
+		command: web + "/usr/bin/puma -b tcp://{addr} -w 2 {testdata}/web/config.ru",
+		probe:   answer,
+		ways:    []way{bySignal("USR1", "puma", reloads)},
+	},
+	{
+		name: "Starman", pkg: "starman",
+		command: web + "/usr/bin/starman --listen {addr} --workers 2 {testdata}/web/app.psgi",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "starman", reloads)},
+	},
+	{
+		name: "asyncio", pkg: "python3-minimal",
+		command: web + "/usr/bin/python3 {testdata}/web/loop.py {port}",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "loop.py", reloads)},
+	},
+	{
+		name: "Node, cluster module", pkg: "nodejs",
+		command: web + "/usr/bin/node {testdata}/web/cluster.js {port}",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "cluster.js", reloads)},
+	},
+	{
+		name: "Node", pkg: "nodejs",
+		command: web + "/usr/bin/node {testdata}/web/serve.js {port}",
+		probe:   answer,
+		ways: []way{
+			bySignal("HUP", "serve.js", reloads),
+			{env: st.Env{"PROCESS": "serve.js", "SIGNAL": "USR1"}, want: refused, log: "opens its debugger"},
+		},
+	},
+	{
+		name: "Java without a handler", pkg: "openjdk-17-jre-headless",
+		setup:   "javac -d {dir} {testdata}/web/Serve.java",
+		command: web + "/usr/bin/java -XX:TieredStopAtLevel=1 -cp {dir} Serve {port}",
+		probe:   answer,
+		ways: []way{
+			bySignal("TERM", "Serve", restarts),
+			bySignal("HUP", "Serve", ends, ended),
+			{env: st.Env{"PROCESS": "Serve", "SIGNAL": "USR2"}, want: refused, log: "in the JVM it crashes it"},
+		},
+	},
+	{
+		name: "Erlang", pkg: "erlang-base",
+		command: web + "/usr/bin/escript {testdata}/web/serve.escript {port}",
+		probe:   answer,
+		ways:    []way{{env: st.Env{"PROCESS": "beam.smp"}, want: refused, log: "has no handler for SIGHUP"}},
+	},
+	{
+		name: "Go, tableflip", pkg: "",
+		command: web + "{flip} {addr} {dir}/pid",
+		probe:   answer,
+		ways:    []way{bySignal("USR2", "flip", replaces, "The old process ends by itself.")},
+	},
+	{
+		name: "tini, dumb-init", pkg: "tini",
+		command: web + "/usr/bin/tini -- /usr/bin/dumb-init /usr/bin/python3 {testdata}/web/loop.py {port}",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "loop.py", reloads, "The name is the app's.")},
+	},
+	{
+		name: "supervisord", pkg: "supervisor",
+		files:   []string{"supervisord.conf"},
+		command: web + "/usr/bin/supervisord -c {dir}/supervisord.conf",
+		probe:   answer,
+		ways: []way{
+			bySignal("HUP", "loop.py", reloads),
+			bySignal("HUP", "supervisord", reloads, "`HUP` to supervisord starts all its programs again."),
+		},
+	},
+	{
+		name: "runit", pkg: "runit",
+		files:   []string{"run"},
+		setup:   "mkdir app; mv run app; chmod 755 app/run",
+		command: web + "/usr/bin/runsvdir -P {dir}",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "loop.py", reloads)},
+	},
+}
