@@ -73,7 +73,7 @@ func TestNginxCertificate(t *testing.T) {
 // starts itself again on USR2.
 func TestHAProxyCertificate(t *testing.T) {
 	t.Parallel()
-	certificates(t, "haproxy", "USR2", "tls/tls.crt+tls.key=bundle.pem:0600", "Loading success", func(a *app, addr string) *podtest.Program {
+	certificates(t, "haproxy", "USR2", "tls/tls.crt+tls.key=bundle.pem", "Loading success", func(a *app, addr string) *podtest.Program {
 		text, err := os.ReadFile("../../../examples/recipes/haproxy/haproxy.cfg")
 		if err != nil {
 			t.Fatal(err)
