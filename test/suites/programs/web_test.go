@@ -115,7 +115,8 @@ var webServers = []program{
 	},
 }
 
-const combined = "A single file contains the key and the certificate: a [bundle](files.md#bundles), or cert-manager's `CombinedPEM`."
+const combined = "A single file contains the key and the certificate: a [bundle](files.md#bundles), " +
+	"or cert-manager's `CombinedPEM`."
 
 // origin is a web server behind proxies.
 var origin = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
