@@ -119,18 +119,16 @@ func (w *watch) run(ctx context.Context) {
 // attempt performs a list and follows a stream until a new list is due. previous is the
 // result of the attempt before. The result is nil if the server ended the stream.
 //
-// A stale stream that did not deliver the change of the list is silent. After Reread, the change
-// may be younger than the end of the stream, so the next stream decides.
+// If the list contains a change that an open stream did not deliver, the change may be younger
+// than the end of the stream. The next stream therefore starts before the change and decides.
 func (w *watch) attempt(ctx context.Context, previous error) error {
 	version, missed, err := w.list(ctx)
 	if err != nil {
 		return err
 	}
-	if missed && previous == errStale {
-		w.setDown(errSilent)
-	}
+	wasOpen := previous == errStale || previous == errReread
 	start := version
-	if (w.silent() || missed && previous == errReread) && older(w.delivered, version) {
+	if (w.silent() || missed && wasOpen) && older(w.delivered, version) {
 		start = w.delivered
 	}
 	s := w.open(ctx, start, version)

@@ -334,18 +334,20 @@ func TestWatch_silentReplay(t *testing.T) {
 	}
 }
 
-// TestWatch_replay: a list after Reread finds a change that the watch did not deliver. The next
-// stream starts before the change. If it delivers the change within 5 s, the watch works: the
+// TestWatch_replay: a list after Reread, or after three minutes without news, finds a change that
+// the watch did not deliver. The next stream starts before the change. If it delivers the change within 5 s, the watch works: the
 // watch cache lags behind consistent reads. Otherwise the watch is down.
 func TestWatch_replay(t *testing.T) {
 	for _, c := range []struct {
 		name, listed, start string
-		delivers, up        bool
+		stale, delivers, up bool
 	}{
-		{"no change", "7", "7", false, true},
-		{"late delivery", "8", "7", true, true},
-		{"no delivery", "8", "7", false, false},
-		{"restored backup", "6", "6", false, true},
+		{"no change", "7", "7", false, false, true},
+		{"late delivery", "8", "7", false, true, true},
+		{"no delivery", "8", "7", false, false, false},
+		{"restored backup", "6", "6", false, false, true},
+		{"stale, late delivery", "8", "7", true, true, true},
+		{"stale, no delivery", "8", "7", true, false, false},
 	} {
 		s := &script{}
 		version, starts := "7", []string{}
@@ -360,7 +362,11 @@ func TestWatch_replay(t *testing.T) {
 		s.listed = func() string { return version }
 		play(t, s, time.Second, func(logs *journal, w *watch) {
 			s.set(func() { version = c.listed })
-			w.reread.Poke()
+			if c.stale {
+				time.Sleep(staleAfter - time.Second) // play slept for a second
+			} else {
+				w.reread.Poke()
+			}
 			time.Sleep(deliveryTime - time.Second)
 			if c.delivers {
 				latest <- bookmark(8)
