@@ -77,9 +77,10 @@ func TestRun_memory(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	mustDo(t, os.Mkdir(admin, 0o700))
-	st.Write(t, filepath.Join(admin, "username"), s.server.Admin.Username)
-	st.Write(t, filepath.Join(admin, "password"), s.server.Admin.Password)
+	files := filepath.Join(admin, "..data") // as in the volume of a Secret
+	mustDo(t, os.MkdirAll(files, 0o700))
+	st.Write(t, filepath.Join(files, "username"), s.server.Admin.Username)
+	st.Write(t, filepath.Join(files, "password"), s.server.Admin.Password)
 	cmd := exec.Command(job, "--", "-n", s.Namespace, "--direct", "--timeout", "1m", "--start-grace", "1s")
 	cmd.Env = []string{
 		"KUBECONFIG=" + s.jobKubeconfig(), "ROTATE_SECRET_SYNC=" + st.Binary(), "POD_NAMESPACE=" + s.Namespace,
