@@ -18,20 +18,16 @@ import (
 
 // events collects the names of the entries reported by inotify, each once, until the
 // Writer examines them. The Writer's own writes are reported too, but leave no
-// difference to the current generation. All methods work on nil, which watches
-// nothing.
+// difference to the current generation.
 type events struct {
 	dir    string
-	notify *fsnotify.Watcher
-	ready  wake.Channel  // there are names
-	done   chan struct{} // collect has returned
+	notify *fsnotify.Watcher // nil without inotify
+	ready  wake.Channel      // there are names
+	done   chan struct{}     // collect has returned
 
-	// inodes contains the inode of every watched directory. A directory of another
-	// inode has not been watched yet. The Writer's lock guards it.
-	inodes map[string]uint64
-
-	mu    sync.Mutex // guards names
-	names map[string]fsnotify.Op
+	inodes map[string]uint64 // of the watched directories; the Writer's lock guards it
+	mu     sync.Mutex        // guards names
+	names  map[string]fsnotify.Op
 }
 
 func newEvents(dir string) (*events, error) {
@@ -39,18 +35,21 @@ func newEvents(dir string) (*events, error) {
 	if errors.Is(err, syscall.EMFILE) { // 128 for each UID and node
 		err = fmt.Errorf("%w (raise fs.inotify.max_user_instances on the node)", err)
 	}
-	if err != nil {
-		return nil, err
+	e, _ := noEvents(dir)
+	if err == nil {
+		e.notify = notify
+		go e.collect()
 	}
-	e := &events{
-		dir: filepath.Clean(dir), notify: notify, ready: wake.NewChannel(), done: make(chan struct{}),
-		inodes: map[string]uint64{}, names: map[string]fsnotify.Op{},
-	}
-	go e.collect()
-	return e, nil
+	return e, err
 }
 
-func noEvents(string) (*events, error) { return nil, nil }
+// noEvents returns events that watch nothing.
+func noEvents(dir string) (*events, error) {
+	return &events{
+		dir: filepath.Clean(dir), ready: wake.NewChannel(), done: make(chan struct{}),
+		inodes: map[string]uint64{}, names: map[string]fsnotify.Op{},
+	}, nil
+}
 
 // collect runs until close. It never waits for the Writer: fsnotify holds a lock
 // while it delivers an error, and its other methods wait for the same lock. It
@@ -80,9 +79,6 @@ func (e *events) collect() {
 // take returns the names since the last call. A moved or removed directory is no
 // longer watched, or is watched under a wrong name.
 func (e *events) take() map[string]fsnotify.Op {
-	if e == nil {
-		return nil
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	names := e.names
@@ -95,27 +91,18 @@ func (e *events) take() map[string]fsnotify.Op {
 	return names
 }
 
-// wait returns a channel that receives when there are names.
-func (e *events) wait() <-chan struct{} {
-	if e == nil {
-		return nil
-	}
-	return e.ready
-}
-
 // remove ends the watches of directories.
 func (e *events) remove(names ...string) {
-	if e == nil {
-		return
-	}
 	for _, name := range names {
+		if _, watched := e.inodes[name]; watched {
+			_ = e.notify.Remove(filepath.Join(e.dir, name)) // it may have gone with its directory
+		}
 		delete(e.inodes, name)
-		_ = e.notify.Remove(filepath.Join(e.dir, name)) // it may have gone with its directory
 	}
 }
 
 func (e *events) close() error {
-	if e == nil {
+	if e.notify == nil {
 		return nil
 	}
 	err := e.notify.Close()
@@ -134,7 +121,7 @@ func (w *Writer) watch() {
 // watchDirs watches directories unless they are already watched. It reports whether
 // it began to watch an existing directory.
 func (w *Writer) watchDirs(names ...string) (began bool) {
-	if w.events == nil {
+	if w.events.notify == nil {
 		return false
 	}
 	for _, name := range names {

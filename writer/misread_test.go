@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -62,33 +63,44 @@ func withMisreads(opts setup) (setup, *misreads) {
 	return opts, m
 }
 
-// TestStart_readsAgain: a file stays in the volume if the disk fails to read it twice
-// at startup while the API is unavailable. After the third failure in a row it counts
-// as missing, as in a comparison: the API's value replaces it in the same generation.
-func TestStart_readsAgain(t *testing.T) {
-	for failures, want := range map[int]int{1: 3, 2: 3, 3: 2} {
-		dir := testsupport.MemoryDir(t)
-		w := opened(t, testOptions(t, dir))
-		publish(t, w, mixed)
-		shut(t, w)
+// TestStart_unreadFile: a file that the disk fails to read at the start stays in the
+// volume while the API is unavailable or its Secret is deleted. A publish and a repair
+// fail with EIO rather than drop the file. The API's value replaces it in the same
+// generation.
+func TestStart_unreadFile(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	w := opened(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	broken := func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
+	for _, know := range []bool{true, false} { // whether the API has the Secret
 		opts, m := withMisreads(testOptions(t, dir))
-		reads := 0
-		m.fails = func(call, name string) bool {
-			if call == "read" && path.Base(name) == "password" {
-				reads++
-			}
-			return call == "read" && path.Base(name) == "password" && reads <= failures
-		}
+		m.fails = broken
 		w = opened(t, opts)
 		_, found := w.Current()
-		if got := len(found.Secrets["db"].Values); got != want {
-			t.Errorf("after %d failures: got %d values, want %d", failures, got, want)
+		if got := len(found.Secrets["db"].Values); got != 2 {
+			t.Errorf("got %d values, want the two readable ones", got)
 		}
+		changed := incomplete(found)
+		changed.Secrets = maps.Clone(found.Secrets)
+		changed.Secrets["tls"] = files("9", "tls.crt", "new")
+		if _, err := w.Publish(context.Background(), changed); !errors.Is(err, syscall.EIO) {
+			t.Errorf("got %v, want EIO", err)
+		}
+		heal(w)
 		equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
-		if n := publish(t, w, mixed); n != 1 {
-			t.Errorf("after %d failures: got generation %d, want 1", failures, n)
+		if know {
+			if n := publish(t, w, mixed); n != 1 {
+				t.Errorf("got generation %d, want 1", n)
+			}
+			equal(t, "confirmed", visible(t, dir), shown(generation.Nested, mixed))
+		} else {
+			m.fails = nil
+			publish(t, w, changed)
+			want := shown(generation.Nested, mixed)
+			want["tls/tls.crt"] = "new"
+			equal(t, "after the disk's recovery", visible(t, dir), want)
 		}
-		equal(t, "confirmed", visible(t, dir), shown(generation.Nested, mixed))
 		shut(t, w)
 	}
 }

@@ -9,23 +9,34 @@ import (
 // Notified returns the generation of the target's last notification. known is false
 // if the volume contains no record of the target.
 func (w *Writer) Notified(target string) (generation uint64, known bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	generation, known = w.notified.Targets[target]
-	return generation, known || w.notified.Lost
+	n := w.notifications()
+	generation, known = n.Targets[target]
+	return generation, known || n.Lost
 }
 
 // LowestNotified returns the lowest generation of all records. known is false if the
 // volume contains no record.
 func (w *Writer) LowestNotified() (generation uint64, known bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, notified := range w.notified.Targets {
+	for _, notified := range w.notifications().Targets {
 		if !known || notified < generation {
 			generation, known = notified, true
 		}
 	}
 	return generation, known
+}
+
+// Ended returns the last notification after which a process ended, and the number of such
+// notifications in a row.
+func (w *Writer) Ended(target string) (generation uint64, times int) {
+	e := w.notifications().Ended[target]
+	return e.Generation, e.Times
+}
+
+// notifications returns the record of notifications. Its maps never change.
+func (w *Writer) notifications() generation.Notified {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.notified
 }
 
 // SetNotified records a notification of the target. It is on disk when SetNotified
@@ -35,15 +46,6 @@ func (w *Writer) SetNotified(target string, generation uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.writeNotified(w.notified.With(target, generation))
-}
-
-// Ended returns the last notification after which a process ended, and the number of such
-// notifications in a row.
-func (w *Writer) Ended(target string) (generation uint64, times int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e := w.notified.Ended[target]
-	return e.Generation, e.Times
 }
 
 // SetEnded records these values. They are on disk when SetEnded returns nil.
@@ -59,7 +61,7 @@ func (w *Writer) writeNotified(next generation.Notified) error {
 		err = w.vol.SyncDir(".")
 	}
 	if err != nil {
-		return w.explain(fmt.Errorf("record a notification in %q: %w", w.opts.Dir, err))
+		return w.vol.Explain(fmt.Errorf("record a notification in %q: %w", w.opts.Dir, err))
 	}
 	w.notified = next
 	return nil

@@ -19,6 +19,9 @@ import (
 func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if content, err = w.addUnread(content); err != nil {
+		return 0, w.vol.Explain(fmt.Errorf("publish in %q: %w", w.opts.Dir, err))
+	}
 	rec, changed := w.current.Load().Next(generation.Request{
 		Content: content, Layout: w.opts.Layout, FileMode: w.opts.FileMode,
 		Number: w.nextNumber(), TrustVersions: w.uncertain.unconfirmed,
@@ -52,7 +55,7 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 	}
 	confirmed := generation.New(w.current.Load().Dir, rec, content)
 	if _, err := w.restore(ctx, confirmed.RecordFile); err != nil {
-		return w.explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
+		return w.vol.Explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(confirmed)
 	w.uncertain.unconfirmed = w.uncertain.unconfirmed && !content.Complete
@@ -61,10 +64,10 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 
 // replace publishes rec and content in the place of the current generation.
 //
-// Below are the system calls in their order, what readers see, and what a crash
-// leaves. TIME is the directory of the new generation, OLD the directory of the
-// replaced one. If a step up to 7 fails, replace removes the new entries. After a
-// crash, the next start removes them (start.go).
+// These are the system calls in their order, with the view of readers and the rest
+// after a crash. TIME is the directory of the new generation, OLD of the replaced
+// one. If a step up to 7 fails, replace removes the new entries. After a crash, the
+// next start does (start.go).
 //
 //  1. mkdir TIME. Before the first generation, also the record of notifications:
 //     create, write and fsync under a temporary name, rename, fsync DIR.
@@ -75,7 +78,7 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 //  4. The record TIME.json beside it, with the calls of step 2.
 //     Readers: nothing points to an entry of steps 1 to 4.
 //     A crash leaves files that may be truncated, or a generation with a higher
-//     number than OLD. The next start removes them.
+//     number than OLD.
 //  5. The new links, which OLD lacks: symlink under a temporary name, rename, fsync
 //     of the directory. Before the links of a new Secret, also under a temporary
 //     name: mkdir, symlink ..data, fsync, rename.
@@ -85,25 +88,22 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 //     Readers: all files of OLD before the rename, all files of TIME after it.
 //  8. fsync DIR. OLD stays until this succeeds.
 //     A power failure leaves OLD or TIME, both complete. If it leaves OLD, the next
-//     publish uses the number again; its files are newer than the files of every
-//     notification.
+//     publish uses the number again, with files newer than those of every notification.
 //  9. In the nested layout, in the directory of each changed Secret: symlink
 //     ..data_tmp, rename over ..data, with the target unchanged.
 //     Readers: no difference. Watches on the directory wake. If a crash prevents
 //     this, the next process notifies the apps.
-//  10. chmod of OLD's files to their present mode.
-//     Readers: no difference. Watches on the files wake, or as in step 9.
+//  10. chmod of OLD's files to their present mode: watches on the files wake.
 //  11. If the links, the directories of Secrets or their modes differ from OLD's:
-//     reconcile. It creates the entries omitted in step 5, unlinks the links missing
-//     from the new generation, renames the directories of its removed Secrets to a
-//     temporary name, syncs DIR and removes them.
-//     Readers: links disappear. They have dangled since step 7.
+//     reconcile. It creates the entries omitted in step 5, unlinks stale links, renames
+//     the directories of removed Secrets to a temporary name, syncs DIR and removes
+//     them. Readers: links disappear. They have dangled since step 7.
 //  12. Old generations after their grace period: unlink, the record last.
-//     Readers: a reader with a descriptor from before the grace period gets ENOENT.
-//     A crash leaves a part with a record. The next start counts it as an old
-//     generation and removes it after another grace period.
+//     Readers: a descriptor from before the grace period returns ENOENT.
+//     A crash leaves a part with a record. The next start removes it as an old
+//     generation, after another grace period.
 func (w *Writer) replace(ctx context.Context, rec generation.Record, content Content) error {
-	old, next := w.current.Load(), generation.New(w.freshName(), rec, content)
+	old, next := w.current.Load(), generation.New(w.vol.FreshName(w.now()), rec, content)
 	err := w.makeRoom(func() error {
 		err := w.swap(ctx, old, next) // 1 to 7
 		if err != nil && ctx.Err() == nil {
@@ -112,14 +112,13 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content Con
 		return err
 	})
 	if err != nil {
-		return w.explain(fmt.Errorf("publish generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
+		return w.vol.Explain(fmt.Errorf("publish generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(next)
 	w.used(rec.Generation)
-	// The publish has succeeded, so failures are logged and retried. inotify watches
-	// the new directories from here on. Watches before the swap cost a tenth of the
-	// time from the event to the files (40 of 350 µs). The sweep finds earlier changes
-	// by another process.
+	// The publish has succeeded, so failures are logged and retried. Watches before the
+	// swap cost a tenth of the time from the event to the files (40 of 350 µs). The sweep
+	// finds earlier changes by another process.
 	w.watchDirs(generation.Dirs(next.Inside)...)
 	w.syncSwap()                      // 8
 	w.wakeDirectories(ctx, old, next) // 9
@@ -135,10 +134,10 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content Con
 // swap makes steps 1 to 7 of replace.
 func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) error {
 	if len(next.RecordFile.Data) > volume.MaxFile {
-		return errTooLarge
+		return volume.ErrTooLarge
 	}
 	if old.Empty() { // 1
-		if err := w.checkFree(next); err != nil {
+		if err := w.vol.CheckFree(w.opts.Dir, next.Outside); err != nil {
 			return err
 		}
 		if _, err := w.restore(ctx, w.notified.Entry(w.opts.FileMode)); err != nil {
@@ -176,40 +175,11 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 	return nil
 }
 
-// freshName returns a free name for a generation's directory. The clock may stand
-// still or go back.
-func (w *Writer) freshName() string {
-	for now := w.now(); ; now = now.Add(1) {
-		name := generation.NewName(now)
-		if _, err := w.vol.Lstat(name); err != nil {
-			return name
-		}
-	}
-}
-
-// checkFree returns an error if a foreign entry has a name that a first generation
-// requires. Such a volume belongs to someone else.
-func (w *Writer) checkFree(next *generation.Generation) error {
-	var taken []error
-	for _, e := range next.Outside {
-		_, err := w.vol.Lstat(e.Path)
-		switch {
-		case path.Dir(e.Path) != ".", errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return err
-		case !w.vol.IsOwn(e.Path): // an own entry is the rest of an earlier first publish
-			taken = append(taken, fmt.Errorf("%w: %q exists and was not created by secret-sync; use an empty volume, or another SECRETSYNC_DIR",
-				ErrUnusable, path.Join(w.opts.Dir, e.Path)))
-		}
-	}
-	return errors.Join(taken...)
-}
-
 // makeRoom repeats an operation while the volume is full. Before each repetition it
 // removes the oldest generation in its grace period.
 func (w *Writer) makeRoom(operation func() error) error {
 	for {
-		if err := operation(); !noSpace(err) || !w.removeOldest() {
+		if err := operation(); !volume.NoSpace(err) || !w.removeOldest() {
 			return err
 		}
 	}

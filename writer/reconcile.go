@@ -25,14 +25,18 @@ import (
 // did not read the files. repair compares the files and passes the differences.
 func (w *Writer) reconcile(ctx context.Context, damaged []generation.Entry) (changed []generation.Entry, err error) {
 	if cur := w.current.Load(); len(damaged) > 0 { // 1
-		if err := w.replace(ctx, cur.Record, cur.Content); err != nil {
+		content, err := w.addUnread(cur.Content)
+		if err == nil {
+			err = w.replace(ctx, cur.Record, content)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	cur := w.current.Load()
 	changed, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...) // 2
 	if err != nil {
-		return nil, w.explain(fmt.Errorf("repair %q: %w", w.opts.Dir, err))
+		return nil, w.vol.Explain(fmt.Errorf("repair %q: %w", w.opts.Dir, err))
 	}
 	for _, dir := range append(generation.Dirs(cur.Outside), ".") { // 3
 		w.removeStale(cur, dir)

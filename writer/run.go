@@ -26,7 +26,7 @@ func (w *Writer) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.events.wait():
+		case <-w.events.ready:
 			w.locked(func() { w.checkEvents(ctx) })
 		case <-w.timer.C:
 			w.locked(func() { w.attend(ctx) })

@@ -285,7 +285,7 @@ func TestReason_hasARemedy(t *testing.T) {
 		syscall.EACCES: {"permission", "UID"}, syscall.EMFILE: {"too_many_files", "ulimit"}, syscall.ENFILE: {"too_many_files", "ulimit"},
 		syscall.EIO: {"io", "disk"}, syscall.ENOTDIR: {"other", ""},
 	} {
-		err := w.explain(fmt.Errorf("publish: %w", errno))
+		err := w.vol.Explain(fmt.Errorf("publish: %w", errno))
 		if Reason(err) != want[0] || !strings.Contains(err.Error(), want[1]) {
 			t.Errorf("%v: got %s, %v", errno, Reason(err), err)
 		}

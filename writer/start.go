@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"syscall"
 
-	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -29,12 +29,11 @@ import (
 //     stale links.
 //
 // A crash leaves a volume from which the next start recovers in the same way. An
-// unreadable volume is an error: without knowing ..data, the files of apps
-// would pass for leftovers. A failure to remove an entry is not.
+// unreadable volume is an error: without knowing ..data, the files of apps would
+// pass for leftovers. A failure to remove an entry is not.
 func (w *Writer) start(ctx context.Context) error {
-	w.uncertain.unconfirmed = true
 	var notifiedErr error
-	w.notified, notifiedErr = readNotified(w.vol) // 1
+	w.notified, notifiedErr = w.vol.ReadNotified() // 1
 	for _, number := range w.notified.Targets {
 		// A number of which a target was notified is never used again. The exception
 		// is 1: in an empty volume, targets count as notified of it in advance.
@@ -53,7 +52,7 @@ func (w *Writer) start(ctx context.Context) error {
 	w.current.Store(cur)
 	for _, g := range all { // 3
 		if n := g.Record.Generation; g.Dir != cur.Dir && n != 0 && n <= cur.Record.Generation {
-			w.old = append(w.old, retired{dir: g.Dir, at: w.now(), size: w.diskSize(g)})
+			w.old = append(w.old, retired{dir: g.Dir, at: w.now(), size: w.vol.DiskSize(g.Dir, g.Record)})
 		}
 	}
 	if notifiedErr != nil && (!cur.Empty() || !errors.Is(notifiedErr, fs.ErrNotExist)) {
@@ -81,30 +80,16 @@ func (w *Writer) nextNumber() uint64 {
 // findGenerations returns the directories and records of all generations in the
 // volume, lowest number first. The number is 0 if the record cannot be read.
 func (w *Writer) findGenerations() (all []*generation.Generation, err error) {
-	entries, err := w.vol.ReadDir(".")
-	for _, e := range entries {
-		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
-			continue
-		}
-		rec, err := readRecord(w.vol, e.Name())
+	dirs, err := w.vol.Generations()
+	for _, dir := range dirs {
+		rec, err := w.vol.ReadRecord(dir)
 		if err != nil {
-			w.log.Warn("could not read the record of a generation", "path", e.Name(), "err", err)
+			w.log.Warn("could not read the record of a generation", "path", dir, "err", err)
 		}
-		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
+		all = append(all, &generation.Generation{Dir: dir, Record: rec})
 	}
-	slices.SortFunc(all, func(a, b *generation.Generation) int {
-		return cmp.Or(cmp.Compare(a.Record.Generation, b.Record.Generation), cmp.Compare(a.Dir, b.Dir))
-	})
+	slices.SortStableFunc(all, func(a, b *generation.Generation) int { return cmp.Compare(a.Record.Generation, b.Record.Generation) })
 	return all, err
-}
-
-// diskSize returns the space that the files of a generation occupy.
-func (w *Writer) diskSize(g *generation.Generation) (bytes int64) {
-	for name := range g.Record.Paths() {
-		info, _ := w.vol.Lstat(path.Join(g.Dir, name))
-		bytes += generation.DiskSize(info.Size)
-	}
-	return bytes
 }
 
 // findCurrent returns the target of ..data. If ..data points to no generation,
@@ -119,7 +104,7 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	i := slices.IndexFunc(all, func(g *generation.Generation) bool { return g.Dir == target })
 	if i >= 0 && !all[i].Empty() {
 		w.used(all[i].Record.Generation)
-		return w.load(ctx, all[i])
+		return w.load(ctx, target, all[i].Record)
 	}
 	for _, g := range all {
 		w.used(g.Record.Generation)
@@ -129,18 +114,15 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	}
 	newest := &generation.Generation{}
 	for _, g := range slices.Backward(all) {
-		if g.Empty() {
+		if g.Empty() || !newest.Empty() && !newest.Partial {
 			break
 		}
-		loaded, err := w.load(ctx, g)
+		loaded, err := w.load(ctx, g.Dir, g.Record)
 		if err != nil {
 			return nil, err
 		}
 		if newest.Empty() || !loaded.Partial {
 			newest = loaded
-		}
-		if !loaded.Partial {
-			break
 		}
 	}
 	if !newest.Empty() {
@@ -150,41 +132,37 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	return newest, nil
 }
 
-// load returns a generation with its files. Unreadable files are missing from the
-// content, so the next publish differs.
-func (w *Writer) load(ctx context.Context, g *generation.Generation) (_ *generation.Generation, err error) {
-	content := generation.Content{Complete: g.Record.Complete, Secrets: map[string]generation.Files{}}
-	for name, s := range g.Record.AllSecrets() {
-		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
-		for file, rec := range s.Files {
-			if rec.Mode != 0 {
-				files.Modes[file] = rec.Mode
-			}
-			p := path.Join(g.Dir, g.Record.Layout.Path(name, file))
-			data, err := w.readFile(p)
-			switch err := cmp.Or(ctx.Err(), err); {
-			case err == nil:
-				files.Values[file] = data
-			case ctx.Err() != nil, volume.Unknown(err) && !errors.Is(err, syscall.EIO):
-				return nil, err
-			default:
-				w.log.Warn("could not read a file of a generation", "path", p, "err", err)
-			}
-		}
-		content.Secrets[name] = files
+// load returns the generation in dir with its files.
+func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
+	content, unread, err := w.vol.Load(ctx, dir, rec)
+	for _, u := range unread {
+		w.log.Warn("could not read a file of a generation", "path", u.Path, "err", u.Err)
 	}
-	return generation.New(g.Dir, g.Record, content), nil
+	w.uncertain.unread = slices.DeleteFunc(unread, func(u volume.Unread) bool { return !errors.Is(u.Err, syscall.EIO) })
+	return generation.New(dir, rec, content), err
 }
 
-// readFile reads a file. As in a comparison, it fails after maxMisreads failures of
-// the disk in a row: the next publish may lack the file.
-func (w *Writer) readFile(name string) (data []byte, err error) {
-	for range maxMisreads {
-		if data, err = w.vol.ReadFile(name); !errors.Is(err, syscall.EIO) {
-			break
+// addUnread adds the files to content that the disk failed to read at the start, if
+// content contains the same version of their Secret without them. It returns an error
+// if it still cannot read a file: the Secret may be deleted, and the file the only copy.
+func (w *Writer) addUnread(content Content) (Content, error) {
+	cur := w.current.Load()
+	for _, u := range w.uncertain.unread {
+		rec, files := cur.Record.Secrets[u.Secret], content.Secrets[u.Secret]
+		_, known := files.Values[u.File]
+		if known || files.Values == nil || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
+			continue
+		}
+		data, err := w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(u.Secret, u.File)))
+		if err != nil && !volume.Missing(err) {
+			return content, err
+		}
+		if err == nil {
+			files.Values, content.Secrets = maps.Clone(files.Values), maps.Clone(content.Secrets)
+			files.Values[u.File], content.Secrets[u.Secret] = data, files
 		}
 	}
-	return data, err
+	return content, nil
 }
 
 // rebuild creates a record for the target of ..data, from its files. Its number is
@@ -196,6 +174,5 @@ func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generatio
 	}
 	w.last++
 	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again", "generation", w.last)
-	rec := generation.Rebuild(w.vol.Files(dir), w.opts.Layout, w.opts.FileMode, w.last)
-	return w.load(ctx, &generation.Generation{Dir: dir, Record: rec})
+	return w.load(ctx, dir, generation.Rebuild(w.vol.Files(dir), w.opts.Layout, w.opts.FileMode, w.last))
 }

@@ -88,13 +88,14 @@ func readyChild(args []string) error {
 func TestMissingFiles_unknown(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
-	must(inspect(dir, func(vol volume.Volume, name string, state State) error {
-		vol.Calls = &misreads{vol.Calls, func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
-		if missing, err := missingFiles(vol, name, state.Record); !errors.Is(err, syscall.EIO) || len(missing) > 0 {
-			t.Errorf("got %v, %v, want EIO", missing, err)
-		}
-		return nil
-	}))
+	vol := must2(volume.OpenUnlocked(dir))
+	defer func() { must(vol.Close()) }()
+	name, rec, err := vol.ReadCurrent()
+	must(err)
+	vol.Calls = &misreads{vol.Calls, func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
+	if missing, err := vol.MissingFiles(name, rec); !errors.Is(err, syscall.EIO) || len(missing) > 0 {
+		t.Errorf("got %v, %v, want EIO", missing, err)
+	}
 }
 
 // TestReadState_besideTheWriter: the state is readable while a Writer owns the

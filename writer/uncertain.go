@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // uncertain contains the states in which a Writer does not know its volume for
@@ -16,6 +17,8 @@ import (
 //	------------+-----------------------------+---------------------------+--------------------------------
 //	unconfirmed | Open: the content was only  | a publish of complete     | treating other values of the
 //	            | read from the volume        | content                   | same version as a change
+//	unread      | Open: the disk failed     | a publish of other files  | a generation without the files
+//	            | to read the files         | of the Secret             |
 //	unreachable | Open: ..data leads to no    | ..data was restored       | removing entries; Newest must
 //	            | generation                  |                           | not return the generation
 //	unsynced    | the rename of ..data        | a sync of DIR             | removing old generations
@@ -26,6 +29,7 @@ import (
 //	            | EIO                         | or a new generation       | third failure in a row
 type uncertain struct {
 	unconfirmed bool
+	unread      []volume.Unread
 	unreachable atomic.Bool // read without the Writer's lock
 	unsynced    bool
 	retryAt     time.Time      // zero: nothing to retry
@@ -57,17 +61,4 @@ func (w *Writer) isDifferent(e generation.Entry) bool {
 	differs, err := w.differs(e)
 	w.retryLater("could not compare an entry, will retry", e.Path, err)
 	return differs
-}
-
-// retryLater logs a failure and schedules a repair. The failure affects no file of
-// the current generation.
-func (w *Writer) retryLater(msg, path string, err error) {
-	if err == nil || isCanceled(err) {
-		return
-	}
-	if w.uncertain.retryAt.IsZero() {
-		w.uncertain.retryAt = w.now().Add(retryAfter)
-		w.arm()
-	}
-	w.warnOnce(msg, path, "err", err)
 }

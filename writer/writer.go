@@ -60,7 +60,7 @@ type Writer struct {
 	opts        Options
 	log         *slog.Logger
 	now         func() time.Time
-	events      *events     // nil without inotify
+	events      *events
 	timer       *time.Timer // wakes Run at due
 	sweepPeriod time.Duration
 	limit       *rate.Limiter // of repairs
@@ -100,7 +100,7 @@ func open(ctx context.Context, vol volume.Volume, opts Options, now func() time.
 	w := &Writer{
 		opts: opts, log: opts.Logger, now: now, vol: vol,
 		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
-		sweepPeriod: sweepPeriod, warned: map[string]bool{}, uncertain: uncertain{misreads: map[string]int{}},
+		sweepPeriod: sweepPeriod, warned: map[string]bool{}, uncertain: uncertain{unconfirmed: true, misreads: map[string]int{}},
 	}
 	w.current.Store(&generation.Generation{})
 	if err := w.start(ctx); err != nil {

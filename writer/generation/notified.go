@@ -34,48 +34,53 @@ func (n Notified) Entry(mode fs.FileMode) Entry {
 
 // With returns a copy of n in which target was notified of generation.
 func (n Notified) With(target string, generation uint64) Notified {
-	targets := map[string]uint64{}
-	maps.Copy(targets, n.Targets)
-	targets[target] = generation
-	n.Targets = targets
-	return n
-}
-
-// Reset returns a copy of n in which every target is pending.
-func (n Notified) Reset() Notified {
-	targets := map[string]uint64{}
-	for target := range n.Targets {
-		targets[target] = 0
-	}
-	n.Targets, n.Lost = targets, true
+	n.Targets = with(n.Targets, target, generation)
 	return n
 }
 
 // WithEnded returns a copy of n with the ends of target. Zero times removes them.
 func (n Notified) WithEnded(target string, e Ended) Notified {
-	all := map[string]Ended{}
-	maps.Copy(all, n.Ended)
-	all[target] = e
-	maps.DeleteFunc(all, func(_ string, e Ended) bool { return e.Times == 0 })
-	n.Ended = all
+	n.Ended = with(n.Ended, target, e)
+	if e.Times == 0 {
+		delete(n.Ended, target)
+	}
+	return n
+}
+
+// with returns a copy of m with another value of key.
+func with[V any](m map[string]V, key string, value V) map[string]V {
+	c := map[string]V{key: value}
+	maps.Copy(c, m)
+	c[key] = value
+	return c
+}
+
+// Reset returns a copy of n in which every target is pending.
+func (n Notified) Reset() Notified {
+	for target := range n.Targets {
+		n = n.With(target, 0)
+	}
+	n.Lost = true
 	return n
 }
 
 // ParseNotified parses the JSON of a Notified.
 func ParseNotified(data []byte) (n Notified, err error) {
-	if err := json.Unmarshal(data, &n); err != nil {
-		return Notified{}, err
-	}
-	if n.Format != Format {
-		return Notified{}, fmt.Errorf("unsupported format %d", n.Format)
-	}
-	if len(n.Volume) > maxVolumeID {
-		return Notified{}, fmt.Errorf("the ID of the volume is longer than %d bytes", maxVolumeID)
+	err = json.Unmarshal(data, &n)
+	switch {
+	case err != nil:
+	case n.Format != Format:
+		err = fmt.Errorf("unsupported format %d", n.Format)
+	case len(n.Volume) > maxVolumeID:
+		err = fmt.Errorf("the ID of the volume is longer than %d bytes", maxVolumeID)
 	}
 	for _, generation := range n.Targets {
 		if generation > MaxGeneration {
-			return Notified{}, fmt.Errorf("invalid generation %d", generation)
+			err = fmt.Errorf("invalid generation %d", generation)
 		}
+	}
+	if err != nil {
+		return Notified{}, err
 	}
 	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"syscall"
+	"time"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
@@ -112,4 +113,33 @@ func (v Volume) clearing(name string, call func() error) error {
 		return fmt.Errorf("remove %q, which is in the way: %w", name, err)
 	}
 	return call()
+}
+
+// FreshName returns a free name for a generation's directory. The clock may stand
+// still or go back.
+func (v Volume) FreshName(now time.Time) string {
+	for ; ; now = now.Add(1) {
+		name := generation.NewName(now)
+		if _, err := v.Lstat(name); err != nil {
+			return name
+		}
+	}
+}
+
+// CheckFree returns an error if a foreign entry occupies the place of one of entries
+// directly in the volume, which is mounted at dir. Such a volume belongs to someone else.
+func (v Volume) CheckFree(dir string, entries []generation.Entry) error {
+	var taken []error
+	for _, e := range entries {
+		_, err := v.Lstat(e.Path)
+		switch {
+		case path.Dir(e.Path) != ".", errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case !v.IsOwn(e.Path): // an own entry is the rest of an earlier first publish
+			taken = append(taken, fmt.Errorf("%w: %q exists and was not created by secret-sync; use an empty volume, or another SECRETSYNC_DIR",
+				ErrUnusable, path.Join(dir, e.Path)))
+		}
+	}
+	return errors.Join(taken...)
 }

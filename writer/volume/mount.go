@@ -83,6 +83,9 @@ func (m *mount) openDir(name string, flags int) (fd int, done func(), err error)
 
 // each makes a call for each of names in a directory, and returns the first error.
 func (m *mount) each(op, dir string, names []string, call func(dir int, base string) error) error {
+	if len(names) == 0 {
+		return nil
+	}
 	fd, done, err := m.openDir(dir, unix.O_PATH)
 	if err != nil {
 		return err

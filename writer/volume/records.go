@@ -1,0 +1,123 @@
+package volume
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
+
+// ReadCurrent reads the record of the generation to which ..data points, and the
+// generation's directory.
+func (v Volume) ReadCurrent() (dir string, rec generation.Record, err error) {
+	dir, err = v.Readlink(generation.DataLink)
+	switch {
+	case NotALink(err):
+		return "", rec, errors.New("no generation in the volume yet")
+	case err != nil:
+		return "", rec, err
+	case !generation.GenerationName.MatchString(dir):
+		return "", rec, fmt.Errorf("%s points to %q, which is no generation", generation.DataLink, dir)
+	}
+	rec, err = v.ReadRecord(dir)
+	return dir, rec, err
+}
+
+// ReadRecord reads the record of a generation.
+func (v Volume) ReadRecord(dir string) (rec generation.Record, err error) {
+	data, err := v.ReadFile(generation.RecordName(dir))
+	if err == nil {
+		rec, err = generation.ParseRecord(data)
+	}
+	if err != nil {
+		err = fmt.Errorf("read the record of %q: %w", dir, err)
+	}
+	return rec, err
+}
+
+// ReadNotified reads the record of notifications.
+func (v Volume) ReadNotified() (generation.Notified, error) {
+	data, err := v.ReadFile(generation.NotifiedFile)
+	if err != nil {
+		return generation.Notified{}, err
+	}
+	return generation.ParseNotified(data)
+}
+
+// Generations returns the directories of all generations, sorted.
+func (v Volume) Generations() (dirs []string, err error) {
+	entries, err := v.ReadDir(".")
+	for _, e := range entries {
+		if generation.GenerationName.MatchString(e.Name()) && e.IsDir() {
+			dirs = append(dirs, e.Name())
+		}
+	}
+	slices.Sort(dirs)
+	return dirs, err
+}
+
+// DiskSize returns the space that the files of a generation occupy.
+func (v Volume) DiskSize(dir string, rec generation.Record) (bytes int64) {
+	for name := range rec.Paths() {
+		info, _ := v.Lstat(path.Join(dir, name))
+		bytes += generation.DiskSize(info.Size)
+	}
+	return bytes
+}
+
+// MissingFiles returns the missing files of a generation, sorted. It returns an
+// error if it could not examine a file.
+func (v Volume) MissingFiles(dir string, rec generation.Record) (missing []string, err error) {
+	for _, name := range slices.Sorted(maps.Keys(rec.Paths())) {
+		p := path.Join(dir, name)
+		info, err := v.Lstat(p)
+		if err != nil && !Missing(err) {
+			return nil, err
+		}
+		if err != nil || !info.Mode.IsRegular() {
+			missing = append(missing, p)
+		}
+	}
+	return missing, nil
+}
+
+// Unread is a file of a generation that could not be read.
+type Unread struct {
+	Secret, File, Path string
+	Err                error
+}
+
+// Load reads the files of a generation. It returns an error if it cannot know whether
+// a file exists.
+func (v Volume) Load(ctx context.Context, dir string, rec generation.Record) (content generation.Content, unread []Unread, err error) {
+	content = generation.Content{Complete: rec.Complete, Secrets: map[string]generation.Files{}}
+	for name, s := range rec.AllSecrets() {
+		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
+		for file, f := range s.Files {
+			if f.Mode != 0 {
+				files.Modes[file] = f.Mode
+			}
+			p := path.Join(dir, rec.Layout.Path(name, file))
+			data, err := v.ReadFile(p)
+			switch {
+			case ctx.Err() != nil, Unknown(err) && !errors.Is(err, unix.EIO):
+				return content, nil, cmp.Or(ctx.Err(), err)
+			case err == nil:
+				files.Values[file] = data
+			default:
+				unread = append(unread, Unread{name, file, p, err})
+			}
+		}
+		content.Secrets[name] = files
+	}
+	return content, unread, nil
+}
