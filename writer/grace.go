@@ -7,8 +7,7 @@ import (
 )
 
 // The grace period of old generations, for readers with an open directory or file.
-// The limits do not apply to the last replaced generation: a reader may be in the
-// middle of it, and it fit into the volume a moment ago.
+// The limits do not apply to the last replaced generation, which readers may be using.
 const (
 	grace    = 10 * time.Second
 	maxOld   = 16      // generations
@@ -38,8 +37,7 @@ func (w *Writer) collect() {
 	}
 	limit := max(w.current.Load().DiskSize(), minBytes)
 	for len(w.old) > 0 {
-		r := w.old[0]
-		exceeded := len(w.old) > 1 && (len(w.old) > maxOld || total > limit)
+		r, exceeded := w.old[0], len(w.old) > 1 && (len(w.old) > maxOld || total > limit)
 		if w.now().Sub(r.at) < grace && !exceeded || !w.removeOldest() {
 			break
 		}
@@ -48,10 +46,9 @@ func (w *Writer) collect() {
 	w.arm()
 }
 
-// removeOldest removes the oldest generation in its grace period and reports whether
-// it could start to. While the swap is not on disk, a power failure may return to an
-// old generation, so all of them stay. After a failure, a later repair removes the
-// rest of the generation.
+// removeOldest removes the oldest generation in its grace period, or reports false.
+// While the swap is not on disk, a power failure may return to an old generation, so
+// all of them stay. After a failure, a later repair removes the rest.
 func (w *Writer) removeOldest() bool {
 	if len(w.old) == 0 || !w.syncSwap() {
 		return false

@@ -68,7 +68,7 @@ var layouts = []Layout{generation.Nested, generation.Flat}
 type setup struct {
 	Options
 	now   func() time.Time
-	watch func(dir string) (*events, error)
+	watch func(dir string) (*volume.Events, error)
 	calls func(volume.Calls) volume.Calls // wraps the calls on the volume; nil: as they are
 }
 
@@ -96,7 +96,7 @@ func testOptions(t testing.TB, dir string) setup {
 			Dir: dir, FileMode: 0o644, Repaired: func() {},
 			Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
-		now: newClock().Now, watch: noEvents,
+		now: newClock().Now, watch: volume.NoEvents,
 	}
 }
 
@@ -107,7 +107,7 @@ func childOptions(dir string) setup {
 			Dir: dir, FileMode: 0o644, Repaired: func() {},
 			Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		},
-		now: newClock().Now, watch: noEvents,
+		now: newClock().Now, watch: volume.NoEvents,
 	}
 }
 

@@ -2,6 +2,8 @@ package writer
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
@@ -17,16 +19,15 @@ func (w *Writer) Notified(target string) (generation uint64, known bool) {
 // LowestNotified returns the lowest generation of all records. known is false if the
 // volume contains no record.
 func (w *Writer) LowestNotified() (generation uint64, known bool) {
-	for _, notified := range w.notifications().Targets {
-		if !known || notified < generation {
-			generation, known = notified, true
-		}
+	targets := slices.Collect(maps.Values(w.notifications().Targets))
+	if len(targets) == 0 {
+		return 0, false
 	}
-	return generation, known
+	return slices.Min(targets), true
 }
 
-// Ended returns the last notification after which a process ended, and the number of such
-// notifications in a row.
+// Ended returns the last notification after which a process ended, and their number in
+// a row.
 func (w *Writer) Ended(target string) (generation uint64, times int) {
 	e := w.notifications().Ended[target]
 	return e.Generation, e.Times

@@ -13,9 +13,8 @@ import (
 )
 
 // Publish makes content visible to apps and returns the number of its generation. If
-// nothing changed, it writes nothing. After an error, apps see the same files as
-// before, and the caller may try again. If ctx ends, Publish stops before the next
-// file; the next start removes the files already written.
+// nothing changed, it writes nothing. After an error, apps see the same files as before.
+// If ctx ends, Publish stops before the next file; the next start removes the rest.
 func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -39,9 +38,8 @@ func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, e
 	return rec.Generation, nil
 }
 
-// confirm stores this record and content as the current generation's. While its
-// files were only read from the volume, confirm compares them with content and
-// repairs any changes by another process in the meantime.
+// confirm stores this record and content as the current generation's. If its files
+// were only read from the volume, confirm first repairs differences from content.
 func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Content) error {
 	cur := w.current.Load()
 	if !w.uncertain.unconfirmed && rec.Complete == cur.Record.Complete {
@@ -196,8 +194,8 @@ func (w *Writer) syncSwap() bool {
 	return !w.uncertain.unsynced
 }
 
-// wakeDirectories is step 9. A new Secret's directory existed before the swap, so an
-// app may watch it already. A repair wakes the watches on all directories.
+// wakeDirectories is step 9, also for new Secrets, whose directories exist since step
+// 5. A repair wakes the watches on all directories.
 func (w *Writer) wakeDirectories(ctx context.Context, old, next *generation.Generation) {
 	number := next.Record.Generation
 	for _, e := range next.Outside {
@@ -215,10 +213,9 @@ func (w *Writer) wakeDirectories(ctx context.Context, old, next *generation.Gene
 	}
 }
 
-// wakeFiles is step 10. Nothing else would wake the watches on replaced files, which
-// stay for the grace period.
+// wakeFiles is step 10. Nothing else would wake the watches on replaced files.
 func (w *Writer) wakeFiles(ctx context.Context, old *generation.Generation) {
-	w.events.remove(generation.Dirs(old.Inside)...)
+	w.events.Forget(generation.Dirs(old.Inside)...)
 	for _, files := range old.FilesByDir() {
 		if ctx.Err() != nil {
 			return

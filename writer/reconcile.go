@@ -16,13 +16,13 @@ import (
 //  1. If files are damaged, it publishes the same generation in a new directory. It
 //     never changes a file in place.
 //  2. It restores missing and changed entries outside of the generation's
-//     directory, ..data last: apps must find everything else when they follow it.
+//     directory, ..data last: apps that follow it must find everything else.
 //  3. It removes its own entries, except entries of the current generation and of
 //     old generations in their grace period. If step 2 failed, ..data may lead to a
 //     removable entry, so nothing is removed.
 //
-// The start, a failed publish and step 11 of a publish pass no damaged entries: they
-// did not read the files. repair compares the files and passes the differences.
+// repair compares the files and passes the damaged entries. The other callers did not
+// read the files and pass none.
 func (w *Writer) reconcile(ctx context.Context, damaged []generation.Entry) (changed []generation.Entry, err error) {
 	if cur := w.current.Load(); len(damaged) > 0 { // 1
 		content, err := w.addUnread(cur.Content)
@@ -51,9 +51,8 @@ func (w *Writer) reconcileOrRetry(ctx context.Context) {
 }
 
 // records returns the records and the link of a generation, in the order of their
-// restoration. Before the first generation the volume contains no record of
-// notifications, unless a target was notified in advance: the volume may belong to
-// someone else.
+// restoration. Before the first generation the volume may belong to someone else, so
+// there is no record of notifications unless a target was notified in advance.
 func (w *Writer) records(cur *generation.Generation) []generation.Entry {
 	notified := w.notified.Entry(w.opts.FileMode)
 	switch {
@@ -102,7 +101,7 @@ func (w *Writer) removeStale(cur *generation.Generation, dir string) {
 		return
 	}
 	for _, name := range w.unexpected(cur, dir) {
-		w.events.remove(name) // fsnotify would report an error
+		w.events.Forget(name) // fsnotify would report an error
 		foreign, err := w.vol.RemoveOwn(name)
 		w.retryLater("could not remove a leftover, will retry", name, err)
 		if foreign {

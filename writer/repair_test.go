@@ -19,6 +19,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // healer is a writer whose Run runs.
@@ -34,7 +35,7 @@ type lockedBuffer struct{ testsupport.Log }
 
 func (b *lockedBuffer) count(text string) int { return b.Count(text) }
 
-func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(string) (*events, error), limit *rate.Limiter) *healer {
+func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(string) (*volume.Events, error), limit *rate.Limiter) *healer {
 	t.Helper()
 	h := &healer{dir: testsupport.MemoryDir(t)}
 	opts := testOptions(t, h.dir)
@@ -159,9 +160,9 @@ func TestRepair(t *testing.T) {
 	cases := 0
 	for _, layout := range layouts {
 		for _, way := range []string{"inotify", "sweep"} {
-			watch, sweep := newEvents, time.Hour
+			watch, sweep := volume.NewEvents, time.Hour
 			if way == "sweep" {
-				watch, sweep = noEvents, time.Millisecond
+				watch, sweep = volume.NoEvents, time.Millisecond
 			}
 			h := newHealer(t, layout, sweep, watch, rate.NewLimiter(rate.Inf, 1000))
 			for kind := range targets(layout, h.dir) {
@@ -235,7 +236,7 @@ func TestChangedBeforeItIsWatched(t *testing.T) {
 // TestWatchedAfterEachPublish: a generation whose links were there before is watched as
 // well, and does not wait for the end of a grace.
 func TestWatchedAfterEachPublish(t *testing.T) {
-	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
+	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents, nil)
 	for i := range 3 {
 		publish(t, h.Writer, one("db", files(itoa(2*i+2), "password", "one")))
 		publish(t, h.Writer, one("db", files(itoa(2*i+3), "password", "another")))

@@ -26,7 +26,7 @@ func (w *Writer) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.events.ready:
+		case <-w.events.Ready:
 			w.locked(func() { w.checkEvents(ctx) })
 		case <-w.timer.C:
 			w.locked(func() { w.attend(ctx) })
@@ -42,8 +42,7 @@ func (w *Writer) locked(f func()) {
 	w.collect()
 }
 
-// removeLeftovers removes the entries of an earlier process. If the start could not
-// restore everything, the retry does this.
+// removeLeftovers removes the entries of an earlier process, unless a retry will.
 func (w *Writer) removeLeftovers(ctx context.Context) {
 	w.nextSweep = w.now().Add(w.sweepInterval())
 	if w.uncertain.retryAt.IsZero() {
@@ -54,31 +53,30 @@ func (w *Writer) removeLeftovers(ctx context.Context) {
 // Recheck makes Run compare the volume immediately.
 func (w *Writer) Recheck() { w.locked(func() { w.uncertain.retryAt = w.now() }) }
 
-// attend runs at due. After the grace period of a replaced generation it restarts
-// the sweep: another process may have changed the current generation before inotify
-// watched it.
+// attend runs at due. After a grace period it restarts the sweep: another process may
+// have changed the current generation before inotify watched it.
 func (w *Writer) attend(ctx context.Context) {
-	switch {
-	case w.mustWait():
-	case !w.uncertain.retryAt.IsZero():
-		w.repairOrRetry(ctx)
-	case w.now().Before(w.nextSweep):
-		w.swept = 0
-		fallthrough
-	default:
-		w.sweep(ctx)
+	if w.mustWait() {
+		return
 	}
+	if !w.uncertain.retryAt.IsZero() {
+		w.repairOrRetry(ctx)
+		return
+	}
+	if w.now().Before(w.nextSweep) {
+		w.swept = 0
+	}
+	w.sweep(ctx)
 }
 
 // mustWait reports whether the next comparison must wait for a retry.
 func (w *Writer) mustWait() bool { return w.now().Before(w.uncertain.retryAt) }
 
 // repairOrRetry compares everything and repairs the differences. It retries a failed
-// repair. After too many repairs it waits for a while, because another process keeps
-// undoing them. Events from before its start are ignored.
+// repair, and waits after too many repairs. Events from before its start are ignored.
 func (w *Writer) repairOrRetry(ctx context.Context) {
 	w.uncertain.retryAt = time.Time{}
-	w.events.take()
+	w.events.Take()
 	w.watch()
 	changed, err := w.repair(ctx)
 	now := w.now()
@@ -100,9 +98,8 @@ func (w *Writer) sweepInterval() time.Duration {
 	return max(w.sweepPeriod/time.Duration(steps), min(time.Second, w.sweepPeriod))
 }
 
-// sweep makes the next step of the sweep. It compares some entries with the current
-// generation and repairs the volume if any entry differs. The steps spread the reads
-// of a large volume over time.
+// sweep compares the next entries with the current generation and repairs the volume
+// if any entry differs. Its steps spread the reads of a large volume over time.
 func (w *Writer) sweep(ctx context.Context) {
 	w.nextSweep = w.now().Add(w.sweepInterval())
 	cur := w.current.Load()

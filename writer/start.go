@@ -28,20 +28,20 @@ import (
 //     temporary entries, unpublished generations, records without a directory and
 //     stale links.
 //
-// A crash leaves a volume from which the next start recovers in the same way. An
-// unreadable volume is an error: without knowing ..data, the files of apps would
-// pass for leftovers. A failure to remove an entry is not.
+// A failure to remove an entry is no error. An unreadable volume is: without knowing
+// ..data, the files of apps would pass for leftovers.
 func (w *Writer) start(ctx context.Context) error {
 	var notifiedErr error
 	w.notified, notifiedErr = w.vol.ReadNotified() // 1
 	for _, number := range w.notified.Targets {
-		// A number of which a target was notified is never used again. The exception
-		// is 1: in an empty volume, targets count as notified of it in advance.
+		// The number of a notification is never used again, except 1: in an empty
+		// volume, targets count as notified of it in advance.
 		if number > 1 {
 			w.used(number)
 		}
 	}
-	all, err := w.findGenerations()
+	all, unread, err := w.vol.Generations()
+	w.warnUnread(unread)
 	var cur *generation.Generation
 	if err == nil {
 		cur, err = w.findCurrent(ctx, all) // 2
@@ -75,21 +75,6 @@ func (w *Writer) nextNumber() uint64 {
 		w.last, w.notified = 0, w.notified.Reset()
 	}
 	return w.last + 1
-}
-
-// findGenerations returns the directories and records of all generations in the
-// volume, lowest number first. The number is 0 if the record cannot be read.
-func (w *Writer) findGenerations() (all []*generation.Generation, err error) {
-	dirs, err := w.vol.Generations()
-	for _, dir := range dirs {
-		rec, err := w.vol.ReadRecord(dir)
-		if err != nil {
-			w.log.Warn("could not read the record of a generation", "path", dir, "err", err)
-		}
-		all = append(all, &generation.Generation{Dir: dir, Record: rec})
-	}
-	slices.SortStableFunc(all, func(a, b *generation.Generation) int { return cmp.Compare(a.Record.Generation, b.Record.Generation) })
-	return all, err
 }
 
 // findCurrent returns the target of ..data. If ..data points to no generation,
@@ -135,11 +120,15 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 // load returns the generation in dir with its files.
 func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
 	content, unread, err := w.vol.Load(ctx, dir, rec)
+	w.warnUnread(unread)
+	w.uncertain.unread = slices.DeleteFunc(unread, func(u volume.Unread) bool { return !errors.Is(u.Err, syscall.EIO) })
+	return generation.New(dir, rec, content), err
+}
+
+func (w *Writer) warnUnread(unread []volume.Unread) {
 	for _, u := range unread {
 		w.log.Warn("could not read a file of a generation", "path", u.Path, "err", u.Err)
 	}
-	w.uncertain.unread = slices.DeleteFunc(unread, func(u volume.Unread) bool { return !errors.Is(u.Err, syscall.EIO) })
-	return generation.New(dir, rec, content), err
 }
 
 // addUnread adds the files to content that the disk failed to read at the start, if
@@ -165,9 +154,8 @@ func (w *Writer) addUnread(content Content) (Content, error) {
 	return content, nil
 }
 
-// rebuild creates a record for the target of ..data, from its files. Its number is
-// new: no target counts as notified of it. It is not complete until the API server
-// confirms it.
+// rebuild creates a record for the target of ..data from its files, with a new number:
+// no target counts as notified of it. The API server must confirm its completeness.
 func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generation, error) {
 	for _, number := range w.notified.Targets { // also 1: the volume is not empty
 		w.used(number)

@@ -1,7 +1,9 @@
 package writer
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,8 +38,7 @@ type uncertain struct {
 	misreads    map[string]int // path → failures in a row
 }
 
-// maxMisreads is the number of EIO failures in a row after which an entry counts as
-// different.
+// maxMisreads is the number of EIO failures in a row that count as a difference.
 const maxMisreads = 3
 
 // differs reports whether an entry differs from the volume. It returns an error if
@@ -61,4 +62,33 @@ func (w *Writer) isDifferent(e generation.Entry) bool {
 	differs, err := w.differs(e)
 	w.retryLater("could not compare an entry, will retry", e.Path, err)
 	return differs
+}
+
+const (
+	foreignEntry = "leaving unknown entry in the volume"
+	maxWarned    = 64 // remembered warnings
+)
+
+// retryLater logs a failure and schedules a repair. The failure affects no file of
+// the current generation.
+func (w *Writer) retryLater(msg, path string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
+	if w.uncertain.retryAt.IsZero() {
+		w.uncertain.retryAt = w.now().Add(retryAfter)
+		w.arm()
+	}
+	w.warnOnce(msg, path, "err", err)
+}
+
+// warnOnce logs a warning for path unless it has already done so. A complete repair
+// resets all warnings except those about foreign entries.
+func (w *Writer) warnOnce(msg, path string, args ...any) {
+	level := slog.LevelDebug
+	if _, done := w.warned[msg+path]; !done && len(w.warned) < maxWarned {
+		w.warned[msg+path] = msg == foreignEntry
+		level = slog.LevelWarn
+	}
+	w.log.Log(context.Background(), level, msg, append(args, "path", path)...)
 }

@@ -1,15 +1,13 @@
 // Package writer publishes the files of Secrets as generations in a volume. A single
 // rename(2) replaces one complete generation with the next.
 //
-// A reader can open DIR/..data once and read below this handle. It then sees a
-// single, complete generation for as long as old generations stay (10 s, within
-// limits). Everything visible to a reader is on disk. No failure, and no crash at
-// any system call, removes readable files. Two opens by path may see different
-// generations.
+// A reader that opens DIR/..data once sees a single, complete generation below this
+// handle for as long as old generations stay (10 s, within limits). Everything visible
+// to a reader is on disk. No failure, and no crash at any system call, removes readable
+// files. Two opens by path may see different generations.
 //
-// publish.go contains the algorithm of a publish, reconcile.go the comparison of a
-// volume with the current generation, and uncertain.go the states in which a Writer
-// does not know its volume for certain.
+// publish.go contains the algorithm of a publish, reconcile.go the comparison with the
+// current generation, and uncertain.go the states of doubt about the volume.
 package writer
 
 import (
@@ -27,7 +25,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// The types of a generation.
+// The names of generation and volume for the callers of a Writer.
 type (
 	Files   = generation.Files
 	Content = generation.Content
@@ -35,15 +33,15 @@ type (
 	Layout  = generation.Layout
 )
 
-// The layouts.
 const (
 	Nested = generation.Nested
 	Flat   = generation.Flat
 )
 
-// ErrUnusable is wrapped by permanent errors. Someone must change the volume or the
-// Pod's spec. The caller cannot continue.
-var ErrUnusable = volume.ErrUnusable
+var (
+	ErrUnusable = volume.ErrUnusable
+	Reason      = volume.Reason
+)
 
 // Options configure a Writer. Dir, Logger and Repaired are required.
 type Options struct {
@@ -60,7 +58,7 @@ type Writer struct {
 	opts        Options
 	log         *slog.Logger
 	now         func() time.Time
-	events      *events
+	events      *volume.Events
 	timer       *time.Timer // wakes Run at due
 	sweepPeriod time.Duration
 	limit       *rate.Limiter // of repairs
@@ -85,18 +83,16 @@ func Open(ctx context.Context, opts Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, vol, opts, time.Now, newEvents)
+	return open(ctx, vol, opts, time.Now, volume.NewEvents)
 }
 
-// New returns the Writer of a volume opened by the caller. The Writer does not use
-// inotify, so it finds changes by other processes only when it compares the volume
-// periodically.
+// New returns the Writer of a volume opened by the caller, without inotify.
 func New(ctx context.Context, vol volume.Calls, opts Options) (*Writer, error) {
-	return open(ctx, volume.Volume{Calls: vol}, opts, time.Now, noEvents)
+	return open(ctx, volume.Volume{Calls: vol}, opts, time.Now, volume.NoEvents)
 }
 
 // open returns a Writer, or closes the volume. watch may fail.
-func open(ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, watch func(dir string) (*events, error)) (*Writer, error) {
+func open(ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, watch func(dir string) (*volume.Events, error)) (*Writer, error) {
 	w := &Writer{
 		opts: opts, log: opts.Logger, now: now, vol: vol,
 		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
@@ -119,7 +115,7 @@ func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer.Stop()
-	return errors.Join(w.events.close(), w.vol.Close())
+	return errors.Join(w.events.Close(), w.vol.Close())
 }
 
 // Current returns the number and the content of the current generation, or 0 and no
@@ -134,11 +130,10 @@ func (w *Writer) Current() (number uint64, content Content) {
 // known returns the current generation, or the empty generation if the Secrets of
 // its files are unknown. Such files stay until the first publish replaces them.
 func (w *Writer) known() *generation.Generation {
-	g := w.current.Load()
-	if len(g.Record.Unowned) > 0 {
-		return &generation.Generation{}
+	if g := w.current.Load(); len(g.Record.Unowned) == 0 {
+		return g
 	}
-	return g
+	return &generation.Generation{}
 }
 
 // Newest returns the number of the generation visible to apps. It returns 0 if the

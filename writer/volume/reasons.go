@@ -29,7 +29,7 @@ var reasons = []struct {
 	{"too_large", []error{ErrTooLarge}, "select fewer Secrets or keys"},
 }
 
-// Reason classifies an error in a single word, for a metric.
+// Reason classifies an error of a publish in a single word, for a metric.
 func Reason(err error) string {
 	reason, _ := classify(err)
 	return reason

@@ -53,16 +53,24 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 	return generation.ParseNotified(data)
 }
 
-// Generations returns the directories of all generations, sorted.
-func (v Volume) Generations() (dirs []string, err error) {
+// Generations returns the directories and records of all generations, lowest number
+// first. The number is 0 if the record is among unread.
+func (v Volume) Generations() (all []*generation.Generation, unread []Unread, err error) {
 	entries, err := v.ReadDir(".")
 	for _, e := range entries {
-		if generation.GenerationName.MatchString(e.Name()) && e.IsDir() {
-			dirs = append(dirs, e.Name())
+		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
+			continue
 		}
+		rec, err := v.ReadRecord(e.Name())
+		if err != nil {
+			unread = append(unread, Unread{Path: generation.RecordName(e.Name()), Err: err})
+		}
+		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
 	}
-	slices.Sort(dirs)
-	return dirs, err
+	slices.SortFunc(all, func(a, b *generation.Generation) int {
+		return cmp.Or(cmp.Compare(a.Record.Generation, b.Record.Generation), cmp.Compare(a.Dir, b.Dir))
+	})
+	return all, unread, err
 }
 
 // DiskSize returns the space that the files of a generation occupy.
