@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -110,9 +109,7 @@ func (r *Record) AllSecrets() map[string]SecretRecord {
 	if len(r.Unowned) == 0 {
 		return r.Secrets
 	}
-	all := maps.Clone(r.Secrets)
-	all[""] = SecretRecord{Files: r.Unowned}
-	return all
+	return with(r.Secrets, "", SecretRecord{Files: r.Unowned})
 }
 
 // Rebuild returns a record of the files in a generation's directory whose record was
