@@ -97,9 +97,6 @@ func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (chan
 // removeStale removes unnecessary entries of this program in a directory. It warns
 // about foreign entries directly in the volume.
 func (w *Writer) removeStale(cur *generation.Generation, dir string) {
-	if w.uncertain.unreachable.Load() {
-		return
-	}
 	for _, name := range w.unexpected(cur, dir) {
 		w.events.Forget(name) // fsnotify would report an error
 		foreign, err := w.vol.RemoveOwn(name)

@@ -19,8 +19,8 @@ import (
 //	------------+-----------------------------+---------------------------+--------------------------------
 //	unconfirmed | Open: the content was only  | a publish of complete     | treating other values of the
 //	            | read from the volume        | content                   | same version as a change
-//	unread      | Open: the disk failed     | a publish of other files  | a generation without the files
-//	            | to read the files         | of the Secret             |
+//	unread      | Open: the disk failed to    | a publish of another      | a generation of this version
+//	            | read files of a Secret      | version of the Secret     | without the files
 //	unreachable | Open: ..data leads to no    | ..data was restored       | removing entries; Newest must
 //	            | generation                  |                           | not return the generation
 //	unsynced    | the rename of ..data        | a sync of DIR             | removing old generations

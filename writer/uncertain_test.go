@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -39,6 +40,38 @@ func TestMisread_replacedAtTheThirdTime(t *testing.T) {
 		}
 		equal(t, errno.Error(), visible(t, dir), shown(generation.Nested, mixed))
 	}
+}
+
+// TestMisread_successStartsAgain: only failures in a row count.
+func TestMisread_successStartsAgain(t *testing.T) {
+	repaired, u := 0, &unreadable{errno: syscall.EIO}
+	opts := testOptions(t, memoryDir(t))
+	opts.Repaired = func() { repaired++ }
+	opts.calls = func(under volume.Calls) volume.Calls { u.Calls = under; return u }
+	w := opened(t, opts)
+	publish(t, w, mixed)
+	file := path.Join(w.current.Load().Dir, "db/user")
+	for _, u.name = range []string{file, file, "", file, file} {
+		heal(w)
+	}
+	if repaired != 0 {
+		t.Errorf("got %d repairs, want none", repaired)
+	}
+}
+
+// TestPublish_restoresLinksDuringRetry: while a comparison is pending, a publish does
+// not rely on the links of the current generation.
+func TestPublish_restoresLinksDuringRetry(t *testing.T) {
+	dir := memoryDir(t)
+	w := opened(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	must(os.Remove(filepath.Join(dir, "db", "user")))
+	w.retryLater("test", ".", errInjected)
+	next := incomplete(mixed)
+	next.Secrets = maps.Clone(mixed.Secrets)
+	next.Secrets["tls"] = files("9", "tls.crt", "new")
+	publish(t, w, next)
+	equal(t, "visible", visible(t, dir), shown(generation.Nested, next))
 }
 
 // unreadable is a volume with a single unreadable file.

@@ -1,0 +1,67 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
+)
+
+// TestOpen_unusable: each error names the cause and wraps ErrUnusable.
+func TestOpen_unusable(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	opened(t, dir)
+	for _, p := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "file"), dir} {
+		if _, err := Open(t.Context(), p); !errors.Is(err, ErrUnusable) {
+			t.Errorf("%s: got %v, want ErrUnusable", p, err)
+		}
+	}
+	if v, err := OpenUnlocked(dir); err != nil || v.Close() != nil {
+		t.Errorf("without the lock: %v", err)
+	}
+}
+
+// TestOpen_lockFile: nobody can open the lock file for reading, so a process with
+// read access only cannot lock it.
+func TestOpen_lockFile(t *testing.T) {
+	for place, plant := range occupy {
+		dir := t.TempDir()
+		must(t, plant(filepath.Join(dir, generation.LockFile)))
+		reader, err := os.Open(dir)
+		must(t, err)
+		must(t, syscall.Flock(int(reader.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+		v, err := Open(t.Context(), dir)
+		if err != nil {
+			t.Errorf("%s: %v", place, err)
+			continue
+		}
+		info, err := os.Lstat(filepath.Join(dir, generation.LockFile))
+		if err != nil || info.Mode() != 0o200 {
+			t.Errorf("%s: the lock file is %v, %v, want mode 0200", place, info, err)
+		}
+		if _, err := Open(t.Context(), dir); !errors.Is(err, ErrUnusable) {
+			t.Errorf("%s: a second writer: got %v", place, err)
+		}
+		must(t, v.Close())
+		must(t, reader.Close())
+		opened(t, dir)
+	}
+}
+
+// TestOpen_stopsWithContext: the end of the context ends the wait for the lock.
+func TestOpen_stopsWithContext(t *testing.T) {
+	dir := t.TempDir()
+	opened(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if _, err := Open(ctx, dir); !errors.Is(err, context.Canceled) || time.Since(began) > lockPatience/2 {
+		t.Errorf("got %v after %v", err, time.Since(began))
+	}
+}
