@@ -129,20 +129,18 @@ func ParseMode(s string) (fs.FileMode, error) {
 }
 
 // files returns the files of a Secret, or the reason to reject the Secret.
-func (r Rules) files(name string, s watcher.Secret) (writer.Files, *Rejection) {
-	files := writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: s.Data}
-	rejection := r.check(name, s.Data)
-	items, listed := r.Items[name]
-	if listed {
+func (r Rules) files(name string, s watcher.Secret) (files writer.Files, rejection *Rejection) {
+	files = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: s.Data}
+	items := r.Items[name]
+	if items != nil {
 		files.Values, files.Modes = map[string]secret.Value{}, map[string]fs.FileMode{}
 	}
-	for _, item := range items {
-		if rejection != nil {
-			break
-		}
-		files.Values[item.Path], rejection = item.content(s.Data)
-		if item.Mode != 0 {
-			files.Modes[item.Path] = item.Mode
+	rejection = r.check(name, s.Data)
+	for i := 0; rejection == nil && i < len(items); i++ {
+		file := items[i].Path
+		files.Values[file], rejection = items[i].content(s.Data)
+		if items[i].Mode != 0 {
+			files.Modes[file] = items[i].Mode
 		}
 	}
 	return files, rejection
@@ -163,9 +161,8 @@ func (r Rules) check(name string, data map[string]secret.Value) *Rejection {
 	if len(data) == 0 {
 		return reject(ReasonNoKeys, "the Secret contains no keys")
 	}
-	_, listed := r.Items[name]
 	for _, key := range slices.Sorted(maps.Keys(data)) {
-		if !listed && !isFileName(key) {
+		if r.Items[name] == nil && !isFileName(key) {
 			return reject(ReasonBadName, "the key %q cannot be the name of a file", key)
 		}
 	}
@@ -210,10 +207,7 @@ const variableName = "a valid name of an environment variable: letters, digits a
 // envProblem returns the reason why a dotenv file cannot contain a variable, or "". The kubelet
 // drops a carriage return before a newline, and cannot read a line of 64 KiB.
 func envProblem(name string, value, line []byte) string {
-	tooLong := false
-	for part := range bytes.Lines(line) {
-		tooLong = tooLong || len(part) > bufio.MaxScanTokenSize
-	}
+	tooLong := func(part []byte) bool { return len(part) > bufio.MaxScanTokenSize }
 	switch {
 	case !isVariable(name):
 		return "name is not " + variableName
@@ -223,7 +217,7 @@ func envProblem(name string, value, line []byte) string {
 		return "value contains a NUL"
 	case bytes.Contains(value, []byte("\r\n")):
 		return "value contains a carriage return before a newline"
-	case tooLong:
+	case slices.ContainsFunc(bytes.SplitAfter(line, []byte("\n")), tooLong):
 		return "value contains a line of 64 KiB"
 	}
 	return ""
@@ -241,5 +235,5 @@ func missing(reason, key string, data map[string]secret.Value) *Rejection {
 // isFileName reports whether s can be an element of a path and is no name of secret-sync's own
 // entries. The API server checks names too, but a proxy can answer in its place.
 func isFileName(s string) bool {
-	return fs.ValidPath(s) && s != "." && !strings.HasPrefix(s, "..") && !strings.Contains(s, "/") && len(s) <= 253
+	return generation.ValidPath(s) && !strings.Contains(s, "/") && len(s) <= 253
 }

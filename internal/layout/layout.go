@@ -62,17 +62,6 @@ type Result struct {
 	Confirmed bool        // Set contains every required Secret in its current version
 }
 
-// Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
-// affect the others. Only the first generation waits for all required Secrets.
-func Make(rules Rules, in Input) Result {
-	p := &planner{Rules: rules, Input: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
-	p.choose()
-	if rules.Layout == writer.Flat {
-		p.resolveConflicts()
-	}
-	return p.result()
-}
-
 // planner is the state of a single Make.
 type planner struct {
 	Rules
@@ -81,16 +70,24 @@ type planner struct {
 	rejected map[string]Rejection
 }
 
+// Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
+// affect the others. Only the first generation waits for all required Secrets.
+func Make(rules Rules, in Input) Result {
+	p := &planner{Rules: rules, Input: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
+	p.choose()
+	for rules.Layout == writer.Flat && p.rejectConflict() {
+	}
+	return p.result()
+}
+
 // choose selects the files of each existing Secret. An absent Secret keeps the files in the
 // volume, unless the rules no longer select it, or it is deleted and its files must be
 // removed.
 func (p *planner) choose() {
 	for name, s := range p.Snapshot.Secrets {
-		files, rejection := p.files(name, s)
-		if rejection != nil {
+		var rejection *Rejection
+		if p.chosen[name], rejection = p.files(name, s); rejection != nil {
 			p.reject(name, rejection)
-		} else {
-			p.chosen[name] = files
 		}
 	}
 	for name, files := range p.Previous.Secrets {
@@ -104,23 +101,18 @@ func (p *planner) choose() {
 // reject restores the last good files of a Secret. If the Secret is rejected a second time,
 // these files conflict with others too, and the Secret gets no files.
 func (p *planner) reject(name string, r *Rejection) {
-	_, again := p.rejected[name]
 	previous, published := p.Previous.Secrets[name]
+	_, again := p.rejected[name]
+	p.chosen[name] = previous
 	if again || !published {
 		delete(p.chosen, name)
-	} else {
-		p.chosen[name] = previous
 	}
-	if !again {
-		p.rejected[name] = Rejection{Secret: name, Reason: r.Reason, Detail: r.Detail}
+	if r.Secret = name; !again {
+		p.rejected[name] = *r
 	}
 }
 
-func (p *planner) exists(name string) bool {
-	_, ok := p.Snapshot.Secrets[name]
-	return ok
-}
-
+func (p *planner) exists(name string) bool { _, ok := p.Snapshot.Secrets[name]; return ok }
 func (p *planner) synced(name string) bool { return !p.Snapshot.Unsynced[p.Watch(name)] }
 
 func (r Rules) named(name string) bool {
@@ -143,9 +135,8 @@ func (p *planner) result() Result {
 	present, current, selected := true, true, !p.Selector
 	for _, name := range p.Required {
 		_, chosen := p.chosen[name]
-		_, rejected := p.rejected[name]
 		present = present && chosen
-		current = current && p.exists(name) && !rejected
+		current = current && p.exists(name) && p.rejected[name].Reason == ""
 	}
 	for name := range p.chosen {
 		selected = selected || !p.named(name)
@@ -179,27 +170,19 @@ func (p *planner) waiting(r Result) (reasons []string) {
 	return reasons
 }
 
-// resolveConflicts rejects Secrets until no two Secrets of the flat layout use the same path,
-// and no path is both a file and a directory. A Secret with the path in the volume keeps it.
-// If the path is new, the first Secret by name gets it.
+// rejectConflict rejects a Secret if two Secrets of the flat layout use the same path, or if a path
+// is both a file and a directory. It reports whether it did. A Secret with the path in the volume
+// keeps it. If the path is new, the first Secret by name gets it.
 //
 // A rejected Secret returns to its last good files. They conflict with no other files of
 // their generation, except after a change from the nested layout: then the Secret is rejected
-// again and loses all files. So the loop ends.
-func (p *planner) resolveConflicts() {
-	for p.rejectConflict() {
-	}
-}
-
-// rejectConflict rejects a Secret that must give up a path, and reports whether there is such a
-// Secret.
+// again and loses all files. So the loop in Make ends.
 func (p *planner) rejectConflict() bool {
 	owner := map[string]string{} // the Secret of each path
 	for _, name := range slices.Sorted(maps.Keys(p.chosen)) {
 		for _, file := range slices.Sorted(maps.Keys(p.chosen[name].Values)) {
 			if other, taken := owner[file]; taken {
-				p.decide(other, name, file, file)
-				return true
+				return p.decide(other, name, file, file)
 			}
 			owner[file] = name
 		}
@@ -207,20 +190,20 @@ func (p *planner) rejectConflict() bool {
 	for _, file := range slices.Sorted(maps.Keys(owner)) {
 		for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
 			if other, taken := owner[dir]; taken && other != owner[file] {
-				p.decide(other, owner[file], dir, file)
-				return true
+				return p.decide(other, owner[file], dir, file)
 			}
 		}
 	}
 	return false
 }
 
-// decide rejects a or b: b, unless only the path of b is already in the volume.
-func (p *planner) decide(a, b, fileA, fileB string) {
+// decide rejects a or b: b, unless only the path of b is already in the volume. It returns true.
+func (p *planner) decide(a, b, fileA, fileB string) bool {
 	_, hasA := p.Previous.Secrets[a].Values[fileA]
 	_, hasB := p.Previous.Secrets[b].Values[fileB]
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}
 	p.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileB))
+	return true
 }

@@ -29,18 +29,14 @@ const (
 	// restartDelay limits the wait of a restart for all watches to sync. The wait turns
 	// changes from before the restart into a single generation.
 	restartDelay = 5 * time.Second
-	// quietStart is the time at the start in which the log does not mention missing answers.
-	// Answers usually arrive within milliseconds.
-	quietStart = time.Second
-	forever    = time.Duration(1<<63 - 1)
+	quietStart   = time.Second // the log does not mention earlier that answers are missing
+	forever      = time.Duration(1<<63 - 1)
 )
 
-// ErrTimeout is the error of Run if no complete generation was published in time.
-var ErrTimeout = errors.New("no complete generation in time")
-
+// The errors of Run: no complete generation was published in time, or a one-shot run was stopped.
 var (
-	errStopped = errors.New("stopped before a generation was confirmed by the API server")
-	errDone    = errors.New("the one-shot run is done")
+	ErrTimeout = errors.New("no complete generation in time")
+	ErrStopped = errors.New("stopped before a generation was confirmed by the API server")
 )
 
 // A Source delivers snapshots: the watcher.
@@ -59,10 +55,8 @@ type Publisher interface {
 // An Observer receives the results. A single goroutine calls its methods, and they do not
 // block.
 type Observer interface {
-	// Secrets receives the state of every synced Secret after each step.
-	Secrets(map[string]SecretState)
-	// Rejected is called once for each Secret and reason.
-	Rejected(layout.Rejection)
+	Secrets(map[string]SecretState) // the state of every synced Secret after each step
+	Rejected(layout.Rejection)      // once for each Secret and reason
 	Published(generation uint64, secrets []string, took time.Duration)
 	PublishFailed(reason string)
 }
@@ -75,10 +69,9 @@ type Settings struct {
 	SyncTimeout   time.Duration // for the first complete generation; 0: no limit
 	Source        Source
 	Publisher     Publisher
-	// PublishAfter, if set, returns the time before which nothing is published.
-	PublishAfter func() time.Time
-	Observer     Observer
-	Logger       *slog.Logger
+	PublishAfter  func() time.Time // the time before which nothing is published; nil: none
+	Observer      Observer
+	Logger        *slog.Logger
 }
 
 // A Pipeline publishes the Secrets of a Source. Create it with New and call Run once.
@@ -95,94 +88,77 @@ type Pipeline struct {
 
 // New returns a Pipeline.
 func New(s Settings) *Pipeline {
-	p := &Pipeline{
-		Settings: s, deleted: map[string]time.Time{},
-		backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second},
-	}
+	backoff := wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second}
+	p := &Pipeline{Settings: s, deleted: map[string]time.Time{}, backoff: backoff}
 	p.states.Store(&map[string]SecretState{})
 	return p
 }
 
 // Run publishes until ctx ends and then returns nil. With OneShot it returns nil after it did
-// its job, and an error if ctx ends before. Its other errors are ErrTimeout and errors of the
+// its job, and ErrStopped if ctx ends before. Its other errors are ErrTimeout and errors of the
 // volume that wrap writer.ErrUnusable.
-func (p *Pipeline) Run(ctx context.Context) error {
+func (p *Pipeline) Run(ctx context.Context) (err error) {
 	p.started = time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
+	for next, done := time.Duration(0), false; !done && err == nil; next, done, err = p.run(ctx) {
 		select {
 		case <-ctx.Done():
 			if p.OneShot {
-				return errStopped
+				return ErrStopped
 			}
 			return nil
 		case <-p.Source.Changed():
-		case <-timer.C:
+		case <-time.After(next):
 		}
-		next, err := p.run(ctx)
-		if errors.Is(err, errDone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		timer.Reset(next)
 	}
+	return err
 }
 
 // run performs a step: it examines the snapshot and the volume and publishes if necessary.
-// The next step is due after next, even without a change.
-func (p *Pipeline) run(ctx context.Context) (next time.Duration, err error) {
+// The next step is due after next, even without a change. After a one-shot run, done is set.
+func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err error) {
 	p.step.Lock()
 	defer p.step.Unlock()
 	number, previous := p.Publisher.Current()
 	snapshot := p.Source.Snapshot()
-	p.dropLostVersions(snapshot)
+	p.compareVersions(snapshot)
 	removed, next := p.removed(snapshot, previous)
-	result := layout.Make(p.Rules, layout.Input{
-		Snapshot: snapshot, Previous: previous, Published: number > 0, Removed: removed,
-	})
+	input := layout.Input{Snapshot: snapshot, Previous: previous, Published: number > 0, Removed: removed}
+	result := layout.Make(p.Rules, input)
 	states := p.statesOf(snapshot, result)
 	defer p.Observer.Secrets(states)
 	p.reportRejected(result.Rejected)
-	pause, err := p.advance(ctx, number, result, states)
-	if err != nil {
-		return 0, err
+	pause, waiting := p.delay(result), len(result.Waiting) > 0
+	if pause <= 0 {
+		pause, err = p.publish(ctx, number, result.Set)
+	}
+	if waiting || pause == forever {
+		p.states.Store(&states)
+	}
+	if done = !waiting && pause == forever && p.OneShot && result.Confirmed; done || err != nil {
+		return 0, done, err
 	}
 	left, err := p.timeLeft(result)
-	return min(next, pause, left), err
+	return min(next, pause, left), false, err
 }
 
-// advance publishes the result, unless it has to wait. It returns the pause before the next
-// attempt, or forever.
-func (p *Pipeline) advance(
-	ctx context.Context, number uint64, result layout.Result, states map[string]SecretState,
-) (pause time.Duration, err error) {
-	switch age := time.Since(p.started); {
-	case len(result.Waiting) > 0:
-		p.states.Store(&states)
-		if !result.Synced && age < quietStart {
-			return quietStart - age, nil
-		}
-		if waiting := strings.Join(result.Waiting, "; "); waiting != p.problem {
+// delay returns the time for which the result must not be published.
+func (p *Pipeline) delay(result layout.Result) time.Duration {
+	age := time.Since(p.started)
+	switch waiting := strings.Join(result.Waiting, "; "); {
+	case waiting != "" && !result.Synced && age < quietStart:
+		return quietStart - age
+	case waiting != "":
+		if waiting != p.problem {
 			p.problem = waiting
 			p.Logger.Info("nothing is published yet", "waiting", brief.List(result.Waiting))
 		}
-		return forever, nil
+		return forever
 	case !result.Synced && age < restartDelay:
-		return restartDelay - age, nil
-	case p.PublishAfter != nil && time.Now().Before(p.PublishAfter()):
-		return time.Until(p.PublishAfter()), nil
+		return restartDelay - age
+	case p.PublishAfter != nil:
+		return time.Until(p.PublishAfter())
 	}
-	pause, err = p.publish(ctx, number, result.Set)
-	if err == nil && pause == forever {
-		p.states.Store(&states)
-		if p.OneShot && result.Confirmed {
-			err = errDone
-		}
-	}
-	return pause, err
+	return 0
 }
 
 // publish publishes the set and reports the result. It returns the pause before a retry, or
@@ -203,8 +179,7 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Conten
 			p.Logger.Error("publish failed, retrying; the last good files remain", "err", err)
 		}
 		return p.backoff.Next(), nil
-	}
-	if p.backoff.Active() {
+	case p.backoff.Active():
 		p.Logger.Info("publish works again")
 	}
 	p.backoff.Reset()
@@ -224,10 +199,9 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Conten
 func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error) {
 	number, set := p.Publisher.Current()
 	left = p.SyncTimeout - time.Since(p.started)
-	switch {
-	case p.SyncTimeout <= 0, number > 0 && set.Complete && !p.OneShot:
+	if p.SyncTimeout <= 0 || number > 0 && set.Complete && !p.OneShot {
 		return forever, nil
-	case left > 0:
+	} else if left > 0 {
 		return left, nil
 	}
 	reasons := result.Waiting
@@ -238,7 +212,7 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 		reasons = append(reasons, p.problem)
 	}
 	if len(reasons) == 0 {
-		reasons = append(reasons, "a required Secret does not exist, or a watch has no answer")
+		reasons = []string{"a required Secret does not exist, or a watch has no answer"}
 	}
 	return 0, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s",
 		ErrTimeout, p.SyncTimeout, strings.Join(brief.List(reasons), "; "))
@@ -248,13 +222,10 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 // next such Secret.
 func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Content) (removed map[string]bool, next time.Duration) {
 	removed, next = map[string]bool{}, forever
-	if !p.RemoveDeleted {
-		return removed, next
-	}
 	exists := func(name string) bool { _, ok := s.Secrets[name]; return ok }
 	maps.DeleteFunc(p.deleted, func(name string, _ time.Time) bool { return exists(name) })
 	for name := range previous.Secrets {
-		if exists(name) || s.Unsynced[p.Rules.Watch(name)] {
+		if !p.RemoveDeleted || exists(name) || s.Unsynced[p.Rules.Watch(name)] {
 			continue
 		}
 		if p.deleted[name].IsZero() {

@@ -20,58 +20,46 @@ type SecretState struct {
 	Rejected string // the reason, "" for none
 }
 
-// sameData reports whether both are the same Secret with the same data.
-func (s SecretState) sameData(now watcher.Secret) bool {
-	return s.UID == now.UID && maps.EqualFunc(s.Data, now.Data, secret.Value.Equal)
-}
-
 // Secrets returns the state of every synced Secret by name. It contains a version only after the
-// publish of the version succeeded.
-//
-// A newer version with the same data, for example after a change of labels, does not wake the
-// pipeline and counts as processed too. It does not count during a step: between two equal
-// versions, the step may be publishing a different version.
+// publish of the version succeeded. The caller must not modify the map.
 func (p *Pipeline) Secrets() map[string]SecretState {
-	if !p.step.TryLock() {
-		return *p.states.Load()
+	if p.step.TryLock() { // a step may be publishing a version between two equal versions
+		p.compareVersions(p.Source.Snapshot())
+		p.step.Unlock()
 	}
-	defer p.step.Unlock()
-	snapshot := p.Source.Snapshot()
-	p.dropLostVersions(snapshot)
-	states := maps.Clone(*p.states.Load())
-	for name, now := range snapshot.Secrets {
-		if state := states[name]; state.Present && state.sameData(now) {
-			state.Secret = now
-			states[name] = state
-		}
-	}
-	return states
+	return *p.states.Load()
 }
 
-// dropLostVersions clears the version of a Secret if the snapshot contains other data at this
-// version or a lower version: the cluster was restored from a backup. The files may still
+// compareVersions updates the states whose version differs from the snapshot. A newer version with the same data, for example after a change of labels, does not wake the
+// pipeline and counts as processed. Other data at the same version or a lower version means that
+// the cluster was restored from a backup. The state then loses its version: the files may still
 // have the old data, for example because publishes fail, and the restored cluster may use the
 // number of the version again.
-func (p *Pipeline) dropLostVersions(s watcher.Snapshot) {
+func (p *Pipeline) compareVersions(s watcher.Snapshot) {
 	states := maps.Clone(*p.states.Load())
 	for name, now := range s.Secrets {
-		state := states[name]
-		order, err := resourceversion.CompareResourceVersion(now.ResourceVersion, state.ResourceVersion)
-		if err == nil && order <= 0 && state.UID == now.UID && !state.sameData(now) {
-			state.Secret = watcher.Secret{UID: state.UID, Data: state.Data}
-			states[name] = state
+		state, known := states[name]
+		if !known || state.UID != now.UID {
+			continue
 		}
+		same := maps.EqualFunc(state.Data, now.Data, secret.Value.Equal)
+		order, err := resourceversion.CompareResourceVersion(now.ResourceVersion, state.ResourceVersion)
+		if same && state.Present {
+			state.Secret = now
+		} else if !same && err == nil && order <= 0 {
+			state.Secret = watcher.Secret{UID: state.UID, Data: state.Data}
+		}
+		states[name] = state
 	}
 	p.states.Store(&states)
 }
 
 // statesOf returns the state of every synced Secret in a snapshot.
 func (p *Pipeline) statesOf(s watcher.Snapshot, result layout.Result) map[string]SecretState {
-	states, previous := map[string]SecretState{}, *p.states.Load()
-	inVolume := slices.Collect(maps.Keys(result.Set.Secrets))
-	for _, name := range slices.Concat(p.Rules.Required, p.Rules.Optional, inVolume) {
+	states, named := map[string]SecretState{}, slices.Concat(p.Rules.Required, p.Rules.Optional)
+	for _, name := range slices.AppendSeq(named, maps.Keys(result.Set.Secrets)) {
 		if !s.Unsynced[p.Rules.Watch(name)] {
-			last := previous[name] // deleted, unless the snapshot contains it
+			last := (*p.states.Load())[name] // deleted, unless the snapshot contains it
 			states[name] = SecretState{Secret: watcher.Secret{UID: last.UID, ResourceVersion: last.ResourceVersion}}
 		}
 	}
