@@ -40,8 +40,8 @@ import (
 var version string
 
 func main() {
-	// This comes before the process reads anything: an app with the same UID in a shared
-	// process namespace could otherwise read the token through /proc.
+	// First: an app with the same UID in a shared process namespace could otherwise read the
+	// token through /proc.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	stderr := logging.NewWriter(os.Stderr)
 	err := command(os.Args[1:], os.Stdout, stderr)
@@ -67,9 +67,8 @@ func exitCode(err error) int {
 		return 0
 	case errors.As(err, &problem), errors.Is(err, errStart), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
 		return 2
-	default:
-		return 1
 	}
+	return 1
 }
 
 // command runs the command in args, or the sidecar if there is no command.
@@ -78,32 +77,27 @@ func command(args []string, out io.Writer, stderr *logging.Writer) error {
 		return run(stderr)
 	}
 	signals.Restore()
-	switch name, args := args[0], args[1:]; name {
+	name, args := args[0], args[1:]
+	text := config.Help
+	switch name {
 	case "rbac":
 		return rbac(args, out)
 	case "status":
 		return printStatus(args, out)
 	case "wait":
 		return waitForPods(args, out)
-	case "ready", "version", "--version", "help", "--help", "-h":
-		if len(args) > 0 {
-			return fmt.Errorf("%w: unexpected argument %q: %s has no arguments", errUsage, args[0], name)
-		}
-		return simpleCommand(name, out)
+	case "version", "--version":
+		text = "secret-sync " + buildVersion() + "\n"
+	case "ready", "help", "--help", "-h":
 	default:
 		return unknownCommand(name)
 	}
-}
-
-// simpleCommand runs a command without arguments.
-func simpleCommand(name string, out io.Writer) error {
-	text := config.Help
-	switch name {
-	case "ready":
+	if len(args) > 0 {
+		return fmt.Errorf("%w: unexpected argument %q: %s has no arguments", errUsage, args[0], name)
+	}
+	if name == "ready" {
 		cfg, _ := config.Load() // only SECRETSYNC_DIR counts
 		return writer.Ready(cfg.Dir)
-	case "version", "--version":
-		text = "secret-sync " + buildVersion() + "\n"
 	}
 	_, err := io.WriteString(out, text)
 	return err
@@ -111,11 +105,11 @@ func simpleCommand(name string, out io.Writer) error {
 
 func unknownCommand(name string) error {
 	commands := []string{"ready", "rbac", "status", "wait", "version", "help"}
+	remedy := "the commands are " + strings.Join(commands, ", ") + "; without a command, secret-sync runs the sidecar"
 	if near := typo.Nearest(name, commands, 2); near != "" {
-		return fmt.Errorf("%w: unknown command %q; did you mean %s?", errUsage, name, near)
+		remedy = "did you mean " + near + "?"
 	}
-	return fmt.Errorf("%w: unknown command %q; the commands are %s; without a command, secret-sync runs the sidecar",
-		errUsage, name, strings.Join(commands, ", "))
+	return fmt.Errorf("%w: unknown command %q; %s", errUsage, name, remedy)
 }
 
 // parseFlags parses the flags of a command without other arguments.
@@ -123,20 +117,17 @@ func parseFlags(flags *flag.FlagSet, args []string) error {
 	var text strings.Builder // the error and the flags
 	flags.SetOutput(&text)
 	err := flags.Parse(args)
-	if err == nil && flags.NArg() > 0 {
-		err = errUsage
+	if err == nil && flags.NArg() == 0 {
+		return nil
+	} else if err == nil {
 		fmt.Fprintf(&text, "unexpected argument %q\n", flags.Arg(0))
 		flags.Usage()
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %s", errUsage, strings.TrimSpace(text.String()))
-	}
-	return nil
+	return fmt.Errorf("%w: %s", errUsage, strings.TrimSpace(text.String()))
 }
 
 func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if version == "" && ok {
+	if info, ok := debug.ReadBuildInfo(); version == "" && ok {
 		return info.Main.Version
 	}
 	return version

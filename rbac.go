@@ -32,7 +32,13 @@ func rbac(args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		role = sidecarRBAC(cfg, account)
+		if account == "" && cfg.Pod.ServiceAccount != "default" { // "default" is shared with other Pods
+			account = cfg.Pod.ServiceAccount
+		}
+		role = kube.RBAC{
+			Namespace: cfg.Pod.Namespace, ServiceAccount: cmp.Or(account, "secret-sync"),
+			Names: cfg.SecretNames(), Selector: cfg.Selector, Events: cfg.Events,
+		}
 	}
 	if name := role.ServiceAccount; name == "default" || len(validation.IsDNS1123Subdomain(name)) > 0 {
 		return fmt.Errorf("%w: service account %q: name an account that only this Pod uses", errUsage, name)
@@ -43,16 +49,4 @@ func rbac(args []string, out io.Writer) error {
 	}
 	_, err := io.WriteString(out, text)
 	return err
-}
-
-// sidecarRBAC returns the permissions of the sidecar. A Pod without a service account of its
-// own runs as "default", like other Pods of the namespace, and needs an account of its own.
-func sidecarRBAC(cfg *config.Config, account string) kube.RBAC {
-	if account == "" && cfg.Pod.ServiceAccount != "default" {
-		account = cfg.Pod.ServiceAccount
-	}
-	return kube.RBAC{
-		Namespace: cfg.Pod.Namespace, ServiceAccount: cmp.Or(account, "secret-sync"),
-		Names: cfg.SecretNames(), Selector: cfg.Selector, Events: cfg.Events,
-	}
 }

@@ -29,7 +29,7 @@ func TestSecretsInMetrics(t *testing.T) {
 	}
 	a := &sidecar{cfg: cfg, metrics: telemetry.NewMetrics()}
 	a.describe(7)
-	observer{a}.Secrets(map[string]pipeline.SecretState{
+	a.Secrets(map[string]pipeline.SecretState{
 		"db": {Present: true, Rejected: layout.ReasonMissingKey}, "tls": {}, "selected": {Present: true}, "gone": {},
 	})
 	w := httptest.NewRecorder()

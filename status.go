@@ -3,13 +3,16 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/config"
@@ -31,30 +34,18 @@ func printStatus(args []string, out io.Writer) error {
 	cfg, _ := config.Load()
 	state, volumeErr := writer.ReadState(cfg.Dir)
 	d, err := fetchStatus(cfg.HTTPAddr, state.VolumeID)
+	if err != nil && volumeErr != nil {
+		return errors.Join(err, volumeErr)
+	}
 	if err != nil {
-		if volumeErr != nil {
-			return errors.Join(err, volumeErr)
-		}
 		fmt.Fprintf(os.Stderr, "secret-sync: %v: this is the state of the volume %q\n", err, cfg.Dir)
 		d = statusOfVolume(state)
-		nameTargets(d, cfg)
+		d.Targets = recordedTargets(state, cfg)
 	}
 	if *format == "text" {
 		return d.WriteText(out, time.Now())
 	}
 	return status.WriteJSON(out, d)
-}
-
-// nameTargets replaces the keys in the records of the volume by the names of the configured
-// targets. A target keeps its key if it is no longer configured.
-func nameTargets(d *status.Document, cfg *config.Config) {
-	names := map[string]string{}
-	for _, t := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {
-		names[t.Key] = t.Name
-	}
-	for i, t := range d.Targets {
-		d.Targets[i].Name = cmp.Or(names[t.Name], t.Name)
-	}
 }
 
 // fetchStatus requests the document of the server in this container over the loopback
@@ -82,4 +73,67 @@ func fetchStatus(addr, volume string) (*status.Document, error) {
 		err = fmt.Errorf("the HTTP server at %s belongs to the sidecar of another volume", addr)
 	}
 	return d, err
+}
+
+// instance names this process in /status. By it, `secret-sync wait` recognizes two answers
+// of a single process.
+var instance = rand.Text()
+
+// status returns the document of the running sidecar. It reads the notifications last: a
+// target may by then have been notified of a newer generation, so the document still
+// claims no more than is true.
+func (s *sidecar) status() *status.Document {
+	states := s.pipeline.Secrets()
+	d := statusOfVolume(s.writer.State())
+	d.Namespace, d.Pod, d.PodUID = s.cfg.Pod.Namespace, s.cfg.Pod.Name, s.cfg.Pod.UID
+	d.Instance = instance
+	for name, state := range states {
+		secret := d.Secrets[name]
+		secret.Present, secret.Refused = state.Present, state.Rejected
+		if state.UID != "" { // else the volume may know the last version
+			secret.UID, secret.ResourceVersion, secret.DataSince = state.UID, state.ResourceVersion, state.DataSince
+			secret.PreviousData = status.Interval(state.PreviousData)
+		}
+		d.Secrets[name] = secret
+	}
+	for _, t := range s.notifier.Status() {
+		d.Targets = append(d.Targets, status.Target{
+			Name: t.Target, Notified: t.Notified, Pending: t.Pending, PendingSince: t.PendingSince.UTC(),
+			Successes: t.Succeeded, Failures: t.Failures, Error: t.Error, Recipient: t.Recipient,
+		})
+	}
+	for _, w := range s.watcher.Status() {
+		d.Watches = append(d.Watches, status.Watch{Name: w.Watch, Up: w.Up, LastContact: w.LastContact.UTC()})
+	}
+	return d
+}
+
+// statusOfVolume returns the document without targets from the volume alone. The volume does not
+// record whether a Secret still exists: a Secret with files counts as present.
+func statusOfVolume(v writer.State) *status.Document {
+	d := &status.Document{
+		Format: status.Format, Volume: v.VolumeID, Generation: v.Generation, Complete: v.Complete,
+		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
+	}
+	for name, s := range v.Secrets {
+		d.Secrets[name] = status.Secret{
+			Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, DataSince: s.ResourceVersion,
+			Generation: v.SecretSince(name),
+		}
+	}
+	return d
+}
+
+// recordedTargets returns the targets in the records of the volume. A target that is no longer
+// configured is named by its key.
+func recordedTargets(v writer.State, cfg *config.Config) []status.Target {
+	names, targets := map[string]string{}, []status.Target{}
+	for _, t := range newTargets(cfg, slog.New(slog.DiscardHandler), nil) {
+		names[t.Key] = t.Name
+	}
+	for _, key := range slices.Sorted(maps.Keys(v.Notified)) {
+		name, notified := cmp.Or(names[key], key), v.Notified[key]
+		targets = append(targets, status.Target{Name: name, Notified: notified, Pending: notified != v.Generation})
+	}
+	return targets
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/notifier"
@@ -13,21 +12,36 @@ import (
 )
 
 // newTargets returns the targets of the configuration. A new kind of target is a folder below
-// notifier and a block here. warn is called with a target and a warning that is not a
-// failure.
+// notifier and a block here. warn is called with a target and a warning that is not a failure.
 func newTargets(cfg *config.Config, log *slog.Logger, warn func(target, message string)) []notifier.Target {
-	return slices.Concat(processTargets(cfg, log, warn), webhookTargets(cfg, log), execTargets(cfg, log))
+	targets := processTargets(cfg, log, warn)
+	seen := map[string]int{} // by key, without userinfo and query: they often contain tokens, so keys can be equal
+	for i, url := range cfg.Webhooks {
+		name, key := "webhook", fmt.Sprint("webhook:", url)
+		if len(cfg.Webhooks) > 1 {
+			name = fmt.Sprint("webhook/", i+1)
+		}
+		if seen[key]++; seen[key] > 1 {
+			key = fmt.Sprint(key, " ", seen[key])
+		}
+		target := webhook.Target{
+			URL: url, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
+			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log.With("target", name),
+		}
+		targets = append(targets, notifier.Target{Name: name, Key: key, Notify: target.Notify})
+	}
+	if len(cfg.Exec) > 0 {
+		target := exec.Target{Command: cfg.Exec, Timeout: cfg.ExecTimeout, Logger: log}
+		targets = append(targets, notifier.Target{Name: "exec", Key: "exec", Notify: target.Notify})
+	}
+	return targets
 }
 
 // processTargets returns the processes to signal. A single target is named process.
-func processTargets(
-	cfg *config.Config, log *slog.Logger, warn func(target, message string),
-) (targets []notifier.Target) {
-	several := len(cfg.Processes)+len(cfg.PIDFiles) > 1
-	add := func(own, key string, t config.SignalTarget, opts process.Options) {
-		name := "process"
-		if several {
-			name = own
+func processTargets(cfg *config.Config, log *slog.Logger, warn func(_, _ string)) (targets []notifier.Target) {
+	add := func(name, key string, t config.SignalTarget, opts process.Options) {
+		if len(cfg.Processes)+len(cfg.PIDFiles) == 1 {
+			name = "process"
 		}
 		opts.Signal, opts.MinAge = t.Signal, cfg.ProcessMinAge
 		opts.Check, opts.ExitCheck = cfg.SignalCheck, cfg.SignalExitCheck
@@ -44,34 +58,4 @@ func processTargets(
 		add(fmt.Sprint("pidfile/", i+1), "pidfile:"+t.Process, t, process.Options{PIDFile: t.Process})
 	}
 	return targets
-}
-
-// webhookTargets returns the URLs to call. The key of a target contains neither userinfo nor
-// query, which often contain tokens, so several targets can have equal URLs.
-func webhookTargets(cfg *config.Config, log *slog.Logger) (targets []notifier.Target) {
-	seen := map[string]int{} // by key
-	for i, url := range cfg.Webhooks {
-		name := "webhook"
-		if len(cfg.Webhooks) > 1 {
-			name = fmt.Sprint("webhook/", i+1)
-		}
-		target := webhook.Target{
-			URL: url, Method: cfg.WebhookMethod, Timeout: cfg.WebhookTimeout,
-			CAFile: cfg.WebhookCAFile, TokenFile: cfg.WebhookTokenFile, Logger: log.With("target", name),
-		}
-		key := fmt.Sprint("webhook:", url)
-		if seen[key]++; seen[key] > 1 {
-			key = fmt.Sprint(key, " ", seen[key])
-		}
-		targets = append(targets, notifier.Target{Name: name, Key: key, Notify: target.Notify})
-	}
-	return targets
-}
-
-func execTargets(cfg *config.Config, log *slog.Logger) []notifier.Target {
-	if len(cfg.Exec) == 0 {
-		return nil
-	}
-	target := exec.Target{Command: cfg.Exec, Timeout: cfg.ExecTimeout, Logger: log}
-	return []notifier.Target{{Name: "exec", Key: "exec", Notify: target.Notify}}
 }

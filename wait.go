@@ -44,38 +44,28 @@ func waitForPods(args []string, out io.Writer) error {
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = []string{namespaceOrDefault("")}
 	}
-	return c.Run(ctx, out, newProgress(os.Stderr))
+	p := &progress{format: "%s\n"}
+	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil {
+		p = &progress{format: "\r\x1b[K%s", end: "\n"}
+	}
+	return c.Run(ctx, out, p)
 }
 
-// A progress shows the state of a wait. On a terminal it redraws a single line; otherwise it
-// prints a line per change.
-type progress struct {
-	out      *os.File
-	terminal bool
-	last     string
-}
-
-func newProgress(out *os.File) *progress {
-	_, err := unix.IoctlGetTermios(int(out.Fd()), unix.TCGETS)
-	return &progress{out: out, terminal: err == nil}
-}
+// A progress shows the state of a wait on standard error. On a terminal it redraws a single line;
+// otherwise it prints a line per change.
+type progress struct{ format, end, last string }
 
 // Show displays the state, if it changed.
 func (p *progress) Show(r rollout.Result) {
-	line := waitcommand.Line(r)
-	switch {
-	case line == p.last:
-	case p.terminal:
-		fmt.Fprint(p.out, "\r\x1b[K"+line)
-	default:
-		fmt.Fprintln(p.out, line)
+	if line := waitcommand.Line(r); line != p.last {
+		p.last = line
+		fmt.Fprintf(os.Stderr, p.format, line)
 	}
-	p.last = line
 }
 
 // End leaves the line of the terminal.
 func (p *progress) End() {
-	if p.terminal && p.last != "" {
-		fmt.Fprintln(p.out)
+	if p.last != "" {
+		fmt.Fprint(os.Stderr, p.end)
 	}
 }
