@@ -86,18 +86,16 @@ func newLogger(cfg *config.Config, output io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(output, opts))
 }
 
-// useOneProcessor makes Go run a single goroutine at a time, which is sufficient for this work.
-// On a second core, goroutines would only wake up early: inotify immediately reports the writes
-// of the process itself. Go also keeps caches and threads for each core, 2.3 MB for 64 cores. A
-// GOMAXPROCS of the user takes precedence.
+// useOneProcessor makes Go run a single goroutine at a time, unless the user sets GOMAXPROCS. On a
+// second core, goroutines would only wake up early: inotify immediately reports the writes of the
+// process itself. Go also keeps caches and threads for each core, 2.3 MB for 64 cores.
 func useOneProcessor() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
 }
 
-// memoryLimitFiles contain the memory limit of the container in bytes, for cgroup v2 and v1, as
-// a container with a cgroup namespace sees them.
+// memoryLimitFiles contain the memory limit of the container in bytes, for cgroup v2 and v1.
 var memoryLimitFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
 // limitMemory limits the memory of Go to 3/8 of the limit of the container. The same limit

@@ -85,8 +85,7 @@ var instance = rand.Text()
 func (s *sidecar) status() *status.Document {
 	states := s.pipeline.Secrets()
 	d := statusOfVolume(s.writer.State())
-	d.Namespace, d.Pod, d.PodUID = s.cfg.Pod.Namespace, s.cfg.Pod.Name, s.cfg.Pod.UID
-	d.Instance = instance
+	d.Namespace, d.Pod, d.PodUID, d.Instance = s.cfg.Pod.Namespace, s.cfg.Pod.Name, s.cfg.Pod.UID, instance
 	for name, state := range states {
 		secret := d.Secrets[name]
 		secret.Present, secret.Refused = state.Present, state.Rejected

@@ -21,8 +21,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// Items contains the listed files of Secrets, by Secret. A Secret without an entry gets a file
-// for each key.
+// Items contains the listed files by Secret. A Secret without an entry gets a file for each key.
 type Items map[string][]Item
 
 // An Item is a file with a key of a Secret, a bundle of several keys, or a dotenv file.
@@ -33,8 +32,7 @@ type Item struct {
 	Mode fs.FileMode // 0: the mode of all files
 }
 
-// pathAndMode matches a path with a mode: a colon and digits at the end. Any other colon is
-// part of the path.
+// pathAndMode matches a path with a mode. A colon not before final digits is part of the path.
 var pathAndMode = regexp.MustCompile(`^(.*):(\d+)$`)
 
 const maxPath = 3584 // PATH_MAX minus DIR and the names of the generation and the Secret
@@ -65,11 +63,10 @@ func (all Items) Add(entry string, env bool) (err error) {
 		return fmt.Errorf("the path must be relative, clean and UTF-8, of at most %d bytes; "+
 			"no element may begin with two dots or be longer than 255 bytes", maxPath)
 	}
-	if err := item.checkConflict(all[secret]); err != nil {
-		return err
+	if err = item.checkConflict(all[secret]); err == nil {
+		all[secret] = append(all[secret], item)
 	}
-	all[secret] = append(all[secret], item)
-	return nil
+	return err
 }
 
 var errNoKey = errors.New("the / between the Secret and the key is missing")
@@ -190,10 +187,8 @@ func (i Item) content(data map[string]secret.Value) (content secret.Value, _ *Re
 			content = append(content, line...)
 		case len(keys) == 1:
 			return value, nil
-		case bytes.HasSuffix(value, []byte("\n")):
-			content = append(content, value...)
 		default:
-			content = slices.Concat(content, value, secret.Value("\n"))
+			content = append(append(content, bytes.TrimSuffix(value, []byte("\n"))...), '\n')
 		}
 	}
 	return content, nil

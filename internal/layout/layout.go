@@ -80,9 +80,8 @@ func Make(rules Rules, in Input) Result {
 	return p.result()
 }
 
-// choose selects the files of each existing Secret. An absent Secret keeps the files in the
-// volume, unless the rules no longer select it, or it is deleted and its files must be
-// removed.
+// choose selects the files of each existing Secret. An absent Secret keeps the files in the volume,
+// unless the rules no longer select it, or it is deleted and its files must be removed.
 func (p *planner) choose() {
 	for name, s := range p.Snapshot.Secrets {
 		var rejection *Rejection
@@ -103,8 +102,7 @@ func (p *planner) choose() {
 func (p *planner) reject(name string, r *Rejection) {
 	previous, published := p.Previous.Secrets[name]
 	_, again := p.rejected[name]
-	p.chosen[name] = previous
-	if again || !published {
+	if p.chosen[name] = previous; again || !published {
 		delete(p.chosen, name)
 	}
 	if r.Secret = name; !again {
@@ -114,7 +112,6 @@ func (p *planner) reject(name string, r *Rejection) {
 
 func (p *planner) exists(name string) bool { _, ok := p.Snapshot.Secrets[name]; return ok }
 func (p *planner) synced(name string) bool { return !p.Snapshot.Unsynced[p.Watch(name)] }
-
 func (r Rules) named(name string) bool {
 	return slices.Contains(r.Required, name) || slices.Contains(r.Optional, name)
 }
@@ -172,11 +169,8 @@ func (p *planner) waiting(r Result) (reasons []string) {
 
 // rejectConflict rejects a Secret if two Secrets of the flat layout use the same path, or if a path
 // is both a file and a directory. It reports whether it did. A Secret with the path in the volume
-// keeps it. If the path is new, the first Secret by name gets it.
-//
-// A rejected Secret returns to its last good files. They conflict with no other files of
-// their generation, except after a change from the nested layout: then the Secret is rejected
-// again and loses all files. So the loop in Make ends.
+// keeps it. If the path is new, the first Secret by name gets it. The loop in Make ends, because
+// the last good files conflict only after a change from the nested layout, and then are rejected.
 func (p *planner) rejectConflict() bool {
 	owner := map[string]string{} // the Secret of each path
 	for _, name := range slices.Sorted(maps.Keys(p.chosen)) {

@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,9 @@ import (
 )
 
 const (
-	// recreateTime is the time in which a deleted Secret must exist again to keep its files,
-	// because operators delete and recreate Secrets.
+	// Operators recreate Secrets. A deleted Secret keeps its files if it exists again in time.
 	recreateTime = 5 * time.Second
-	// restartDelay limits the wait of a restart for all watches to sync. The wait turns
-	// changes from before the restart into a single generation.
+	// A restart waits for all watches, to publish all changes since then as a single generation.
 	restartDelay = 5 * time.Second
 	quietStart   = time.Second // the log does not mention earlier that answers are missing
 	forever      = time.Duration(1<<63 - 1)
@@ -52,8 +51,7 @@ type Publisher interface {
 	ChangesSince(generation uint64) writer.Changes
 }
 
-// An Observer receives the results. A single goroutine calls its methods, and they do not
-// block.
+// An Observer receives the results. A single goroutine calls its methods. They do not block.
 type Observer interface {
 	Secrets(map[string]SecretState) // the state of every synced Secret after each step
 	Rejected(layout.Rejection)      // once for each Secret and reason
@@ -211,11 +209,8 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 	if p.backoff.Active() {
 		reasons = append(reasons, p.problem)
 	}
-	if len(reasons) == 0 {
-		reasons = []string{"a required Secret does not exist, or a watch has no answer"}
-	}
-	return 0, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s",
-		ErrTimeout, p.SyncTimeout, strings.Join(brief.List(reasons), "; "))
+	text := cmp.Or(strings.Join(brief.List(reasons), "; "), "a required Secret does not exist, or a watch has no answer")
+	return 0, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s", ErrTimeout, p.SyncTimeout, text)
 }
 
 // removed returns the deleted Secrets whose files must be removed now, and the time until the
