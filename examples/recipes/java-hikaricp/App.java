@@ -75,7 +75,7 @@ public final class App {
             case "GET /transaction": try (Connection c = pool.getConnection()) { transaction(c); } break;
             case "GET /status": break;
             // Answers after the reload. The sidecar retries after any status other than 2xx.
-            case "POST /-/reload": reload("webhook"); break;
+            case "POST /-/reload": case "POST /actuator/refresh": reload("webhook"); break;
             default: throw new IllegalArgumentException(request);
         }
     }

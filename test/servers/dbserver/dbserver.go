@@ -1,5 +1,5 @@
-// Package dbserver starts the MariaDB and PostgreSQL servers of Debian for tests. Each
-// contains the empty database "app" and the administrator "root".
+// Package dbserver starts the MariaDB, PostgreSQL and Redis servers of Debian for tests. Each
+// contains the administrator "root". MariaDB and PostgreSQL contain the empty database "app".
 package dbserver
 
 import (
@@ -53,7 +53,7 @@ func MariaDB(t testing.TB) *Server {
 	addr := testsupport.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "mysql://" + addr + "/app", Addr: addr, Admin: admin}
-	s.serve(t, account, need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary,
+	s.serve(t, account, s.login(t), need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary,
 		"--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "sock"),
 		"--init-file="+initial, "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")
 	return s
@@ -72,7 +72,7 @@ func PostgreSQL(t testing.TB) *Server {
 	addr := testsupport.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "postgres://" + addr + "/postgres", Addr: addr, Admin: admin}
-	s.serve(t, account, needPostgres(t, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir, "-F")
+	s.serve(t, account, s.login(t), needPostgres(t, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir, "-F")
 	db := Open(t, s.URL, s.Admin)
 	if _, err := db.Exec("CREATE DATABASE app"); err != nil {
 		t.Fatal(err)
@@ -81,8 +81,13 @@ func PostgreSQL(t testing.TB) *Server {
 	return s
 }
 
-// serve starts the server and waits until the administrator can log in.
-func (s *Server) serve(t testing.TB, account *syscall.Credential, path string, args ...string) {
+// login returns a function that logs in as the administrator of a database.
+func (s *Server) login(t testing.TB) func() error { return Open(t, s.URL, s.Admin).Ping }
+
+// serve starts the server and waits until ping succeeds.
+func (s *Server) serve(
+	t testing.TB, account *syscall.Credential, ping func() error, path string, args ...string,
+) {
 	t.Helper()
 	log := &testsupport.Log{}
 	s.Log = log
@@ -94,9 +99,8 @@ func (s *Server) serve(t testing.TB, account *syscall.Credential, path string, a
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Stop(20 * time.Second) })
-	db := Open(t, s.URL, s.Admin)
 	for deadline := time.Now().Add(time.Minute); ; {
-		if err := db.Ping(); err == nil {
+		if err := ping(); err == nil {
 			return
 		} else if time.Now().After(deadline) {
 			t.Fatalf("%s does not answer: %v\n%s", filepath.Base(path), err, log.Tail(20))

@@ -15,17 +15,50 @@ import (
 )
 
 // A database changes the users of a server as its administrator.
-type database struct {
+type database interface {
+	create(pool.Credentials)
+	alter(pool.Credentials) // changes the password of a user
+	drop(user string)
+	// sessions returns the IDs of the sessions of all users except user and the administrator.
+	sessions(user string) (ids []int64, err error)
+	killOldSessions()    // ends the sessions of all users except the administrator
+	transactions() int64 // number of committed transactions of the load
+}
+
+// newDatabase prepares a server for the load.
+func newDatabase(t *testing.T, server *dbserver.Server) database {
+	t.Helper()
+	if strings.HasPrefix(server.URL, "redis") {
+		return newRedisUsers(t, server)
+	}
+	return newSQLUsers(t, server)
+}
+
+// waitNoOldSessions checks whether the app has closed all old connections, as it claims.
+// The server needs a moment to notice a closed connection.
+func (w *world) waitNoOldSessions(user string) {
+	w.t.Helper()
+	st.UntilIn(w.t, time.Second, "no session of an old user remains", func() error {
+		ids, err := w.db.sessions(user)
+		if err == nil && len(ids) > 0 {
+			err = fmt.Errorf("%d sessions remain", len(ids))
+		}
+		return err
+	})
+}
+
+// sqlUsers is MariaDB or PostgreSQL for its administrator.
+type sqlUsers struct {
 	t        *testing.T
 	admin    *sql.DB
 	postgres bool
 }
 
-// newDatabase creates the tables. In PostgreSQL it also creates the role app, and all users
+// newSQLUsers creates the tables. In PostgreSQL it also creates the role app, and all users
 // are members of this role.
-func newDatabase(t *testing.T, server *dbserver.Server) *database {
+func newSQLUsers(t *testing.T, server *dbserver.Server) *sqlUsers {
 	t.Helper()
-	d := &database{t: t, admin: dbserver.Open(t, server.URL, server.Admin)}
+	d := &sqlUsers{t: t, admin: dbserver.Open(t, server.URL, server.Admin)}
 	d.postgres = strings.HasPrefix(server.URL, "postgres")
 	d.exec("CREATE TABLE secretsync_items (id INT PRIMARY KEY)")
 	d.exec("INSERT INTO secretsync_items VALUES (1), (2), (3)")
@@ -37,7 +70,7 @@ func newDatabase(t *testing.T, server *dbserver.Server) *database {
 	return d
 }
 
-func (d *database) create(c pool.Credentials) {
+func (d *sqlUsers) create(c pool.Credentials) {
 	d.t.Helper()
 	if d.postgres {
 		d.exec("CREATE ROLE " + c.Username + " LOGIN PASSWORD '" + c.Password + "' IN ROLE app")
@@ -48,7 +81,7 @@ func (d *database) create(c pool.Credentials) {
 }
 
 // alter changes the password of a user.
-func (d *database) alter(c pool.Credentials) {
+func (d *sqlUsers) alter(c pool.Credentials) {
 	d.t.Helper()
 	if d.postgres {
 		d.exec("ALTER ROLE " + c.Username + " PASSWORD '" + c.Password + "'")
@@ -58,7 +91,7 @@ func (d *database) alter(c pool.Credentials) {
 }
 
 // drop drops a user. In both databases, the sessions of a dropped user continue.
-func (d *database) drop(user string) {
+func (d *sqlUsers) drop(user string) {
 	d.t.Helper()
 	if d.postgres {
 		d.exec("DROP ROLE " + user)
@@ -69,7 +102,7 @@ func (d *database) drop(user string) {
 
 // sessions returns the IDs of the sessions of all users except user and the administrator.
 // In PostgreSQL, a session of a dropped user has no user name.
-func (d *database) sessions(user string) (ids []int64, err error) {
+func (d *sqlUsers) sessions(user string) (ids []int64, err error) {
 	query := `SELECT id FROM information_schema.processlist
 		WHERE user NOT IN ('root', 'system user', 'event_scheduler', 'unauthenticated user', ?)`
 	if d.postgres {
@@ -91,21 +124,8 @@ func (d *database) sessions(user string) (ids []int64, err error) {
 	return ids, rows.Err()
 }
 
-// waitNoOldSessions checks whether the app has closed all old connections, as it claims.
-// The server needs a moment to notice a closed connection.
-func (d *database) waitNoOldSessions(user string) {
-	d.t.Helper()
-	st.UntilIn(d.t, time.Second, "no session of an old user remains", func() error {
-		ids, err := d.sessions(user)
-		if err == nil && len(ids) > 0 {
-			err = fmt.Errorf("%d sessions remain", len(ids))
-		}
-		return err
-	})
-}
-
 // killOldSessions ends the sessions of all users except the administrator.
-func (d *database) killOldSessions() {
+func (d *sqlUsers) killOldSessions() {
 	d.t.Helper()
 	ids, err := d.sessions("root") // not "", the user of a dropped user's session in PostgreSQL
 	if err != nil {
@@ -121,7 +141,7 @@ func (d *database) killOldSessions() {
 }
 
 // transactions returns the number of committed transactions of the load.
-func (d *database) transactions() (n int64) {
+func (d *sqlUsers) transactions() (n int64) {
 	d.t.Helper()
 	if err := d.admin.QueryRow("SELECT COUNT(*) FROM secretsync_done").Scan(&n); err != nil {
 		d.t.Fatal(err)
@@ -131,7 +151,7 @@ func (d *database) transactions() (n int64) {
 
 // exec runs a statement. An error contains its first 20 characters, because the rest may
 // contain a password.
-func (d *database) exec(statement string) {
+func (d *sqlUsers) exec(statement string) {
 	d.t.Helper()
 	if _, err := d.admin.Exec(statement); err != nil {
 		d.t.Fatalf("%.20s …: %v", statement, err)

@@ -1,6 +1,6 @@
 // Package recipes tests the recipes below examples/recipes, and examples/app. Each app
-// rotates next to the real sidecar, a real API server and a real MariaDB or PostgreSQL,
-// under load.
+// rotates next to the real sidecar, a real API server and a real MariaDB,
+// PostgreSQL or Redis, under load.
 //
 // # A test
 //
@@ -18,7 +18,8 @@
 //
 // The app is a child process of the test. Its environment is the same as in examples/app:
 //
-//	APP_DATABASE     mysql://HOST:PORT/app or postgres://HOST:PORT/app, without a user
+//	APP_DATABASE     mysql://HOST:PORT/app, postgres://HOST:PORT/app or redis://HOST:PORT,
+//	                 without a user
 //	APP_CREDENTIALS  the directory of the Secret, with username, password and ..data
 //	APP_ADDR         HOST:PORT to listen on, only once the app can reload
 //
@@ -29,10 +30,14 @@
 //	GET /transaction  BEGIN; INSERT INTO secretsync_done VALUES (1); 100 ms without a
 //	                  statement; SELECT COUNT(*) FROM secretsync_items; COMMIT
 //
+// With Redis, a query is GET secretsync_items. A transaction is WATCH secretsync_items; 100 ms
+// without a command; MULTI; INCR secretsync_done; GET secretsync_items; EXEC.
+//
 // The app reports its reload once it uses only the new credentials and has closed all
 // older connections:
 //
-//   - With a webhook, it then answers POST /-/reload with a 2xx status.
+//   - With a webhook, it then answers POST /-/reload (or recipe.reload) with a
+//     2xx status.
 //   - With a signal, it then writes the line "reloaded as USER" to its output. With several
 //     workers (recipe.workers), each worker writes this line, and earlier the line "ready"
 //     once it can reload.

@@ -18,6 +18,11 @@ func TestJavaMariaDB(t *testing.T) {
 	run(t, recipe{database: dbserver.MariaDB, notify: "webhook", command: java})
 }
 
+// TestJavaRefresh uses the path of Spring's refresh endpoint.
+func TestJavaRefresh(t *testing.T) {
+	run(t, recipe{database: dbserver.PostgreSQL, notify: "webhook", reload: "/actuator/refresh", command: java})
+}
+
 func TestJavaHUP(t *testing.T) {
 	run(t, recipe{database: dbserver.MariaDB, notify: "HUP", command: java})
 }

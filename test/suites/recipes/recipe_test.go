@@ -23,14 +23,15 @@ const (
 
 // A recipe is an app and its notification. See the package comment.
 type recipe struct {
-	database func(testing.TB) *dbserver.Server // dbserver.MariaDB or dbserver.PostgreSQL
+	database func(testing.TB) *dbserver.Server // a function of dbserver
 	notify   string                            // "webhook", or the name of a signal
 	// command returns the command of the app. Its Env is added to the environment of all apps.
 	command func(w *world) *exec.Cmd
 	// beside, if set, starts a second program, which receives no notification. An example is
 	// the web server in front of the app.
 	beside  func(w *world)
-	workers int // number of lines "reloaded as USER" for each reload; 0 means 1
+	reload  string // path of the webhook; "" means /-/reload
+	workers int    // number of lines "reloaded as USER" for each reload; 0 means 1
 	// reloaded, if set, returns nil once the app has reloaded. The output of the app after
 	// the update of the Secret is in since.
 	reloaded func(w *world, user, since string) error
@@ -91,7 +92,7 @@ func (w *world) rotate() time.Duration {
 	w.db.create(next)
 	took := w.putAndWait(next)
 	w.db.drop(old.Username)
-	w.db.waitNoOldSessions(next.Username)
+	w.waitNoOldSessions(next.Username)
 	w.load.more()
 	return took
 }
@@ -115,7 +116,7 @@ func (w *world) dropFirst() time.Duration {
 	w.db.create(next)
 	took := w.putAndWait(next)
 	w.waitRecovered()
-	w.db.waitNoOldSessions(next.Username)
+	w.waitNoOldSessions(next.Username)
 	return took
 }
 

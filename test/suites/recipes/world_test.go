@@ -3,6 +3,7 @@
 package recipes
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -29,7 +30,7 @@ type world struct {
 	recipe  recipe
 	scene   *st.Scene
 	server  *dbserver.Server
-	db      *database
+	db      database
 	current pool.Credentials // credentials in the Secret
 	users   int              // number of users created so far
 
@@ -58,7 +59,7 @@ func newWorld(t *testing.T, r recipe) *world {
 	w.status = "http://" + status + "/status"
 	env := st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": status}
 	if r.notify == "webhook" {
-		env["SECRETSYNC_WEBHOOK_URL"], env["SECRETSYNC_WEBHOOK_TIMEOUT"] = w.url+"/-/reload", "20s"
+		env["SECRETSYNC_WEBHOOK_URL"], env["SECRETSYNC_WEBHOOK_TIMEOUT"] = w.url+cmp.Or(r.reload, "/-/reload"), "20s"
 	} else {
 		env["SECRETSYNC_PID_FILE"], env["SECRETSYNC_SIGNAL"] = w.pidFile(), r.notify
 		// The test waits until the app has registered its handler.
