@@ -210,6 +210,7 @@ func TestSurvival_recordOrder(t *testing.T) {
 		volume.publish()
 		n.Poke()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []string{"notified 2", "notified 1", "ended 2"}; !slices.Equal(volume.writes, want) {
 			t.Errorf("writes = %q, want %q", volume.writes, want)
 		}
@@ -266,6 +267,7 @@ func TestInterval_restart(t *testing.T) {
 			t.Errorf("the first publish waits for %v, want %v", got, interval)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := notified.Sub(began); got != interval {
 			t.Errorf("notified %v after the start, want %v", got, interval)
 		}

@@ -44,20 +44,28 @@ func (s *script) set(change func()) {
 	change()
 }
 
+// count returns the number of lists.
+func (s *script) count() (n int) {
+	s.set(func() { n = len(s.lists) })
+	return n
+}
+
 func (s *script) List(ctx context.Context, q kube.Query) (items []object, version string, err error) {
-	s.set(func() { s.lists = append(s.lists, time.Now()) })
-	if s.slow != nil {
+	var onList func() error
+	var slow func(context.Context) error
+	s.set(func() { s.lists, onList, slow = append(s.lists, time.Now()), s.onList, s.slow })
+	if slow != nil {
 		ctx, cancel := context.WithTimeout(ctx, q.ListTimeout)
 		defer cancel()
-		if err := s.slow(ctx); err != nil {
+		if err := slow(ctx); err != nil {
 			return nil, "", err
 		}
 	}
 	if s.items != nil {
 		s.set(func() { items = s.items() })
 	}
-	if s.onList != nil {
-		if err := s.onList(); err != nil {
+	if onList != nil {
+		if err := onList(); err != nil {
 			return nil, "", err
 		}
 	}

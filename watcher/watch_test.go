@@ -90,7 +90,7 @@ func TestWatch_forbiddenOnce(t *testing.T) {
 			if until.IsZero() {
 				until = time.Now().Add(c.lasts)
 			}
-			if len(s.lists) == 1 || time.Now().Before(until) {
+			if s.count() == 1 || time.Now().Before(until) {
 				return statusError(403, 0)
 			}
 			return nil
@@ -146,7 +146,7 @@ func TestReread(t *testing.T) {
 		"error":         {onList: func() error { return statusError(500, 3600) }},
 	} {
 		play(t, s, 15*time.Second, func(_ *journal, w *watch) {
-			before, up := len(s.lists), w.isUp()
+			before, up := s.count(), w.isUp()
 			time.Sleep(time.Second)
 			asked := time.Now()
 			w.reread.Poke()
@@ -189,10 +189,10 @@ func TestWatch_stable(t *testing.T) {
 		s.set(func() { s.onList = refused })
 		w.reread.Poke()
 		synctest.Wait()
-		lists := len(s.lists)
+		lists := s.count()
 		time.Sleep(firstPause)
 		synctest.Wait()
-		if got := len(s.lists) - lists; got != 1 {
+		if got := s.count() - lists; got != 1 {
 			t.Errorf("%d lists within %v after the error, want 1", got, firstPause)
 		}
 	})
@@ -273,11 +273,11 @@ func TestWatch_silent(t *testing.T) {
 				return nil
 			}
 		}
-		lists := len(s.lists)
+		lists := s.count()
 		s.set(func() { deliverAfter(pollWatchTime - flushTime/2); s.ends, s.after = true, pollWatchTime })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if got := len(s.lists) - lists; w.isUp() || got < 40 || got > 51 {
+		if got := s.count() - lists; w.isUp() || got < 40 || got > 51 {
 			t.Fatalf("10 min later: up: %v, %d lists, want down and a list every %v", w.isUp(), got, pollWatchTime)
 		}
 		if s.query.WatchTimeout != pollWatchTime {
@@ -368,6 +368,7 @@ func TestWatch_replay(t *testing.T) {
 				w.reread.Poke()
 			}
 			time.Sleep(deliveryTime - time.Second)
+			synctest.Wait()
 			if c.delivers {
 				latest <- bookmark(8)
 			}
