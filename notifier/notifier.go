@@ -1,9 +1,8 @@
 // Package notifier notifies the app of new generations.
 //
-// It notifies each target of the newest generation at least once, across crashes and restarts. For each
-// target, the volume stores the generation of the last notification. Targets are independent: a failing
-// target delays no other target. The package knows no Secret values. The packages below it implement the
-// kinds of targets.
+// It notifies each target of the newest generation at least once, across crashes and restarts. For each target, the
+// volume stores the generation of the last notification. Targets are independent: a failing target delays no other
+// target. The package knows no Secret values. The packages below it implement the kinds of targets.
 package notifier
 
 import (
@@ -38,15 +37,13 @@ func (c Changes) JSON() []byte {
 
 // A Target is a process, webhook or command to notify.
 type Target struct {
-	// Name is the metric label: "process", or "process/nginx" if there are several targets of a kind.
-	Name string
-	// Key identifies the record. It depends on the kind and on the name, path or URL, not on other targets.
-	Key string
+	Name string // metric label: "process", or "process/nginx" if there are several targets of a kind
+	Key  string // of the record; depends on the kind and on the name, path or URL, not on other targets
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
 	Notify  func(ctx context.Context, changes Changes) error
 	Process Process // nil unless the target is a process
-	// Interval is the minimum time between two notifications, and between a notification and the next
-	// publish: the time in which an app reads its files.
+	// Interval is the minimum time between two notifications, and between a notification and the next publish: the
+	// time in which an app reads its files.
 	Interval time.Duration
 }
 
@@ -77,8 +74,7 @@ func Failf(kind, format string, args ...any) *Failure {
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
-// AsFailure returns the Failure wrapped in err. For any other error it returns a Failure whose kind is the
-// text of err.
+// AsFailure returns the Failure wrapped in err, or else a Failure whose kind is the text of err.
 func AsFailure(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
@@ -111,8 +107,7 @@ type Options struct {
 	NotifyFirst bool          // notify of the first generation in the volume
 	Splay       time.Duration // maximum random delay before a notification
 	Logger      *slog.Logger
-	// Report is called when a target starts to fail. It blocks the target's worker.
-	Report func(target string, err error)
+	Report      func(target string, err error) // called when a target starts to fail; blocks its worker
 }
 
 // A Notifier notifies every target of the newest generation. It is level-triggered, see worker.
@@ -165,9 +160,9 @@ func (n *Notifier) Retry() {
 
 // PublishAfter returns the time before which an app may be reading the files, so nothing should be published.
 func (n *Notifier) PublishAfter() (latest time.Time) {
-	for _, w := range n.workers {
-		if t := w.refresh().QuietUntil; t.After(latest) {
-			latest = t
+	for _, s := range n.Status() {
+		if s.QuietUntil.After(latest) {
+			latest = s.QuietUntil
 		}
 	}
 	return latest

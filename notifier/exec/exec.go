@@ -24,10 +24,8 @@ import (
 )
 
 const (
-	// pipeGrace limits the wait for the output of processes that the command leaves behind. The sidecar must
-	// end within a second.
-	pipeGrace = 500 * time.Millisecond
-	outputMax = 8 << 10 // bytes logged per stream of a run
+	pipeGrace = 500 * time.Millisecond // for the output of processes left behind: the sidecar must end within a second
+	outputMax = 8 << 10                // bytes logged per stream of a run
 )
 
 // A Target is a command. It runs without a shell.
@@ -56,8 +54,7 @@ func ParseCommand(s string) (command []string, err error) {
 	return command, nil
 }
 
-// running is held while a command runs.
-var running sync.RWMutex
+var running sync.RWMutex // held while a command runs
 
 // Notify runs the command with the changes as its standard input. Exit code 0 means the app is notified. At
 // the timeout, or when ctx is done, Notify kills the process group, which includes every part of a pipeline.

@@ -12,9 +12,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// choose returns the main process among the old enough matches, or the oldest match if none is. Young
-// matches do not count beside an old match, because the kubelet's probes and people with a shell run the
-// app's program for moments.
+// choose returns the main process among the old enough matches, or the oldest match if none is. Young matches do not
+// count beside an old match, because the kubelet's probes and people with a shell run the app's program for moments.
 func (t *Target) choose(seen tree) (process, error) {
 	t.observe(seen)
 	matches, others := t.candidates(seen)
@@ -74,12 +73,20 @@ func (t *Target) candidates(seen tree) (matches, others []process) {
 	return matches, others
 }
 
-// mainProcess returns the main process of a program, which is an ancestor of its other processes, also
-// through processes that do not match.
+// mainProcess returns the main process of a program. It is the highest ancestor of the program's other processes that
+// matches, or that forked such an ancestor without exec: both stacks start at the same address. The fork is then a
+// worker, whatever the title of its parent. Between them may be processes that do not match.
 func (t *Target) mainProcess(seen tree, old, matches []process) (process, error) {
 	var roots []process
 	for _, p := range old {
-		if root := seen.root(p, old); !contains(roots, root.pid) {
+		root := p
+		for _, parent := range seen.lineage(p.ppid) {
+			forked := parent.pid == root.ppid && parent.stack == root.stack && root.stack != 0 && !parent.inert
+			if forked || contains(old, parent.pid) {
+				root = parent
+			}
+		}
+		if !contains(roots, root.pid) {
 			roots = append(roots, root)
 		}
 	}
@@ -94,29 +101,14 @@ func (t *Target) mainProcess(seen tree, old, matches []process) (process, error)
 		}))
 }
 
-// A tree contains processes by PID.
-type tree map[int]process
+type tree map[int]process // by PID
 
-// lineage returns a process and its ancestors. Its length is bounded, because processes that change during
-// the read can form a ring.
+// lineage returns a process and its ancestors. It is bounded: processes that change meanwhile can form a ring.
 func (all tree) lineage(pid int) (line []process) {
 	for p, ok := all[pid]; ok && len(line) < len(all); p, ok = all[p.ppid] {
 		line = append(line, p)
 	}
 	return line
-}
-
-// root returns the highest ancestor of p that matches, or that forked such an ancestor without exec: both
-// stacks start at the same address. The fork is then a worker, whatever the title of its parent.
-func (all tree) root(p process, matches []process) process {
-	root := p
-	for _, parent := range all.lineage(p.ppid) {
-		forked := parent.pid == root.ppid && parent.stack == root.stack && root.stack != 0 && !parent.inert
-		if forked || contains(matches, parent.pid) {
-			root = parent
-		}
-	}
-	return root
 }
 
 func contains(all []process, pid int) bool {
@@ -132,8 +124,7 @@ func list(ps []process, show func(process) string) string {
 	return strings.Join(brief.List(parts), ", ")
 }
 
-// A relation is the relation of a process to its parent, which runs the same program.
-type relation int
+type relation int // of a process to its parent, which runs the same program
 
 const (
 	worker   relation = iota // works for the parent
@@ -155,10 +146,9 @@ func (t *Target) successor(root process, matches []process) (process, error) {
 		}
 		leads := slices.ContainsFunc(matches, func(q process) bool { return q.ppid == p.pid })
 		switch relation := t.proc.relation(p, root); {
-		case relation == worker:
 		case leads && relation == unknown:
 			doubtful++
-		case leads:
+		case leads && relation != worker:
 			leaders = append(leaders, p)
 		case relation == heir:
 			heirs++
@@ -174,8 +164,7 @@ func (t *Target) successor(root process, matches []process) (process, error) {
 		"or work for it; set SECRETSYNC_PID_FILE", root, t.opts.Name)
 }
 
-// role returns the beginning of the command line, which distinguishes a main process from other processes
-// of its program: "nginx: master", "sshd: user".
+// role distinguishes a main process from other processes of its program: "nginx: master", "sshd: user".
 func (p process) role() string {
 	words := strings.Fields(strings.Join(p.argv, " "))
 	return strings.Join(words[:min(2, len(words))], " ")

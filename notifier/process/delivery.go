@@ -13,12 +13,9 @@ import (
 )
 
 const (
-	// pendingMax is the time for which Notify waits for a pending signal, and pendingPoll the interval
-	// between two checks.
-	pendingMax  = time.Second
-	pendingPoll = 5 * time.Millisecond
-	// survivalTime is the time for which a process must survive its signal.
-	survivalTime = 3 * time.Second
+	pendingMax   = time.Second          // for which Notify waits for a pending signal
+	pendingPoll  = 5 * time.Millisecond // between two checks of a pending signal
+	survivalTime = 3 * time.Second      // for which a process must survive its signal
 )
 
 // A delivery is a signal sent to a process. The zero value is no delivery.
@@ -40,7 +37,11 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	}
 	ctx, cancel := context.WithTimeout(ctx, pendingMax)
 	defer cancel()
-	for d.pending = t.isPending(p); d.pending && ctx.Err() == nil; d.pending = t.isPending(p) {
+	for {
+		now, running := t.proc.again(p) // gVisor shows no pending signals
+		if d.pending = running && inMask(now.pending, t.opts.Signal); !d.pending || ctx.Err() != nil {
+			break
+		}
 		wake.Sleep(ctx, pendingPoll)
 	}
 	t.mu.Lock()
@@ -55,7 +56,6 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	return f
 }
 
-// send signals the process, and explains a failure.
 func (t *Target) send(held *os.Process, p process) error {
 	if err := held.WithHandle(func(uintptr) {}); errors.Is(err, os.ErrNoHandle) && !t.warnedPidfd {
 		t.warnedPidfd = true
@@ -76,13 +76,6 @@ func (t *Target) send(held *os.Process, p process) error {
 	return notifier.Failf("send", "send %s to process %v: %w", name, p, err)
 }
 
-// isPending reports whether the process has not received its signal, because it is stopped or blocks the
-// signal. If /proc does not show pending signals (gVisor), the state is unknown.
-func (t *Target) isPending(p process) bool {
-	now, running := t.proc.again(p)
-	return running && inMask(now.pending, t.opts.Signal)
-}
-
 // Recipient returns the PID and the name of the process that received the last signal, or "".
 func (t *Target) Recipient() string {
 	t.mu.Lock()
@@ -93,9 +86,9 @@ func (t *Target) Recipient() string {
 	return t.last.process.String()
 }
 
-// Survived reports whether the process survived its last signal for survivalTime. It returns an error if
-// the process ended before, because a handler does not prove a reload. There are two exceptions: signals
-// intended to end a process, and a process replaced by a successor with the same name.
+// Survived reports whether the process survived its last signal for survivalTime. It returns an error if the process
+// ended before, because a handler does not prove a reload. Exceptions are signals intended to end a process, and a
+// successor with the same name. A container that the kubelet starts again comes later.
 func (t *Target) Survived() (decided bool, err error) {
 	if !t.opts.ExitCheck || !needsHandler(t.opts.Signal) {
 		return true, nil
@@ -106,20 +99,13 @@ func (t *Target) Survived() (decided bool, err error) {
 		return false, nil
 	}
 	t.find() // observes an exec or a successor
-	if running || t.hasSuccessor() {
+	for _, p := range t.observed {
+		succeeds := p.comm == t.last.process.comm && p.start >= t.last.sent.Truncate(time.Second/hertz)
+		running = running || succeeds && !p.inert
+	}
+	if running {
 		return true, nil
 	}
 	return true, notifier.Failf("ended", "process %v ended %.1f s after %s; "+
 		"this signal does not make it reload its files", t.last.process, after.Seconds(), signalName(t.opts.Signal))
-}
-
-// hasSuccessor reports whether a process with the same name was started since the signal. A container that
-// the kubelet starts again comes later.
-func (t *Target) hasSuccessor() bool {
-	for _, p := range t.observed {
-		if p.comm == t.last.process.comm && !p.inert && p.start >= t.last.sent.Truncate(time.Second/hertz) {
-			return true
-		}
-	}
-	return false
 }

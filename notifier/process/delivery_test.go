@@ -257,11 +257,11 @@ func TestRuntimes(t *testing.T) {
 
 // TestGoRuntime: a Go program is recognized by its executable.
 func TestGoRuntime(t *testing.T) {
-	if systemProc.language(process{pid: os.Getpid()}) != &golang {
+	if New(Options{}).proc.language(process{pid: os.Getpid()}) != &golang {
 		t.Error("the test binary is not recognized as a Go program")
 	}
 	h := runHelper(t, exec.Command("/bin/sh", "-c", "echo ready; read -r line"))
-	if systemProc.language(process{pid: h.pid}) != nil {
+	if New(Options{}).proc.language(process{pid: h.pid}) != nil {
 		t.Error("a shell is recognized as a Go program")
 	}
 }

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -68,10 +69,9 @@ func languageOf(program string) *language {
 // language returns the language of a process, or nil. The executable of a Go program contains the build ID
 // note of the Go linker. It cannot be read with another UID or GID.
 func (fs procfs) language(p process) *language {
-	for _, program := range append([]string{p.comm}, p.argv[:min(1, len(p.argv))]...) {
-		if lang := languageOf(program); lang != nil {
-			return lang
-		}
+	argv0 := strings.Join(p.argv[:min(1, len(p.argv))], "")
+	if lang := cmp.Or(languageOf(p.comm), languageOf(argv0)); lang != nil {
+		return lang
 	}
 	f, err := os.Open(filepath.Join(fs.root, strconv.Itoa(p.pid), "exe"))
 	if err != nil {
@@ -89,11 +89,8 @@ func (fs procfs) language(p process) *language {
 func (p process) is(name string) bool {
 	const commMax = 15 // the kernel truncates comm
 	names := p.names()
-	if slices.Contains(names, name) {
-		return true
-	}
 	// comm is the beginning of a longer name. Another name that begins in the same way is the longer name.
-	return len(name) > commMax && p.comm == name[:commMax] &&
+	return slices.Contains(names, name) || len(name) > commMax && p.comm == name[:commMax] &&
 		!slices.ContainsFunc(names[1:], func(other string) bool { return strings.HasPrefix(other, p.comm) })
 }
 
@@ -125,15 +122,12 @@ func argumentNames(argv []string) []string {
 	if name == "busybox" {                            // busybox httpd, busybox sh script
 		return append(argumentNames(argv[1:]), name)
 	}
-	if lang := languageOf(name); lang != nil {
-		return append(lang.scripts(argv[1:]), name)
-	}
-	return []string{name}
+	return append(languageOf(name).scripts(argv[1:]), name)
 }
 
-// scripts returns the names of the script in args, or nothing if there is none.
+// scripts returns the names of the script in args, or nothing if there is none, also without a language.
 func (lang *language) scripts(args []string) []string {
-	for i := 0; i < len(args); i++ {
+	for i := 0; lang != nil && i < len(args); i++ {
 		option := lang.option(args[i])
 		switch {
 		case includes(lang.none, option):

@@ -14,13 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A procfs reads processes from /proc.
 type procfs struct {
 	root   string               // "/proc", except in tests
 	uptime func() time.Duration // time since boot
 }
-
-var systemProc = procfs{root: "/proc", uptime: uptime}
 
 // A process is the state of a process when it was read.
 type process struct {
@@ -34,7 +31,6 @@ type process struct {
 	caught, ignored, pending uint64
 	masks                    bool
 	inert                    bool // a zombie or a thread, which cannot be notified
-
 	// Set by observe.
 	matched bool
 	execed  time.Duration // since boot; time at which an exec was observed
@@ -48,8 +44,7 @@ func (p process) same(q process) bool { return p.pid == q.pid && p.start == q.st
 // hertz is the unit of times in /proc/PID/stat: USER_HZ, a constant on all architectures of Go.
 const hertz = 100
 
-// uptime returns the clock of the start times in /proc, which includes suspended time. /proc/uptime is not
-// suitable: lxcfs shows the age of the container there.
+// uptime returns the clock of start times, which includes suspended time. In /proc/uptime, lxcfs shows another clock.
 func uptime() time.Duration {
 	var now unix.Timespec
 	unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // all kernels supported by Go provide it
@@ -64,7 +59,6 @@ func (fs procfs) file(pid any, name string) (string, error) {
 	return string(data), err
 }
 
-// all returns the visible processes. It omits processes that end meanwhile.
 func (fs procfs) all() (tree, error) {
 	all := tree{}
 	entries, err := os.ReadDir(fs.root)
@@ -84,8 +78,6 @@ func (fs procfs) again(p process) (now process, running bool) {
 	return now, err == nil && now.same(p) && !now.inert
 }
 
-// read returns a process. The error is ENOENT if there is no such PID, or ESRCH if the process ended
-// meanwhile.
 func (fs procfs) read(pid int) (process, error) {
 	p := process{pid: pid}
 	stat, err1 := fs.file(pid, "stat")
@@ -149,11 +141,9 @@ func (p *process) parseCmdline(cmdline string) {
 
 var podName = regexp.MustCompile(`pod[0-9a-f_-]{32,36}`)
 
-// inPod reports whether a process belongs to this Pod, as far as its cgroup shows. With hostPID, the
-// processes of all Pods and of the node are visible.
-//
-// In a cgroup namespace, the path of another container of this Pod is relative: /../CONTAINER, or
-// /../../CONTAINER/container in CRI-O. Other paths contain the cgroup of another Pod or more steps up.
+// inPod reports whether a process belongs to this Pod, as far as its cgroup shows. In a cgroup namespace, the path of
+// another container of this Pod is relative: /../CONTAINER, or /../../CONTAINER/container in CRI-O. Other paths contain
+// the cgroup of another Pod, which is visible with hostPID, or more steps up.
 func (fs procfs) inPod(pid int) bool {
 	own, ownErr := fs.file("self", "cgroup")
 	other, err := fs.file(pid, "cgroup")

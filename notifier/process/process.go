@@ -7,15 +7,26 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/secret-sync/secret-sync/notifier"
+)
+
+const (
+	pidFileMax   = 4 << 10                // bytes; PostgreSQL writes seven lines after the number
+	pidFileSlack = time.Minute            // between the clocks of the file's time and of start times
+	pidFileRetry = 500 * time.Millisecond // between two reads of a file that names no process
 )
 
 // Options configure a Target. All but one of Name and PIDFile are required.
@@ -49,7 +60,7 @@ type Target struct {
 // New returns a Target. A single goroutine may call Notify and Survived.
 func New(opts Options) *Target {
 	return &Target{
-		opts: opts, proc: systemProc, self: os.Getpid(), euid: os.Geteuid(),
+		opts: opts, proc: procfs{root: "/proc", uptime: uptime}, self: os.Getpid(), euid: os.Geteuid(),
 		open: os.FindProcess, signal: (*os.Process).Signal,
 	}
 }
@@ -89,7 +100,6 @@ func (t *Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	return t.deliver(ctx, held, now, changes.Generation)
 }
 
-// find returns the process to signal.
 func (t *Target) find() (process, error) {
 	if t.opts.PIDFile != "" {
 		return t.findByFile()
@@ -101,13 +111,71 @@ func (t *Target) find() (process, error) {
 	return t.choose(seen)
 }
 
-// matches reports whether the process has the name, or is named by the PID file.
 func (t *Target) matches(p process) bool {
 	if t.opts.PIDFile == "" {
 		return p.is(t.opts.Name)
 	}
 	pid, _, err := t.readFile()
 	return err == nil && pid == p.pid
+}
+
+func (t *Target) findByFile() (process, error) {
+	pid, written, err := t.readFile()
+	if err != nil {
+		return process{}, err
+	}
+	p, err := t.proc.read(pid)
+	seen := tree{pid: p}
+	t.observe(seen)
+	switch started := time.Now().Add(p.start - t.proc.uptime()); {
+	case err != nil || p.inert:
+		return p, t.fileError("stale", "process %d does not exist, has ended or is a thread; "+
+			"the file may be stale, or the Pod's spec lacks shareProcessNamespace: true", pid)
+	case p.pid == t.self:
+		return p, t.fileError("self", "%d is secret-sync itself", pid)
+	case !t.proc.inPod(p.pid):
+		return p, t.fileError("other Pod", "process %v belongs to another Pod", p)
+	case started.After(written.Add(pidFileSlack)): // a program writes the file after its start
+		return p, t.fileError("reused", "process %v started after the file was written, so the PID was reused", p)
+	}
+	return seen[pid], nil
+}
+
+// readFile returns the PID in the first line of the file and the time of its last change. It never blocks on
+// a FIFO. Its errors do not contain the text, because the path may name an unrelated file.
+func (t *Target) readFile() (pid int, written time.Time, err error) {
+	f, err := os.OpenFile(t.opts.PIDFile, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return 0, written, t.fileError("open", "%w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, written, t.fileError("no file", "not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, pidFileMax+1))
+	if err == nil {
+		pid, err = t.parsePID(data)
+	}
+	return pid, info.ModTime(), err
+}
+
+func (t *Target) parsePID(data []byte) (int, error) {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n"))
+	pid, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 32)
+	switch {
+	case len(data) > pidFileMax:
+		return 0, t.fileError("too long", "more than %d bytes; not a PID file", pidFileMax)
+	case err != nil || pid <= 1:
+		return 0, t.fileError("no number", "the file does not begin with a number above 1")
+	}
+	return int(pid), nil
+}
+
+func (t *Target) fileError(kind, format string, args ...any) error {
+	f := notifier.Failf(kind, "PID file %q: %w", t.opts.PIDFile, fmt.Errorf(format, args...))
+	f.RetryWithin = pidFileRetry
+	return f
 }
 
 // check rejects a process that is too young, and a signal that would kill the process or be lost.
@@ -137,8 +205,7 @@ func (t *Target) check(p process) error {
 		"or SECRETSYNC_SIGNAL_CHECK=false if it uses sigwait or signalfd", p, name)
 }
 
-// checkLanguage rejects a signal that is never safe in the language of the process. If the handler may be
-// the language's, checkLanguage warns once.
+// checkLanguage rejects a signal that is never safe in the language, and warns once if the handler may be its own.
 func (t *Target) checkLanguage(p process) error {
 	lang, signal := t.proc.language(p), signalName(t.opts.Signal)
 	switch {

@@ -13,33 +13,28 @@ import (
 	"github.com/secret-sync/secret-sync/internal/typo"
 )
 
-// C libraries reserve the first realtime signals of the kernel (32, 33) for threads, so SIGRTMIN is 34 in
-// glibc and in kill -l. In musl SIGRTMIN is 35, which is RTMIN+1 here.
+// C libraries reserve the first realtime signals (32, 33) for threads, so SIGRTMIN is 34 in glibc and in kill -l.
+// In musl SIGRTMIN is 35, which is RTMIN+1 here.
 const (
 	signalMax = 64
 	rtMin     = 34
 )
 
 var (
-	realtime = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
-	// likeSignal matches text certainly meant as a signal.
-	likeSignal = regexp.MustCompile(`^([A-Z0-9+-]+|(?i:sig).*)$`)
+	realtime   = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
+	likeSignal = regexp.MustCompile(`^([A-Z0-9+-]+|(?i:sig).*)$`) // text certainly meant as a signal
 	// signals are the signals whose misspelled names are recognized.
 	signals = []string{"HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "KILL", "ALRM", "CONT", "STOP", "WINCH"}
 )
 
-// ParseSignal parses the name of a signal, with or without SIG, in any case (HUP, sighup), RTMIN+n,
-// RTMAX-n, or a number.
+// ParseSignal parses a name with or without SIG, in any case (HUP, sighup), RTMIN+n, RTMAX-n, or a number.
 func ParseSignal(s string) (syscall.Signal, error) {
 	name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(s)), "SIG")
 	number, err := strconv.Atoi(name)
 	lowest := 1
 	if match := realtime.FindStringSubmatch(name); match != nil {
 		offset, _ := strconv.Atoi(match[2]) // 0 without an offset
-		lowest, number = rtMin, rtMin+offset
-		if match[1] == "MAX" {
-			number = signalMax + offset
-		}
+		lowest, number = rtMin, offset+map[string]int{"MIN": rtMin, "MAX": signalMax}[match[1]]
 	} else if err != nil {
 		number = int(unix.SignalNum("SIG" + name))
 	}
@@ -50,9 +45,8 @@ func ParseSignal(s string) (syscall.Signal, error) {
 	return syscall.Signal(number), nil
 }
 
-// ParseTarget splits an entry at its last colon into a process and a signal. If the text after the colon
-// neither is a signal nor looks like a misspelled signal, the colon is part of the process, and the signal
-// is the standard signal.
+// ParseTarget splits an entry at its last colon into a process and a signal. If the text after the colon neither is a
+// signal nor looks like a misspelled signal, the colon is part of the process, and the signal is the standard signal.
 func ParseTarget(entry string, standard syscall.Signal) (process string, signal syscall.Signal, err error) {
 	i := strings.LastIndex(entry, ":")
 	if i < 0 {
@@ -60,13 +54,13 @@ func ParseTarget(entry string, standard syscall.Signal) (process string, signal 
 	}
 	text := entry[i+1:]
 	signal, err = ParseSignal(text)
-	if err == nil {
+	name := typo.Nearest(strings.ToUpper(text), signals, 1)
+	switch {
+	case err == nil:
 		return entry[:i], signal, nil
-	}
-	if name := typo.Nearest(strings.ToUpper(text), signals, 1); name != "" {
+	case name != "":
 		return "", 0, fmt.Errorf("%q is not a signal; did you mean %s?", text, name)
-	}
-	if likeSignal.MatchString(text) {
+	case likeSignal.MatchString(text):
 		return "", 0, err
 	}
 	return entry, standard, nil
@@ -79,9 +73,8 @@ func signalName(signal syscall.Signal) string {
 	return fmt.Sprintf("SIGRTMIN+%d", int(signal)-rtMin)
 }
 
-// needsHandler reports whether a process without a handler would be killed by the signal unintentionally,
-// or would not notice it (CHLD, CONT, URG and WINCH). TERM, INT, QUIT and KILL are intended to end the
-// process, and STOP cannot be handled.
+// needsHandler reports whether the signal would kill a process without a handler unintentionally, or be lost (CHLD,
+// CONT, URG and WINCH). TERM, INT, QUIT and KILL are intended to end the process, and STOP cannot be handled.
 func needsHandler(signal syscall.Signal) bool {
 	ending := []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL, unix.SIGSTOP}
 	return !slices.Contains(ending, signal)

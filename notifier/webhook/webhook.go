@@ -67,9 +67,8 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	response, err := transport.RoundTrip(request) // unlike http.Client, it follows no redirect
 	switch {
 	case err == nil:
-		timer := time.AfterFunc(drainTime, func() { response.Body.Close() })
+		defer time.AfterFunc(drainTime, func() { response.Body.Close() }).Stop()
 		io.CopyN(io.Discard, response.Body, drainMax)
-		timer.Stop()
 		response.Body.Close()
 		return t.result(response)
 	case errors.Is(context.Cause(ctx), errTimeout):
