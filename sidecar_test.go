@@ -33,7 +33,8 @@ func TestSecretsInMetrics(t *testing.T) {
 		"db": {Present: true, Rejected: layout.ReasonMissingKey}, "tls": {}, "selected": {Present: true}, "gone": {},
 	})
 	w := httptest.NewRecorder()
-	telemetry.Handler(a.metrics, telemetry.Sources{Collect: func() {}}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	telemetry.Handler(a.metrics, telemetry.Sources{Collect: func() {}}).ServeHTTP(w,
+		httptest.NewRequest("GET", "/metrics", nil))
 	var got []string
 	for line := range strings.Lines(w.Body.String()) {
 		if strings.HasPrefix(line, "secretsync_secret_") {
@@ -58,7 +59,8 @@ func TestStartInMetrics(t *testing.T) {
 	a := &sidecar{cfg: &config.Config{}, metrics: telemetry.NewMetrics()}
 	a.describe(0)
 	w := httptest.NewRecorder()
-	telemetry.Handler(a.metrics, telemetry.Sources{Collect: func() {}}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	telemetry.Handler(a.metrics, telemetry.Sources{Collect: func() {}}).ServeHTTP(w,
+		httptest.NewRequest("GET", "/metrics", nil))
 	_, line, _ := strings.Cut(w.Body.String(), "\nprocess_start_time_seconds ")
 	var got float64
 	_, err := fmt.Sscan(line, &got)

@@ -63,7 +63,8 @@ func TestTargetKeys(t *testing.T) {
 		{"app", "", "http://a/x", []string{"process:app", "webhook:http://a/x"}},
 		{"nginx,app:USR1", "/run/pid", "", []string{"process:nginx", "process:app", "pidfile:/run/pid"}},
 		{"", "/run/pid", "http://b,http://a/x", []string{"pidfile:/run/pid", "webhook:http://b", "webhook:http://a/x"}},
-		{"", "", "http://u:hunter2@a/x,http://a/x?token=hunter2,unix:///s:/p", []string{"webhook:http://a/x", "webhook:http://a/x 2", "webhook:unix:///s:/p"}},
+		{"", "", "http://u:hunter2@a/x,http://a/x?token=hunter2,unix:///s:/p",
+			[]string{"webhook:http://a/x", "webhook:http://a/x 2", "webhook:unix:///s:/p"}},
 	} {
 		t.Setenv("SECRETSYNC_PROCESS", c.process)
 		t.Setenv("SECRETSYNC_PID_FILE", c.pidFile)

@@ -29,7 +29,8 @@ const (
 	diskHasSpace     step = "disk has space"     // records can be written from now on
 )
 
-var allSteps = []step{publish, publishThenKill, kill, killBeforeRecord, restart, appFails, appRecovers, diskFills, diskHasSpace}
+var allSteps = []step{publish, publishThenKill, kill, killBeforeRecord, restart, appFails, appRecovers, diskFills,
+	diskHasSpace}
 
 // A sequence is the steps of a run.
 type sequence []step

@@ -37,7 +37,8 @@ func TestRestore(t *testing.T) {
 			if test.record != none {
 				volume.notified["app"] = uint64(test.record)
 			}
-			n := newNotifier(t, Options{Targets: []Target{(&fakeApp{name: "app"}).target()}, Volume: volume, NotifyFirst: test.notifyFirst})
+			n := newNotifier(t, Options{Targets: []Target{(&fakeApp{name: "app"}).target()}, Volume: volume,
+				NotifyFirst: test.notifyFirst})
 			if got := volume.record("app"); got != test.want {
 				t.Errorf("record = %d, want %d", got, test.want)
 			}

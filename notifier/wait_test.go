@@ -19,7 +19,8 @@ func TestWaiting(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		app.limit = func(uint64) error {
 			if left := 5*time.Second - time.Since(began); left > 0 {
-				return fmt.Errorf("wrapped: %w", &Failure{Kind: "too young", Waiting: true, RetryAfter: left, Err: errors.New("too young")})
+				return fmt.Errorf("wrapped: %w",
+					&Failure{Kind: "too young", Waiting: true, RetryAfter: left, Err: errors.New("too young")})
 			}
 			return nil
 		}

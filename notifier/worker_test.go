@@ -109,8 +109,8 @@ func TestBackoff(t *testing.T) {
 }
 
 // TestDownForHours: while a target is down, the attempts follow the backoff, and the newer
-// generations add at most an attempt per newerInterval. The log contains a single line, and Report is called once. When the target
-// is back, it is notified once, of the newest generation.
+// generations add at most an attempt per newerInterval. The log contains a single line, and
+// Report is called once. When the target is back, it is notified once, of the newest generation.
 func TestDownForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log testsupport.Log
@@ -185,7 +185,8 @@ func TestBackoffRestarts(t *testing.T) {
 func TestTargetsAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume := &life{disk: newDisk(1)}
-		down, stuck, fine := &fakeApp{name: "down", err: errors.New("down")}, &fakeApp{name: "stuck", block: make(chan struct{})}, &fakeApp{name: "fine"}
+		down, stuck, fine := &fakeApp{name: "down", err: errors.New("down")}, &fakeApp{name: "stuck",
+			block: make(chan struct{})}, &fakeApp{name: "fine"}
 		n, stop := start(t, Options{Targets: []Target{down.target(), stuck.target(), fine.target()}, Volume: volume})
 		defer stop()
 		for range 3 {

@@ -69,7 +69,8 @@ func (a *api) config(address string) *rest.Config {
 	if address == "" {
 		address = a.Listener.Addr().String()
 	}
-	return &rest.Config{Host: "https://" + address, BearerToken: "t", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+	return &rest.Config{Host: "https://" + address, BearerToken: "t",
+		TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
 }
 
 // put creates or updates a Secret. An empty uid keeps the current UID.

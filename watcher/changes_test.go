@@ -36,9 +36,11 @@ func TestChanges(t *testing.T) {
 		{"initial state", func() {}, map[string]string{"db": "1", "tls": "1"}},
 		{"new value", func() { a.put("tls", "2", "", web) }, map[string]string{"db": "1", "tls": "2"}},
 		{"new Secret", func() { a.put("new", "1", "", web) }, map[string]string{"db": "1", "tls": "2", "new": "1"}},
-		{"named Secret stops matching", func() { a.put("db", "2", "", api) }, map[string]string{"db": "2", "tls": "2", "new": "1"}},
+		{"named Secret stops matching", func() { a.put("db", "2", "", api) },
+			map[string]string{"db": "2", "tls": "2", "new": "1"}},
 		{"selected Secret stops matching", func() { a.put("tls", "2", "", api) }, map[string]string{"db": "2", "new": "1"}},
-		{"selected Secret matches again", func() { a.put("tls", "3", "", web) }, map[string]string{"db": "2", "tls": "3", "new": "1"}},
+		{"selected Secret matches again", func() { a.put("tls", "3", "", web) },
+			map[string]string{"db": "2", "tls": "3", "new": "1"}},
 		{"deleted", func() { a.remove("db") }, map[string]string{"tls": "3", "new": "1"}},
 		{"recreated", func() { a.put("db", "3", "uid-2", web) }, map[string]string{"db": "3", "tls": "3", "new": "1"}},
 		{"deleted during an outage", func() {

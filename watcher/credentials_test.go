@@ -83,7 +83,8 @@ func TestCredentials_allWatches(t *testing.T) {
 	cfg := a.config("")
 	cfg.BearerToken, cfg.BearerTokenFile = "old", file
 	r := start(t, Options{Config: cfg, Names: []string{"quiet", "refused"}})
-	r.wait("quiet is up, refused is down", 5*time.Second, func() bool { return r.up("secret/quiet") && len(r.logs.level("WARN")) == 1 })
+	r.wait("quiet is up, refused is down", 5*time.Second,
+		func() bool { return r.up("secret/quiet") && len(r.logs.level("WARN")) == 1 })
 	write("new")
 	r.waitValue("refused", "1", 11*time.Second)
 	r.wait("the quiet watch started again", 5*time.Second, restarted.Load)

@@ -61,9 +61,10 @@ var halfSecret = secretJSON[:len(secretJSON)-6]
 
 // The answers of an API server to a refused request.
 var (
-	forbidden = status(403, metav1.StatusReasonForbidden, `secrets "db" is forbidden: User "system:serviceaccount:ns:sa" cannot list`)
-	expired   = status(410, metav1.StatusReasonExpired, "too old resource version")
-	tooMany   = withRetryAfter(status(429, metav1.StatusReasonTooManyRequests, "too many requests"))
+	forbidden = status(403, metav1.StatusReasonForbidden,
+		`secrets "db" is forbidden: User "system:serviceaccount:ns:sa" cannot list`)
+	expired = status(410, metav1.StatusReasonExpired, "too old resource version")
+	tooMany = withRetryAfter(status(429, metav1.StatusReasonTooManyRequests, "too many requests"))
 )
 
 // errorEvent is the line of a watch with an error status.
@@ -83,38 +84,51 @@ var faults = []struct {
 	lists    bool     // lists succeed
 	noRemedy bool     // the log line contains no hint
 }{
-	{name: "401", answer: status(401, metav1.StatusReasonUnauthorized, "Unauthorized"), want: []string{"Unauthorized", "token"}},
+	{name: "401", answer: status(401, metav1.StatusReasonUnauthorized, "Unauthorized"),
+		want: []string{"Unauthorized", "token"}},
 	{name: "403", answer: forbidden, want: []string{"serviceaccount:ns:sa",
 		`"rule":"{apiGroups: [\"\"], resources: [secrets], resourceNames: [\"db\"], verbs: [list, watch]}"`}},
-	{name: "403 for the watch", answer: onWatch(forbidden), lists: true, want: []string{`resourceNames: [\"db\"], verbs: [watch]}`}},
-	{name: "404", answer: status(404, metav1.StatusReasonNotFound, "could not find the resource"), want: []string{"could not find", "namespace"}},
+	{name: "403 for the watch", answer: onWatch(forbidden), lists: true,
+		want: []string{`resourceNames: [\"db\"], verbs: [watch]}`}},
+	{name: "404", answer: status(404, metav1.StatusReasonNotFound, "could not find the resource"),
+		want: []string{"could not find", "namespace"}},
 	{name: "410", answer: expired, want: []string{"too old"}, noRemedy: true},
 	{name: "410 for the watch", answer: onWatch(expired), lists: true, want: []string{"too old"}, noRemedy: true},
-	{name: "410 in an event", answer: openWatch(errorEvent(410, "too old")), lists: true, want: []string{"watch secrets: too old"}, noRemedy: true},
+	{name: "410 in an event", answer: openWatch(errorEvent(410, "too old")), lists: true,
+		want: []string{"watch secrets: too old"}, noRemedy: true},
 	{name: "429", answer: tooMany, want: []string{"too many", "overloaded"}},
 	{name: "429 for the watch", answer: onWatch(tooMany), lists: true, want: []string{"too many"}},
-	{name: "500", answer: status(500, metav1.StatusReasonInternalError, "etcdserver: no leader"), want: []string{"no leader"}},
+	{name: "500", answer: status(500, metav1.StatusReasonInternalError, "etcdserver: no leader"),
+		want: []string{"no leader"}},
 	{name: "500 in an event", answer: openWatch(errorEvent(500, "it broke")), lists: true, want: []string{"it broke"}},
-	{name: "503", answer: withRetryAfter(status(503, metav1.StatusReasonServiceUnavailable, "shutting down")), want: []string{"shutting down"}},
+	{name: "503", answer: withRetryAfter(status(503, metav1.StatusReasonServiceUnavailable, "shutting down")),
+		want: []string{"shutting down"}},
 	{name: "502 of a proxy", answer: badGateway, want: []string{"HTTP 502 Bad Gateway"}},
 	{name: "HTML", answer: body("text/html", "<html>log in "+canary), want: []string{"text/html", "proxy"}},
-	{name: "HTML for the watch", answer: onWatch(body("text/html", "<html>log in "+canary)), lists: true, want: []string{"text/html"}},
+	{name: "HTML for the watch", answer: onWatch(body("text/html", "<html>log in "+canary)), lists: true,
+		want: []string{"text/html"}},
 	{name: "half an object", answer: body("application/json", halfSecret), want: []string{"application/json"}},
-	{name: "half an event", answer: onWatch(body("application/json", `{"type":"MODIFIED","object":`+halfSecret)), lists: true,
-		want: []string{"repeatedly ends"}},
+	{name: "half an event", answer: onWatch(body("application/json", `{"type":"MODIFIED","object":`+halfSecret)),
+		lists: true,
+		want:  []string{"repeatedly ends"}},
 	{name: "YAML", answer: body("application/yaml", "a: ["+canary), want: []string{"application/yaml"}},
-	{name: "unknown type of event", answer: openWatch(`{"type":"` + canary + `","object":` + secretJSON + `}`), lists: true, want: []string{invalid}},
+	{name: "unknown type of event", answer: openWatch(`{"type":"` + canary + `","object":` + secretJSON + `}`),
+		lists: true, want: []string{invalid}},
 	{name: "unknown kind", answer: body("application/json", unknownJSON), want: []string{invalid}},
-	{name: "unknown kind in an event", answer: openWatch(`{"type":"MODIFIED","object":` + unknownJSON + `}`), lists: true, want: []string{invalid}},
-	{name: "Secret instead of a list", answer: body("application/json", secretJSON), want: []string{invalid}},
-	{name: "list in an event", answer: openWatch(`{"type":"MODIFIED","object":{"kind":"SecretList","apiVersion":"v1"}}`), lists: true,
+	{name: "unknown kind in an event", answer: openWatch(`{"type":"MODIFIED","object":` + unknownJSON + `}`), lists: true,
 		want: []string{invalid}},
+	{name: "Secret instead of a list", answer: body("application/json", secretJSON), want: []string{invalid}},
+	{name: "list in an event", answer: openWatch(`{"type":"MODIFIED","object":{"kind":"SecretList","apiVersion":"v1"}}`),
+		lists: true,
+		want:  []string{invalid}},
 	{name: "empty object", answer: body("application/json", "{}"), want: []string{invalid}},
 	{name: "empty body", answer: body("application/json", ""), want: []string{invalid}},
-	{name: "list without a version", answer: body("application/json", `{"kind":"SecretList","apiVersion":"v1","items":[]}`), want: []string{invalid}},
+	{name: "list without a version",
+		answer: body("application/json", `{"kind":"SecretList","apiVersion":"v1","items":[]}`), want: []string{invalid}},
 	{name: "reset", answer: abort, want: []string{"INTERNAL_ERROR"}},
 	{name: "reset of the watch", answer: onWatch(abort), lists: true, want: []string{"INTERNAL_ERROR"}},
-	{name: "watch ends at once", answer: onWatch(body("application/json", "")), lists: true, want: []string{"repeatedly ends"}},
+	{name: "watch ends at once", answer: onWatch(body("application/json", "")), lists: true,
+		want: []string{"repeatedly ends"}},
 }
 
 // TestFault_atStart: without an answer to a list, the watch is not synced.

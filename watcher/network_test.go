@@ -32,7 +32,8 @@ func TestNetwork_refused(t *testing.T) {
 	p.refuse()
 	r.wait("down again", 5*time.Second, func() bool { return !r.up("secret/db") })
 	attempts := p.connections()
-	r.wait("more attempts", 15*time.Second, func() bool { return strings.Count(r.logs.String(), "connection refused") > 4 })
+	r.wait("more attempts", 15*time.Second,
+		func() bool { return strings.Count(r.logs.String(), "connection refused") > 4 })
 	if warns := r.logs.level("WARN"); len(warns) != 2 || p.connections() != attempts {
 		t.Errorf("got %q, want a warning per outage", warns)
 	}
@@ -157,7 +158,10 @@ func TestRun_sharedConnection(t *testing.T) {
 	p := newProxy(t, a.Listener.Addr().String())
 	began := time.Now()
 	r := start(t, Options{Config: a.config(p.address), Names: names})
-	r.wait("all", 10*time.Second, func() bool { return len(r.Snapshot().Secrets) == 100 && len(r.Snapshot().Unsynced) == 0 })
+	r.wait("all", 10*time.Second, func() bool {
+		return len(r.Snapshot().Secrets) == 100 &&
+			len(r.Snapshot().Unsynced) == 0
+	})
 	t.Logf("a hundred Secrets in %v", time.Since(began))
 	for _, name := range names {
 		a.put(name, "2", "", nil)

@@ -44,7 +44,8 @@ func TestObject_coreV1(t *testing.T) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	sent, _ := runtime.SerializerInfoForMediaType(serializer.NewCodecFactory(scheme).SupportedMediaTypes(), runtime.ContentTypeJSON)
+	sent, _ := runtime.SerializerInfoForMediaType(serializer.NewCodecFactory(scheme).SupportedMediaTypes(),
+		runtime.ContentTypeJSON)
 	bare := corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
 	for _, want := range []corev1.Secret{everything(), bare} {
 		text, err := runtime.Encode(sent.Serializer, &want)
@@ -81,7 +82,8 @@ func FuzzSecret(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(message)
-	f.Add([]byte(`{"data":{"a":"Yg==","a":"Yw==","b":null,"":""},"metadata":null,"later":1}`)) // a duplicate key and an unknown field
+	// A duplicate key and an unknown field.
+	f.Add([]byte(`{"data":{"a":"Yg==","a":"Yw==","b":null,"":""},"metadata":null,"later":1}`))
 	f.Add([]byte(`{"data":{"a":1},"metadata":{"labels":[]}}`))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		var ours object

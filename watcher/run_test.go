@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 		stacks := make([]byte, 1<<20)
 		left = string(stacks[:runtime.Stack(stacks, true)])
 		_, left, _ = strings.Cut(left, "\n\n") // skip this goroutine
-		if !strings.Contains(left, "client-go") && !strings.Contains(left, "http2") && !strings.Contains(left, "secret-sync") {
+		if !strings.Contains(left, "client-go") && !strings.Contains(left, "http2") &&
+			!strings.Contains(left, "secret-sync") {
 			os.Exit(code)
 		}
 	}
@@ -107,7 +108,8 @@ func eventually(t *testing.T, what string, longest time.Duration, ok func() bool
 // waitValue waits until a Secret contains the value, or does not exist if value is "".
 func (r *running) waitValue(name, value string, longest time.Duration) {
 	r.t.Helper()
-	r.wait(fmt.Sprintf("%s=%q", name, value), longest, func() bool { return r.value(name) == value && len(r.Snapshot().Unsynced) == 0 })
+	r.wait(fmt.Sprintf("%s=%q", name, value), longest,
+		func() bool { return r.value(name) == value && len(r.Snapshot().Unsynced) == 0 })
 }
 
 func (r *running) up(watch string) bool {

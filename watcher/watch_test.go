@@ -29,7 +29,8 @@ func TestWatch_rate(t *testing.T) {
 		{"watch ends at once", script{ends: true}, 360, 730, false, 1},
 		{"watch ends after 1 s", script{ends: true, after: time.Second}, 320, 660, false, 1},
 		{"watch ends after 10 s", script{ends: true, after: 10 * time.Second}, 300, 361, true, 0},
-		{"watch with bookmarks ends after 7 min", script{onWatch: bookmarks(1), ends: true, after: 7 * time.Minute}, 9, 9, true, 0},
+		{"watch with bookmarks ends after 7 min", script{onWatch: bookmarks(1), ends: true, after: 7 * time.Minute}, 9, 9,
+			true, 0},
 		{"no bookmarks", script{}, 20, 21, true, 0},
 		{"bookmarks", script{onWatch: bookmarks(1)}, 1, 1, true, 0},
 		{"bookmarks with the same version", script{onWatch: bookmarks(0)}, 20, 21, true, 0},
@@ -98,7 +99,8 @@ func TestWatch_forbiddenOnce(t *testing.T) {
 		play(t, s, time.Minute, func(logs *journal, w *watch) {
 			warns, infos := logs.level("WARN"), logs.level("INFO")
 			if len(warns) != c.warns || len(infos) != c.warns || !w.isUp() {
-				t.Errorf("403 for %v: got %d warnings and %d infos, want %d each:\n%s", c.lasts, len(warns), len(infos), c.warns, logs)
+				t.Errorf("403 for %v: got %d warnings and %d infos, want %d each:\n%s", c.lasts, len(warns), len(infos), c.warns,
+					logs)
 			}
 			if c.warns > 0 && !strings.Contains(warns[0], `"rule":`) {
 				t.Errorf("got %s, want the missing rule in it", warns[0])
@@ -203,7 +205,8 @@ func TestWatch_stable(t *testing.T) {
 func TestFollow_evidence(t *testing.T) {
 	const news = 3 * time.Second
 	for err, want := range map[*kube.Error]time.Duration{
-		statusError(500, 0).(*kube.Error): upAfter, errEndsAtOnce: upAfter, errEndsEarly: stableAfter, errSilent: news + flushTime,
+		statusError(500, 0).(*kube.Error): upAfter, errEndsAtOnce: upAfter, errEndsEarly: stableAfter, errSilent: news +
+			flushTime,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w, s := newIdleWatch(), &stream{news: wake.NewChannel()}
@@ -335,8 +338,9 @@ func TestWatch_silentReplay(t *testing.T) {
 }
 
 // TestWatch_replay: a list after Reread, or after three minutes without news, finds a change that
-// the watch did not deliver. The next stream starts before the change. If it delivers the change within 5 s, the watch works: the
-// watch cache lags behind consistent reads. Otherwise the watch is down.
+// the watch did not deliver. The next stream starts before the change. If it delivers the change
+// within 5 s, the watch works: the watch cache lags behind consistent reads. Otherwise the watch
+// is down.
 func TestWatch_replay(t *testing.T) {
 	for _, c := range []struct {
 		name, listed, start string

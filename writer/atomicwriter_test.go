@@ -145,7 +145,8 @@ func modesAreRight(t *testing.T, change func(dir string)) {
 		publish(t, w, mixed)
 		must(filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 			info, _ := d.Info()
-			if p != dir && d.Name() != generation.LockFile && (d.IsDir() && info.Mode().Perm() != 0o755 || d.Type().IsRegular() && info.Mode().Perm() != 0o644) {
+			if p != dir && d.Name() != generation.LockFile &&
+				(d.IsDir() && info.Mode().Perm() != 0o755 || d.Type().IsRegular() && info.Mode().Perm() != 0o644) {
 				t.Errorf("%s: got %v", p, info.Mode())
 			}
 			return err
@@ -214,23 +215,25 @@ func TestPayloads(t *testing.T) {
 		"one dot and more":             {{"a..b", "x", "a..", "y", ".a", "z"}},
 		"directories":                  {{"foo/bar", "a", "foo/baz", "b", "foo/zib/zab", "c"}},
 		"deep":                         {{"a/b/c/d/e/f/g/h", "x"}},
-		"kitchen sink":                 {{"foo.txt", "f", "bar.txt", "b", ".foo", "x", "dir/a", "1", "dir/sub/b", "2", "other/c", "3"}},
-		"long name":                    {{strings.Repeat("n", 255), "x"}},
-		"large":                        {{"big", big}, {"big", big[:1]}},
-		"update":                       {{"foo", "1", "bar", "1"}, {"foo", "2", "bar", "2"}},
-		"no update":                    {{"foo", "1", "bar", "1"}, {"foo", "1", "bar", "1"}},
-		"add a file":                   {{"foo", "1"}, {"foo", "1", "bar", "1"}},
-		"add a directory":              {{"foo", "1"}, {"foo", "1", "d/bar", "1"}, {"foo", "1", "d/bar", "1", "d/e/baz", "1"}},
-		"delete a file":                {{"foo", "1", "bar", "1"}, {"foo", "1"}},
-		"delete in a directory":        {{"d/foo", "1", "d/bar", "1"}, {"d/foo", "1"}},
-		"delete a directory":           {{"foo", "1", "d/e/bar", "1"}, {"foo", "1"}},
-		"delete all but one":           {{"a", "1", "b", "1", "c/d", "1"}, {"z", "1"}},
-		"delete all":                   {{"a", "1", "c/d", "1"}, {}},
-		"add and delete":               {{"foo", "1", "d/bar", "1"}, {"baz", "1", "e/bar", "1"}, {"foo", "1", "d/bar", "1"}},
-		"a file becomes a directory":   {{"foo", "1"}, {"foo/bar", "1"}},
-		"a directory becomes a file":   {{"foo/bar", "1"}, {"foo", "1"}},
-		"clear and fill":               {{"foo", "1"}, {"foo", ""}, {"foo", "2"}},
-		"paths swap":                   {{"a", "1", "b", "2"}, {"a", "2", "b", "1"}},
+		"kitchen sink": {{"foo.txt", "f", "bar.txt", "b", ".foo", "x", "dir/a", "1", "dir/sub/b", "2",
+			"other/c", "3"}},
+		"long name":  {{strings.Repeat("n", 255), "x"}},
+		"large":      {{"big", big}, {"big", big[:1]}},
+		"update":     {{"foo", "1", "bar", "1"}, {"foo", "2", "bar", "2"}},
+		"no update":  {{"foo", "1", "bar", "1"}, {"foo", "1", "bar", "1"}},
+		"add a file": {{"foo", "1"}, {"foo", "1", "bar", "1"}},
+		"add a directory": {{"foo", "1"}, {"foo", "1", "d/bar", "1"},
+			{"foo", "1", "d/bar", "1", "d/e/baz", "1"}},
+		"delete a file":              {{"foo", "1", "bar", "1"}, {"foo", "1"}},
+		"delete in a directory":      {{"d/foo", "1", "d/bar", "1"}, {"d/foo", "1"}},
+		"delete a directory":         {{"foo", "1", "d/e/bar", "1"}, {"foo", "1"}},
+		"delete all but one":         {{"a", "1", "b", "1", "c/d", "1"}, {"z", "1"}},
+		"delete all":                 {{"a", "1", "c/d", "1"}, {}},
+		"add and delete":             {{"foo", "1", "d/bar", "1"}, {"baz", "1", "e/bar", "1"}, {"foo", "1", "d/bar", "1"}},
+		"a file becomes a directory": {{"foo", "1"}, {"foo/bar", "1"}},
+		"a directory becomes a file": {{"foo/bar", "1"}, {"foo", "1"}},
+		"clear and fill":             {{"foo", "1"}, {"foo", ""}, {"foo", "2"}},
+		"paths swap":                 {{"a", "1", "b", "2"}, {"a", "2", "b", "1"}},
 	} {
 		for _, layout := range layouts {
 			t.Run(name, func(t *testing.T) {
@@ -242,7 +245,8 @@ func TestPayloads(t *testing.T) {
 				for i, p := range steps {
 					set := one("db", files(itoa(i), p...))
 					n := publish(t, w, set)
-					if want := i > 0 && !maps.EqualFunc(set.Secrets["db"].Values, one("db", files("", steps[i-1]...)).Secrets["db"].Values, secret.Value.Equal); i > 0 && (n != last) != want {
+					if want := i > 0 && !maps.EqualFunc(set.Secrets["db"].Values,
+						one("db", files("", steps[i-1]...)).Secrets["db"].Values, secret.Value.Equal); i > 0 && (n != last) != want {
 						t.Errorf("step %d: generation %d after %d, want a new one: %v", i, n, last, want)
 					}
 					last = n

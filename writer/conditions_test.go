@@ -87,7 +87,8 @@ func fullChild(args []string) error {
 
 // refused publishes next, which must fail and change nothing, and again after
 // restore, when it goes through.
-func refused(w *Writer, dir string, good, next Content, want error, reason string, restore func() error, then Content) error {
+func refused(w *Writer, dir string, good, next Content, want error, reason string, restore func() error,
+	then Content) error {
 	before := names(dir)
 	_, err := w.Publish(context.Background(), next)
 	if !errors.Is(err, want) || Reason(err) != reason {

@@ -236,7 +236,8 @@ func child(role string, args ...string) *exec.Cmd {
 
 // roles are the functions of children.
 var roles = map[string]func(args []string) error{
-	"kill": killChild, "full": fullChild, "inodes": inodesChild, "readonly": readOnlyChild, "user": userChild, "sticky": stickyChild, "ready": readyChild, "descriptors": descriptorsChild,
+	"kill": killChild, "full": fullChild, "inodes": inodesChild, "readonly": readOnlyChild, "user": userChild,
+	"sticky": stickyChild, "ready": readyChild, "descriptors": descriptorsChild,
 }
 
 func TestMain(m *testing.M) {

@@ -17,7 +17,8 @@ import (
 // randomSet returns a set of up to three Secrets with few names, so two Secrets
 // overlap often.
 func randomSet(r *rand.Rand) Content {
-	paths := []string{"a", "b", "c.d", ".hidden", "x/y", "x/z", "x/w/v", "deep/er/still", "...", "-", "_tmp", "data", "long-" + fmt.Sprint(r.IntN(2))}
+	paths := []string{"a", "b", "c.d", ".hidden", "x/y", "x/z", "x/w/v", "deep/er/still", "...", "-", "_tmp", "data",
+		"long-" + fmt.Sprint(r.IntN(2))}
 	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "..." })
 	set := Content{Complete: true, Secrets: map[string]Files{}}
 	for _, name := range []string{"db", "tls", "a"} {
@@ -105,7 +106,8 @@ func checkChanges(t *testing.T, w *Writer, layout Layout, sets []Content) {
 	now := shown(layout, sets[len(sets)-1])
 	generation, i := uint64(0), 0
 	for i = range sets {
-		if i > 0 && (i == 1 || !slices.Equal(secretsOf(sets[i]), secretsOf(sets[i-1])) || !maps.Equal(shown(layout, sets[i]), shown(layout, sets[i-1]))) {
+		if i > 0 && (i == 1 || !slices.Equal(secretsOf(sets[i]), secretsOf(sets[i-1])) ||
+			!maps.Equal(shown(layout, sets[i]), shown(layout, sets[i-1]))) {
 			generation++
 		}
 		then, c := shown(layout, sets[i]), w.ChangesSince(generation)

@@ -21,7 +21,8 @@ func plant(dir, canary string, script []byte) {
 	names := []string{
 		"db", "db/password", "db/..data", "db/..data_tmp", "db/x", "..data", "..data_tmp", "..data_tmp/x",
 		"..notified.json", "password", "foreign", "foreign/x", "tls", "tls/..data",
-		"..2026_11_22_10_44_52.1", "..2026_11_22_10_44_52.1/db", "..2026_11_22_10_44_52.1/db/password", "..2026_11_22_10_44_52.1/password", "..2026_11_22_10_44_52.1.json",
+		"..2026_11_22_10_44_52.1", "..2026_11_22_10_44_52.1/db", "..2026_11_22_10_44_52.1/db/password",
+		"..2026_11_22_10_44_52.1/password", "..2026_11_22_10_44_52.1.json",
 		"..2027_11_22_10_44_52.2", "..2027_11_22_10_44_52.2/db", "..2027_11_22_10_44_52.2.json",
 	}
 	contents := []string{

@@ -220,7 +220,8 @@ func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 		seam.reset(nil)
 		heal(w)
 		if w.Newest() != 1 || repaired != 1 || !w.uncertain.retryAt.IsZero() {
-			t.Errorf("without %s, in the end: newest %d, repairs %d, unfinished %v", op, w.Newest(), repaired, !w.uncertain.retryAt.IsZero())
+			t.Errorf("without %s, in the end: newest %d, repairs %d, unfinished %v", op, w.Newest(), repaired,
+				!w.uncertain.retryAt.IsZero())
 		}
 		equal(t, "seen", visible(t, dir), shown(generation.Nested, mixed))
 		shut(t, w)

@@ -102,7 +102,8 @@ func TestPowerLoss(t *testing.T) {
 			})
 		}
 	}
-	t.Logf("%d states after a power failure, %d of them recovered on a real file system, %d calls with every combination", total, recovered, exhaustive)
+	t.Logf("%d states after a power failure, %d of them recovered on a real file system, %d calls with every combination",
+		total, recovered, exhaustive)
 }
 
 // A power is a recorded run of publishes.

@@ -200,7 +200,8 @@ func (w *Writer) wakeDirectories(ctx context.Context, old, next *generation.Gene
 	number := next.Record.Generation
 	for _, e := range next.Outside {
 		dir := path.Dir(e.Path)
-		if path.Base(e.Path) != generation.DataLink || old.Record.Generation != number && next.Record.SecretSince(dir) != number {
+		if path.Base(e.Path) != generation.DataLink ||
+			old.Record.Generation != number && next.Record.SecretSince(dir) != number {
 			continue
 		}
 		if ctx.Err() != nil {

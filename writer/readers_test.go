@@ -84,7 +84,8 @@ func readAt(dirfd int, name string) (string, error) {
 
 // beside runs readers beside a writer, with a pause after each publish, until
 // there were so many reads.
-func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set func(n int) Content) (c *counted, publishes int64) {
+func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set func(n int) Content) (c *counted,
+	publishes int64) {
 	dir := testsupport.MemoryDir(t)
 	opts := quiet(testOptions(t, dir))
 	opts.now = time.Now

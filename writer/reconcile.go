@@ -147,7 +147,8 @@ func (w *Writer) repair(ctx context.Context) (changed []generation.Entry, err er
 	cur := w.current.Load()
 	changed, err = w.reconcile(ctx, w.damage(cur, cur.Inside))
 	if len(changed) > 0 {
-		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation, "paths", len(changed), "path", changed[0].Path)
+		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation, "paths", len(changed), "path",
+			changed[0].Path)
 		w.opts.Repaired()
 	}
 	return changed, err

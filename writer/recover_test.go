@@ -85,15 +85,19 @@ func TestRecovery(t *testing.T) {
 		pending bool   // the target is to be notified of it
 		removes string // a path absent at the end
 	}{
-		"nothing":                    {func(string, string) {}, 2, false, ""},
-		"stale temporaries":          {func(dir, _ string) { leaveEntries(dir) }, 2, false, "..data_tmp"},
-		"orphan of a higher number":  {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2, false, "..2031_01_01_00_00_00.1"},
-		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false, "..2031_01_01_00_00_00.1.json"},
-		"..data missing":             {func(dir, _ string) { must(os.Remove(filepath.Join(dir, generation.DataLink))) }, 2, false, ""},
-		"..data dangling":            {func(dir, _ string) { relink(dir, "..2001_01_01_00_00_00.1") }, 2, false, ""},
-		"..data points outside":      {func(dir, _ string) { relink(dir, "/etc") }, 2, false, ""},
-		"..data is a directory":      {func(dir, _ string) { relink(dir, ""); put(dir, "..data/db/password", "evil") }, 2, false, ""},
-		"..data is a file":           {func(dir, _ string) { relink(dir, ""); put(dir, "..data", "evil") }, 2, false, ""},
+		"nothing":           {func(string, string) {}, 2, false, ""},
+		"stale temporaries": {func(dir, _ string) { leaveEntries(dir) }, 2, false, "..data_tmp"},
+		"orphan of a higher number": {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2, false,
+			"..2031_01_01_00_00_00.1"},
+		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false,
+			"..2031_01_01_00_00_00.1.json"},
+		"..data missing": {func(dir, _ string) { must(os.Remove(filepath.Join(dir, generation.DataLink))) }, 2,
+			false, ""},
+		"..data dangling":       {func(dir, _ string) { relink(dir, "..2001_01_01_00_00_00.1") }, 2, false, ""},
+		"..data points outside": {func(dir, _ string) { relink(dir, "/etc") }, 2, false, ""},
+		"..data is a directory": {func(dir, _ string) { relink(dir, ""); put(dir, "..data/db/password", "evil") }, 2,
+			false, ""},
+		"..data is a file": {func(dir, _ string) { relink(dir, ""); put(dir, "..data", "evil") }, 2, false, ""},
 		"..data is a FIFO": {func(dir, _ string) {
 			relink(dir, "")
 			must(syscall.Mkfifo(filepath.Join(dir, generation.DataLink), 0o600))
@@ -103,7 +107,11 @@ func TestRecovery(t *testing.T) {
 			must(os.RemoveAll(filepath.Join(dir, "db")))
 			must(os.Symlink("/etc", filepath.Join(dir, "db")))
 		}, 2, false, ""},
-		"a Secret's place is a file": {func(dir, _ string) { must(os.RemoveAll(filepath.Join(dir, "db"))); put(dir, "db", "x") }, 2, false, ""},
+		"a Secret's place is a file": {func(dir,
+			_ string) {
+			must(os.RemoveAll(filepath.Join(dir, "db")))
+			put(dir, "db", "x")
+		}, 2, false, ""},
 		"a link's place is a FIFO": {func(dir, _ string) {
 			must(os.Remove(filepath.Join(dir, "db/user")))
 			must(syscall.Mkfifo(filepath.Join(dir, "db/user"), 0o600))
@@ -121,7 +129,11 @@ func TestRecovery(t *testing.T) {
 			must(os.Remove(gen + "/db/password"))
 			must(os.Symlink("/etc/passwd", gen+"/db/password"))
 		}, 2, false, ""},
-		"a file is a hard link":  {func(dir, gen string) { must(os.Link(gen+"/db/password", dir+"/foreign")); put(dir, "foreign", "evil") }, 2, false, ""},
+		"a file is a hard link": {func(dir,
+			gen string) {
+			must(os.Link(gen+"/db/password", dir+"/foreign"))
+			put(dir, "foreign", "evil")
+		}, 2, false, ""},
 		"all files missing":      {func(_, gen string) { must(os.RemoveAll(gen)); must(os.Mkdir(gen, 0o755)) }, 2, false, ""},
 		"the generation missing": {func(_, gen string) { must(os.RemoveAll(gen)) }, 3, true, ""}, // back to 1, then 3
 		"..data and a file missing": {func(dir, gen string) {
@@ -140,14 +152,24 @@ func TestRecovery(t *testing.T) {
 			}
 			must(os.Truncate(gen+".json", 20))
 		}, 2, true, ""},
-		"record truncated":         {func(_, gen string) { must(os.Truncate(gen+".json", 20)) }, 3, true, ""},
-		"record of another format": {func(_, gen string) { must(os.WriteFile(gen+".json", []byte(`{"format":2,"generation":2}`), 0o644)) }, 3, true, ""},
+		"record truncated": {func(_, gen string) { must(os.Truncate(gen+".json", 20)) }, 3, true, ""},
+		"record of another format": {func(_,
+			gen string) {
+			must(os.WriteFile(gen+".json", []byte(`{"format":2,"generation":2}`), 0o644))
+		}, 3, true, ""},
 		"record of a forged number": {func(_, gen string) {
 			must(os.WriteFile(gen+".json", []byte(`{"format":1,"generation":18446744073709551615,"fileMode":420}`), 0o644))
 		}, 3, true, ""},
-		"record is a directory":      {func(_, gen string) { must(os.Remove(gen + ".json")); must(os.MkdirAll(gen+".json/x", 0o755)) }, 3, true, ""},
-		"notified unreadable":        {func(dir, _ string) { put(dir, generation.NotifiedFile, "{") }, 2, true, ""},
-		"notified of another format": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":7,"notified":{"webhook":2}}`) }, 2, true, ""},
+		"record is a directory": {func(_,
+			gen string) {
+			must(os.Remove(gen + ".json"))
+			must(os.MkdirAll(gen+".json/x", 0o755))
+		}, 3, true, ""},
+		"notified unreadable": {func(dir, _ string) { put(dir, generation.NotifiedFile, "{") }, 2, true, ""},
+		"notified of another format": {func(dir,
+			_ string) {
+			put(dir, generation.NotifiedFile, `{"format":7,"notified":{"webhook":2}}`)
+		}, 2, true, ""},
 		"notified of a forged number": {func(dir, _ string) {
 			put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":18446744073709551615}}`)
 		}, 2, true, ""},
@@ -155,13 +177,21 @@ func TestRecovery(t *testing.T) {
 			must(os.Remove(filepath.Join(dir, generation.NotifiedFile)))
 			put(dir, generation.NotifiedFile+"/x", "")
 		}, 2, true, ""},
-		"notified of more than is there": {func(dir, _ string) { put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":40}}`) }, 2, false, ""},
+		"notified of more than is there": {func(dir,
+			_ string) {
+			put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":40}}`)
+		}, 2, false, ""},
 		"Secret of before left": {func(dir, _ string) {
 			must(os.Mkdir(dir+"/was", 0o755))
 			must(os.Symlink("../..data/was", dir+"/was/..data"))
 		}, 2, false, "was"},
-		"half a Secret's directory":   {func(dir, _ string) { must(os.MkdirAll(dir+"/..data_tmp", 0o755)) }, 2, false, "..data_tmp"},
-		"modes of directories closed": {func(dir, gen string) { must(os.Chmod(gen, 0o700)); must(os.Chmod(dir+"/db", 0o700)) }, 2, false, ""},
+		"half a Secret's directory": {func(dir, _ string) { must(os.MkdirAll(dir+"/..data_tmp", 0o755)) }, 2, false,
+			"..data_tmp"},
+		"modes of directories closed": {func(dir,
+			gen string) {
+			must(os.Chmod(gen, 0o700))
+			must(os.Chmod(dir+"/db", 0o700))
+		}, 2, false, ""},
 	}
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {

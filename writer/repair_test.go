@@ -35,7 +35,8 @@ type lockedBuffer struct{ testsupport.Log }
 
 func (b *lockedBuffer) count(text string) int { return b.Count(text) }
 
-func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(string) (*volume.Events, error), limit *rate.Limiter) *healer {
+func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(string) (*volume.Events, error),
+	limit *rate.Limiter) *healer {
 	t.Helper()
 	h := &healer{dir: testsupport.MemoryDir(t)}
 	opts := testOptions(t, h.dir)
@@ -85,7 +86,8 @@ func targets(layout Layout, dir string) map[string]string {
 		"..data": generation.DataLink, "generation": gen, "record": gen + ".json", "notified": generation.NotifiedFile,
 	}
 	if layout == generation.Flat {
-		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password", "directory in it": gen + "/conf"})
+		maps.Copy(all, map[string]string{"link": "password", "link to a directory": "conf", "file": gen + "/password",
+			"directory in it": gen + "/conf"})
 	} else {
 		maps.Copy(all, map[string]string{
 			"Secret": "db", "Secret's ..data": "db/..data", "link": "db/password",
@@ -126,8 +128,18 @@ var changesTo = map[string]func(p string, info os.FileInfo) bool{
 		must(os.MkdirAll(p+"/x/y", 0o755))
 		return true
 	},
-	"by a link out": func(p string, _ os.FileInfo) bool { must(os.RemoveAll(p)); must(os.Symlink("/etc", p)); return true },
-	"by a FIFO":     func(p string, _ os.FileInfo) bool { must(os.RemoveAll(p)); must(syscall.Mkfifo(p, 0o644)); return true },
+	"by a link out": func(p string,
+		_ os.FileInfo) bool {
+		must(os.RemoveAll(p))
+		must(os.Symlink("/etc", p))
+		return true
+	},
+	"by a FIFO": func(p string,
+		_ os.FileInfo) bool {
+		must(os.RemoveAll(p))
+		must(syscall.Mkfifo(p, 0o644))
+		return true
+	},
 	"by a file renamed over it": func(p string, info os.FileInfo) bool {
 		if info.IsDir() {
 			return false

@@ -84,7 +84,8 @@ func (w *Writer) repairOrRetry(ctx context.Context) {
 	case err != nil:
 		w.retryLater("could not repair the volume, will retry", ".", err)
 	case len(changed) > 0 && !w.limit.AllowN(now, 1):
-		w.retryLater("another process keeps changing the files, repairing less often; look for a container that mounts the volume without readOnly",
+		w.retryLater("another process keeps changing the files, repairing less often; "+
+			"look for a container that mounts the volume without readOnly",
 			changed[0].Path, errors.New("too many repairs"))
 	case w.uncertain.retryAt.IsZero() && w.limit.TokensAt(now) > repairBurst/2:
 		maps.DeleteFunc(w.warned, func(_ string, keep bool) bool { return !keep })

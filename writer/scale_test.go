@@ -253,7 +253,8 @@ func TestSweep_spreadsItsReads(t *testing.T) {
 	if got := w.sweepInterval(); got > sweepPeriod/9 || got < time.Second {
 		t.Errorf("got a step every %v", got)
 	}
-	damaged := []string{generation.DataLink + "/secret0/key0", generation.DataLink + "/secret9/key49", "secret5/key7", "secret3", "record"}
+	damaged := []string{generation.DataLink + "/secret0/key0", generation.DataLink + "/secret9/key49", "secret5/key7",
+		"secret3", "record"}
 	for _, name := range damaged {
 		if name == "record" {
 			name = generation.RecordName(w.current.Load().Dir)
@@ -281,8 +282,10 @@ func sweepOnce(w *Writer) { w.locked(func() { w.sweep(context.Background()) }) }
 func TestReason_hasARemedy(t *testing.T) {
 	w := opened(t, testOptions(t, memoryDir(t)))
 	for errno, want := range map[syscall.Errno][2]string{
-		syscall.ENOSPC: {"no_space", "sizeLimit"}, syscall.EDQUOT: {"no_space", "quota"}, syscall.EROFS: {"read_only", "volumeMount"},
-		syscall.EACCES: {"permission", "UID"}, syscall.EMFILE: {"too_many_files", "ulimit"}, syscall.ENFILE: {"too_many_files", "ulimit"},
+		syscall.ENOSPC: {"no_space", "sizeLimit"}, syscall.EDQUOT: {"no_space", "quota"}, syscall.EROFS: {"read_only",
+			"volumeMount"},
+		syscall.EACCES: {"permission", "UID"}, syscall.EMFILE: {"too_many_files",
+			"ulimit"}, syscall.ENFILE: {"too_many_files", "ulimit"},
 		syscall.EIO: {"io", "disk"}, syscall.ENOTDIR: {"other", ""},
 	} {
 		err := w.vol.Explain(fmt.Errorf("publish: %w", errno))

@@ -58,16 +58,20 @@ func scenarios() (all []scenario) {
 		for _, s := range []scenario{
 			{name: "first", operation: publishing(mixed)},
 			{name: "change", published: []Content{mixed}, operation: publishing(changes)},
-			{name: "change after a grace period", published: []Content{fewer, mixed}, wait: time.Minute, operation: publishing(changes)},
+			{name: "change after a grace period", published: []Content{fewer, mixed}, wait: time.Minute,
+				operation: publishing(changes)},
 			{name: "file mode", published: []Content{mixed}, oldFileMode: 0o600, operation: publishing(mixed)},
 			{name: "removed Secret", published: []Content{mixed}, operation: publishing(fewer)},
 			{name: "new Secret", published: []Content{fewer}, operation: publishing(mixed)},
 			{name: "complete", published: []Content{incomplete(mixed)}, operation: publishing(mixed)},
 			{name: "notified", published: []Content{mixed}, operation: notifying},
-			{name: "damaged files", published: []Content{mixed}, damage: damageFiles, operation: healing, next: publishing(mixed), mixed: true},
-			{name: "damaged links", published: []Content{mixed}, damage: damageLinks, operation: healing, next: publishing(mixed), mixed: true},
+			{name: "damaged files", published: []Content{mixed}, damage: damageFiles, operation: healing,
+				next: publishing(mixed), mixed: true},
+			{name: "damaged links", published: []Content{mixed}, damage: damageLinks, operation: healing,
+				next: publishing(mixed), mixed: true},
 			{name: "leftovers", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(mixed), mixed: true},
-			{name: "leftovers and change", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(changes), mixed: true},
+			{name: "leftovers and change", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(changes),
+				mixed: true},
 		} {
 			s.name += ", " + layout.String()
 			s.layout, s.oldLayout = layout, layout
@@ -76,10 +80,14 @@ func scenarios() (all []scenario) {
 	}
 	const nested, flat = generation.Nested, generation.Flat
 	return append(all,
-		scenario{name: "flat to nested", oldLayout: flat, layout: nested, published: []Content{mixed}, operation: publishing(mixed)},
-		scenario{name: "nested to flat", oldLayout: nested, layout: flat, published: []Content{mixed}, operation: publishing(mixed)},
-		scenario{name: "flat to nested, one name", oldLayout: flat, layout: nested, published: []Content{sameKey}, operation: publishing(sameKey), mixed: true},
-		scenario{name: "nested to flat, one name", oldLayout: nested, layout: flat, published: []Content{sameKey}, operation: publishing(sameKey), mixed: true},
+		scenario{name: "flat to nested", oldLayout: flat, layout: nested, published: []Content{mixed},
+			operation: publishing(mixed)},
+		scenario{name: "nested to flat", oldLayout: nested, layout: flat, published: []Content{mixed},
+			operation: publishing(mixed)},
+		scenario{name: "flat to nested, one name", oldLayout: flat, layout: nested, published: []Content{sameKey},
+			operation: publishing(sameKey), mixed: true},
+		scenario{name: "nested to flat, one name", oldLayout: nested, layout: flat, published: []Content{sameKey},
+			operation: publishing(sameKey), mixed: true},
 	)
 }
 

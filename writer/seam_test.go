@@ -40,8 +40,9 @@ type step func(n int, c call, do func() error) error
 
 // The classification, checked against the interfaces.
 var (
-	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Sync", "file.Close"}
-	looking  = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Close"}
+	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Sync",
+		"file.Close"}
+	looking = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Close"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -79,7 +80,8 @@ func (s *seam) Mkdir(name string, mode fs.FileMode) error {
 
 func (s *seam) Create(name string, mode fs.FileMode) (volume.File, error) {
 	var f volume.File
-	err := s.change(call{op: "Create", name: name, mode: mode}, func() (err error) { f, err = s.under.Create(name, mode); return err })
+	err := s.change(call{op: "Create", name: name, mode: mode},
+		func() (err error) { f, err = s.under.Create(name, mode); return err })
 	if err != nil {
 		if f != nil { // it failed but did happen: the caller has no handle
 			_ = f.Close()
@@ -92,7 +94,8 @@ func (s *seam) Create(name string, mode fs.FileMode) (volume.File, error) {
 // Chmod and Remove are a call for each name, so that a fault can occur between them.
 func (s *seam) Chmod(dir string, mode fs.FileMode, names ...string) error {
 	return each(names, func(base string) error {
-		return s.change(call{op: "Chmod", name: path.Join(dir, base), mode: mode}, func() error { return s.under.Chmod(dir, mode, base) })
+		return s.change(call{op: "Chmod", name: path.Join(dir, base), mode: mode},
+			func() error { return s.under.Chmod(dir, mode, base) })
 	})
 }
 
@@ -135,7 +138,8 @@ type seamFile struct {
 }
 
 func (f *seamFile) Write(p []byte) (n int, err error) {
-	err = f.s.change(call{op: "file.Write", name: f.name, data: slices.Clone(p)}, func() (err error) { n, err = f.under.Write(p); return err })
+	err = f.s.change(call{op: "file.Write", name: f.name, data: slices.Clone(p)},
+		func() (err error) { n, err = f.under.Write(p); return err })
 	return n, err
 }
 

@@ -57,7 +57,8 @@ func (w *Writer) start(ctx context.Context) error {
 	}
 	if notifiedErr != nil && (!cur.Empty() || !errors.Is(notifiedErr, fs.ErrNotExist)) {
 		w.notified.Lost = true
-		w.log.Warn("could not read the record of notifications, notifying all targets again", "path", generation.NotifiedFile, "err", notifiedErr)
+		w.log.Warn("could not read the record of notifications, notifying all targets again", "path", generation.NotifiedFile,
+			"err", notifiedErr)
 	}
 	w.notified.Volume = cmp.Or(w.notified.Volume, rand.Text())
 	_, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...) // 4
@@ -112,7 +113,8 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	}
 	if !newest.Empty() {
 		w.uncertain.unreachable.Store(true)
-		w.log.Warn("..data points to no generation, restoring the newest one", "generation", newest.Record.Generation, "path", target)
+		w.log.Warn("..data points to no generation, restoring the newest one", "generation", newest.Record.Generation, "path",
+			target)
 	}
 	return newest, nil
 }
@@ -161,6 +163,7 @@ func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generatio
 		w.used(number)
 	}
 	w.last++
-	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again", "generation", w.last)
+	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again",
+		"generation", w.last)
 	return w.load(ctx, dir, generation.Rebuild(w.vol.Files(dir), w.opts.Layout, w.opts.FileMode, w.last))
 }

@@ -49,7 +49,8 @@ func TestReady_nothingThere(t *testing.T) {
 		"empty":        {func(string) {}, "no generation in"},
 		"a file":       {func(dir string) { put(dir, "..data", "x") }, "no generation in"},
 		"elsewhere":    {func(dir string) { must(os.Symlink("/etc", dir+"/..data")) }, "points to \"/etc\""},
-		"no record":    {func(dir string) { must(os.Symlink("..2026_11_22_10_44_52.1", dir+"/..data")) }, "read the record of"},
+		"no record": {func(dir string) { must(os.Symlink("..2026_11_22_10_44_52.1", dir+"/..data")) },
+			"read the record of"},
 		"forged record": {func(dir string) {
 			must(os.Symlink("..2026_11_22_10_44_52.1", dir+"/..data"))
 			put(dir, "..2026_11_22_10_44_52.1.json", "{}")
@@ -92,7 +93,8 @@ func TestMissingFiles_unknown(t *testing.T) {
 	defer func() { must(vol.Close()) }()
 	name, rec, err := vol.ReadCurrent()
 	must(err)
-	vol.Calls = &misreads{vol.Calls, func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
+	vol.Calls = &misreads{vol.Calls,
+		func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
 	if missing, err := vol.MissingFiles(name, rec); !errors.Is(err, syscall.EIO) || len(missing) > 0 {
 		t.Errorf("got %v, %v, want EIO", missing, err)
 	}
@@ -114,7 +116,8 @@ func TestReadState_besideTheWriter(t *testing.T) {
 			t.Fatal(err)
 		}
 		own := w.State()
-		if got.Generation != 2 || own.Generation != 2 || got.Notified["webhook"] != 1 || own.Notified["webhook"] != 1 || got.Layout != layout {
+		if got.Generation != 2 || own.Generation != 2 || got.Notified["webhook"] != 1 || own.Notified["webhook"] != 1 ||
+			got.Layout != layout {
 			t.Errorf("%v: read %+v, own state %+v", layout, got, own)
 		}
 		paths, ownPaths := got.Paths(), own.Paths()

@@ -75,7 +75,8 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 // repairs and logs a single warning. It repairs everything once the process stops.
 func TestStorm(t *testing.T) {
 	const burst = 5
-	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents, rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
+	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents,
+		rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
 	began := time.Now()
 	for h.log.Count("another process keeps changing") == 0 || time.Since(began) < time.Second {
 		_ = os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644)

@@ -99,7 +99,8 @@ func TestForgedNumbers(t *testing.T) {
 		"the record": func(_, record string) {
 			data, err := os.ReadFile(record)
 			must(err)
-			must(os.WriteFile(record, []byte(strings.Replace(string(data), `"generation":2`, `"generation":`+highest, 1)), 0o644))
+			must(os.WriteFile(record, []byte(strings.Replace(string(data), `"generation":2`, `"generation":`+highest, 1)),
+				0o644))
 		},
 	} {
 		dir := memoryDir(t)

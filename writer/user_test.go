@@ -30,7 +30,8 @@ func asUser(t *testing.T, role, dir string) {
 			must(os.Chmod(d, 0o755))
 		}
 		cmd.Path = binary
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 10001, Gid: 10001, Groups: []uint32{20002}}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 10001, Gid: 10001,
+			Groups: []uint32{20002}}}
 		cmd.Dir = "/"
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -144,7 +145,8 @@ func stickyChild(args []string) error {
 	}
 	for _, set := range []Content{changes, one("db", files("7", "password", "x", "user", "u", "conf/b", "2"))} {
 		_, err = w.Publish(context.Background(), set)
-		if Reason(err) != "permission" || !strings.Contains(err.Error(), "UID 10001") || !strings.Contains(err.Error(), "sticky") {
+		if Reason(err) != "permission" || !strings.Contains(err.Error(), "UID 10001") ||
+			!strings.Contains(err.Error(), "sticky") {
 			return fmt.Errorf("got %v", err)
 		}
 		if err := expect(dir, mixed); err != nil {

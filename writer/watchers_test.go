@@ -30,7 +30,8 @@ func newWatch(t *testing.T, path string) *watchOnce {
 }
 
 func (w *watchOnce) add() {
-	_, err := unix.InotifyAddWatch(w.fd, w.path, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_MODIFY|unix.IN_ATTRIB|unix.IN_DELETE_SELF)
+	_, err := unix.InotifyAddWatch(w.fd, w.path,
+		unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_MODIFY|unix.IN_ATTRIB|unix.IN_DELETE_SELF)
 	must(err)
 }
 

@@ -59,7 +59,8 @@ func (t table) write(out io.Writer, s survey) {
 				}
 			}
 		}
-		fmt.Fprintf(out, "Secret %s/%s: version %s, used by %d of %d Pods", v.Namespace, v.Secret, v.ResourceVersion, done, pods)
+		fmt.Fprintf(out, "Secret %s/%s: version %s, used by %d of %d Pods", v.Namespace, v.Secret, v.ResourceVersion, done,
+			pods)
 		if t.wide {
 			fmt.Fprintf(out, " (uid %s)", v.UID)
 		}
@@ -90,7 +91,8 @@ func (t table) write(out io.Writer, s survey) {
 }
 
 // columns returns a row of cells without the columns that the table does not show.
-func (t table) columns(namespace, pod, container, version, age, targets, watch, generation, instance, reason string) []string {
+func (t table) columns(namespace, pod, container, version, age, targets, watch, generation, instance,
+	reason string) []string {
 	row := []string{pod, version, age, targets, watch}
 	if t.wide {
 		row = []string{pod, container, version, generation, age, targets, watch, instance}
@@ -102,7 +104,8 @@ func (t table) columns(namespace, pod, container, version, age, targets, watch, 
 }
 
 func (t table) header() []string {
-	return t.columns("NAMESPACE", "POD", "CONTAINER", "VERSION", "AGE", "TARGETS", "WATCH", "GENERATION", "INSTANCE", "REASON")
+	return t.columns("NAMESPACE", "POD", "CONTAINER", "VERSION", "AGE", "TARGETS", "WATCH", "GENERATION", "INSTANCE",
+		"REASON")
 }
 
 // rows returns a row per sidecar of the Pod.
@@ -121,7 +124,8 @@ func (t table) rows(o rollout.PodState) (all [][]string) {
 			version, targets, watch = t.fileVersion(d), t.targets(d), t.watch(d)
 			generation, instance = fmt.Sprint(d.Generation), d.Instance
 		}
-		all = append(all, t.columns(o.Namespace, o.Name, container, version, age, targets, watch, generation, instance, reason))
+		all = append(all, t.columns(o.Namespace, o.Name, container, version, age, targets, watch, generation, instance,
+			reason))
 	}
 	if len(o.Sidecars) == 0 {
 		all = append(all, t.columns(o.Namespace, o.Name, "-", "-", age, "-", "-", "-", "-", reason))

@@ -99,7 +99,8 @@ func TestTable_colors(t *testing.T) {
 	var out strings.Builder
 	table{secret: "db", now: now, colored: true}.write(&out, testSurvey())
 	for name, prefix := range map[string]string{
-		"Secret": "", "POD": "", "g-silent": "\x1b[31m", "h-reader": "\x1b[31m", "c-pending": "\x1b[33m", "d-down": "\x1b[33m", "a-done": "",
+		"Secret": "", "POD": "", "g-silent": "\x1b[31m", "h-reader": "\x1b[31m", "c-pending": "\x1b[33m",
+		"d-down": "\x1b[33m", "a-done": "",
 	} {
 		i := slices.IndexFunc(strings.Split(out.String(), "\n"), func(line string) bool {
 			return strings.HasPrefix(line, prefix+name) && strings.HasSuffix(line, "\x1b[0m") == (prefix != "")
@@ -149,7 +150,8 @@ func TestBar(t *testing.T) {
 		done, pods int
 		want       string
 	}{
-		{0, 0, "[--------------------]"}, {0, 3, "[--------------------]"}, {1, 3, "[######--------------]"}, {3, 3, "[####################]"},
+		{0, 0, "[--------------------]"}, {0, 3, "[--------------------]"}, {1, 3, "[######--------------]"},
+		{3, 3, "[####################]"},
 	} {
 		r := rollout.Result{Pods: make([]rollout.PodState, c.pods)}
 		for i := range c.done {

@@ -120,7 +120,8 @@ func TestSignal_retriesAFailedReload(t *testing.T) {
 	go func() { reloadOnDemand(ctx, p, hup, nil); close(ended) }()
 	publish(t, dir, "b", "wrong")
 	hup <- syscall.SIGHUP
-	testsupport.EventuallyTrue(t, testsupport.Patience, "the reload fails", func() bool { return strings.Contains(log.String(), "reload failed") })
+	testsupport.EventuallyTrue(t, testsupport.Patience, "the reload fails",
+		func() bool { return strings.Contains(log.String(), "reload failed") })
 	publish(t, dir, "b", "b")
 	testsupport.EventuallyTrue(t, testsupport.Patience, "the app retries", func() bool { return p.Status().User == "b" })
 	if got := request(t, "GET", url+"/query"); got != "200" {

@@ -106,7 +106,8 @@ func TestRun_memory(t *testing.T) {
 	mustDo(t, err)
 	limit, err := strconv.Atoi(string(regexp.MustCompile(`limits: \{memory: (\d+)Mi\}`).FindSubmatch(manifest)[1]))
 	mustDo(t, err)
-	t.Logf("the peaks are %d KiB for the job and %d KiB for wait, the limit is %d MiB", peaks["rotate"], peaks["secret-sync"], limit)
+	t.Logf("the peaks are %d KiB for the job and %d KiB for wait, the limit is %d MiB", peaks["rotate"],
+		peaks["secret-sync"], limit)
 	if peaks["rotate"] == 0 || peaks["secret-sync"] == 0 || peaks["secret-sync"] > waitMemory {
 		t.Errorf("got the peaks %v KiB, want both processes, and at most 40 MiB for wait", peaks)
 	}

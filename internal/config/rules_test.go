@@ -211,14 +211,16 @@ func TestOwnerMayAlwaysRead(t *testing.T) {
 // FuzzItems: accepted items can be written as files, and each problem is a single line.
 func FuzzItems(f *testing.F) {
 	for _, seed := range []string{
-		"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d", "a/b+c=d", "a=x",
+		"db/a=x", "db/a=x,db/b=x/y", "db/a=x,,", "db/a=../x", "tls/tls.key=certs/key", "=", "db/a=x\x00", "a/b=c=d",
+		"a/b+c=d", "a=x",
 	} {
 		f.Add(seed, false)
 		f.Add(seed, true)
 	}
 	f.Fuzz(func(t *testing.T, value string, env bool) {
 		p, items := &problems{}, layout.Items{}
-		each(p, "SECRETSYNC_ITEMS", List(value), "items", func(entry string) (any, error) { return nil, items.Add(entry, env) })
+		each(p, "SECRETSYNC_ITEMS", List(value), "items",
+			func(entry string) (any, error) { return nil, items.Add(entry, env) })
 		for secret, files := range items {
 			if !isSubdomain(secret) || len(files) == 0 {
 				t.Errorf("%q: Secret %q with %d items", value, secret, len(files))

@@ -55,7 +55,8 @@ func TestClusterConfig_emptyCA(t *testing.T) {
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestClusterConfig_emptyCA$")
-	cmd.Env = append(os.Environ(), inPod+"=1", "KUBECONFIG=", "KUBERNETES_SERVICE_HOST=10.0.0.1", "KUBERNETES_SERVICE_PORT=443")
+	cmd.Env = append(os.Environ(), inPod+"=1", "KUBECONFIG=", "KUBERNETES_SERVICE_HOST=10.0.0.1",
+		"KUBERNETES_SERVICE_PORT=443")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	switch {

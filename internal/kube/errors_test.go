@@ -111,10 +111,12 @@ func TestError_cause(t *testing.T) {
 		want string
 	}{
 		{"unknown authority", rest.Config{Host: secure.URL}, CauseTLS},
-		{"wrong name", rest.Config{Host: secure.URL, TLSClientConfig: rest.TLSClientConfig{ServerName: "other-token"}}, CauseTLS},
+		{"wrong name", rest.Config{Host: secure.URL, TLSClientConfig: rest.TLSClientConfig{ServerName: "other-token"}},
+			CauseTLS},
 		{"HTTP instead of HTTPS", rest.Config{Host: "https://" + plain.Listener.Addr().String()}, CauseTLS},
 		{"alert of the server", rest.Config{Host: strict.URL, TLSClientConfig: insecure}, CauseTLS},
-		{"missing token", rest.Config{Host: secure.URL, TLSClientConfig: insecure, BearerTokenFile: missing}, CauseCredentials},
+		{"missing token", rest.Config{Host: secure.URL, TLSClientConfig: insecure, BearerTokenFile: missing},
+			CauseCredentials},
 		{"failing plugin", rest.Config{Host: secure.URL, TLSClientConfig: insecure, ExecProvider: plugin}, CauseCredentials},
 		{"refused", rest.Config{Host: "https://" + closedPort(t)}, CauseUnreachable},
 	} {
@@ -158,7 +160,8 @@ func certificate(t *testing.T, name string) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		DNSNames: []string{name}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

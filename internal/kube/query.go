@@ -100,7 +100,8 @@ func readPage[T any](ctx context.Context, c *Client, q Query, token string) (p p
 		return p, err
 	}
 	body, err := r.read(answer, math.MaxInt64)
-	if err == nil && (json.Unmarshal(body, &p) != nil || !p.Is(q.Resource.Kind+"List") || p.Metadata.ResourceVersion == "") {
+	if err == nil && (json.Unmarshal(body, &p) != nil || !p.Is(q.Resource.Kind+"List") ||
+		p.Metadata.ResourceVersion == "") {
 		err = r.invalidAnswer(answer)
 	}
 	return p, err
@@ -118,7 +119,9 @@ type typed interface{ Is(kind string) bool } // implemented by TypeMeta
 // Watch opens a watch and returns its events after resourceVersion. The sequence ends without
 // an error if the server ends the watch. It ends with an error after any other end. The
 // caller must cancel ctx in the end.
-func Watch[T typed](ctx context.Context, c *Client, q Query, resourceVersion string) (iter.Seq2[Event[T], error], error) {
+func Watch[T typed](
+	ctx context.Context, c *Client, q Query, resourceVersion string,
+) (iter.Seq2[Event[T], error], error) {
 	r := q.request(VerbWatch)
 	r.params.Set("watch", "true")
 	r.params.Set("resourceVersion", resourceVersion)

@@ -152,7 +152,8 @@ func TestWatch_request(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", key, got.Get(key), want)
 		}
 	}
-	if d, err := time.ParseDuration(got.Get("timeoutSeconds") + "s"); err != nil || d < MinWatchTime || d > 2*MinWatchTime {
+	if d, err := time.ParseDuration(got.Get("timeoutSeconds") + "s"); err != nil || d < MinWatchTime ||
+		d > 2*MinWatchTime {
 		t.Errorf("timeoutSeconds: got %v, %v, want %v to %v", d, err, MinWatchTime, 2*MinWatchTime)
 	}
 }
@@ -284,7 +285,10 @@ func TestGet_limit(t *testing.T) {
 // TestPath_prefix: a gateway may serve the API server below a path.
 func TestPath_prefix(t *testing.T) {
 	var got string
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.URL.RequestURI() }))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		got = r.URL.RequestURI()
+	}))
 	defer server.Close()
 	_, _, _ = readList(newClient(t, &rest.Config{Host: server.URL + "/clusters/a"}), secrets)
 	if want := "/clusters/a/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Ddb"; got != want {

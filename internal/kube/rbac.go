@@ -53,7 +53,8 @@ func (r RBAC) ForWait(secret string) string {
 		rule{"Find the Pods.", "pods", nil, listAndWatch},
 		rule{"Query the sidecars through the API server. Allows a GET to any port of these Pods.\n" +
 			"# Not needed with --direct.", "pods/proxy", nil, get},
-		rule{warning + "wait compares the data with the data that it read before, and shows none of it.", "secrets", names, get})
+		rule{warning + "wait compares the data with the data that it read before, and shows none of it.",
+			"secrets", names, get})
 }
 
 // manifest returns a Role with the rules, and its RoleBinding. A name may look like a number

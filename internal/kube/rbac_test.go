@@ -18,13 +18,15 @@ func TestRBAC(t *testing.T) {
 		want []rbacv1.PolicyRule
 	}{
 		{"names that look like other types", RBAC{Names: []string{"true", "db", "123", "db", "1e3"}}, []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"123", "1e3", "db", "true"}, Verbs: watchVerbs}}},
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"123", "1e3", "db", "true"},
+				Verbs: watchVerbs}}},
 		{"selector", RBAC{Selector: "app in (web,api)"}, []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: watchVerbs}}},
 		{"both, with events", RBAC{Names: []string{"db"}, Selector: "a=b", Events: true}, []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: watchVerbs}, events}},
 		{"names, with events", RBAC{Names: []string{"db"}, Events: true}, []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"db"}, Verbs: watchVerbs}, events}},
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"db"}, Verbs: watchVerbs},
+			events}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.in.Namespace, c.in.ServiceAccount = "007", "app"
@@ -49,7 +51,8 @@ func TestRBAC(t *testing.T) {
 			if binding.RoleRef != wantRef || !reflect.DeepEqual(binding.Subjects, wantSubjects) {
 				t.Errorf("binding: got %v %v", binding.RoleRef, binding.Subjects)
 			}
-			if role.Namespace != "007" || binding.Namespace != "007" || role.Name != "secret-sync-app" || binding.Name != "secret-sync-app" {
+			if role.Namespace != "007" || binding.Namespace != "007" || role.Name != "secret-sync-app" ||
+				binding.Name != "secret-sync-app" {
 				t.Errorf("got %s/%s and %s/%s", role.Namespace, role.Name, binding.Namespace, binding.Name)
 			}
 			if got := strings.Contains(text, "EVERY Secret"); got != (c.in.Selector != "") {
@@ -61,9 +64,11 @@ func TestRBAC(t *testing.T) {
 
 // TestRBAC_names: two accounts do not share objects.
 func TestRBAC_names(t *testing.T) {
-	for account, want := range map[string]string{"secret-sync": "secret-sync", "app": "secret-sync-app", "web": "secret-sync-web"} {
+	for account, want := range map[string]string{"secret-sync": "secret-sync", "app": "secret-sync-app",
+		"web": "secret-sync-web"} {
 		text := RBAC{Namespace: "ns", ServiceAccount: account, Names: []string{"db"}}.YAML()
-		if got := strings.Count(text, `name: "`+want+`", namespace`) + strings.Count(text, `kind: Role, name: "`+want+`"}`); got < 3 {
+		if got := strings.Count(text, `name: "`+want+`", namespace`) +
+			strings.Count(text, `kind: Role, name: "`+want+`"}`); got < 3 {
 			t.Errorf("%s: got %d names %q, want the names of both objects and of the reference:\n%s", account, got, want, text)
 		}
 	}

@@ -39,7 +39,8 @@ func encode(t *testing.T, document any) string {
 
 // TestParse_rejectsOtherDocuments: another program may listen on the sidecar's port.
 func TestParse_rejectsOtherDocuments(t *testing.T) {
-	for _, text := range []string{"", "ok", "[]", "{}", `{"format":1}`, `{"format":3}`, `{"format":2`, `{"format":2,"targets":[1]}`} {
+	for _, text := range []string{"", "ok", "[]", "{}", `{"format":1}`, `{"format":3}`, `{"format":2`,
+		`{"format":2,"targets":[1]}`} {
 		if d, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "not a status document of format 2") {
 			t.Errorf("%q: got %+v, %v", text, d, err)
 		}
@@ -55,9 +56,10 @@ func TestParse_requiresFields(t *testing.T) {
 	}{
 		"": {"format namespace pod podUID instance volume generation complete secrets targets watches",
 			func(d map[string]any) map[string]any { return d }},
-		"secrets.": {"present uid resourceVersion dataSince previousData generation refused", func(d map[string]any) map[string]any {
-			return d["secrets"].(map[string]any)["db"].(map[string]any)
-		}},
+		"secrets.": {"present uid resourceVersion dataSince previousData generation refused",
+			func(d map[string]any) map[string]any {
+				return d["secrets"].(map[string]any)["db"].(map[string]any)
+			}},
 		"secrets.previousData.": {"since until", func(d map[string]any) map[string]any {
 			return d["secrets"].(map[string]any)["db"].(map[string]any)["previousData"].(map[string]any)
 		}},
@@ -155,7 +157,8 @@ secret/tls  down   never
 
 // TestFetch_onlyOK: a redirect is not followed and an error page is no document.
 func TestFetch_onlyOK(t *testing.T) {
-	for code, want := range map[int]string{http.StatusOK: "", http.StatusFound: "HTTP 302", http.StatusNotFound: "HTTP 404"} {
+	for code, want := range map[int]string{http.StatusOK: "", http.StatusFound: "HTTP 302",
+		http.StatusNotFound: "HTTP 404"} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "/elsewhere")
 			w.WriteHeader(code)
@@ -163,7 +166,8 @@ func TestFetch_onlyOK(t *testing.T) {
 		}))
 		body, err := Fetch(t.Context(), server.Listener.Addr().String())
 		server.Close()
-		if want == "" && (err != nil || string(body) != "/status") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if want == "" && (err != nil || string(body) != "/status") ||
+			want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%d: got %q, %v, want %q", code, body, err, want)
 		}
 	}

@@ -71,7 +71,8 @@ func TestExecFails(t *testing.T) {
 		var log testsupport.Log
 		testsupport.WantError(t, sh(script, patience, &log).Notify(t.Context(), someChanges), `"sh"`, want)
 	}
-	for _, command := range [][]string{{"/no/such/program", "hunter2"}, {"no-such-program", "hunter2"}, {t.TempDir(), "hunter2"}} {
+	for _, command := range [][]string{{"/no/such/program", "hunter2"}, {"no-such-program", "hunter2"},
+		{t.TempDir(), "hunter2"}} {
 		var log testsupport.Log
 		e := Target{Command: command, Timeout: patience, Logger: log.Logger(slog.LevelDebug)}
 		err := e.Notify(t.Context(), someChanges)
@@ -88,7 +89,8 @@ func TestExecOutput(t *testing.T) {
 	if err := sh(script, patience, &log).Notify(t.Context(), someChanges); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"target=exec stream=stdout line=one", "stream=stderr line=two\n", `line="�"`, "line=last"} {
+	for _, want := range []string{"target=exec stream=stdout line=one", "stream=stderr line=two\n", `line="�"`,
+		"line=last"} {
 		if log.Count(want) != 1 {
 			t.Errorf("no %q in:\n%s", want, &log)
 		}
@@ -107,7 +109,8 @@ func TestExecOutputIsBounded(t *testing.T) {
 	if got := log.Count("stream=stdout line="); got != lines {
 		t.Errorf("%d lines, want %d", got, lines)
 	}
-	if log.Count(fmt.Sprintf("stream=stdout bytes=%d\n", omitted)) != 1 || log.Count("stream=stderr line=err\n") != 1 || log.Count("omitted output") != 1 {
+	if log.Count(fmt.Sprintf("stream=stdout bytes=%d\n", omitted)) != 1 || log.Count("stream=stderr line=err\n") != 1 ||
+		log.Count("omitted output") != 1 {
 		t.Errorf("want one line with the number of omitted bytes; %d bytes of log", len(log.String()))
 	}
 	if got := len(log.String()); got > 2*outputMax {
@@ -120,8 +123,10 @@ func TestExecOutputIsBounded(t *testing.T) {
 func TestExecTimeoutKillsTheGroup(t *testing.T) {
 	var log testsupport.Log
 	pids := filepath.Join(t.TempDir(), "pids")
-	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; wait`, pids)
-	testsupport.WantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms", "SECRETSYNC_EXEC_TIMEOUT")
+	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; wait`,
+		pids)
+	testsupport.WantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms",
+		"SECRETSYNC_EXEC_TIMEOUT")
 	text, err := os.ReadFile(pids)
 	if err != nil {
 		t.Fatal(err)

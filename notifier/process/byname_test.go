@@ -14,7 +14,8 @@ const sidecar = 50 // PID in the fake Pods below
 // pod returns the processes of a shared PID namespace: pause, the sidecar and ps. All are
 // an hour old.
 func pod(ps ...process) tree {
-	return container(append([]process{{pid: 1, comm: "pause", argv: []string{"/pause"}}, {pid: sidecar, comm: "secret-sync"}}, ps...)...)
+	return container(append([]process{{pid: 1, comm: "pause", argv: []string{"/pause"}},
+		{pid: sidecar, comm: "secret-sync"}}, ps...)...)
 }
 
 // container returns the processes of a container.
@@ -44,15 +45,22 @@ func TestChoose(t *testing.T) {
 		err  string // part of the error
 	}{
 		{"single process", pod(process{pid: 7, comm: "app"}), 7, ""},
-		{"parent and workers", pod(process{pid: 9, ppid: 7, comm: "app"}, process{pid: 7, comm: "app"}, process{pid: 8, ppid: 7, comm: "app"}), 7, ""},
-		{"workers below a shell", pod(process{pid: 7, comm: "app"}, process{pid: 8, ppid: 7, comm: "sh"}, process{pid: 9, ppid: 8, comm: "app"}), 7, ""},
+		{"parent and workers", pod(process{pid: 9, ppid: 7, comm: "app"}, process{pid: 7, comm: "app"},
+			process{pid: 8, ppid: 7, comm: "app"}), 7, ""},
+		{"workers below a shell", pod(process{pid: 7, comm: "app"}, process{pid: 8, ppid: 7, comm: "sh"},
+			process{pid: 9, ppid: 8, comm: "app"}), 7, ""},
 		{"below tini", pod(process{pid: 6, comm: "tini"}, process{pid: 7, ppid: 6, comm: "app"}), 7, ""},
-		{"orphaned workers", pod(process{pid: 8, ppid: 1, comm: "app"}, process{pid: 9, ppid: 1, comm: "app"}), 0, "2 unrelated"},
-		{"a young probe beside the app", pod(process{pid: 7, comm: "app"}, process{pid: 8, comm: "app", start: young(1)}), 7, ""},
-		{"only young processes: the oldest", pod(process{pid: 7, comm: "app", start: young(1)}, process{pid: 8, comm: "app", start: young(3)}), 8, ""},
+		{"orphaned workers", pod(process{pid: 8, ppid: 1, comm: "app"}, process{pid: 9, ppid: 1, comm: "app"}), 0,
+			"2 unrelated"},
+		{"a young probe beside the app", pod(process{pid: 7, comm: "app"}, process{pid: 8, comm: "app", start: young(1)}), 7,
+			""},
+		{"only young processes: the oldest",
+			pod(process{pid: 7, comm: "app", start: young(1)}, process{pid: 8, comm: "app", start: young(3)}), 8, ""},
 		{"an inert process", pod(process{pid: 7, comm: "app", inert: true}), 0, "no process is named"},
-		{"child of the sidecar", pod(process{pid: 7, ppid: 60, comm: "app"}, process{pid: 60, ppid: sidecar, comm: "sh"}), 0, "no process is named"},
-		{"no match", pod(process{pid: 7, comm: "nginx"}, process{pid: 8, comm: "sh"}), 0, `no process is named "app"; found: 1 (pause), 7 (nginx), 8 (sh)`},
+		{"child of the sidecar", pod(process{pid: 7, ppid: 60, comm: "app"}, process{pid: 60, ppid: sidecar, comm: "sh"}), 0,
+			"no process is named"},
+		{"no match", pod(process{pid: 7, comm: "nginx"}, process{pid: 8, comm: "sh"}), 0,
+			`no process is named "app"; found: 1 (pause), 7 (nginx), 8 (sh)`},
 		{"a ring of parents", pod(process{pid: 7, ppid: 8, comm: "app"}, process{pid: 8, ppid: 7, comm: "sh"}), 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -80,7 +88,8 @@ func TestNeverPause(t *testing.T) {
 
 // TestPID1OfTheSameContainer: in an image with the app and the sidecar, PID 1 is the app.
 func TestPID1OfTheSameContainer(t *testing.T) {
-	got, err := chooser("app").choose(container(process{pid: 1, comm: "app"}, process{pid: sidecar, ppid: 1, comm: "secret-sync"}))
+	got, err := chooser("app").choose(container(process{pid: 1, comm: "app"},
+		process{pid: sidecar, ppid: 1, comm: "secret-sync"}))
 	if err != nil || got.pid != 1 {
 		t.Errorf("chose %v, %v, want 1", got, err)
 	}

@@ -109,7 +109,8 @@ func TestNoMasks(t *testing.T) {
 	proc.put(process{pid: 7, comm: "app"})
 	write(t, proc.root+"/7/status", "Name:\tapp\nTgid:\t7\n")
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
-	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot determine", "SECRETSYNC_SIGNAL_CHECK=false")
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot determine",
+		"SECRETSYNC_SIGNAL_CHECK=false")
 	p.opts.Check = false
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 {
 		t.Errorf("signaled %v, error %v", proc.sent, err)

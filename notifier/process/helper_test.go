@@ -50,7 +50,8 @@ func helperMain(mode string) {
 	case "ignore":
 		signal.Ignore(unix.SIGHUP)
 	case "none": // like a C program without handlers
-		for _, s := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGWINCH, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT} {
+		for _, s := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGWINCH, unix.SIGTERM, unix.SIGINT,
+			unix.SIGQUIT} {
 			defaultAction(s)
 		}
 	}

@@ -42,7 +42,8 @@ func TestNames(t *testing.T) {
 		{"node", "node|-e|server.js", "node", "server.js"},
 		{"node", "node|--|server.js|x", "server.js", "x"},
 		{"java", "java|-Xmx1g|-Dx=y|-jar|/opt/x.jar|server", "x.jar java", "server"},
-		{"java", "/usr/bin/java|-cp|a.jar:b.jar|--add-opens|java.base/java.lang=ALL-UNNAMED|com.example.Main|arg", "com.example.Main Main", "arg a.jar:b.jar"},
+		{"java", "/usr/bin/java|-cp|a.jar:b.jar|--add-opens|java.base/java.lang=ALL-UNNAMED|com.example.Main|arg",
+			"com.example.Main Main", "arg a.jar:b.jar"},
 		{"java", "java|-Dapp|com.example.Main|arg", "Main", "arg"}, // -Dapp is not -p with a value
 		{"java", "java|--module-path|mods|-m|app/com.example.Main", "com.example.Main Main", "mods"},
 		{"sh", "sh|/srv/start.sh|app", "start.sh sh", "app"},
@@ -90,7 +91,8 @@ func TestNames(t *testing.T) {
 }
 
 func FuzzProcess(f *testing.F) {
-	f.Add([]byte("7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 400 0"), []byte("Uid:\t1\t2\t3\t4\nSigCgt:\tff\n"), []byte("java\x00-jar\x00x.jar\x00"))
+	f.Add([]byte("7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 400 0"), []byte("Uid:\t1\t2\t3\t4\nSigCgt:\tff\n"),
+		[]byte("java\x00-jar\x00x.jar\x00"))
 	f.Add([]byte(") ("), []byte(":"), []byte("\x00\x00"))
 	f.Add([]byte("1 () Z 0"), []byte("Uid:\tx"), []byte("python\x00-\x00"))
 	f.Fuzz(func(t *testing.T, stat, status, cmdline []byte) {
@@ -134,7 +136,8 @@ func TestParseSignal(t *testing.T) {
 			t.Errorf("%q = %d, %v, want %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "SIG", "0", "-1", "65", "32", "33", "HUPP", "RTMIN+31", "RTMIN-1", "RTMIN+x", "RTMIN1", "RTMIN-4", "RTMAX-31", "RTMAX-33", "RTMAX+1", "1.5", "SIG SIG"} {
+	for _, s := range []string{"", "SIG", "0", "-1", "65", "32", "33", "HUPP", "RTMIN+31", "RTMIN-1", "RTMIN+x", "RTMIN1",
+		"RTMIN-4", "RTMAX-31", "RTMAX-33", "RTMAX+1", "1.5", "SIG SIG"} {
 		got, err := ParseSignal(s)
 		if err == nil {
 			t.Errorf("%q = %d, want an error", s, got)

@@ -102,7 +102,8 @@ func TestTooYoungWaitsExactly(t *testing.T) {
 func TestStartInTheFutureWaits(t *testing.T) {
 	p := chooser("app")
 	var f *notifier.Failure
-	if err := p.check(process{pid: 7, start: 3 * time.Hour}); !errors.As(err, &f) || f.RetryAfter > p.opts.MinAge+time.Second {
+	if err := p.check(process{pid: 7, start: 3 * time.Hour}); !errors.As(err, &f) ||
+		f.RetryAfter > p.opts.MinAge+time.Second {
 		t.Errorf("error = %#v, want a wait of at most %v", err, p.opts.MinAge)
 	}
 }
@@ -126,7 +127,8 @@ func TestSeveralUnrelated(t *testing.T) {
 	name := unique()
 	a, b := startHelper(t, name, "handle"), startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
-	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid), fmt.Sprint("pid ", b.pid),
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "2 unrelated", fmt.Sprint("pid ", a.pid),
+		fmt.Sprint("pid ", b.pid),
 		fmt.Sprint("parent ", os.Getpid()), "age ")
 	a.alive()
 	b.alive()
@@ -223,7 +225,8 @@ func TestPermissionIsExplained(t *testing.T) {
 	p.euid = 65532
 	attempts := 0
 	p.signal = func(*os.Process, os.Signal) error { attempts++; return unix.EPERM }
-	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()), "container as UID 65532",
+	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), fmt.Sprint("runs as UID ", os.Getuid()),
+		"container as UID 65532",
 		fmt.Sprint("runAsUser: ", os.Getuid()), "SECRETSYNC_WEBHOOK_URL")
 	if attempts != 1 {
 		t.Errorf("%d attempts, want 1", attempts)

@@ -51,10 +51,12 @@ func TestSuccessor(t *testing.T) {
 			{gunicorn(7, 0, 1), "A=1"}, {worker(8, 7, 1), "A=1"},
 		}, 7},
 		{"gunicorn after USR2", "gunicorn", []fakeProcess{
-			{gunicorn(7, 0, 1), "A=1"}, {worker(8, 7, 1), "A=1"}, {gunicorn(9, 7, 2), "A=1 GUNICORN_PID=7"}, {worker(10, 9, 2), "A=1 GUNICORN_PID=7"},
+			{gunicorn(7, 0, 1), "A=1"}, {worker(8, 7, 1), "A=1"}, {gunicorn(9, 7, 2), "A=1 GUNICORN_PID=7"},
+			{worker(10, 9, 2), "A=1 GUNICORN_PID=7"},
 		}, 9},
 		{"gunicorn after USR2, young successor", "gunicorn", []fakeProcess{
-			{gunicorn(7, 0, 1), "A=1"}, {worker(8, 7, 1), "A=1"}, {young(gunicorn(9, 7, 2)), "A=1 GUNICORN_PID=7"}, {young(worker(10, 9, 2)), "A=1 GUNICORN_PID=7"},
+			{gunicorn(7, 0, 1), "A=1"}, {worker(8, 7, 1), "A=1"}, {young(gunicorn(9, 7, 2)), "A=1 GUNICORN_PID=7"},
+			{young(worker(10, 9, 2)), "A=1 GUNICORN_PID=7"},
 		}, 9},
 		{"gunicorn after two USR2", "gunicorn", []fakeProcess{
 			{gunicorn(7, 0, 1), "A=1"}, {gunicorn(9, 7, 2), "A=1 GUNICORN_PID=7"}, {worker(10, 9, 2), "A=1 GUNICORN_PID=7"},
@@ -114,7 +116,8 @@ func TestConfirmParentOfWorkers(t *testing.T) {
 	if err := p.Notify(t.Context(), noChanges); err != nil || len(proc.sent) != 1 || proc.sent[0] != 7 {
 		t.Errorf("signaled %v, error %v, want 7", proc.sent, err)
 	}
-	p = proc.byName("puma", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.put(process{pid: 7, stack: 1, comm: "sh", caught: 1}) })
+	p = proc.byName("puma", Options{Signal: unix.SIGHUP, Check: true},
+		func() { proc.put(process{pid: 7, stack: 1, comm: "sh", caught: 1}) })
 	if err := p.Notify(t.Context(), noChanges); err == nil || len(proc.sent) != 1 {
 		t.Errorf("signaled %v, error %v, want an error", proc.sent, err)
 	}

@@ -24,7 +24,8 @@ func TestWebhookEnds(t *testing.T) {
 		want   string
 	}{
 		{"no answer", hold, "no answer within"},
-		{"half a header", func(c net.Conn, _ string) { io.WriteString(c, "HTTP/1.1 200 OK\r\nX-A: "); hold(c, "") }, "no answer within"},
+		{"half a header", func(c net.Conn, _ string) { io.WriteString(c, "HTTP/1.1 200 OK\r\nX-A: "); hold(c, "") },
+			"no answer within"},
 		{"endless header", endless("HTTP/1.1 200 OK\r\n", "X-A: b\r\n"), "webhook"},
 		{"endless body", endless("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 1<<16)), ""},
 		{"incomplete body", func(c net.Conn, _ string) {

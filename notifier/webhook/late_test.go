@@ -41,7 +41,8 @@ func TestWebhookLateAnswer(t *testing.T) {
 	var log buffer
 	server, got := serve(t, func(http.ResponseWriter, *http.Request) { <-time.After(3 * timeout) })
 	server.Start()
-	w := newWebhook(t, server.URL+"/?token=hunter2", Target{Timeout: timeout, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	w := newWebhook(t, server.URL+"/?token=hunter2",
+		Target{Timeout: timeout, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Error(err)
 	}

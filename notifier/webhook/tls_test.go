@@ -22,7 +22,8 @@ import (
 func caFile(t *testing.T, server *httptest.Server) string {
 	t.Helper()
 	path := t.TempDir() + "/ca.crt"
-	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+		Bytes: server.Certificate().Raw})))
 	return path
 }
 
@@ -56,7 +57,8 @@ func TestWebhookTLS_renewedCA(t *testing.T) {
 	if err := w.Notify(t.Context(), someChanges); err == nil {
 		t.Error("a call with an invalid CA file succeeded")
 	}
-	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+		Bytes: server.Certificate().Raw})))
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Error(err)
 	}
@@ -78,9 +80,11 @@ func TestWebhookTLS_systemRoots(t *testing.T) {
 		server, _ := serve(t, nil)
 		server.StartTLS()
 		other := t.TempDir() + "/other.crt"
-		testsupport.WriteFile(t, other, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: unrelatedCertificate(t)})))
+		testsupport.WriteFile(t, other,
+			string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: unrelatedCertificate(t)})))
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestWebhookTLS_systemRoots$")
-		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+caFile(t, server), "SSL_CERT_DIR=/nonexistent", "WEBHOOK_URL="+server.URL, "WEBHOOK_CA="+other)
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+caFile(t, server), "SSL_CERT_DIR=/nonexistent",
+			"WEBHOOK_URL="+server.URL, "WEBHOOK_CA="+other)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
@@ -89,7 +93,8 @@ func TestWebhookTLS_systemRoots(t *testing.T) {
 	if err := newWebhook(t, os.Getenv("WEBHOOK_URL"), Target{}).Notify(t.Context(), someChanges); err != nil {
 		t.Errorf("without a CA file: %v", err)
 	}
-	err := newWebhook(t, os.Getenv("WEBHOOK_URL"), Target{CAFile: os.Getenv("WEBHOOK_CA")}).Notify(t.Context(), someChanges)
+	err := newWebhook(t, os.Getenv("WEBHOOK_URL"), Target{CAFile: os.Getenv("WEBHOOK_CA")}).Notify(t.Context(),
+		someChanges)
 	testsupport.WantError(t, err, "certificate")
 }
 
@@ -100,7 +105,8 @@ func unrelatedCertificate(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

@@ -40,8 +40,10 @@ func TestParseURL(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", "hunter2", "localhost:80", "user:hunter2@host", "http://", "http:///path", "http://:80/", "http://user:hunter2@/x",
-		"http://host:hunter2/", "http://user:hun%zzter2@host/", "http://ho st/?hunter2", "http://host/#hunter2", "ftp://hunter2",
+		"", "hunter2", "localhost:80", "user:hunter2@host", "http://", "http:///path", "http://:80/",
+		"http://user:hunter2@/x",
+		"http://host:hunter2/", "http://user:hun%zzter2@host/", "http://ho st/?hunter2", "http://host/#hunter2",
+		"ftp://hunter2",
 		"unix://", "unix://relative.sock:/x", "unix:///", "unix:///dir/:/x", "unix:/hunter2", "http://host/\x7fhunter2",
 		"unix:///" + strings.Repeat("x", 200) + ":/hunter2",
 	} {
@@ -56,7 +58,8 @@ func TestParseURL(t *testing.T) {
 
 // TestParseURL_bareIPv6: the error for $(POD_IP) in a dual-stack cluster names the cause.
 func TestParseURL_bareIPv6(t *testing.T) {
-	for _, s := range []string{"http://fd00::1/x", "https://fd00::1:8080", "http://user:hunter2@::1?hunter2", "http://2001:DB8:0:0:0:0:0:1/"} {
+	for _, s := range []string{"http://fd00::1/x", "https://fd00::1:8080", "http://user:hunter2@::1?hunter2",
+		"http://2001:DB8:0:0:0:0:0:1/"} {
 		_, err := ParseURL(s)
 		testsupport.WantError(t, err, "IPv6", "http://[ADDRESS]:PORT")
 		if strings.Contains(err.Error(), "hunter2") {

@@ -48,7 +48,8 @@ func serve(t *testing.T, answer http.HandlerFunc) (*httptest.Server, chan seen) 
 	got := make(chan seen, 100)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got <- seen{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Authorization"), r.Header.Get("Content-Type"), string(body)}
+		got <- seen{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Authorization"), r.Header.Get("Content-Type"),
+			string(body)}
 		if answer != nil {
 			answer(w, r)
 		}
@@ -75,7 +76,8 @@ func TestWebhookCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"generation": 7.0, "secrets": []any{"db"}, "added": []any{}, "changed": []any{"db/password"}, "removed": []any{"db/old"},
+		"generation": 7.0, "secrets": []any{"db"}, "added": []any{}, "changed": []any{"db/password"},
+		"removed": []any{"db/old"},
 	}
 	if !reflect.DeepEqual(changes, want) {
 		t.Errorf("body = %v, want %v", changes, want)

@@ -16,12 +16,14 @@ type Changes struct {
 // than the record's history, or newer than the record because the volume was
 // emptied, every path counts as changed.
 func (r *Record) ChangesSince(generation uint64) Changes {
-	out := Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{}, Removed: []string{}}
+	out := Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{},
+		Removed: []string{}}
 	secrets, current := map[string]bool{}, r.Paths()
 	known := generation >= r.Since && generation <= r.Generation
 	for p, rec := range current {
 		switch {
-		case !known, rec.Added <= generation && rec.Changed > generation, rec.Added > generation && r.contained(p, generation):
+		case !known, rec.Added <= generation && rec.Changed > generation,
+			rec.Added > generation && r.contained(p, generation):
 			out.Changed = append(out.Changed, p)
 		case rec.Added > generation:
 			out.Added = append(out.Added, p)

@@ -49,7 +49,8 @@ func sorted(entries []Entry) []Entry {
 
 // find returns the entry of this path from sorted entries.
 func find(entries []Entry, name string) (Entry, bool) {
-	i, ok := slices.BinarySearchFunc(entries, name, func(e Entry, name string) int { return strings.Compare(e.Path, name) })
+	i, ok := slices.BinarySearchFunc(entries, name,
+		func(e Entry, name string) int { return strings.Compare(e.Path, name) })
 	if !ok {
 		return Entry{}, false
 	}

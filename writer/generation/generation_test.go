@@ -102,7 +102,8 @@ L--------- password ..data/password
 		if _, ok := g.Find("T/none"); ok {
 			t.Error("found an entry that does not exist")
 		}
-		if parsed, err := ParseRecord(g.RecordFile.Data); err != nil || !reflect.DeepEqual(parsed.Paths(), rec.Paths()) || parsed.Layout != layout {
+		if parsed, err := ParseRecord(g.RecordFile.Data); err != nil || !reflect.DeepEqual(parsed.Paths(), rec.Paths()) ||
+			parsed.Layout != layout {
 			t.Errorf("%v: the record as read: %+v, %v", layout, parsed, err)
 		}
 	}
@@ -127,22 +128,25 @@ func TestNext_changed(t *testing.T) {
 		req  Request
 		want bool
 	}{
-		"nothing":                 {with(func(*Request) {}), false},
-		"version":                 {with(set("tls", files("9", "crt", "c"))), false},
-		"incomplete":              {with(func(r *Request) { r.Content.Complete = false }), false},
-		"value":                   {with(set("tls", files("2", "crt", "C"))), true},
-		"value, same version":     {with(set("tls", files("1", "crt", "C"))), true},
-		"path":                    {with(set("tls", files("2", "key", "c"))), true},
-		"another path":            {with(set("tls", files("2", "crt", "c", "key", "k"))), true},
-		"one path less":           {with(set("db", files("2", "a", "1"))), true},
-		"mode of a file":          {with(set("tls", mode)), true},
-		"mode of all":             {with(func(r *Request) { r.FileMode = 0o600 }), true},
-		"layout":                  {with(func(r *Request) { r.Layout = Flat }), true},
-		"another Secret":          {with(set("new", files("1"))), true},
-		"a Secret less":           {with(func(r *Request) { delete(r.Content.Secrets, "tls") }), true},
-		"trusted":                 {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1", "crt", "C"))(r) }), false},
-		"trusted, other version":  {with(func(r *Request) { r.TrustVersions = true; set("tls", files("2", "crt", "C"))(r) }), true},
-		"trusted, other path":     {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1", "key", "c"))(r) }), true},
+		"nothing":             {with(func(*Request) {}), false},
+		"version":             {with(set("tls", files("9", "crt", "c"))), false},
+		"incomplete":          {with(func(r *Request) { r.Content.Complete = false }), false},
+		"value":               {with(set("tls", files("2", "crt", "C"))), true},
+		"value, same version": {with(set("tls", files("1", "crt", "C"))), true},
+		"path":                {with(set("tls", files("2", "key", "c"))), true},
+		"another path":        {with(set("tls", files("2", "crt", "c", "key", "k"))), true},
+		"one path less":       {with(set("db", files("2", "a", "1"))), true},
+		"mode of a file":      {with(set("tls", mode)), true},
+		"mode of all":         {with(func(r *Request) { r.FileMode = 0o600 }), true},
+		"layout":              {with(func(r *Request) { r.Layout = Flat }), true},
+		"another Secret":      {with(set("new", files("1"))), true},
+		"a Secret less":       {with(func(r *Request) { delete(r.Content.Secrets, "tls") }), true},
+		"trusted": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1", "crt", "C"))(r) }),
+			false},
+		"trusted, other version": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("2", "crt", "C"))(r) }),
+			true},
+		"trusted, other path": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1", "key", "c"))(r) }),
+			true},
 		"trusted, other modes":    {with(func(r *Request) { r.TrustVersions = true; set("tls", mode)(r) }), true},
 		"trusted, without values": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1"))(r) }), true},
 	} {
@@ -162,8 +166,10 @@ func TestNext_changed(t *testing.T) {
 // TestNext_history: every path keeps the generation of its last change, across
 // changes of layout and mode, and removals are remembered.
 func TestNext_history(t *testing.T) {
-	g := follow(t, &Generation{}, request(1, content(map[string]Files{"db": files("1", "a", "1", "b", "1"), "tls": files("1", "crt", "c")})))
-	g = follow(t, g, request(2, content(map[string]Files{"db": files("2", "a", "2", "b", "1"), "tls": files("1", "crt", "c")})))
+	g := follow(t, &Generation{}, request(1,
+		content(map[string]Files{"db": files("1", "a", "1", "b", "1"), "tls": files("1", "crt", "c")})))
+	g = follow(t, g, request(2, content(map[string]Files{"db": files("2", "a", "2", "b", "1"),
+		"tls": files("1", "crt", "c")})))
 	g = follow(t, g, request(3, content(map[string]Files{"db": files("3", "a", "2", "c", "1")})))
 	for since, want := range map[uint64]Changes{
 		0: {3, []string{"db"}, []string{"db/a", "db/c"}, []string{}, []string{}},
@@ -231,8 +237,10 @@ func TestNext_unowned(t *testing.T) {
 // TestAdded_keepsOldEntries: entries whose place an old entry occupies come later.
 func TestAdded_keepsOldEntries(t *testing.T) {
 	old := follow(t, &Generation{}, request(1, content(map[string]Files{"db": files("1", "a", "1")})))
-	g := follow(t, old, request(2, content(map[string]Files{"db": files("2", "a", "1", "b", "2"), "tls": files("1", "crt", "c")})))
-	want := []string{"drwxr-xr-x db", "L--------- db/b ..data/b", "drwxr-xr-x tls", "L--------- tls/..data ../..data/tls", "L--------- tls/crt ..data/crt"}
+	g := follow(t, old, request(2, content(map[string]Files{"db": files("2", "a", "1", "b", "2"),
+		"tls": files("1", "crt", "c")})))
+	want := []string{"drwxr-xr-x db", "L--------- db/b ..data/b", "drwxr-xr-x tls", "L--------- tls/..data ../..data/tls",
+		"L--------- tls/crt ..data/crt"}
 	if got := listing(g.Added(old)); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -251,13 +259,16 @@ func TestNotified_roundTrip(t *testing.T) {
 	n := Notified{Volume: "id"}.With("a", 1).With("b", 2)
 	e := n.Entry(0o640)
 	got, err := ParseNotified(e.Data)
-	if err != nil || !maps.Equal(got.Targets, map[string]uint64{"a": 1, "b": 2}) || got.Volume != "id" || e.Path != NotifiedFile || e.Mode != 0o640 {
+	if err != nil || !maps.Equal(got.Targets, map[string]uint64{"a": 1, "b": 2}) || got.Volume != "id" ||
+		e.Path != NotifiedFile || e.Mode != 0o640 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if reset := n.Reset(); !reset.Lost || !maps.Equal(reset.Targets, map[string]uint64{"a": 0, "b": 0}) || n.Targets["a"] != 1 {
+	if reset := n.Reset(); !reset.Lost || !maps.Equal(reset.Targets, map[string]uint64{"a": 0, "b": 0}) ||
+		n.Targets["a"] != 1 {
 		t.Errorf("after a reset: got %+v", reset)
 	}
-	for _, bad := range []string{"", "{", `{"format":2}`, `{"format":1,"notified":{"a":9007199254740993}}`, `{"format":1,"volume":"` + strings.Repeat("x", 65) + `"}`} {
+	for _, bad := range []string{"", "{", `{"format":2}`, `{"format":1,"notified":{"a":9007199254740993}}`,
+		`{"format":1,"volume":"` + strings.Repeat("x", 65) + `"}`} {
 		if _, err := ParseNotified([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
 		}

@@ -67,7 +67,9 @@ func newRecord(old Record, req Request) Record {
 // nextFiles returns the records of a Secret's files. A file keeps the generation of
 // its last change if before, which maps paths to the records of g, contains it with
 // the same value, mode and Secret.
-func (g *Generation) nextFiles(before map[string]PathRecord, name string, files Files, req Request) map[string]PathRecord {
+func (g *Generation) nextFiles(
+	before map[string]PathRecord, name string, files Files, req Request,
+) map[string]PathRecord {
 	records := make(map[string]PathRecord, len(files.Values))
 	for file, value := range files.Values {
 		rec := PathRecord{Added: req.Number, Changed: req.Number, Mode: files.Modes[file]}

@@ -138,7 +138,8 @@ func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Rec
 // matches reports whether s describes this version of a Secret with the same paths
 // and modes.
 func (s SecretRecord) matches(files Files) bool {
-	if s.UID == "" || s.UID != files.UID || s.ResourceVersion != files.ResourceVersion || len(s.Files) != len(files.Values) {
+	if s.UID == "" || s.UID != files.UID || s.ResourceVersion != files.ResourceVersion ||
+		len(s.Files) != len(files.Values) {
 		return false
 	}
 	for file := range files.Values {

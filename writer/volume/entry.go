@@ -137,7 +137,8 @@ func (v Volume) CheckFree(dir string, entries []generation.Entry) error {
 		case err != nil:
 			return err
 		case !v.IsOwn(e.Path): // an own entry is the rest of an earlier first publish
-			taken = append(taken, fmt.Errorf("%w: %q exists and was not created by secret-sync; use an empty volume, or another SECRETSYNC_DIR",
+			taken = append(taken, fmt.Errorf("%w: %q exists and was not created by secret-sync; "+
+				"use an empty volume, or another SECRETSYNC_DIR",
 				ErrUnusable, path.Join(dir, e.Path)))
 		}
 	}

@@ -143,7 +143,7 @@ func (l lying) Rename(from, to string) error {
 // would otherwise return to the old files.
 func TestReplace_noticesSuccess(t *testing.T) {
 	v := opened(t, t.TempDir())
-	v.Calls = lying{v.Calls}
+	v.Calls = lying(v)
 	if err := v.Replace(linkEntry("..data", "new")); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}

@@ -29,7 +29,8 @@ func (m *mount) root() int { return int(m.dir.Fd()) }
 // directory from a link in the place of a file.
 func (m *mount) open(name string, flags int, mode fs.FileMode) (fd int, err error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
-	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode.Perm()), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode.Perm()),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	err = retry("openat2", name, func() (err error) {
 		fd, err = unix.Openat2(m.root(), path.Clean(name), &how)
 		return err

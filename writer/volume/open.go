@@ -26,7 +26,8 @@ func Open(ctx context.Context, dir string) (Volume, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return Volume{}, fmt.Errorf("%w: no directory %q; mount the volume there, or set SECRETSYNC_DIR", ErrUnusable, dir)
 	case errors.Is(err, syscall.ENOTDIR):
-		return Volume{}, fmt.Errorf("%w: %q is not a directory; set SECRETSYNC_DIR to the mount path of a volume", ErrUnusable, dir)
+		return Volume{}, fmt.Errorf("%w: %q is not a directory; set SECRETSYNC_DIR to the mount path of a volume",
+			ErrUnusable, dir)
 	case err != nil:
 		return Volume{}, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
 	}
@@ -50,12 +51,14 @@ func OpenUnlocked(dir string) (Volume, error) {
 // with the last descriptor, so no crash can leave it behind.
 func (m *mount) claim(ctx context.Context) error {
 	if err := unix.Faccessat(m.root(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, m.dir.Name(), os.Geteuid(), os.Getegid(), err, m.owner())
+		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, m.dir.Name(), os.Geteuid(),
+			os.Getegid(), err, m.owner())
 	}
 	m.openLock()
 	err := lock(ctx, m.lock)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume", ErrUnusable, m.dir.Name())
+		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume", ErrUnusable,
+			m.dir.Name())
 	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w: lock %q: %w", ErrUnusable, m.dir.Name(), err)
@@ -107,5 +110,6 @@ func (m *mount) owner() string {
 		return err.Error()
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	return fmt.Sprintf("it belongs to UID %d, GID %d with mode %04o; mount it without readOnly here, and set fsGroup or runAsUser", st.Uid, st.Gid, st.Mode&0o7777)
+	return fmt.Sprintf("it belongs to UID %d, GID %d with mode %04o; mount it without readOnly here, and set fsGroup or runAsUser",
+		st.Uid, st.Gid, st.Mode&0o7777)
 }

@@ -20,9 +20,11 @@ var reasons = []struct {
 }{
 	{"volume", []error{ErrUnusable}, ""},
 	{"no_space", []error{unix.ENOSPC, unix.EDQUOT}, "raise the emptyDir's sizeLimit or the quota"},
-	{"read_only", []error{unix.EROFS}, "the volume is mounted read-only in this container; remove readOnly from its volumeMount"},
-	{"permission", []error{unix.EPERM, unix.EACCES}, fmt.Sprintf("this process has UID %d, and another UID owns the files; only their owner "+
-		"can replace them in a sticky volume (medium: Memory), so run the init container with the same UID", os.Geteuid())},
+	{"read_only", []error{unix.EROFS},
+		"the volume is mounted read-only in this container; remove readOnly from its volumeMount"},
+	{"permission", []error{unix.EPERM, unix.EACCES},
+		fmt.Sprintf("this process has UID %d, and another UID owns the files; only their owner "+
+			"can replace them in a sticky volume (medium: Memory), so run the init container with the same UID", os.Geteuid())},
 	{"too_many_files", []error{unix.EMFILE, unix.ENFILE},
 		"the process or the node has no file descriptor left; raise the limit of open files (ulimit -n)"},
 	{"io", []error{unix.EIO}, "the disk of the volume reports errors"},

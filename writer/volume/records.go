@@ -106,10 +106,13 @@ type Unread struct {
 
 // Load reads the files of a generation. It returns an error if it cannot know whether
 // a file exists.
-func (v Volume) Load(ctx context.Context, dir string, rec generation.Record) (content generation.Content, unread []Unread, err error) {
+func (v Volume) Load(
+	ctx context.Context, dir string, rec generation.Record,
+) (content generation.Content, unread []Unread, err error) {
 	content = generation.Content{Complete: rec.Complete, Secrets: map[string]generation.Files{}}
 	for name, s := range rec.AllSecrets() {
-		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
+		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: map[string]secret.Value{},
+			Modes: map[string]fs.FileMode{}}
 		for file, f := range s.Files {
 			if f.Mode != 0 {
 				files.Modes[file] = f.Mode

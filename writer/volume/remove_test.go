@@ -19,7 +19,8 @@ func TestRemoveOwn_onlyOwnEntries(t *testing.T) {
 	dir := t.TempDir()
 	v := opened(t, dir)
 	for name, plant := range map[string]func(p string) error{
-		gen: occupy["a directory"], gen + ".json": occupy["a file"], "..data": occupy["a FIFO"], "..data_tmp": occupy["a directory"],
+		gen: occupy["a directory"], gen +
+			".json": occupy["a file"], "..data": occupy["a FIFO"], "..data_tmp": occupy["a directory"],
 		"secret": func(p string) error {
 			must(t, os.Mkdir(p, 0o755))
 			return os.Symlink("../..data/secret", p+"/..data")

@@ -72,7 +72,8 @@ func PostgreSQL(t testing.TB) *Server {
 	addr := testsupport.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "postgres://" + addr + "/postgres", Addr: addr, Admin: admin}
-	s.serve(t, account, s.login(t), needPostgres(t, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir, "-F")
+	s.serve(t, account, s.login(t), needPostgres(t, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir,
+		"-F")
 	db := Open(t, s.URL, s.Admin)
 	if _, err := db.Exec("CREATE DATABASE app"); err != nil {
 		t.Fatal(err)

@@ -66,7 +66,8 @@ func unread(path string, data map[string]secret.Value) string {
 // kubelet reads each accepted Secret unchanged. It misreads each Secret rejected because of a
 // value, except for a NUL, which no environment can contain.
 func TestEnvFile_kubelet(t *testing.T) {
-	alphabet := []string{"a", " ", "\t", "\n", "\r", "\r\n", "#", "=", "\"", "$(x)", "\\", "é", "\xff", "'", strings.Repeat("x", 32<<10)}
+	alphabet := []string{"a", " ", "\t", "\n", "\r", "\r\n", "#", "=", "\"", "$(x)", "\\", "é", "\xff", "'",
+		strings.Repeat("x", 32<<10)}
 	accepted, rejected := 0, 0
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 3000 {

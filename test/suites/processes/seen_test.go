@@ -53,7 +53,8 @@ func (c *crash) check(kills int) {
 			most = int(record-c.recorded) + kills
 		}
 		if n > most {
-			c.T.Errorf("notified %d times of generation %d, with %d kills, after generation %d", n, generation, kills, c.recorded)
+			c.T.Errorf("notified %d times of generation %d, with %d kills, after generation %d", n, generation, kills,
+				c.recorded)
 		}
 	}
 	c.checked, c.recorded = len(all), record

@@ -58,7 +58,8 @@ func TestFleet(t *testing.T) {
 			killing.Go(func() { members[rand.N(len(members))].restart(t, s) })
 		}
 		killing.Go(func() { s.Put("db", map[string]string{"password": password}, "rotation="+password) })
-		startWait(t, s, kubeconfig, "--direct", "--timeout", "60s", "--start-grace", "300ms").exits(0, fmt.Sprintf("all %d Pods", *fleetSize))
+		startWait(t, s, kubeconfig, "--direct", "--timeout", "60s", "--start-grace", "300ms").exits(0,
+			fmt.Sprintf("all %d Pods", *fleetSize))
 		yes := time.Now()
 		last := time.Time{}
 		for _, m := range members {

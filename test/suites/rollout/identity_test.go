@@ -22,7 +22,8 @@ func TestWaitIdentity_sharedAddress(t *testing.T) {
 	first := newPod(t, s, "first", address, oneSidecar)
 	startReplica(t, s, first, address+":29808", nil)
 	newPod(t, s, "second", address, oneSidecar)
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "Pod second: another Pod answers at its address: "+s.Namespace+"/first")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1,
+		"Pod second: another Pod answers at its address: "+s.Namespace+"/first")
 	remove(t, s, "second")
 
 	unnamed := newPod(t, s, "unnamed", newAddress(), oneSidecar)
@@ -103,7 +104,8 @@ func TestStatus_sharedNetwork(t *testing.T) {
 		}
 		return nil
 	})
-	empty := s.Start(st.Env{"SECRETSYNC_DIR": st.Volume(t), "SECRETSYNC_HTTP_ADDR": r.env["SECRETSYNC_HTTP_ADDR"]}, "status")
+	empty := s.Start(st.Env{"SECRETSYNC_DIR": st.Volume(t), "SECRETSYNC_HTTP_ADDR": r.env["SECRETSYNC_HTTP_ADDR"]},
+		"status")
 	empty.WaitExit(1, 5*time.Second)
 	empty.WaitLog("belongs to the sidecar of another volume")
 }

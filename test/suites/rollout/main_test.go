@@ -54,7 +54,8 @@ func pods(s *st.Scene) v1.PodInterface {
 
 // newPod creates a Pod object with sidecars and an app, all of which run as far as the API
 // server knows. Changes apply before it is created.
-func newPod(t testing.TB, s *st.Scene, name, address string, sidecars []corev1.Container, changes ...func(*corev1.Pod)) *corev1.Pod {
+func newPod(t testing.TB, s *st.Scene, name, address string, sidecars []corev1.Container,
+	changes ...func(*corev1.Pod)) *corev1.Pod {
 	t.Helper()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "shop"}},

@@ -26,7 +26,8 @@ func buildPlugin(ctx context.Context, dir string) (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, "kubectl-secret_sync")
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(source, "cmd", "kubectl-secret_sync"), "-o", path, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(source, "cmd", "kubectl-secret_sync"), "-o", path,
+		".")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the plugin: %w\n%s", err, out)
@@ -116,9 +117,11 @@ func TestPlugin_wait(t *testing.T) {
 	other, _ := newScene(t)
 	newReplica(t, other, "app", nil)
 	r := newReplica(t, s, "app", nil)
-	startPlugin(t, kubeconfig, nil, "wait", "--secret", "db", "-n", s.Namespace, "-l", labels, "--direct").exits(0, "all 1 Pods are on version")
+	startPlugin(t, kubeconfig, nil, "wait", "--secret", "db", "-n", s.Namespace, "-l", labels, "--direct").exits(0,
+		"all 1 Pods are on version")
 	admin := st.ControlPlane().Kubeconfig()
-	startPlugin(t, admin, nil, "wait", "--secret", "db", "-n", s.Namespace, "-n", other.Namespace, "--direct").exits(0, "all 2 Pods")
+	startPlugin(t, admin, nil, "wait", "--secret", "db", "-n", s.Namespace, "-n", other.Namespace, "--direct").exits(0,
+		"all 2 Pods")
 	startPlugin(t, admin, nil, "wait", "-n", s.Namespace, "-o", "yaml").exits(2, "--secret is missing", `-o "yaml"`)
 
 	r.app.Status.Store(http.StatusServiceUnavailable)
@@ -200,7 +203,8 @@ func TestPlugin_status(t *testing.T) {
 		t.Fatalf("%v:\n%s", err, printed.out.String())
 	}
 	if len(got.Versions) != 1 || got.Versions[0].ResourceVersion != version || len(got.Pods) != 5 ||
-		got.Pods[0].Sidecars["secret-sync"] != nil || got.Pods[4].Sidecars["secret-sync"].Secrets["db"].ResourceVersion != version {
+		got.Pods[0].Sidecars["secret-sync"] != nil ||
+		got.Pods[4].Sidecars["secret-sync"].Secrets["db"].ResourceVersion != version {
 		t.Errorf("got %+v", got)
 	}
 	startPlugin(t, kubeconfig, nil, append(args, "-o", "wide")...).exits(0, "CONTAINER", "INSTANCE", "(uid ")
@@ -278,6 +282,7 @@ func TestPlugin_statusOfAllNamespaces(t *testing.T) {
 	}
 	admin := st.ControlPlane().Kubeconfig()
 	startPlugin(t, admin, nil, "status", "db", "-A", "--direct").exits(0, "NAMESPACE",
-		"Secret "+s.Namespace+"/db: version ", "Secret "+other.Namespace+"/db: version ", "app-of-"+s.Namespace, "app-of-"+other.Namespace)
+		"Secret "+s.Namespace+"/db: version ", "Secret "+other.Namespace+"/db: version ", "app-of-"+s.Namespace,
+		"app-of-"+other.Namespace)
 	startPlugin(t, kubeconfig, nil, "status", "db", "-A", "--direct").exits(1, "list the namespaces for -A", "forbidden")
 }

@@ -113,7 +113,8 @@ func TestStatus(t *testing.T) {
 	})
 
 	var before document
-	if text := s.PrintWith(r.env, "status"); json.Unmarshal(text, &before) != nil || before.Secrets["db"].Refused != "missing_key" {
+	if text := s.PrintWith(r.env, "status"); json.Unmarshal(text, &before) != nil ||
+		before.Secrets["db"].Refused != "missing_key" {
 		t.Errorf("secret-sync status prints %s", text)
 	}
 	r.run.Stop()

@@ -21,19 +21,22 @@ func TestWaitPods_started(t *testing.T) {
 		pod.Status.InitContainerStatuses = []corev1.ContainerStatus{waitingStatus("secret-sync")}
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{waitingStatus("app")}
 	})
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "before the grace", "Pod pending: no container has started yet")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "before the grace",
+		"Pod pending: no container has started yet")
 	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s").exits(0, "all 1 Pods")
 
 	setStatus(t, s, pending, func(pod *corev1.Pod) { // an init container has run
 		pod.Status.InitContainerStatuses[0].ContainerID = "containerd://1"
 	})
-	startWait(t, s, kubeconfig, "--direct", "--start-grace", "0s", "--timeout", "1s").exits(1, "Pod pending: its sidecar does not answer")
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "0s", "--timeout", "1s").exits(1,
+		"Pod pending: its sidecar does not answer")
 	remove(t, s, "pending")
 
 	newPod(t, s, "unreported", newAddress(), oneSidecar, func(pod *corev1.Pod) {
 		pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses = nil, nil
 	})
-	startWait(t, s, kubeconfig, "--direct", "--start-grace", "0s", "--timeout", "1s").exits(1, "Pod unreported: its sidecar does not answer")
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "0s", "--timeout", "1s").exits(1,
+		"Pod unreported: its sidecar does not answer")
 	remove(t, s, "unreported")
 
 	newPod(t, s, "unbound", "", oneSidecar, func(pod *corev1.Pod) { pod.Spec.NodeName = "" })
@@ -73,7 +76,8 @@ func TestWaitUsers(t *testing.T) {
 		}
 	}
 	newPod(t, s, "other", newAddress(), nil, env("PASSWORD", "web"))
-	tls := corev1.Container{Name: "secret-sync", Image: "secret-sync:1", Env: []corev1.EnvVar{{Name: "SECRETSYNC_SECRETS", Value: "tls"}}}
+	tls := corev1.Container{Name: "secret-sync", Image: "secret-sync:1",
+		Env: []corev1.EnvVar{{Name: "SECRETSYNC_SECRETS", Value: "tls"}}}
 	newPod(t, s, "other-sidecar", newAddress(), []corev1.Container{tls})
 	startWait(t, s, kubeconfig, "--direct", allUsers).exits(0, "all 1 Pods")
 

@@ -49,7 +49,8 @@ func TestWaitVersion_metadata(t *testing.T) {
 	// A new process does not know whether the data changed in between.
 	r.run.Kill()
 	r.run = s.Start(r.env)
-	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "2s").exits(1, "no sidecar knows whether the data changed")
+	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "2s").exits(1,
+		"no sidecar knows whether the data changed")
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
 	s.Put("db", map[string]string{"password": "2"})
 	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "5s").exits(1)
@@ -123,7 +124,8 @@ func TestWaitVersion_changedFromRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.Until(t, "the sidecar lists the Secret", func() error {
-		if d, err := r.status(); err != nil || !d.Watches[0].Up || d.Secrets["db"].ResourceVersion != s.Get("db").ResourceVersion {
+		if d, err := r.status(); err != nil || !d.Watches[0].Up ||
+			d.Secrets["db"].ResourceVersion != s.Get("db").ResourceVersion {
 			return fmt.Errorf("got %+v, %v", d, err)
 		}
 		return nil

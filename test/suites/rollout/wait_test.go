@@ -31,7 +31,8 @@ func TestWait(t *testing.T) {
 		r.wait(t, "1")
 	}
 	wait.running(time.Second)
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod app-1: webhook is not notified yet: ", "503")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod app-1: webhook is not notified yet: ",
+		"503")
 	slow.app.Status.Store(http.StatusOK)
 	wait.exits(0, "2 of 3 Pods are done: waiting for app-1", "all 3 Pods are on version")
 	if got := slow.app.Accepted(); len(got) != 1 {
@@ -152,7 +153,8 @@ func TestWaitRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, rule := range role.Rules {
-		if rule.Resources[0] == "secrets" && (len(rule.ResourceNames) != 1 || len(rule.Verbs) != 1 || rule.Verbs[0] != "get") {
+		if rule.Resources[0] == "secrets" &&
+			(len(rule.ResourceNames) != 1 || len(rule.Verbs) != 1 || rule.Verbs[0] != "get") {
 			t.Errorf("got a rule for Secrets of %v %v", rule.ResourceNames, rule.Verbs)
 		}
 	}
@@ -183,7 +185,8 @@ func TestWaitUsage(t *testing.T) {
 		{[]string{"wait"}, []string{"--secret is missing"}},
 		{[]string{"wait", "--secret", "db", "--selector", "a in (", "-o", "yaml"}, []string{"--selector", `-o "yaml"`}},
 		{[]string{"wait", "--secret", "db", "--selector", "a=b", "--timeout", "0s"}, []string{"--timeout"}},
-		{[]string{"wait", "--secret", "db", "--version", "x", "--changed-from", "1", "-n", "a", "-n", "b", "--start-grace", "-1s"},
+		{[]string{"wait", "--secret", "db", "--version", "x", "--changed-from", "1", "-n", "a", "-n", "b", "--start-grace",
+			"-1s"},
 			[]string{`--version "x"`, "exclude each other", "use -n once", "--start-grace must not be negative"}},
 		{[]string{"wait", "--sekret", "db"}, []string{"sekret", "-signal-grace"}},
 		{[]string{"wait", "db"}, []string{`unexpected argument "db"`}},
@@ -208,7 +211,8 @@ func TestWaitNamespaces(t *testing.T) {
 	r := newReplica(t, other, "app", nil)
 	admin := st.ControlPlane().Kubeconfig()
 	both := []string{"--direct", "-n", other.Namespace}
-	startWait(t, s, admin, both...).exits(0, "all 2 Pods are on version", "Secret "+s.Namespace+"/db", "Secret "+other.Namespace+"/db")
+	startWait(t, s, admin, both...).exits(0, "all 2 Pods are on version", "Secret "+s.Namespace+"/db",
+		"Secret "+other.Namespace+"/db")
 
 	r.app.Status.Store(http.StatusServiceUnavailable)
 	other.Put("db", map[string]string{"password": "1"})

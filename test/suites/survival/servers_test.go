@@ -73,17 +73,18 @@ func TestNginxCertificate(t *testing.T) {
 // starts itself again on USR2.
 func TestHAProxyCertificate(t *testing.T) {
 	t.Parallel()
-	certificates(t, "haproxy", "USR2", "tls/tls.crt+tls.key=bundle.pem", "Loading success", func(a *app, addr string) *podtest.Program {
-		text, err := os.ReadFile("../../../examples/recipes/haproxy/haproxy.cfg")
-		if err != nil {
-			t.Fatal(err)
-		}
-		conf := a.write(
-			"haproxy.cfg",
-			strings.NewReplacer("/secrets/", a.Dir+"/", "bind :8443", "bind "+addr).Replace(string(text)),
-		)
-		return a.StartProgram(podtest.Need(t, "/usr/sbin/haproxy"), "-W", "-db", "-f", conf)
-	})
+	certificates(t, "haproxy", "USR2", "tls/tls.crt+tls.key=bundle.pem", "Loading success",
+		func(a *app, addr string) *podtest.Program {
+			text, err := os.ReadFile("../../../examples/recipes/haproxy/haproxy.cfg")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conf := a.write(
+				"haproxy.cfg",
+				strings.NewReplacer("/secrets/", a.Dir+"/", "bind :8443", "bind "+addr).Replace(string(text)),
+			)
+			return a.StartProgram(podtest.Need(t, "/usr/sbin/haproxy"), "-W", "-db", "-f", conf)
+		})
 }
 
 // certificates gives a program a new certificate again and again.

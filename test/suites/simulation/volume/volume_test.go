@@ -117,7 +117,10 @@ func (b *both) step() {
 		to := name[:len(name)-1] + b.pick("a", "b", "c")
 		b.call("rename "+name+" "+to, func(v writervolume.Calls) (any, error) { return nil, v.Rename(name, to) })
 	case 8:
-		b.call("remove "+name, func(v writervolume.Calls) (any, error) { return nil, v.Remove(path.Dir(name), path.Base(name)) })
+		b.call("remove "+name, func(v writervolume.Calls) (any, error) {
+			return nil,
+				v.Remove(path.Dir(name), path.Base(name))
+		})
 	case 9:
 		b.call("sync "+name, func(v writervolume.Calls) (any, error) { return nil, v.SyncDir(name) })
 	case 10:
