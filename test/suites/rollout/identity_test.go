@@ -66,7 +66,7 @@ func TestWaitIdentity_otherProgram(t *testing.T) {
 	version := s.Get("db")
 	document := func(complete, targets string) string {
 		return fmt.Sprintf(`{"format":2,"namespace":%q,"pod":"app","podUID":%q,"instance":"i","volume":"v","generation":1,"complete":%s,`+
-			`"secrets":{"db":{"present":true,"uid":%q,"resourceVersion":%q,"dataSince":%[6]q,"previousData":{},"generation":1,"refused":""}}%s,`+
+			`"secrets":{"db":{"present":true,"uid":%q,"resourceVersion":%q,"dataSince":%[6]q,"previousData":{"since":"","until":""},"generation":1,"refused":""}}%s,`+
 			`"watches":[{"name":"secret/db","up":true}]}`, s.Namespace, pod.UID, complete, version.UID, version.ResourceVersion, version.ResourceVersion, targets)
 	}
 	var body string

@@ -76,7 +76,7 @@ func generate(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/proxy/status"):
 		name, _, _ := strings.Cut(strings.Split(r.URL.Path, "/pods/")[1], ":")
 		fmt.Fprintf(w, `{"format":2,"namespace":"shop","pod":%[1]q,"podUID":"uid-of-%[1]s","instance":%[1]q,"volume":"v","generation":1,"complete":true,`+
-			`"secrets":{"db":{"present":true,"uid":"s","resourceVersion":"7","dataSince":"7","previousData":{},"generation":1,"refused":""}},`+
+			`"secrets":{"db":{"present":true,"uid":"s","resourceVersion":"7","dataSince":"7","previousData":{"since":"","until":""},"generation":1,"refused":""}},`+
 			`"targets":[{"name":"webhook","notified":1,"pending":false,"successes":0,"failures":0,"error":""}],"watches":[{"name":"secret/db","up":true}]}`, name)
 	case query.Get("watch") != "":
 		w.(http.Flusher).Flush()
