@@ -22,7 +22,7 @@ import (
 // longest. The API server checks permissions only when a watch opens.
 const MinWatchTime = 5 * time.Minute
 
-const pageSize = 250 // objects; a whole list of 5,000 Pods of 10 KB would need 50 MB
+const pageSize = 100 // objects; a whole list of 5,000 Pods of 10 KB would need 50 MB
 
 // A Query selects objects of a namespace, by name or by label.
 type Query struct {

@@ -212,8 +212,8 @@ func TestList_pages(t *testing.T) {
 		items   int
 		want    []string
 	}{
-		{"", false, 6, []string{"250", "250a", "250b"}},
-		{"", true, 0, []string{"250", "250a", "250b"}},
+		{"", false, 6, []string{"100", "100a", "100b"}},
+		{"", true, 0, []string{"100", "100a", "100b"}},
 		{"db", false, 2, []string{""}},
 	} {
 		requests, expired = nil, step.expired
