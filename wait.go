@@ -48,7 +48,7 @@ func waitForPods(args []string, out io.Writer) error {
 	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil {
 		p = &progress{format: "\r\x1b[K%s", end: "\n"}
 	}
-	return c.Run(ctx, out, p)
+	return c.Run(ctx, out, p.Show, p.End)
 }
 
 // A progress shows the state of a wait on standard error. On a terminal it redraws a single line;

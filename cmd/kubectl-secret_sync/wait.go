@@ -41,7 +41,8 @@ func newWait(p *plugin) *cobra.Command {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
 			defer w.API.Close()
-			return w.Run(c.Context(), p.Out, newProgress(p.ErrOut))
+			shown := newProgress(p.ErrOut)
+			return w.Run(c.Context(), p.Out, shown.Show, shown.End)
 		},
 	}
 	flags := flag.NewFlagSet("wait", flag.ContinueOnError)

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,8 +10,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// A probe is a sidecar, and the state of its queries. A sidecar is a container with
-// secret-sync. It runs as long as the Pod.
+// A probe is a sidecar, a container with secret-sync that runs as long as the Pod, and the state of its queries.
 type probe struct {
 	container   string
 	port        int
@@ -20,15 +20,14 @@ type probe struct {
 	notWatching bool      // as of the last answer
 	targets     int
 	filesAt     time.Time // of the first answer with the files in place
-	// notifiedAt is the time of the first answer with all targets notified by the
-	// notifications of sent. If a signal was among them, the probe is done after another such
-	// answer, a grace later.
+	// notifiedAt is the time of the first answer with all targets notified by the notifications of sent. If a signal
+	// was among them, the probe is done after another such answer, a grace later.
 	notifiedAt time.Time
 	sent       string
 }
 
-// answer evaluates the document d of a sidecar, or the error of the query. It reports whether
-// d is the answer of that sidecar. The sidecar is asked again after pause, unless it is done.
+// answer evaluates the document d of a sidecar, or the error of the query. It reports whether d is the answer of that
+// sidecar. The sidecar is asked again after pause, unless it is done.
 func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pause time.Duration) bool {
 	p := q.probe
 	p.asking, p.next, p.notWatching = false, now.Add(pause), false
@@ -40,25 +39,21 @@ func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pa
 		return false
 	}
 	up, watching := watchState(d, t.Secret)
-	if p.notWatching = !watching; p.notWatching {
-		p.reason = ""
+	if p.notWatching, p.reason = !watching, ""; !watching {
 		return true
 	}
 	if p.reason = t.filesMissing(d, up); p.reason != "" {
 		p.filesAt, p.notifiedAt = time.Time{}, time.Time{}
 		return true
 	}
-	if p.filesAt.IsZero() {
-		p.filesAt = now
-	}
+	p.filesAt = cmp.Or(p.filesAt, now)
 	p.targets = len(d.Targets)
 	p.reason = t.targetsMissing(p, d, now)
 	return true
 }
 
-// identify returns an error unless d is the answer of the sidecar that was asked. Two Pods
-// may share an address, two sidecars of a Pod may use the same port, and two containers may
-// share a network.
+// identify returns an error unless d is the answer of the sidecar that was asked. Two Pods may share an address, two
+// sidecars of a Pod may use the same port, and two containers may share a network.
 func (c *pod) identify(p *probe, d *status.Document) error {
 	switch {
 	case d.PodUID == "":
@@ -78,8 +73,8 @@ func (c *pod) identify(p *probe, d *status.Document) error {
 	return nil
 }
 
-// watchState reports whether the sidecar watches the Secret, as far as it knows, and whether
-// its watch is connected. A selector lists a Secret only if it matches.
+// watchState reports whether the sidecar watches the Secret, as far as it knows, and whether its watch is connected.
+// A selector lists a Secret only if it matches.
 func watchState(d *status.Document, secret string) (up, watching bool) {
 	_, listed := d.Secrets[secret]
 	for _, w := range d.Watches {
@@ -93,9 +88,8 @@ func watchState(d *status.Document, secret string) (up, watching bool) {
 	return up, watching || listed
 }
 
-// filesMissing returns the reason why the files in the volume of the sidecar may be older
-// than the version to wait for, "" if they are not. up reports whether its watch is
-// connected.
+// filesMissing returns the reason why the files in the volume of the sidecar may be older than the version to wait
+// for, "" if they are not. up reports whether its watch is connected.
 func (t *tally) filesMissing(d *status.Document, up bool) string {
 	s := d.Secrets[t.Secret]
 	switch {
@@ -105,9 +99,7 @@ func (t *tally) filesMissing(d *status.Document, up bool) string {
 		return "its sidecar sees no such Secret"
 	case s.UID != t.history.last.uid:
 		return "its sidecar has another Secret of that name: uid " + s.UID
-	case !atMost(s.ResourceVersion, t.history.last.version):
-		// It is too new for the last reading, or part of a history that was lost when the
-		// cluster was restored from a backup.
+	case !atMost(s.ResourceVersion, t.history.last.version): // newer than the last reading, or of a lost history
 		return fmt.Sprintf("its sidecar has version %s, which the API server does not have", s.ResourceVersion)
 	}
 	switch t.history.learn(s); {
@@ -123,8 +115,7 @@ func (t *tally) filesMissing(d *status.Document, up bool) string {
 	return ""
 }
 
-// targetsMissing returns the reason why a target of a sidecar with the files in place may not
-// use them, "" if all do.
+// targetsMissing returns the reason why a target of a sidecar with the files in place may not use them, "" if all do.
 func (t *tally) targetsMissing(p *probe, d *status.Document, now time.Time) string {
 	sent, signaled := d.Instance, false // sent changes with each notification and each restart
 	for _, target := range d.Targets {
@@ -133,8 +124,7 @@ func (t *tally) targetsMissing(p *probe, d *status.Document, now time.Time) stri
 			return strings.TrimSuffix(fmt.Sprintf("%s is not notified yet: %s", target.Name, target.Error), ": ")
 		}
 		sent += fmt.Sprint(" ", target.Successes)
-		kind, _, _ := strings.Cut(target.Name, "/")
-		signaled = signaled || kind == "process" || kind == "pidfile"
+		signaled = signaled || strings.HasPrefix(target.Name, "process") || strings.HasPrefix(target.Name, "pidfile")
 	}
 	if p.notifiedAt.IsZero() || p.sent != sent {
 		p.notifiedAt, p.sent = now, sent

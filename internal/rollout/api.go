@@ -1,16 +1,20 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
@@ -19,12 +23,48 @@ import (
 const (
 	askTimeout  = 5 * time.Second  // for the answer of a sidecar
 	readTimeout = 30 * time.Second // for the answer of the API server
+	deniedLimit = 30 * time.Second // of 403 or 401; a starting API server returns 403 until RBAC is loaded
 )
 
 var hashSeed = maphash.MakeSeed()
 
-// readSecret performs a quorum read of the Secret. Of its data it keeps a hash. A different
-// encoding of equal data counts as a change, but the API server always encodes alike.
+// Survey asks every sidecar of the namespace once. It returns the current version of the Secret, and the Pods that
+// count with the answers of their sidecars. A Pod without a started container counts.
+func Survey(ctx context.Context, o Options, namespace string) (Result, error) {
+	o.Namespaces, o.SignalGrace, o.StartGrace = []string{namespace}, 0, math.MaxInt64
+	w := newWaiter(o)
+	s := w.scopes[0]
+	if !w.read(ctx, s) {
+		return Result{}, errors.Join(s.get.err, ctx.Err())
+	}
+	pods, _, err := o.listPods(ctx, s)
+	if err != nil {
+		return Result{}, err
+	}
+	s.replace(pods, time.Now())
+	for _, p := range pods {
+		p.documents = map[string]*status.Document{}
+	}
+	var group errgroup.Group
+	group.SetLimit(maxAsking)
+	for _, q := range s.due(time.Now(), math.MaxInt) {
+		group.Go(func() error {
+			document, err := o.askSidecar(ctx, q)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if !s.answer(q, document, err, time.Now(), 0) {
+				document = nil
+			}
+			q.documents[q.container] = document
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return w.result(), nil
+}
+
+// readSecret performs a quorum read of the Secret. Of its data it keeps a hash. A different encoding of equal data
+// counts as a change, but the API server always encodes alike.
 func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -53,15 +93,13 @@ func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, 
 	return r, nil
 }
 
-// listPods returns a consistent list of the Pods, and its version.
 func (o *Options) listPods(ctx context.Context, s *scope) (pods []*pod, version string, err error) {
 	version, err = kube.List(ctx, o.API, s.query, func(object podObject) {
-		pods = append(pods, object.reduce(s.namespace, s.Secret))
+		pods = append(pods, object.reduce(s.query.Namespace, s.Secret))
 	})
 	return pods, version, err
 }
 
-// askSidecar requests the document of a sidecar.
 func (o *Options) askSidecar(ctx context.Context, q query) (d *status.Document, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -84,10 +122,6 @@ func (o *Options) askSidecar(ctx context.Context, q query) (d *status.Document, 
 	return d, nil
 }
 
-// deniedLimit is the time after which a 403 or 401 ends a wait. A starting API server returns
-// 403 until the RBAC rules are loaded.
-const deniedLimit = 30 * time.Second
-
 // A health tracks whether the API server answers a kind of request.
 type health struct {
 	err    error     // of the last request
@@ -95,33 +129,29 @@ type health struct {
 	final  error     // err, if no later request can succeed
 }
 
-// note stores the result of a request, unless ctx ended, and reports whether it succeeded. A
-// denial becomes final after a time. Any other code of the class 4xx is final at once, unless
-// it asks for a retry.
+// note stores the result of a request, unless ctx ended, and reports whether it succeeded. A denial becomes final
+// after deniedLimit. Any other code of the class 4xx is final at once, unless it asks for a retry.
 func (h *health) note(ctx context.Context, err error, now time.Time) bool {
 	if ctx.Err() != nil {
 		return false
 	}
 	since := h.denied
-	h.err, h.denied, h.final = err, time.Time{}, nil
+	*h = health{err: err}
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) {
 		return err == nil
 	}
-	switch code := answer.Status().Code; code {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		if h.denied = since; since.IsZero() {
-			h.denied = now
-		}
+	switch code := answer.Status().Code; {
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		h.denied = cmp.Or(since, now)
 		if now.Sub(h.denied) >= deniedLimit {
-			const remedy = "`secret-sync rbac --wait ACCOUNT` prints the required Role"
-			h.final = fmt.Errorf("%w, for %s; %s", err, deniedLimit, remedy)
+			const format = "%w, for %s; `secret-sync rbac --wait ACCOUNT` prints the required Role"
+			h.final = fmt.Errorf(format, err, deniedLimit)
 		}
-	case http.StatusRequestTimeout, http.StatusConflict, http.StatusGone, http.StatusTooManyRequests:
-	default:
-		if code/100 == 4 {
-			h.final = err
-		}
+	case code == http.StatusRequestTimeout, code == http.StatusConflict, code == http.StatusGone,
+		code == http.StatusTooManyRequests:
+	case code/100 == 4:
+		h.final = err
 	}
 	return false
 }

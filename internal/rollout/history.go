@@ -18,12 +18,12 @@ type reading struct {
 	first        string    // the version of the first reading with this data
 }
 
-// A history collects the facts about the versions of a Secret. It decides whether the version
-// of a sidecar contains the data to wait for.
+// A history collects the facts about the versions of a Secret. It decides whether the version of a sidecar contains
+// the data to wait for.
 //
-// The facts have two sources. Readings by the wait show the data of single versions. Sidecars
-// with a watch without a gap prove the data unchanged over an interval of versions.
-// Overlapping intervals form a single interval of equal data.
+// The facts have two sources. Readings by the wait show the data of single versions. Sidecars with a watch without a
+// gap prove the data unchanged over an interval of versions. Overlapping intervals form a single interval of equal
+// data.
 type history struct {
 	version     string // to wait for, "" while changedFrom decides
 	proven      string // the data provably did not change from version until proven
@@ -32,7 +32,6 @@ type history struct {
 	ended       error // why the wait can no longer succeed
 }
 
-// read adds a reading.
 func (h *history) read(r reading) {
 	last := h.last
 	r.first = r.version
@@ -80,11 +79,8 @@ func (h *history) learn(s status.Secret) {
 	}
 }
 
-// unchanged reports whether the data provably did not change from the version until the
-// newest reading.
-func (h *history) unchanged() bool {
-	return h.ended == nil && h.version != "" && h.last.version != "" && atMost(h.last.version, h.proven)
-}
+// unchanged reports whether the data provably did not change from the version until the newest reading.
+func (h *history) unchanged() bool { return h.problem() == "" }
 
 // problem returns the reason why the history alone prevents success, "" for none.
 func (h *history) problem() string {
@@ -93,7 +89,7 @@ func (h *history) problem() string {
 		return "the Secret was not read yet"
 	case h.version == "":
 		return fmt.Sprintf("the data of the Secret is not known to differ from version %s", h.changedFrom)
-	case !h.unchanged():
+	case h.ended != nil || !atMost(h.last.version, h.proven):
 		return fmt.Sprintf("no sidecar knows whether the data changed from version %s to %s", h.version, h.last.version)
 	}
 	return ""

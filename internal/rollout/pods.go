@@ -2,23 +2,25 @@ package rollout
 
 import (
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/status"
 )
 
 const (
-	// sidecarName is the name of the image and the container of secret-sync, and of the
-	// container port for /status.
-	sidecarName = "secret-sync"
-	defaultPort = 29808 // of SECRETSYNC_HTTP_ADDR
+	sidecarName = "secret-sync"    // of the image and the container, and of the container port for /status
+	defaultPort = 29808            // of SECRETSYNC_HTTP_ADDR
+	clockSkew   = 10 * time.Second // maximum between two API servers; includes the age of a kubelet's cache
 )
 
-// A podObject is a Pod of the API, with only the fields that a wait uses. JSON matches the
-// names without regard to case.
+// A podObject is a Pod of the API, with only the fields that a wait uses. JSON matches the names without regard to
+// case.
 type podObject struct {
 	kube.TypeMeta
 	Metadata struct {
@@ -28,7 +30,14 @@ type podObject struct {
 	Spec struct {
 		NodeName                   string
 		InitContainers, Containers []container
-		Volumes                    []volume
+		Volumes                    []struct {
+			Name      string
+			Secret    struct{ SecretName string }
+			Projected struct {
+				Sources []struct{ Secret struct{ Name string } }
+			}
+			CSI struct{ NodePublishSecretRef struct{ Name string } }
+		}
 	}
 	Status struct {
 		Phase, PodIP                             string
@@ -37,70 +46,46 @@ type podObject struct {
 }
 
 type container struct {
-	Name, Image   string
-	Command, Args []string
-	RestartPolicy string
-	Env           []envVar
-	EnvFrom       []struct {
+	Name, Image, RestartPolicy string
+	Command, Args              []string
+	Env                        []struct {
+		Name, Value string
+		ValueFrom   *struct{ SecretKeyRef struct{ Name string } }
+	}
+	EnvFrom []struct {
 		Prefix    string
-		SecretRef reference
+		SecretRef struct{ Name string }
 	}
 	Ports []struct {
 		Name          string
 		ContainerPort int
 	}
-
 	init bool // it ends before the containers of the app start
 }
 
-type volume struct {
-	Name      string
-	Secret    struct{ SecretName string }
-	Projected struct{ Sources []struct{ Secret reference } }
-	CSI       struct{ NodePublishSecretRef reference }
-}
-
-type envVar struct {
-	Name, Value string
-	ValueFrom   *struct{ SecretKeyRef reference }
-}
-
-// A reference is a reference to an object, with an empty name if it is absent.
-type reference struct{ Name string }
-
+// A containerStatus with a name only shows a container that never started.
 type containerStatus struct {
 	Name, ContainerID string
 	RestartCount      int
 	State, LastState  struct{ Running, Terminated *struct{} }
 }
 
-// started reports whether the container ran at some time.
-func (s containerStatus) started() bool {
-	return s.RestartCount > 0 || s.ContainerID != "" ||
-		s.State.Running != nil || s.State.Terminated != nil || s.LastState.Terminated != nil
-}
-
-// A pod is the part of a Pod on which a wait decides, and the knowledge about its sidecars. A
-// wait keeps thousands of them.
+// A pod is the part of a Pod on which a wait decides, and the knowledge about its sidecars.
 type pod struct {
-	namespace, name, uid string
-	address              string
-	created              time.Time
-	deleting             bool
-	// bound reports whether the Pod is bound to a node and neither succeeded nor failed. An
-	// unbound Pod cannot have read anything, and a finished Pod uses nothing.
-	bound bool
-	// unstarted reports whether the kubelet has reported every container of the Pod, and none
-	// ever started. appUnstarted reports the same of the containers without secret-sync.
+	namespace, name, uid, address string
+	created                       time.Time
+	// An unbound Pod, without a node, cannot have read anything. A Pod that succeeded or failed also counts as unbound.
+	deleting, bound bool
+	// unstarted reports whether the kubelet has reported every container of the Pod, and none ever started.
+	// appUnstarted reports the same of the containers without secret-sync.
 	unstarted, appUnstarted bool
-	uses                    []use    // of the Secret, by other means than a sidecar
-	probes                  []*probe // the sidecars that may watch the Secret
-
-	seen   time.Time         // when the Pod was first seen
-	owners map[string]string // by the name of an instance or a volume: its container
+	uses                    []use                       // of the Secret, by other means than a sidecar
+	probes                  []*probe                    // the sidecars that may watch the Secret
+	seen                    time.Time                   // when the Pod was first seen
+	owners                  map[string]string           // by the name of an instance or a volume: its container
+	documents               map[string]*status.Document // in a Survey, by container; nil without a valid answer
 }
 
-// containers returns all containers of the Pod.
 func (o *podObject) containers() []container {
 	all := slices.Concat(o.Spec.InitContainers, o.Spec.Containers)
 	for i := range o.Spec.InitContainers {
@@ -109,7 +94,6 @@ func (o *podObject) containers() []container {
 	return all
 }
 
-// reduce returns the part of the Pod on which a wait for the Secret decides.
 func (o *podObject) reduce(namespace, secret string) *pod {
 	phase := o.Status.Phase
 	p := &pod{
@@ -118,16 +102,16 @@ func (o *podObject) reduce(namespace, secret string) *pod {
 		bound:     o.Spec.NodeName != "" && phase != "Succeeded" && phase != "Failed",
 		unstarted: true, appUnstarted: true, owners: map[string]string{},
 	}
-	statuses := map[string]containerStatus{}
+	waiting := map[string]bool{}
 	for _, s := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
-		statuses[s.Name] = s
+		waiting[s.Name] = s == containerStatus{Name: s.Name}
 	}
 	for _, c := range o.containers() {
 		if !c.init && c.mayWatch(secret) {
-			s := probe{container: c.Name, port: cmp.Or(c.namedPort(), defaultPort), reason: "its sidecar has not answered yet"}
-			p.probes = append(p.probes, &s)
+			port := cmp.Or(c.namedPort(), defaultPort)
+			p.probes = append(p.probes, &probe{container: c.Name, port: port, reason: "its sidecar has not answered yet"})
 		}
-		if s, reported := statuses[c.Name]; !reported || s.started() {
+		if !waiting[c.Name] {
 			p.unstarted = false
 			p.appUnstarted = p.appUnstarted && c.runsSecretSync()
 		}
@@ -136,8 +120,14 @@ func (o *podObject) reduce(namespace, secret string) *pod {
 	return p
 }
 
-// runsSecretSync reports whether the container runs secret-sync and none of its commands.
-// A port or a container of its name is proof enough. The image also contains `wait`.
+// RunsSecretSync reports whether a container runs the sidecar. spec is the JSON of the container in the spec of a Pod.
+func RunsSecretSync(spec []byte) bool {
+	var c container
+	return json.Unmarshal(spec, &c) == nil && c.runsSecretSync()
+}
+
+// runsSecretSync reports whether the container runs secret-sync and none of its commands. A port or a container of
+// its name is proof enough. The image also contains `wait`.
 func (c container) runsSecretSync() bool {
 	image, _, _ := strings.Cut(c.Image, "@")
 	image, _, _ = strings.Cut(path.Base(image), ":")
@@ -145,7 +135,6 @@ func (c container) runsSecretSync() bool {
 		image == sidecarName && len(c.Command) <= 1 && len(c.Args) == 0
 }
 
-// namedPort returns the port named secret-sync, 0 for none.
 func (c container) namedPort() int {
 	for _, p := range c.Ports {
 		if p.Name == sidecarName {
@@ -155,9 +144,8 @@ func (c container) namedPort() int {
 	return 0
 }
 
-// mayWatch reports whether the container runs secret-sync and may watch the Secret. Only a
-// spec with the whole configuration proves the opposite. An annotation proves nothing: it may
-// have changed after the start of the process.
+// mayWatch reports whether the container runs secret-sync and may watch the Secret. Only a spec with the whole
+// configuration proves the opposite. An annotation proves nothing: it may have changed after the start of the process.
 func (c container) mayWatch(secret string) bool {
 	certain, named := len(c.EnvFrom) == 0, false
 	for _, v := range c.Env {
@@ -173,4 +161,60 @@ func (c container) mayWatch(secret string) bool {
 		}
 	}
 	return c.runsSecretSync() && !(certain && named)
+}
+
+// A use is a way in which a Pod uses the Secret without a sidecar.
+type use struct {
+	text    string // "container job reads it into DB_PASSWORD at start"
+	atStart bool   // the Pod reads the Secret when it starts, and never again
+}
+
+// problem returns the reason why the Pod may use old data, "" if it does not. changed is an upper bound for the time
+// of the last change, zero if none is known.
+func (u use) problem(created, changed time.Time) string {
+	if u.atStart && !changed.IsZero() && created.After(changed.Add(clockSkew)) {
+		return ""
+	}
+	return u.text
+}
+
+// uses returns the ways in which the Pod's spec uses the Secret, apart from sidecars. hasSidecar reports whether a
+// sidecar may update the files of an init container with secret-sync.
+func (o *podObject) uses(secret string, hasSidecar bool) (all []use) {
+	add := func(atStart bool, format string, args ...any) {
+		all = append(all, use{fmt.Sprintf(format, args...), atStart})
+	}
+	for _, v := range o.Spec.Volumes {
+		names := []string{v.Secret.SecretName}
+		for _, source := range v.Projected.Sources {
+			names = append(names, source.Secret.Name)
+		}
+		if slices.Contains(names, secret) { // the kubelet updates the files
+			add(false, "unknown: volume %s contains it, and the app may not have read the new files", v.Name)
+		}
+		if v.CSI.NodePublishSecretRef.Name == secret {
+			add(true, "the CSI driver of volume %s reads it when it mounts the volume", v.Name)
+		}
+	}
+	for _, c := range o.containers() {
+		kind := map[bool]string{true: "init container", false: "container"}[c.init]
+		var names []string
+		for _, v := range c.Env {
+			if v.ValueFrom != nil && v.ValueFrom.SecretKeyRef.Name == secret {
+				names = append(names, v.Name)
+			}
+		}
+		for _, from := range c.EnvFrom {
+			if from.SecretRef.Name == secret {
+				names = append(names, "variables "+from.Prefix+"*")
+			}
+		}
+		if len(names) > 0 {
+			add(true, "%s %s reads it into %s at start", kind, c.Name, strings.Join(names, ", "))
+		}
+		if c.init && c.mayWatch(secret) && !hasSidecar {
+			add(true, "init container %s writes it to files at start", c.Name)
+		}
+	}
+	return all
 }

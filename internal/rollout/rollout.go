@@ -1,12 +1,7 @@
-// Package rollout reports when every Pod uses the current version of a Secret, so the old
-// password can be revoked.
+// Package rollout reports when every Pod uses the current version of a Secret, so the old password can be revoked.
 //
-// It promises never to succeed too early. Each counted Pod answered: it uses the version and
-// has notified all its targets. A list of Pods, begun after the last answer, contains no
-// other Pod. The data of the Secret did not change since. Anything unknown prevents success.
-//
-// It does not depend on the internals of a sidecar: it knows the document of package status.
-// It keeps no value of a Secret.
+// It promises never to succeed too early, see tally. Anything unknown prevents success. It knows the document of
+// package status, not the internals of a sidecar. It keeps no value of a Secret.
 package rollout
 
 import (
@@ -14,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,16 +20,10 @@ import (
 )
 
 const (
-	maxAsking = 64 // concurrent queries; an API server allows 100 streams per connection
-
-	// A sidecar is asked again after 1/32 of the elapsed time, within these limits. The queries
-	// are frequent at first, so the wait ends soon after the last notification.
-	minPause = 20 * time.Millisecond
-	maxPause = 2 * time.Second
-
-	// proxyCost limits the queries through the API server to 500 per second.
-	proxyCost = 2 * time.Millisecond
-
+	maxAsking        = 64                    // concurrent queries; an API server allows 100 streams per connection
+	minPause         = 20 * time.Millisecond // between two queries of a sidecar, see pause
+	maxPause         = 2 * time.Second
+	proxyCost        = 2 * time.Millisecond   // limits the queries through the API server to 500 per second
 	retryPause       = time.Second            // between two watches of the Pods
 	progressInterval = 200 * time.Millisecond // also the minimum between two readings of the Secret
 )
@@ -46,7 +36,7 @@ type Options struct {
 	Version     string       // wait for this version, or a later one with the same data
 	ChangedFrom string       // first wait until the data differs from this version
 	Direct      bool         // query the addresses of the Pods, not the API server's proxy
-	Progress    func(Result) // called from time to time, from a single goroutine
+	Progress    func(Result) // called from time to time, never concurrently
 }
 
 // A Result is the state of a Wait.
@@ -55,9 +45,10 @@ type Result struct {
 	Versions []Version  `json:"versions"` // a version per namespace
 	Pods     []PodState `json:"pods"`
 	Problem  string     `json:"problem,omitempty"` // why no Pod can be done now
+	Seconds  float64    `json:"seconds"`           // the duration of a Wait that ended
+	Error    string     `json:"error,omitempty"`   // of a Wait that ended
 }
 
-// A Version identifies a version of a Secret.
 type Version struct {
 	Namespace       string `json:"namespace"`
 	Secret          string `json:"secret"`
@@ -65,55 +56,59 @@ type Version struct {
 	ResourceVersion string `json:"resourceVersion"`
 }
 
-// A waiter is a running Wait. Its fields belong to the goroutine of run.
+// A waiter is a running Wait.
 type waiter struct {
 	*Options
-	scopes  []*scope
-	began   time.Time
-	asking  int
-	shown   time.Time   // when Progress was last called
-	updates chan func() // from the watches and the queries
+	began  time.Time
+	mu     sync.Mutex // guards the fields below and the scopes, see update
+	scopes []*scope
+	asking int
+	shown  time.Time // when Progress was last called
 }
 
 // A scope is a namespace of a Wait.
 type scope struct {
 	*tally
-	namespace string
-	query     kube.Query // of the Pods
-	checked   time.Time  // when the Secret was last read
-	list      health     // of the lists and watches of the Pods
-	get       health     // of the readings of the Secret
-	proxy     health     // of the queries through the API server
+	query   kube.Query // of the Pods
+	checked time.Time  // when the Secret was last read
+	list    health     // of the lists and watches of the Pods
+	get     health     // of the readings of the Secret
+	proxy   health     // of the queries of sidecars; only the API server denies them
 }
 
-// Wait returns nil when every counted Pod provably uses the version of the Secret. It returns
-// an error if ctx ends before, or if success is impossible. The Result contains every counted
-// Pod, with the reason if it is not done.
+// Wait returns nil when every counted Pod provably uses the version of the Secret. It returns an error if ctx ends
+// before, or if success is impossible. The Result contains every counted Pod, with the reason if it is not done.
 func Wait(ctx context.Context, o Options) (Result, error) {
-	w := &waiter{Options: &o, began: time.Now(), updates: make(chan func())}
+	w := newWaiter(o)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, namespace := range o.Namespaces {
-		s := o.newScope(namespace)
-		w.scopes = append(w.scopes, s)
+	for _, s := range w.scopes {
 		go w.follow(ctx, s)
 	}
 	err := w.run(ctx)
-	result := w.result()
-	if result.Done = err == nil; err != nil {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.result()
+	r.Done, r.Seconds = err == nil, time.Since(w.began).Round(time.Millisecond).Seconds()
+	if err != nil {
 		err = fmt.Errorf("not every Pod uses the Secret's current version: %w", err)
+		r.Error = err.Error()
 	}
-	return result, err
+	return r, err
 }
 
-func (o *Options) newScope(namespace string) *scope {
-	query := kube.Query{Resource: kube.Pods, Namespace: namespace, Selector: o.Selector, ListTimeout: readTimeout}
-	return &scope{tally: newTally(o.Rules, o.Version, o.ChangedFrom), namespace: namespace, query: query}
+func newWaiter(o Options) *waiter {
+	w := &waiter{Options: &o, began: time.Now()}
+	for _, namespace := range o.Namespaces {
+		query := kube.Query{Resource: kube.Pods, Namespace: namespace, Selector: o.Selector, ListTimeout: readTimeout}
+		w.scopes = append(w.scopes, &scope{tally: newTally(o.Rules, o.Version, o.ChangedFrom), query: query})
+	}
+	return w
 }
 
 func (w *waiter) result() (r Result) {
 	for _, s := range w.scopes {
-		r.Versions = append(r.Versions, Version{s.namespace, s.Secret, s.history.last.uid, s.history.version})
+		r.Versions = append(r.Versions, Version{s.query.Namespace, s.Secret, s.history.last.uid, s.history.version})
 		pods := s.states(time.Now())
 		r.Pods = append(r.Pods, pods...)
 		problem := s.history.problem()
@@ -123,37 +118,41 @@ func (w *waiter) result() (r Result) {
 			problem = cmp.Or(problem, "no Pod counts: check the selector and the namespace")
 		}
 		if problem != "" {
-			r.Problem = fmt.Sprintf("namespace %s: %s", s.namespace, problem)
+			r.Problem = fmt.Sprintf("namespace %s: %s", s.query.Namespace, problem)
 		}
 	}
 	return r
 }
 
-// run handles updates, and evaluates the state from time to time, until the wait ends.
-func (w *waiter) run(ctx context.Context) error {
-	evaluation := time.NewTimer(0)
-	defer evaluation.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return errors.New("the timeout ended")
-		case update := <-w.updates:
-			update()
-			if w.asking < maxAsking/2 {
-				w.ask(ctx)
-			}
-		case <-evaluation.C:
-			if done, err := w.evaluate(ctx); done || err != nil {
-				return err
-			}
-			evaluation.Reset(min(w.pause(), progressInterval))
+// run evaluates the state from time to time, until the wait ends.
+func (w *waiter) run(ctx context.Context) (err error) {
+	for done, pause := false, time.Duration(0); ctx.Err() == nil; wake.Sleep(ctx, pause) {
+		w.update(ctx, func() {
+			done, err = w.evaluate(ctx)
+			pause = min(w.pause(), progressInterval)
+		})
+		if done || err != nil {
+			return err
 		}
+	}
+	return errors.New("the timeout ended")
+}
+
+// update calls change and starts the queries that are due, unless ctx ended: the results of cancelled requests would
+// replace the reasons of the Pods.
+func (w *waiter) update(ctx context.Context, change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	if change(); w.asking < maxAsking/2 {
+		w.ask(ctx)
 	}
 }
 
 // evaluate reports whether the wait succeeded, or returns the reason why it never can.
 func (w *waiter) evaluate(ctx context.Context) (done bool, err error) {
-	w.ask(ctx)
 	done = true
 	for _, s := range w.scopes {
 		if time.Since(s.checked) >= max(w.pause(), progressInterval) {
@@ -171,7 +170,6 @@ func (w *waiter) evaluate(ctx context.Context) (done bool, err error) {
 	return done && w.confirm(ctx), nil
 }
 
-// ask starts the queries that are due.
 func (w *waiter) ask(ctx context.Context) {
 	for _, s := range w.scopes {
 		for _, q := range s.due(time.Now(), maxAsking-w.asking) {
@@ -180,9 +178,7 @@ func (w *waiter) ask(ctx context.Context) {
 				document, err := w.askSidecar(ctx, q)
 				w.update(ctx, func() {
 					w.asking--
-					if !w.Direct {
-						s.proxy.note(ctx, err, time.Now())
-					}
+					s.proxy.note(ctx, err, time.Now())
 					s.answer(q, document, err, time.Now(), w.pause())
 				})
 			}()
@@ -190,6 +186,8 @@ func (w *waiter) ask(ctx context.Context) {
 	}
 }
 
+// pause returns 1/32 of the elapsed time, within limits. The queries are frequent at first, so the wait ends soon after
+// the last notification.
 func (w *waiter) pause() time.Duration {
 	pause := min(max(time.Since(w.began)/32, minPause), maxPause)
 	for _, s := range w.scopes {
@@ -200,17 +198,10 @@ func (w *waiter) pause() time.Duration {
 	return pause
 }
 
-func (w *waiter) update(ctx context.Context, update func()) {
-	select {
-	case w.updates <- update:
-	case <-ctx.Done():
-	}
-}
-
 // read reads the Secret and reports whether the reading succeeded.
 func (w *waiter) read(ctx context.Context, s *scope) bool {
 	s.checked = time.Now()
-	r, err := w.readSecret(ctx, s.namespace)
+	r, err := w.readSecret(ctx, s.query.Namespace)
 	if !s.get.note(ctx, err, time.Now()) {
 		return false
 	}
@@ -218,18 +209,13 @@ func (w *waiter) read(ctx context.Context, s *scope) bool {
 	return true
 }
 
-// confirm makes the last requests before success. The lists of Pods find new Pods. The
-// readings show whether the data of the Secret changed.
+// confirm makes the last requests before success, see tally.
 func (w *waiter) confirm(ctx context.Context) bool {
 	for _, s := range w.scopes {
 		began := time.Now()
 		pods, _, err := w.listPods(ctx, s)
-		if !s.list.note(ctx, err, time.Now()) || !s.confirm(pods, began) {
-			return false
-		}
-	}
-	for _, s := range w.scopes {
-		if !w.read(ctx, s) || !s.complete(time.Now()) {
+		listed := s.list.note(ctx, err, time.Now()) && s.confirm(pods, began)
+		if !listed || !w.read(ctx, s) || !s.complete(time.Now()) {
 			return false
 		}
 	}
@@ -238,10 +224,9 @@ func (w *waiter) confirm(ctx context.Context) bool {
 
 // follow keeps the Pods of a scope current until ctx ends.
 func (w *waiter) follow(ctx context.Context, s *scope) {
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; wake.Sleep(ctx, retryPause) {
 		err := w.listAndWatch(ctx, s)
 		w.update(ctx, func() { s.list.note(ctx, err, time.Now()) })
-		wake.Sleep(ctx, retryPause)
 	}
 }
 
@@ -264,13 +249,9 @@ func (w *waiter) listAndWatch(ctx context.Context, s *scope) error {
 		if err != nil {
 			return err
 		}
-		switch pod := event.Object.reduce(s.namespace, s.Secret); event.Type {
-		case watch.Bookmark:
-		case watch.Deleted:
-			w.update(ctx, func() { delete(s.pods, pod.uid) })
-		default:
-			w.update(ctx, func() { s.put(pod, time.Now()) })
-		}
+		pod := event.Object.reduce(s.query.Namespace, s.Secret) // the Pod of a bookmark is unbound and unknown
+		pod.bound = pod.bound && event.Type != watch.Deleted
+		w.update(ctx, func() { s.put(pod, time.Now()) })
 	}
 	return nil
 }
@@ -285,7 +266,7 @@ func (s *scope) impossible() error {
 		return s.proxy.final
 	case s.history.ended != nil:
 		return fmt.Errorf("wait for Secret %s/%s: %w; find out which password is in use, and wait again",
-			s.namespace, s.Secret, s.history.ended)
+			s.query.Namespace, s.Secret, s.history.ended)
 	case s.final(time.Now()):
 		return errors.New("some Pods cannot become done; --ignore-others ignores Pods without the sidecar")
 	}

@@ -20,13 +20,12 @@ type Rules struct {
 	StartGrace      time.Duration // for the kubelet to report the start of a container
 }
 
-// A tally contains the knowledge about the Pods of a namespace and decides whether all of
-// them are done. It performs no input or output and reads no clock: lists, events, answers
-// and times come from the caller.
+// A tally contains the knowledge about the Pods of a namespace and decides whether all of them are done. It performs
+// no input or output and reads no clock: lists, events, answers and times come from the caller.
 //
-// Success requires, in this order: each counted Pod answered that it is done, and its grace
-// is over; then a consistent list, begun later, contains no counted Pod without such an
-// answer; then a reading of the Secret shows no change of the data (see confirm).
+// Success requires, in this order: each counted Pod answered that it is done, and its grace is over; then a
+// consistent list, begun later, contains no counted Pod without such an answer; then a reading of the Secret shows no
+// change of the data (see confirm).
 type tally struct {
 	Rules
 	history history
@@ -35,16 +34,15 @@ type tally struct {
 
 // A PodState is the state of a counted Pod.
 type PodState struct {
-	Namespace  string `json:"namespace"`
-	Name       string `json:"name"`
-	UID        string `json:"uid"`
-	Done       bool   `json:"done"`
-	Reason     string `json:"reason,omitempty"`     // why it is not done
-	Final      bool   `json:"final,omitempty"`      // it cannot become done
-	Unnotified bool   `json:"unnotified,omitempty"` // it is done without any notification target
-
-	Created  time.Time                   `json:"created"`
-	Sidecars map[string]*status.Document `json:"sidecars,omitempty"` // of a Survey; nil without a valid answer
+	Namespace  string                      `json:"namespace"`
+	Name       string                      `json:"name"`
+	UID        string                      `json:"uid"`
+	Done       bool                        `json:"done"`
+	Reason     string                      `json:"reason,omitempty"`     // why it is not done
+	Final      bool                        `json:"final,omitempty"`      // it cannot become done
+	Unnotified bool                        `json:"unnotified,omitempty"` // it is done without any notification target
+	Created    time.Time                   `json:"created"`
+	Sidecars   map[string]*status.Document `json:"sidecars,omitempty"` // of a Survey; nil without a valid answer
 }
 
 // A query identifies a sidecar to ask.
@@ -67,8 +65,8 @@ func (t *tally) replace(pods []*pod, began time.Time) {
 	maps.DeleteFunc(t.pods, func(uid string, _ *pod) bool { return !listed[uid] })
 }
 
-// put stores the new state of a Pod and keeps the knowledge about it. After a container
-// started once, the Pod stays started, even if the kubelet forgets it.
+// put stores the new state of a Pod and keeps the knowledge about it. After a container started once, the Pod stays
+// started, even if the kubelet forgets it.
 func (t *tally) put(p *pod, now time.Time) {
 	if !p.bound || t.Selector == "" && len(p.uses)+len(p.probes) == 0 {
 		delete(t.pods, p.uid)
@@ -82,9 +80,8 @@ func (t *tally) put(p *pod, now time.Time) {
 	t.pods[p.uid] = p
 }
 
-// due returns at most limit sidecars to ask now and marks them as being asked. The
-// longest-waiting sidecars come first. After a change of the metadata, due also returns
-// sidecars that are done, until an answer proves the data unchanged.
+// due returns at most limit sidecars to ask now, longest-waiting first, and marks them as being asked. After a change
+// of the metadata, due also returns sidecars that are done, until an answer proves the data unchanged.
 func (t *tally) due(now time.Time, limit int) (due []query) {
 	unchanged := t.history.unchanged()
 	for _, p := range t.pods {
@@ -104,27 +101,24 @@ func (t *tally) due(now time.Time, limit int) (due []query) {
 	return due
 }
 
-// complete reports whether all counted Pods are done, as far as is known. Without any Pod it
-// returns false: the selector may be wrong.
+// complete reports whether all counted Pods are known to be done. Without a Pod, the selector may be wrong.
 func (t *tally) complete(now time.Time) bool {
 	states := t.states(now)
 	pending := slices.ContainsFunc(states, func(s PodState) bool { return !s.Done })
 	return len(states) > 0 && !pending && t.history.unchanged()
 }
 
-// confirm decides on a list begun when the tally was complete. The graces of Pods must have
-// ended before the list began: the list is their second reading.
+// confirm decides on a list begun when the tally was complete. The graces of Pods must have ended before the list
+// began: the list is their second reading.
 func (t *tally) confirm(pods []*pod, began time.Time) bool {
 	t.replace(pods, began)
 	return t.complete(began)
 }
 
-// final reports whether a Pod cannot become done.
 func (t *tally) final(now time.Time) bool {
 	return slices.ContainsFunc(t.states(now), func(s PodState) bool { return s.Final })
 }
 
-// states returns the states of the counted Pods, by name.
 func (t *tally) states(now time.Time) (all []PodState) {
 	for _, p := range t.pods {
 		if s, counts := t.state(p, now); counts {
@@ -137,53 +131,44 @@ func (t *tally) states(now time.Time) (all []PodState) {
 	return all
 }
 
-// state returns the state of a Pod, and reports whether the Pod counts.
-//
-// A Pod without a started container cannot have read anything. Because the kubelet reports a
-// start late, this state must last for a grace.
+// state returns the state of a Pod, and reports whether the Pod counts. A Pod without a started container cannot have
+// read anything. Because the kubelet reports a start late, this state must last for a grace.
 func (t *tally) state(p *pod, now time.Time) (s PodState, counts bool) {
-	s = PodState{Namespace: p.namespace, Name: p.name, UID: p.uid, Created: p.created}
+	s = PodState{Namespace: p.namespace, Name: p.name, UID: p.uid, Created: p.created, Sidecars: p.documents}
 	if p.unstarted {
 		s.Reason = "no container has started yet; it counts before the grace ends (--start-grace)"
 		return s, now.Sub(p.seen) < t.StartGrace
 	}
-	reasons, users, targets := t.sidecars(p, now)
-	watched := users > 0
-	final := func(reason string) {
-		reasons, s.Final = append(reasons, reason), !p.deleting
-	}
-	for _, u := range p.uses {
-		if problem := u.problem(p.created, t.history.last.changed); !t.IgnoreOthers && problem != "" {
-			final(problem)
-		}
-	}
+	reasons, watching, targets := t.sidecars(p, now)
+	users := watching
 	if !t.IgnoreOthers {
 		users += len(p.uses)
+		for _, u := range p.uses {
+			if problem := u.problem(p.created, t.history.last.changed); problem != "" {
+				reasons, s.Final = append(reasons, problem), true
+			}
+		}
 	}
 	switch {
 	case users == 0 && (t.Selector == "" || t.IgnoreOthers && len(p.probes) == 0):
 		return s, false
-	case users == 0 && len(p.probes) == 0:
-		final("no sidecar watches the Secret")
 	case users == 0:
-		reasons = append(reasons, "no sidecar watches the Secret")
-	case watched && targets == 0 && !p.appUnstarted && len(reasons) == 0:
+		reasons, s.Final = append(reasons, "no sidecar watches the Secret"), len(p.probes) == 0
+	case watching > 0 && targets == 0 && !p.appUnstarted && len(reasons) == 0:
 		if s.Unnotified = true; t.RequireNotified {
-			final("its files are in place, and nobody was notified")
+			reasons, s.Final = append(reasons, "its files are in place, and nobody was notified"), true
 		}
 	}
 	if s.Done = len(reasons) == 0; p.deleting && !s.Done {
-		reasons = append(reasons, "it is being deleted")
+		reasons, s.Final = append(reasons, "it is being deleted"), false
 	}
 	s.Reason = strings.Join(reasons, "; ")
 	return s, true
 }
 
-// sidecars returns the reasons why sidecars of a Pod are not done, and the numbers of sidecars
-// that watch the Secret and of their targets.
-//
-// An app that has never started will read the files when it starts. The files must be in
-// place, and a grace later the kubelet must still report that the app has not started.
+// sidecars returns the reasons why sidecars of a Pod are not done, and the numbers of sidecars that watch the Secret
+// and of their targets. An app that has never started will read the files when it starts. The files must be in place,
+// and a grace later the kubelet must still report that the app has not started.
 func (t *tally) sidecars(p *pod, now time.Time) (reasons []string, watching, targets int) {
 	for _, s := range p.probes {
 		if s.notWatching {
@@ -195,7 +180,7 @@ func (t *tally) sidecars(p *pod, now time.Time) (reasons []string, watching, tar
 		if p.appUnstarted && !s.filesAt.IsZero() {
 			reason = "no container of the app has started yet; not done before the grace ends (--start-grace)"
 			if now.Sub(s.filesAt) >= t.StartGrace {
-				reason = ""
+				continue
 			}
 		}
 		if reason != "" && len(p.probes) > 1 {

@@ -1,5 +1,4 @@
-// Package waitcommand contains the flags and the output of `wait`, which secret-sync and the
-// kubectl plugin share.
+// Package waitcommand contains the flags and the output of `wait`, which secret-sync and the kubectl plugin share.
 package waitcommand
 
 import (
@@ -18,8 +17,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// A Command contains the arguments of `wait`. The caller sets Options.API and the default of
-// Options.Namespaces.
+// A Command contains the arguments of `wait`. The caller sets Options.API and the default of Options.Namespaces.
 type Command struct {
 	rollout.Options
 	Format  string // text or json
@@ -42,18 +40,18 @@ func (c *Command) AddFlags(flags *flag.FlagSet) {
 
 // Check reports all invalid arguments at once.
 func (c *Command) Check() error {
-	var invalid []string
+	var invalid []error
 	add := func(bad bool, format string, args ...any) {
 		if bad {
-			invalid = append(invalid, fmt.Sprintf(format, args...))
+			invalid = append(invalid, fmt.Errorf(format, args...))
 		}
 	}
 	add(c.Secret == "", "--secret is missing: the name of the Secret")
 	_, err := labels.Parse(c.Selector)
 	add(err != nil, "--selector %q: %v", c.Selector, err)
 	add(c.Version != "" && c.ChangedFrom != "", "--version and --changed-from exclude each other")
-	for flag, version := range map[string]string{"version": c.Version, "changed-from": c.ChangedFrom} {
-		if version != "" {
+	for i, version := range []string{c.Version, c.ChangedFrom} {
+		if flag := []string{"version", "changed-from"}[i]; version != "" {
 			add(!rollout.ValidVersion(version), "--%s %q: must be a resourceVersion of the Secret", flag, version)
 			add(len(c.Namespaces) > 1, "--%s belongs to one Secret: use -n once", flag)
 		}
@@ -61,42 +59,22 @@ func (c *Command) Check() error {
 	add(c.Timeout <= 0, "--timeout must be positive")
 	add(c.SignalGrace < 0 || c.StartGrace < 0, "--signal-grace and --start-grace must not be negative")
 	add(c.Format != "text" && c.Format != "json", "-o %q: must be text or json", c.Format)
-	if len(invalid) == 0 {
-		return nil
-	}
-	slices.Sort(invalid)
-	return errors.New(strings.Join(invalid, "\n"))
+	return errors.Join(invalid...)
 }
 
-// A Progress displays the state of a wait.
-type Progress interface {
-	Show(r rollout.Result)
-	End() // before the result is printed
-}
-
-// Run waits, and prints the result to out. It returns nil when every Pod uses the version. For
-// text, the error lists the unfinished Pods.
-func (c *Command) Run(ctx context.Context, out io.Writer, p Progress) error {
+// Run waits, and prints the result to out. It returns nil when every Pod uses the version. For text, the error lists
+// the unfinished Pods. show displays the state, and end is called before the result is printed.
+func (c *Command) Run(ctx context.Context, out io.Writer, show func(rollout.Result), end func()) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	began := time.Now()
-	c.Progress = p.Show
+	c.Progress = show
 	r, err := rollout.Wait(ctx, c.Options)
-	p.End()
-	took := time.Since(began).Round(time.Millisecond)
-	if c.Format == "json" {
-		document := struct {
-			rollout.Result
-			Seconds float64 `json:"seconds"`
-			Error   string  `json:"error,omitempty"`
-		}{Result: r, Seconds: took.Seconds()}
-		if err != nil {
-			document.Error = err.Error()
-		}
-		return errors.Join(err, status.WriteJSON(out, document))
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(out, "%s after %s\n", summary(r), took)
+	end()
+	switch {
+	case c.Format == "json":
+		return errors.Join(err, status.WriteJSON(out, r))
+	case err == nil:
+		_, err = fmt.Fprintf(out, "%s after %vs\n", summary(r), r.Seconds)
 		return err
 	}
 	text := ""
@@ -107,4 +85,56 @@ func (c *Command) Run(ctx context.Context, out io.Writer, p Progress) error {
 		text += "\nPod " + line
 	}
 	return fmt.Errorf("%w%s", err, text)
+}
+
+// summary describes a success in a single line.
+func summary(r rollout.Result) string {
+	var versions, unnotified []string
+	for _, v := range r.Versions {
+		versions = append(versions,
+			fmt.Sprintf("version %s of Secret %s/%s (uid %s)", v.ResourceVersion, v.Namespace, v.Secret, v.UID))
+	}
+	for _, p := range r.Pods {
+		if p.Unnotified {
+			unnotified = append(unnotified, p.Name)
+		}
+	}
+	text := fmt.Sprintf("all %d Pods are on %s", len(r.Pods), strings.Join(versions, ", "))
+	if len(unnotified) > 0 {
+		text += ": files in place, nobody was notified in " + list(unnotified)
+	}
+	return text
+}
+
+// missing lists each unfinished Pod with its reason. If a Pod cannot become done, it lists only such Pods.
+func missing(r rollout.Result) (pods []string) {
+	final := slices.ContainsFunc(r.Pods, func(p rollout.PodState) bool { return p.Final })
+	for _, p := range r.Pods {
+		if !p.Done && p.Final == final {
+			pods = append(pods, p.Name+": "+p.Reason)
+		}
+	}
+	return pods
+}
+
+// Line describes the state of a Wait in a single line.
+func Line(r rollout.Result) string {
+	waiting := missing(r)
+	line := fmt.Sprintf("%d of %d Pods are done", len(r.Pods)-len(waiting), len(r.Pods))
+	if len(waiting) > 0 {
+		line += ": waiting for " + list(waiting)
+	}
+	if r.Problem != "" {
+		line += "; " + r.Problem
+	}
+	return line
+}
+
+// list joins names, and counts the names after the third.
+func list(names []string) string {
+	const limit = 3
+	if len(names) <= limit {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:limit], ", "), len(names)-limit)
 }

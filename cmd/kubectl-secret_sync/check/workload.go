@@ -104,7 +104,7 @@ func runsSecretSync(c corev1.Container) bool {
 	}
 	variables := []string{"SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS", "SECRETSYNC_SELECTOR"}
 	selects := func(v corev1.EnvVar) bool { return slices.Contains(variables, v.Name) }
-	recognized, _ := rollout.RunsSecretSync(spec)
+	recognized := rollout.RunsSecretSync(spec)
 	return recognized || slices.ContainsFunc(c.Env, selects)
 }
 
