@@ -118,14 +118,14 @@ func (c *canary) chmod(mode os.FileMode) {
 func (c *canary) harm() {
 	c.run.Mark()
 	st.Write(c.t, filepath.Join(c.Dir, "db", "password"), c.newValue())
-	c.run.WaitLog("back what someone changed")
+	c.run.WaitLog("repaired changes by another process")
 	c.values = c.values[:len(c.values)-1]
 	c.CheckWritten()
 }
 
 func (c *canary) refusedSecrets() {
 	c.Put("refused", files{"other": c.newValue()})
-	c.run.WaitLog("refused")
+	c.run.WaitLog("rejected a Secret")
 	c.Delete("refused")
 	c.rotate()
 	c.CheckWritten()

@@ -94,9 +94,6 @@ func (k *soak) harm() {
 		{"harm: a temporary name", func(dir string) error {
 			return os.MkdirAll(filepath.Join(dir, "..data_tmp", "x"), 0o755)
 		}},
-		{"harm: a temporary directory", func(dir string) error {
-			return os.MkdirAll(filepath.Join(dir, "..link_tmp", "x"), 0o755)
-		}},
 	}
 	kind := kinds[k.rand.IntN(len(kinds))]
 	k.note(kind.name)
