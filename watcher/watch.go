@@ -57,7 +57,7 @@ var errStale, errReread = errors.New("no news"), errors.New("reread")
 //  1. A list. The answer is authoritative.
 //  2. A stream of events from the version of the list, until the stream ends, delivers no
 //     news for staleAfter, or Reread asks for a list.
-//  3. A pause, if the stream ended.
+//  3. A pause, if the list failed or the stream ended.
 //
 // If a list finds a change that an open stream did not deliver, the next stream starts before
 // the change. If it does not deliver the change either, the watch is silent.

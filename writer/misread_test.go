@@ -100,6 +100,12 @@ func TestStart_unreadFile(t *testing.T) {
 			want := shown(generation.Nested, mixed)
 			want["tls/tls.crt"] = "new"
 			equal(t, "after the disk's recovery", visible(t, dir), want)
+			changed.Secrets = maps.Clone(changed.Secrets)
+			changed.Secrets["db"] = files("10", "username", "other")
+			publish(t, w, changed)
+			if got := w.uncertain.unread; len(got) != 0 {
+				t.Errorf("got %v after another version of the Secret, want no unread file", got)
+			}
 		}
 		shut(t, w)
 	}

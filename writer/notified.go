@@ -9,7 +9,8 @@ import (
 )
 
 // Notified returns the generation of the target's last notification. known is false
-// if the volume contains no record of the target.
+// if the volume contains no record of the target. If a record was lost, the result is
+// 0 and true.
 func (w *Writer) Notified(target string) (generation uint64, known bool) {
 	n := w.notifications()
 	generation, known = n.Targets[target]

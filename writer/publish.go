@@ -31,10 +31,15 @@ func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, e
 	if err := rec.Validate(); err != nil {
 		return 0, fmt.Errorf("publish in %q: %w", w.opts.Dir, err)
 	}
+	before := w.current.Load().Record.Secrets
 	if err := w.replace(ctx, rec, content); err != nil {
 		return 0, err
 	}
 	w.uncertain.unconfirmed = false
+	w.uncertain.unread = slices.DeleteFunc(w.uncertain.unread, func(u volume.Unread) bool {
+		now, old := rec.Secrets[u.Secret], before[u.Secret]
+		return now.UID != old.UID || now.ResourceVersion != old.ResourceVersion
+	})
 	return rec.Generation, nil
 }
 
@@ -64,11 +69,11 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 //
 // These are the system calls in their order, with the view of readers and the rest
 // after a crash. TIME is the directory of the new generation, OLD of the replaced
-// one. If a step up to 7 fails, replace removes the new entries. After a crash, the
-// next start does (start.go).
+// one. If a step up to 7 fails, replace tries to remove the new entries. After a crash
+// or the end of ctx, the next start does (start.go).
 //
-//  1. mkdir TIME. Before the first generation, also the record of notifications:
-//     create, write and fsync under a temporary name, rename, fsync DIR.
+//  1. Before the first generation, the record of notifications: create, write and
+//     fsync under a temporary name, rename, fsync DIR. Then mkdir TIME.
 //  2. In TIME, parents first: mkdir of each directory; for each file
 //     open(O_CREAT|O_EXCL), write, fsync, close. Where the umask or a default ACL
 //     reduced the mode, also chmod.
@@ -90,7 +95,7 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 //  9. In the nested layout, in the directory of each changed Secret: symlink
 //     ..data_tmp, rename over ..data, with the target unchanged.
 //     Readers: no difference. Watches on the directory wake. If a crash prevents
-//     this, the next process notifies the apps.
+//     this, these watches miss the change. The next process notifies the targets.
 //  10. chmod of OLD's files to their present mode: watches on the files wake.
 //  11. If the links, the directories of Secrets or their modes differ from OLD's:
 //     reconcile. It creates the entries omitted in step 5, unlinks stale links, renames

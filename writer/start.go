@@ -103,12 +103,15 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 		if g.Empty() || !newest.Empty() && !newest.Partial {
 			break
 		}
+		unread := w.uncertain.unread
 		loaded, err := w.load(ctx, g.Dir, g.Record)
 		if err != nil {
 			return nil, err
 		}
 		if newest.Empty() || !loaded.Partial {
 			newest = loaded
+		} else {
+			w.uncertain.unread = unread
 		}
 	}
 	if !newest.Empty() {

@@ -17,18 +17,19 @@ import (
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
 //	------------+-----------------------------+---------------------------+--------------------------------
-//	unconfirmed | Open: the content was only  | a publish of complete     | treating other values of the
-//	            | read from the volume        | content                   | same version as a change
+//	unconfirmed | Open: the content was only  | a new generation, or      | treating other values of the
+//	            | read from the volume        | unchanged complete        | same version as a change
+//	            |                             | content                   |
 //	unread      | Open: the disk failed to    | a publish of another      | a generation of this version
 //	            | read files of a Secret      | version of the Secret     | without the files
-//	unreachable | Open: ..data leads to no    | ..data was restored       | removing entries; Newest must
-//	            | generation                  |                           | not return the generation
+//	unreachable | Open: ..data leads to no    | ..data was restored       | Newest returning the
+//	            | generation                  |                           | generation
 //	unsynced    | the rename of ..data        | a sync of DIR             | removing old generations
-//	retryAt     | a failure after the rename, | the start of the next     | comparing earlier; relying on
-//	            | a failed comparison or      | repair                    | the links of the current
-//	            | repair, too many repairs    |                           | generation in a publish
-//	misreads    | a comparison failed with    | a successful comparison,  | replacing the entry, up to the
-//	            | EIO                         | or a new generation       | third failure in a row
+//	retryAt     | a failure that a repair can | the start of the next     | comparing earlier; relying on
+//	            | undo, too many repairs, or  | repair                    | the links of the current
+//	            | Recheck                     |                           | generation in a publish
+//	misreads    | a comparison failed with    | a successful comparison   | replacing the entry, up to the
+//	            | EIO                         |                           | third failure in a row
 type uncertain struct {
 	unconfirmed bool
 	unread      []volume.Unread
