@@ -16,15 +16,16 @@ const (
 
 // retired is a replaced generation.
 type retired struct {
-	dir  string
-	at   time.Time // of the replacement
-	size int64     // disk space of its files
+	dir   string
+	at    time.Time              // of the replacement
+	size  int64                  // disk space of its files
+	files []generation.FileGroup // nil after a restart
 }
 
 // retire starts the grace period of a replaced generation.
 func (w *Writer) retire(g *generation.Generation) {
 	if !g.Empty() {
-		w.old = append(w.old, retired{g.Dir, w.now(), g.DiskSize()})
+		w.old = append(w.old, retired{g.Dir, w.now(), g.DiskSize(), g.FilesByDir()})
 	}
 }
 
@@ -55,11 +56,7 @@ func (w *Writer) removeOldest() bool {
 	}
 	r := w.old[0]
 	w.old = w.old[1:]
-	err := w.vol.RemoveAll(r.dir)
-	if err == nil { // last, because the next start recognizes an old generation by its record
-		err = w.vol.RemoveAll(generation.RecordName(r.dir))
-	}
-	w.retryLater("could not remove an old generation, will retry", r.dir, err)
+	w.retryLater("could not remove an old generation, will retry", r.dir, w.vol.RemoveGeneration(r.dir, r.files))
 	return true
 }
 

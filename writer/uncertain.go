@@ -91,5 +91,8 @@ func (w *Writer) warnOnce(msg, path string, args ...any) {
 		w.warned[msg+path] = msg == foreignEntry
 		level = slog.LevelWarn
 	}
+	if path == "." {
+		path = w.opts.Dir
+	}
 	w.log.Log(context.Background(), level, msg, append(args, "path", path)...)
 }

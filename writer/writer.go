@@ -41,6 +41,7 @@ const (
 var (
 	ErrUnusable = volume.ErrUnusable
 	Reason      = volume.Reason
+	Ready       = volume.Ready
 )
 
 // Options configure a Writer. Dir, Logger and Repaired are required.
@@ -93,14 +94,14 @@ func New(ctx context.Context, vol volume.Calls, opts Options) (*Writer, error) {
 
 // open returns a Writer, or closes the volume. watch may fail.
 func open(
-	ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, watch func(dir string) (*volume.Events,
-		error),
+	ctx context.Context, vol volume.Volume, opts Options,
+	now func() time.Time, watch func(dir string) (*volume.Events, error),
 ) (*Writer, error) {
 	w := &Writer{
 		opts: opts, log: opts.Logger, now: now, vol: vol,
 		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
-		sweepPeriod: sweepPeriod, warned: map[string]bool{}, uncertain: uncertain{unconfirmed: true,
-			misreads: map[string]int{}},
+		sweepPeriod: sweepPeriod, warned: map[string]bool{},
+		uncertain: uncertain{unconfirmed: true, misreads: map[string]int{}},
 	}
 	w.current.Store(&generation.Generation{})
 	if err := w.start(ctx); err != nil {

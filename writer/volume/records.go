@@ -82,6 +82,32 @@ func (v Volume) DiskSize(dir string, rec generation.Record) (bytes int64) {
 	return bytes
 }
 
+// Ready returns nil if the volume at dir holds a complete generation. Another process
+// may own the volume.
+func Ready(dir string) error {
+	vol, err := OpenUnlocked(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = vol.Close() }()
+	current, rec, err := vol.ReadCurrent()
+	if err != nil {
+		return fmt.Errorf("read %q: %w", dir, err)
+	}
+	missing, err := vol.MissingFiles(current, rec)
+	switch {
+	case !rec.Complete:
+		return fmt.Errorf("generation %d in %q is not complete yet", rec.Generation, dir)
+	case err != nil:
+		return fmt.Errorf("generation %d in %q: %w", rec.Generation, dir, err)
+	case len(missing) > 1:
+		return fmt.Errorf("generation %d in %q lacks %q and %d other files", rec.Generation, dir, missing[0], len(missing)-1)
+	case len(missing) == 1:
+		return fmt.Errorf("generation %d in %q lacks %q", rec.Generation, dir, missing[0])
+	}
+	return nil
+}
+
 // MissingFiles returns the missing files of a generation, sorted. It returns an
 // error if it could not examine a file.
 func (v Volume) MissingFiles(dir string, rec generation.Record) (missing []string, err error) {

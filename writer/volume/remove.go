@@ -47,6 +47,24 @@ func (v Volume) removeSecretDir(name string) error {
 	return err
 }
 
+// RemoveGeneration removes a generation, and its record last: the next start recognizes
+// an old generation by its record. It removes the known files without listing their
+// directories, which saves 12 of 22 calls for a single file. RemoveAll removes the rest.
+func (v Volume) RemoveGeneration(dir string, known []generation.FileGroup) error {
+	var dirs []string
+	for _, files := range known {
+		_ = v.Remove(files.Dir, files.Names...) // RemoveAll returns the error
+		if path.Dir(files.Dir) == dir {
+			dirs = append(dirs, path.Base(files.Dir))
+		}
+	}
+	_ = v.Remove(dir, dirs...)
+	if err := v.RemoveAll(dir); err != nil {
+		return err
+	}
+	return v.RemoveAll(generation.RecordName(dir))
+}
+
 // maxRemoved is more than the files of the largest generation, whose record would
 // exceed MaxFile.
 const maxRemoved = 100_000
