@@ -70,7 +70,7 @@ type watch struct {
 	answered  wake.Channel // poked by each answer or error of a list
 	reread    wake.Channel // asks for a list
 
-	// The goroutine of run owns these fields.
+	// The goroutine of run owns these fields. It holds shared.mu when it sets err.
 	listed    time.Time     // time of this attempt's list, or zero if it did not succeed
 	timeout   time.Duration // time limit of a list
 	early     int           // number of early ends in a row
@@ -215,7 +215,7 @@ func (w *watch) pauseAfter(err error) time.Duration {
 		return 0
 	case failed == nil && lasted >= stableAfter:
 		return rand.N(maxJitter)
-	case lasted < stableAfter && (failed == nil || lasted >= upAfter):
+	case lasted < stableAfter && (failed == nil || lasted >= upAfter) && err != errBackwards:
 		if w.early++; w.early > 1 { // any server may end a single watch early
 			if lasted < upAfter {
 				w.setDown(errEndsAtOnce)

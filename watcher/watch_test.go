@@ -181,6 +181,18 @@ func TestPauseAfter_retryAfter(t *testing.T) {
 	}
 }
 
+// TestPauseAfter_backwards: an older version is reported as such, also if it ends the watch early.
+func TestPauseAfter_backwards(t *testing.T) {
+	w := newIdleWatch()
+	for range 3 {
+		w.listed = time.Now().Add(-stableAfter / 2)
+		w.pauseAfter(errBackwards)
+	}
+	if w.err != errBackwards {
+		t.Errorf("got %v, want %v", w.err, errBackwards)
+	}
+}
+
 // TestWatch_stable: after a watch that lasted, the first pause after an error is short again, even
 // if Reread ended the watch.
 func TestWatch_stable(t *testing.T) {
