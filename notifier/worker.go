@@ -268,8 +268,8 @@ func (w *worker) observe() {
 func (w *worker) withdraw(f *Failure) {
 	e := ends{w.observed, w.ends.times + 1}
 	if e.times >= endsMax {
-		f.Err = fmt.Errorf("%w; stopped signaling it after %d such ends, until its settings change "+
-			"or SECRETSYNC_SIGNAL_EXIT_CHECK is false", f.Err, e.times)
+		f.Err = fmt.Errorf("%w; stopped signaling it after %d such ends, until SECRETSYNC_SIGNAL "+
+			"or another setting of this target changes, or SECRETSYNC_SIGNAL_EXIT_CHECK is false", f.Err, e.times)
 	}
 	w.mu.Lock()
 	w.state.Notified, w.state.Error = w.previous, e.kind()

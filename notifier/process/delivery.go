@@ -26,8 +26,8 @@ type delivery struct {
 	pending    bool          // in the kernel: the process has not received it
 }
 
-// deliver signals the process and waits until the signal is no longer pending. If the signal of an earlier
-// call is still pending, the process will handle it later than now, so a second signal is unnecessary.
+// deliver signals the process and waits until the signal is no longer pending. It sends no second signal for the same
+// generation, or while the signal of an earlier call is still pending: the process will handle that signal after now.
 func (t *Target) deliver(ctx context.Context, held *os.Process, p process, generation uint64) error {
 	d, last := delivery{process: p, generation: generation, sent: t.proc.uptime()}, t.last
 	if last.pending && last.process.same(p) && (last.generation == generation || inMask(p.pending, t.opts.Signal)) {
@@ -38,7 +38,9 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	ctx, cancel := context.WithTimeout(ctx, pendingMax)
 	defer cancel()
 	for {
-		now, running := t.proc.again(p) // gVisor shows no pending signals
+		// gVisor shows no pending signals. Survived decides about a process that ends here: it may have
+		// received the signal.
+		now, running := t.proc.again(p)
 		if d.pending = running && inMask(now.pending, t.opts.Signal); !d.pending || ctx.Err() != nil {
 			break
 		}
@@ -107,5 +109,5 @@ func (t *Target) Survived() (decided bool, err error) {
 		return true, nil
 	}
 	return true, notifier.Failf("ended", "process %v ended %.1f s after %s; "+
-		"this signal does not make it reload its files", t.last.process, after.Seconds(), signalName(t.opts.Signal))
+		"if this repeats, the app does not reload on this signal", t.last.process, after.Seconds(), signalName(t.opts.Signal))
 }
