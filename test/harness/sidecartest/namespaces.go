@@ -1,6 +1,7 @@
 package sidecartest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/test/harness/build"
+	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
 
 // namespaceVariable is set in the process that runs the tests in new namespaces: "root"
@@ -43,6 +47,9 @@ func (o Options) enterNamespaces() error {
 // runInNamespaces runs this program again in the new namespaces and returns its exit
 // code. A user who is not root becomes root of a new user namespace.
 func (o Options) runInNamespaces() (int, error) {
+	if err := buildAll(context.Background()); err != nil {
+		return 0, err
+	}
 	if o.BeforeNamespaces != nil {
 		if err := o.BeforeNamespaces(); err != nil {
 			return 0, err
@@ -67,6 +74,21 @@ func (o Options) runInNamespaces() (int, error) {
 		return 0, fmt.Errorf("create namespaces: %w; run the tests as root or allow user namespaces", err)
 	}
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+// buildAll builds the programs in the network of the machine: a new network namespace
+// cannot download modules.
+func buildAll(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "secret-sync-test-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if _, err := build.Sidecar(ctx, dir); err != nil {
+		return err
+	}
+	_, err = controlplane.Build(ctx, *kubernetes, os.Stderr)
+	return err
 }
 
 // Mount mounts source at dir until the test ends.

@@ -19,8 +19,10 @@ import (
 )
 
 var (
-	plane  *controlplane.ControlPlane
-	binary string
+	plane      *controlplane.ControlPlane
+	binary     string
+	kubernetes = flag.String("kubernetes", "", "the `version` of kube-apiserver, such as v1.34.4; "+
+		"empty: the version of test/servers/controlplane")
 )
 
 // Options describes the process in which Main runs the tests.
@@ -33,7 +35,8 @@ type Options struct {
 	// Namespaces are flags of clone(2), such as CLONE_NEWNS. If set, the tests run in
 	// a new process with these namespaces, and NeedsRoot is implied.
 	Namespaces uintptr
-	// BeforeNamespaces runs outside the new namespaces, for example to download.
+	// BeforeNamespaces runs outside the new namespaces, for example to download. The
+	// servers and the binary are built before it.
 	BeforeNamespaces func() error
 	// Prepare runs before the control plane starts, inside the new namespaces.
 	Prepare func() error
@@ -75,7 +78,8 @@ func (o Options) run(m *testing.M) (int, error) {
 	if binary, err = build.Sidecar(ctx, dir); err != nil {
 		return 0, err
 	}
-	if plane, err = controlplane.Start(ctx, controlplane.Options{Progress: os.Stderr}); err != nil {
+	options := controlplane.Options{Version: *kubernetes, Progress: os.Stderr}
+	if plane, err = controlplane.Start(ctx, options); err != nil {
 		return 0, err
 	}
 	defer plane.Close()

@@ -18,57 +18,65 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/build"
 )
 
-// serverNames are the commands of the module servers. etcd compiles faster, so it is first.
-var serverNames = []string{"etcd", "kube-apiserver"}
+// Servers are the paths of the programs of a control plane.
+type Servers struct{ etcd, apiServer string }
 
-// Build returns the directory with both servers. It builds them if this version is not
-// in the cache yet. If another program builds them at the same time, Build waits for it.
-func Build(ctx context.Context, progress io.Writer) (string, error) {
+// Build builds the servers that are not in the cache yet, and returns their paths. The
+// empty version of kube-apiserver is the version of the module servers. For any other
+// version, such as v1.34.4, only etcd is from this module. If another program builds the
+// same servers at the same time, Build waits for it.
+func Build(ctx context.Context, version string, progress io.Writer) (Servers, error) {
 	repository, err := build.RepositoryDir(ctx)
 	if err != nil {
-		return "", err
+		return Servers{}, err
 	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return Servers{}, fmt.Errorf("find the user's cache directory: %w", err)
+	}
+	cache = filepath.Join(cache, "secret-sync", "servers")
 	source := filepath.Join(repository, "test", "servers", "controlplane", "servers")
+	var s Servers
+	if s.etcd, err = buildOnce(ctx, source, cache, "etcd", progress); err != nil {
+		return Servers{}, err
+	}
+	if version != "" {
+		if source, err = otherVersion(ctx, source, cache, version, progress); err != nil {
+			return Servers{}, err
+		}
+	}
+	s.apiServer, err = buildOnce(ctx, source, cache, "kube-apiserver", progress)
+	return s, err
+}
+
+// buildOnce returns the path of a command of the module in source. It builds the command
+// unless the cache contains it.
+func buildOnce(ctx context.Context, source, cache, name string, progress io.Writer) (string, error) {
 	key, version, err := cacheKey(source)
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find the user's cache directory: %w", err)
+	dir := filepath.Join(cache, key)
+	path := filepath.Join(dir, name)
+	if exists(path) {
+		return path, nil
 	}
-	dir := filepath.Join(cache, "secret-sync", "servers", key)
-	if complete(dir) {
-		return dir, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"), progress)
+	unlock, err := lock(ctx, dir, progress)
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	if complete(dir) { // another program built it while this program waited
-		return dir, nil
+	if exists(path) { // another program built it while this program waited
+		return path, nil
 	}
-	fmt.Fprintf(progress, "Building etcd and kube-apiserver %s from their Go modules, once, into\n%s\n"+
-		"This takes some minutes the first time, and seconds from then on.\n", version, dir)
-	for _, name := range serverNames {
-		if err := buildServer(ctx, source, dir, name, version, progress); err != nil {
-			return "", err
-		}
-	}
-	return dir, nil
+	fmt.Fprintf(progress, "Building %s from its Go module, once, into\n%s\n"+
+		"This takes some minutes the first time, and seconds from then on.\n", name, dir)
+	return path, buildServer(ctx, source, path, version, progress)
 }
 
-func complete(dir string) bool {
-	for _, name := range serverNames {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-			return false
-		}
-	}
-	return true
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 var kubernetesVersion = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v\S+)`)
@@ -94,9 +102,13 @@ func cacheKey(source string) (key, version string, err error) {
 	return fmt.Sprintf("%s-%x", version, h.Sum(nil)[:6]), version, nil
 }
 
-// lock locks path with flock. The kernel releases the lock if this process dies.
-func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+// lock creates dir and locks it with flock. The kernel releases the lock if this process
+// dies.
+func lock(ctx context.Context, dir string, progress io.Writer) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +119,10 @@ func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), 
 		}
 		if err != syscall.EWOULDBLOCK {
 			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
 		}
 		if !reported {
-			fmt.Fprintln(progress, "Another program is building etcd and kube-apiserver: waiting for it.")
+			fmt.Fprintln(progress, "Another program is building the servers: waiting for it.")
 		}
 		select {
 		case <-ctx.Done():
@@ -123,8 +135,8 @@ func lock(ctx context.Context, path string, progress io.Writer) (unlock func(), 
 
 // buildServer builds a server under a temporary name and renames it, so an
 // interrupted build never looks complete.
-func buildServer(ctx context.Context, source, dir, name, version string, progress io.Writer) error {
-	part := filepath.Join(dir, name+".part")
+func buildServer(ctx context.Context, source, path, version string, progress io.Writer) error {
+	part, name := path+".part", filepath.Base(path)
 	parts := strings.Split(strings.TrimPrefix(version, "v"), ".")
 	const pkg = "k8s.io/component-base/version."
 	ldflags := fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s",
@@ -144,7 +156,7 @@ func buildServer(ctx context.Context, source, dir, name, version string, progres
 	if err != nil {
 		return fmt.Errorf("build %s in %s: %w\n%s", name, source, err, tail(all.String(), 20))
 	}
-	return os.Rename(part, filepath.Join(dir, name))
+	return os.Rename(part, path)
 }
 
 func tail(s string, n int) string {

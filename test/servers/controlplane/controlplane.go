@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Progress      io.Writer // receives lines about slow steps; nil discards them
 	APIServerArgs []string  // additional flags of kube-apiserver
+	Version       string    // of kube-apiserver, see Build
 }
 
 // A ControlPlane is a running etcd and a running kube-apiserver.
@@ -36,7 +37,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	bin, err := Build(ctx, o.Progress)
+	bin, err := Build(ctx, o.Version, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func Start(ctx context.Context, o Options) (*ControlPlane, error) {
 	}
 }
 
-func start(ctx context.Context, bin string, o Options) (*ControlPlane, error) {
+func start(ctx context.Context, bin Servers, o Options) (*ControlPlane, error) {
 	dir, err := os.MkdirTemp("", "secret-sync-controlplane-")
 	if err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func start(ctx context.Context, bin string, o Options) (*ControlPlane, error) {
 	return cp, nil
 }
 
-func (cp *ControlPlane) start(ctx context.Context, bin string, o Options) error {
+func (cp *ControlPlane) start(ctx context.Context, bin Servers, o Options) error {
 	pki := filepath.Join(cp.dir, "pki")
 	if err := newPKI(pki); err != nil {
 		return err
@@ -72,12 +73,12 @@ func (cp *ControlPlane) start(ctx context.Context, bin string, o Options) error 
 		return err
 	}
 	cp.etcd = &server{
-		path: filepath.Join(bin, "etcd"),
+		path: bin.etcd,
 		args: etcdArgs(cp.dir, pki, ports[0], ports[1]),
 		log:  filepath.Join(cp.dir, "etcd.log"),
 	}
 	cp.api = &server{
-		path: filepath.Join(bin, "kube-apiserver"),
+		path: bin.apiServer,
 		args: append(apiServerArgs(pki, ports[0], ports[2]), o.APIServerArgs...),
 		log:  filepath.Join(cp.dir, "kube-apiserver.log"),
 	}

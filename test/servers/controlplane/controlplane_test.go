@@ -110,6 +110,48 @@ func TestDecode_invalid(t *testing.T) {
 	}
 }
 
+// TestDependentGoMod_staging: the module requires the release and its staging modules, and
+// keeps the versions of other dependencies and of the language.
+func TestDependentGoMod_staging(t *testing.T) {
+	released := `module k8s.io/kubernetes
+
+go 1.24.0
+
+require (
+	k8s.io/api v0.0.0
+	google.golang.org/grpc v1.72.1
+)
+
+replace (
+	k8s.io/api => ./staging/src/k8s.io/api
+)
+
+replace k8s.io/kms => ./staging/src/k8s.io/kms
+`
+	want := `module servers
+
+go 1.24.0
+
+require (
+	k8s.io/api v0.0.0
+	google.golang.org/grpc v1.72.1
+)
+
+replace (
+	k8s.io/api => k8s.io/api v0.34.4
+)
+
+replace k8s.io/kms => k8s.io/kms v0.34.4
+
+require (
+	k8s.io/kubernetes v1.34.4
+)
+`
+	if got := string(dependentGoMod([]byte(released), "v1.34.4")); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestControlPlane_parentKilled: the servers end with their parent,
 // even after kill -9.
 func TestControlPlane_parentKilled(t *testing.T) {
