@@ -162,7 +162,7 @@ func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *s
 		return nil, err
 	}
 	s.notifier = notifier.New(notifier.Options{
-		Targets: newTargets(cfg, log, s.events.NotifyUnverified), Volume: generations{s.writer},
+		Targets: newTargets(cfg, log, s.events.NotifyUnverified), Volume: s.writer,
 		NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay, Logger: log, Report: s.events.NotifyFailing,
 	})
 	s.describe(s.writer.Newest())
@@ -220,13 +220,6 @@ func (s *sidecar) describe(generation uint64) {
 	for _, name := range s.cfg.Secrets {
 		s.metrics.SecretRequired.Set(1, name)
 	}
-}
-
-// generations adapts the writer to the notifier.
-type generations struct{ *writer.Writer }
-
-func (g generations) ChangesSince(generation uint64) notifier.Changes {
-	return notifier.Changes(g.Writer.ChangesSince(generation))
 }
 
 // Published passes a result of the pipeline to the notifier, the metrics and the Events.

@@ -130,8 +130,8 @@ func recordedTargets(v writer.State, cfg *config.Config) []status.Target {
 	for _, t := range newTargets(cfg, slog.New(slog.DiscardHandler), nil) {
 		names[t.Key] = t.Name
 	}
-	for _, key := range slices.Sorted(maps.Keys(v.Notified)) {
-		name, notified := cmp.Or(names[key], key), v.Notified[key]
+	for _, key := range slices.Sorted(maps.Keys(v.Targets)) {
+		name, notified := cmp.Or(names[key], key), v.Targets[key].Notified
 		targets = append(targets, status.Target{Name: name, Notified: notified, Pending: notified != v.Generation})
 	}
 	return targets

@@ -8,20 +8,21 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/notification"
 )
 
 // A disk stores the generations and the records, which survive a crash.
 type disk struct {
-	mu       sync.Mutex
-	newest   uint64
-	notified map[string]uint64
-	ended    map[string]ends
-	full     bool // SetNotified fails
-	writes   int
+	mu      sync.Mutex
+	newest  uint64
+	records map[string]notification.TargetRecord
+	full    bool // SetTargetRecord fails
+	writes  int
 }
 
 func newDisk(newest uint64) *disk {
-	return &disk{newest: newest, notified: map[string]uint64{}, ended: map[string]ends{}}
+	return &disk{newest: newest, records: map[string]notification.TargetRecord{}}
 }
 
 func (d *disk) publish() uint64 {
@@ -34,7 +35,7 @@ func (d *disk) publish() uint64 {
 func (d *disk) record(target string) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.notified[target]
+	return d.records[target].Notified
 }
 
 func (d *disk) set(change func(*disk)) {
@@ -63,14 +64,14 @@ func (l *life) ChangesSince(generation uint64) Changes {
 	return Changes{Generation: l.newest, Changed: []string{fmt.Sprintf("since/%d", generation)}}
 }
 
-func (l *life) Notified(target string) (uint64, bool) {
+func (l *life) TargetRecord(target string) (notification.TargetRecord, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	generation, ok := l.notified[target]
-	return generation, ok
+	record, ok := l.records[target]
+	return record, ok
 }
 
-func (l *life) SetNotified(target string, generation uint64) error {
+func (l *life) SetTargetRecord(target string, record notification.TargetRecord) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -80,32 +81,19 @@ func (l *life) SetNotified(target string, generation uint64) error {
 		return errors.New("no space left on device")
 	}
 	l.writes++
-	l.notified[target] = generation
+	l.records[target] = record
 	return nil
 }
 
 func (l *life) LowestNotified() (lowest uint64, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, generation := range l.notified {
-		if !known || generation < lowest {
-			lowest, known = generation, true
+	for _, record := range l.records {
+		if !known || record.Notified < lowest {
+			lowest, known = record.Notified, true
 		}
 	}
 	return lowest, known
-}
-
-func (l *life) Ended(key string) (uint64, int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ended[key].generation, l.ended[key].times
-}
-
-func (l *life) SetEnded(key string, generation uint64, times int) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended[key] = ends{generation, times}
-	return nil
 }
 
 func (l *life) die() { l.set(func(*disk) { l.dead = true }) }

@@ -7,33 +7,18 @@ package notifier
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
-// Changes describes a notification. It contains names of Secrets and paths below the volume, never values.
-type Changes struct {
-	Generation uint64   `json:"generation"`
-	Secrets    []string `json:"secrets"`
-	Added      []string `json:"added"`
-	Changed    []string `json:"changed"`
-	Removed    []string `json:"removed"`
-}
-
-// JSON returns the body of a webhook and the standard input of a command. Empty lists are [], not null.
-func (c Changes) JSON() []byte {
-	for _, list := range []*[]string{&c.Secrets, &c.Added, &c.Changed, &c.Removed} {
-		*list = append([]string{}, *list...)
-	}
-	data, _ := json.Marshal(c) // a number and strings always encode
-	return data
-}
+// Changes is the content of a notification.
+type Changes = notification.Changes
 
 // A Target is a process, webhook or command to notify.
 type Target struct {
@@ -53,7 +38,8 @@ type Process interface {
 	// Survived reports whether the process survived its last signal for long enough. It returns an error if
 	// the process ended before.
 	Survived() (bool, error)
-	// Settings describes how the process is signaled. A change permits new signals to a stopped target.
+	// Settings describes how the process is signaled. If they change, a target whose signals were stopped is
+	// signaled again.
 	Settings() string
 }
 
@@ -89,15 +75,11 @@ type Volume interface {
 	// ChangesSince returns the changes from a generation to the current generation. If they are unknown, it
 	// reports all paths as changed.
 	ChangesSince(generation uint64) Changes
-	// Notified returns the generation of the target's last notification, and LowestNotified the lowest
-	// generation of all records, if known. SetNotified stores a generation on disk.
-	Notified(key string) (generation uint64, known bool)
+	// TargetRecord returns the record of a target, LowestNotified the lowest generation in all records, and
+	// SetTargetRecord stores a record on disk.
+	TargetRecord(key string) (record notification.TargetRecord, known bool)
 	LowestNotified() (generation uint64, known bool)
-	SetNotified(key string, generation uint64) error
-	// Ended returns the last notification after which a process ended, and the number of such notifications
-	// in a row. SetEnded stores them on disk, with 0 times after a process survived.
-	Ended(key string) (generation uint64, times int)
-	SetEnded(key string, generation uint64, times int) error
+	SetTargetRecord(key string, record notification.TargetRecord) error
 }
 
 // Options configure a Notifier. All fields except Targets are required.
@@ -134,8 +116,7 @@ func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
 		w := &worker{
-			Options: opts, target: target, poke: wake.NewChannel(), retry: wake.NewChannel(),
-			state: Status{Target: target.Name},
+			Options: opts, target: target, poke: wake.NewChannel(), state: Status{Target: target.Name},
 		}
 		w.Logger = opts.Logger.With("target", target.Name)
 		w.restore()
@@ -151,10 +132,11 @@ func (n *Notifier) Poke() {
 	}
 }
 
-// Retry ends the delay before the next attempt of every failing target. It never blocks.
+// Retry ends the current delay before the next attempt of every failing target. It never blocks.
 func (n *Notifier) Retry() {
 	for _, w := range n.workers {
-		w.retry.Poke()
+		w.retry.Store(true)
+		w.poke.Poke()
 	}
 }
 

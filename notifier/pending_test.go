@@ -203,7 +203,7 @@ func (s *scenario) start() {
 	if s.notifier != nil {
 		return
 	}
-	if _, known := s.disk.notified["app"]; !known { // at a later start only if no record could be written
+	if _, known := s.disk.records["app"]; !known { // at a later start only if no record could be written
 		s.skipped = s.disk.newest
 		if s.skipped == 0 && !s.notifyFirst {
 			s.skipped = 1
@@ -261,7 +261,7 @@ func (s *scenario) checkNotified() {
 	if !s.notifyFirst && slices.Contains(calls, 1) {
 		s.fatalf("notified of the first generation: %v", calls)
 	}
-	if got := s.disk.notified["app"]; s.disk.newest > 0 && got != s.disk.newest {
+	if got := s.disk.records["app"].Notified; s.disk.newest > 0 && got != s.disk.newest {
 		s.fatalf("the record is %d, want %d", got, s.disk.newest)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
@@ -35,7 +36,7 @@ func TestRestore(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			volume := &life{disk: newDisk(test.newest)}
 			if test.record != none {
-				volume.notified["app"] = uint64(test.record)
+				volume.records["app"] = notification.TargetRecord{Notified: uint64(test.record)}
 			}
 			n := newNotifier(t, Options{Targets: []Target{(&fakeApp{name: "app"}).target()}, Volume: volume,
 				NotifyFirst: test.notifyFirst})
@@ -95,13 +96,4 @@ func TestRecordIsRetried(t *testing.T) {
 			t.Errorf("record = %d, want 2", got)
 		}
 	})
-}
-
-// TestJSON_emptyLists: a receiver can iterate over every list without a check for null.
-func TestJSON_emptyLists(t *testing.T) {
-	got := Changes{Generation: 3, Changed: []string{"db/password"}}.JSON()
-	want := `{"generation":3,"secrets":[],"added":[],"changed":["db/password"],"removed":[]}`
-	if string(got) != want {
-		t.Errorf("JSON = %s, want %s", got, want)
-	}
 }

@@ -2,7 +2,6 @@ package notifier
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
@@ -130,8 +130,8 @@ func TestSurvival_survived(t *testing.T) {
 			s.publish()
 		}
 		s.want([]uint64{2, 3, 4, 5, 6, 7}, Status{Notified: 7, Succeeded: 6, Failed: 3})
-		if _, times := s.volume.Ended("app HUP"); times != 0 {
-			t.Errorf("%d ends are recorded, want 0", times)
+		if ends := s.volume.records["app"].Ends; ends != 0 {
+			t.Errorf("%d ends are recorded, want 0", ends)
 		}
 	})
 }
@@ -183,37 +183,38 @@ func TestSurvival_onlyTheLastSignal(t *testing.T) {
 	})
 }
 
-// An orderVolume lists the writes of the records.
-type orderVolume struct {
-	*life
-	writes []string
-}
-
-func (v *orderVolume) SetNotified(key string, generation uint64) error {
-	v.writes = append(v.writes, fmt.Sprint("notified ", generation))
-	return v.life.SetNotified(key, generation)
-}
-
-func (v *orderVolume) SetEnded(key string, generation uint64, times int) error {
-	v.writes = append(v.writes, fmt.Sprint("ended ", generation))
-	return v.life.SetEnded(key, generation, times)
-}
-
-// TestSurvival_recordOrder: after a crash between the two records, the notification must be pending.
-func TestSurvival_recordOrder(t *testing.T) {
+// TestSurvival_oneRecord: the end of a process and its withdrawn notification are a single record, so no crash
+// separates them.
+func TestSurvival_oneRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		volume, app := &orderVolume{life: notifiedOf(1)}, &fakeApp{name: "app"}
-		target := app.target()
-		target.Process = &fakeProcess{app: app, ends: true}
-		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume})
-		defer stop()
-		volume.publish()
-		n.Poke()
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if want := []string{"notified 2", "notified 1", "ended 2"}; !slices.Equal(volume.writes, want) {
-			t.Errorf("writes = %q, want %q", volume.writes, want)
+		s := newSurvivalTest(t, true)
+		defer s.stop()
+		before := s.volume.writes
+		s.publish()
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP"}
+		if got := s.volume.records["app"]; got != want || s.volume.writes != before+2 {
+			t.Errorf("record = %+v after %d writes, want %+v after 2", got, s.volume.writes-before, want)
 		}
+	})
+}
+
+// TestSurvival_recordIsRetried: a restart does not forget the end of a process if the volume was full at that time.
+func TestSurvival_recordIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, true)
+		s.volume.publish()
+		s.notifier.Poke()
+		synctest.Wait()
+		s.volume.set(func(d *disk) { d.full = true })
+		time.Sleep(time.Minute)
+		s.volume.set(func(d *disk) { d.full = false })
+		time.Sleep(backoffMax)
+		synctest.Wait()
+		s.stop()
+		s.start()
+		defer s.stop()
+		s.publish()
+		s.want([]uint64{2, 3}, Status{Notified: 1, Pending: true, Error: "stopped", Succeeded: 1, Failed: 1, Failures: 1})
 	})
 }
 
@@ -314,11 +315,39 @@ func TestNewerGenerationEndsTheDelay(t *testing.T) {
 	})
 }
 
+// TestRetry_endsTheCurrentDelayOnly: without a failing target, Retry does not end a later delay, such as
+// Retry-After. During an attempt, it ends the delay after this attempt.
+func TestRetry_endsTheCurrentDelayOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := notifiedOf(1), &fakeApp{name: "app"}
+		app.err = &Failure{Kind: "503", RetryAfter: time.Hour, Err: errors.New("503")}
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Splay: time.Second})
+		defer stop()
+		n.Retry()
+		synctest.Wait()
+		volume.publish()
+		n.Poke()
+		synctest.Wait()
+		n.Retry() // during the splay
+		time.Sleep(time.Minute)
+		if got := app.attempted(); got != 1 {
+			t.Errorf("%d attempts after a Retry before the first, want 1", got)
+		}
+		app.set(func(a *fakeApp) { a.observe = func(error) { a.observe = nil; n.Retry() } })
+		n.Retry()
+		synctest.Wait()
+		if got := app.attempted(); got != 3 {
+			t.Errorf("%d attempts after a Retry during the second, want 3", got)
+		}
+	})
+}
+
 // TestNewTarget: a target added to the configuration starts with the lowest generation of all
 // records, so a pending notification is not lost if the list of targets changes.
 func TestNewTarget(t *testing.T) {
 	volume := &life{disk: newDisk(7)}
-	volume.notified["webhook:http://a"], volume.notified["exec"] = 5, 7
+	volume.records["webhook:http://a"] = notification.TargetRecord{Notified: 5}
+	volume.records["exec"] = notification.TargetRecord{Notified: 7}
 	added := &fakeApp{name: "webhook:http://b"}
 	n := newNotifier(t, Options{Targets: []Target{added.target()}, Volume: volume})
 	if got := n.Status()[0]; got.Notified != 5 || !got.Pending {

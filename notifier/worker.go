@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
@@ -33,17 +35,17 @@ type worker struct {
 	Options // the Logger includes the target's name
 	target  Target
 	poke    wake.Channel
-	retry   wake.Channel
+	retry   atomic.Bool // the poke ends the current delay
 
 	// Used by the worker's goroutine only.
-	unsaved   bool      // state.Notified is not on disk
+	unsaved   bool      // record is not on disk
 	lastEarly time.Time // time of the last attempt started by a newer generation
-	observed  uint64    // the process must survive the signal for this generation; 0: none
-	previous  uint64    // generation that the target was notified of before observed
-	ends      ends
+	observing bool      // the process must survive the signal for record.Notified
+	previous  uint64    // generation that the target was notified of before this signal
 
-	mu    sync.Mutex // guards state; only the worker's goroutine sets state.Notified
-	state Status
+	mu     sync.Mutex                // guards the following fields
+	state  Status                    // without Notified
+	record notification.TargetRecord // set by the worker's goroutine only
 }
 
 // refresh determines whether a notification is pending and returns the state.
@@ -58,6 +60,7 @@ func (w *worker) refresh() Status {
 	if w.target.Process != nil {
 		s.Recipient = w.target.Process.Recipient()
 	}
+	s.Notified = w.record.Notified
 	s.Pending = newest > 0 && newest != s.Notified
 	if !s.Pending {
 		s.PendingSince = time.Time{}
@@ -74,7 +77,7 @@ func (w *worker) run(ctx context.Context) {
 			w.idle(ctx)
 			continue
 		}
-		w.observed = 0
+		w.observing = false
 		wake.Sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
 		wake.Sleep(ctx, time.Until(w.refresh().QuietUntil))
 		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
@@ -88,7 +91,7 @@ func (w *worker) run(ctx context.Context) {
 // full volume may have space again.
 func (w *worker) idle(ctx context.Context) {
 	interval := backoffMax
-	if w.observed > 0 {
+	if w.observing {
 		interval = observeInterval
 	}
 	select {
@@ -96,14 +99,15 @@ func (w *worker) idle(ctx context.Context) {
 	case <-w.poke:
 	case <-time.After(interval):
 		if w.unsaved {
-			w.save()
+			w.save(w.record)
 		}
 	}
 }
 
 // attempt notifies the target and reports whether it succeeded. After a failure it waits until the next attempt is due.
 func (w *worker) attempt(ctx context.Context, backoff *wake.Backoff) bool {
-	changes := w.Volume.ChangesSince(w.state.Notified)
+	w.retry.Store(false) // this attempt fulfills an earlier Retry
+	changes := w.Volume.ChangesSince(w.record.Notified)
 	began := time.Now()
 	err := w.target.Notify(ctx, changes)
 	switch {
@@ -126,9 +130,10 @@ func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint6
 			return
 		case <-time.After(time.Until(end)):
 			return
-		case <-w.retry:
-			return
 		case <-w.poke:
+			if w.retry.Load() {
+				return
+			}
 			early := max(time.Until(w.lastEarly.Add(newerInterval)), 0)
 			if w.Volume.Newest() != attempted && early < time.Until(end) {
 				end = time.Now().Add(early)
@@ -141,17 +146,18 @@ func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint6
 func (w *worker) succeed(generation uint64, took time.Duration) {
 	w.mu.Lock()
 	s, logger := &w.state, w.Logger
-	w.previous = s.Notified
-	s.Notified, s.PendingSince, s.Error, s.Failures = generation, time.Time{}, "", 0
+	s.PendingSince, s.Error, s.Failures = time.Time{}, "", 0
 	s.Succeeded++
 	s.QuietUntil = time.Now().Add(w.target.Interval)
 	w.mu.Unlock()
 	if w.target.Process != nil {
-		w.observed = generation
+		w.observing = true
 		logger = logger.With("process", w.target.Process.Recipient())
 	}
 	logger.Info("notified the app", "generation", generation, "duration", took.String())
-	w.save()
+	next := w.record
+	w.previous, next.Notified = next.Notified, generation
+	w.save(next)
 }
 
 // fail records a failure and returns the delay before the next attempt. Repetitions of a failure are logged
@@ -181,18 +187,9 @@ func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time
 	return delay
 }
 
-// ends are the last notifications in a row after which the process ended.
-type ends struct {
-	generation uint64 // of the last of them
-	times      int
-}
-
-// endsKey identifies the ends of the target with its present settings.
-func (w *worker) endsKey() string { return w.target.Key + " " + w.target.Process.Settings() }
-
-// restore sets the state from the records of an earlier process, and writes a missing record. A target without a
-// record is new in the configuration. It starts with the lowest generation of all records, because the app may have
-// missed the later ones, or without any record with the current generation, because the app starts later.
+// restore sets the record to that of an earlier process. A target without a record is new in the configuration. It
+// starts with the lowest generation of all records, because the app may have missed the later ones, or without any
+// record with the current generation, because the app starts later.
 //
 // In an empty volume, the target counts as notified of generation 1, or of none with NotifyFirst. This is recorded in
 // advance: after a crash between the first publish and its notification, the next process could not tell whether
@@ -200,92 +197,90 @@ func (w *worker) endsKey() string { return w.target.Key + " " + w.target.Process
 // lost its generations.
 func (w *worker) restore() {
 	newest := w.Volume.Newest()
-	recorded, known := w.Volume.Notified(w.target.Key)
+	recorded, known := w.Volume.TargetRecord(w.target.Key)
 	lowest, others := w.Volume.LowestNotified()
-	s := &w.state
+	r, s := &w.record, &w.state
+	*r = recorded
 	switch {
-	case known && (newest > 0 || recorded > 1):
-		s.Notified = recorded
+	case known && (newest > 0 || recorded.Notified > 1):
 	case others && newest > 0:
-		s.Notified = lowest
+		r.Notified = lowest
 	case newest == 0 && !w.NotifyFirst:
-		s.Notified = 1
+		r.Notified = 1
 	default:
-		s.Notified = newest
+		r.Notified = newest
 	}
-	if !known || recorded != s.Notified {
-		w.save()
+	if p := w.target.Process; p != nil && r.Settings != p.Settings() {
+		r.Settings, r.Ends = p.Settings(), 0
+	}
+	if !known || *r != recorded {
+		w.save(*r)
 	}
 	if newest > 0 { // the earlier process may have notified the target a moment ago
 		s.QuietUntil = time.Now().Add(w.target.Interval)
 	}
-	if w.target.Process != nil {
-		w.ends.generation, w.ends.times = w.Volume.Ended(w.endsKey())
-	}
 	if w.isStopped() {
-		s.Error, s.Failures = w.ends.kind(), uint64(w.ends.times)
+		s.Error, s.Failures = endsKind(r.Ends), uint64(r.Ends)
 	}
 }
 
-// save writes the record. It logs the first failure and the recovery.
-func (w *worker) save() {
-	err := w.Volume.SetNotified(w.target.Key, w.state.Notified)
+// save sets the record and stores it. It logs the first failure and the recovery.
+func (w *worker) save(r notification.TargetRecord) {
+	w.mu.Lock()
+	w.record = r
+	w.mu.Unlock()
+	err := w.Volume.SetTargetRecord(w.target.Key, r)
 	if err != nil && !w.unsaved {
-		w.Logger.Warn("cannot record the notification; a restart may repeat it",
-			"generation", w.state.Notified, "err", err)
+		w.Logger.Warn("cannot record the notification; a restart may repeat it", "generation", r.Notified, "err", err)
 	} else if err == nil && w.unsaved {
-		w.Logger.Info("recorded the notification", "generation", w.state.Notified)
+		w.Logger.Info("recorded the notification", "generation", r.Notified)
 	}
 	w.unsaved = err != nil
 }
 
 // isStopped reports whether the newest generation must not be signaled: the process ended after the signal
-// for this generation, or it ended endsMax times in a row.
+// for this generation, or it ended endsMax times in a row. The notification remains pending.
 func (w *worker) isStopped() bool {
-	return w.ends.times >= endsMax || w.ends.times > 0 && w.ends.generation == w.Volume.Newest()
+	r := w.record
+	return r.Ends >= endsMax || r.Ends > 0 && r.Ended == w.Volume.Newest()
 }
 
-func (e ends) kind() string { return []string{"", "ended", "stopped"}[min(e.times, endsMax)] }
+func endsKind(ends int) string {
+	if ends >= endsMax {
+		return "stopped"
+	}
+	return "ended"
+}
 
-// observe checks whether the process survives the signal for the observed generation. If it ended, the success becomes
-// a failure: the target is not notified of the generation. The next generation is signaled once more.
+// observe checks whether the process survives its last signal. If it ended, the success becomes a failure: the target
+// is not notified of the generation. The next generation is signaled once more.
 func (w *worker) observe() {
-	if w.observed == 0 {
+	if !w.observing {
 		return
 	}
 	survived, err := w.target.Process.Survived()
-	switch {
-	case err != nil:
+	w.observing = err == nil && !survived
+	if err != nil {
 		w.withdraw(AsFailure(err))
-	case !survived:
-		return
-	case w.ends.times > 0:
-		w.saveEnds(ends{})
+	} else if next := w.record; survived && next.Ends > 0 {
+		next.Ends = 0
+		w.save(next)
 	}
-	w.observed = 0
 }
 
 func (w *worker) withdraw(f *Failure) {
-	e := ends{w.observed, w.ends.times + 1}
-	if e.times >= endsMax {
+	r := w.record
+	r.Notified, r.Ended, r.Ends = w.previous, r.Notified, r.Ends+1
+	if r.Ends >= endsMax {
 		f.Err = fmt.Errorf("%w; stopped signaling it after %d such ends, until SECRETSYNC_SIGNAL "+
-			"or another setting of this target changes, or SECRETSYNC_SIGNAL_EXIT_CHECK is false", f.Err, e.times)
+			"or another setting of this target changes, or SECRETSYNC_SIGNAL_EXIT_CHECK is false", f.Err, r.Ends)
 	}
 	w.mu.Lock()
-	w.state.Notified, w.state.Error = w.previous, e.kind()
+	w.state.Error = endsKind(r.Ends)
 	w.state.Failed++
 	w.state.Failures++
 	w.mu.Unlock()
-	w.save() // before the ends: after a crash in between, the notification is repeated
-	w.saveEnds(e)
-	w.Logger.Warn("the app ended after its notification", "generation", w.observed, "err", f)
+	w.save(r)
+	w.Logger.Warn("the app ended after its notification", "generation", r.Ended, "err", f)
 	w.Report(w.target.Name, f)
-}
-
-// saveEnds sets and stores the ends. After a failed write, a restart forgets them.
-func (w *worker) saveEnds(e ends) {
-	w.ends = e
-	if err := w.Volume.SetEnded(w.endsKey(), e.generation, e.times); err != nil {
-		w.Logger.Warn("cannot record the end of the process", "err", err)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
@@ -17,7 +18,7 @@ import (
 // n.
 func notifiedOf(n uint64) *life {
 	d := newDisk(n)
-	d.notified["app"] = n
+	d.records["app"] = notification.TargetRecord{Notified: n}
 	return &life{disk: d}
 }
 

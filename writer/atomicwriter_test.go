@@ -28,7 +28,7 @@ func TestDefect1LeftOverTemporaryLinkBlocksNoWrite(t *testing.T) {
 		must(os.Symlink("x", filepath.Join(dir, name)))
 	}
 	publish(t, w, changes)
-	if err := w.SetNotified("x", 2); err != nil {
+	if err := w.SetTargetRecord("x", notifiedRecord(2)); err != nil {
 		t.Error(err)
 	}
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, changes))

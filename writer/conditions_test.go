@@ -157,8 +157,8 @@ func readOnlyChild(args []string) error {
 	// The kernel refuses to remount a volume with a file that is open for writing, such
 	// as the lock. A disk with errors becomes read-only nevertheless.
 	seam.reset(func(int, call, func() error) error { return syscall.EROFS })
-	if err := w.SetNotified("x", 1); !errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("SetNotified: %v", err)
+	if err := w.SetTargetRecord("x", notifiedRecord(1)); !errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("SetTargetRecord: %v", err)
 	}
 	if err := refused(w, dir, mixed, changes, syscall.EROFS, "read_only", func() error {
 		seam.reset(nil)

@@ -28,7 +28,7 @@ func plant(dir, canary string, script []byte) {
 	contents := []string{
 		"", "x", "{", "old", `{"format":1,"generation":3,"complete":true,"layout":"nested","fileMode":420,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}}},"since":0}`,
 		`{"format":1,"generation":4,"layout":"flat","fileMode":256,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}},"tls":{"files":{"x/y":{}}}},"since":9}`,
-		`{"format":1,"generation":9007199254740992,"fileMode":420,"secrets":{".":{"files":{"..data":{}}}}}`, `{"format":1,"notified":{"webhook":3,"x":9007199254740993}}`,
+		`{"format":1,"generation":9007199254740992,"fileMode":420,"secrets":{".":{"files":{"..data":{}}}}}`, `{"format":1,"targets":{"webhook":{"notified":3},"x":{"notified":9007199254740993}}}`,
 	}
 	targets := []string{
 		canary, canary + "/file", "..2026_11_22_10_44_52.1", "..2027_11_22_10_44_52.2", "..data/password", "../..data/db", "..data/db", ".", "..", "../" + filepath.Base(canary), "db", "nowhere", "/",

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
@@ -299,4 +300,14 @@ func settle(w *Writer, c *clock) {
 	c.Add(grace + time.Second)
 	attend(w)
 	heal(w)
+}
+
+// notifiedRecord returns the record of a target that was notified of a generation.
+func notifiedRecord(generation uint64) notification.TargetRecord {
+	return notification.TargetRecord{Notified: generation}
+}
+
+func lastNotified(w *Writer, target string) (generation uint64, known bool) {
+	record, known := w.TargetRecord(target)
+	return record.Notified, known
 }

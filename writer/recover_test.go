@@ -39,7 +39,7 @@ func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
 		opts.Layout = layout
 		w := opened(t, opts)
 		publish(t, w, mixed)
-		must(w.SetNotified("webhook", 1))
+		must(w.SetTargetRecord("webhook", notifiedRecord(1)))
 		shut(t, w)
 		before := identity(t, dir)
 		opts, seam := withSeam(opts)
@@ -56,7 +56,7 @@ func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
 		if calls := seam.recorded(); len(calls) > 0 {
 			t.Errorf("changed something: %v", calls)
 		}
-		if got, known := w.Notified("webhook"); got != 1 || !known {
+		if got, known := lastNotified(w, "webhook"); got != 1 || !known {
 			t.Errorf("notified: got %d %v, want 1 true", got, known)
 		}
 	}
@@ -142,7 +142,7 @@ func TestRecovery(t *testing.T) {
 		}, 3, true, ""}, // back to 1, which is whole
 		"record missing": {func(_, gen string) { must(os.Remove(gen + ".json")) }, 3, true, ""},
 		"record lost, notified of 1": {func(dir, gen string) {
-			put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":1}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"targets":{"webhook":{"notified":1}}}`)
 			entries, err := os.ReadDir(dir)
 			must(err)
 			for _, e := range entries {
@@ -168,10 +168,10 @@ func TestRecovery(t *testing.T) {
 		"notified unreadable": {func(dir, _ string) { put(dir, generation.NotifiedFile, "{") }, 2, true, ""},
 		"notified of another format": {func(dir,
 			_ string) {
-			put(dir, generation.NotifiedFile, `{"format":7,"notified":{"webhook":2}}`)
+			put(dir, generation.NotifiedFile, `{"format":7,"targets":{"webhook":{"notified":2}}}`)
 		}, 2, true, ""},
 		"notified of a forged number": {func(dir, _ string) {
-			put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":18446744073709551615}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"targets":{"webhook":{"notified":18446744073709551615}}}`)
 		}, 2, true, ""},
 		"notified is a directory": {func(dir, _ string) {
 			must(os.Remove(filepath.Join(dir, generation.NotifiedFile)))
@@ -179,7 +179,7 @@ func TestRecovery(t *testing.T) {
 		}, 2, true, ""},
 		"notified of more than is there": {func(dir,
 			_ string) {
-			put(dir, generation.NotifiedFile, `{"format":1,"notified":{"webhook":40}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"targets":{"webhook":{"notified":40}}}`)
 		}, 2, false, ""},
 		"Secret of before left": {func(dir, _ string) {
 			must(os.Mkdir(dir+"/was", 0o755))
@@ -203,7 +203,7 @@ func TestRecovery(t *testing.T) {
 			publish(t, w, fewer)
 			publish(t, w, mixed)
 			want := tree(t, dir)
-			must(w.SetNotified("webhook", 2))
+			must(w.SetTargetRecord("webhook", notifiedRecord(2)))
 			shut(t, w)
 			foreign := filepath.Join(dir, "foreign")
 			must(os.WriteFile(foreign, nil, 0o600))
@@ -215,7 +215,7 @@ func TestRecovery(t *testing.T) {
 			if number != row.number {
 				t.Errorf("generation: got %d, want %d", number, row.number)
 			}
-			notified, _ := w.Notified("webhook")
+			notified, _ := lastNotified(w, "webhook")
 			if pending := notified < number; pending != row.pending {
 				t.Errorf("notified of %d of %d: pending is %v, want %v", notified, number, pending, row.pending)
 			}

@@ -52,7 +52,7 @@ func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(stri
 		w.limit = limit
 	}
 	publish(t, w, mixed)
-	must(w.SetNotified("webhook", 1))
+	must(w.SetTargetRecord("webhook", notifiedRecord(1)))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.Run(ctx) }()

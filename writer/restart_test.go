@@ -80,7 +80,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	n := publish(t, w, mixed)
-	must(w.SetNotified("x", n))
+	must(w.SetTargetRecord("x", notifiedRecord(n)))
 	shut(t, w)
 	entries, err := os.ReadDir(dir)
 	must(err)
@@ -102,18 +102,18 @@ func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) 
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	n := publish(t, w, mixed)
-	must(w.SetNotified("a", n))
-	must(w.SetNotified("b", n))
+	must(w.SetTargetRecord("a", notifiedRecord(n)))
+	must(w.SetTargetRecord("b", notifiedRecord(n)))
 	shut(t, w)
 	put(dir, generation.NotifiedFile, "garbage")
 	w = opened(t, testOptions(t, dir))
-	must(w.SetNotified("a", n)) // and a crash before b was notified
+	must(w.SetTargetRecord("a", notifiedRecord(n))) // and a crash before b was notified
 	shut(t, w)
 	w = opened(t, testOptions(t, dir))
-	if got, known := w.Notified("b"); got != 0 || !known {
+	if got, known := lastNotified(w, "b"); got != 0 || !known {
 		t.Errorf("b: got %d %v, want 0 true", got, known)
 	}
-	if got, known := w.Notified("a"); got != n || !known {
+	if got, known := lastNotified(w, "a"); got != n || !known {
 		t.Errorf("a: got %d %v, want %d true", got, known, n)
 	}
 }
@@ -187,7 +187,7 @@ func TestGraceBounds(t *testing.T) {
 func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
-	must(w.SetNotified("process", 1))
+	must(w.SetTargetRecord("process", notifiedRecord(1)))
 	shut(t, w)
 	w = opened(t, testOptions(t, dir))
 	if got := publish(t, w, mixed); got != 1 {
@@ -248,7 +248,7 @@ func TestWhatIsDueFirst(t *testing.T) {
 
 // The record of a generation is removed last, so the next start recognizes the rest
 // as an old generation after a crash. The record of a notification is on disk when
-// SetNotified returns.
+// SetTargetRecord returns.
 func TestOrderAroundRecords(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
@@ -265,7 +265,7 @@ func TestOrderAroundRecords(t *testing.T) {
 		t.Errorf("removed last: got %v, want the record of %s", last, old)
 	}
 	seam.reset(nil)
-	must(w.SetNotified("webhook", 2))
+	must(w.SetTargetRecord("webhook", notifiedRecord(2)))
 	calls = seam.recorded()
 	if last := calls[len(calls)-1]; last.op != "SyncDir" || last.name != "." {
 		t.Errorf("after the record's rename: got %v, want a sync of the volume", last)

@@ -47,7 +47,7 @@ func publishing(content Content) func(w *Writer) error {
 
 func healing(w *Writer) error { heal(w); return nil }
 
-func notifying(w *Writer) error { return w.SetNotified("webhook", 1) }
+func notifying(w *Writer) error { return w.SetTargetRecord("webhook", notifiedRecord(1)) }
 
 func incomplete(c Content) Content { c.Complete = false; return c }
 

@@ -33,11 +33,11 @@ import (
 func (w *Writer) start(ctx context.Context) error {
 	var notifiedErr error
 	w.notified, notifiedErr = w.vol.ReadNotified() // 1
-	for _, number := range w.notified.Targets {
+	for _, record := range w.notified.Targets {
 		// The number of a notification is never used again, except 1: in an empty
 		// volume, targets count as notified of it in advance.
-		if number > 1 {
-			w.used(number)
+		if record.Notified > 1 {
+			w.used(record.Notified)
 		}
 	}
 	all, unread, err := w.vol.Generations()
@@ -162,8 +162,8 @@ func (w *Writer) addUnread(content Content) (Content, error) {
 // rebuild creates a record for the target of ..data from its files, with a new number:
 // no target counts as notified of it. The API server must confirm its completeness.
 func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generation, error) {
-	for _, number := range w.notified.Targets { // also 1: the volume is not empty
-		w.used(number)
+	for _, record := range w.notified.Targets { // also 1: the volume is not empty
+		w.used(record.Notified)
 	}
 	w.last++
 	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again",

@@ -4,22 +4,23 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // State is the recorded state of a volume. It contains no values.
 type State struct {
-	generation.Record                   // of the current generation; empty if there is none
-	VolumeID          string            // random, different for each volume
-	Notified          map[string]uint64 // target → generation of its last notification
+	generation.Record        // of the current generation; empty if there is none
+	VolumeID          string // random, different for each volume
+	Targets           map[string]notification.TargetRecord
 }
 
 // State returns the current state of the volume.
 func (w *Writer) State() State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return State{Record: w.known().Record, VolumeID: w.notified.Volume, Notified: maps.Clone(w.notified.Targets)}
+	return State{Record: w.known().Record, VolumeID: w.notified.Volume, Targets: maps.Clone(w.notified.Targets)}
 }
 
 // ReadState reads the state of the volume at dir. Another process may own the
@@ -35,5 +36,5 @@ func ReadState(dir string) (State, error) {
 		return State{}, fmt.Errorf("read %q: %w", dir, err)
 	}
 	n, _ := vol.ReadNotified() // if it cannot be read, the state of the targets is unknown
-	return State{Record: rec, VolumeID: n.Volume, Notified: n.Targets}, nil
+	return State{Record: rec, VolumeID: n.Volume, Targets: n.Targets}, nil
 }

@@ -110,13 +110,14 @@ func TestReadState_besideTheWriter(t *testing.T) {
 		w := opened(t, opts)
 		publish(t, w, fewer)
 		publish(t, w, mixed)
-		must(w.SetNotified("webhook", 1))
+		must(w.SetTargetRecord("webhook", notifiedRecord(1)))
 		got, err := ReadState(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		own := w.State()
-		if got.Generation != 2 || own.Generation != 2 || got.Notified["webhook"] != 1 || own.Notified["webhook"] != 1 ||
+		recorded := got.Targets["webhook"].Notified == 1 && own.Targets["webhook"].Notified == 1
+		if got.Generation != 2 || own.Generation != 2 || !recorded ||
 			got.Layout != layout {
 			t.Errorf("%v: read %+v, own state %+v", layout, got, own)
 		}
@@ -125,8 +126,8 @@ func TestReadState_besideTheWriter(t *testing.T) {
 			t.Errorf("%v: read %v, own state %v", layout, paths, ownPaths)
 		}
 		put(dir, generation.NotifiedFile, "garbage")
-		if got, err := ReadState(dir); err != nil || got.Notified != nil {
-			t.Errorf("%v: with a damaged record of notifications: %v, %v", layout, got.Notified, err)
+		if got, err := ReadState(dir); err != nil || got.Targets != nil {
+			t.Errorf("%v: with a damaged record of notifications: %v, %v", layout, got.Targets, err)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func TestOwnWritesCauseNoRepair(t *testing.T) {
 		h := newHealer(t, layout, time.Hour, volume.NewEvents, nil)
 		for i := range 60 {
 			publish(t, h.Writer, []Content{mixed, changes, fewer}[i%3])
-			must(h.SetNotified("webhook", h.Newest()))
+			must(h.SetTargetRecord("webhook", notifiedRecord(h.Newest())))
 		}
 		must(os.WriteFile(filepath.Join(h.dir, "foreign"), nil, 0o644))
 		until(t, "the last event", func() bool { return h.log.Count("unknown entry") > 0 })

@@ -94,7 +94,7 @@ func TestForgedNumbers(t *testing.T) {
 	highest := strconv.Itoa(generation.MaxGeneration)
 	for name, forge := range map[string]func(dir, record string){
 		"notified": func(dir, _ string) {
-			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x","notified":{"webhook":`+highest+`}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x","targets":{"webhook":{"notified":`+highest+`}}}`)
 		},
 		"the record": func(_, record string) {
 			data, err := os.ReadFile(record)
@@ -107,7 +107,7 @@ func TestForgedNumbers(t *testing.T) {
 		w := opened(t, testOptions(t, dir))
 		publish(t, w, fewer)
 		publish(t, w, mixed)
-		must(w.SetNotified("webhook", 2))
+		must(w.SetTargetRecord("webhook", notifiedRecord(2)))
 		shut(t, w)
 		forge(dir, current(dir)+".json")
 		w = opened(t, testOptions(t, dir))
@@ -116,7 +116,7 @@ func TestForgedNumbers(t *testing.T) {
 			if err := Ready(dir); err != nil {
 				t.Errorf("%s: generation %d: %v", name, n, err)
 			}
-			if notified, known := w.Notified("webhook"); !known || notified == n {
+			if notified, known := lastNotified(w, "webhook"); !known || notified == n {
 				t.Errorf("%s: notified of %d of %d, known %v", name, notified, n, known)
 			}
 			if got := w.ChangesSince(0); len(got.Added)+len(got.Changed) == 0 {
@@ -139,7 +139,7 @@ func TestVolumeID(t *testing.T) {
 	if state, err := ReadState(dir); err != nil || id == "" || state.VolumeID != id {
 		t.Errorf("got the ID %q, %v, want %q", state.VolumeID, err, id)
 	}
-	if _, known := w.Notified("new"); known {
+	if _, known := lastNotified(w, "new"); known {
 		t.Error("a target without a record is pending in a volume that lost none")
 	}
 	shut(t, w)
@@ -147,7 +147,7 @@ func TestVolumeID(t *testing.T) {
 	if got := w.State().VolumeID; got != id {
 		t.Errorf("after a restart: got %q, want %q", got, id)
 	}
-	must(w.SetNotified("webhook", 1))
+	must(w.SetTargetRecord("webhook", notifiedRecord(1)))
 	shut(t, w)
 	must(os.Remove(filepath.Join(dir, generation.NotifiedFile)))
 	w = opened(t, testOptions(t, dir))
@@ -155,7 +155,7 @@ func TestVolumeID(t *testing.T) {
 		t.Errorf("without the record: got the ID %q, want a new one", got)
 	}
 	for _, target := range []string{"webhook", "new"} {
-		if n, known := w.Notified(target); n != 0 || !known {
+		if n, known := lastNotified(w, target); n != 0 || !known {
 			t.Errorf("without the record: %s is notified of %d, known %v, want pending", target, n, known)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -29,7 +30,6 @@ import (
 type (
 	Files   = generation.Files
 	Content = generation.Content
-	Changes = generation.Changes
 	Layout  = generation.Layout
 )
 
@@ -151,6 +151,6 @@ func (w *Writer) Newest() uint64 {
 }
 
 // ChangesSince returns the changes between a generation and the current one.
-func (w *Writer) ChangesSince(generation uint64) Changes {
+func (w *Writer) ChangesSince(generation uint64) notification.Changes {
 	return w.current.Load().Record.ChangesSince(generation)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
@@ -48,7 +49,7 @@ type Source interface {
 type Publisher interface {
 	Current() (number uint64, set writer.Content)
 	Publish(ctx context.Context, set writer.Content) (number uint64, err error)
-	ChangesSince(generation uint64) writer.Changes
+	ChangesSince(generation uint64) notification.Changes
 }
 
 // An Observer receives the results. A single goroutine calls its methods. They do not block.

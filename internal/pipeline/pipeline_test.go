@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/watcher"
@@ -132,7 +133,7 @@ func content(set writer.Content) map[string]string {
 	return out
 }
 
-func (w *world) ChangesSince(uint64) writer.Changes          { return writer.Changes{} }
+func (w *world) ChangesSince(uint64) notification.Changes    { return notification.Changes{} }
 func (w *world) Published(uint64, []string, time.Duration)   { w.notified++ }
 func (w *world) PublishFailed(string)                        {}
 func (w *world) Rejected(r layout.Rejection)                 { w.refused = append(w.refused, r) }

@@ -65,7 +65,8 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, t.Command[0], t.Command[1:]...)
-	cmd.Stdin = bytes.NewReader(changes.JSON())
+	input, _ := json.Marshal(changes) // names and numbers always encode
+	cmd.Stdin = bytes.NewReader(input)
 	cmd.Env = append(os.Environ(), "SECRETSYNC_GENERATION="+strconv.FormatUint(changes.Generation, 10))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// Cancel runs before Wait reaps the command, so the group still has this number.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -157,8 +158,11 @@ type pending struct{}
 
 func (pending) Newest() uint64                       { return 2 }
 func (pending) ChangesSince(uint64) notifier.Changes { return notifier.Changes{Generation: 2} }
-func (pending) Notified(string) (uint64, bool)       { return 1, true }
-func (pending) SetNotified(string, uint64) error     { return nil }
+func (pending) LowestNotified() (uint64, bool)       { return 1, true }
+func (pending) TargetRecord(string) (notification.TargetRecord, bool) {
+	return notification.TargetRecord{Notified: 1}, true
+}
+func (pending) SetTargetRecord(string, notification.TargetRecord) error { return nil }
 
 func FuzzParsePID(f *testing.F) {
 	for _, s := range []string{"1", "2", "7\n", " 7 \nx", "-2", "99999999999", "\x00", "+7"} {
@@ -170,7 +174,3 @@ func FuzzParsePID(f *testing.F) {
 		}
 	})
 }
-
-func (pending) LowestNotified() (uint64, bool)     { return 1, true }
-func (pending) Ended(string) (uint64, int)         { return 0, 0 }
-func (pending) SetEnded(string, uint64, int) error { return nil }

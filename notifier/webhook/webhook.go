@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -96,7 +97,7 @@ func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()
 }
 
 func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
-	body := changes.JSON()
+	body, _ := json.Marshal(changes) // names and numbers always encode
 	if t.Method == http.MethodGet || t.Method == http.MethodHead {
 		body = nil // some servers reject a body (RFC 9110, 9.3.1)
 	}

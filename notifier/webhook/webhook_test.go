@@ -17,7 +17,7 @@ import (
 )
 
 var someChanges = notifier.Changes{
-	Generation: 7, Secrets: []string{"db"}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
+	Generation: 7, Secrets: []string{"db"}, Added: []string{}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
 }
 
 func newWebhook(t *testing.T, url string, w Target) Target {

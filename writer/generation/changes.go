@@ -3,20 +3,15 @@ package generation
 import (
 	"maps"
 	"slices"
-)
 
-// Changes are the differences between two generations: the names of Secrets and
-// the paths below the volume, sorted.
-type Changes struct {
-	Generation                       uint64
-	Secrets, Added, Changed, Removed []string
-}
+	"github.com/secret-sync/secret-sync/internal/notification"
+)
 
 // ChangesSince returns the changes after a generation. If the generation is older
 // than the record's history, or newer than the record because the volume was
 // emptied, every path counts as changed.
-func (r *Record) ChangesSince(generation uint64) Changes {
-	out := Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{},
+func (r *Record) ChangesSince(generation uint64) notification.Changes {
+	out := notification.Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{},
 		Removed: []string{}}
 	secrets, current := map[string]bool{}, r.Paths()
 	known := generation >= r.Since && generation <= r.Generation

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
@@ -171,16 +172,20 @@ func TestNext_history(t *testing.T) {
 	g = follow(t, g, request(2, content(map[string]Files{"db": files("2", "a", "2", "b", "1"),
 		"tls": files("1", "crt", "c")})))
 	g = follow(t, g, request(3, content(map[string]Files{"db": files("3", "a", "2", "c", "1")})))
-	for since, want := range map[uint64]Changes{
-		0: {3, []string{"db"}, []string{"db/a", "db/c"}, []string{}, []string{}},
-		1: {3, []string{"db", "tls"}, []string{"db/c"}, []string{"db/a"}, []string{"db/b", "tls/crt"}},
-		2: {3, []string{"db", "tls"}, []string{"db/c"}, []string{}, []string{"db/b", "tls/crt"}},
-		3: {3, []string{}, []string{}, []string{}, []string{}},
-		4: {3, []string{"db"}, []string{}, []string{"db/a", "db/c"}, []string{}},
+	for since, want := range map[uint64]notification.Changes{
+		0: changes(3, []string{"db"}, []string{"db/a", "db/c"}, []string{}, []string{}),
+		1: changes(3, []string{"db", "tls"}, []string{"db/c"}, []string{"db/a"}, []string{"db/b", "tls/crt"}),
+		2: changes(3, []string{"db", "tls"}, []string{"db/c"}, []string{}, []string{"db/b", "tls/crt"}),
+		3: changes(3, []string{}, []string{}, []string{}, []string{}),
+		4: changes(3, []string{"db"}, []string{}, []string{"db/a", "db/c"}, []string{}),
 	} {
 		if got := g.Record.ChangesSince(since); !reflect.DeepEqual(got, want) {
 			t.Errorf("since %d: got %+v, want %+v", since, got, want)
 		}
+	}
+	want := `{"generation":3,"secrets":[],"added":[],"changed":[],"removed":[]}`
+	if got, err := json.Marshal(g.Record.ChangesSince(3)); err != nil || string(got) != want {
+		t.Errorf("JSON without changes: got %s, %v, want %s", got, err, want)
 	}
 	if got := g.Record.SecretSince("db"); got != 3 {
 		t.Errorf("db since %d, want 3", got)
@@ -188,6 +193,10 @@ func TestNext_history(t *testing.T) {
 	if got := g.Record.SecretSince("tls"); got != 0 {
 		t.Errorf("a removed Secret since %d, want 0", got)
 	}
+}
+
+func changes(number uint64, secrets, added, changed, removed []string) notification.Changes {
+	return notification.Changes{Generation: number, Secrets: secrets, Added: added, Changed: changed, Removed: removed}
 }
 
 // TestNext_dropsOldRemovals: a record with too many removals restarts its history.
@@ -224,7 +233,7 @@ func TestNext_unowned(t *testing.T) {
 	if !changed || next.Unowned != nil {
 		t.Errorf("got changed %v, unowned %v", changed, next.Unowned)
 	}
-	want := Changes{5, []string{"db"}, []string{}, []string{"a"}, []string{"gone"}}
+	want := changes(5, []string{"db"}, []string{}, []string{"a"}, []string{"gone"})
 	if got := next.ChangesSince(4); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -256,18 +265,19 @@ func TestAdded_keepsOldEntries(t *testing.T) {
 
 // TestNotified_roundTrip: a record is read as it was written.
 func TestNotified_roundTrip(t *testing.T) {
-	n := Notified{Volume: "id"}.With("a", 1).With("b", 2)
+	a, b := notification.TargetRecord{Notified: 1, Ends: 2, Ended: 3, Settings: "HUP"}, notification.TargetRecord{Notified: 2}
+	n := Notified{Volume: "id"}.With("a", a).With("b", b)
 	e := n.Entry(0o640)
 	got, err := ParseNotified(e.Data)
-	if err != nil || !maps.Equal(got.Targets, map[string]uint64{"a": 1, "b": 2}) || got.Volume != "id" ||
+	if err != nil || !maps.Equal(got.Targets, map[string]notification.TargetRecord{"a": a, "b": b}) || got.Volume != "id" ||
 		e.Path != NotifiedFile || e.Mode != 0o640 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if reset := n.Reset(); !reset.Lost || !maps.Equal(reset.Targets, map[string]uint64{"a": 0, "b": 0}) ||
-		n.Targets["a"] != 1 {
+	if reset := n.Reset(); !reset.Lost || !maps.Equal(reset.Targets, map[string]notification.TargetRecord{"a": {}, "b": {}}) ||
+		n.Targets["a"] != a {
 		t.Errorf("after a reset: got %+v", reset)
 	}
-	for _, bad := range []string{"", "{", `{"format":2}`, `{"format":1,"notified":{"a":9007199254740993}}`,
+	for _, bad := range []string{"", "{", `{"format":2}`, `{"format":1,"targets":{"a":{"notified":9007199254740993}}}`,
 		`{"format":1,"volume":"` + strings.Repeat("x", 65) + `"}`} {
 		if _, err := ParseNotified([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)

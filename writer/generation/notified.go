@@ -5,25 +5,19 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+
+	"github.com/secret-sync/secret-sync/internal/notification"
 )
 
 const maxVolumeID = 64
 
-// Notified records the generation of each target's last notification. The first
-// publish writes it, so a volume with a generation but without this record has lost
-// it.
+// Notified contains the record of each target. The first publish writes it, so a
+// volume with a generation but without this file has lost it.
 type Notified struct {
-	Format  int               `json:"format"`
-	Volume  string            `json:"volume"`          // random ID of the volume
-	Targets map[string]uint64 `json:"notified"`        // target → generation
-	Ended   map[string]Ended  `json:"ended,omitempty"` // by target
-	Lost    bool              `json:"lost,omitempty"`  // an earlier record, perhaps of more targets, could not be read
-}
-
-// Ended describes the last notifications in a row after which a process ended.
-type Ended struct {
-	Generation uint64 `json:"generation"` // of the last of them
-	Times      int    `json:"times"`
+	Format  int                                  `json:"format"`
+	Volume  string                               `json:"volume"` // random ID of the volume
+	Targets map[string]notification.TargetRecord `json:"targets"`
+	Lost    bool                                 `json:"lost,omitempty"` // earlier records could not be read
 }
 
 // Entry returns the record's file.
@@ -32,18 +26,9 @@ func (n Notified) Entry(mode fs.FileMode) Entry {
 	return Entry{Path: NotifiedFile, Mode: mode, Data: encode(n)}
 }
 
-// With returns a copy of n in which target was notified of generation.
-func (n Notified) With(target string, generation uint64) Notified {
-	n.Targets = with(n.Targets, target, generation)
-	return n
-}
-
-// WithEnded returns a copy of n with the ends of target. Zero times removes them.
-func (n Notified) WithEnded(target string, e Ended) Notified {
-	n.Ended = with(n.Ended, target, e)
-	if e.Times == 0 {
-		delete(n.Ended, target)
-	}
+// With returns a copy of n with another record of a target.
+func (n Notified) With(target string, record notification.TargetRecord) Notified {
+	n.Targets = with(n.Targets, target, record)
 	return n
 }
 
@@ -58,7 +43,7 @@ func with[V any](m map[string]V, key string, value V) map[string]V {
 // Reset returns a copy of n in which every target is pending.
 func (n Notified) Reset() Notified {
 	for target := range n.Targets {
-		n = n.With(target, 0)
+		n = n.With(target, notification.TargetRecord{})
 	}
 	n.Lost = true
 	return n
@@ -74,9 +59,9 @@ func ParseNotified(data []byte) (n Notified, err error) {
 	case len(n.Volume) > maxVolumeID:
 		err = fmt.Errorf("the ID of the volume is longer than %d bytes", maxVolumeID)
 	}
-	for _, generation := range n.Targets {
-		if generation > MaxGeneration {
-			err = fmt.Errorf("invalid generation %d", generation)
+	for _, record := range n.Targets {
+		if record.Notified > MaxGeneration {
+			err = fmt.Errorf("invalid generation %d", record.Notified)
 		}
 	}
 	if err != nil {

@@ -104,9 +104,12 @@ func (c *crash) newest() uint64 {
 
 // record returns the target's last notified generation, as recorded in the volume.
 func (c *crash) record() (notified uint64) {
-	var r struct{ Notified map[string]uint64 }
+	var r struct {
+		Targets map[string]struct{ Notified uint64 }
+	}
 	c.read("..notified.json", &r)
-	for _, notified = range r.Notified { // there is a single target
+	for _, record := range r.Targets { // there is a single target
+		notified = record.Notified
 	}
 	return notified
 }

@@ -63,7 +63,7 @@ func New(c Config, o Outside) (p Program, err error) {
 		return p, err
 	}
 	p.notifier = notifier.New(notifier.Options{
-		Targets: o.Targets, Volume: published{p.writer}, NotifyFirst: c.NotifyFirst,
+		Targets: o.Targets, Volume: p.writer, NotifyFirst: c.NotifyFirst,
 		Logger: o.Logger, Report: func(string, error) {},
 	})
 	poke = p.notifier.Poke
@@ -102,13 +102,6 @@ func (p Program) Reread() { p.watcher.Reread(); p.writer.Recheck() }
 
 // Close closes the volume. It must be called after Run.
 func (p Program) Close() error { return p.writer.Close() }
-
-// volume adapts the writer to the notifier's interface.
-type published struct{ *writer.Writer }
-
-func (v published) ChangesSince(generation uint64) notifier.Changes {
-	return notifier.Changes(v.Writer.ChangesSince(generation))
-}
 
 // observer forwards events to the notifier and records no metrics.
 type observer struct{ *notifier.Notifier }
