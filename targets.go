@@ -48,7 +48,8 @@ func processTargets(cfg *config.Config, log *slog.Logger, warn func(_, _ string)
 		opts.Logger, opts.Warn = log.With("target", name), func(message string) { warn(name, message) }
 		target := process.New(opts)
 		targets = append(targets, notifier.Target{
-			Name: name, Key: key, Notify: target.Notify, Process: target, Interval: cfg.SignalInterval,
+			Name: name, Key: key, Notify: target.Notify, Interval: cfg.SignalInterval,
+			Recipient: target.Recipient, Survived: target.Survived, Settings: target.Settings(),
 		})
 	}
 	for _, t := range cfg.Processes {

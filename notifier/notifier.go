@@ -25,22 +25,18 @@ type Target struct {
 	Name string // metric label: "process", or "process/nginx" if there are several targets of a kind
 	Key  string // of the record; depends on the kind and on the name, path or URL, not on other targets
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
-	Notify  func(ctx context.Context, changes Changes) error
-	Process Process // nil unless the target is a process
+	Notify func(ctx context.Context, changes Changes) error
 	// Interval is the minimum time between two notifications, and between a notification and the next publish: the
 	// time in which an app reads its files.
 	Interval time.Duration
-}
 
-// A Process is a target that receives signals.
-type Process interface {
-	Recipient() string // PID and name of the last signaled process
+	// The following fields are set for a process only.
+
+	Recipient func() string // PID and name of the last signaled process
 	// Survived reports whether the process survived its last signal for long enough. It returns an error if
 	// the process ended before.
-	Survived() (bool, error)
-	// Settings describes how the process is signaled. If they change, a target whose signals were stopped is
-	// signaled again.
-	Settings() string
+	Survived func() (bool, error)
+	Settings string // how the process is signaled; new settings permit new signals to a stopped target
 }
 
 // A Failure explains why a target was not notified and when to retry.

@@ -57,9 +57,6 @@ func (w *worker) refresh() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.state
-	if w.target.Process != nil {
-		s.Recipient = w.target.Process.Recipient()
-	}
 	s.Notified = w.record.Notified
 	s.Pending = newest > 0 && newest != s.Notified
 	if !s.Pending {
@@ -149,11 +146,12 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	s.PendingSince, s.Error, s.Failures = time.Time{}, "", 0
 	s.Succeeded++
 	s.QuietUntil = time.Now().Add(w.target.Interval)
-	w.mu.Unlock()
-	if w.target.Process != nil {
+	if w.target.Survived != nil {
 		w.observing = true
-		logger = logger.With("process", w.target.Process.Recipient())
+		s.Recipient = w.target.Recipient()
+		logger = logger.With("process", s.Recipient)
 	}
+	w.mu.Unlock()
 	logger.Info("notified the app", "generation", generation, "duration", took.String())
 	next := w.record
 	w.previous, next.Notified = next.Notified, generation
@@ -210,8 +208,8 @@ func (w *worker) restore() {
 	default:
 		r.Notified = newest
 	}
-	if p := w.target.Process; p != nil && r.Settings != p.Settings() {
-		r.Settings, r.Ends = p.Settings(), 0
+	if r.Settings != w.target.Settings {
+		r.Settings, r.Ends = w.target.Settings, 0
 	}
 	if !known || *r != recorded {
 		w.save(*r)
@@ -258,7 +256,7 @@ func (w *worker) observe() {
 	if !w.observing {
 		return
 	}
-	survived, err := w.target.Process.Survived()
+	survived, err := w.target.Survived()
 	w.observing = err == nil && !survived
 	if err != nil {
 		w.withdraw(AsFailure(err))

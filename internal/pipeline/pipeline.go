@@ -214,8 +214,7 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 	return 0, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s", ErrTimeout, p.SyncTimeout, text)
 }
 
-// removed returns the deleted Secrets whose files must be removed now, and the time until the
-// next such Secret.
+// removed returns the deleted Secrets whose files must be removed now, and the time until the next such Secret.
 func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Content) (removed map[string]bool, next time.Duration) {
 	removed, next = map[string]bool{}, forever
 	exists := func(name string) bool { _, ok := s.Secrets[name]; return ok }

@@ -11,9 +11,8 @@ import (
 	"github.com/secret-sync/secret-sync/watcher"
 )
 
-// A SecretState is the newest processed version of a Secret: its files are in the volume, or it
-// is rejected, or nothing can be published yet. Of a deleted Secret, only the UID and the
-// version remain.
+// A SecretState is the newest processed version of a Secret: its files are in the volume, or it is rejected, or
+// nothing can be published yet. Of a deleted Secret, only the UID and the version remain.
 type SecretState struct {
 	watcher.Secret
 	Present  bool   // whether the Secret exists
@@ -30,12 +29,11 @@ func (p *Pipeline) Secrets() map[string]SecretState {
 	return *p.states.Load()
 }
 
-// compareVersions updates the states whose version differs from the snapshot. A newer version
-// with the same data, for example after a change of labels, does not wake the pipeline and counts
-// as processed. Other data at the same version or a lower version means that the cluster was
-// restored from a backup. The state then loses its version: the files may still have the old
-// data, for example because publishes fail, and the restored cluster may use the number of the
-// version again.
+// compareVersions updates the states whose version differs from the snapshot. A newer version with the same
+// data, for example after a change of labels, does not wake the pipeline and counts as processed. Other data at
+// the same version or a lower version means that the cluster was restored from a backup. The state then loses
+// its version: the files may still have the old data, for example because publishes fail, and the restored
+// cluster may use the number of the version again.
 func (p *Pipeline) compareVersions(s watcher.Snapshot) {
 	states := maps.Clone(*p.states.Load())
 	for name, now := range s.Secrets {

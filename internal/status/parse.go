@@ -56,9 +56,8 @@ func Parse(data []byte) (*Document, error) {
 	return &d, nil
 }
 
-// missing returns the first field of type t that is absent from value, "" for none. Every field
-// without an option in its tag is required: a document without targets does not mean that all
-// are notified.
+// missing returns the first field of type t that is absent from value, "" for none. Every field without an
+// option in its tag is required: a document without targets does not mean that all are notified.
 func missing(t reflect.Type, value any) string {
 	switch value := value.(type) {
 	case []any:

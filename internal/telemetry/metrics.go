@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// Metrics contains every metric of /metrics. All methods of the fields are safe for concurrent
-// use. Each value of a label creates a series, so labels are names and a few fixed words, never
-// the text of an error.
+// Metrics contains every metric of /metrics. All methods of the fields are safe for concurrent use. Each value
+// of a label creates a series, so labels are names and a few fixed words, never the text of an error.
 type Metrics struct {
 	BuildInfo, ProcessStart, Goroutines, HeapLive, LogLinesLost,
 	Generation, Publishes, PublishFailures, LastPublish, PublishDuration, Repairs,

@@ -46,9 +46,7 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 		}
 		wake.Sleep(ctx, pendingPoll)
 	}
-	t.mu.Lock()
 	t.last = d
-	t.mu.Unlock()
 	if !d.pending {
 		return nil
 	}
@@ -80,8 +78,6 @@ func (t *Target) send(held *os.Process, p process) error {
 
 // Recipient returns the PID and the name of the process that received the last signal, or "".
 func (t *Target) Recipient() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.last.process.pid == 0 || t.last.pending {
 		return ""
 	}

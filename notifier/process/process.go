@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -51,13 +50,11 @@ type Target struct {
 	signal func(*os.Process, os.Signal) error
 
 	observed                    tree // by the last find
+	last                        delivery
 	warnedPidfd, warnedLanguage bool
-
-	mu   sync.Mutex // guards last while Recipient reads it
-	last delivery
 }
 
-// New returns a Target. A single goroutine may call Notify and Survived.
+// New returns a Target. Its methods are not safe for concurrent use.
 func New(opts Options) *Target {
 	return &Target{
 		opts: opts, proc: procfs{root: "/proc", uptime: uptime}, self: os.Getpid(), euid: os.Geteuid(),
