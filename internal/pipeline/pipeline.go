@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -68,7 +67,7 @@ type Settings struct {
 	SyncTimeout   time.Duration // for the first complete generation; 0: no limit
 	Source        Source
 	Publisher     Publisher
-	PublishAfter  func() time.Time // the time before which nothing is published; nil: none
+	PublishAfter  func() time.Time // the time before which nothing is published
 	Observer      Observer
 	Logger        *slog.Logger
 }
@@ -87,8 +86,7 @@ type Pipeline struct {
 
 // New returns a Pipeline.
 func New(s Settings) *Pipeline {
-	backoff := wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second}
-	p := &Pipeline{Settings: s, deleted: map[string]time.Time{}, backoff: backoff}
+	p := &Pipeline{Settings: s, backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second}}
 	p.states.Store(&map[string]SecretState{})
 	return p
 }
@@ -154,10 +152,8 @@ func (p *Pipeline) delay(result layout.Result) time.Duration {
 		return forever
 	case !result.Synced && age < restartDelay:
 		return restartDelay - age
-	case p.PublishAfter != nil:
-		return time.Until(p.PublishAfter())
 	}
-	return 0
+	return time.Until(p.PublishAfter())
 }
 
 // publish publishes the set and reports the result. It returns the pause before a retry, or
@@ -217,21 +213,19 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 // removed returns the deleted Secrets whose files must be removed now, and the time until the next such Secret.
 func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Content) (removed map[string]bool, next time.Duration) {
 	removed, next = map[string]bool{}, forever
-	exists := func(name string) bool { _, ok := s.Secrets[name]; return ok }
-	maps.DeleteFunc(p.deleted, func(name string, _ time.Time) bool { return exists(name) })
+	deleted := map[string]time.Time{}
 	for name := range previous.Secrets {
-		if !p.RemoveDeleted || exists(name) || s.Unsynced[p.Rules.Watch(name)] {
+		if _, exists := s.Secrets[name]; exists || !p.RemoveDeleted || s.Unsynced[p.Rules.Watch(name)] {
 			continue
 		}
-		if p.deleted[name].IsZero() {
-			p.deleted[name] = time.Now()
-		}
-		if left := recreateTime - time.Since(p.deleted[name]); left > 0 {
+		deleted[name] = cmp.Or(p.deleted[name], time.Now())
+		if left := time.Until(deleted[name].Add(recreateTime)); left > 0 {
 			next = min(next, left)
 		} else {
 			removed[name] = true
 		}
 	}
+	p.deleted = deleted
 	return removed, next
 }
 

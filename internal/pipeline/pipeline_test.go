@@ -142,6 +142,9 @@ func (w *world) options(o pipeline.Settings) pipeline.Settings {
 	if o.Rules.Required == nil && o.Rules.Optional == nil {
 		o.Rules.Required = []string{"db"}
 	}
+	if o.PublishAfter == nil {
+		o.PublishAfter = func() time.Time { return time.Time{} }
+	}
 	o.Source, o.Publisher, o.Observer = w, w, w
 	o.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
 	return o

@@ -23,9 +23,7 @@ func (d *Document) WriteText(out io.Writer, now time.Time) error {
 		}
 		row("%s\t%s\t%s\t%d\t%s", name, state, s.ResourceVersion, s.Generation, s.UID)
 	}
-	if len(d.Targets) > 0 {
-		row("\nTARGET\tSTATE\tNOTIFIED\tFAILURES\tERROR")
-	}
+	row("\nTARGET\tSTATE\tNOTIFIED\tFAILURES\tERROR")
 	for _, g := range d.Targets {
 		state := either(g.Pending, "pending", "notified")
 		if g.Pending && !g.PendingSince.IsZero() {
@@ -33,9 +31,7 @@ func (d *Document) WriteText(out io.Writer, now time.Time) error {
 		}
 		row("%s\t%s\t%d\t%d\t%s", g.Name, state, g.Notified, g.Failures, g.Error)
 	}
-	if len(d.Watches) > 0 {
-		row("\nWATCH\tSTATE\tLAST CONTACT")
-	}
+	row("\nWATCH\tSTATE\tLAST CONTACT")
 	for _, w := range d.Watches {
 		contact := now.Sub(w.LastContact).Round(time.Second).String() + " ago"
 		row("%s\t%s\t%s", w.Name, either(w.Up, "up", "down"), either(w.LastContact.IsZero(), "never", contact))

@@ -72,11 +72,11 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	// Cancel runs before Wait reaps the command, so the group still has this number.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pipeGrace
-	stdout, stderr := output{name: "stdout"}, output{name: "stderr"}
+	var stdout, stderr output
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
-	stdout.log(t.Logger)
-	stderr.log(t.Logger)
+	stdout.log(t.Logger.With("target", "exec", "stream", "stdout"))
+	stderr.log(t.Logger.With("target", "exec", "stream", "stderr"))
 	name := filepath.Base(t.Command[0])
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil:
@@ -90,7 +90,6 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 
 // An output stores the beginning of a stream. It accepts all data, so the command never blocks.
 type output struct {
-	name    string
 	kept    []byte
 	omitted int // bytes
 }
@@ -103,7 +102,6 @@ func (o *output) Write(data []byte) (int, error) {
 }
 
 func (o *output) log(logger *slog.Logger) {
-	logger = logger.With("target", "exec", "stream", o.name)
 	for line := range strings.Lines(strings.ToValidUTF8(string(o.kept), "�")) {
 		logger.Info("output of the command", "line", strings.TrimRight(line, "\r\n"))
 	}

@@ -158,20 +158,17 @@ func (t Target) dial(ctx context.Context, network, address string) (net.Conn, er
 		network, address = "unix", t.URL.socket
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err == nil && !t.URL.IsTLS() {
-		conn = &plainConn{Conn: conn}
-	}
-	return conn, err
+	return &connection{Conn: conn}, err
 }
 
-// A plainConn is a connection without TLS. Its Read fails if the server starts with an HTTP/2 SETTINGS frame
-// (RFC 9113, 3.4), which net/http reports as a malformed response.
-type plainConn struct {
+// A connection fails if the server starts without TLS and with an HTTP/2 SETTINGS frame (RFC 9113, 3.4), which
+// net/http reports as a malformed response.
+type connection struct {
 	net.Conn
 	checked bool
 }
 
-func (c *plainConn) Read(data []byte) (int, error) {
+func (c *connection) Read(data []byte) (int, error) {
 	n, err := c.Conn.Read(data)
 	if !c.checked && n >= 4 && data[0] == 0 && data[3] == 4 {
 		return 0, errHTTP2

@@ -72,7 +72,8 @@ func New(c Config, o Outside) (p Program, err error) {
 			Layout: c.Layout, Required: []string{Required}, Optional: []string{optional}, Selector: true,
 			RequiredKeys: map[string][]string{Required: {requiredKey}},
 		},
-		RemoveDeleted: c.Remove, Source: p.watcher, Publisher: p.writer, Observer: observer{p.notifier}, Logger: o.Logger,
+		RemoveDeleted: c.Remove, Source: p.watcher, Publisher: p.writer, PublishAfter: p.notifier.PublishAfter,
+		Observer: observer{p.notifier}, Logger: o.Logger,
 	})
 	return p, nil
 }
