@@ -40,6 +40,7 @@ var measurements = []struct {
 	{"memory", (*bench).memory},
 	{"start", (*bench).start},
 	{"latency", (*bench).latency},
+	{"limits", (*bench).limits},
 	{"idle", (*bench).idle},
 	{"fleet", (*bench).fleet},
 }
@@ -66,7 +67,7 @@ func exit(err error) {
 // flag.CommandLine.
 func newFlags(o *options) *flag.FlagSet {
 	flags := flag.NewFlagSet("load", flag.ExitOnError)
-	flags.StringVar(&o.only, "only", "", "of memory,start,latency,idle,fleet; all if empty")
+	flags.StringVar(&o.only, "only", "", "of memory,start,latency,limits,idle,fleet; all if empty")
 	flags.StringVar(&o.plot, "plot", "", "write the plot of memory to this SVG file")
 	flags.IntVar(&o.others, "others", 5000, "how many other Secrets, of 8 KB each, are in the namespace")
 	flags.IntVar(&o.sidecars, "sidecars", 100, "how many sidecars in the fleet")
