@@ -12,14 +12,16 @@ import (
 
 // A probe is a sidecar, a container with secret-sync that runs as long as the Pod, and the state of its queries.
 type probe struct {
-	container   string
-	port        int
-	asking      bool
-	next        time.Time // not to be asked before
-	reason      string    // why it is not done, as of the last answer; "" if it is
-	notWatching bool      // as of the last answer
-	targets     int
-	filesAt     time.Time // of the first answer with the files in place
+	container string
+	port      int
+	// instance and volume are the names of the process and of the volume in its last answer.
+	instance, volume string
+	asking           bool
+	next             time.Time // not to be asked before
+	reason           string    // why it is not done, as of the last answer; "" if it is
+	notWatching      bool      // as of the last answer
+	targets          int
+	filesAt          time.Time // of the first answer with the files in place
 	// notifiedAt is the time of the first answer with all targets notified by the notifications of sent. If a signal
 	// was among them, the probe is done after another such answer, a grace later.
 	notifiedAt time.Time
@@ -58,18 +60,18 @@ func (c *pod) identify(p *probe, d *status.Document) error {
 	switch {
 	case d.PodUID == "":
 		return errors.New("its sidecar does not know its Pod: set POD_NAME and POD_UID from the downward API")
-	case d.PodUID != c.uid || d.Namespace != c.namespace:
+	case d.PodUID != c.UID || d.Namespace != c.Namespace:
 		return fmt.Errorf("another Pod answers at its address: %s/%s (uid %s)", d.Namespace, d.Pod, d.PodUID)
 	case d.Instance == "", d.Volume == "" && d.Generation > 0:
 		return errors.New("the answer of its sidecar does not identify the process and the volume")
 	}
-	for _, name := range []string{d.Instance, d.Volume} {
-		if owner := c.owners[name]; name != "" && owner != "" && owner != p.container {
+	for _, other := range c.probes {
+		if other != p && (other.instance == d.Instance || other.volume == d.Volume && d.Volume != "") {
 			return fmt.Errorf("the sidecar of container %s answers in its place: give both sidecars their own "+
-				"SECRETSYNC_HTTP_ADDR and a container port named secret-sync", owner)
+				"SECRETSYNC_HTTP_ADDR and a container port named secret-sync", other.container)
 		}
 	}
-	c.owners[d.Instance], c.owners[d.Volume] = p.container, p.container
+	p.instance, p.volume = d.Instance, d.Volume
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
@@ -43,7 +44,7 @@ func Survey(ctx context.Context, o Options, namespace string) (Result, error) {
 	}
 	s.replace(pods, time.Now())
 	for _, p := range pods {
-		p.documents = map[string]*status.Document{}
+		p.Sidecars = map[string]*status.Document{}
 	}
 	var group errgroup.Group
 	group.SetLimit(maxAsking)
@@ -55,7 +56,7 @@ func Survey(ctx context.Context, o Options, namespace string) (Result, error) {
 			if !s.answer(q, document, err, time.Now(), 0) {
 				document = nil
 			}
-			q.documents[q.container] = document
+			q.Sidecars[q.container] = document
 			return nil
 		})
 	}
@@ -72,22 +73,18 @@ func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, 
 	if err != nil {
 		return r, err
 	}
-	var object struct { // only the fields that a wait uses
+	var object struct {
 		kube.TypeMeta
-		Metadata struct {
-			UID, ResourceVersion string
-			ManagedFields        []struct{ Time time.Time }
-		}
-		Data json.RawMessage
+		metav1.ObjectMeta `json:"metadata"`
+		Data              json.RawMessage
 	}
-	if json.Unmarshal(body, &object) != nil || !object.Is("Secret") || object.Metadata.ResourceVersion == "" {
+	if json.Unmarshal(body, &object) != nil || !object.Is("Secret") || object.ResourceVersion == "" {
 		return r, fmt.Errorf("read Secret %s/%s: the answer does not come from an API server", namespace, o.Secret)
 	}
-	r.uid, r.version = object.Metadata.UID, object.Metadata.ResourceVersion
-	r.data = maphash.Bytes(hashSeed, object.Data)
-	for _, field := range object.Metadata.ManagedFields {
-		if field.Time.After(r.changed) {
-			r.changed = field.Time
+	r = reading{uid: string(object.UID), version: object.ResourceVersion, data: maphash.Bytes(hashSeed, object.Data)}
+	for _, field := range object.ManagedFields {
+		if field.Time != nil && field.Time.After(r.changed) {
+			r.changed = field.Time.Time
 		}
 	}
 	return r, nil
@@ -107,7 +104,7 @@ func (o *Options) askSidecar(ctx context.Context, q query) (d *status.Document, 
 	port := strconv.Itoa(q.port)
 	switch {
 	case !o.Direct:
-		body, err = o.API.Get(ctx, kube.Pods.Path(q.namespace, q.name+":"+port, "proxy/status"))
+		body, err = o.API.Get(ctx, kube.Pods.Path(q.Namespace, q.Name+":"+port, "proxy/status"))
 	case q.address == "":
 		err = errors.New("the Pod has no address")
 	default:

@@ -193,7 +193,7 @@ func (w *world) deliver() {
 	e := w.podEvents[0]
 	w.podEvents = w.podEvents[1:]
 	if e.gone {
-		delete(w.tally.pods, e.pod.uid)
+		delete(w.tally.pods, e.pod.UID)
 	} else {
 		w.tally.put(fresh(*e.pod), w.now)
 	}
@@ -201,7 +201,7 @@ func (w *world) deliver() {
 
 // answerer returns the sidecar that a query is for.
 func (w *world) answerer(q query) (i, j int) {
-	i = slices.IndexFunc(w.pods, func(p modelPod) bool { return p.uid == q.uid })
+	i = slices.IndexFunc(w.pods, func(p modelPod) bool { return p.uid == q.UID })
 	_, _ = fmt.Sscan(q.container, &j)
 	return i, j
 }

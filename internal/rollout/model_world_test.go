@@ -148,9 +148,9 @@ func twoSidecars() modelPod {
 // object returns the Pod as the API server shows it.
 func (p modelPod) object() *pod {
 	o := &pod{
-		namespace: "shop", name: "pod-" + p.uid, uid: p.uid, created: p.created, bound: p.bound, deleting: p.deleting,
+		PodState: PodState{Namespace: "shop", Name: "pod-" + p.uid, UID: p.uid, Created: p.created},
+		bound:    p.bound, deleting: p.deleting,
 		unstarted: !(p.started && p.reported), appUnstarted: !(p.appStarted && p.appReported),
-		owners: map[string]string{},
 	}
 	if p.reader {
 		o.uses = []use{{text: "container app reads it into PASSWORD at start", atStart: true}}
@@ -277,7 +277,7 @@ func (w world) clone() world {
 	t.pods = maps.Clone(t.pods)
 	for uid, p := range t.pods {
 		copied := *p
-		copied.probes, copied.owners = slices.Clone(p.probes), maps.Clone(p.owners)
+		copied.probes = slices.Clone(p.probes)
 		for i, s := range p.probes {
 			probe := *s
 			copied.probes[i] = &probe
@@ -285,9 +285,9 @@ func (w world) clone() world {
 		t.pods[uid] = &copied
 	}
 	for i, a := range w.answers { // an answer to an earlier query belongs to the copy
-		for j, s := range w.tally.pods[a.query.uid].known() {
+		for j, s := range w.tally.pods[a.query.UID].known() {
 			if s == a.query.probe {
-				p := t.pods[a.query.uid]
+				p := t.pods[a.query.UID]
 				w.answers[i].query = query{p, p.probes[j]}
 			}
 		}
@@ -333,21 +333,18 @@ func (w world) key() string {
 		}
 	}
 	for _, e := range w.podEvents {
-		add(e.pod.uid, e.gone, e.pod.deleting, e.pod.unstarted, e.pod.appUnstarted)
+		add(e.pod.UID, e.gone, e.pod.deleting, e.pod.unstarted, e.pod.appUnstarted)
 	}
 	for _, a := range w.answers {
 		d, s := a.document, a.document.Secrets["db"]
-		add(a.query.uid, a.query.container, d.Instance, d.Generation, d.Targets[0].Notified, d.Targets[0].Successes, d.Watches[0].Up)
+		add(a.query.UID, a.query.container, d.Instance, d.Generation, d.Targets[0].Notified, d.Targets[0].Successes, d.Watches[0].Up)
 		add(s.ResourceVersion, " ", s.DataSince, " ", s.PreviousData.Since, " ", s.PreviousData.Until)
 	}
 	for _, uid := range slices.Sorted(maps.Keys(w.tally.pods)) {
 		c := w.tally.pods[uid]
 		add(uid, c.deleting, c.unstarted, c.appUnstarted, age(c.seen))
-		for _, name := range slices.Sorted(maps.Keys(c.owners)) {
-			add(name, " ", c.owners[name])
-		}
 		for _, p := range c.probes {
-			add(p.asking, p.reason == "", p.notWatching, age(p.filesAt), age(p.notifiedAt), " ", p.sent)
+			add(p.instance, " ", p.volume, " ", p.asking, p.reason == "", p.notWatching, age(p.filesAt), age(p.notifiedAt), " ", p.sent)
 		}
 	}
 	return string(b)

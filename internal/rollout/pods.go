@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
-	"github.com/secret-sync/secret-sync/internal/status"
 )
 
 const (
@@ -72,18 +71,16 @@ type containerStatus struct {
 
 // A pod is the part of a Pod on which a wait decides, and the knowledge about its sidecars.
 type pod struct {
-	namespace, name, uid, address string
-	created                       time.Time
+	PodState // without the fields that depend on the time
+	address  string
 	// An unbound Pod, without a node, cannot have read anything. A Pod that succeeded or failed also counts as unbound.
 	deleting, bound bool
 	// unstarted reports whether the kubelet has reported every container of the Pod, and none ever started.
 	// appUnstarted reports the same of the containers without secret-sync.
 	unstarted, appUnstarted bool
-	uses                    []use                       // of the Secret, by other means than a sidecar
-	probes                  []*probe                    // the sidecars that may watch the Secret
-	seen                    time.Time                   // when the Pod was first seen
-	owners                  map[string]string           // by the name of an instance or a volume: its container
-	documents               map[string]*status.Document // in a Survey, by container; nil without a valid answer
+	uses                    []use     // of the Secret, by other means than a sidecar
+	probes                  []*probe  // the sidecars that may watch the Secret
+	seen                    time.Time // when the Pod was first seen
 }
 
 func (o *podObject) containers() []container {
@@ -95,12 +92,13 @@ func (o *podObject) containers() []container {
 }
 
 func (o *podObject) reduce(namespace, secret string) *pod {
-	phase := o.Status.Phase
+	m, phase := &o.Metadata, o.Status.Phase
 	p := &pod{
-		namespace: namespace, name: o.Metadata.Name, uid: o.Metadata.UID, address: o.Status.PodIP,
-		created: o.Metadata.CreationTimestamp, deleting: o.Metadata.DeletionTimestamp != "",
+		PodState:  PodState{Namespace: namespace, Name: m.Name, UID: m.UID, Created: m.CreationTimestamp},
+		address:   o.Status.PodIP,
+		deleting:  m.DeletionTimestamp != "",
 		bound:     o.Spec.NodeName != "" && phase != "Succeeded" && phase != "Failed",
-		unstarted: true, appUnstarted: true, owners: map[string]string{},
+		unstarted: true, appUnstarted: true,
 	}
 	waiting := map[string]bool{}
 	for _, s := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {

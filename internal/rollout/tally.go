@@ -59,7 +59,7 @@ func newTally(r Rules, version, changedFrom string) *tally {
 func (t *tally) replace(pods []*pod, began time.Time) {
 	listed := map[string]bool{}
 	for _, p := range pods {
-		listed[p.uid] = true
+		listed[p.UID] = true
 		t.put(p, began)
 	}
 	maps.DeleteFunc(t.pods, func(uid string, _ *pod) bool { return !listed[uid] })
@@ -69,15 +69,15 @@ func (t *tally) replace(pods []*pod, began time.Time) {
 // started, even if the kubelet forgets it.
 func (t *tally) put(p *pod, now time.Time) {
 	if !p.bound || t.Selector == "" && len(p.uses)+len(p.probes) == 0 {
-		delete(t.pods, p.uid)
+		delete(t.pods, p.UID)
 		return
 	}
 	p.seen = now
-	if old := t.pods[p.uid]; old != nil {
-		p.seen, p.probes, p.owners = old.seen, old.probes, old.owners
+	if old := t.pods[p.UID]; old != nil {
+		p.seen, p.probes = old.seen, old.probes
 		p.unstarted, p.appUnstarted = p.unstarted && old.unstarted, p.appUnstarted && old.appUnstarted
 	}
-	t.pods[p.uid] = p
+	t.pods[p.UID] = p
 }
 
 // due returns at most limit sidecars to ask now, longest-waiting first, and marks them as being asked. After a change
@@ -92,7 +92,7 @@ func (t *tally) due(now time.Time, limit int) (due []query) {
 		}
 	}
 	slices.SortFunc(due, func(a, b query) int {
-		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.name, b.name), cmp.Compare(a.container, b.container))
+		return cmp.Or(a.next.Compare(b.next), cmp.Compare(a.Name, b.Name), cmp.Compare(a.container, b.container))
 	})
 	due = due[:min(limit, len(due))]
 	for _, q := range due {
@@ -134,8 +134,7 @@ func (t *tally) states(now time.Time) (all []PodState) {
 // state returns the state of a Pod, and reports whether the Pod counts. A Pod without a started container cannot have
 // read anything. Because the kubelet reports a start late, this state must last for a grace.
 func (t *tally) state(p *pod, now time.Time) (s PodState, counts bool) {
-	s = PodState{Namespace: p.namespace, Name: p.name, UID: p.uid, Created: p.created, Sidecars: p.documents}
-	if p.unstarted {
+	if s = p.PodState; p.unstarted {
 		s.Reason = "no container has started yet; it counts before the grace ends (--start-grace)"
 		return s, now.Sub(p.seen) < t.StartGrace
 	}
@@ -144,7 +143,7 @@ func (t *tally) state(p *pod, now time.Time) (s PodState, counts bool) {
 	if !t.IgnoreOthers {
 		users += len(p.uses)
 		for _, u := range p.uses {
-			if problem := u.problem(p.created, t.history.last.changed); problem != "" {
+			if problem := u.problem(p.Created, t.history.last.changed); problem != "" {
 				reasons, s.Final = append(reasons, problem), true
 			}
 		}

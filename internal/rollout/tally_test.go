@@ -38,7 +38,6 @@ func toPointers(pods []pod) (all []*pod) {
 
 // fresh returns a copy of p without any knowledge of its sidecars.
 func fresh(p pod) *pod {
-	p.owners = map[string]string{}
 	p.probes = slices.Clone(p.probes)
 	for i, s := range p.probes {
 		p.probes[i] = &probe{container: s.container, reason: "its sidecar has not answered yet"}
@@ -48,7 +47,7 @@ func fresh(p pod) *pod {
 
 // runningPod returns a Pod with sidecars that run in these containers.
 func runningPod(uid string, containers ...string) pod {
-	p := pod{namespace: "shop", name: "pod-" + uid, uid: uid, bound: true}
+	p := pod{PodState: PodState{Namespace: "shop", Name: "pod-" + uid, UID: uid}, bound: true}
 	for _, c := range containers {
 		p.probes = append(p.probes, &probe{container: c})
 	}
@@ -138,7 +137,7 @@ func TestTally_selectAll(t *testing.T) {
 	if len(states) != 2 || !states[0].Done || states[1].Done || !states[1].Final || states[1].Reason != reader.uses[0].text {
 		t.Fatalf("got %+v, want Pod a done, and the reader not", states)
 	}
-	reader.created = start
+	reader.Created = start
 	if tally.put(fresh(reader), start); !tally.complete(start) {
 		t.Errorf("the reader was created after the change: got %+v", tally.states(start))
 	}
@@ -281,17 +280,17 @@ func TestTally_unnotified(t *testing.T) {
 func TestTally_due(t *testing.T) {
 	tally := newTestTally(t, bySelector, runningPod("a", "s"), runningPod("b", "s"), runningPod("c", "s"))
 	first := tally.due(start, 2)
-	if len(first) != 2 || first[0].uid != "a" {
+	if len(first) != 2 || first[0].UID != "a" {
 		t.Fatalf("got %d Pods, want 2, by name", len(first))
 	}
 	tally.answer(first[0], nil, errLost, start, time.Second)
-	if again := tally.due(start, 2); len(again) != 1 || again[0].uid != "c" {
+	if again := tally.due(start, 2); len(again) != 1 || again[0].UID != "c" {
 		t.Errorf("got %d Pods, want the third", len(again))
 	}
 	if early := tally.due(start.Add(time.Second-1), 2); len(early) != 0 {
 		t.Errorf("got %d Pods, want the first in a second", len(early))
 	}
-	if later := tally.due(start.Add(time.Second), 2); len(later) != 1 || later[0].uid != "a" {
+	if later := tally.due(start.Add(time.Second), 2); len(later) != 1 || later[0].UID != "a" {
 		t.Errorf("got %d Pods, want the first again", len(later))
 	}
 }
