@@ -79,10 +79,8 @@ func (h *history) learn(s status.Secret) {
 	}
 }
 
-// unchanged reports whether the data provably did not change from the version until the newest reading.
-func (h *history) unchanged() bool { return h.problem() == "" }
-
-// problem returns the reason why the history alone prevents success, "" for none.
+// problem returns the reason why the history alone prevents success, "" if the data provably did not change from the
+// version until the newest reading.
 func (h *history) problem() string {
 	switch {
 	case h.last.version == "":

@@ -73,7 +73,7 @@ func TestHistory_sharedProof(t *testing.T) {
 		{"overlapping proofs", evidence("105", "120"), true},
 		{"an older proof", evidence("90", "110"), true},
 	} {
-		if h.learn(c.secret); h.unchanged() != c.unchanged {
+		if h.learn(c.secret); (h.problem() == "") != c.unchanged {
 			t.Errorf("%s: got unchanged %v", c.name, !c.unchanged)
 		}
 	}
@@ -103,7 +103,7 @@ func TestHistory_ends(t *testing.T) {
 			h.learn(c.learn)
 		}
 		wantText(t, c.name, errorText(h.ended), c.want)
-		if c.want != "" && h.unchanged() {
+		if c.want != "" && h.problem() == "" {
 			t.Errorf("%s: unchanged, although the wait has ended", c.name)
 		}
 	}
@@ -112,10 +112,10 @@ func TestHistory_ends(t *testing.T) {
 // TestHistory_version: the wait is for an earlier version, from the caller's own patch.
 func TestHistory_version(t *testing.T) {
 	h := history{version: "90"}
-	if h.read(read("100", 'a')); h.ended != nil || h.unchanged() {
+	if h.read(read("100", 'a')); h.ended != nil || h.problem() == "" {
 		t.Fatalf("%v: unchanged since version 90 without a proof", h.ended)
 	}
-	if h.learn(evidence("90", "100")); h.ended != nil || !h.unchanged() {
+	if h.learn(evidence("90", "100")); h.ended != nil || h.problem() != "" {
 		t.Errorf("%v: the proof of a sidecar does not count", h.ended)
 	}
 	h = history{version: "90", last: read("100", 'a')}
@@ -154,7 +154,7 @@ func TestHistory_changedFrom(t *testing.T) {
 		if h.ended != nil || h.version != c.target {
 			t.Errorf("%s: got version %q, %v, want %q", c.name, h.version, h.ended, c.target)
 		}
-		if c.target == "" && (reason == "" || h.unchanged()) {
+		if c.target == "" && (reason == "" || h.problem() == "") {
 			t.Errorf("%s: a Pod is done before the wait has begun", c.name)
 		}
 	}

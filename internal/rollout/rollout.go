@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	maxAsking        = 64                    // concurrent queries; an API server allows 100 streams per connection
-	minPause         = 20 * time.Millisecond // between two queries of a sidecar, see pause
-	maxPause         = 2 * time.Second
-	proxyCost        = 2 * time.Millisecond   // limits the queries through the API server to 500 per second
-	retryPause       = time.Second            // between two watches of the Pods
-	progressInterval = 200 * time.Millisecond // also the minimum between two readings of the Secret
+	maxAsking       = 64                    // concurrent queries; an API server allows 100 streams per connection
+	minPause        = 20 * time.Millisecond // between two queries of a sidecar, see pause
+	maxPause        = 2 * time.Second
+	proxyCost       = 2 * time.Millisecond   // limits the queries through the API server to 500 per second
+	refreshInterval = 200 * time.Millisecond // the minimum between two readings of the Secret
+	retryPause      = time.Second            // between two watches of the Pods
 )
 
 // Options configure a Wait.
@@ -59,21 +59,20 @@ type Version struct {
 // A waiter is a running Wait.
 type waiter struct {
 	*Options
-	began  time.Time
-	mu     sync.Mutex // guards the fields below and the scopes, see update
-	scopes []*scope
-	asking int
-	shown  time.Time // when Progress was last called
+	began     time.Time
+	mu        sync.Mutex // guards the fields below and the scopes, see update
+	scopes    []*scope
+	asking    int
+	refreshed time.Time // when evaluate last read the Secrets
 }
 
 // A scope is a namespace of a Wait.
 type scope struct {
 	*tally
-	query   kube.Query // of the Pods
-	checked time.Time  // when the Secret was last read
-	list    health     // of the lists and watches of the Pods
-	get     health     // of the readings of the Secret
-	proxy   health     // of the queries of sidecars; only the API server denies them
+	query kube.Query // of the Pods
+	list  health     // of the lists and watches of the Pods
+	get   health     // of the readings of the Secret
+	proxy health     // of the queries of sidecars; only the API server denies them
 }
 
 // Wait returns nil when every counted Pod provably uses the version of the Secret. It returns an error if ctx ends
@@ -129,7 +128,7 @@ func (w *waiter) run(ctx context.Context) (err error) {
 	for done, pause := false, time.Duration(0); ctx.Err() == nil; wake.Sleep(ctx, pause) {
 		w.update(ctx, func() {
 			done, err = w.evaluate(ctx)
-			pause = min(w.pause(), progressInterval)
+			pause = min(w.pause(), refreshInterval)
 		})
 		if done || err != nil {
 			return err
@@ -151,11 +150,13 @@ func (w *waiter) update(ctx context.Context, change func()) {
 	}
 }
 
-// evaluate reports whether the wait succeeded, or returns the reason why it never can.
+// evaluate reports whether the wait succeeded, or returns the reason why it never can. From time to time it reads the
+// Secrets and calls Progress.
 func (w *waiter) evaluate(ctx context.Context) (done bool, err error) {
 	done = true
+	refresh := time.Since(w.refreshed) >= max(w.pause(), refreshInterval)
 	for _, s := range w.scopes {
-		if time.Since(s.checked) >= max(w.pause(), progressInterval) {
+		if refresh {
 			w.read(ctx, s)
 		}
 		if err := s.impossible(); err != nil {
@@ -163,8 +164,8 @@ func (w *waiter) evaluate(ctx context.Context) (done bool, err error) {
 		}
 		done = done && s.complete(time.Now())
 	}
-	if now := time.Now(); now.Sub(w.shown) >= progressInterval {
-		w.shown = now
+	if refresh {
+		w.refreshed = time.Now()
 		w.Progress(w.result())
 	}
 	return done && w.confirm(ctx), nil
@@ -200,13 +201,12 @@ func (w *waiter) pause() time.Duration {
 
 // read reads the Secret and reports whether the reading succeeded.
 func (w *waiter) read(ctx context.Context, s *scope) bool {
-	s.checked = time.Now()
 	r, err := w.readSecret(ctx, s.query.Namespace)
-	if !s.get.note(ctx, err, time.Now()) {
-		return false
+	ok := s.get.note(ctx, err, time.Now())
+	if ok {
+		s.history.read(r)
 	}
-	s.history.read(r)
-	return true
+	return ok
 }
 
 // confirm makes the last requests before success, see tally.

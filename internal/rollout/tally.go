@@ -83,7 +83,7 @@ func (t *tally) put(p *pod, now time.Time) {
 // due returns at most limit sidecars to ask now, longest-waiting first, and marks them as being asked. After a change
 // of the metadata, due also returns sidecars that are done, until an answer proves the data unchanged.
 func (t *tally) due(now time.Time, limit int) (due []query) {
-	unchanged := t.history.unchanged()
+	unchanged := t.history.problem() == ""
 	for _, p := range t.pods {
 		for _, s := range p.probes {
 			if !p.unstarted && !(s.reason == "" && unchanged) && !s.asking && !now.Before(s.next) {
@@ -105,7 +105,7 @@ func (t *tally) due(now time.Time, limit int) (due []query) {
 func (t *tally) complete(now time.Time) bool {
 	states := t.states(now)
 	pending := slices.ContainsFunc(states, func(s PodState) bool { return !s.Done })
-	return len(states) > 0 && !pending && t.history.unchanged()
+	return len(states) > 0 && !pending && t.history.problem() == ""
 }
 
 // confirm decides on a list begun when the tally was complete. The graces of Pods must have ended before the list

@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/rollout"
 	"github.com/secret-sync/secret-sync/internal/status"
 )
@@ -50,11 +51,9 @@ func (c *Command) Check() error {
 	_, err := labels.Parse(c.Selector)
 	add(err != nil, "--selector %q: %v", c.Selector, err)
 	add(c.Version != "" && c.ChangedFrom != "", "--version and --changed-from exclude each other")
-	for i, version := range []string{c.Version, c.ChangedFrom} {
-		if flag := []string{"version", "changed-from"}[i]; version != "" {
-			add(!rollout.ValidVersion(version), "--%s %q: must be a resourceVersion of the Secret", flag, version)
-			add(len(c.Namespaces) > 1, "--%s belongs to one Secret: use -n once", flag)
-		}
+	add(c.Version+c.ChangedFrom != "" && len(c.Namespaces) > 1, "a version belongs to one Secret: use -n once")
+	for flag, version := range map[string]string{"version": c.Version, "changed-from": c.ChangedFrom} {
+		add(version != "" && !rollout.ValidVersion(version), "--%s %q: must be a resourceVersion of the Secret", flag, version)
 	}
 	add(c.Timeout <= 0, "--timeout must be positive")
 	add(c.SignalGrace < 0 || c.StartGrace < 0, "--signal-grace and --start-grace must not be negative")
@@ -101,7 +100,7 @@ func summary(r rollout.Result) string {
 	}
 	text := fmt.Sprintf("all %d Pods are on %s", len(r.Pods), strings.Join(versions, ", "))
 	if len(unnotified) > 0 {
-		text += ": files in place, nobody was notified in " + list(unnotified)
+		text += ": files in place, nobody was notified in " + strings.Join(brief.List(unnotified), ", ")
 	}
 	return text
 }
@@ -117,24 +116,15 @@ func missing(r rollout.Result) (pods []string) {
 	return pods
 }
 
-// Line describes the state of a Wait in a single line.
+// Line describes the state of a Wait in a single line. It names the first unfinished Pod.
 func Line(r rollout.Result) string {
 	waiting := missing(r)
 	line := fmt.Sprintf("%d of %d Pods are done", len(r.Pods)-len(waiting), len(r.Pods))
 	if len(waiting) > 0 {
-		line += ": waiting for " + list(waiting)
+		line += ": waiting for " + waiting[0]
 	}
 	if r.Problem != "" {
 		line += "; " + r.Problem
 	}
 	return line
-}
-
-// list joins names, and counts the names after the third.
-func list(names []string) string {
-	const limit = 3
-	if len(names) <= limit {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:limit], ", "), len(names)-limit)
 }
