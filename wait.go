@@ -44,28 +44,24 @@ func waitForPods(args []string, out io.Writer) error {
 	if len(c.Namespaces) == 0 {
 		c.Namespaces = []string{namespaceOrDefault("")}
 	}
-	p := &progress{format: "%s\n"}
+	c.Progress = newProgress()
+	return c.Run(ctx, out)
+}
+
+// newProgress returns a function that shows the state of a wait on standard error. On a terminal it redraws a single
+// line; otherwise it prints a line per change.
+func newProgress() func(rollout.Result) {
+	format, end, last := "%s\n", "", ""
 	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil {
-		p = &progress{format: "\r\x1b[K%s", end: "\n"}
+		format, end = "\r\x1b[K%s", "\n"
 	}
-	return c.Run(ctx, out, p.Show, p.End)
-}
-
-// A progress shows the state of a wait on standard error. On a terminal it redraws a single line;
-// otherwise it prints a line per change.
-type progress struct{ format, end, last string }
-
-// Show displays the state, if it changed.
-func (p *progress) Show(r rollout.Result) {
-	if line := waitcommand.Line(r); line != p.last {
-		p.last = line
-		fmt.Fprintf(os.Stderr, p.format, line)
-	}
-}
-
-// End leaves the line of the terminal.
-func (p *progress) End() {
-	if p.last != "" {
-		fmt.Fprint(os.Stderr, p.end)
+	return func(r rollout.Result) {
+		if line := waitcommand.Line(r); r.Error == "" && line != last {
+			last = line
+			fmt.Fprintf(os.Stderr, format, line)
+		}
+		if r.Done || r.Error != "" {
+			fmt.Fprint(os.Stderr, end)
+		}
 	}
 }

@@ -20,17 +20,15 @@ const (
 )
 
 var (
-	// errBackwards is returned when a watch delivers an object older than an earlier
-	// object. Only a quorum read can tell which version is current.
+	// errBackwards ends a stream that delivers an older object after a newer object. Only a quorum read can tell which
+	// version is current.
 	errBackwards = watchError("backwards", "the watch delivered an older version after a newer version",
 		"if this repeats, check for a proxy between this Pod and the API server that mixes up answers")
-	// errEndsEarly and errEndsAtOnce are the states of a watch whose streams end before
-	// stableAfter or upAfter again and again. Changes arrive with the repeated lists.
+	// errEndsEarly and errEndsAtOnce are the states of a watch whose streams end before stableAfter or upAfter again and
+	// again, and errSilent of a watch whose streams deliver no events. Changes then arrive with repeated lists.
 	errEndsEarly  = watchError("ends early", "the watch repeatedly ends early", endsEarlyHint)
 	errEndsAtOnce = watchError("ends early", "the watch repeatedly ends right after it opened", endsEarlyHint)
-	// errSilent is the state of a watch whose streams deliver no events. Changes arrive
-	// with the repeated lists.
-	errSilent = watchError("silent", "the watch is open and does not deliver changes",
+	errSilent     = watchError("silent", "the watch is open and does not deliver changes",
 		"check for a proxy between this Pod and the API server that buffers answers")
 )
 
@@ -61,9 +59,6 @@ type outage struct {
 	down, most    int       // number of watches with this cause, and its largest value
 }
 
-// silent reports whether the watch does not deliver events.
-func (w *watch) silent() bool { return w.err == errSilent }
-
 // setUp marks the watch as up. The last watch of an outage logs its end.
 func (w *watch) setUp() {
 	w.mu.Lock()
@@ -76,10 +71,9 @@ func (w *watch) setUp() {
 	}
 }
 
-// setDown marks the watch as down and adds it to the outage of the cause. A starting API
-// server answers 403 until its RBAC rules are loaded, so a first 403 is not logged.
+// setDown marks the watch as down and adds it to the outage of the cause. A starting API server answers 403 until its
+// RBAC rules are loaded, so a first 403 is not logged.
 func (w *watch) setDown(e *kube.Error) {
-	w.answered.Poke()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	first := w.err == nil || w.err.Cause != e.Cause

@@ -16,11 +16,11 @@ import (
 
 // A Snapshot is the state of all watched Secrets at a moment. It is immutable.
 type Snapshot struct {
-	// Secrets contains the existing Secrets by name. If a Secret is both named and
-	// selected, it comes from its own watch.
+	// Secrets contains the existing Secrets by name. If a Secret is both named and selected, it comes from its own
+	// watch.
 	Secrets map[string]Secret
-	// Unsynced contains the watches whose first list is unanswered. A Secret does not
-	// exist if it is neither in Secrets nor followed by such a watch.
+	// Unsynced contains the watches whose first list is unanswered. A Secret does not exist if it is neither in Secrets
+	// nor followed by such a watch.
 	Unsynced map[string]bool
 }
 
@@ -36,22 +36,16 @@ type Secret struct {
 	ResourceVersion string
 	Data            map[string]secret.Value // by key
 
-	// DataSince is the lowest resourceVersion from which the data provably did not
-	// change until ResourceVersion.
-	DataSince string
-	// PreviousData is the newest known interval in which the data differed from Data.
-	// It is zero if no such interval is known.
-	PreviousData Interval
+	DataSince    string   // lowest resourceVersion from which the data provably did not change until ResourceVersion
+	PreviousData Interval // newest known interval in which the data differed from Data, zero if none is known
 }
 
 // An Interval contains the resourceVersions from Since to Until, both inclusive.
 type Interval struct{ Since, Until string }
 
-// after returns s with its history. If gap is set, the versions between previous and s are
-// unknown: the data may have changed and changed back, or the cluster may have been restored
-// from a backup. No interval from before the gap then says anything about this history.
-//
-// If the data did not change, the result shares the map of previous. Maps never change.
+// after returns s with its history. If gap is set, the versions between previous and s are unknown: the data may have
+// changed and changed back, or the cluster may have been restored from a backup. No interval from before the gap then
+// says anything about this history. If the data did not change, the result shares the map of previous.
 func (s Secret) after(previous Secret, gap bool) Secret {
 	s.DataSince = s.ResourceVersion
 	switch {
@@ -78,8 +72,8 @@ func older(a, b string) bool {
 	return err == nil && order < 0
 }
 
-// An object is a Secret without its annotations and managed fields, which can be larger than the
-// data. "Why not an informer" in docs/design.md explains why it is not the type of core/v1.
+// An object is a Secret without its annotations and managed fields, which can be larger than the data. "Why not an
+// informer" in docs/design.md explains why it is not the type of core/v1.
 type object struct {
 	kube.TypeMeta
 	metadata `json:"metadata"`
@@ -94,8 +88,8 @@ type metadata struct {
 	Labels          map[string]string `json:"labels"`
 }
 
-// accepts reports whether the watch stores the object. It logs the first object outside
-// the request. A named Secret belongs to its own watch.
+// accepts reports whether the watch stores the object. It logs the first object outside the request. A named Secret
+// belongs to its own watch.
 func (w *watch) accepts(o *object) bool {
 	requested := o.Namespace == w.Namespace && (w.Name == "" || w.Name == o.Name) &&
 		w.labels.Matches(labels.Set(o.Labels))
@@ -107,10 +101,8 @@ func (w *watch) accepts(o *object) bool {
 	return requested && (w.Name != "" || !slices.Contains(w.names, o.Name))
 }
 
-// replace stores the answer of a list. A Secret without an item does not exist. replace
-// reports whether the synced state lacked a version or a deletion.
+// replace stores the answer of a list, and reports whether the synced state lacked a version or a deletion.
 func (w *watch) replace(items []object) (missed bool) {
-	w.answered.Poke()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.contact = time.Now()
@@ -130,8 +122,8 @@ func (w *watch) replace(items []object) (missed bool) {
 	return old != nil && (missed || changed)
 }
 
-// apply stores an event, unless the list of the version listed already contains it. A
-// Deleted event may carry labels outside the selector.
+// apply stores an event, unless the list of the version listed already contains it. A Deleted event may carry labels
+// outside the selector.
 func (w *watch) apply(e event, listed string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -152,8 +144,8 @@ func (w *watch) apply(e event, listed string) {
 	}
 }
 
-// store updates the cached copy of a Secret and reports whether its UID or its data differ
-// from old. gap tells whether versions between the two are unknown.
+// store updates the cached copy of a Secret and reports whether its UID or its data differ from old. gap tells whether
+// versions between the two are unknown.
 func (w *watch) store(old map[string]Secret, o *object, gap bool) (changed bool) {
 	previous, existed := old[o.Name]
 	s := Secret{UID: o.UID, ResourceVersion: o.ResourceVersion, Data: o.Data}

@@ -38,11 +38,11 @@ type stream struct {
 	version string       // of the last event, at first the start; constant after close
 }
 
-// open starts a stream from version start. It does not wait for the server: some proxies
-// delay the headers of a watch until its first event.
+// open starts a stream from version start. It does not wait for the server: some proxies delay the headers of a watch
+// until its first event.
 func (w *watch) open(ctx context.Context, start, listed string) *stream {
 	query := w.Query
-	if w.silent() {
+	if w.err == errSilent {
 		query.WatchTimeout = pollWatchTime
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -61,8 +61,8 @@ func (s *stream) close() {
 	}
 }
 
-// receive applies the events of a stream until it ends or delivers an older version. A
-// bookmark with the same version is not news: a server without its etcd may repeat it.
+// receive applies the events of a stream until it ends or delivers an older version. A bookmark with the same version
+// is not news: a server without its etcd may repeat it.
 func (w *watch) receive(ctx context.Context, s *stream, query kube.Query, listed string) error {
 	events, err := w.source.Watch(ctx, query, s.version)
 	if err != nil {

@@ -15,21 +15,20 @@ import (
 )
 
 const (
-	// staleAfter is the time without news after which a new list follows. The API server
-	// sends a bookmark every minute.
+	// staleAfter is the time without news after which a list follows. The API server sends a bookmark every minute.
 	staleAfter = 3 * time.Minute
-	// deliveryTime is the time within which a watch must deliver a change that a list
-	// found. The watch cache of an API server lags behind consistent reads.
+	// deliveryTime is the time within which a watch must deliver a change that a list found. The watch cache of an API
+	// server lags behind consistent reads.
 	deliveryTime = 5 * time.Second
-	// pollWatchTime is the duration of a silent watch. A list follows it, after pollInterval
-	// at the latest. The API server sends a bookmark two seconds before the end of a watch.
+	// pollWatchTime is the duration of a silent watch. A list follows it, after pollInterval at the latest. The API
+	// server sends a bookmark two seconds before the end of a watch.
 	pollWatchTime, pollInterval = 12 * time.Second, 15 * time.Second
-	// flushTime is the time for which a silent watch must stay open after its news. A
-	// buffering proxy delivers everything at the end of a watch.
+	// flushTime is the time for which a silent watch must stay open after its news. A buffering proxy delivers
+	// everything at the end of a watch.
 	flushTime = time.Second
 
-	// upAfter is the time after which an open watch is up again. Without it, a watch that
-	// always ends immediately would alternate between up and down.
+	// upAfter is the time after which an open watch is up again. Without it, a watch that always ends immediately would
+	// alternate between up and down.
 	upAfter = 2 * time.Second
 	// stableAfter is the duration after which the end of a watch is not early.
 	stableAfter = 10 * time.Second
@@ -37,30 +36,27 @@ const (
 	earlyInterval = 5 * time.Second
 	// firstPause and longestPause limit the pauses after errors.
 	firstPause, longestPause = 500 * time.Millisecond, 10 * time.Second
-	// maxJitter limits the random delay of a list after a server ended a watch. During a
-	// shutdown, a server ends the watches of all Pods simultaneously.
+	// maxJitter limits the random delay of a list after a server ended a watch. During a shutdown, a server ends the
+	// watches of all Pods simultaneously.
 	maxJitter = 2 * time.Second
 
-	// listTimeout is the first time limit of a list. HTTP/2 pings detect a dead connection
-	// earlier. The limit grows after a timeout up to longestListTimeout, because API Priority
-	// and Fairness may queue a list.
+	// listTimeout is the first time limit of a list. The limit grows after a timeout up to longestListTimeout, because
+	// API Priority and Fairness may queue a list.
 	listTimeout, longestListTimeout = 15 * time.Second, 2 * time.Minute
 )
 
-// errStale and errReread end an attempt whose stream is open: a new list is due because the
-// stream delivered no news, or because Reread asked for it.
-var errStale, errReread = errors.New("no news"), errors.New("reread")
+// errListDue ends an attempt whose stream is open: it delivered no news for some time, or Reread asked for a list.
+var errListDue = errors.New("a list is due")
 
-// A watch keeps the Secrets of a name or a label selector equal to the API server. It repeats
-// these steps:
+// A watch keeps the Secrets of a name or a label selector equal to the API server. It repeats these steps:
 //
 //  1. A list. The answer is authoritative.
-//  2. A stream of events from the version of the list, until the stream ends, delivers no
-//     news for staleAfter, or Reread asks for a list.
+//  2. A stream of events from the version of the list, until the stream ends, delivers no news for staleAfter, or
+//     Reread asks for a list.
 //  3. A pause, if the list failed or the stream ended.
 //
-// If a list finds a change that an open stream did not deliver, the next stream starts before
-// the change. If it does not deliver the change either, the watch is silent.
+// If a list finds a change that an open stream did not deliver, the change may be younger than the end of the stream.
+// The next stream therefore starts before the change. If it does not deliver the change either, the watch is silent.
 type watch struct {
 	*shared
 	kube.Query
@@ -103,7 +99,7 @@ func (w *watch) run(ctx context.Context) {
 	var err error
 	for ctx.Err() == nil {
 		err = w.attempt(ctx, err)
-		if err == errStale || err == errReread || ctx.Err() != nil {
+		if err == errListDue || ctx.Err() != nil {
 			continue
 		}
 		pause := w.pauseAfter(err)
@@ -116,19 +112,15 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// attempt performs a list and follows a stream until a new list is due. previous is the
-// result of the attempt before. The result is nil if the server ended the stream.
-//
-// If the list contains a change that an open stream did not deliver, the change may be younger
-// than the end of the stream. The next stream therefore starts before the change and decides.
+// attempt performs a list and follows a stream until a new list is due. previous is the result of the attempt before.
+// The result is nil if the server ended the stream.
 func (w *watch) attempt(ctx context.Context, previous error) error {
 	version, missed, err := w.list(ctx)
 	if err != nil {
 		return err
 	}
-	wasOpen := previous == errStale || previous == errReread
 	start := version
-	if (w.silent() || missed && wasOpen) && older(w.delivered, version) {
+	if (w.err == errSilent || missed && previous == errListDue) && older(w.delivered, version) {
 		start = w.delivered
 	}
 	s := w.open(ctx, start, version)
@@ -142,14 +134,15 @@ func (w *watch) attempt(ctx context.Context, previous error) error {
 	return err
 }
 
-// list performs a consistent read. It returns the version of the list, and whether the
-// list contains a change without an event.
+// list performs a consistent read. It returns the version of the list, and whether the list contains a change without
+// an event.
 func (w *watch) list(ctx context.Context) (version string, missed bool, err error) {
 	began := time.Now()
 	query := w.Query
 	query.ListTimeout = w.timeout
 	w.listed = time.Time{}
 	items, version, err := w.source.List(ctx, query)
+	w.answered.Poke()
 	if errors.Is(err, context.DeadlineExceeded) {
 		w.timeout = min(2*w.timeout, longestListTimeout)
 	}
@@ -161,8 +154,8 @@ func (w *watch) list(ctx context.Context) (version string, missed bool, err erro
 	return version, w.replace(items), nil
 }
 
-// follow waits until a new list is due, and updates the health of the watch. If replay is set,
-// the stream started before a change, and must deliver it within deliveryTime.
+// follow waits until a new list is due, and updates the health of the watch. If replay is set, the stream started
+// before a change, and must deliver it within deliveryTime.
 func (w *watch) follow(ctx context.Context, s *stream, replay bool) error {
 	limit, working := staleAfter, time.After(upAfter)
 	if replay {
@@ -183,32 +176,32 @@ func (w *watch) follow(ctx context.Context, s *stream, replay bool) error {
 		case err := <-s.ended:
 			return err
 		case <-w.reread:
-			return errReread
+			return errListDue
 		case <-stale.C:
 			if limit == deliveryTime {
 				w.setDown(errSilent)
 			}
-			return errStale
+			return errListDue
 		case <-working:
 			w.setUp()
 		case <-s.news:
 			limit = staleAfter
 			stale.Reset(limit)
-			if w.silent() && working == nil {
+			if w.err == errSilent && working == nil {
 				working = time.After(flushTime)
 			}
 		}
 	}
 }
 
-// pauseAfter records the end of an attempt and returns the pause before the next attempt. err
-// is nil if the server ended the stream. While watches end early, the pause does not grow.
+// pauseAfter records the end of an attempt and returns the pause before the next attempt. err is nil if the server
+// ended the stream. While watches end early, the pause does not grow.
 func (w *watch) pauseAfter(err error) time.Duration {
 	var failed *kube.Error
 	errors.As(err, &failed)
 	lasted := time.Since(w.listed) // very long if the list failed
 	switch {
-	case w.silent() && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err)):
+	case w.err == errSilent && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err)):
 		w.delivered = "" // the API server no longer has the version
 		return w.backoff.Next()
 	case failed == nil && lasted >= kube.MinWatchTime: // the requested duration is random

@@ -1,11 +1,9 @@
-// Package watcher keeps a Snapshot of selected Secrets equal to the API server, and
-// reports changes.
+// Package watcher keeps a Snapshot of selected Secrets equal to the API server, and reports changes.
 //
-// The Snapshot is never older than the last consistent read. Every watch begins with a
-// quorum list. A new list follows when the watch ends, after three minutes without news,
-// and after Reread. The answer of a list is authoritative, even if its versions are
-// lower than the stored versions: a cluster restored from a backup looks like this.
-// While the API server is unreachable, the Snapshot stays unchanged.
+// The Snapshot is never older than the last consistent read. Every watch begins with a quorum list. A new list follows
+// when the watch ends, after three minutes without news, and after Reread. The answer of a list is authoritative, even
+// if its versions are lower than the stored versions: a cluster restored from a backup looks like this. While the API
+// server is unreachable, the Snapshot stays unchanged.
 package watcher
 
 import (
@@ -30,8 +28,7 @@ const (
 	maxDebounce    = 10              // longest delay of a poke, as a multiple of the debounce time
 )
 
-// Options configure a Watcher. Config, Namespace, Logger and either Names or Selector
-// (or both) are required.
+// Options configure a Watcher. Config, Namespace, Logger and either Names or Selector (or both) are required.
 type Options struct {
 	Config    *rest.Config  // not modified
 	Namespace string        // of all Secrets
@@ -41,8 +38,7 @@ type Options struct {
 	Logger    *slog.Logger
 }
 
-// A Watcher follows the Secrets of its Options. Its methods are safe for concurrent use,
-// before, during and after Run.
+// A Watcher follows the Secrets of its Options. Its methods are safe for concurrent use, before, during and after Run.
 type Watcher struct {
 	*shared
 	client    *kube.Client
@@ -78,8 +74,8 @@ func New(o Options) (*Watcher, error) {
 	return w, nil
 }
 
-// Run follows the Secrets until ctx is done. It returns nil within a second, whatever the
-// API server does, and leaves no goroutine behind. Run must be called once.
+// Run follows the Secrets until ctx is done. It returns nil within a second, whatever the API server does, and leaves
+// no goroutine behind. Run must be called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer w.client.Close()
@@ -101,10 +97,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Reread starts a consistent read in every watch, even during a pause after an error. It
-// does not wait for the answers. The first call starts the reads at once. Calls
-// within rereadInterval are combined. A list in progress is not canceled: the read starts
-// after it.
+// Reread starts a consistent read in every watch, even during a pause after an error. It does not wait for the answers.
+// The first call starts the reads at once. Calls within rereadInterval are combined. The read starts after a list in
+// progress.
 func (w *Watcher) Reread() { w.rereads.Poke() }
 
 func (w *Watcher) runRereads(ctx context.Context) {
@@ -121,9 +116,8 @@ func (w *Watcher) runRereads(ctx context.Context) {
 	}
 }
 
-// Changed returns a channel of capacity one. The Watcher pokes it after a change of the
-// Snapshot: other data, another UID, an added or removed Secret, or a newly synced watch.
-// A change of metadata alone is not reported.
+// Changed returns a channel of capacity one. The Watcher pokes it after a change of the Snapshot: other data, another
+// UID, an added or removed Secret, or a newly synced watch. A change of metadata alone is not reported.
 func (w *Watcher) Changed() <-chan struct{} { return w.debounced }
 
 // Snapshot returns the current state. The debounce time does not delay it.
@@ -158,8 +152,8 @@ func (w *Watcher) Status() []Status {
 	return all
 }
 
-// debounce passes a poke on after a period of length quiet without another poke. It
-// returns when ctx is done, and drops a waiting poke.
+// debounce passes a poke on after a period of length quiet without another poke. It returns when ctx is done, and drops
+// a waiting poke.
 func debounce(ctx context.Context, in <-chan struct{}, out wake.Channel, quiet time.Duration) {
 	var latest time.Time
 	var due <-chan time.Time // nil if no poke waits

@@ -173,9 +173,8 @@ func TestProgress_lines(t *testing.T) {
 	r := rollout.Result{Pods: make([]rollout.PodState, 1)}
 	p.Show(r)
 	p.Show(r)
-	r.Pods[0].Done = true
+	r.Pods[0].Done, r.Done = true, true
 	p.Show(r)
-	p.End()
 	if want := "0 of 1 Pods are done: waiting for : \n1 of 1 Pods are done\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}

@@ -41,8 +41,8 @@ func newWait(p *plugin) *cobra.Command {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
 			defer w.API.Close()
-			shown := newProgress(p.ErrOut)
-			return w.Run(c.Context(), p.Out, shown.Show, shown.End)
+			w.Progress = newProgress(p.ErrOut).Show
+			return w.Run(c.Context(), p.Out)
 		},
 	}
 	flags := flag.NewFlagSet("wait", flag.ContinueOnError)
@@ -84,9 +84,15 @@ type progress struct {
 
 func newProgress(out io.Writer) *progress { return &progress{out: out} }
 
-// Show displays the state, if it changed.
+// Show displays the state, if it changed. After the state of the end, it leaves the line of the bar.
 func (p *progress) Show(r rollout.Result) {
 	columns := width(p.out)
+	if r.Done || r.Error != "" {
+		defer p.end(columns)
+	}
+	if r.Error != "" {
+		return
+	}
 	if columns == 0 {
 		if line := waitcommand.Line(r); line != p.last {
 			fmt.Fprintln(p.out, line)
@@ -102,9 +108,8 @@ func (p *progress) Show(r rollout.Result) {
 	}
 }
 
-// End leaves the line of the bar.
-func (p *progress) End() {
-	if p.last != "" && width(p.out) > 0 {
+func (p *progress) end(columns int) {
+	if p.last != "" && columns > 0 {
 		fmt.Fprintln(p.out)
 	}
 }

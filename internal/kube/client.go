@@ -1,14 +1,12 @@
-// Package kube is a small client of the Kubernetes API server. It lists, watches, gets and
-// creates objects of the core API group. It also prints the RBAC rules for these requests.
+// Package kube is a small client of the Kubernetes API server. It lists, watches, gets and creates objects of the core
+// API group. It also prints the RBAC rules for these requests.
 //
-// Configuration, TLS and authentication come from client-go. Requests are plain
-// net/http with JSON. The section "Why not an informer" of docs/design.md contains the
-// reasons and the figures.
+// Configuration, TLS and authentication come from client-go. Requests are plain net/http with JSON. The section "Why
+// not an informer" of docs/design.md contains the reasons and the figures.
 //
-// A call makes a single attempt. Every failed request returns an *Error. No error quotes a
-// body, because a body may contain a Secret. The only exception is the message of a
-// metav1.Status. The client detects a dead connection within 20 seconds, and Close breaks
-// every connection.
+// A call makes a single attempt. Every failed request returns an *Error. No error quotes a body, because a body may
+// contain a Secret. The only exception is the message of a metav1.Status. The client detects a dead connection within
+// 20 seconds, and Close breaks every connection.
 package kube
 
 import (
@@ -28,8 +26,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// init turns off the logs of client-go. They bypass the program's logger, repeat each failed
-// attempt, and may print whole objects with the values of Secrets.
+// init turns off the logs of client-go. They bypass the program's logger, repeat each failed attempt, and may print
+// whole objects with the values of Secrets.
 func init() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) }
 
 // A Resource is a namespaced resource of the core API group, and the kind of its objects.
@@ -64,8 +62,8 @@ type Client struct {
 
 // NewClient returns a Client for cfg. It does not modify cfg and opens no connection.
 //
-// An invalid file with a token or a certificate is not an error of NewClient: the kubelet
-// may replace it at any time. Requests fail until the file is valid.
+// An invalid file with a token or a certificate is not an error of NewClient: the kubelet may replace it at any time.
+// Requests fail until the file is valid.
 func NewClient(cfg *rest.Config) (*Client, error) {
 	server, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
@@ -82,9 +80,8 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return c, nil
 }
 
-// renew reads the token and the certificates again. If a file changed, renew breaks all
-// connections, and new requests use the new files. client-go reads a token again after a
-// minute, a CA after five minutes, and neither after a 401.
+// renew reads the token and the certificates again. If a file changed, renew breaks all connections, and new requests
+// use the new files. client-go reads a token again after a minute, a CA after five minutes, and neither after a 401.
 func (c *Client) renew() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,9 +141,8 @@ type request struct {
 	body           []byte // JSON, of a create
 }
 
-// send returns a successful answer. The caller closes its body. send does not follow
-// redirects, because the new address would receive the token. If the server rejected the
-// credentials, send renews them for the next request.
+// send returns a successful answer. The caller closes its body. send does not follow redirects, because the new address
+// would receive the token. If the server rejected the credentials, send renews them for the next request.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	target, method := c.server.JoinPath(r.path), http.MethodGet
 	target.RawQuery = r.params.Encode()

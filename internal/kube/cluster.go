@@ -14,9 +14,8 @@ import (
 // serviceAccountCA is the file with the CA of the API server in a Pod.
 const serviceAccountCA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 
-// ClusterConfig locates the cluster as kubectl does: the files in KUBECONFIG, then the
-// service account of the Pod, then ~/.kube/config. It uses the first source that exists
-// and reports its errors.
+// ClusterConfig locates the cluster as kubectl does: the files in KUBECONFIG, then the service account of the Pod, then
+// ~/.kube/config. It uses the first source that exists and reports its errors.
 func ClusterConfig() (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	files := os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
@@ -45,9 +44,8 @@ func ClusterConfig() (*rest.Config, error) {
 	return cfg, nil
 }
 
-// Namespace returns the same namespace as kubectl: the namespace of the kubeconfig's context
-// or of the Pod's service account, else "default".
-// ClusterConfig reports an invalid kubeconfig.
+// Namespace returns the same namespace as kubectl: the namespace of the kubeconfig's context or of the Pod's service
+// account, else "default". ClusterConfig reports an invalid kubeconfig.
 func Namespace() string {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	name, _, _ := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()

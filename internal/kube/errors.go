@@ -27,8 +27,8 @@ const (
 	CauseInvalidAnswer = "invalid answer"
 )
 
-// An Error reports why a request failed. Its text is safe to log. If the API server answered
-// with an error status, Err is an *apierrors.StatusError, so apierrors.IsForbidden works.
+// An Error reports why a request failed. Its text is safe to log. If the API server answered with an error status, Err
+// is an *apierrors.StatusError, so apierrors.IsForbidden works.
 type Error struct {
 	Verb, Resource string // of the request, as in a Role
 	Cause          string // identifies errors that need a single log line
@@ -49,14 +49,13 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// outdated reports whether new credentials may fix the error: another token, client
-// certificate or CA.
+// outdated reports whether new credentials may fix the error: another token, client certificate or CA.
 func (e *Error) outdated() bool {
 	return e.Cause == CauseTLS || e.Cause == CauseCredentials || apierrors.IsUnauthorized(e)
 }
 
-// networkError marks an error of the connection. RoundTrip errors without this mark come
-// from client-go's authentication.
+// networkError marks an error of the connection. RoundTrip errors without this mark come from client-go's
+// authentication.
 type networkError struct{ error }
 
 // failed describes a failure of RoundTrip.
@@ -72,8 +71,8 @@ func (r request) failed(answer *http.Response, err error) *Error {
 		"are mounted in this container, valid and readable")
 }
 
-// connectionFailed describes a broken connection, or a failure to open a connection. A "remote
-// error" is a TLS alert from the server.
+// connectionFailed describes a broken connection, or a failure to open a connection. A "remote error" is a TLS alert
+// from the server.
 func (r request) connectionFailed(err error) *Error {
 	const hint = "check that the API server runs and is reachable from this Pod (network policies, DNS, proxies)"
 	var certificate *tls.CertificateVerificationError
@@ -95,16 +94,16 @@ func (r request) connectionFailed(err error) *Error {
 	return r.newError(CauseUnreachable, err, hint)
 }
 
-// invalidAnswer describes a body without a valid list or event. It omits the error of the
-// decoder, which may quote the body.
+// invalidAnswer describes a body without a valid list or event. It omits the error of the decoder, which may quote the
+// body.
 func (r request) invalidAnswer(answer *http.Response) *Error {
 	contentType := cmp.Or(answer.Header.Get("Content-Type"), "no content type")
 	err := fmt.Errorf("the answer (%.80q) does not come from a Kubernetes API server", contentType)
 	return r.newError(CauseInvalidAnswer, err, "check for a proxy or a login page between this Pod and the API server")
 }
 
-// statusAnswer describes an answer with an error code. If the body is not a Status, it
-// comes from a proxy, and the error omits it.
+// statusAnswer describes an answer with an error code. If the body is not a Status, it comes from a proxy, and the
+// error omits it.
 func (r request) statusAnswer(answer *http.Response) *Error {
 	body, _ := r.read(answer, 1<<20)
 	var status metav1.Status
@@ -118,8 +117,8 @@ func (r request) statusAnswer(answer *http.Response) *Error {
 	return r.statusError(status)
 }
 
-// statusError describes the Status of an answer or of a watch event. The missing rule of a
-// Role depends on the verb, so the cause of a 403 contains the verb.
+// statusError describes the Status of an answer or of a watch event. The missing rule of a Role depends on the verb, so
+// the cause of a 403 contains the verb.
 func (r request) statusError(s metav1.Status) *Error {
 	cause, hint := strconv.Itoa(int(s.Code)), "see the log of the API server"
 	switch s.Code {

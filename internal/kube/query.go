@@ -18,8 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// MinWatchTime is the shortest duration of a watch without Query.WatchTimeout, and half of the
-// longest. The API server checks permissions only when a watch opens.
+// MinWatchTime is the shortest duration of a watch without Query.WatchTimeout, and half of the longest. The API server
+// checks permissions only when a watch opens.
 const MinWatchTime = 5 * time.Minute
 
 const pageSize = 100 // objects; a whole list of 5,000 Pods of 10 KB would need 50 MB
@@ -31,15 +31,15 @@ type Query struct {
 	Name      string // "": use Selector
 	Selector  string // a label selector; "" matches all objects
 
-	// ListTimeout limits each request of a list. Opening a watch has no limit, because some
-	// proxies delay its headers until the first event.
+	// ListTimeout limits each request of a list. Opening a watch has no limit, because some proxies delay its headers
+	// until the first event.
 	ListTimeout time.Duration
 	// WatchTimeout is the time after which the server ends a watch, 0 for a random time.
 	WatchTimeout time.Duration
 }
 
-// request returns the request for the selected objects. Without a resourceVersion a list
-// is a quorum read: with "0", any API server may answer from a cache of any age.
+// request returns the request for the selected objects. Without a resourceVersion a list is a quorum read: with "0",
+// any API server may answer from a cache of any age.
 func (q Query) request(verb string) request {
 	params := url.Values{"labelSelector": {q.Selector}}
 	if q.Name != "" {
@@ -54,8 +54,8 @@ type TypeMeta struct {
 	Kind       string `json:"kind"`
 }
 
-// Is reports whether the type is the given kind of the core API group. Without this
-// check, "{}" would be an empty list, and the Secret would count as deleted.
+// Is reports whether the type is the given kind of the core API group. Without this check, "{}" would be an empty list,
+// and the Secret would count as deleted.
 func (t TypeMeta) Is(kind string) bool { return t.APIVersion == "v1" && t.Kind == kind }
 
 // A page is a part of a list, or a whole list.
@@ -65,10 +65,9 @@ type page[T any] struct {
 	Items    []T             `json:"items"`
 }
 
-// List performs a consistent read. It calls each with every selected object, decoded into T,
-// and returns the resourceVersion of the list. It never holds more than a page, and all pages
-// are of the version of the first page. If that version expires, the error is a 410
-// (apierrors.IsResourceExpired), and the caller must begin again.
+// List performs a consistent read. It calls each with every selected object, decoded into T, and returns the
+// resourceVersion of the list. It never holds more than a page, and all pages are of the version of the first page. If
+// that version expires, the error is a 410 (apierrors.IsResourceExpired), and the caller must begin again.
 func List[T any](ctx context.Context, c *Client, q Query, each func(T)) (resourceVersion string, err error) {
 	for token := ""; ; {
 		p, err := readPage[T](ctx, c, q, token)
@@ -91,8 +90,6 @@ func readPage[T any](ctx context.Context, c *Client, q Query, token string) (p p
 	r := q.request(VerbList)
 	if q.Name == "" {
 		r.params.Set("limit", strconv.Itoa(pageSize))
-	}
-	if token != "" {
 		r.params.Set("continue", token)
 	}
 	answer, err := c.send(ctx, r)
@@ -107,8 +104,7 @@ func readPage[T any](ctx context.Context, c *Client, q Query, token string) (p p
 	return p, err
 }
 
-// An Event is a watch event. The object of a bookmark contains only a resourceVersion.
-// The type is never watch.Error.
+// An Event is a watch event. The object of a bookmark contains only a resourceVersion. The type is never watch.Error.
 type Event[T any] struct {
 	Type   watch.EventType `json:"type"`
 	Object T               `json:"object"`
@@ -116,9 +112,8 @@ type Event[T any] struct {
 
 type typed interface{ Is(kind string) bool } // implemented by TypeMeta
 
-// Watch opens a watch and returns its events after resourceVersion. The sequence ends without
-// an error if the server ends the watch. It ends with an error after any other end. The
-// caller must cancel ctx in the end.
+// Watch opens a watch and returns its events after resourceVersion. The sequence ends without an error if the server
+// ends the watch. It ends with an error after any other end. The caller must cancel ctx in the end.
 func Watch[T typed](
 	ctx context.Context, c *Client, q Query, resourceVersion string,
 ) (iter.Seq2[Event[T], error], error) {
@@ -135,8 +130,8 @@ func Watch[T typed](
 	return func(yield func(Event[T], error) bool) {
 		defer func() { _ = answer.Body.Close() }()
 		for stream := io.Reader(answer.Body); ; {
-			// A decoder keeps a buffer of the size of its largest value. The decoder of a
-			// single event does not outlive the event.
+			// A decoder keeps a buffer of the size of its largest value. The decoder of a single event does not outlive
+			// the event.
 			decoder := json.NewDecoder(stream)
 			event, err := readEvent[T](decoder, r, answer, q.Resource.Kind)
 			if err == io.EOF || !yield(event, err) || err != nil {

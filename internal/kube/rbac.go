@@ -15,10 +15,9 @@ type RBAC struct {
 	Events         bool     // permission to create Events
 }
 
-// YAML returns the minimal Role of a sidecar and its RoleBinding. The name of both contains
-// the service account, so two accounts in a namespace do not overwrite each other's objects.
-// A rule with resourceNames allows list and watch by name. RBAC cannot filter by label, so a
-// selector needs access to every Secret in the namespace.
+// YAML returns the minimal Role of a sidecar and its RoleBinding. The name of both contains the service account, so two
+// accounts in a namespace do not overwrite each other's objects. A rule with resourceNames allows list and watch by
+// name. RBAC cannot filter by label, so a selector needs access to every Secret in the namespace.
 func (r RBAC) YAML() string {
 	var rules []rule
 	switch names := slices.Compact(slices.Sorted(slices.Values(r.Names))); {
@@ -39,9 +38,8 @@ func (r RBAC) YAML() string {
 	return r.manifest(name, rules...)
 }
 
-// ForWait returns the minimal Role and RoleBinding of an account for `secret-sync wait` on a
-// Secret, or for every Secret if secret is "". The names of the objects differ from the names
-// in YAML, so an account can have both.
+// ForWait returns the minimal Role and RoleBinding of an account for `secret-sync wait` on a Secret, or for every
+// Secret if secret is "". The names of the objects differ from the names in YAML, so an account can have both.
 func (r RBAC) ForWait(secret string) string {
 	names, warning := []string{secret}, ""
 	if secret == "" {
@@ -57,8 +55,8 @@ func (r RBAC) ForWait(secret string) string {
 			"secrets", names, get})
 }
 
-// manifest returns a Role with the rules, and its RoleBinding. A name may look like a number
-// or a truth value, so it is in quotes.
+// manifest returns a Role with the rules, and its RoleBinding. A name may look like a number or a truth value, so it is
+// in quotes.
 func (r RBAC) manifest(name string, rules ...rule) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -95,8 +93,8 @@ func (r rule) fields() []string {
 	return append(fields, "verbs: ["+strings.Join(r.verbs, ", ")+"]")
 }
 
-// MissingRule returns the rule to add after a 403 for verb on the named Secrets, or on all
-// Secrets if there are no names. After a 403 for the watch, only the verb watch is missing.
+// MissingRule returns the rule to add after a 403 for verb on the named Secrets, or on all Secrets if there are no
+// names. After a 403 for the watch, only the verb watch is missing.
 func MissingRule(verb string, names ...string) string {
 	verbs := listAndWatch[slices.Index(listAndWatch, verb):]
 	return "{" + strings.Join(rule{resource: "secrets", names: names, verbs: verbs}.fields(), ", ") + "}"

@@ -17,10 +17,9 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// newTransport returns an HTTP transport with the TLS and the authentication of cfg. Unlike
-// the transport of rest.HTTPClientFor, its connections are not shared, break when ctx is done,
-// and are pinged earlier. It uses the HTTP/2 of net/http; docs/design.md contains the cost of
-// the other.
+// newTransport returns an HTTP transport with the TLS and the authentication of cfg. Unlike the transport of
+// rest.HTTPClientFor, its connections are not shared, break when ctx is done, and are pinged earlier. It uses the
+// HTTP/2 of net/http; docs/design.md contains the cost of the other.
 func newTransport(ctx context.Context, cfg *rest.Config) (http.RoundTripper, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Dial = dialUntil(ctx, cfg.Dial)
@@ -57,11 +56,11 @@ func newTransport(ctx context.Context, cfg *rest.Config) (http.RoundTripper, err
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dialUntil returns a dialFunc whose connections end when ctx is done. Dials end too:
-// net/http continues a dial even after its request is gone.
+// dialUntil returns a dialFunc whose connections end when ctx is done. Dials end too: net/http continues a dial even
+// after its request is gone.
 //
-// If dial is nil, a dial times out after 5 s, and the keep-alives of the kernel detect a dead
-// HTTP/1.1 connection within 16 s without waking this process.
+// If dial is nil, a dial times out after 5 s, and the keep-alives of the kernel detect a dead HTTP/1.1 connection
+// within 16 s without waking this process.
 func dialUntil(ctx context.Context, dial dialFunc) dialFunc {
 	if dial == nil {
 		alive := net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 2}

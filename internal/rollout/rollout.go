@@ -36,7 +36,7 @@ type Options struct {
 	Version     string       // wait for this version, or a later one with the same data
 	ChangedFrom string       // first wait until the data differs from this version
 	Direct      bool         // query the addresses of the Pods, not the API server's proxy
-	Progress    func(Result) // called from time to time, never concurrently
+	Progress    func(Result) // called from time to time and with the final Result, never concurrently
 }
 
 // A Result is the state of a Wait.
@@ -93,6 +93,7 @@ func Wait(ctx context.Context, o Options) (Result, error) {
 		err = fmt.Errorf("not every Pod uses the Secret's current version: %w", err)
 		r.Error = err.Error()
 	}
+	w.Progress(r)
 	return r, err
 }
 

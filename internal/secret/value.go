@@ -1,5 +1,4 @@
-// Package secret contains the type of the values of Secrets, all the way from the API server
-// to the volume.
+// Package secret contains the type of the values of Secrets, all the way from the API server to the volume.
 package secret
 
 import (
@@ -8,13 +7,12 @@ import (
 	"log/slog"
 )
 
-// redacted is the output of fmt, encoding/json and log/slog for every Value. It shows neither
-// the content nor its length.
+// redacted is the output of fmt, encoding/json and log/slog for every Value. It shows neither the content nor its
+// length.
 const redacted = "[redacted]"
 
-// Value is the content of a key of a Secret. Printing, formatting, logging and marshalling it
-// produce a fixed text. Only a conversion to []byte returns the content, so a reader can find
-// each use of the content.
+// Value is the content of a key of a Secret. Printing, formatting, logging and marshalling it produce a fixed text.
+// Only a conversion to []byte returns the content, so a reader can find each use of the content.
 type Value []byte
 
 // Equal reports whether both hold the same bytes.

@@ -18,7 +18,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/status"
 )
 
-// A Command contains the arguments of `wait`. The caller sets Options.API and the default of Options.Namespaces.
+// A Command contains the arguments of `wait`. The caller sets API, Progress and the default of Namespaces.
 type Command struct {
 	rollout.Options
 	Format  string // text or json
@@ -62,13 +62,11 @@ func (c *Command) Check() error {
 }
 
 // Run waits, and prints the result to out. It returns nil when every Pod uses the version. For text, the error lists
-// the unfinished Pods. show displays the state, and end is called before the result is printed.
-func (c *Command) Run(ctx context.Context, out io.Writer, show func(rollout.Result), end func()) error {
+// the unfinished Pods.
+func (c *Command) Run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	c.Progress = show
 	r, err := rollout.Wait(ctx, c.Options)
-	end()
 	switch {
 	case c.Format == "json":
 		return errors.Join(err, status.WriteJSON(out, r))

@@ -1,5 +1,5 @@
-// Package wake contains the three ways in which secret-sync waits: a worker waits for a
-// poke, a pause ends with its context, and retries are spaced by a backoff.
+// Package wake contains the three ways in which secret-sync waits: a worker waits for a poke, a pause ends with its
+// context, and retries are spaced by a backoff.
 package wake
 
 import (
@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// A Channel wakes a worker. The worker then examines the whole state. The channel holds a
-// single poke: any further pokes before the worker receives have no effect. Create it with
-// NewChannel.
+// A Channel wakes a worker. The worker then examines the whole state. The channel holds a single poke: any further
+// pokes before the worker receives have no effect. Create it with NewChannel.
 type Channel chan struct{}
 
 // NewChannel returns a Channel without a poke.
@@ -34,9 +33,9 @@ func Sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A Backoff computes the pauses between retries. The first pause is First and each further
-// pause is twice as long, up to Max. Every pause is shortened by up to a quarter, at random,
-// so replicas do not retry together after a common failure.
+// A Backoff computes the pauses between retries. The first pause is First and each further pause is twice as long, up
+// to Max. Every pause is shortened by up to a quarter, at random, so replicas do not retry together after a common
+// failure.
 type Backoff struct {
 	First, Max time.Duration
 	pause      time.Duration // the last pause before it was shortened; 0 after Reset
