@@ -1,6 +1,5 @@
 // Package signals catches SIGHUP and SIGPIPE before the program does anything else. It
-// imports no package of this module, so Go initializes it early: SIGHUP kills a Go program
-// until it asks for the signal.
+// imports no package of this module, so Go initializes it early.
 package signals
 
 import (
@@ -24,4 +23,10 @@ func catch(s os.Signal) <-chan os.Signal {
 }
 
 // Restore makes both signals end the program again. Commands other than the sidecar call it.
-func Restore() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }
+func Restore() {
+	signal.Reset(syscall.SIGPIPE)
+	go func() { // signal.Reset would ignore SIGHUP, as at the start of the process
+		<-HUP
+		os.Exit(128 + int(syscall.SIGHUP)) // like a shell
+	}()
+}

@@ -21,9 +21,14 @@ func TestSidecarFlags_equalDockerfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags + ` -X main.version=$VERSION"`
-	if !strings.Contains(strings.ReplaceAll(string(text), "\\\n    ", ""), want) {
-		t.Errorf("the Dockerfile does not contain %s", want)
+	dockerfile := strings.ReplaceAll(string(text), "\\\n    ", "")
+	for _, want := range []string{
+		"go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags + ` $entry -X main.version=$VERSION"`,
+		`amd64|arm64) entry="` + entry + `";;`,
+	} {
+		if !strings.Contains(dockerfile, want) {
+			t.Errorf("the Dockerfile does not contain %s", want)
+		}
 	}
 }
 

@@ -1,0 +1,20 @@
+#include "textflag.h"
+
+// start is the first code of the process. It ignores SIGHUP, and then starts the Go runtime.
+//
+//	sigaction := {handler: SIG_IGN, flags: 0, restorer: 0, mask: 0}
+//	rt_sigaction(SIGHUP, &sigaction, NULL, sizeof(mask))
+TEXT ·start(SB), NOSPLIT|NOFRAME, $0
+	SUBQ $32, SP
+	MOVQ $1, 0(SP)  // SIG_IGN
+	MOVQ $0, 8(SP)
+	MOVQ $0, 16(SP)
+	MOVQ $0, 24(SP)
+	MOVQ $13, AX    // rt_sigaction
+	MOVQ $1, DI     // SIGHUP
+	MOVQ SP, SI
+	MOVQ $0, DX
+	MOVQ $8, R10
+	SYSCALL
+	ADDQ $32, SP
+	JMP  _rt0_amd64_linux(SB)
