@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -176,7 +177,7 @@ func TestTooLargeRecordIsRefused(t *testing.T) {
 }
 
 // TestPublishStopsWithItsContext: a publish makes no further file after the end of its
-// context, and the next start removes the others.
+// context. The next start removes the others without a warning.
 func TestPublishStopsWithItsContext(t *testing.T) {
 	dir := memoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
@@ -201,8 +202,14 @@ func TestPublishStopsWithItsContext(t *testing.T) {
 	}
 	seam.reset(nil)
 	shut(t, w)
-	opened(t, testOptions(t, dir))
+	log := &testsupport.Log{}
+	opts = testOptions(t, dir)
+	opts.Logger = log.Logger(slog.LevelWarn)
+	opened(t, opts)
 	equal(t, "after the next start", tree(t, dir), before)
+	if log.String() != "" {
+		t.Errorf("got a warning: %s", log)
+	}
 }
 
 // TestOpenStopsWithItsContext: a start reads no further file after the end of its
@@ -276,21 +283,3 @@ func TestSweep_spreadsItsReads(t *testing.T) {
 }
 
 func sweepOnce(w *Writer) { w.locked(func() { w.sweep(context.Background()) }) }
-
-// TestReason_hasARemedy: each class of errors has a reason, and its text names a
-// remedy.
-func TestReason_hasARemedy(t *testing.T) {
-	w := opened(t, testOptions(t, memoryDir(t)))
-	for errno, want := range map[syscall.Errno][2]string{
-		syscall.ENOSPC: {"no_space", "sizeLimit"}, syscall.EDQUOT: {"no_space", "quota"}, syscall.EROFS: {"read_only",
-			"volumeMount"},
-		syscall.EACCES: {"permission", "UID"}, syscall.EMFILE: {"too_many_files",
-			"ulimit"}, syscall.ENFILE: {"too_many_files", "ulimit"},
-		syscall.EIO: {"io", "disk"}, syscall.ENOTDIR: {"other", ""},
-	} {
-		err := w.vol.Explain(fmt.Errorf("publish: %w", errno))
-		if Reason(err) != want[0] || !strings.Contains(err.Error(), want[1]) {
-			t.Errorf("%v: got %s, %v", errno, Reason(err), err)
-		}
-	}
-}

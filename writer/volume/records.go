@@ -54,7 +54,8 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 }
 
 // Generations returns the directories and records of all generations, lowest number
-// first. The number is 0 if the record is among unread.
+// first. The number is 0 if the record is missing, because the generation was not
+// published, or is among unread.
 func (v Volume) Generations() (all []*generation.Generation, unread []Unread, err error) {
 	entries, err := v.ReadDir(".")
 	for _, e := range entries {
@@ -62,7 +63,7 @@ func (v Volume) Generations() (all []*generation.Generation, unread []Unread, er
 			continue
 		}
 		rec, err := v.ReadRecord(e.Name())
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			unread = append(unread, Unread{Path: generation.RecordName(e.Name()), Err: err})
 		}
 		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
