@@ -15,6 +15,7 @@ import (
 // Memory is the memory of a process according to the kernel, in bytes.
 type Memory struct {
 	RSS, Anonymous int64
+	Peak           int64 // the largest RSS since the start
 	PSS            int64 // -1: the user is not allowed to read it
 	Threads        int
 }
@@ -25,7 +26,10 @@ func MemoryOf(pid int) (m Memory, err error) {
 	if err != nil {
 		return m, err
 	}
-	m = Memory{RSS: status["VmRSS"] << 10, Anonymous: status["RssAnon"] << 10, Threads: int(status["Threads"]), PSS: -1}
+	m = Memory{
+		RSS: status["VmRSS"] << 10, Anonymous: status["RssAnon"] << 10, Peak: status["VmHWM"] << 10,
+		Threads: int(status["Threads"]), PSS: -1,
+	}
 	if rollup, err := fields(fmt.Sprintf("/proc/%d/smaps_rollup", pid)); err == nil {
 		m.PSS = rollup["Pss"] << 10
 	}
