@@ -91,9 +91,8 @@ func New(s Settings) *Pipeline {
 	return p
 }
 
-// Run publishes until ctx ends and then returns nil. With OneShot it returns nil after it did
-// its job, and ErrStopped if ctx ends before. Its other errors are ErrTimeout and errors of the
-// volume that wrap writer.ErrUnusable.
+// Run publishes until ctx ends and then returns nil. With OneShot it returns nil after it did its job, and ErrStopped
+// if ctx ends before. Its other errors are ErrTimeout and errors of the volume that wrap writer.ErrUnusable.
 func (p *Pipeline) Run(ctx context.Context) (err error) {
 	p.started = time.Now()
 	for next, done := time.Duration(0), false; !done && err == nil; next, done, err = p.run(ctx) {

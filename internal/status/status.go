@@ -1,7 +1,6 @@
-// Package status defines the document of GET /status: the versions of the Secrets in the
-// files, and the generation of which each target was notified. A document never claims more
-// than is true of the volume and the app at the time of the request. It contains names,
-// versions and times, and no value, length or hash of a value.
+// Package status defines the document of GET /status: the versions of the Secrets in the files, and the generation of
+// which each target was notified. A document never claims more than is true of the volume and the app at the time of
+// the request. It contains names, versions and times, and no value, length or hash of a value.
 package status
 
 import (

@@ -51,7 +51,7 @@ func TestPIDFileRejected(t *testing.T) {
 		"above 1  ":               "-1",
 		"above 1   ":              "-123\n",
 		"number":                  "99999999999999999999",
-		"more than 4096":          strings.Repeat("7", 5000),
+		"at most 4096 bytes":      strings.Repeat("7", 5000),
 		"does not exist":          strconv.Itoa(gone.pid),
 		"is secret-sync itself":   strconv.Itoa(os.Getpid()),
 	} {

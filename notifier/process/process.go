@@ -147,10 +147,10 @@ func (t *Target) readFile() (pid int, written time.Time, err error) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return 0, written, t.fileError("no file", "not a regular file")
+	if err != nil || !info.Mode().IsRegular() || info.Size() > pidFileMax {
+		return 0, written, t.fileError("no file", "not a regular file of at most %d bytes", pidFileMax)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, pidFileMax+1))
+	data, err := io.ReadAll(io.LimitReader(f, pidFileMax))
 	if err == nil {
 		pid, err = t.parsePID(data)
 	}
@@ -160,10 +160,7 @@ func (t *Target) readFile() (pid int, written time.Time, err error) {
 func (t *Target) parsePID(data []byte) (int, error) {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n"))
 	pid, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 32)
-	switch {
-	case len(data) > pidFileMax:
-		return 0, t.fileError("too long", "more than %d bytes; not a PID file", pidFileMax)
-	case err != nil || pid <= 1:
+	if err != nil || pid <= 1 {
 		return 0, t.fileError("no number", "the file does not begin with a number above 1")
 	}
 	return int(pid), nil

@@ -58,7 +58,7 @@ func TestPIDFile_lifetime(t *testing.T) {
 		"-1\n":                                  "does not begin with a number above 1",
 		fmt.Sprintln(stale):                     "does not exist",
 		fmt.Sprintln(sidecarPID(p)):             "is secret-sync itself",
-		strings.Repeat("12345\n", 1<<10) + "\n": "not a PID file",
+		strings.Repeat("12345\n", 1<<10) + "\n": "not a regular file of at most 4096 bytes",
 	} {
 		refuses(p, r, g, path, text, reason)
 	}
