@@ -111,9 +111,7 @@ type Status struct {
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
-		w := &worker{
-			Options: opts, target: target, poke: wake.NewChannel(), state: Status{Target: target.Name},
-		}
+		w := &worker{Options: opts, target: target, poke: wake.NewChannel(), state: Status{Target: target.Name}}
 		w.Logger = opts.Logger.With("target", target.Name)
 		w.restore()
 		n.workers = append(n.workers, w)

@@ -12,11 +12,11 @@ type Changes struct {
 	Removed    []string `json:"removed"`
 }
 
-// A TargetRecord is the state of a target in the volume. If the target is a process, the notifier watches for its
-// end after each signal.
+// A TargetRecord is the state of a target in the volume. Only processes have ends: a process that ends shortly after a
+// signal was not notified.
 type TargetRecord struct {
-	Notified uint64 `json:"notified"`           // generation of the last notification that the process survived
-	Ends     int    `json:"ends,omitempty"`     // notifications in a row after which the process ended
+	Notified uint64 `json:"notified"`           // generation of the last notification
+	Ends     int    `json:"ends,omitempty"`     // signals in a row after which the process ended
 	Ended    uint64 `json:"ended,omitempty"`    // generation of the last of them
 	Settings string `json:"settings,omitempty"` // how the process is signaled
 }

@@ -155,6 +155,19 @@ secret/tls  down   never
 	}
 }
 
+// TestWriteText_empty: a document without entries contains the heads of the three tables.
+func TestWriteText_empty(t *testing.T) {
+	var text strings.Builder
+	if err := (&Document{}).WriteText(&text, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, head := range []string{"\nSECRET ", "\nTARGET ", "\nWATCH "} {
+		if !strings.Contains(text.String(), head) {
+			t.Errorf("lacks %q:\n%s", head, text.String())
+		}
+	}
+}
+
 // TestFetch_onlyOK: a redirect is not followed and an error page is no document.
 func TestFetch_onlyOK(t *testing.T) {
 	for code, want := range map[int]string{http.StatusOK: "", http.StatusFound: "HTTP 302",
