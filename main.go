@@ -33,7 +33,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/logging"
 	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/typo"
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // version is set by the linker.
@@ -65,7 +65,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &problem), errors.Is(err, errStart), errors.Is(err, errUsage), errors.Is(err, writer.ErrUnusable):
+	case errors.As(err, &problem), errors.Is(err, errStart), errors.Is(err, errUsage), errors.Is(err, volume.ErrUnusable):
 		return 2
 	}
 	return 1
@@ -97,7 +97,7 @@ func command(args []string, out io.Writer, stderr *logging.Writer) error {
 	}
 	if name == "ready" {
 		cfg, _ := config.Load() // only SECRETSYNC_DIR counts
-		return writer.Ready(cfg.Dir)
+		return volume.Ready(cfg.Dir)
 	}
 	_, err := io.WriteString(out, text)
 	return err

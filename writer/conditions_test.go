@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // inNamespace runs a role in a child with its own user and mount namespace. The
@@ -226,7 +225,7 @@ func TestFailedSync(t *testing.T) {
 // of a value.
 func TestNoValueIsLogged(t *testing.T) {
 	const canary = "hunter2-canary"
-	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents, nil)
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	set := one("db", files("1", "password", canary, "long", strings.Repeat(canary, 12345)))
 	publish(t, h.Writer, set)
 	put(current(h.dir), "db/password", canary+"evil")

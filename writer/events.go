@@ -7,11 +7,6 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// watch watches the volume and the directories of the current generation.
-func (w *Writer) watch() {
-	w.watchDirs(append([]string{"."}, generation.Dirs(w.current.Load().Entries)...)...)
-}
-
 // watchDirs watches directories unless they are already watched. It reports whether
 // it began to watch an existing directory.
 func (w *Writer) watchDirs(names ...string) (began bool) {
@@ -37,7 +32,7 @@ func (w *Writer) checkEvents(ctx context.Context) {
 			return
 		}
 		if w.mismatch(cur, name) {
-			w.repairOrRetry(ctx)
+			w.reconcileOrRetry(ctx)
 			return
 		}
 	}
@@ -47,13 +42,11 @@ func (w *Writer) checkEvents(ctx context.Context) {
 // generation. The content of a moved or replaced directory may differ: nothing watched
 // it for a while. The Writer watches its new directories before it examines their events.
 func (w *Writer) mismatch(cur *generation.Generation, name string) bool {
-	want, ok := cur.Find(name)
+	want, ok := w.expected(cur, name)
 	switch {
 	case name == "":
 		return true // events are missing
 	case name == ".", path.Base(name) == generation.Temporary:
-	case name == generation.NotifiedFile:
-		return w.isDifferent(w.notified.Entry(w.opts.FileMode))
 	case ok:
 		return w.isDifferent(want) || want.Mode.IsDir() && w.watchDirs(name)
 	case generation.Top(name) == cur.Dir:

@@ -5,14 +5,13 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // TestCheckEvents_missing: if inotify dropped events, everything is compared.
 func TestCheckEvents_missing(t *testing.T) {
 	dir, repaired := testsupport.MemoryDir(t), 0
 	opts := testOptions(t, dir)
-	opts.watch, opts.Repaired = volume.NewEvents, func() { repaired++ }
+	opts.watch, opts.Repaired = newEvents, func() { repaired++ }
 	w := opened(t, opts)
 	publish(t, w, mixed)
 	must(w.events.Close()) // no event arrives any more

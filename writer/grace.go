@@ -22,13 +22,6 @@ type retired struct {
 	files []generation.FileGroup // nil after a restart
 }
 
-// retire starts the grace period of a replaced generation.
-func (w *Writer) retire(g *generation.Generation) {
-	if !g.Empty() {
-		w.old = append(w.old, retired{g.Dir, w.now(), g.DiskSize(), g.FilesByDir()})
-	}
-}
-
 // collect removes the generations whose grace period has ended, and the oldest ones
 // while there are too many or they are too large. Then it sets the timer for Run.
 func (w *Writer) collect() {

@@ -22,6 +22,20 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
+// The names of generation in these tests.
+type (
+	Files   = generation.Files
+	Content = generation.Content
+	Layout  = generation.Layout
+)
+
+// The names of volume in these tests.
+var (
+	ErrUnusable = volume.ErrUnusable
+	Reason      = volume.Reason
+	Ready       = volume.Ready
+)
+
 // files makes the Files of a Secret: key, value, key, value, …
 func files(version string, pairs ...string) Files {
 	f := Files{UID: "uid", ResourceVersion: version, Values: map[string]secret.Value{}}
@@ -69,9 +83,11 @@ var layouts = []Layout{generation.Nested, generation.Flat}
 type setup struct {
 	Options
 	now   func() time.Time
-	watch func(dir string) (*volume.Events, error)
+	watch func(Options) *volume.Events
 	calls func(volume.Calls) volume.Calls // wraps the calls on the volume; nil: as they are
 }
+
+func noEvents(Options) *volume.Events { return &volume.Events{} }
 
 // start opens a Writer as Open does, with the parts of the setup.
 func start(s setup) (*Writer, error) {
@@ -82,11 +98,7 @@ func start(s setup) (*Writer, error) {
 	if s.calls != nil {
 		vol.Calls = s.calls(vol.Calls)
 	}
-	w, err := open(context.Background(), vol, s.Options, s.now, s.watch)
-	if err == nil {
-		w.locked(func() { w.removeLeftovers(context.Background()) }) // as Run does first
-	}
-	return w, err
+	return open(context.Background(), vol, s.Options, s.now, s.watch(s.Options))
 }
 
 // testOptions is a setup with a clock under the control of the test, and without
@@ -94,10 +106,10 @@ func start(s setup) (*Writer, error) {
 func testOptions(t testing.TB, dir string) setup {
 	return setup{
 		Options: Options{
-			Dir: dir, FileMode: 0o644, Repaired: func() {},
+			Dir: dir, Layout: generation.Nested, FileMode: 0o644, Repaired: func() {},
 			Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		},
-		now: newClock().Now, watch: volume.NoEvents,
+		now: newClock().Now, watch: noEvents,
 	}
 }
 
@@ -105,10 +117,10 @@ func testOptions(t testing.TB, dir string) setup {
 func childOptions(dir string) setup {
 	return setup{
 		Options: Options{
-			Dir: dir, FileMode: 0o644, Repaired: func() {},
+			Dir: dir, Layout: generation.Nested, FileMode: 0o644, Repaired: func() {},
 			Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		},
-		now: newClock().Now, watch: volume.NoEvents,
+		now: newClock().Now, watch: noEvents,
 	}
 }
 
@@ -284,10 +296,10 @@ func equal(t testing.TB, what string, got, want map[string]string) bool {
 }
 
 // heal compares everything, as Run does after a retry.
-func heal(w *Writer) { w.locked(func() { w.repairOrRetry(context.Background()) }) }
+func heal(w *Writer) { w.locked(func() { w.reconcileOrRetry(context.Background()) }) }
 
 // attend does the work due now, as Run does when its timer expires.
-func attend(w *Writer) { w.locked(func() { w.attend(context.Background()) }) }
+func attend(w *Writer) { w.locked(func() { w.compare(context.Background()) }) }
 
 // mismatches returns all differences from the current generation.
 func mismatches(w *Writer) []generation.Entry {

@@ -103,12 +103,33 @@ func TestStart_unreadFile(t *testing.T) {
 			changed.Secrets = maps.Clone(changed.Secrets)
 			changed.Secrets["db"] = files("10", "username", "other")
 			publish(t, w, changed)
-			if got := w.uncertain.unread; len(got) != 0 {
-				t.Errorf("got %v after another version of the Secret, want no unread file", got)
+			if w.current.Load().Partial {
+				t.Error("after another version of the Secret, a file of the old version is missing")
 			}
 		}
 		shut(t, w)
 	}
+}
+
+// TestAddUnread_onlyUnreadFiles: while a file of a Secret is unread, another file of the
+// same version that is no longer wanted is removed.
+func TestAddUnread_onlyUnreadFiles(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	w := opened(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	opts, m := withMisreads(testOptions(t, dir))
+	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
+	w = opened(t, opts)
+	m.fails = nil
+	_, found := w.Current()
+	db := found.Secrets["db"]
+	db.Values = maps.Clone(db.Values)
+	delete(db.Values, "user")
+	publish(t, w, two("db", db, "tls", found.Secrets["tls"]))
+	want := shown(generation.Nested, mixed)
+	delete(want, "db/user")
+	equal(t, "visible", visible(t, dir), want)
 }
 
 // TestStart_withoutDescriptors: an error that says nothing about a file never makes it

@@ -60,7 +60,7 @@ func TestModePerFile(t *testing.T) {
 	}
 
 	must(os.Chmod(filepath.Join(dir, "ssh/id"), 0o644))
-	if _, err := w.repair(t.Context()); err != nil {
+	if _, err := w.reconcile(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want(0o400)

@@ -15,7 +15,7 @@ import (
 // Publish makes content visible to apps and returns the number of its generation. If
 // nothing changed, it writes nothing. After an error, apps see the same files as before.
 // If ctx ends, Publish stops before the next file; the next start removes the rest.
-func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, err error) {
+func (w *Writer) Publish(ctx context.Context, content generation.Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if content, err = w.addUnread(content); err != nil {
@@ -23,7 +23,7 @@ func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, e
 	}
 	rec, changed := w.current.Load().Next(generation.Request{
 		Content: content, Layout: w.opts.Layout, FileMode: w.opts.FileMode,
-		Number: w.nextNumber(), TrustVersions: w.uncertain.unconfirmed,
+		Number: w.last + 1, TrustVersions: w.uncertain.unconfirmed,
 	})
 	if !changed {
 		return rec.Generation, w.confirm(ctx, rec, content)
@@ -31,28 +31,23 @@ func (w *Writer) Publish(ctx context.Context, content Content) (number uint64, e
 	if err := rec.Validate(); err != nil {
 		return 0, fmt.Errorf("publish in %q: %w", w.opts.Dir, err)
 	}
-	before := w.current.Load().Record.Secrets
 	if err := w.replace(ctx, rec, content); err != nil {
 		return 0, err
 	}
 	w.uncertain.unconfirmed = false
-	w.uncertain.unread = slices.DeleteFunc(w.uncertain.unread, func(u volume.Unread) bool {
-		now, old := rec.Secrets[u.Secret], before[u.Secret]
-		return now.UID != old.UID || now.ResourceVersion != old.ResourceVersion
-	})
 	return rec.Generation, nil
 }
 
 // confirm stores this record and content as the current generation's. If its files
 // were only read from the volume, confirm first repairs differences from content.
-func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Content) error {
+func (w *Writer) confirm(ctx context.Context, rec generation.Record, content generation.Content) error {
 	cur := w.current.Load()
 	if !w.uncertain.unconfirmed && rec.Complete == cur.Record.Complete {
 		return nil
 	}
 	if w.uncertain.unconfirmed {
 		w.current.Store(generation.New(cur.Dir, cur.Record, content))
-		if _, err := w.repair(ctx); err != nil {
+		if _, err := w.reconcile(ctx); err != nil {
 			return err
 		}
 	}
@@ -91,7 +86,8 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 //     Readers: all files of OLD before the rename, all files of TIME after it.
 //  8. fsync DIR. OLD stays until this succeeds.
 //     A power failure leaves OLD or TIME, both complete. If it leaves OLD, the next
-//     publish uses the number again, with files newer than those of every notification.
+//     generation gets the number of TIME again, and all targets are notified of it: the
+//     fsync after the record of a notification of TIME would have kept TIME.
 //  9. In the nested layout, in the directory of each changed Secret: symlink
 //     ..data_tmp, rename over ..data, with the target unchanged.
 //     Readers: no difference. Watches on the directory wake. If a crash prevents
@@ -105,12 +101,12 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content Con
 //     Readers: a descriptor from before the grace period returns ENOENT.
 //     A crash leaves a part with a record. The next start removes it as an old
 //     generation, after another grace period.
-func (w *Writer) replace(ctx context.Context, rec generation.Record, content Content) error {
+func (w *Writer) replace(ctx context.Context, rec generation.Record, content generation.Content) error {
 	old, next := w.current.Load(), generation.New(w.vol.FreshName(w.now()), rec, content)
 	err := w.makeRoom(func() error {
 		err := w.swap(ctx, old, next) // 1 to 7
 		if err != nil && ctx.Err() == nil {
-			w.reconcileOrRetry(ctx)
+			w.reconcileOutsideOrRetry(ctx)
 		}
 		return err
 	})
@@ -126,9 +122,11 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content Con
 	w.syncSwap()                      // 8
 	w.wakeDirectories(ctx, old, next) // 9
 	w.wakeFiles(ctx, old)             // 10
-	w.retire(old)
+	if !old.Empty() {
+		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.FilesByDir()})
+	}
 	if !next.SameOutside(old) {
-		w.reconcileOrRetry(ctx) // 11
+		w.reconcileOutsideOrRetry(ctx) // 11
 	}
 	w.collect() // 12
 	return nil

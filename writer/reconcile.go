@@ -10,8 +10,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// reconcile makes the volume match the current generation and returns the changed
-// entries:
+// reconcile makes the volume match the current generation and returns the entries that
+// differed:
 //
 //  1. If files are damaged, it publishes the same generation in a new directory. It
 //     never changes a file in place.
@@ -21,10 +21,11 @@ import (
 //     old generations in their grace period. If step 2 failed, ..data may lead to a
 //     removable entry, so nothing is removed.
 //
-// repair compares the files and passes the damaged entries. The other callers did not
-// read the files and pass none.
-func (w *Writer) reconcile(ctx context.Context, damaged []generation.Entry) (changed []generation.Entry, err error) {
-	if cur := w.current.Load(); len(damaged) > 0 { // 1
+// A repair is a reconciliation that finds a difference.
+func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err error) {
+	cur := w.current.Load()
+	damaged := w.damage(cur, cur.Inside)
+	if len(damaged) > 0 { // 1
 		content, err := w.addUnread(cur.Content)
 		if err == nil {
 			err = w.replace(ctx, cur.Record, content)
@@ -33,20 +34,34 @@ func (w *Writer) reconcile(ctx context.Context, damaged []generation.Entry) (cha
 			return nil, err
 		}
 	}
+	changed, err = w.reconcileOutside(ctx) // 2, 3
+	if err != nil {
+		return nil, err
+	}
+	if changed = append(damaged, changed...); len(changed) > 0 {
+		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation,
+			"paths", len(changed), "path", changed[0].Path)
+		w.opts.Repaired()
+	}
+	return changed, nil
+}
+
+// reconcileOutside makes steps 2 and 3 of reconcile. It reads no file of the generation.
+func (w *Writer) reconcileOutside(ctx context.Context) (changed []generation.Entry, err error) {
 	cur := w.current.Load()
 	changed, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...) // 2
+	w.watchDirs(append(generation.Dirs(cur.Entries), ".")...)
 	if err != nil {
 		return nil, w.vol.Explain(fmt.Errorf("repair %q: %w", w.opts.Dir, err))
 	}
 	for _, dir := range append(generation.Dirs(cur.Outside), ".") { // 3
 		w.removeStale(cur, dir)
 	}
-	w.watch()
-	return append(damaged, changed...), nil
+	return changed, nil
 }
 
-func (w *Writer) reconcileOrRetry(ctx context.Context) {
-	_, err := w.reconcile(ctx, nil)
+func (w *Writer) reconcileOutsideOrRetry(ctx context.Context) {
+	_, err := w.reconcileOutside(ctx)
 	w.retryLater("could not restore links, will retry", ".", err)
 }
 
@@ -107,6 +122,20 @@ func (w *Writer) removeStale(cur *generation.Generation, dir string) {
 	}
 }
 
+// expected returns the entry that the volume must contain under this name, except
+// entries of old generations.
+func (w *Writer) expected(cur *generation.Generation, name string) (generation.Entry, bool) {
+	if e, ok := cur.Find(name); ok {
+		return e, true
+	}
+	for _, e := range w.records(cur) {
+		if e.Path == name {
+			return e, true
+		}
+	}
+	return generation.Entry{}, false
+}
+
 // unexpected returns the entries of a directory, except entries of the current
 // generation and of old generations in their grace period.
 func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []string) {
@@ -114,11 +143,9 @@ func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []str
 	w.retryLater("could not list a directory, will retry", dir, err)
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
-		_, expected := cur.Find(name)
-		expected = expected || name == generation.LockFile ||
-			slices.ContainsFunc(w.records(cur), func(e generation.Entry) bool { return name == e.Path }) ||
-			slices.ContainsFunc(w.old, func(r retired) bool { return name == r.dir || name == generation.RecordName(r.dir) })
-		if !expected {
+		_, expected := w.expected(cur, name)
+		old := func(r retired) bool { return name == r.dir || name == generation.RecordName(r.dir) }
+		if !expected && name != generation.LockFile && !slices.ContainsFunc(w.old, old) {
 			names = append(names, name)
 		}
 	}
@@ -139,17 +166,4 @@ func (w *Writer) damage(cur *generation.Generation, entries []generation.Entry) 
 		}
 	}
 	return damaged
-}
-
-// repair compares everything with the current generation and reconciles the volume.
-// It returns the entries that differed.
-func (w *Writer) repair(ctx context.Context) (changed []generation.Entry, err error) {
-	cur := w.current.Load()
-	changed, err = w.reconcile(ctx, w.damage(cur, cur.Inside))
-	if len(changed) > 0 {
-		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation, "paths", len(changed), "path",
-			changed[0].Path)
-		w.opts.Repaired()
-	}
-	return changed, err
 }

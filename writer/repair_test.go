@@ -35,7 +35,7 @@ type lockedBuffer struct{ testsupport.Log }
 
 func (b *lockedBuffer) count(text string) int { return b.Count(text) }
 
-func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(string) (*volume.Events, error),
+func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(Options) *volume.Events,
 	limit *rate.Limiter) *healer {
 	t.Helper()
 	h := &healer{dir: testsupport.MemoryDir(t)}
@@ -47,7 +47,7 @@ func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Writer, w.sweepPeriod = w, sweep
+	h.Writer, w.sweepPeriod, w.nextSweep = w, sweep, time.Now().Add(sweep)
 	if limit != nil {
 		w.limit = limit
 	}
@@ -172,9 +172,9 @@ func TestRepair(t *testing.T) {
 	cases := 0
 	for _, layout := range layouts {
 		for _, way := range []string{"inotify", "sweep"} {
-			watch, sweep := volume.NewEvents, time.Hour
+			watch, sweep := newEvents, time.Hour
 			if way == "sweep" {
-				watch, sweep = volume.NoEvents, time.Millisecond
+				watch, sweep = noEvents, time.Millisecond
 			}
 			h := newHealer(t, layout, sweep, watch, rate.NewLimiter(rate.Inf, 1000))
 			for kind := range targets(layout, h.dir) {
@@ -245,10 +245,22 @@ func TestChangedBeforeItIsWatched(t *testing.T) {
 	})
 }
 
+// TestCompare_startsAgainAfterAGracePeriod: the first comparison after a grace period
+// is a first step of the sweep.
+func TestCompare_startsAgainAfterAGracePeriod(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	w := opened(t, quiet(testOptions(t, dir)))
+	publish(t, w, manySecrets(10, 50, "1"))
+	w.swept = 5 * sweepStep
+	must(os.Remove(filepath.Join(current(dir), "secret0", "key0")))
+	attend(w)
+	equal(t, "visible", visible(t, dir), shown(generation.Nested, manySecrets(10, 50, "1")))
+}
+
 // TestWatchedAfterEachPublish: a generation whose links were there before is watched as
 // well, and does not wait for the end of a grace.
 func TestWatchedAfterEachPublish(t *testing.T) {
-	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents, nil)
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	for i := range 3 {
 		publish(t, h.Writer, one("db", files(itoa(2*i+2), "password", "one")))
 		publish(t, h.Writer, one("db", files(itoa(2*i+3), "password", "another")))

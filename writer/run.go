@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 const (
@@ -21,7 +19,6 @@ const (
 // Run repairs changes by other processes and removes old generations until ctx ends.
 // It never fails: it retries after every error.
 func (w *Writer) Run(ctx context.Context) error {
-	w.locked(func() { w.removeLeftovers(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,7 +26,7 @@ func (w *Writer) Run(ctx context.Context) error {
 		case <-w.events.Ready:
 			w.locked(func() { w.checkEvents(ctx) })
 		case <-w.timer.C:
-			w.locked(func() { w.attend(ctx) })
+			w.locked(func() { w.compare(ctx) })
 		}
 	}
 }
@@ -42,43 +39,18 @@ func (w *Writer) locked(f func()) {
 	w.collect()
 }
 
-// removeLeftovers removes the entries of an earlier process, unless a retry will.
-func (w *Writer) removeLeftovers(ctx context.Context) {
-	w.nextSweep = w.now().Add(w.sweepInterval())
-	if w.uncertain.retryAt.IsZero() {
-		w.reconcileOrRetry(ctx)
-	}
-}
-
 // Recheck makes Run compare the volume immediately.
 func (w *Writer) Recheck() { w.locked(func() { w.uncertain.retryAt = w.now() }) }
-
-// attend runs at due. After a grace period it restarts the sweep: another process may
-// have changed the current generation before inotify watched it.
-func (w *Writer) attend(ctx context.Context) {
-	if w.mustWait() {
-		return
-	}
-	if !w.uncertain.retryAt.IsZero() {
-		w.repairOrRetry(ctx)
-		return
-	}
-	if w.now().Before(w.nextSweep) {
-		w.swept = 0
-	}
-	w.sweep(ctx)
-}
 
 // mustWait reports whether the next comparison must wait for a retry.
 func (w *Writer) mustWait() bool { return w.now().Before(w.uncertain.retryAt) }
 
-// repairOrRetry compares everything and repairs the differences. It retries a failed
-// repair, and waits after too many repairs. Events from before its start are ignored.
-func (w *Writer) repairOrRetry(ctx context.Context) {
+// reconcileOrRetry reconciles the volume. It retries after a failure, and waits after
+// too many repairs. Events from before its start are ignored.
+func (w *Writer) reconcileOrRetry(ctx context.Context) {
 	w.uncertain.retryAt = time.Time{}
 	w.events.Take()
-	w.watch()
-	changed, err := w.repair(ctx)
+	changed, err := w.reconcile(ctx)
 	now := w.now()
 	switch {
 	case err != nil:
@@ -99,27 +71,27 @@ func (w *Writer) sweepInterval() time.Duration {
 	return max(w.sweepPeriod/time.Duration(steps), min(time.Second, w.sweepPeriod))
 }
 
-// sweep compares the next entries with the current generation and repairs the volume
-// if any entry differs. Its steps spread the reads of a large volume over time.
-func (w *Writer) sweep(ctx context.Context) {
-	w.nextSweep = w.now().Add(w.sweepInterval())
-	cur := w.current.Load()
-	if w.swept >= len(cur.Entries) {
-		w.swept = 0
-	}
-	entries := cur.Entries[w.swept:min(w.swept+sweepStep, len(cur.Entries))]
-	dirs := generation.Dirs(entries)
-	if w.swept == 0 {
-		entries, dirs = slices.Concat(entries, w.records(cur)), append(dirs, ".")
-	}
-	w.swept += sweepStep
-	if len(w.damage(cur, entries)) > 0 {
-		w.repairOrRetry(ctx)
+// compare makes the comparison that is due: of everything after a failure, or else a
+// step of the sweep. A step compares the next entries and repairs the volume if any entry
+// differs. The steps spread the reads of a large volume over time. After a grace period
+// the sweep starts again: another process may have changed the current generation before
+// inotify watched it.
+func (w *Writer) compare(ctx context.Context) {
+	if w.mustWait() {
 		return
 	}
-	for _, dir := range dirs {
-		if generation.Top(dir) != cur.Dir {
-			w.removeStale(cur, dir)
-		}
+	cur := w.current.Load()
+	if w.swept >= len(cur.Entries) || w.now().Before(w.nextSweep) {
+		w.swept = 0
+	}
+	w.nextSweep = w.now().Add(w.sweepInterval())
+	entries := cur.Entries[w.swept:min(w.swept+sweepStep, len(cur.Entries))]
+	if w.swept == 0 {
+		entries = slices.Concat(entries, w.records(cur))
+		w.removeStale(cur, ".")
+	}
+	w.swept += sweepStep
+	if !w.uncertain.retryAt.IsZero() || len(w.damage(cur, entries)) > 0 {
+		w.reconcileOrRetry(ctx)
 	}
 }

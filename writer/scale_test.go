@@ -63,7 +63,7 @@ func BenchmarkPublishUntilIdle(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var total time.Duration
 			for i := range b.N {
-				h := newHealer(b, generation.Nested, time.Hour, volume.NewEvents, nil)
+				h := newHealer(b, generation.Nested, time.Hour, newEvents, nil)
 				content := manySecrets(n, 2, "1")
 				before := cpu()
 				publish(b, h.Writer, content)
@@ -101,7 +101,7 @@ func BenchmarkChangeOfOneKey(b *testing.B) {
 // every new directory caused a comparison of the whole volume.
 func TestNewSecretsCauseNoComparison(t *testing.T) {
 	var listed atomic.Int64
-	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents, nil)
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	h.mu.Lock()
 	h.vol.Calls = listings{h.vol.Calls, &listed}
 	h.mu.Unlock()
@@ -282,4 +282,6 @@ func TestSweep_spreadsItsReads(t *testing.T) {
 	}
 }
 
-func sweepOnce(w *Writer) { w.locked(func() { w.sweep(context.Background()) }) }
+func sweepOnce(w *Writer) {
+	w.locked(func() { w.nextSweep = w.now(); w.compare(context.Background()) })
+}

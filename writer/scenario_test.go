@@ -73,7 +73,7 @@ func scenarios() (all []scenario) {
 			{name: "leftovers and change", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(changes),
 				mixed: true},
 		} {
-			s.name += ", " + layout.String()
+			s.name += ", " + string(layout)
 			s.layout, s.oldLayout = layout, layout
 			all = append(all, s)
 		}

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"syscall"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
@@ -24,9 +23,8 @@ import (
 //     until a publish confirms them.
 //  3. Other generations with a number up to the current one were published before
 //     it. They get a new grace period. The rest never was published.
-//  4. It restores missing links. Run then reconciles the volume, which removes
-//     temporary entries, unpublished generations, records without a directory and
-//     stale links.
+//  4. It restores missing links and removes temporary entries, unpublished generations,
+//     records without a directory and stale links.
 //
 // A failure to remove an entry is no error. An unreadable volume is: without knowing
 // ..data, the files of apps would pass for leftovers.
@@ -47,7 +45,7 @@ func (w *Writer) start(ctx context.Context) error {
 		cur, err = w.findCurrent(ctx, all) // 2
 	}
 	if err := cmp.Or(ctx.Err(), err); err != nil {
-		return fmt.Errorf("%w: find the current generation in %q: %w", ErrUnusable, w.opts.Dir, err)
+		return fmt.Errorf("%w: find the current generation in %q: %w", volume.ErrUnusable, w.opts.Dir, err)
 	}
 	w.current.Store(cur)
 	for _, g := range all { // 3
@@ -61,22 +59,13 @@ func (w *Writer) start(ctx context.Context) error {
 			"err", notifiedErr)
 	}
 	w.notified.Volume = cmp.Or(w.notified.Volume, rand.Text())
-	_, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...) // 4
-	w.retryLater("could not restore links, will retry", ".", err)
+	w.nextSweep = w.now().Add(w.sweepInterval())
+	w.locked(func() { w.reconcileOutsideOrRetry(ctx) }) // 4
 	return nil
 }
 
 // used prevents a number from being used again.
 func (w *Writer) used(number uint64) { w.last = max(w.last, number) }
-
-// nextNumber returns the number of the next generation. A forged record may have used
-// up all numbers. They then start again, and all targets are pending.
-func (w *Writer) nextNumber() uint64 {
-	if w.last >= generation.MaxGeneration {
-		w.last, w.notified = 0, w.notified.Reset()
-	}
-	return w.last + 1
-}
 
 // findCurrent returns the target of ..data. If ..data points to no generation,
 // findCurrent returns the newest generation with all its files, or else the newest
@@ -103,15 +92,12 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 		if g.Empty() || !newest.Empty() && !newest.Partial {
 			break
 		}
-		unread := w.uncertain.unread
 		loaded, err := w.load(ctx, g.Dir, g.Record)
 		if err != nil {
 			return nil, err
 		}
 		if newest.Empty() || !loaded.Partial {
 			newest = loaded
-		} else {
-			w.uncertain.unread = unread
 		}
 	}
 	if !newest.Empty() {
@@ -126,34 +112,38 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
 	content, unread, err := w.vol.Load(ctx, dir, rec)
 	w.warnUnread(unread)
-	w.uncertain.unread = slices.DeleteFunc(unread, func(u volume.Unread) bool { return !errors.Is(u.Err, syscall.EIO) })
 	return generation.New(dir, rec, content), err
 }
 
-func (w *Writer) warnUnread(unread []volume.Unread) {
-	for _, u := range unread {
-		w.log.Warn("could not read a file of a generation", "path", u.Path, "err", u.Err)
+func (w *Writer) warnUnread(unread []error) {
+	for _, err := range unread {
+		w.log.Warn("could not read a file of a generation", "err", err)
 	}
 }
 
-// addUnread adds the files to content that the disk failed to read at the start, if
-// content contains the same version of their Secret without them. It returns an error
-// if it still cannot read a file: the Secret may be deleted, and the file the only copy.
-func (w *Writer) addUnread(content Content) (Content, error) {
+// addUnread adds the files to content that could not be read at the start, if content
+// contains the same version of their Secret without them. It returns an error if a file
+// may still exist: the Secret may be deleted, and the file the only copy.
+func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
 	cur := w.current.Load()
-	for _, u := range w.uncertain.unread {
-		rec, files := cur.Record.Secrets[u.Secret], content.Secrets[u.Secret]
-		_, known := files.Values[u.File]
-		if known || files.Values == nil || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
+	for name, rec := range cur.Record.AllSecrets() {
+		files, ok := content.Secrets[name]
+		if !cur.Partial || !ok || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
 			continue
 		}
-		data, err := w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(u.Secret, u.File)))
-		if err != nil && !volume.Missing(err) {
-			return content, err
-		}
-		if err == nil {
-			files.Values, content.Secrets = maps.Clone(files.Values), maps.Clone(content.Secrets)
-			files.Values[u.File], content.Secrets[u.Secret] = data, files
+		for file := range rec.Files {
+			_, read := cur.Content.Secrets[name].Values[file]
+			if _, known := files.Values[file]; known || read {
+				continue
+			}
+			data, err := w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(name, file)))
+			if volume.Unknown(err) {
+				return content, err
+			}
+			if err == nil {
+				files.Values, content.Secrets = maps.Clone(files.Values), maps.Clone(content.Secrets)
+				files.Values[file], content.Secrets[name] = data, files
+			}
 		}
 	}
 	return content, nil

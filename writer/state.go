@@ -2,7 +2,6 @@ package writer
 
 import (
 	"fmt"
-	"maps"
 
 	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/writer/generation"
@@ -16,11 +15,11 @@ type State struct {
 	Targets           map[string]notification.TargetRecord
 }
 
-// State returns the current state of the volume.
+// State returns the current state of the volume. The caller must not modify the maps.
 func (w *Writer) State() State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return State{Record: w.known().Record, VolumeID: w.notified.Volume, Targets: maps.Clone(w.notified.Targets)}
+	return State{Record: w.known().Record, VolumeID: w.notified.Volume, Targets: w.notified.Targets}
 }
 
 // ReadState reads the state of the volume at dir. Another process may own the

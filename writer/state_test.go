@@ -26,9 +26,9 @@ func TestReady_namesTheFirstMissingFile(t *testing.T) {
 	}
 	gen := current(dir)
 	for _, tt := range []struct{ remove, want string }{
-		{"tls/tls.crt", fmt.Sprintf("generation 1 in %q lacks %q", dir, filepath.Base(gen)+"/tls/tls.crt")},
-		{"db/user", fmt.Sprintf("generation 1 in %q lacks %q and 1 other files", dir, filepath.Base(gen)+"/db/user")},
-		{"db/password", fmt.Sprintf("generation 1 in %q lacks %q and 2 other files", dir, filepath.Base(gen)+"/db/password")},
+		{"tls/tls.crt", fmt.Sprintf("read %q: generation 1 lacks %q (1 missing)", dir, filepath.Base(gen)+"/tls/tls.crt")},
+		{"db/user", fmt.Sprintf("read %q: generation 1 lacks %q (2 missing)", dir, filepath.Base(gen)+"/db/user")},
+		{"db/password", fmt.Sprintf("read %q: generation 1 lacks %q (3 missing)", dir, filepath.Base(gen)+"/db/password")},
 	} {
 		must(os.Remove(filepath.Join(gen, tt.remove)))
 		for range 10 {
@@ -85,18 +85,16 @@ func readyChild(args []string) error {
 	return nil
 }
 
-// TestMissingFiles_unknown: a file is not missing if it could not be examined.
-func TestMissingFiles_unknown(t *testing.T) {
+// TestCheckCurrent_unknown: a file is not missing if it could not be examined.
+func TestCheckCurrent_unknown(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
 	vol := must2(volume.OpenUnlocked(dir))
 	defer func() { must(vol.Close()) }()
-	name, rec, err := vol.ReadCurrent()
-	must(err)
 	vol.Calls = &misreads{vol.Calls,
 		func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
-	if missing, err := vol.MissingFiles(name, rec); !errors.Is(err, syscall.EIO) || len(missing) > 0 {
-		t.Errorf("got %v, %v, want EIO", missing, err)
+	if err := vol.CheckCurrent(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v, want EIO", err)
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 // last change by another process shows when all earlier events have been examined.
 func TestOwnWritesCauseNoRepair(t *testing.T) {
 	for _, layout := range layouts {
-		h := newHealer(t, layout, time.Hour, volume.NewEvents, nil)
+		h := newHealer(t, layout, time.Hour, newEvents, nil)
 		for i := range 60 {
 			publish(t, h.Writer, []Content{mixed, changes, fewer}[i%3])
 			must(h.SetTargetRecord("webhook", notifiedRecord(h.Newest())))
@@ -54,7 +54,7 @@ func (l listings) ReadDir(name string) ([]fs.DirEntry, error) {
 // reconciliation either. The writer examines only the entry of each event.
 func TestOwnWritesCauseNoComparison(t *testing.T) {
 	var listed atomic.Int64
-	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents, nil)
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	h.mu.Lock()
 	h.vol.Calls = listings{h.vol.Calls, &listed}
 	h.mu.Unlock()
@@ -75,7 +75,7 @@ func TestOwnWritesCauseNoComparison(t *testing.T) {
 // repairs and logs a single warning. It repairs everything once the process stops.
 func TestStorm(t *testing.T) {
 	const burst = 5
-	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents,
+	h := newHealer(t, generation.Nested, time.Hour, newEvents,
 		rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
 	began := time.Now()
 	for h.log.Count("another process keeps changing") == 0 || time.Since(began) < time.Second {
@@ -97,7 +97,7 @@ func TestStorm(t *testing.T) {
 // When a directory is moved away and deleted, fsnotify reports an error while it
 // holds its lock. The goroutine that receives the error must not wait for this lock.
 func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
-	h := newHealer(t, generation.Nested, time.Hour, volume.NewEvents, rate.NewLimiter(rate.Inf, 1000))
+	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Inf, 1000))
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // uncertain contains the states in which a Writer does not know its volume for
@@ -20,8 +19,8 @@ import (
 //	unconfirmed | Open: the content was only  | a new generation, or      | treating other values of the
 //	            | read from the volume        | unchanged complete        | same version as a change
 //	            |                             | content                   |
-//	unread      | Open: the disk failed to    | a publish of another      | a generation of this version
-//	            | read files of a Secret      | version of the Secret     | without the files
+//	Partial, of | Open: files of a Secret     | a publish of another      | a generation of this version
+//	generation  | could not be read           | version of the Secret     | without files that may exist
 //	unreachable | Open: ..data leads to no    | ..data was restored       | Newest returning the
 //	            | generation                  |                           | generation
 //	unsynced    | the rename of ..data        | a sync of DIR             | removing old generations
@@ -32,7 +31,6 @@ import (
 //	            | EIO                         |                           | third failure in a row
 type uncertain struct {
 	unconfirmed bool
-	unread      []volume.Unread
 	unreachable atomic.Bool // read without the Writer's lock
 	unsynced    bool
 	retryAt     time.Time      // zero: nothing to retry

@@ -26,28 +26,10 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// The names of generation and volume for the callers of a Writer.
-type (
-	Files   = generation.Files
-	Content = generation.Content
-	Layout  = generation.Layout
-)
-
-const (
-	Nested = generation.Nested
-	Flat   = generation.Flat
-)
-
-var (
-	ErrUnusable = volume.ErrUnusable
-	Reason      = volume.Reason
-	Ready       = volume.Ready
-)
-
-// Options configure a Writer. Dir, Logger and Repaired are required.
+// Options configure a Writer. All are required.
 type Options struct {
 	Dir      string // mount path of the volume
-	Layout   Layout
+	Layout   generation.Layout
 	FileMode fs.FileMode // at least 0400
 	Logger   *slog.Logger
 	Repaired func() // called after each repair
@@ -78,40 +60,43 @@ type Writer struct {
 }
 
 // Open locks the volume, recovers from the state after an earlier process, and
-// returns its Writer. Its errors wrap ErrUnusable, or ctx's error if ctx ends first.
+// returns its Writer. Its errors wrap volume.ErrUnusable, or ctx's error if ctx ends first.
 func Open(ctx context.Context, opts Options) (*Writer, error) {
 	vol, err := volume.Open(ctx, opts.Dir)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, vol, opts, time.Now, volume.NewEvents)
+	return open(ctx, vol, opts, time.Now, newEvents(opts))
+}
+
+// newEvents returns the Events of the volume. They watch nothing if inotify is unavailable.
+func newEvents(opts Options) *volume.Events {
+	events, err := volume.NewEvents(opts.Dir)
+	if err != nil {
+		opts.Logger.Warn("inotify is unavailable; changes by other processes are found within a minute", "err", err)
+	}
+	return events
 }
 
 // New returns the Writer of a volume opened by the caller, without inotify.
 func New(ctx context.Context, vol volume.Calls, opts Options) (*Writer, error) {
-	return open(ctx, volume.Volume{Calls: vol}, opts, time.Now, volume.NoEvents)
+	return open(ctx, volume.Volume{Calls: vol}, opts, time.Now, &volume.Events{})
 }
 
-// open returns a Writer, or closes the volume. watch may fail.
+// open returns a Writer, or closes the volume.
 func open(
-	ctx context.Context, vol volume.Volume, opts Options,
-	now func() time.Time, watch func(dir string) (*volume.Events, error),
+	ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, events *volume.Events,
 ) (*Writer, error) {
 	w := &Writer{
-		opts: opts, log: opts.Logger, now: now, vol: vol,
+		opts: opts, log: opts.Logger, now: now, vol: vol, events: events,
 		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
 		sweepPeriod: sweepPeriod, warned: map[string]bool{},
 		uncertain: uncertain{unconfirmed: true, misreads: map[string]int{}},
 	}
 	w.current.Store(&generation.Generation{})
 	if err := w.start(ctx); err != nil {
-		return nil, errors.Join(err, vol.Close())
+		return nil, errors.Join(err, w.Close())
 	}
-	var err error
-	if w.events, err = watch(opts.Dir); err != nil {
-		w.log.Warn("inotify is unavailable; changes by other processes are found within a minute", "err", err)
-	}
-	w.watch()
 	return w, nil
 }
 
@@ -125,7 +110,7 @@ func (w *Writer) Close() error {
 
 // Current returns the number and the content of the current generation, or 0 and no
 // content before the first generation. The caller must not modify the maps.
-func (w *Writer) Current() (number uint64, content Content) {
+func (w *Writer) Current() (number uint64, content generation.Content) {
 	g := w.known()
 	content = g.Content
 	content.Complete = g.Record.Complete

@@ -17,7 +17,6 @@ import (
 	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/watcher"
-	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -126,8 +125,8 @@ func ParseMode(s string) (fs.FileMode, error) {
 }
 
 // files returns the files of a Secret, or the reason to reject the Secret.
-func (r Rules) files(name string, s watcher.Secret) (files writer.Files, rejection *Rejection) {
-	files = writer.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: s.Data}
+func (r Rules) files(name string, s watcher.Secret) (files generation.Files, rejection *Rejection) {
+	files = generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: s.Data}
 	items := r.Items[name]
 	if items != nil {
 		files.Values, files.Modes = map[string]secret.Value{}, map[string]fs.FileMode{}

@@ -9,12 +9,12 @@ import (
 	"slices"
 
 	"github.com/secret-sync/secret-sync/watcher"
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // Rules select the Secrets and their files.
 type Rules struct {
-	Layout       writer.Layout
+	Layout       generation.Layout
 	Required     []string // names of Secrets
 	Optional     []string // names of optional Secrets
 	Selector     bool     // whether there is a selector
@@ -25,9 +25,9 @@ type Rules struct {
 // Input contains everything that the files depend on.
 type Input struct {
 	Snapshot  watcher.Snapshot
-	Previous  writer.Content  // the generation in the volume, if Published
-	Published bool            // whether the volume contains a generation, which may be empty
-	Removed   map[string]bool // deleted Secrets whose files must be removed
+	Previous  generation.Content // the generation in the volume, if Published
+	Published bool               // whether the volume contains a generation, which may be empty
+	Removed   map[string]bool    // deleted Secrets whose files must be removed
 }
 
 // The reasons for which a Secret is rejected, as the metrics name them.
@@ -55,7 +55,7 @@ func (r Rejection) String() string {
 
 // Result is the result of Make.
 type Result struct {
-	Set       writer.Content
+	Set       generation.Content
 	Rejected  []Rejection // by name
 	Waiting   []string    // the reasons not to publish Set; empty: publish it
 	Synced    bool        // every watch is synced, so Set contains every Secret
@@ -66,16 +66,16 @@ type Result struct {
 type planner struct {
 	Rules
 	Input
-	chosen   map[string]writer.Files
+	chosen   map[string]generation.Files
 	rejected map[string]Rejection
 }
 
 // Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
 // affect the others. Only the first generation waits for all required Secrets.
 func Make(rules Rules, in Input) Result {
-	p := &planner{Rules: rules, Input: in, chosen: map[string]writer.Files{}, rejected: map[string]Rejection{}}
+	p := &planner{Rules: rules, Input: in, chosen: map[string]generation.Files{}, rejected: map[string]Rejection{}}
 	p.choose()
-	for rules.Layout == writer.Flat && p.rejectConflict() {
+	for rules.Layout == generation.Flat && p.rejectConflict() {
 	}
 	return p.result()
 }
@@ -125,7 +125,7 @@ func (r Rules) Watch(name string) string {
 }
 
 func (p *planner) result() Result {
-	r := Result{Set: writer.Content{Secrets: p.chosen}, Synced: len(p.Snapshot.Unsynced) == 0}
+	r := Result{Set: generation.Content{Secrets: p.chosen}, Synced: len(p.Snapshot.Unsynced) == 0}
 	for _, name := range slices.Sorted(maps.Keys(p.rejected)) {
 		r.Rejected = append(r.Rejected, p.rejected[name])
 	}

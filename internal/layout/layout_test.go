@@ -10,7 +10,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/watcher"
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // The cases are written in a small language.
@@ -52,7 +52,7 @@ func rules(text string) layout.Rules {
 		case "selector":
 			r.Selector = true
 		case "flat":
-			r.Layout = writer.Flat
+			r.Layout = generation.Flat
 		case "keys":
 			r.RequiredKeys[secret] = append(r.RequiredKeys[secret], rest)
 		case "items", "env":
@@ -84,15 +84,15 @@ func parse(text string) map[string]map[string]secret.Value {
 }
 
 // set parses the files in a volume, and show is the inverse.
-func set(text string) writer.Content {
-	s := writer.Content{Secrets: map[string]writer.Files{}}
+func set(text string) generation.Content {
+	s := generation.Content{Secrets: map[string]generation.Files{}}
 	for name, content := range parse(text) {
-		s.Secrets[name] = writer.Files{Values: content}
+		s.Secrets[name] = generation.Files{Values: content}
 	}
 	return s
 }
 
-func show(s writer.Content) string {
+func show(s generation.Content) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		part := name + ":"
@@ -373,7 +373,7 @@ func FuzzMake_flatHasNoConflict(f *testing.F) {
 	f.Add("a: x=1 y=2; b: x=2", "b: x=1", "a=k=dir/x")
 	f.Add("a: k=1; b: k=2; c: x=3", "a: dir=1; c: dir/k=2", "b=k=dir")
 	f.Fuzz(func(t *testing.T, now, before, items string) {
-		o := layout.Rules{Layout: writer.Flat, Selector: true, Items: layout.Items{}}
+		o := layout.Rules{Layout: generation.Flat, Selector: true, Items: layout.Items{}}
 		if name, item, ok := strings.Cut(items, "="); ok {
 			key, path, ok := strings.Cut(item, "=")
 			if ok && path != "" && !strings.Contains(path, ".") && !strings.Contains("/"+path+"/", "//") {

@@ -20,7 +20,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/watcher"
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 const (
@@ -46,8 +47,8 @@ type Source interface {
 
 // A Publisher writes generations to the volume: the writer.
 type Publisher interface {
-	Current() (number uint64, set writer.Content)
-	Publish(ctx context.Context, set writer.Content) (number uint64, err error)
+	Current() (number uint64, set generation.Content)
+	Publish(ctx context.Context, set generation.Content) (number uint64, err error)
 	ChangesSince(generation uint64) notification.Changes
 }
 
@@ -92,7 +93,7 @@ func New(s Settings) *Pipeline {
 }
 
 // Run publishes until ctx ends and then returns nil. With OneShot it returns nil after it did its job, and ErrStopped
-// if ctx ends before. Its other errors are ErrTimeout and errors of the volume that wrap writer.ErrUnusable.
+// if ctx ends before. Its other errors are ErrTimeout and errors of the volume that wrap volume.ErrUnusable.
 func (p *Pipeline) Run(ctx context.Context) (err error) {
 	p.started = time.Now()
 	for next, done := time.Duration(0), false; !done && err == nil; next, done, err = p.run(ctx) {
@@ -156,19 +157,19 @@ func (p *Pipeline) delay(result layout.Result) time.Duration {
 }
 
 // publish publishes the set and reports the result. It returns the pause before a retry, or
-// forever after success. Its errors wrap writer.ErrUnusable.
-func (p *Pipeline) publish(ctx context.Context, before uint64, set writer.Content) (retry time.Duration, err error) {
+// forever after success. Its errors wrap volume.ErrUnusable.
+func (p *Pipeline) publish(ctx context.Context, before uint64, set generation.Content) (time.Duration, error) {
 	began := time.Now()
 	number, err := p.Publisher.Publish(ctx, set)
 	took := time.Since(began)
 	switch {
-	case errors.Is(err, writer.ErrUnusable):
+	case errors.Is(err, volume.ErrUnusable):
 		return 0, err
 	case err != nil && ctx.Err() != nil: // stopped, not failed
 		return p.backoff.First, nil
 	case err != nil:
-		p.Observer.PublishFailed(writer.Reason(err))
-		if problem := "the publish fails: " + writer.Reason(err); problem != p.problem {
+		p.Observer.PublishFailed(volume.Reason(err))
+		if problem := "the publish fails: " + volume.Reason(err); problem != p.problem {
 			p.problem = problem
 			p.Logger.Error("publish failed, retrying; the last good files remain", "err", err)
 		}
@@ -210,10 +211,10 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 }
 
 // removed returns the deleted Secrets whose files must be removed now, and the time until the next such Secret.
-func (p *Pipeline) removed(s watcher.Snapshot, previous writer.Content) (removed map[string]bool, next time.Duration) {
+func (p *Pipeline) removed(s watcher.Snapshot, old generation.Content) (removed map[string]bool, next time.Duration) {
 	removed, next = map[string]bool{}, forever
 	deleted := map[string]time.Time{}
-	for name := range previous.Secrets {
+	for name := range old.Secrets {
 		if _, exists := s.Secrets[name]; exists || !p.RemoveDeleted || s.Unsynced[p.Rules.Watch(name)] {
 			continue
 		}

@@ -19,7 +19,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/watcher"
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // world is the API, the volume and the app around a pipeline, in memory: only the pipeline
@@ -33,7 +34,7 @@ type world struct {
 	changed  chan struct{}
 
 	number   uint64
-	set      writer.Content
+	set      generation.Content
 	fail     error
 	before   func() // called by Publish; nil: nothing
 	tries    int
@@ -99,12 +100,12 @@ func (w *world) Snapshot() watcher.Snapshot {
 	defer w.mu.Unlock()
 	return w.snapshot
 }
-func (w *world) Current() (uint64, writer.Content) {
+func (w *world) Current() (uint64, generation.Content) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.number, w.set
 }
-func (w *world) Publish(_ context.Context, set writer.Content) (uint64, error) {
+func (w *world) Publish(_ context.Context, set generation.Content) (uint64, error) {
 	if w.before != nil {
 		w.before()
 	}
@@ -123,9 +124,9 @@ func (w *world) Publish(_ context.Context, set writer.Content) (uint64, error) {
 }
 
 // oldFiles are the files of a Secret in a volume.
-var oldFiles = writer.Files{Values: map[string]secret.Value{"key": secret.Value("old")}}
+var oldFiles = generation.Files{Values: map[string]secret.Value{"key": secret.Value("old")}}
 
-func content(set writer.Content) map[string]string {
+func content(set generation.Content) map[string]string {
 	out := map[string]string{}
 	for name, files := range set.Secrets {
 		out[name] = string(files.Values["key"])
@@ -198,7 +199,7 @@ func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
 func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Secrets: map[string]writer.Files{
+		w.number, w.set = 7, generation.Content{Secrets: map[string]generation.Files{
 			"db": oldFiles, "tls": oldFiles,
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
@@ -213,7 +214,7 @@ func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 func TestARestartDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Secrets: map[string]writer.Files{
+		w.number, w.set = 7, generation.Content{Secrets: map[string]generation.Files{
 			"db": oldFiles, "tls": oldFiles,
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
@@ -247,7 +248,7 @@ func TestRemove(t *testing.T) {
 func TestRemoveCountsFromTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": oldFiles}}
+		w.number, w.set = 7, generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
 		w.start(t, pipeline.Settings{RemoveDeleted: true})
 		time.Sleep(time.Hour)
 		w.answer("db", "")
@@ -307,10 +308,10 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 func TestAVolumeThatCannotBeUsedEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.fail = fmt.Errorf("%w: taken", writer.ErrUnusable)
+		w.fail = fmt.Errorf("%w: taken", volume.ErrUnusable)
 		result := w.start(t, pipeline.Settings{})
 		w.answer("db", "a")
-		if err := <-result; !errors.Is(err, writer.ErrUnusable) {
+		if err := <-result; !errors.Is(err, volume.ErrUnusable) {
 			t.Errorf("got %v, want ErrUnusable", err)
 		}
 	})
@@ -347,7 +348,7 @@ func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
 func TestSyncTimeoutOfOneShot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": oldFiles}}
+		w.number, w.set = 7, generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
 		err := <-w.start(t, pipeline.Settings{OneShot: true, SyncTimeout: time.Minute})
 		if !errors.Is(err, pipeline.ErrTimeout) {
 			t.Errorf("got %v, want ErrTimeout", err)
@@ -389,7 +390,7 @@ func TestSyncTimeoutIsForTheFirstGenerationOnly(t *testing.T) {
 func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, writer.Content{Complete: true, Secrets: map[string]writer.Files{"db": oldFiles}}
+		w.number, w.set = 7, generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
 		result := w.start(t, pipeline.Settings{OneShot: true})
 		time.Sleep(time.Minute) // this process did not confirm the files in the volume
 		select {

@@ -24,8 +24,3 @@ type Files struct {
 func (f Files) Equal(other Files) bool {
 	return maps.EqualFunc(f.Values, other.Values, secret.Value.Equal) && maps.Equal(f.Modes, other.Modes)
 }
-
-func (f Files) contains(file string, value secret.Value) bool {
-	v, ok := f.Values[file]
-	return ok && v.Equal(value)
-}

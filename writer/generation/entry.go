@@ -19,8 +19,9 @@ type Entry struct {
 // IsLink reports whether e is a symbolic link.
 func (e Entry) IsLink() bool { return e.Mode.Type() == fs.ModeSymlink }
 
-func link(name, target string) Entry {
-	return Entry{Path: name, Mode: fs.ModeSymlink, Target: target}
+// ownLink returns this program's link of this name.
+func ownLink(name string) Entry {
+	return Entry{Path: name, Mode: fs.ModeSymlink, Target: OwnTarget(name)}
 }
 
 // directory returns a directory whose group and others may enter it if they may
@@ -48,13 +49,13 @@ func sorted(entries []Entry) []Entry {
 }
 
 // find returns the entry of this path from sorted entries.
-func find(entries []Entry, name string) (Entry, bool) {
+func find(entries []Entry, name string) (e Entry, ok bool) {
 	i, ok := slices.BinarySearchFunc(entries, name,
 		func(e Entry, name string) int { return strings.Compare(e.Path, name) })
-	if !ok {
-		return Entry{}, false
+	if ok {
+		e = entries[i]
 	}
-	return entries[i], true
+	return e, ok
 }
 
 // page is the unit in which a file system allocates space.

@@ -49,32 +49,23 @@ func New(dir string, rec Record, content Content) *Generation {
 
 // addSecret adds the entries of a Secret.
 func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
-	if g.Record.Layout == Flat {
-		g.addFiles("", s.Files, files)
-		return
+	layout, mode, top := g.Record.Layout, g.Record.FileMode, g.Dir
+	if layout != Flat {
+		top = path.Join(g.Dir, name)
+		g.Inside = append(g.Inside, directory(top, mode))
+		g.Outside = append(g.Outside, directory(name, mode), ownLink(path.Join(name, DataLink)))
 	}
-	g.Inside = append(g.Inside, directory(path.Join(g.Dir, name), g.Record.FileMode))
-	data := path.Join(name, DataLink)
-	g.Outside = append(g.Outside, directory(name, g.Record.FileMode), link(data, OwnTarget(data)))
-	g.addFiles(name, s.Files, files)
-}
-
-// addFiles adds the files of a Secret below a directory of the generation, "" for
-// the generation's own, and the links to them.
-func (g *Generation) addFiles(below string, records map[string]PathRecord, files Files) {
-	top := path.Join(g.Dir, below)
-	for file, rec := range records {
-		first := path.Join(below, Top(file))
-		g.Outside = append(g.Outside, link(first, OwnTarget(first)))
+	for file, rec := range s.Files {
+		g.Outside = append(g.Outside, ownLink(layout.Path(name, Top(file))))
 		value, ok := files.Values[file]
 		if !ok {
 			g.Partial = true
 			continue
 		}
-		e := Entry{Path: path.Join(top, file), Mode: rec.mode(g.Record.FileMode), Data: value}
+		e := Entry{Path: path.Join(g.Dir, layout.Path(name, file)), Mode: rec.mode(mode), Data: value}
 		g.Inside = append(g.Inside, e)
 		for d := path.Dir(e.Path); d != top; d = path.Dir(d) {
-			g.Inside = append(g.Inside, directory(d, g.Record.FileMode))
+			g.Inside = append(g.Inside, directory(d, mode))
 		}
 	}
 }
@@ -105,16 +96,12 @@ func (g *Generation) FilesByDir() (groups []FileGroup) {
 func (g *Generation) Empty() bool { return g.Record.Generation == 0 }
 
 // Link returns the link ..data of a volume in which g is current.
-func (g *Generation) Link() Entry { return link(DataLink, g.Dir) }
+func (g *Generation) Link() Entry {
+	return Entry{Path: DataLink, Mode: fs.ModeSymlink, Target: g.Dir}
+}
 
-// Find returns the entry of g with this path.
+// Find returns the entry of this path from Entries.
 func (g *Generation) Find(name string) (Entry, bool) {
-	switch name {
-	case DataLink:
-		return g.Link(), !g.Empty()
-	case g.RecordFile.Path:
-		return g.RecordFile, !g.Empty()
-	}
 	if e, ok := find(g.Outside, name); ok {
 		return e, true
 	}

@@ -25,10 +25,6 @@ func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout && len(old.Unowned) == 0
 	rec = newRecord(old, req)
 	before := old.Paths()
-	if req.Number <= old.Generation { // the numbers start again
-		before, rec.Removed, rec.Since = map[string]PathRecord{}, map[string][]PathRecord{}, req.Number
-		same = false
-	}
 	changed = !same || len(old.Secrets) != len(req.Content.Secrets)
 	for name, files := range req.Content.Secrets {
 		s, existed := old.Secrets[name]
@@ -75,8 +71,9 @@ func (g *Generation) nextFiles(
 		rec := PathRecord{Added: req.Number, Changed: req.Number, Mode: files.Modes[file]}
 		if was, ok := before[req.Layout.Path(name, file)]; ok {
 			rec.Added = was.Added
+			old, known := g.Content.Secrets[name].Values[file]
 			sameMode := was.mode(g.Record.FileMode) == rec.mode(req.FileMode)
-			if was.Secret == name && sameMode && g.Content.Secrets[name].contains(file, value) {
+			if was.Secret == name && sameMode && known && old.Equal(value) {
 				rec.Changed = was.Changed
 			}
 		}

@@ -40,15 +40,6 @@ func with[V any](m map[string]V, key string, value V) map[string]V {
 	return c
 }
 
-// Reset returns a copy of n in which every target is pending.
-func (n Notified) Reset() Notified {
-	for target := range n.Targets {
-		n = n.With(target, notification.TargetRecord{})
-	}
-	n.Lost = true
-	return n
-}
-
 // ParseNotified parses the JSON of a Notified.
 func ParseNotified(data []byte) (n Notified, err error) {
 	err = json.Unmarshal(data, &n)
@@ -60,7 +51,7 @@ func ParseNotified(data []byte) (n Notified, err error) {
 		err = fmt.Errorf("the ID of the volume is longer than %d bytes", maxVolumeID)
 	}
 	for _, record := range n.Targets {
-		if record.Notified > MaxGeneration {
+		if record.Notified > MaxFound {
 			err = fmt.Errorf("invalid generation %d", record.Notified)
 		}
 	}

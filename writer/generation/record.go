@@ -13,9 +13,12 @@ const (
 	// cannot be read, which costs one additional notification per target.
 	Format = 1
 	// MaxGeneration is the highest generation number. Every JSON reader can
-	// represent it. It limits the effect of a forged record.
+	// represent it.
 	MaxGeneration = 1 << 53
-	maxRemoved    = 1024 // removals in a record
+	// MaxFound is the highest number that a start continues with. A higher number
+	// was forged, and could leave no number for the next generation.
+	MaxFound   = MaxGeneration / 2
+	maxRemoved = 1024 // removals in a record
 )
 
 // A Record is the JSON file beside a generation's directory. It contains the
@@ -74,7 +77,7 @@ func encode(record any) []byte {
 
 // ParseRecord parses the JSON of a Record.
 func ParseRecord(data []byte) (Record, error) {
-	var r Record
+	r := Record{Layout: Nested}
 	err := json.Unmarshal(data, &r)
 	switch {
 	case err != nil:

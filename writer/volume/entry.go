@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
@@ -106,7 +107,7 @@ func (v Volume) createAs(name string, e generation.Entry) error {
 // planted entry, clearing removes the entry and repeats the call.
 func (v Volume) clearing(name string, call func() error) error {
 	err := call()
-	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.EISDIR) && !errors.Is(err, syscall.ENOTDIR) {
+	if !isAny(err, fs.ErrExist, unix.EISDIR, unix.ENOTDIR, unix.ELOOP, unix.ENXIO) {
 		return err
 	}
 	if err := v.RemoveAll(name); err != nil {

@@ -15,7 +15,7 @@ import (
 
 // Events collects the names of the entries reported by inotify, each once, until the
 // owner of the volume takes them. The owner's own writes are reported too. Report is
-// safe for concurrent use with the other methods.
+// safe for concurrent use with the other methods. The zero value watches nothing.
 type Events struct {
 	Ready wake.Channel // there are names
 
@@ -27,27 +27,21 @@ type Events struct {
 	names  map[string]fsnotify.Op
 }
 
-// NewEvents returns Events for the volume mounted at dir. After an error they watch
-// nothing.
+// NewEvents returns Events for the volume mounted at dir.
 func NewEvents(dir string) (*Events, error) {
-	e, _ := NoEvents(dir)
 	notify, err := fsnotify.NewWatcher()
 	if errors.Is(err, unix.EMFILE) { // 128 for each UID and node
 		err = fmt.Errorf("%w (raise fs.inotify.max_user_instances on the node)", err)
 	}
-	if err == nil {
-		e.notify = notify
-		go e.collect()
+	if err != nil {
+		return &Events{}, err
 	}
-	return e, err
-}
-
-// NoEvents returns Events that watch nothing.
-func NoEvents(dir string) (*Events, error) {
-	return &Events{
-		dir: filepath.Clean(dir), Ready: wake.NewChannel(), done: make(chan struct{}),
+	e := &Events{
+		dir: filepath.Clean(dir), notify: notify, Ready: wake.NewChannel(), done: make(chan struct{}),
 		inodes: map[string]uint64{}, names: map[string]fsnotify.Op{},
-	}, nil
+	}
+	go e.collect()
+	return e, nil
 }
 
 // collect runs until Close. It never waits for the owner: fsnotify holds a lock while

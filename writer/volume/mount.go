@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -10,58 +9,38 @@ import (
 	"os"
 	"path"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // mount makes the calls on the kernel's file system. It is safe for concurrent use.
 type mount struct {
-	dir  *os.File
-	lock *os.File // holds the lock; nil without one
+	dir     *os.File
+	lock    *os.File // holds the lock; nil without one
+	openat2 func(dir int, name string, how *unix.OpenHow) (fd int, err error)
 }
 
 // root returns the descriptor of the mount itself.
 func (m *mount) root() int { return int(m.dir.Fd()) }
 
-// open opens an entry and follows no link on the way. A kernel or a sandbox without
-// openat2(2) requires the walk, and the walk tells a link in the place of a
+// open opens an entry and follows no link on the way. It opens one directory after the
+// other for a kernel or a sandbox without openat2(2), and to tell a link in the place of a
 // directory from a link in the place of a file.
 func (m *mount) open(name string, flags int, mode fs.FileMode) (fd int, err error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
 	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode.Perm()),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	err = retry("openat2", name, func() (err error) {
-		fd, err = unix.Openat2(m.root(), path.Clean(name), &how)
+		fd, err = m.openat2(m.root(), path.Clean(name), &how)
 		return err
 	})
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ELOOP) {
-		return m.walk(name, flags, mode)
-	}
-	return fd, err
-}
-
-// walk opens an entry by opening every directory of its path.
-func (m *mount) walk(name string, flags int, mode fs.FileMode) (fd int, err error) {
-	dir, elements := m.root(), strings.Split(path.Clean(name), "/")
-	for i, element := range elements {
-		how := unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-		if i == len(elements)-1 {
-			how = flags
-		}
-		err = retry("openat", name, func() (err error) {
-			fd, err = unix.Openat(dir, element, how, uint32(mode.Perm()))
+		err = m.in("openat", name, func(dir int, base string) (err error) {
+			fd, err = unix.Openat(dir, base, flags, uint32(mode.Perm()))
 			return err
 		})
-		if dir != m.root() {
-			_ = unix.Close(dir)
-		}
-		if err != nil {
-			return -1, err
-		}
-		dir = fd
 	}
-	return fd, nil
+	return fd, err
 }
 
 // openFile opens an entry as a File.
@@ -275,10 +254,9 @@ func (m *mount) ReadFile(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > MaxFile {
 		return nil, fmt.Errorf("read %s: %w", name, errNotReadable)
 	}
-	var data bytes.Buffer
-	data.Grow(int(info.Size()) + bytes.MinRead) // io.ReadAll would allocate twice as much
-	_, err = data.ReadFrom(io.LimitReader(f, MaxFile))
-	return data.Bytes(), err
+	data := make([]byte, info.Size())
+	_, err = io.ReadFull(f, data)
+	return data, err
 }
 
 func (m *mount) Free() (bytes, inodes uint64, err error) {

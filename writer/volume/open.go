@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -21,17 +20,10 @@ var ErrUnusable = errors.New("the volume cannot be used")
 // Open opens and locks the volume mounted at dir. Its errors wrap ErrUnusable, or
 // ctx's error if ctx ends first.
 func Open(ctx context.Context, dir string) (Volume, error) {
-	f, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return Volume{}, fmt.Errorf("%w: no directory %q; mount the volume there, or set SECRETSYNC_DIR", ErrUnusable, dir)
-	case errors.Is(err, syscall.ENOTDIR):
-		return Volume{}, fmt.Errorf("%w: %q is not a directory; set SECRETSYNC_DIR to the mount path of a volume",
-			ErrUnusable, dir)
-	case err != nil:
-		return Volume{}, fmt.Errorf("%w: open %q as UID %d: %w", ErrUnusable, dir, os.Geteuid(), err)
+	m, err := openMount(dir)
+	if err != nil {
+		return Volume{}, fmt.Errorf("%w: %w; mount the volume there, or set SECRETSYNC_DIR", ErrUnusable, err)
 	}
-	m := &mount{dir: f}
 	if err := m.claim(ctx); err != nil {
 		return Volume{}, errors.Join(err, m.Close())
 	}
@@ -40,30 +32,38 @@ func Open(ctx context.Context, dir string) (Volume, error) {
 
 // OpenUnlocked opens a volume without its lock, for reading only.
 func OpenUnlocked(dir string) (Volume, error) {
+	m, err := openMount(dir)
+	return Volume{m}, err
+}
+
+func openMount(dir string) (*mount, error) {
 	f, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
 	if err != nil {
-		return Volume{}, fmt.Errorf("open the volume: %w", err)
+		return nil, fmt.Errorf("open the volume as UID %d: %w", os.Geteuid(), err)
 	}
-	return Volume{&mount{dir: f}}, nil
+	return &mount{dir: f, openat2: unix.Openat2}, nil
 }
 
 // claim checks for write access, and locks the volume. The kernel releases the lock
 // with the last descriptor, so no crash can leave it behind.
 func (m *mount) claim(ctx context.Context) error {
 	if err := unix.Faccessat(m.root(), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): %s", ErrUnusable, m.dir.Name(), os.Geteuid(),
-			os.Getegid(), err, m.owner())
+		var st unix.Stat_t
+		_ = unix.Fstat(m.root(), &st)
+		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): it belongs to UID %d, GID %d with mode %04o; "+
+			"mount it without readOnly here, and set fsGroup or runAsUser",
+			ErrUnusable, m.dir.Name(), os.Geteuid(), os.Getegid(), err, st.Uid, st.Gid, st.Mode&0o7777)
 	}
 	m.openLock()
 	err := lock(ctx, m.lock)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume", ErrUnusable,
-			m.dir.Name())
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume",
+			ErrUnusable, m.dir.Name())
 	}
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w: lock %q: %w", ErrUnusable, m.dir.Name(), err)
-	}
-	return err
+	return fmt.Errorf("%w: lock %q: %w", ErrUnusable, m.dir.Name(), err)
 }
 
 const lockPatience = time.Second
@@ -73,43 +73,27 @@ const lockPatience = time.Second
 // volume has no space for it, the lock is on the volume's directory.
 func (m *mount) openLock() {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_NONBLOCK
-	f, err := m.openFile(generation.LockFile, flags, 0o200)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO) { // someone planted it
-		_ = Volume{m}.RemoveAll(generation.LockFile)
-		f, err = m.openFile(generation.LockFile, flags, 0o200)
-	}
-	if m.lock = f; err != nil {
+	err := Volume{m}.clearing(generation.LockFile, func() (err error) {
+		m.lock, err = m.openFile(generation.LockFile, flags, 0o200)
+		return err
+	})
+	if err != nil {
 		m.lock = m.dir
-	} else if info, err := f.Stat(); err == nil && info.Mode().Perm() != 0o200 {
-		_ = f.Chmod(0o200)
+	} else if info, err := m.lock.Stat(); err == nil && info.Mode().Perm() != 0o200 {
+		_ = m.lock.Chmod(0o200)
 	}
 }
 
 // lock locks a file. It retries for a moment: if the previous process was killed while
 // it started a command, the child holds the descriptor until it executes its program.
 func lock(ctx context.Context, f *os.File) error {
-	retry := time.NewTicker(lockPatience / 50)
-	defer retry.Stop()
-	for deadline := time.Now().Add(lockPatience); ; {
+	for deadline := time.Now().Add(lockPatience); ; wake.Sleep(ctx, lockPatience/50) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case <-retry.C:
 		}
 	}
-}
-
-// owner describes the owner of the volume and the remedy.
-func (m *mount) owner() string {
-	info, err := m.dir.Stat()
-	if err != nil {
-		return err.Error()
-	}
-	st := info.Sys().(*syscall.Stat_t)
-	return fmt.Sprintf("it belongs to UID %d, GID %d with mode %04o; mount it without readOnly here, and set fsGroup or runAsUser",
-		st.Uid, st.Gid, st.Mode&0o7777)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +38,7 @@ func Reason(err error) string {
 
 func classify(err error) (reason, remedy string) {
 	for _, r := range reasons {
-		if slices.ContainsFunc(r.errs, func(class error) bool { return errors.Is(err, class) }) {
+		if isAny(err, r.errs...) {
 			return r.name, r.remedy
 		}
 	}

@@ -55,16 +55,19 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 
 // Generations returns the directories and records of all generations, lowest number
 // first. The number is 0 if the record is missing, because the generation was not
-// published, or is among unread.
-func (v Volume) Generations() (all []*generation.Generation, unread []Unread, err error) {
+// published, or could not be read. unread contains the reason of the latter.
+func (v Volume) Generations() (all []*generation.Generation, unread []error, err error) {
 	entries, err := v.ReadDir(".")
 	for _, e := range entries {
 		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
 			continue
 		}
 		rec, err := v.ReadRecord(e.Name())
+		if err == nil && rec.Generation > generation.MaxFound {
+			rec, err = generation.Record{}, fmt.Errorf("read the record of %q: its number is too high", e.Name())
+		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			unread = append(unread, Unread{Path: generation.RecordName(e.Name()), Err: err})
+			unread = append(unread, err)
 		}
 		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
 	}
@@ -91,51 +94,44 @@ func Ready(dir string) error {
 		return err
 	}
 	defer func() { _ = vol.Close() }()
-	current, rec, err := vol.ReadCurrent()
-	if err != nil {
+	if err := vol.CheckCurrent(); err != nil {
 		return fmt.Errorf("read %q: %w", dir, err)
-	}
-	missing, err := vol.MissingFiles(current, rec)
-	switch {
-	case !rec.Complete:
-		return fmt.Errorf("generation %d in %q is not complete yet", rec.Generation, dir)
-	case err != nil:
-		return fmt.Errorf("generation %d in %q: %w", rec.Generation, dir, err)
-	case len(missing) > 1:
-		return fmt.Errorf("generation %d in %q lacks %q and %d other files", rec.Generation, dir, missing[0], len(missing)-1)
-	case len(missing) == 1:
-		return fmt.Errorf("generation %d in %q lacks %q", rec.Generation, dir, missing[0])
 	}
 	return nil
 }
 
-// MissingFiles returns the missing files of a generation, sorted. It returns an
-// error if it could not examine a file.
-func (v Volume) MissingFiles(dir string, rec generation.Record) (missing []string, err error) {
+// CheckCurrent returns an error if the volume contains no complete generation, if a file
+// of the generation is missing, or if it could not examine a file.
+func (v Volume) CheckCurrent() error {
+	dir, rec, err := v.ReadCurrent()
+	if err != nil {
+		return err
+	}
+	var missing []string
 	for _, name := range slices.Sorted(maps.Keys(rec.Paths())) {
 		p := path.Join(dir, name)
 		info, err := v.Lstat(p)
 		if err != nil && !Missing(err) {
-			return nil, err
+			return err
 		}
 		if err != nil || !info.Mode.IsRegular() {
 			missing = append(missing, p)
 		}
 	}
-	return missing, nil
+	if len(missing) > 0 {
+		return fmt.Errorf("generation %d lacks %q (%d missing)", rec.Generation, missing[0], len(missing))
+	}
+	if !rec.Complete {
+		return fmt.Errorf("generation %d is not complete yet", rec.Generation)
+	}
+	return nil
 }
 
-// Unread is a file of a generation that could not be read.
-type Unread struct {
-	Secret, File, Path string
-	Err                error
-}
-
-// Load reads the files of a generation. It returns an error if it cannot know whether
-// a file exists.
+// Load reads the files of a generation. unread contains the reasons for missing files.
+// Load returns an error if it cannot know whether a file exists.
 func (v Volume) Load(
 	ctx context.Context, dir string, rec generation.Record,
-) (content generation.Content, unread []Unread, err error) {
+) (content generation.Content, unread []error, err error) {
 	content = generation.Content{Complete: rec.Complete, Secrets: map[string]generation.Files{}}
 	for name, s := range rec.AllSecrets() {
 		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: map[string]secret.Value{},
@@ -144,15 +140,14 @@ func (v Volume) Load(
 			if f.Mode != 0 {
 				files.Modes[file] = f.Mode
 			}
-			p := path.Join(dir, rec.Layout.Path(name, file))
-			data, err := v.ReadFile(p)
+			data, err := v.ReadFile(path.Join(dir, rec.Layout.Path(name, file)))
 			switch {
 			case ctx.Err() != nil, Unknown(err) && !errors.Is(err, unix.EIO):
 				return content, nil, cmp.Or(ctx.Err(), err)
 			case err == nil:
 				files.Values[file] = data
 			default:
-				unread = append(unread, Unread{name, file, p, err})
+				unread = append(unread, err)
 			}
 		}
 		content.Secrets[name] = files

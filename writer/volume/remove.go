@@ -15,23 +15,23 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 	if _, err := v.Readlink(name); err != nil && !NotALink(err) {
 		return false, err // the entry may be our own
 	}
-	inVolume := path.Dir(name) == "."
-	switch {
+	switch inVolume := path.Dir(name) == "."; {
 	case generation.GenerationName.MatchString(name):
 		// The record goes first. With a record, the rest of the directory would
 		// pass for a published generation.
-		if err := v.RemoveAll(generation.RecordName(name)); err != nil {
-			return false, err
+		if err = v.RemoveAll(generation.RecordName(name)); err == nil {
+			err = v.RemoveAll(name)
 		}
-		return false, v.RemoveAll(name)
 	case generation.IsOwn(path.Base(name)):
-		return false, v.RemoveAll(name)
+		err = v.RemoveAll(name)
 	case v.isOwnLink(name):
-		return false, v.Remove(path.Dir(name), path.Base(name))
+		err = v.Remove(path.Dir(name), path.Base(name))
 	case inVolume && v.isSecretDir(name):
-		return false, v.removeSecretDir(name)
+		err = v.removeSecretDir(name)
+	default:
+		foreign = inVolume
 	}
-	return inVolume, nil
+	return foreign, err
 }
 
 // removeSecretDir removes a Secret's directory under a temporary name. Under its own

@@ -76,7 +76,8 @@ func NotALink(err error) bool { return Missing(err) || errors.Is(err, unix.EINVA
 
 // Unknown reports whether err says nothing about the entry itself: the process or
 // the node lacks a resource, or the disk failed.
-func Unknown(err error) bool {
-	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO},
-		func(errno error) bool { return errors.Is(err, errno) })
+func Unknown(err error) bool { return isAny(err, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO) }
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }

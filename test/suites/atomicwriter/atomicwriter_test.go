@@ -20,6 +20,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // shapes are Secrets with a number of keys and a size per key.
@@ -40,10 +41,10 @@ var writers = []struct {
 }{
 	{"AtomicWriter", openAtomicWriter},
 	{"flat", func(b *testing.B, dir string, files, size int) (func(int) error, func()) {
-		return openWriter(b, dir, writer.Flat, files, size)
+		return openWriter(b, dir, generation.Flat, files, size)
 	}},
 	{"nested", func(b *testing.B, dir string, files, size int) (func(int) error, func()) {
-		return openWriter(b, dir, writer.Nested, files, size)
+		return openWriter(b, dir, generation.Nested, files, size)
 	}},
 }
 
@@ -146,7 +147,7 @@ func openAtomicWriter(b *testing.B, dir string, files, size int) (func(int) erro
 func openWriter(
 	b *testing.B,
 	dir string,
-	layout writer.Layout,
+	layout generation.Layout,
 	files, size int,
 ) (publish func(int) error, shut func()) {
 	w, err := writer.Open(context.Background(), writer.Options{
@@ -158,13 +159,13 @@ func openWriter(
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()
-	var sets [2]writer.Content
+	var sets [2]generation.Content
 	for i := range sets {
 		values := map[string]secret.Value{}
 		for key, value := range content(i, files, size) {
 			values[key] = value
 		}
-		sets[i] = writer.Content{Complete: true, Secrets: map[string]writer.Files{
+		sets[i] = generation.Content{Complete: true, Secrets: map[string]generation.Files{
 			"db": {UID: "uid", ResourceVersion: strconv.Itoa(i), Values: values},
 		}}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // secretName is the Secret read by the consumers. The volume contains another Secret too.
@@ -20,11 +21,11 @@ type volume struct {
 	dir    string
 	folder string // the directory with the files of secretName
 	writer *writer.Writer
-	set    writer.Content // the last published Secrets
+	set    generation.Content // the last published Secrets
 }
 
 // newVolume returns a volume with value 1.
-func newVolume(t *testing.T, layout writer.Layout) volume {
+func newVolume(t *testing.T, layout generation.Layout) volume {
 	t.Helper()
 	dir := t.TempDir()
 	w, err := writer.Open(t.Context(), writer.Options{
@@ -47,8 +48,8 @@ func newVolume(t *testing.T, layout writer.Layout) volume {
 			t.Error(err)
 		}
 	})
-	v := volume{dir: dir, folder: dir, writer: w, set: writer.Content{Complete: true, Secrets: map[string]writer.Files{}}}
-	if layout == writer.Nested {
+	v := volume{dir: dir, folder: dir, writer: w, set: generation.Content{Complete: true, Secrets: map[string]generation.Files{}}}
+	if layout == generation.Nested {
 		v.folder = filepath.Join(dir, secretName)
 	}
 	v.publishOther(t, 1)
@@ -75,8 +76,8 @@ func (v volume) publishOther(t *testing.T, value int) {
 
 func (v volume) put(t *testing.T, name, version string, content map[string]secret.Value) {
 	t.Helper()
-	v.set.Secrets[name] = writer.Files{UID: name, ResourceVersion: version, Values: content}
-	next := writer.Content{Complete: true, Secrets: maps.Clone(v.set.Secrets)}
+	v.set.Secrets[name] = generation.Files{UID: name, ResourceVersion: version, Values: content}
+	next := generation.Content{Complete: true, Secrets: maps.Clone(v.set.Secrets)}
 	if _, err := v.writer.Publish(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}

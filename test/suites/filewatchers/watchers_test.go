@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 const (
@@ -43,12 +43,12 @@ type consumer struct {
 
 // TestWatchers_everyRotation runs each consumer in each layout.
 func TestWatchers_everyRotation(t *testing.T) {
-	for _, layout := range []writer.Layout{writer.Nested, writer.Flat} {
+	for _, layout := range []generation.Layout{generation.Nested, generation.Flat} {
 		for _, c := range consumers {
-			if c.nested && layout != writer.Nested {
+			if c.nested && layout != generation.Nested {
 				continue
 			}
-			t.Run(layout.String()+"/"+c.name, func(t *testing.T) {
+			t.Run(string(layout)+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				v := newVolume(t, layout)
 				values := make(chan string, 10_000)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/test/suites/simulation/program"
-	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // A life is a process of the program. A dead process no longer affects the world.
@@ -44,7 +44,7 @@ func (w *world) supervise(ctx context.Context) {
 			w.life = nil
 			pause = time.Duration(w.dice.roll("pause") * float64(10*time.Second))
 			w.tracef("life %d has ended: %v", w.lives, err)
-			if errors.Is(err, writer.ErrUnusable) {
+			if errors.Is(err, volume.ErrUnusable) {
 				w.removeForeign()
 			}
 		})

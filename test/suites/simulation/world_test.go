@@ -14,7 +14,6 @@ import (
 	"github.com/secret-sync/secret-sync/test/suites/simulation/program"
 	"github.com/secret-sync/secret-sync/test/suites/simulation/reader"
 	"github.com/secret-sync/secret-sync/test/suites/simulation/volume"
-	"github.com/secret-sync/secret-sync/writer"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -51,11 +50,11 @@ type world struct {
 }
 
 // layout returns the layout of the volume.
-func (w *world) layout() writer.Layout {
+func (w *world) layout() generation.Layout {
 	if w.chance(0.3) {
-		return writer.Flat
+		return generation.Flat
 	}
-	return writer.Nested
+	return generation.Nested
 }
 
 func newWorld(seed uint64, verbose bool) *world {

@@ -19,12 +19,13 @@ import (
 	"github.com/secret-sync/secret-sync/test/suites/simulation/apiserver"
 	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // Config contains the settings of a seed.
 type Config struct {
-	Layout              writer.Layout
+	Layout              generation.Layout
 	Remove, NotifyFirst bool
 	Settle              time.Duration
 }
