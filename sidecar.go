@@ -99,13 +99,8 @@ func useOneProcessor() {
 var memoryLimitFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
 // limitMemory limits the memory of Go to 3/8 of the limit of the container. The same limit
-// covers a memory volume with up to five generations of the Secrets, and some 10 MiB of the
-// binary. Measured with eight changes of five Secrets of 900 KB, a volume of 22 MiB and a
-// container limit of 64 MiB:
-//
-//	Go's limit   none    32    24    20 MiB
-//	peak RSS       42    39    31    28 MiB
-//	CPU          0.35  0.37  0.44  0.62 s
+// covers a memory volume with up to three generations of the Secrets, and some 10 MiB of the
+// binary. "Memory" in docs/configuration.md contains the figures.
 func limitMemory(files ...string) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return // read by the runtime
