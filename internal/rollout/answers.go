@@ -105,9 +105,7 @@ func (t *tally) filesMissing(d *status.Document, up bool) string {
 		return fmt.Sprintf("its sidecar has version %s, which the API server does not have", s.ResourceVersion)
 	}
 	switch t.history.learn(s); {
-	case t.history.version == "":
-		return t.history.problem()
-	case !atMost(t.history.version, s.ResourceVersion):
+	case !atMost(t.history.version, s.ResourceVersion): // also if the version to wait for is not known yet
 		return "its sidecar has version " + s.ResourceVersion
 	case s.Refused != "":
 		return "its sidecar refuses the Secret: " + s.Refused

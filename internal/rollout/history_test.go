@@ -1,8 +1,10 @@
 package rollout
 
 import (
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/secret-sync/secret-sync/internal/status"
 )
@@ -109,6 +111,20 @@ func TestHistory_ends(t *testing.T) {
 	}
 }
 
+// TestHistory_changed: a change of the metadata moves the times in managedFields. The earlier bound for
+// the last change of the data remains.
+func TestHistory_changed(t *testing.T) {
+	var h history
+	for i, data := range []byte("aab") {
+		r := read(strconv.Itoa(100+i), data)
+		r.changed = start.Add(time.Duration(i) * time.Hour)
+		h.read(r)
+		if want := map[byte]time.Time{'a': start, 'b': r.changed}[data]; h.last.changed != want {
+			t.Errorf("version %s: got %v, want %v", r.version, h.last.changed, want)
+		}
+	}
+}
+
 // TestHistory_version: the wait is for an earlier version, from the caller's own patch.
 func TestHistory_version(t *testing.T) {
 	h := history{version: "90"}
@@ -140,6 +156,7 @@ func TestHistory_changedFrom(t *testing.T) {
 		{"metadata and then data changed while the wait read", []reading{read("100", 'a'), read("101", 'a'), read("102", 'b')}, evidence("", ""), "102"},
 		{"data changed before, as a sidecar has seen", []reading{read("101", 'b')}, evidence("101", "101", "99", "100"), "101"},
 		{"data changed before, and nobody knows", []reading{read("101", 'b')}, evidence("101", "101"), ""},
+		{"data changed before the version, as a sidecar has seen", []reading{read("101", 'b')}, evidence("95", "101", "80", "90"), ""},
 		{"data changed twice, and nobody knows", []reading{read("102", 'b')}, evidence("102", "102", "101", "101"), ""},
 		{"a sidecar is behind", []reading{read("102", 'b')}, evidence("101", "101", "99", "100"), ""},
 		{"data changed from unknown data", []reading{read("101", 'b'), read("102", 'c')}, evidence("", ""), ""},

@@ -175,11 +175,69 @@ func TestTally_noSidecar(t *testing.T) {
 	}
 }
 
+// unstartedPod returns a Pod without a started container.
+func unstartedPod(uid string) pod {
+	p := runningPod(uid, "s")
+	p.unstarted, p.appUnstarted = true, true
+	return p
+}
+
+// TestTally_startGrace: a Pod without a started container counts for a grace after the wait first saw
+// it. A later event does not begin the grace again.
+func TestTally_startGrace(t *testing.T) {
+	tally := newTestTally(t, bySelector, unstartedPod("a"))
+	tally.put(fresh(unstartedPod("a")), start.Add(bySelector.StartGrace/2))
+	for after, want := range map[time.Duration]int{0: 1, bySelector.StartGrace - 1: 1, bySelector.StartGrace: 0} {
+		if got := len(tally.states(start.Add(after))); got != want {
+			t.Errorf("after %v: got %d Pods, want %d", after, got, want)
+		}
+	}
+}
+
+// TestTally_appUnstarted: an app that never started needs the files and no notification. The Pod is
+// done a grace after its files are in place. If the files are missing again, the grace begins again.
+func TestTally_appUnstarted(t *testing.T) {
+	p := runningPod("a", "s")
+	p.appUnstarted = true
+	tally := newTestTally(t, bySelector, p)
+	q := tally.due(start, 1)[0]
+	inPlace, missing := done("a", "s", target("webhook", 2)), done("a", "s")
+	missing.Complete = false
+	for at, d := range []*status.Document{missing, inPlace, missing, inPlace} {
+		now := start.Add(time.Duration(at) * 2 * bySelector.StartGrace)
+		tally.answer(q, d, nil, now, 0)
+		end := now.Add(bySelector.StartGrace)
+		if tally.complete(now) || tally.complete(end.Add(-1)) || tally.complete(end) != (d == inPlace) {
+			t.Errorf("answer %d: got complete %v, %v, %v", at, tally.complete(now), tally.complete(end.Add(-1)), tally.complete(end))
+		}
+	}
+}
+
+// TestTally_confirm: the last list confirms the result only if each grace ended before the list began,
+// and if it contains no other Pod.
+func TestTally_confirm(t *testing.T) {
+	a, end := runningPod("a", "s"), start.Add(bySelector.StartGrace)
+	for _, c := range []struct {
+		name  string
+		pods  []pod
+		began time.Time
+		want  bool
+	}{
+		{"too early", []pod{a, unstartedPod("b")}, end.Add(-1), false},
+		{"another Pod", []pod{a, unstartedPod("b"), runningPod("c", "s")}, end, false},
+		{"the same Pods", []pod{a, unstartedPod("b")}, end, true},
+	} {
+		tally := newTestTally(t, bySelector, a, unstartedPod("b"))
+		tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
+		if !tally.complete(end) || tally.confirm(toPointers(c.pods), c.began) != c.want {
+			t.Errorf("%s: got %v", c.name, !c.want)
+		}
+	}
+}
+
 // TestTally_noPod: without a Pod that counts there is no success.
 func TestTally_noPod(t *testing.T) {
-	unstarted := runningPod("a", "s")
-	unstarted.unstarted, unstarted.appUnstarted = true, true
-	if newTestTally(t, bySelector).complete(start) || newTestTally(t, bySelector, unstarted).complete(start.Add(time.Hour)) {
+	if newTestTally(t, bySelector).complete(start) || newTestTally(t, bySelector, unstartedPod("a")).complete(start.Add(time.Hour)) {
 		t.Error("complete without a Pod that counts")
 	}
 }
@@ -255,9 +313,7 @@ func TestTally_metadata(t *testing.T) {
 // TestTally_startedStays: a Pod that has started counts, even if the kubelet forgets it.
 func TestTally_startedStays(t *testing.T) {
 	tally := newTestTally(t, bySelector, runningPod("a", "s"))
-	forgotten := runningPod("a", "s")
-	forgotten.unstarted, forgotten.appUnstarted = true, true
-	tally.put(fresh(forgotten), start)
+	tally.put(fresh(unstartedPod("a")), start) // the kubelet has forgotten it
 	if n := len(tally.states(start.Add(time.Hour))); n != 1 {
 		t.Errorf("got %d Pods, want 1", n)
 	}
