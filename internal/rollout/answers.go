@@ -45,7 +45,7 @@ func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pa
 		return true
 	}
 	if p.reason = t.filesMissing(d, up); p.reason != "" {
-		p.filesAt, p.notifiedAt = time.Time{}, time.Time{}
+		p.filesAt = time.Time{}
 		return true
 	}
 	p.filesAt = cmp.Or(p.filesAt, now)
