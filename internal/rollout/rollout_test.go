@@ -21,6 +21,7 @@ import (
 // An apiServer answers requests for the Pods and for the Secret of a namespace. "" is an error 500.
 type apiServer struct {
 	pods   string   // the items of a list, in []
+	half   bool     // whether another page of the list follows, which is an error 500
 	events []string // of a watch: type and object, again and again
 	secret string
 }
@@ -31,14 +32,14 @@ func newTestWaiter(t *testing.T, a *apiServer, r Rules) *waiter {
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		body := a.secret
 		if strings.HasSuffix(r.URL.Path, "/pods") && a.pods != "" {
-			body = `{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"1"},"items":` + a.pods + `}`
+			body = `{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"1"` + map[bool]string{true: `,"continue":"x"`}[a.half] + `},"items":` + a.pods + `}`
 		}
 		switch {
 		case r.URL.Query().Get("watch") != "":
 			for i := 0; i < len(a.events); i += 2 {
 				_, _ = fmt.Fprintf(out, `{"type":%q,"object":%s}`, a.events[i], a.events[i+1])
 			}
-		case strings.HasSuffix(r.URL.Path, "/pods") && a.pods == "", body == "":
+		case strings.HasSuffix(r.URL.Path, "/pods") && a.pods == "", body == "", r.URL.Query().Get("continue") != "":
 			out.WriteHeader(http.StatusInternalServerError)
 		default:
 			_, _ = io.WriteString(out, body)
@@ -123,6 +124,7 @@ func TestWaiter_confirm(t *testing.T) {
 		{"nothing new", apiServer{pods: "[" + a + "]", secret: secret}, true},
 		{"another Pod", apiServer{pods: "[" + a + "," + b + "]", secret: secret}, false},
 		{"no list", apiServer{secret: secret}, false},
+		{"half a list", apiServer{pods: "[" + a + "]", half: true, secret: secret}, false},
 		{"no reading", apiServer{pods: "[" + a + "]"}, false},
 		{"not a Secret", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, `"Secret"`, `"Pod"`, 1)}, false},
 		{"other data", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, "Yg==", "Yw==", 1)}, false},
