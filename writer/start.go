@@ -127,8 +127,8 @@ func (w *Writer) warnUnread(unread []error) {
 func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
 	cur := w.current.Load()
 	for name, rec := range cur.Record.AllSecrets() {
-		files, ok := content.Secrets[name]
-		if !cur.Partial || !ok || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
+		files, wanted := content.Secrets[name]
+		if !cur.Partial || !wanted || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
 			continue
 		}
 		for file := range rec.Files {

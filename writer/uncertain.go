@@ -12,15 +12,15 @@ import (
 )
 
 // uncertain contains the states in which a Writer does not know its volume for
-// certain.
+// certain. The state partial follows from the current generation (Partial).
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
 //	------------+-----------------------------+---------------------------+--------------------------------
 //	unconfirmed | Open: the content was only  | a new generation, or      | treating other values of the
 //	            | read from the volume        | unchanged complete        | same version as a change
 //	            |                             | content                   |
-//	Partial, of | Open: files of a Secret     | a publish of another      | a generation of this version
-//	generation  | could not be read           | version of the Secret     | without files that may exist
+//	partial     | Open: files of a Secret     | a generation with all     | a generation of this version
+//	            | could not be read           | files of its record       | without files that may exist
 //	unreachable | Open: ..data leads to no    | ..data was restored       | Newest returning the
 //	            | generation                  |                           | generation
 //	unsynced    | the rename of ..data        | a sync of DIR             | removing old generations
