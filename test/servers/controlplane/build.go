@@ -79,7 +79,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-var kubernetesVersion = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v\S+)`)
+var kubernetesVersion = regexp.MustCompile(`(?m)^(?:require)?\s+k8s\.io/kubernetes (v\S+)`)
 
 // cacheKey returns a name for everything that determines the binaries: the versions of
 // all dependencies (go.sum lists them), the compiler and the platform.

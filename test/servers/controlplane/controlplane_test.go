@@ -143,12 +143,14 @@ replace (
 
 replace k8s.io/kms => k8s.io/kms v0.34.4
 
-require (
-	k8s.io/kubernetes v1.34.4
-)
+require k8s.io/kubernetes v1.34.4
 `
-	if got := string(dependentGoMod([]byte(released), "v1.34.4")); got != want {
+	got := dependentGoMod([]byte(released), "v1.34.4")
+	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if found := kubernetesVersion.FindSubmatch(got); found == nil || string(found[1]) != "v1.34.4" {
+		t.Errorf("got version %q, want v1.34.4", found)
 	}
 }
 

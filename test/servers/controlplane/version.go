@@ -80,7 +80,7 @@ func dependentGoMod(gomod []byte, version string) []byte {
 	staging := "${1}$2 => $2 v0" + strings.TrimPrefix(version, "v1")
 	gomod = releasedModule.ReplaceAll(gomod, []byte("module servers"))
 	gomod = releasedStaging.ReplaceAll(gomod, []byte(staging))
-	return append(gomod, "\nrequire (\n\tk8s.io/kubernetes "+version+"\n)\n"...)
+	return append(gomod, "\nrequire k8s.io/kubernetes "+version+"\n"...)
 }
 
 // goCommand runs go in dir and returns its standard output.
