@@ -114,8 +114,9 @@ func TestListAndWatch_deletedPod(t *testing.T) {
 // succeeds only if both requests succeed, and if they show nothing new.
 func TestWaiter_confirm(t *testing.T) {
 	const created, secret = `,"creationTimestamp":"2026-01-02T00:00:00Z"`, `{"apiVersion":"v1","kind":"Secret",` +
-		`"metadata":{"uid":"u","resourceVersion":"1","managedFields":[{},{"time":"2026-01-01T00:00:00Z"}]},"data":{"a":"Yg=="}}`
-	a, b := readerPod("a", created), readerPod("b", "") // b was created before the last change
+		`"metadata":{"uid":"u","resourceVersion":"1","managedFields":[{},{"time":"2026-01-01T00:00:00Z"},` +
+		`{"time":"2026-01-01T12:00:00Z"},{"time":"2026-01-01T06:00:00Z"}]},"data":{"a":"Yg=="}}`
+	a, b := readerPod("a", created), readerPod("b", `,"creationTimestamp":"2026-01-01T09:00:00Z"`) // b: before the last change
 	for _, c := range []struct {
 		name string
 		last apiServer
