@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // startWithStderr runs secret-sync with a given standard error.
@@ -71,7 +72,7 @@ func wantEnd(t *testing.T, cmd *exec.Cmd, code int) {
 func TestRun_blockedLog(t *testing.T) {
 	server := httptest.NewServer(&api{})
 	t.Cleanup(server.CloseClientConnections)
-	volume, addr := t.TempDir(), freeAddr(t)
+	volume, addr := t.TempDir(), testsupport.FreeAddr(t)
 	_, stderr := pipe(t, true)
 	cmd := startWithStderr(t, server.URL, volume, stderr, "SECRETSYNC_HTTP_ADDR="+addr)
 	eventually(t, "a file", func() bool { return exists(filepath.Join(volume, "db", "password")) })
@@ -89,7 +90,7 @@ func TestRun_blockedLog(t *testing.T) {
 func TestRun_closedStderr(t *testing.T) {
 	server := httptest.NewServer(&api{})
 	t.Cleanup(server.CloseClientConnections)
-	volume, addr := t.TempDir(), freeAddr(t)
+	volume, addr := t.TempDir(), testsupport.FreeAddr(t)
 	r, stderr := pipe(t, false)
 	r.Close()
 	cmd := startWithStderr(t, server.URL, volume, stderr, "SECRETSYNC_HTTP_ADDR="+addr)
@@ -175,17 +176,6 @@ func worldDir(t *testing.T) string {
 		}
 	}
 	return dir
-}
-
-// freeAddr returns a loopback address with a free port.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func exists(path string) bool {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
@@ -140,7 +140,7 @@ func TestPostgreSQL_quotesIdentifiers(t *testing.T) {
 func TestPostgreSQL_logsNoPassword(t *testing.T) {
 	server, root := postgreSQL(t, "app")
 	mustExec(t, root, "ALTER SYSTEM SET log_statement = 'ddl'", "SELECT pg_reload_conf()")
-	st.Until(t, "the server logs statements", func() error {
+	testsupport.Eventually(t, "the server logs statements", func() error {
 		mustExec(t, root, "CREATE TABLE IF NOT EXISTS probe (id INT)")
 		if !strings.Contains(server.Log.String(), "CREATE TABLE IF NOT EXISTS probe") {
 			return fmt.Errorf("no statement in the log")

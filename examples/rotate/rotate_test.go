@@ -243,7 +243,7 @@ func TestFinish_keepsTheUser(t *testing.T) {
 
 func (s *scene) putCredentials(c pool.Credentials) {
 	s.t.Helper()
-	s.Put("db", map[string]string{"username": c.Username, "password": c.Password})
+	s.SetSecret("db", map[string]string{"username": c.Username, "password": c.Password})
 }
 
 // TestFinish_waitsForSessions closes the last session of the old user while finish waits.

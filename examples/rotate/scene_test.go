@@ -64,7 +64,7 @@ func newSceneWithUsers(t *testing.T, server *dbserver.Server, users [2]string) *
 		}
 	}
 	mustDo(t, db.create(t.Context(), s.app))
-	s.Put("db", map[string]string{"username": s.app.Username, "password": s.app.Password})
+	s.SetSecret("db", map[string]string{"username": s.app.Username, "password": s.app.Password})
 	return s
 }
 

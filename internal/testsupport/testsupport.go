@@ -1,17 +1,17 @@
 // Package testsupport contains the helpers shared by the tests of several packages: a log
-// buffer, polling, checks of errors, and the search for Secret values in output.
+// buffer, polling, checks of errors, and volumes.
 //
 // Tests of all modules import it. It knows nothing about Secrets, volumes or Kubernetes.
 package testsupport
 
 import (
-	"encoding/base64"
-	"encoding/hex"
+	"bytes"
 	"errors"
-	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -54,17 +54,6 @@ func EventuallyWithin(t testing.TB, limit time.Duration, condition string, check
 	}
 }
 
-// Throughout polls check for the given time and fails the test at the first error. It shows
-// that a forbidden state does not occur.
-func Throughout(t testing.TB, duration time.Duration, condition string, check func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(duration); time.Now().Before(deadline); time.Sleep(interval) {
-		if err := check(); err != nil {
-			t.Fatalf("%s: %v", condition, err)
-		}
-	}
-}
-
 // WantError fails the test if err is nil or if its text lacks any of the parts.
 func WantError(t testing.TB, err error, parts ...string) {
 	t.Helper()
@@ -75,44 +64,6 @@ func WantError(t testing.TB, err error, parts ...string) {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q does not contain %q", err, part)
 		}
-	}
-}
-
-// WantNoLeak fails the test if text contains any of the values, also as base64, hexadecimal or a
-// Go byte slice. The values must have at least 6 bytes, because fewer could occur by chance.
-func WantNoLeak(t testing.TB, output, text string, values ...string) {
-	t.Helper()
-	for _, value := range values {
-		if len(value) < 6 {
-			t.Fatalf("value %q is too short to search for", value)
-		}
-		encoded := base64.RawStdEncoding.EncodeToString([]byte(value))
-		encoded = encoded[:len(value)/3*4] // the last characters depend on the bytes after the value
-		hexadecimal := hex.EncodeToString([]byte(value))
-		slice := strings.Trim(fmt.Sprint([]byte(value)), "[]")
-		for _, form := range []string{value, encoded, hexadecimal, strings.ToUpper(hexadecimal), slice} {
-			if strings.Contains(text, form) {
-				t.Errorf("%s contains a Secret value as %q", output, form)
-			}
-		}
-	}
-}
-
-// ReadFile returns the text of a file.
-func ReadFile(t testing.TB, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// WriteFile writes a file. Only its owner can read it.
-func WriteFile(t testing.TB, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -144,4 +95,39 @@ func FreeAddr(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// A Log keeps everything written to it. Any number of goroutines may use a Log, so a
+// single Log can serve as both Stdout and Stderr of a command. The zero value is ready.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write appends b to the log.
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// String returns everything written so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Count returns the number of occurrences of text in the log.
+func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
+
+// Tail returns the last n lines, for a failure message.
+func (l *Log) Tail(n int) string {
+	lines := strings.Split(strings.TrimRight(l.String(), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Logger returns a logger to l. It writes records of this level and above, as text.
+func (l *Log) Logger(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: level}))
 }

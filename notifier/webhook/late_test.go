@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,33 +15,15 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// A buffer is a log that is safe for concurrent use.
-type buffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // TestWebhookLateAnswer: an answer after three timeouts is a success of the first call.
 // A second call would make the app reload twice.
 func TestWebhookLateAnswer(t *testing.T) {
 	const timeout = 300 * time.Millisecond
-	var log buffer
+	var log testsupport.Log
 	server, got := serve(t, func(http.ResponseWriter, *http.Request) { <-time.After(3 * timeout) })
 	server.Start()
 	w := newWebhook(t, server.URL+"/?token=hunter2",
-		Target{Timeout: timeout, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		Target{Timeout: timeout, Logger: log.Logger(slog.LevelInfo)})
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Error(err)
 	}
@@ -88,7 +69,7 @@ func TestWebhookNotSent(t *testing.T) {
 // TestWebhookAdvice: the error of each status names its likely cause.
 func TestWebhookAdvice(t *testing.T) {
 	token := t.TempDir() + "/token"
-	testsupport.WriteFile(t, token, "hunter2")
+	write(t, token, "hunter2")
 	for status, want := range map[int]string{
 		302: "if this is a login page, set SECRETSYNC_WEBHOOK_TOKEN_FILE",
 		401: "check its audience",

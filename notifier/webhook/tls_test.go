@@ -22,7 +22,7 @@ import (
 func caFile(t *testing.T, server *httptest.Server) string {
 	t.Helper()
 	path := t.TempDir() + "/ca.crt"
-	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+	write(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
 		Bytes: server.Certificate().Raw})))
 	return path
 }
@@ -33,7 +33,7 @@ func TestWebhookTLS(t *testing.T) {
 	ca := t.TempDir() + "/ca.crt"
 	w := newWebhook(t, server.URL, Target{CAFile: ca})
 	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "CA file", "no such file")
-	testsupport.WriteFile(t, ca, "not a certificate")
+	write(t, ca, "not a certificate")
 	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "no PEM certificate", ca)
 	w.CAFile = caFile(t, server)
 	if err := w.Notify(t.Context(), someChanges); err != nil {
@@ -53,11 +53,11 @@ func TestWebhookTLS_renewedCA(t *testing.T) {
 	server.StartTLS()
 	path := t.TempDir() + "/ca.crt"
 	w := newWebhook(t, server.URL, Target{CAFile: path})
-	testsupport.WriteFile(t, path, "not a certificate")
+	write(t, path, "not a certificate")
 	if err := w.Notify(t.Context(), someChanges); err == nil {
 		t.Error("a call with an invalid CA file succeeded")
 	}
-	testsupport.WriteFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+	write(t, path, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
 		Bytes: server.Certificate().Raw})))
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Error(err)
@@ -80,7 +80,7 @@ func TestWebhookTLS_systemRoots(t *testing.T) {
 		server, _ := serve(t, nil)
 		server.StartTLS()
 		other := t.TempDir() + "/other.crt"
-		testsupport.WriteFile(t, other,
+		write(t, other,
 			string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: unrelatedCertificate(t)})))
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestWebhookTLS_systemRoots$")
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+caFile(t, server), "SSL_CERT_DIR=/nonexistent",

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -196,7 +197,7 @@ func TestWebhookToken(t *testing.T) {
 	w := newWebhook(t, server.URL, Target{TokenFile: path})
 	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "token file")
 	for _, token := range []string{"first", "second\n"} { // the file is renewed between the calls
-		testsupport.WriteFile(t, path, token)
+		write(t, path, token)
 		if err := w.Notify(t.Context(), someChanges); err != nil {
 			t.Fatal(err)
 		}
@@ -205,11 +206,18 @@ func TestWebhookToken(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "\n", "hunter2\nX-Evil: 1", "hunter2\x00"} {
-		testsupport.WriteFile(t, path, bad)
+		write(t, path, bad)
 		err := w.Notify(t.Context(), someChanges)
 		testsupport.WantError(t, err, "token file", path)
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the error contains the token: %v", err)
 		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -47,14 +47,14 @@ func (c *Cluster) Scene(t *testing.T) *Scene {
 	return &Scene{T: t, Cluster: c, Namespace: ns.Name, Addresses: map[string]string{}}
 }
 
-// Put creates or updates a Secret.
-func (s *Scene) Put(name string, data map[string]string) {
+// SetSecret creates or updates a Secret.
+func (s *Scene) SetSecret(name string, data map[string]string) {
 	s.Helper()
-	s.PutLabels(name, nil, data)
+	s.SetLabeledSecret(name, nil, data)
 }
 
-// PutLabels creates or updates a Secret with labels.
-func (s *Scene) PutLabels(name string, labels, data map[string]string) {
+// SetLabeledSecret creates or updates a Secret with labels.
+func (s *Scene) SetLabeledSecret(name string, labels, data map[string]string) {
 	s.Helper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, StringData: data}
 	Until(s.T, "the update of the Secret", func() error {
@@ -66,10 +66,10 @@ func (s *Scene) PutLabels(name string, labels, data map[string]string) {
 	})
 }
 
-// PutPassword creates or updates the Secret "db" with this password.
-func (s *Scene) PutPassword(password string) {
+// SetPassword creates or updates the Secret "db" with this password.
+func (s *Scene) SetPassword(password string) {
 	s.Helper()
-	s.Put("db", map[string]string{"username": "app", "password": password})
+	s.SetSecret("db", map[string]string{"username": "app", "password": password})
 }
 
 // Deploy applies the kustomization in folder. Its Pods use the images of this run. If

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -107,7 +108,7 @@ func compile(t testing.TB, name string, compiler func(path string) *exec.Cmd) st
 // Called copies a program to another name, which is then the name of its process.
 func Called(t testing.TB, program, name string) string {
 	t.Helper()
-	path := filepath.Join(st.Volume(t), name)
+	path := filepath.Join(testsupport.MemoryDir(t), name)
 	if err := os.Symlink(program, path); err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func New(t testing.TB, env st.Env) *Pod {
 		t.Fatal(err, needsNamespaces)
 	}
 	t.Cleanup(p.first.Kill)
-	st.Until(t, "pause", func() error {
+	testsupport.Eventually(t, "pause", func() error {
 		select {
 		case <-p.first.Done():
 			t.Fatal(p.FirstLog, needsNamespaces)
@@ -76,7 +76,7 @@ func prepare(t testing.TB, env st.Env) *Pod {
 	all := st.Env{"SECRETSYNC_SECRETS": "db"}
 	maps.Copy(all, env)
 	p := &Pod{Scene: st.New(t, all), FirstLog: &testsupport.Log{}}
-	p.Put("db", data(0))
+	p.SetSecret("db", data(0))
 	return p
 }
 
@@ -213,7 +213,7 @@ func (p *Pod) kill(but string) {
 func (p *Pod) KillAll() {
 	p.T.Helper()
 	const sidecar = "secret-sync"
-	st.Until(p.T, "the end of the programs", func() error {
+	testsupport.Eventually(p.T, "the end of the programs", func() error {
 		if !slices.ContainsFunc(p.Processes(), func(q Process) bool { return q.Comm != sidecar }) {
 			return nil
 		}

@@ -133,7 +133,7 @@ const NotifiedWithin = 40 * time.Second
 // WaitNotified waits until the program was notified of n or of a later value.
 func (g *Program) WaitNotified(n int64) {
 	g.t.Helper()
-	st.UntilIn(g.t, NotifiedWithin, "the notification", func() error { return g.CheckNotified(n) })
+	testsupport.EventuallyWithin(g.t, NotifiedWithin, "the notification", func() error { return g.CheckNotified(n) })
 }
 
 // diedOfHUP matches the messages of parents whose child was killed by signal 1.
@@ -156,7 +156,7 @@ func (g *Program) CheckNoneDied() {
 // WaitReady waits until the program has printed the word.
 func (g *Program) WaitReady(word string) {
 	g.t.Helper()
-	st.Until(g.t, "the start of the program", func() error { return LogContains(g.Log, word) })
+	testsupport.Eventually(g.t, "the start of the program", func() error { return LogContains(g.Log, word) })
 }
 
 // LogContains returns an error if the log does not contain the word.

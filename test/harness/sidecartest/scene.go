@@ -43,7 +43,7 @@ type Scene struct {
 func New(t testing.TB, env Env) *Scene {
 	t.Helper()
 	s := NewWithoutRole(t, env)
-	s.Apply(s.RBAC())
+	s.Apply(s.Print("rbac", Account))
 	return s
 }
 
@@ -69,15 +69,6 @@ func NewWithoutRole(t testing.TB, env Env) *Scene {
 	}
 	maps.Copy(s.Env, env)
 	return s
-}
-
-// RBAC returns the output of `secret-sync rbac` in this environment.
-func (s *Scene) RBAC() []byte { return s.RBACOf(Account) }
-
-// RBACOf returns the output of `secret-sync rbac` for a service account.
-func (s *Scene) RBACOf(account string) []byte {
-	s.T.Helper()
-	return s.Print("rbac", account)
 }
 
 // Print returns the output of `secret-sync ARGS` in this environment.
@@ -123,8 +114,8 @@ func (s *Scene) Apply(manifest []byte) {
 // Secrets returns an administrator's client for the Secrets of the namespace.
 func (s *Scene) Secrets() v1.SecretInterface { return plane.Client.CoreV1().Secrets(s.Namespace) }
 
-// Put creates or replaces the Secret, with exactly these keys. Labels are "name=value".
-func (s *Scene) Put(name string, data map[string]string, labels ...string) {
+// SetSecret creates or replaces the Secret, with exactly these keys. Labels are "name=value".
+func (s *Scene) SetSecret(name string, data map[string]string, labels ...string) {
 	s.T.Helper()
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}},
@@ -142,7 +133,7 @@ func (s *Scene) Put(name string, data map[string]string, labels ...string) {
 		_, err = s.Secrets().Create(s.T.Context(), secret, metav1.CreateOptions{})
 	}
 	if err != nil {
-		s.T.Fatalf("put Secret %s: %v", name, err)
+		s.T.Fatalf("set Secret %s: %v", name, err)
 	}
 }
 

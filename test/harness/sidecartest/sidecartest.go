@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/build"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -92,44 +91,31 @@ func ControlPlane() *controlplane.ControlPlane { return plane }
 // Binary returns the path of the secret-sync binary.
 func Binary() string { return binary }
 
-// Until polls check until it returns nil.
-func Until(t testing.TB, condition string, check func() error) {
-	t.Helper()
-	testsupport.Eventually(t, condition, check)
-}
-
-// UntilIn is Until with another time limit.
-func UntilIn(t testing.TB, limit time.Duration, condition string, check func() error) {
-	t.Helper()
-	testsupport.EventuallyWithin(t, limit, condition, check)
-}
-
-// Throughout polls check for the given time and fails the test at the first error.
+// Throughout polls check for the given time and fails the test at the first error. It shows
+// that a forbidden state does not occur.
 func Throughout(t testing.TB, duration time.Duration, condition string, check func() error) {
 	t.Helper()
-	testsupport.Throughout(t, duration, condition, check)
+	for deadline := time.Now().Add(duration); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if err := check(); err != nil {
+			t.Fatalf("%s: %v", condition, err)
+		}
+	}
 }
 
 // Read returns the text of a file.
 func Read(t testing.TB, path string) string {
 	t.Helper()
-	return testsupport.ReadFile(t, path)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // Write writes a file readable only by its owner.
 func Write(t testing.TB, path, text string) {
 	t.Helper()
-	testsupport.WriteFile(t, path, text)
-}
-
-// Volume returns a new directory on a memory file system.
-func Volume(t testing.TB) string {
-	t.Helper()
-	return testsupport.MemoryDir(t)
-}
-
-// FreeAddr returns a loopback address on which nothing listens.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	return testsupport.FreeAddr(t)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

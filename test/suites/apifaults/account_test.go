@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
@@ -35,14 +36,14 @@ func TestRole_revoked(t *testing.T) {
 	if err := bindings.Delete(t.Context(), "secret-sync-"+st.Account, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	st.Until(t, "the API server to apply the change", func() error { return p.allowed(t, false) })
+	testsupport.Eventually(t, "the API server to apply the change", func() error { return p.allowed(t, false) })
 	r.Gateway.EndAll()
-	p.Put("db", files{"k": "2"})
-	st.Until(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
+	p.SetSecret("db", files{"k": "2"})
+	testsupport.Eventually(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 	p.endure(t)
 	p.run.WaitLog(down) // not at the first 403: a starting API server may return it
-	s.Apply(s.RBAC())
-	st.Until(t, "the API server to apply the change", func() error { return p.allowed(t, true) })
+	s.Apply(s.Print("rbac", st.Account))
+	testsupport.Eventually(t, "the API server to apply the change", func() error { return p.allowed(t, true) })
 	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, `{apiGroups: [""], resources: [secrets], resourceNames: ["db"], verbs: [list, watch]}`)
 }
@@ -76,10 +77,10 @@ func TestToken_expired(t *testing.T) {
 	st.Write(t, file, short)
 	p := newPair(t, s)
 	// The API server caches a valid token for 10 s.
-	st.Until(t, "the token to expire", func() error { return unauthorized(t, s, short) })
+	testsupport.Eventually(t, "the token to expire", func() error { return unauthorized(t, s, short) })
 	r.Gateway.EndAll()
-	p.Put("db", files{"k": "2"})
-	st.Until(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
+	p.SetSecret("db", files{"k": "2"})
+	testsupport.Eventually(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 	p.endure(t)
 	st.Write(t, file, good)
 	p.recover(t, faultproxy.Patience)

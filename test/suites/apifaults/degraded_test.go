@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
@@ -35,20 +36,20 @@ func TestDegraded_silentWatch(t *testing.T) {
 			for range 2 { // the watches of both sidecars
 				<-watches
 			}
-			p.Put("db", files{"k": "2"})
+			p.SetSecret("db", files{"k": "2"})
 			signal(t, p, syscall.SIGHUP) // otherwise the list follows after 3 minutes
 			p.WaitFiles(files{"db/k": "2"})
-			st.UntilIn(t, 10*time.Second, "the fault is noticed", func() error { return p.watchUp("0") })
+			testsupport.EventuallyWithin(t, 10*time.Second, "the fault is noticed", func() error { return p.watchUp("0") })
 			for _, value := range []string{"3", "4"} {
-				p.Put("db", files{"k": value})
-				st.UntilIn(t, 25*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
+				p.SetSecret("db", files{"k": value})
+				testsupport.EventuallyWithin(t, 25*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
 				if err := p.watchUp("0"); err != nil {
 					t.Errorf("after value %s: %v", value, err)
 				}
 			}
 			r.Gateway.SetAnswer(nil)
-			st.UntilIn(t, time.Minute, "recovery", func() error { return p.watchUp("1") })
-			p.Put("db", files{"k": "5"})
+			testsupport.EventuallyWithin(t, time.Minute, "recovery", func() error { return p.watchUp("1") })
+			p.SetSecret("db", files{"k": "5"})
 			p.WaitFiles(files{"db/k": "5"})
 			p.checkStates(t, "does not deliver changes")
 			p.run.Stop()
@@ -64,17 +65,17 @@ func TestDegraded_watchesEndEarly(t *testing.T) {
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	p := newPair(t, s)
 	r.Gateway.SetAnswer(faultproxy.WatchesEndAfter(3 * time.Second))
-	st.UntilIn(t, 20*time.Second, "the fault is noticed", func() error { return p.watchUp("0") })
+	testsupport.EventuallyWithin(t, 20*time.Second, "the fault is noticed", func() error { return p.watchUp("0") })
 	for i := range 6 {
 		value := fmt.Sprint("value ", i)
-		p.Put("db", files{"k": value})
-		st.UntilIn(t, 6*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
+		p.SetSecret("db", files{"k": value})
+		testsupport.EventuallyWithin(t, 6*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
 	}
 	if err := p.watchUp("0"); err != nil {
 		t.Error(err)
 	}
 	r.Gateway.SetAnswer(nil)
-	st.UntilIn(t, 25*time.Second, "recovery", func() error { return p.watchUp("1") })
+	testsupport.EventuallyWithin(t, 25*time.Second, "recovery", func() error { return p.watchUp("1") })
 	p.checkStates(t, "repeatedly ends early")
 	p.run.Stop()
 	p.other.Stop()
@@ -84,11 +85,11 @@ func TestDegraded_watchesEndEarly(t *testing.T) {
 func TestDegraded_slowLists(t *testing.T) {
 	t.Parallel()
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	r.Gateway.SetAnswer(faultproxy.ListsDelayed(20 * time.Second))
 	run := s.Start(nil)
-	st.UntilIn(t, time.Minute, "the files", func() error { return s.CheckFiles(files{"db/k": "1"}) })
-	s.Put("db", files{"k": "2"})
+	testsupport.EventuallyWithin(t, time.Minute, "the files", func() error { return s.CheckFiles(files{"db/k": "1"}) })
+	s.SetSecret("db", files{"k": "2"})
 	s.WaitFiles(files{"db/k": "2"})
 	run.Stop()
 }
@@ -98,7 +99,7 @@ func TestDegraded_slowLists(t *testing.T) {
 func TestDegraded_emptyCA(t *testing.T) {
 	t.Parallel()
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	st.Write(t, r.Gateway.CAFile, "")
 	run := s.Start(nil)
 	run.WaitLog(down)
@@ -106,7 +107,7 @@ func TestDegraded_emptyCA(t *testing.T) {
 		t.Errorf("the log does not name the certificate:\n%s", run.Log.Tail(10))
 	}
 	r.Gateway.Trust(t)
-	st.UntilIn(t, faultproxy.Patience, "the files", func() error { return s.CheckFiles(files{"db/k": "1"}) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the files", func() error { return s.CheckFiles(files{"db/k": "1"}) })
 	run.Stop()
 }
 
@@ -131,8 +132,8 @@ func TestDegraded_signals(t *testing.T) {
 	}()
 	for i := range 5 {
 		value := fmt.Sprint("value ", i)
-		p.Put("db", files{"k": value})
-		st.UntilIn(t, 8*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
+		p.SetSecret("db", files{"k": value})
+		testsupport.EventuallyWithin(t, 8*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
 	}
 	close(stop)
 	<-stopped

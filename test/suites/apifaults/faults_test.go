@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
@@ -19,13 +20,13 @@ func TestFaults_betweenSidecarAndServer(t *testing.T) {
 			s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 			p := newPair(t, s)
 			f.Begin(r)
-			p.Put("db", files{"k": "2"})
+			p.SetSecret("db", files{"k": "2"})
 			began := time.Now()
 			limit := max(f.Seen, 5*time.Second)
-			st.UntilIn(t, limit, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
+			testsupport.EventuallyWithin(t, limit, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 			t.Logf("noticed after %v", time.Since(began).Round(time.Millisecond))
 			p.endure(t)
-			st.UntilIn(t, time.Minute, "further attempts", func() error {
+			testsupport.EventuallyWithin(t, time.Minute, "further attempts", func() error {
 				if got, want := len(lines(p.run, ended)), max(f.Tries, 3); got < want {
 					return fmt.Errorf("%d attempts, want %d", got, want)
 				}
@@ -46,9 +47,9 @@ func TestWatch_endsAtOnce(t *testing.T) {
 	p := newPair(t, s)
 	began := time.Now()
 	r.Gateway.SetAnswer(faultproxy.WatchesEnd)
-	st.Until(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
-	p.Put("db", files{"k": "2"})
-	st.UntilIn(t, faultproxy.Patience, "the data of the list", func() error { return p.CheckFiles(files{"db/k": "2"}) })
+	testsupport.Eventually(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
+	p.SetSecret("db", files{"k": "2"})
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the data of the list", func() error { return p.CheckFiles(files{"db/k": "2"}) })
 	if got, most := len(lines(p.run, ended)), 3+int(time.Since(began).Seconds()); got > most {
 		t.Errorf("%d attempts in %v, want at most %d", got, time.Since(began), most)
 	}
@@ -65,7 +66,7 @@ func TestConnection_resetOnce(t *testing.T) {
 	faultproxy.Detour(s, w.Address, "")
 	p := newPair(t, s)
 	w.Reset()
-	p.Put("db", files{"k": "2"})
+	p.SetSecret("db", files{"k": "2"})
 	p.recover(t, faultproxy.Patience)
 	p.checkStates(t, "no connection")
 }

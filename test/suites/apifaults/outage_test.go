@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
@@ -17,21 +18,21 @@ func TestOutage_missedEvents(t *testing.T) {
 	s, r := faultproxy.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_SELECTOR": "app=web", "SECRETSYNC_ON_DELETE": "remove",
 	})
-	s.Put("db", files{"k": "1"})
-	s.Put("leaves", files{"k": "1"}, "app=web")
-	s.Put("goes", files{"k": "1"}, "app=web")
-	s.Put("stays", files{"k": "1"}, "app=web")
+	s.SetSecret("db", files{"k": "1"})
+	s.SetSecret("leaves", files{"k": "1"}, "app=web")
+	s.SetSecret("goes", files{"k": "1"}, "app=web")
+	s.SetSecret("stays", files{"k": "1"}, "app=web")
 	run := s.Start(nil)
 	s.WaitFiles(files{"db/k": "1", "leaves/k": "1", "goes/k": "1", "stays/k": "1"})
 	r.Wire.Refuse()
 	run.WaitLog(down)
 	s.Delete("db")
-	s.Put("db", files{"k": "recreated"})
-	s.Put("leaves", files{"k": "not ours"})
+	s.SetSecret("db", files{"k": "recreated"})
+	s.SetSecret("leaves", files{"k": "not ours"})
 	s.Delete("goes")
-	s.Put("comes", files{"k": "new"}, "app=web")
+	s.SetSecret("comes", files{"k": "new"}, "app=web")
 	r.Wire.Listen()
-	st.UntilIn(t, faultproxy.Patience+5e9, "the missed changes", func() error {
+	testsupport.EventuallyWithin(t, faultproxy.Patience+5e9, "the missed changes", func() error {
 		return s.CheckFiles(files{"db/k": "recreated", "stays/k": "1", "comes/k": "new"})
 	})
 	run.Stop()
@@ -43,10 +44,10 @@ func TestOutage_largestSecret(t *testing.T) {
 	s, r := faultproxy.New(t, st.Env{"SECRETSYNC_SECRETS": "big"})
 	large := func(c string) files { return files{"k": strings.Repeat(c, 1<<20-1000)} }
 	in := func(f files) files { return files{"big/k": f["k"]} }
-	s.Put("big", large("a"))
+	s.SetSecret("big", large("a"))
 	r.Wire.Cut(500_000)
 	run := s.Start(nil)
-	st.Until(t, "some attempts", func() error {
+	testsupport.Eventually(t, "some attempts", func() error {
 		if got := len(lines(run, ended)); got < 2 {
 			return fmt.Errorf("%d attempts", got)
 		}
@@ -56,8 +57,8 @@ func TestOutage_largestSecret(t *testing.T) {
 		t.Error("the files changed during the fault:", err)
 	}
 	r.Wire.Cut(0)
-	st.UntilIn(t, faultproxy.Patience, "the whole Secret", func() error { return s.CheckFiles(in(large("a"))) })
-	s.Put("big", large("b"))
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the whole Secret", func() error { return s.CheckFiles(in(large("a"))) })
+	s.SetSecret("big", large("b"))
 	s.WaitFiles(in(large("b")))
 	run.Stop()
 }
@@ -79,7 +80,7 @@ func TestOutage_hundredWatches(t *testing.T) {
 	}
 	put := func(value string) {
 		for _, n := range names {
-			s.Put(n, files{"k": value})
+			s.SetSecret(n, files{"k": value})
 		}
 	}
 	put("1")
@@ -91,7 +92,7 @@ func TestOutage_hundredWatches(t *testing.T) {
 		t.Error("during the fault:", err)
 	}
 	r.Wire.Listen()
-	st.UntilIn(t, faultproxy.Patience, "the files after the fault", func() error { return s.CheckFiles(want("2")) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the files after the fault", func() error { return s.CheckFiles(want("2")) })
 	put("3")
 	s.WaitFiles(want("3"))
 	if got := len(lines(run, down)); got != 1 {

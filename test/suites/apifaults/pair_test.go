@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -25,20 +26,20 @@ type pair struct {
 
 // newPair starts both sidecars and waits until they have published the Secret db with k=1.
 func newPair(t *testing.T, s *st.Scene) *pair {
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	second := *s
-	second.Dir = st.Volume(t)
+	second.Dir = testsupport.MemoryDir(t)
 	second.Env = st.Env{}
 	for k, v := range s.Env {
 		second.Env[k] = v
 	}
 	second.Env["SECRETSYNC_DIR"] = second.Dir
-	p := &pair{Scene: s, spare: &second, httpAddr: st.FreeAddr(t)}
+	p := &pair{Scene: s, spare: &second, httpAddr: testsupport.FreeAddr(t)}
 	p.run = s.Start(st.Env{"SECRETSYNC_HTTP_ADDR": p.httpAddr})
 	p.other = second.Start(nil)
 	s.WaitFiles(files{"db/k": "1"})
 	second.WaitFiles(files{"db/k": "1"})
-	st.Until(t, "watch_up", func() error { return p.watchUp("1") })
+	testsupport.Eventually(t, "watch_up", func() error { return p.watchUp("1") })
 	return p
 }
 
@@ -70,7 +71,7 @@ func (p *pair) endure(t *testing.T) {
 	}
 	p.other.Stop()
 	empty := *p.spare
-	empty.Dir = st.Volume(t)
+	empty.Dir = testsupport.MemoryDir(t)
 	first := empty.Start(st.Env{"SECRETSYNC_DIR": empty.Dir})
 	p.other = p.spare.Start(nil)
 	first.WaitLog("started")
@@ -94,11 +95,11 @@ func (p *pair) endure(t *testing.T) {
 func (p *pair) recover(t *testing.T, limit time.Duration) {
 	t.Helper()
 	want, began := files{"db/k": "2"}, time.Now()
-	st.UntilIn(t, limit, "the files after the fault", func() error { return p.CheckFiles(want) })
+	testsupport.EventuallyWithin(t, limit, "the files after the fault", func() error { return p.CheckFiles(want) })
 	t.Logf("correct %v after the fault", time.Since(began).Round(time.Millisecond))
-	st.UntilIn(t, limit, "the files of the restarted sidecar", func() error { return p.spare.CheckFiles(want) })
-	st.UntilIn(t, limit, "watch_up", func() error { return p.watchUp("1") })
-	p.Put("db", files{"k": "3"})
+	testsupport.EventuallyWithin(t, limit, "the files of the restarted sidecar", func() error { return p.spare.CheckFiles(want) })
+	testsupport.EventuallyWithin(t, limit, "watch_up", func() error { return p.watchUp("1") })
+	p.SetSecret("db", files{"k": "3"})
 	p.WaitFiles(files{"db/k": "3"})
 	p.run.Stop()
 	p.other.Stop()

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
@@ -20,12 +21,12 @@ import (
 func TestAPIServer_killed(t *testing.T) {
 	p := newPair(t, st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"}))
 	st.ControlPlane().StopAPIServer()
-	st.Until(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
+	testsupport.Eventually(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 	p.endure(t)
 	if err := st.ControlPlane().StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p.Put("db", files{"k": "2"})
+	p.SetSecret("db", files{"k": "2"})
 	p.recover(t, faultproxy.Patience)
 	for _, l := range lines(p.run, down) { // a starting server may reject valid requests
 		t.Logf("logged: %s", l.Err)
@@ -40,13 +41,13 @@ func TestEtcd_restored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Put("db", files{"k": "newer"})
+	p.SetSecret("db", files{"k": "newer"})
 	for i := range 50 {
-		p.Put("other", files{"k": strconv.Itoa(i)})
+		p.SetSecret("other", files{"k": strconv.Itoa(i)})
 	}
 	newer := version(t, p.Scene)
 	p.WaitFiles(files{"db/k": "newer"})
-	st.UntilIn(
+	testsupport.EventuallyWithin(
 		t,
 		faultproxy.Patience,
 		"the newer value",
@@ -60,18 +61,18 @@ func TestEtcd_restored(t *testing.T) {
 		t.Fatalf("version %d after the restore, %d before: want a lower version", older, newer)
 	}
 	began := time.Now()
-	st.UntilIn(t, faultproxy.Patience, "the restored value", func() error { return p.CheckFiles(files{"db/k": "1"}) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the restored value", func() error { return p.CheckFiles(files{"db/k": "1"}) })
 	t.Logf("correct %v after the API server was ready", time.Since(began).Round(time.Millisecond))
 	p.other = p.spare.Start(nil)
 	p.spare.WaitFiles(files{"db/k": "1"})
-	p.Put("db", files{"k": "2"})
+	p.SetSecret("db", files{"k": "2"})
 	p.recover(t, faultproxy.Patience)
 }
 
 // version returns the resource version of a consistent read.
 func version(t *testing.T, s *st.Scene) (v uint64) {
 	t.Helper()
-	st.Until(t, "a list", func() error {
+	testsupport.Eventually(t, "a list", func() error {
 		list, err := s.Secrets().List(context.Background(), metav1.ListOptions{})
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
@@ -52,7 +53,7 @@ func TestCanary_everyOutput(t *testing.T) {
 // rotate sets a new value, also in the annotation of kubectl.
 func (c *canary) rotate() {
 	value := c.newValue()
-	c.Put("db", files{"password": value, "user": "app"})
+	c.SetSecret("db", files{"password": value, "user": "app"})
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":%q}}}`,
 		`{"data":{"password":"`+base64.StdEncoding.EncodeToString([]byte(value))+`"}}`)
 	const mergePatch = "application/merge-patch+json"
@@ -65,7 +66,7 @@ func (c *canary) rotate() {
 // search could succeed only because the sidecar never read the value.
 func (c *canary) CheckWritten() {
 	c.t.Helper()
-	st.UntilIn(c.t, patience, "files", func() error {
+	testsupport.EventuallyWithin(c.t, patience, "files", func() error {
 		return c.CheckFiles(files{"db/password": c.values[len(c.values)-1], "db/user": "app"})
 	})
 }
@@ -124,7 +125,7 @@ func (c *canary) harm() {
 }
 
 func (c *canary) refusedSecrets() {
-	c.Put("refused", files{"other": c.newValue()})
+	c.SetSecret("refused", files{"other": c.newValue()})
 	c.run.WaitLog("rejected a Secret")
 	c.Delete("refused")
 	c.rotate()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -18,7 +19,7 @@ import (
 // measurement.
 func TestChanges_hundredSequential(t *testing.T) {
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info"})
-	s.Put("db", files{"k": "0"})
+	s.SetSecret("db", files{"k": "0"})
 	s.Start(nil).WaitReady()
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -30,7 +31,7 @@ func TestChanges_hundredSequential(t *testing.T) {
 	}
 	var took []time.Duration
 	for n := 1; n <= 100; n++ {
-		s.Put("db", files{"k": fmt.Sprint(n)})
+		s.SetSecret("db", files{"k": fmt.Sprint(n)})
 		answered := time.Now()
 		at := waitSwap(t, s, w, fmt.Sprint(n))
 		took = append(took, max(0, at.Sub(answered)))
@@ -67,14 +68,14 @@ func TestChanges_hundredAtOnce(t *testing.T) {
 	t.Parallel()
 	hook := st.NewWebhook(t)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL})
-	s.Put("db", files{"k": "0"})
+	s.SetSecret("db", files{"k": "0"})
 	s.Start(nil).WaitReady()
 	for n := 1; n <= 100; n++ {
-		s.Put("db", files{"k": fmt.Sprint(n)})
+		s.SetSecret("db", files{"k": fmt.Sprint(n)})
 	}
 	s.WaitFiles(files{"db/k": "100"})
 	var last uint64
-	st.Until(t, "the notification of the last generation", func() error {
+	testsupport.Eventually(t, "the notification of the last generation", func() error {
 		accepted := hook.Accepted()
 		if len(accepted) == 0 {
 			return fmt.Errorf("no notification")

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
 // TestSIGTERM_noAPIServer is not parallel, because it stops the shared API server.
 func TestSIGTERM_noAPIServer(t *testing.T) {
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	running := s.Start(nil)
 	running.WaitReady()
 	st.ControlPlane().StopAPIServer()
@@ -31,13 +32,13 @@ func TestSIGTERM_noAPIServer(t *testing.T) {
 		t.Error(err)
 	}
 	late.Stop()
-	empty := s.Start(st.Env{"SECRETSYNC_DIR": st.Volume(t), "SECRETSYNC_SYNC_TIMEOUT": "1s"})
+	empty := s.Start(st.Env{"SECRETSYNC_DIR": testsupport.MemoryDir(t), "SECRETSYNC_SYNC_TIMEOUT": "1s"})
 	empty.WaitExit(1, 5*time.Second)
 
 	if err := st.ControlPlane().StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.Put("db", files{"k": "2"})
+	s.SetSecret("db", files{"k": "2"})
 	back := s.Start(nil)
 	s.WaitFiles(files{"db/k": "2"})
 	back.Stop()
@@ -49,12 +50,12 @@ func TestOneShot_existingVolume(t *testing.T) {
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_ONE_SHOT": "true"})
 	r := s.Start(nil)
 	r.WaitLog("nothing is published yet")
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	r.WaitExit(0, 10*time.Second)
 	if err := s.CheckFiles(files{"db/k": "1"}); err != nil {
 		t.Error(err)
 	}
-	s.Put("db", files{"k": "2"}) // the existing files are not enough: the API server must answer
+	s.SetSecret("db", files{"k": "2"}) // the existing files are not enough: the API server must answer
 	s.Start(nil).WaitExit(0, 10*time.Second)
 	if err := s.CheckFiles(files{"db/k": "2"}); err != nil {
 		t.Error(err)
@@ -71,7 +72,7 @@ func TestSyncTimeout_missingSecret(t *testing.T) {
 			s := st.New(t, st.Env{
 				"SECRETSYNC_SECRETS": "db,missing", "SECRETSYNC_SYNC_TIMEOUT": "1s", "SECRETSYNC_ONE_SHOT": oneShot,
 			})
-			s.Put("db", files{"k": "1"})
+			s.SetSecret("db", files{"k": "1"})
 			r := s.Start(nil)
 			r.WaitExit(1, 5*time.Second)
 			if !strings.Contains(r.Log.String(), "missing") {
@@ -136,7 +137,7 @@ func TestEnvironment_invalid(t *testing.T) {
 func TestEnvironment_serviceVariables(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	r := s.Start(st.Env{
 		"SECRETSYNC_SERVICE_HOST": "10.0.0.7", "SECRETSYNC_SERVICE_PORT": "80", "SECRETSYNC_SERVICE_PORT_HTTP": "80",
 		"SECRETSYNC_PORT": "tcp://10.0.0.7:80", "SECRETSYNC_PORT_80_TCP": "tcp://10.0.0.7:80",
@@ -150,11 +151,11 @@ func TestEnvironment_serviceVariables(t *testing.T) {
 func TestVolume_secondWriter(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	r := s.Start(nil)
 	r.WaitReady()
 	s.Start(nil).WaitExit(2, 5*time.Second)
-	s.Put("db", files{"k": "2"})
+	s.SetSecret("db", files{"k": "2"})
 	s.WaitFiles(files{"db/k": "2"})
 	r.Stop()
 }
@@ -162,17 +163,17 @@ func TestVolume_secondWriter(t *testing.T) {
 // TestHTTP_beforeAndAfterFirstGeneration: /readyz fails until a generation is published.
 func TestHTTP_beforeAndAfterFirstGeneration(t *testing.T) {
 	t.Parallel()
-	addr := st.FreeAddr(t)
+	addr := testsupport.FreeAddr(t)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": addr})
 	s.Start(nil).WaitLog("nothing is published yet")
 	status := func(path string) func() error {
 		return func() error { return get("http://"+addr+path, http.StatusOK, nil) }
 	}
-	st.Until(t, "livez", status("/livez"))
+	testsupport.Eventually(t, "livez", status("/livez"))
 	if status("/readyz")() == nil {
 		t.Error("readyz succeeds without a generation")
 	}
-	s.Put("db", files{"k": "1"})
-	st.Until(t, "readyz", status("/readyz"))
-	st.Until(t, "metrics", status("/metrics"))
+	s.SetSecret("db", files{"k": "1"})
+	testsupport.Eventually(t, "readyz", status("/readyz"))
+	testsupport.Eventually(t, "metrics", status("/metrics"))
 }

@@ -34,10 +34,10 @@ func TestFIPS_connectsToTheServer(t *testing.T) {
 		cmd.Path = binary
 		return childprocess.Start(cmd)
 	}
-	s.Put("db", files{"password": "one"})
+	s.SetSecret("db", files{"password": "one"})
 	r := s.Start(nil)
 	s.WaitFiles(files{"db/password": "one"})
-	s.Put("db", files{"password": "two"})
+	s.SetSecret("db", files{"password": "two"})
 	s.WaitFiles(files{"db/password": "two"})
 	r.Stop()
 }

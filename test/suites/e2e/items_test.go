@@ -6,6 +6,7 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -27,18 +28,18 @@ func TestItems_otherKeys(t *testing.T) {
 			t.Parallel()
 			hook := st.NewWebhook(t)
 			env := st.Env{
-				"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_HTTP_ADDR": st.FreeAddr(t),
+				"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_HTTP_ADDR": testsupport.FreeAddr(t),
 			}
 			maps.Copy(env, test.env)
 			s := st.New(t, env)
-			s.Put("db", files{"password": "one", "user": "app", "ttl": "60"})
+			s.SetSecret("db", files{"password": "one", "user": "app", "ttl": "60"})
 			s.Start(nil).WaitReady()
 			for ttl := range 5 {
-				s.Put("db", files{"password": "one", "user": "app", "ttl": fmt.Sprint(ttl)})
+				s.SetSecret("db", files{"password": "one", "user": "app", "ttl": fmt.Sprint(ttl)})
 				waitProcessed(t, s)
 			}
-			s.Put("db", files{"password": "two", "user": "app", "ttl": "60"})
-			st.Until(t, "the app is notified of the password", func() error {
+			s.SetSecret("db", files{"password": "two", "user": "app", "ttl": "60"})
+			testsupport.Eventually(t, "the app is notified of the password", func() error {
 				accepted := hook.Accepted()
 				if len(accepted) != 1 || accepted[0].Generation != 2 {
 					return fmt.Errorf("got %+v, want generation 2", accepted)
@@ -53,7 +54,7 @@ func TestItems_otherKeys(t *testing.T) {
 // waitProcessed waits until the sidecar has processed the newest version of db.
 func waitProcessed(t *testing.T, s *st.Scene) {
 	want := s.Get("db").ResourceVersion
-	st.Until(t, "the version is processed", func() error {
+	testsupport.Eventually(t, "the version is processed", func() error {
 		var document struct {
 			Secrets map[string]struct{ ResourceVersion string }
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -56,13 +57,13 @@ func (l *life) step(t *testing.T, p phase) {
 	}
 	if p.notify != nil {
 		l.want = append(l.want, p.notify)
-		st.Until(t, "notification", func() error { return l.notified(len(l.want)) })
+		testsupport.Eventually(t, "notification", func() error { return l.notified(len(l.want)) })
 	}
 	if err := l.notified(len(l.want)); err != nil {
 		t.Error(err)
 	}
 	if p.ready {
-		st.Until(t, "ready", l.Ready)
+		testsupport.Eventually(t, "ready", l.Ready)
 	} else if l.Ready() == nil {
 		t.Error("ready before the generation is complete")
 	}
@@ -111,7 +112,7 @@ func newLife(t *testing.T, env st.Env) *life {
 }
 
 func put(name string, data files, labels ...string) func(*life) {
-	return func(l *life) { l.Put(name, data, labels...) }
+	return func(l *life) { l.SetSecret(name, data, labels...) }
 }
 
 func remove(name string) func(*life) { return func(l *life) { l.Delete(name) } }
@@ -205,7 +206,7 @@ func lifePhases(t *testing.T, l *life, flat bool) []phase {
 		},
 		{name: "stop, change, start", ready: true, files: down, act: func(l *life) {
 			l.run.Stop()
-			l.Put("db", files{"user": "d", "password": "4"})
+			l.SetSecret("db", files{"user": "d", "password": "4"})
 			l.start(t)(l)
 		}, notify: []string{"~" + at("db/password"), "~" + at("db/user")}},
 		{name: "the end", act: func(l *life) { l.run.Stop() }, files: down, ready: true, same: true},
@@ -221,12 +222,12 @@ func TestLife_onDeleteRemove(t *testing.T) {
 		st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "extra", "SECRETSYNC_ON_DELETE": "remove"},
 	)
 	both := files{"db/k": "1", "extra/k": "2"}
-	l.Put("extra", files{"k": "2"})
+	l.SetSecret("extra", files{"k": "2"})
 	l.walk(t, []phase{
-		{name: "boot", act: func(l *life) { l.start(t)(l); l.Put("db", files{"k": "1"}) }, files: both, ready: true},
+		{name: "boot", act: func(l *life) { l.start(t)(l); l.SetSecret("db", files{"k": "1"}) }, files: both, ready: true},
 		{
 			name:  "deleted and back",
-			act:   func(l *life) { l.Delete("extra"); l.Put("extra", files{"k": "2"}) },
+			act:   func(l *life) { l.Delete("extra"); l.SetSecret("extra", files{"k": "2"}) },
 			files: both,
 			ready: true,
 			same:  true,
@@ -251,8 +252,8 @@ func TestLife_rejectedSecret(t *testing.T) {
 		"SECRETSYNC_REQUIRED_KEYS": "db/password",
 		"SECRETSYNC_ITEMS":         "tls/tls.crt=certs/server.pem",
 	})
-	l.Put("tls", files{"tls.crt": "cert", "tls.key": "not asked for"})
-	l.Put("db", files{"user": "a", "password": ""})
+	l.SetSecret("tls", files{"tls.crt": "cert", "tls.key": "not asked for"})
+	l.SetSecret("db", files{"user": "a", "password": ""})
 	good := files{"db/user": "a", "db/password": "1", "tls/certs/server.pem": "cert"}
 	next := files{"db/user": "a", "db/password": "1", "tls/certs/server.pem": "cert 2"}
 	l.walk(t, []phase{
@@ -290,8 +291,8 @@ func TestLife_rejectedSecret(t *testing.T) {
 		},
 		{name: "no keys at all", act: put("tls", files{}), files: next, ready: true, same: true},
 		{name: "both are valid again", act: func(l *life) {
-			l.Put("tls", files{"tls.crt": "cert 2"})
-			l.Put("db", files{"user": "c", "password": "3"})
+			l.SetSecret("tls", files{"tls.crt": "cert 2"})
+			l.SetSecret("db", files{"user": "c", "password": "3"})
 		}, files: files{"db/user": "c", "db/password": "3", "tls/certs/server.pem": "cert 2"}, ready: true,
 			notify: []string{"~db/password", "~db/user"}},
 	})

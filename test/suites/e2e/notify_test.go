@@ -35,7 +35,7 @@ func startTarget(t *testing.T, name string) (*childprocess.Process, *testsupport
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	st.Until(t, "the start of the target", func() error { return logged(log, "ready", 1) })
+	testsupport.Eventually(t, "the start of the target", func() error { return logged(log, "ready", 1) })
 	return p, log
 }
 
@@ -63,12 +63,12 @@ func TestNotifySignal_processAndPIDFile(t *testing.T) {
 				}
 			}
 			s := st.New(t, env)
-			s.Put("db", files{"k": "0"})
+			s.SetSecret("db", files{"k": "0"})
 			r := s.Start(nil)
 			r.WaitReady()
 			for n := 1; n <= 3; n++ {
-				s.Put("db", files{"k": fmt.Sprint(n)})
-				st.Until(t, "HUP", func() error { return logged(log, "HUP", n) })
+				s.SetSecret("db", files{"k": fmt.Sprint(n)})
+				testsupport.Eventually(t, "HUP", func() error { return logged(log, "HUP", n) })
 				if err := s.CheckFiles(files{"db/k": fmt.Sprint(n)}); err != nil {
 					t.Errorf("after HUP %d: %v", n, err)
 				}
@@ -86,16 +86,16 @@ func TestNotifySignal_minimumAge(t *testing.T) {
 	t.Parallel()
 	name := fmt.Sprintf("young%d", os.Getpid()%100000)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS": name, "SECRETSYNC_PROCESS_MIN_AGE": "2s"})
-	s.Put("db", files{"k": "0"})
+	s.SetSecret("db", files{"k": "0"})
 	r := s.Start(nil)
 	r.WaitReady()
 	_, log := startTarget(t, name)
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	s.WaitFiles(files{"db/k": "1"})
 	if err := logged(log, "HUP", 0); err != nil {
 		t.Errorf("immediately after the start: %v", err)
 	}
-	st.Until(t, "HUP", func() error { return logged(log, "HUP", 1) })
+	testsupport.Eventually(t, "HUP", func() error { return logged(log, "HUP", 1) })
 }
 
 // TestNotifyWebhook_retried: a failing webhook is called again with the newest generation. It
@@ -104,28 +104,28 @@ func TestNotifyWebhook_retried(t *testing.T) {
 	t.Parallel()
 	hook := st.NewWebhook(t)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL})
-	s.Put("db", files{"k": "0", "other": "0"})
+	s.SetSecret("db", files{"k": "0", "other": "0"})
 	r := s.Start(nil)
 	r.WaitReady()
 	hook.Status.Store(http.StatusInternalServerError)
-	s.Put("db", files{"k": "1", "other": "0"})
-	st.Until(t, "a webhook call", func() error { return atLeast(len(hook.Bodies()), 1) })
-	s.Put("db", files{"k": "1", "other": "1"})
+	s.SetSecret("db", files{"k": "1", "other": "0"})
+	testsupport.Eventually(t, "a webhook call", func() error { return atLeast(len(hook.Bodies()), 1) })
+	s.SetSecret("db", files{"k": "1", "other": "1"})
 	s.WaitFiles(files{"db/k": "1", "db/other": "1"})
 	hook.Status.Store(http.StatusOK)
-	st.Until(t, "an accepted call", func() error { return atLeast(len(hook.Accepted()), 1) })
+	testsupport.Eventually(t, "an accepted call", func() error { return atLeast(len(hook.Accepted()), 1) })
 	got := hook.Accepted()[0]
 	if fmt.Sprint(got.Paths()) != "[~db/k ~db/other]" || fmt.Sprint(got.Secrets) != "[db]" {
 		t.Errorf("notification %+v, want every change since the last accepted notification", got)
 	}
 	// Kill the sidecar before it can notify: the next process notifies.
 	hook.Status.Store(http.StatusInternalServerError)
-	s.Put("db", files{"k": "2", "other": "1"})
+	s.SetSecret("db", files{"k": "2", "other": "1"})
 	s.WaitFiles(files{"db/k": "2", "db/other": "1"})
 	r.Kill()
 	hook.Status.Store(http.StatusOK)
 	s.Start(nil)
-	st.Until(t, "an accepted call after the crash", func() error { return atLeast(len(hook.Accepted()), 2) })
+	testsupport.Eventually(t, "an accepted call after the crash", func() error { return atLeast(len(hook.Accepted()), 2) })
 	if got := hook.Accepted()[1]; fmt.Sprint(got.Paths()) != "[~db/k]" || got.Generation != 4 {
 		t.Errorf("notification after a crash %+v, want generation 4 with db/k", got)
 	}
@@ -153,10 +153,10 @@ func TestNotifyExec_environmentAndInput(t *testing.T) {
 		t,
 		st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EXEC": string(command), "SECRETSYNC_NOTIFY_FIRST": "true"},
 	)
-	s.Put("db", files{"k": "0"})
+	s.SetSecret("db", files{"k": "0"})
 	s.Start(nil)
 	for n := 1; n <= 2; n++ {
-		st.Until(t, "exec", func() error {
+		testsupport.Eventually(t, "exec", func() error {
 			b, err := os.ReadFile(out)
 			if err == nil && !strings.HasPrefix(string(b), fmt.Sprintf("%d\n", n)) {
 				err = fmt.Errorf("%q, want generation %d", b, n)
@@ -170,6 +170,6 @@ func TestNotifyExec_environmentAndInput(t *testing.T) {
 			!strings.HasSuffix(fmt.Sprint(got.Paths()), "db/k]") {
 			t.Errorf("exec %d got %s: %v", n, b, err)
 		}
-		s.Put("db", files{"k": fmt.Sprint(n)})
+		s.SetSecret("db", files{"k": fmt.Sprint(n)})
 	}
 }

@@ -32,7 +32,7 @@ func TestUser_ofOpenShift(t *testing.T) {
 	}
 	password := filepath.Join(s.Dir, "db", "password")
 	app, log := startAs(t, user, "/bin/sh", "-c", reader, "app", password)
-	st.Until(t, "the app is ready", func() error { return hasLine(log, "ready") })
+	testsupport.Eventually(t, "the app is ready", func() error { return hasLine(log, "ready") })
 	pidFile := filepath.Join(testsupport.MemoryDir(t), "pid")
 	if err := os.WriteFile(pidFile, fmt.Append(nil, app.PID()), 0o644); err != nil {
 		t.Fatal(err)
@@ -40,13 +40,13 @@ func TestUser_ofOpenShift(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(pidFile), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.Put("db", files{"password": "one"})
+	s.SetSecret("db", files{"password": "one"})
 	s.StartAs(user, st.Env{
 		"KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, ""), "SECRETSYNC_PID_FILE": pidFile,
 	})
 	s.WaitFiles(files{"db/password": "one"})
-	s.Put("db", files{"password": "two"})
-	st.Until(t, "the app reads the new file", func() error { return hasLine(log, "two") })
+	s.SetSecret("db", files{"password": "two"})
+	testsupport.Eventually(t, "the app reads the new file", func() error { return hasLine(log, "two") })
 }
 
 // startAs starts a program as a user and stops it at the end of the test.

@@ -171,7 +171,7 @@ func checkRole(t *testing.T, pod corev1.PodSpec) {
 			env[e.Name] = e.Value
 		}
 	}
-	printed, _ := role(t, st.NewWithoutRole(t, env).RBACOf(pod.ServiceAccountName))
+	printed, _ := role(t, st.NewWithoutRole(t, env).Print("rbac", pod.ServiceAccountName))
 	written, _ := role(t, read(t, "rbac.yaml"))
 	if printed.Name != written.Name || !reflect.DeepEqual(printed.Rules, written.Rules) {
 		t.Errorf("rbac.yaml contains %v, secret-sync rbac prints %v", written.Rules, printed.Rules)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -64,7 +65,7 @@ func TestRBAC_minimal(t *testing.T) {
 		"by selector": {"SECRETSYNC_SELECTOR": "app=web"},
 	}
 	for name, env := range tests {
-		whole, _ := role(t, st.NewWithoutRole(t, env).RBAC())
+		whole, _ := role(t, st.NewWithoutRole(t, env).Print("rbac", st.Account))
 		for ri, rule := range whole.Rules {
 			for vi, verb := range rule.Verbs {
 				t.Run(name+" without "+verb, func(t *testing.T) {
@@ -87,19 +88,19 @@ func testWithoutVerb(t *testing.T, env st.Env, less *rbacv1.Role) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, binding := role(t, s.RBAC())
+	_, binding := role(t, s.Print("rbac", st.Account))
 	s.Apply(append(b, binding...))
-	s.Put("db", files{"k": "1"}, "app=web")
+	s.SetSecret("db", files{"k": "1"}, "app=web")
 	r := s.Start(nil)
 	r.WaitLog("orbidden")
-	s.Put("db", files{"k": "2"}, "app=web")
+	s.SetSecret("db", files{"k": "2"}, "app=web")
 	if strings.Contains(strings.Join(less.Rules[0].Verbs, " "), "watch") {
 		if s.Ready() == nil {
 			t.Error("ready without permission to list")
 		}
 	}
-	s.Apply(s.RBAC())
-	st.UntilIn(t, 60e9, "the files after the Role is complete", func() error { return s.CheckFiles(files{"db/k": "2"}) })
+	s.Apply(s.Print("rbac", st.Account))
+	testsupport.EventuallyWithin(t, 60e9, "the files after the Role is complete", func() error { return s.CheckFiles(files{"db/k": "2"}) })
 	r.Stop()
 }
 
@@ -107,7 +108,7 @@ func testWithoutVerb(t *testing.T, env st.Env, less *rbacv1.Role) {
 func TestRBAC_onlyNamedSecrets(t *testing.T) {
 	t.Parallel()
 	s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-	r, _ := role(t, s.RBAC())
+	r, _ := role(t, s.Print("rbac", st.Account))
 	for _, rule := range r.Rules {
 		if len(rule.ResourceNames) != 1 || rule.ResourceNames[0] != "db" {
 			t.Errorf("rule %v, want only db", rule)
@@ -123,11 +124,11 @@ func TestRBAC_twoAccounts(t *testing.T) {
 	secrets := map[string]string{"app": "db", "web": "tls"}
 	for account, secret := range secrets {
 		s.Env["SECRETSYNC_SECRETS"] = secret
-		s.Apply(s.RBACOf(account))
+		s.Apply(s.Print("rbac", account))
 	}
 	for account, own := range secrets {
 		for _, secret := range secrets {
-			st.UntilIn(t, 20e9, fmt.Sprintf("%s lists %s: %v", account, secret, secret == own), func() error {
+			testsupport.EventuallyWithin(t, 20e9, fmt.Sprintf("%s lists %s: %v", account, secret, secret == own), func() error {
 				err := listAs(t, s.Namespace, account, secret)
 				if secret == own || err != nil && !apierrors.IsForbidden(err) {
 					return err

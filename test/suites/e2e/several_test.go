@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -24,17 +25,17 @@ func TestNotify_severalTargets(t *testing.T) {
 	if err := os.WriteFile(pidFile, fmt.Appendln(nil, filed.PID()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	up, down, addr := st.NewWebhook(t), st.NewWebhook(t), st.FreeAddr(t)
+	up, down, addr := st.NewWebhook(t), st.NewWebhook(t), testsupport.FreeAddr(t)
 	s := st.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS_MIN_AGE": "100ms", "SECRETSYNC_HTTP_ADDR": addr,
 		"SECRETSYNC_PROCESS": first + "," + second + ":HUP", "SECRETSYNC_PID_FILE": pidFile,
 		"SECRETSYNC_WEBHOOK_URL": up.URL + "," + down.URL,
 	})
-	s.Put("db", files{"k": "0"})
+	s.SetSecret("db", files{"k": "0"})
 	r := s.Start(nil)
 	r.WaitReady()
 	down.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	hups := func(want int) error {
 		for _, log := range []fmt.Stringer{firstLog, filedLog} {
 			if got := strings.Count(log.String(), "HUP"); got != want {
@@ -43,9 +44,9 @@ func TestNotify_severalTargets(t *testing.T) {
 		}
 		return atLeast(len(up.Accepted()), want)
 	}
-	st.Until(t, "the notification of the other targets", func() error { return hups(1) })
-	st.Until(t, "a failed call", func() error { return atLeast(len(down.Bodies()), 1) })
-	st.Until(t, "the pending targets", func() error {
+	testsupport.Eventually(t, "the notification of the other targets", func() error { return hups(1) })
+	testsupport.Eventually(t, "a failed call", func() error { return atLeast(len(down.Bodies()), 1) })
+	testsupport.Eventually(t, "the pending targets", func() error {
 		return pending(addr, map[string]string{
 			"process/" + first: "0", "process/" + second: "1", "pidfile/1": "0", "webhook/1": "0", "webhook/2": "1",
 		})
@@ -55,8 +56,8 @@ func TestNotify_severalTargets(t *testing.T) {
 	down.Status.Store(http.StatusOK)
 	_, secondLog := startTarget(t, second)
 	s.Start(nil)
-	st.Until(t, "the failed webhook", func() error { return atLeast(len(down.Accepted()), 1) })
-	st.Until(t, "the missing process", func() error { return logged(secondLog, "HUP", 1) })
+	testsupport.Eventually(t, "the failed webhook", func() error { return atLeast(len(down.Accepted()), 1) })
+	testsupport.Eventually(t, "the missing process", func() error { return logged(secondLog, "HUP", 1) })
 	if err := hups(1); err != nil {
 		t.Errorf("the targets that were already notified: %v", err)
 	}
@@ -86,7 +87,7 @@ func pending(addr string, want map[string]string) error {
 func TestItems_modes(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_ITEMS": "db/key=client.key:0600,db/crt=client.crt"})
-	s.Put("db", files{"key": "private", "crt": "public"})
+	s.SetSecret("db", files{"key": "private", "crt": "public"})
 	r := s.Start(nil)
 	r.WaitReady()
 	for path, want := range map[string]os.FileMode{"db/client.key": 0o600, "db/client.crt": 0o644} {
@@ -97,7 +98,7 @@ func TestItems_modes(t *testing.T) {
 	}
 	r.Stop()
 	r = s.Start(st.Env{"SECRETSYNC_ITEMS": "db/key=client.key:0400,db/crt=client.crt"})
-	st.Until(t, "the changed mode", func() error {
+	testsupport.Eventually(t, "the changed mode", func() error {
 		info, err := os.Stat(filepath.Join(s.Dir, "db/client.key"))
 		if err == nil && info.Mode() != 0o400 {
 			err = fmt.Errorf("mode %o", info.Mode())

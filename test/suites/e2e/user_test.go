@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -29,11 +30,11 @@ func TestVolume_stickyAndNotRoot(t *testing.T) {
 	if err := os.Chmod(s.Dir, 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
-	s.Put("db", files{"k": "1"})
+	s.SetSecret("db", files{"k": "1"})
 	env := st.Env{"KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")}
 	r := s.StartAs(podUser(), env)
 	s.WaitFiles(files{"db/k": "1"})
-	s.Put("db", files{"k": "2"})
+	s.SetSecret("db", files{"k": "2"})
 	s.WaitFiles(files{"db/k": "2"})
 	info, err := os.Stat(filepath.Join(s.Dir, "db", "k"))
 	if err != nil || info.Mode().Perm() != 0o440 {
@@ -62,7 +63,7 @@ func TestVolume_invalid(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
-			s.Put("db", files{"k": "1"})
+			s.SetSecret("db", files{"k": "1"})
 			path := filepath.Join(s.Dir, "volume")
 			if err := tt.make(path); err != nil {
 				t.Fatal(err)
@@ -82,9 +83,9 @@ func TestVolume_invalid(t *testing.T) {
 // TestFootprint logs the resources of a sidecar with one Secret over TLS. It checks nothing.
 func TestFootprint(t *testing.T) {
 	s := st.New(t, st.Env{
-		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_HTTP_ADDR": st.FreeAddr(t),
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_HTTP_ADDR": testsupport.FreeAddr(t),
 	})
-	s.Put("db", files{"username": "u", "password": "p"})
+	s.SetSecret("db", files{"username": "u", "password": "p"})
 	r := s.Start(nil)
 	r.WaitReady()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.PID()))

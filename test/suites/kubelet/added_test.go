@@ -60,7 +60,7 @@ func TestInjected_byPolicy(t *testing.T) {
 	}
 	wait(5 * time.Second) // both policies need time to take effect
 	s.rbac()
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.Apply([]byte(plain), nil)
 	s.rotates("signal")
 }
@@ -73,7 +73,7 @@ func TestChart_defaultValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.Apply(manifest, nil)
 	s.rotates("signal")
 }
@@ -84,7 +84,7 @@ func (s *scene) rotates(by string) {
 	s.Loaded("app", "0")
 	wait(6 * time.Second) // a process younger than 5 s is not signaled
 	for i := 1; i <= 3; i++ {
-		s.PutPassword(fmt.Sprint(i))
+		s.SetPassword(fmt.Sprint(i))
 		if a := s.Loaded("app", fmt.Sprint(i)); a.By != by {
 			s.Errorf("rotation %d: loaded by %s, want %s", i, a.By, by)
 		}

@@ -34,8 +34,8 @@ func TestCases_rotations(t *testing.T) {
 		t.Run(test.folder, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.Put("tls", map[string]string{"tls.crt": "1"})
-			s.PutPassword("0")
+			s.SetSecret("tls", map[string]string{"tls.crt": "1"})
+			s.SetPassword("0")
 			s.Deploy(cases+test.folder, nil)
 			took := nodetest.Until(
 				t,
@@ -48,7 +48,7 @@ func TestCases_rotations(t *testing.T) {
 			pid, loads := s.Loaded("app", "0").PID, 0
 			for i := 1; i <= 5; i++ {
 				wait(time.Second)
-				s.PutPassword(fmt.Sprint(i))
+				s.SetPassword(fmt.Sprint(i))
 				a := s.Loaded("app", fmt.Sprint(i))
 				if a.By != test.by || a.PID != pid {
 					t.Errorf("rotation %d: loaded by %s as process %d, want by %s as %d", i, a.By, a.PID, test.by, pid)
@@ -88,10 +88,10 @@ func TestFollowed_bindingRoot(t *testing.T) {
 		t.Run(folder, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			s.PutPassword("0")
+			s.SetPassword("0")
 			s.Deploy(cases+folder, nil)
 			for i := range 5 {
-				s.PutPassword(fmt.Sprint(i))
+				s.SetPassword(fmt.Sprint(i))
 				s.follows("app", "/secrets/db", fmt.Sprint(i))
 			}
 		})
@@ -104,7 +104,7 @@ func TestOneShot_initContainer(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.Deploy(cases+"init", endsBySelf)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.completes()
 }
 
@@ -112,7 +112,7 @@ func TestOneShot_initContainer(t *testing.T) {
 func TestJob_nativeSidecar(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.Apply([]byte(job), endsBySelf)
 	s.rbac()
 	s.completes()

@@ -27,13 +27,13 @@ func TestKilled_duringRotations(t *testing.T) {
 	for _, what := range []string{"secret-sync", "app", "kube-apiserver", "kubelet"} {
 		t.Run(what, func(t *testing.T) {
 			s := newScene(t)
-			s.PutPassword("0")
+			s.SetPassword("0")
 			s.Deploy(cases+"webhook", nil)
 			s.Loaded("app", "0")
 			const rotations = 60
 			newest := s.observe(t)
 			for i := 1; i <= rotations; i++ {
-				s.PutPassword(strconv.Itoa(i))
+				s.SetPassword(strconv.Itoa(i))
 				if i%20 == 10 {
 					s.kill(what)
 				}

@@ -26,7 +26,7 @@ func TestStart_afterTheFiles(t *testing.T) {
 			t.Fatal("the app started before its files existed")
 		}
 	}
-	s.PutPassword("0")
+	s.SetPassword("0")
 	if a := s.Loaded("app", "0"); a.Start["password"] != "0" || a.By != "start" {
 		t.Errorf("read %v by %s, want the files at the start", a.Start, a.By)
 	}
@@ -36,7 +36,7 @@ func TestStart_afterTheFiles(t *testing.T) {
 func TestDelete_endsQuickly(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.Deploy(cases+"webhook", nil)
 	s.Loaded("app", "0")
 	pod, err := s.Pod()
@@ -66,7 +66,7 @@ func TestDelete_endsQuickly(t *testing.T) {
 func TestSubPath_neverChanges(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.rbac()
 	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
 		nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_LAYOUT", "flat")
@@ -79,7 +79,7 @@ func TestSubPath_neverChanges(t *testing.T) {
 	})
 	for i := 1; i <= 3; i++ {
 		s.Loaded("app", "0")
-		s.PutPassword(fmt.Sprint(i))
+		s.SetPassword(fmt.Sprint(i))
 		s.follows("app", "/secrets", fmt.Sprint(i))
 	}
 	a, err := nodetest.Ask(s.Addresses["app"])
@@ -93,14 +93,14 @@ func TestSubPath_neverChanges(t *testing.T) {
 func TestVolume_full(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.rbac()
 	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
 		quantity := p.Spec.Volumes[0].EmptyDir.SizeLimit
 		*quantity = *quantityOf("512Ki")
 	})
 	s.Loaded("app", "0")
-	s.Put("db", map[string]string{"username": "app", "password": "1", "blob": strings.Repeat("x", 900_000)})
+	s.SetSecret("db", map[string]string{"username": "app", "password": "1", "blob": strings.Repeat("x", 900_000)})
 	nodetest.Until(t, "the metric of the full volume", func() error {
 		return s.Metric(`secretsync_publish_failures_total{reason="no_space"}`)
 	})
@@ -108,7 +108,7 @@ func TestVolume_full(t *testing.T) {
 	if err != nil || a.Seen["/secrets/db"][len(a.Seen["/secrets/db"])-1].Password != "0" {
 		t.Errorf("read %v, %v while the volume is full, want the last complete files", a.Seen, err)
 	}
-	s.PutPassword("2")
+	s.SetPassword("2")
 	s.follows("app", "/secrets/db", "2")
 }
 
@@ -117,7 +117,7 @@ func TestVolume_full(t *testing.T) {
 func TestOutOfMemory_recovers(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.rbac()
 	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
 		c := &p.Spec.InitContainers[0]
@@ -130,7 +130,7 @@ func TestOutOfMemory_recovers(t *testing.T) {
 		if i > 60 {
 			t.Fatal("the sidecar was never killed")
 		}
-		s.Put("db", map[string]string{
+		s.SetSecret("db", map[string]string{
 			"username": "app", "password": fmt.Sprint(i), "blob": strings.Repeat(string(rune('a'+i%26)), 1_000_000),
 		})
 		last = i
@@ -142,7 +142,7 @@ func TestOutOfMemory_recovers(t *testing.T) {
 	}
 	seen := a.Seen["/secrets/db"]
 	t.Logf("killed at update %d; the app had read %s", last, seen[len(seen)-1].Password)
-	s.PutPassword("end")
+	s.SetPassword("end")
 	s.follows("app", "/secrets/db", "end")
 	t.Logf("%d restarts", s.Restarts("secret-sync"))
 }

@@ -39,13 +39,13 @@ func TestNginx_newCertificate(t *testing.T) {
 		crt, key := selfSigned(t, n)
 		return map[string]string{"tls.crt": crt, "tls.key": key}
 	}
-	s.Put("app-tls", certificate(1))
+	s.SetSecret("app-tls", certificate(1))
 	s.Deploy(cases+"nginx", nil)
 	shown := map[string]bool{}
 	s.nextCertificate(shown)
 	wait(6 * time.Second) // a process younger than 5 s is not signaled
 	for n := int64(2); n <= 6; n++ {
-		s.Put("app-tls", certificate(n))
+		s.SetSecret("app-tls", certificate(n))
 		if got := s.nextCertificate(shown).SerialNumber.Int64(); got != n {
 			t.Errorf("nginx sends certificate %d, want %d", got, n)
 		}

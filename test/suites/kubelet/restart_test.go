@@ -20,14 +20,14 @@ import (
 func TestRestart_afterTERM(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.Deploy(cases+"restart", func(p *corev1.PodTemplateSpec) {
 		nodetest.Set(&p.Spec.InitContainers[0], "SECRETSYNC_SPLAY", "0s")
 	})
 	for i := 1; i <= 4; i++ {
 		s.Loaded("app", fmt.Sprint(i-1))
 		wait(6 * time.Second) // a process younger than 5 s is not signaled
-		s.PutPassword(fmt.Sprint(i))
+		s.SetPassword(fmt.Sprint(i))
 		down := nodetest.Until(t, "the end of the app", func() error {
 			if _, err := nodetest.Ask(s.Addresses["app"]); err == nil {
 				return fmt.Errorf("the app is running")
@@ -48,7 +48,7 @@ func TestSplay_replicas(t *testing.T) {
 	t.Parallel()
 	const replicas = 3
 	s := newScene(t)
-	s.PutPassword("0")
+	s.SetPassword("0")
 	s.rbac()
 	var addresses []string
 	for i := range replicas {
@@ -67,7 +67,7 @@ func TestSplay_replicas(t *testing.T) {
 		s.Loaded("app", "0")
 	}
 	wait(6 * time.Second)
-	s.PutPassword("1")
+	s.SetPassword("1")
 	most, changed, began := 0, 0, time.Now()
 	for changed < replicas {
 		if time.Since(began) > nodetest.Patience {
@@ -108,7 +108,7 @@ func TestEnv_afterRestart(t *testing.T) {
 	put := func(i int) map[string]string {
 		data := maps.Clone(hardValues)
 		data["PASSWORD"] = fmt.Sprint(i)
-		s.Put("db", data)
+		s.SetSecret("db", data)
 		return data
 	}
 	put(0)

@@ -23,7 +23,7 @@ func TestSideBySide_latency(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	now := func() string { return time.Now().UTC().Format(time.RFC3339Nano) }
-	s.PutPassword(now())
+	s.SetPassword(now())
 	s.rbac()
 	s.Apply([]byte(deployment), func(p *corev1.PodTemplateSpec) {
 		secretVolume := corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "db"}}
@@ -38,7 +38,7 @@ func TestSideBySide_latency(t *testing.T) {
 	for i := range *updates {
 		wait(time.Duration(i) * 1300 * time.Millisecond) // out of step with the kubelet
 		put := now()
-		s.PutPassword(put)
+		s.SetPassword(put)
 		for _, folder := range []string{"/secrets/db", kubeletFolder} {
 			latency[folder] = append(latency[folder], s.latency(folder, put))
 		}

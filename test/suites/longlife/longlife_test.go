@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -33,8 +34,8 @@ type longLife struct {
 
 func newLongLife(t *testing.T, s *st.Scene) *longLife {
 	scene := *s
-	scene.Dir, scene.Env = st.Volume(t), maps.Clone(s.Env)
-	l := &longLife{Scene: &scene, hook: st.NewWebhook(t), pidFile: filepath.Join(t.TempDir(), "pid"), http: st.FreeAddr(t)}
+	scene.Dir, scene.Env = testsupport.MemoryDir(t), maps.Clone(s.Env)
+	l := &longLife{Scene: &scene, hook: st.NewWebhook(t), pidFile: filepath.Join(t.TempDir(), "pid"), http: testsupport.FreeAddr(t)}
 	maps.Copy(scene.Env, st.Env{
 		"SECRETSYNC_DIR": scene.Dir, "SECRETSYNC_HTTP_ADDR": l.http,
 		"SECRETSYNC_WEBHOOK_URL": l.hook.URL, "SECRETSYNC_PID_FILE": l.pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "1s",
@@ -147,9 +148,9 @@ func (k *soak) measure() (f figures) {
 	k.endFault()
 	k.setAll()
 	began := time.Now()
-	st.UntilIn(k.t, patience, "the data of the API server", k.equal)
+	testsupport.EventuallyWithin(k.t, patience, "the data of the API server", k.equal)
 	k.t.Logf("correct %v after the last fault", time.Since(began).Round(time.Millisecond))
-	st.UntilIn(k.t, time.Minute, "an idle sidecar", func() (err error) {
+	testsupport.EventuallyWithin(k.t, time.Minute, "an idle sidecar", func() (err error) {
 		f, err = k.old.figures()
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
@@ -95,7 +96,7 @@ func newSoak(t *testing.T, random *rand.Rand) *soak {
 	k.setAll()
 	k.run = s.Start(nil)
 	k.old = newLongLife(t, s)
-	st.Until(t, "the start", k.equal)
+	testsupport.Eventually(t, "the start", k.equal)
 	return k
 }
 
@@ -161,7 +162,7 @@ func (k *soak) set(name string, label bool) {
 	if label {
 		labels = append(labels, "soak=yes")
 	}
-	k.Put(name, data, labels...)
+	k.SetSecret(name, data, labels...)
 }
 
 // fault ends the current fault and begins another.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -92,7 +93,7 @@ func TestWriters_matchTheirDefinitions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			st.Until(t, "the resource is served", func() error {
+			testsupport.Eventually(t, "the resource is served", func() error {
 				return controlplane.Apply(t.Context(), st.ControlPlane().Config, s.Namespace, manifest, true)
 			})
 		})

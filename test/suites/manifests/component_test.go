@@ -26,7 +26,7 @@ func TestComponent_everyKindOfWorkload(t *testing.T) {
 	for _, pod := range pods {
 		check(t, pod)
 	}
-	checkRole(t, s.Kustomize(dir), s.RBACOf("app"))
+	checkRole(t, s.Kustomize(dir), s.Print("rbac", "app"))
 }
 
 // checkRole compares the Role secret-sync-app in a manifest with the output of

@@ -103,7 +103,7 @@ func TestHelm_equalsTheComponent(t *testing.T) {
 			if share := pods[0].Spec.ShareProcessNamespace; (share != nil && *share) != test.shared {
 				t.Errorf("got shareProcessNamespace %v, want %v", share, test.shared)
 			}
-			checkRole(t, manifest, s.RBACOf("app"))
+			checkRole(t, manifest, s.Print("rbac", "app"))
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -36,7 +37,7 @@ func injected(t *testing.T) *st.Scene {
 	if _, err := st.ControlPlane().TokenKubeconfig(t.Context(), s.Namespace, "app"); err != nil {
 		t.Fatal(err)
 	}
-	st.Until(t, "both policies take effect", func() error {
+	testsupport.Eventually(t, "both policies take effect", func() error {
 		pod, err := create(s, plainPod(map[string]string{"secret-sync/secrets": "db"}))
 		if err != nil || mounts(pod) == "" {
 			return fmt.Errorf("the policy adds nothing: %v", err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -28,7 +29,7 @@ func TestApply_definitionsOfOperator(t *testing.T) {
 		}
 	}
 	manifest := s.Kustomize(folder)
-	st.Until(t, "apply", func() error { // the API server needs a moment for the definitions
+	testsupport.Eventually(t, "apply", func() error { // the API server needs a moment for the definitions
 		return controlplane.Apply(t.Context(), st.ControlPlane().Config, s.Namespace, manifest, false)
 	})
 }

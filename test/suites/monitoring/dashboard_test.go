@@ -161,7 +161,7 @@ func startPrometheus(t *testing.T, fleet []*sidecar) dashboard.Server {
 	}
 	t.Cleanup(p.Kill)
 	server := "http://" + addr
-	st.Until(t, "Prometheus is ready", func() error {
+	testsupport.Eventually(t, "Prometheus is ready", func() error {
 		r, err := http.Get(server + "/-/ready")
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, log.Tail(5))

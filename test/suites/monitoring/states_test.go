@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -53,13 +54,13 @@ func newSidecar(t *testing.T) *sidecar {
 func (s *sidecar) start() {
 	s.T.Helper()
 	s.run = s.Start(nil)
-	st.Until(s.T, "the files", func() error { _, err := fetch(s.addr, "/readyz"); return err })
+	testsupport.Eventually(s.T, "the files", func() error { _, err := fetch(s.addr, "/readyz"); return err })
 }
 
 // waitMetric waits for a line with this prefix.
 func (s *sidecar) waitMetric(prefix string) {
 	s.T.Helper()
-	st.Until(s.T, prefix, func() error {
+	testsupport.Eventually(s.T, prefix, func() error {
 		text, err := fetch(s.addr, "/metrics")
 		if err == nil && !strings.Contains(text, "\n"+prefix) {
 			err = fmt.Errorf("not in\n%s", text)
@@ -69,12 +70,14 @@ func (s *sidecar) waitMetric(prefix string) {
 }
 
 // fill sets a value too large for the volume.
-func (s *sidecar) fill() { s.Put("db", map[string]string{"password": strings.Repeat("x", 900_000)}) }
+func (s *sidecar) fill() {
+	s.SetSecret("db", map[string]string{"password": strings.Repeat("x", 900_000)})
+}
 
 // rotate sets a new password.
 func (s *sidecar) rotate() {
 	s.changes++
-	s.Put("db", map[string]string{"username": "app", "password": fmt.Sprint(s.changes)})
+	s.SetSecret("db", map[string]string{"username": "app", "password": fmt.Sprint(s.changes)})
 }
 
 // touch makes the sidecar read its Secrets again. This simulates the bookmarks sent by the
@@ -126,7 +129,7 @@ var states = []state{
 		begin: func(s *sidecar) { s.hook.Status.Store(http.StatusServiceUnavailable); s.rotate() },
 	},
 	{name: "SecretSyncSecretMissing", begin: func(s *sidecar) { s.Delete("db") }},
-	{name: "SecretSyncSecretRefused", begin: func(s *sidecar) { s.Put("db", map[string]string{"username": "app"}) }},
+	{name: "SecretSyncSecretRefused", begin: func(s *sidecar) { s.SetSecret("db", map[string]string{"username": "app"}) }},
 	{name: "SecretSyncRepairsWithoutEnd", begin: (*sidecar).harm, again: (*sidecar).harm},
 	{name: "SecretSyncRestarting", begin: (*sidecar).restart, again: (*sidecar).restart},
 }

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/helmchart"
 	"github.com/secret-sync/secret-sync/test/harness/kustomize"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -35,14 +36,14 @@ func newApp(t *testing.T) *st.Scene {
 func TestCheck_cluster(t *testing.T) {
 	s, admin := newApp(t), st.ControlPlane().Kubeconfig()
 	check(t, s, admin, 1, "error role", "error role", "error secret")
-	s.Apply(s.RBACOf("app"))
-	st.Until(t, "the API server knows the Role", func() error { return allowed(t, s, "list", "secrets") })
+	s.Apply(s.Print("rbac", "app"))
+	testsupport.Eventually(t, "the API server knows the Role", func() error { return allowed(t, s, "list", "secrets") })
 	check(t, s, admin, 1, "error role", "error secret")
 	grant(t, s, "app", "events", "create")
 	check(t, s, admin, 1, "error secret")
-	s.Put("db", map[string]string{"username": canary})
+	s.SetSecret("db", map[string]string{"username": canary})
 	check(t, s, admin, 1, "error secret-key")
-	s.Put("db", map[string]string{"password": canary})
+	s.SetSecret("db", map[string]string{"password": canary})
 	check(t, s, admin, 0)
 	grant(t, s, "app", "secrets", "get")
 	check(t, s, admin, 0, "warning role-too-wide")
@@ -51,9 +52,9 @@ func TestCheck_cluster(t *testing.T) {
 // TestCheck_podSecurity: check reads the labels of the namespace.
 func TestCheck_podSecurity(t *testing.T) {
 	s, admin := newApp(t), st.ControlPlane().Kubeconfig()
-	s.Apply(s.RBACOf("app"))
-	s.Put("db", map[string]string{"password": canary})
-	st.Until(t, "the API server knows the Role", func() error { return allowed(t, s, "list", "secrets") })
+	s.Apply(s.Print("rbac", "app"))
+	s.SetSecret("db", map[string]string{"password": canary})
+	testsupport.Eventually(t, "the API server knows the Role", func() error { return allowed(t, s, "list", "secrets") })
 	grant(t, s, "app", "events", "create")
 	patch := []byte(`{"spec":{"template":{"spec":{"securityContext":{"runAsUser":0}}}}}`)
 	_, err := st.ControlPlane().Client.AppsV1().Deployments(s.Namespace).Patch(
@@ -69,7 +70,7 @@ func TestCheck_withoutPermission(t *testing.T) {
 	s := newApp(t)
 	grant(t, s, st.Account, "deployments", "get")
 	var r result
-	st.Until(t, "the API server knows the Role", func() error {
+	testsupport.Eventually(t, "the API server knows the Role", func() error {
 		r = run(t, s.Kubeconfig, "check", "deployment/app", "-n", s.Namespace, "-o", "json")
 		if r.code != 0 {
 			return fmt.Errorf("code %d: %s", r.code, r.err)
@@ -141,6 +142,6 @@ func grant(t *testing.T, s *st.Scene, account, resource, verb string) {
 		t.Fatal(err)
 	}
 	if account == "app" {
-		st.Until(t, "the API server knows the Role", func() error { return allowed(t, s, verb, resource) })
+		testsupport.Eventually(t, "the API server knows the Role", func() error { return allowed(t, s, verb, resource) })
 	}
 }

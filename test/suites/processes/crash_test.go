@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -59,7 +60,7 @@ func TestKilledSidecar(t *testing.T) {
 func newCrash(t *testing.T, target string) *crash {
 	c := &crash{
 		target: target,
-		out:    filepath.Join(st.Volume(t), "out"),
+		out:    filepath.Join(testsupport.MemoryDir(t), "out"),
 		random: podtest.Random(t),
 		values: map[uint64]int64{},
 	}
@@ -74,7 +75,7 @@ func newCrash(t *testing.T, target string) *crash {
 	case "process":
 		env["SECRETSYNC_PROCESS"] = "notified-app"
 	case "webhook":
-		addr = st.FreeAddr(t)
+		addr = testsupport.FreeAddr(t)
 		env["SECRETSYNC_WEBHOOK_URL"] = "http://" + addr + "/reload"
 	}
 	c.Pod = podtest.New(t, env)
@@ -145,7 +146,7 @@ func (c *crash) rotateAfter(pauses []time.Duration) error {
 // waitRecorded waits until the newest value is published, notified, and recorded as notified.
 func (c *crash) waitRecorded() {
 	c.T.Helper()
-	st.UntilIn(c.T, podtest.NotifiedWithin, "notified of the last generation", func() error {
+	testsupport.EventuallyWithin(c.T, podtest.NotifiedWithin, "notified of the last generation", func() error {
 		c.restart()
 		all, err := c.lines()
 		if err != nil {
@@ -182,7 +183,7 @@ func (c *crash) fence() {
 // up waits until the watch of the sidecar is connected.
 func (c *crash) up() {
 	c.T.Helper()
-	st.Until(c.T, "the watch", func() error {
+	testsupport.Eventually(c.T, "the watch", func() error {
 		c.restart()
 		return podtest.LogContains(c.run.Log, "watch connected")
 	})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -29,7 +30,7 @@ func place(t testing.TB, path, text string) {
 // first. A pending notification notices each change at once, not at its next attempt.
 func TestPIDFile_lifetime(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(st.Volume(t), "run", "app")
+	dir := filepath.Join(testsupport.MemoryDir(t), "run", "app")
 	path := filepath.Join(dir, "pid")
 	p := podtest.New(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "100ms"})
 	r := p.Start(nil)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -26,11 +27,11 @@ func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
 	), podtest.CompileC(
 		p.T,
 		"reuse",
-	), st.Volume(
+	), testsupport.MemoryDir(
 		p.T,
 	)+"/pid"
 	var g *podtest.Program
-	st.Until(p.T, "the number is reused", func() error {
+	testsupport.Eventually(p.T, "the number is reused", func() error {
 		g = p.StartCommand(exec.Command(reuse, fmt.Sprint(inner), path, "handler", p.Value(), file, "0"))
 		for podtest.LogContains(g.Log, "ready") != nil {
 			select {
@@ -88,7 +89,7 @@ func reuseOnce(p *podtest.Pod, s *st.Run, r *rand.Rand, inner int) string {
 	other := startWithPID(p, inner, "bystander")
 	signal(p, s, syscall.SIGCONT)
 	var log string
-	st.UntilIn(p.T, podtest.NotifiedWithin, "the sidecar goes on", func() error {
+	testsupport.EventuallyWithin(p.T, podtest.NotifiedWithin, "the sidecar goes on", func() error {
 		if log = s.Log.String()[mark:]; strings.Contains(log, cannot) || strings.Contains(log, "notified the app") {
 			return nil
 		}
@@ -139,7 +140,7 @@ func signal(p *podtest.Pod, s *st.Run, sig syscall.Signal) {
 // long after the file was written.
 func TestPIDFile_reusedPID(t *testing.T) {
 	t.Parallel()
-	path := st.Volume(t) + "/pid"
+	path := testsupport.MemoryDir(t) + "/pid"
 	p := podtest.New(t, st.Env{"SECRETSYNC_PID_FILE": path, "SECRETSYNC_PROCESS_MIN_AGE": "0s"})
 	r := p.Start(nil)
 	r.WaitReady()

@@ -18,7 +18,7 @@ const cannot = "cannot notify the app"
 // times waits until a log contains text n times.
 func times(t testing.TB, log *testsupport.Log, text string, n int) {
 	t.Helper()
-	st.Until(t, text, func() error {
+	testsupport.Eventually(t, text, func() error {
 		if got := strings.Count(log.String(), text); got < n {
 			return fmt.Errorf("%d times, want %d", got, n)
 		}
@@ -29,7 +29,7 @@ func times(t testing.TB, log *testsupport.Log, text string, n int) {
 // startTarget starts the C program under a name.
 func startTarget(p *podtest.Pod, name, mode string) *podtest.Program {
 	p.T.Helper()
-	g := p.StartProgram(podtest.Called(p.T, podtest.Target(p.T), name), mode, p.Value(), st.Volume(p.T)+"/pid", "0")
+	g := p.StartProgram(podtest.Called(p.T, podtest.Target(p.T), name), mode, p.Value(), testsupport.MemoryDir(p.T)+"/pid", "0")
 	g.WaitReady("ready")
 	return g
 }
@@ -157,7 +157,7 @@ func TestReap_orphans(t *testing.T) {
 		times(t, r.Log, "notified the app", n)
 	}
 	began := time.Now()
-	st.Until(t, "no orphans", func() error { // each command has left two processes behind
+	testsupport.Eventually(t, "no orphans", func() error { // each command has left two processes behind
 		if left := podtest.Beside(r.PID()); len(left) > 0 {
 			return fmt.Errorf("left: %v", left)
 		}

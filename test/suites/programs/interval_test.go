@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -81,7 +82,7 @@ func (tr *trial) send(signal syscall.Signal) {
 // waitFile waits until the sidecar has written the version n.
 func (tr *trial) waitFile(n int64) {
 	tr.T.Helper()
-	st.Until(tr.T, "the file", func() error {
+	testsupport.Eventually(tr.T, "the file", func() error {
 		if got := st.Read(tr.T, tr.at.Secrets+"/n"); got != fmt.Sprint(n) {
 			return fmt.Errorf("version %s", got)
 		}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	"github.com/secret-sync/secret-sync/test/harness/probe"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -97,7 +98,7 @@ func newTrial(t *testing.T, p program, w way) *trial {
 		t.Skip("requires root: the programs run as other users")
 	}
 	tr := &trial{Pod: podtest.New(t, st.Env{"SECRETSYNC_SECRETS": "app"}), program: p, way: w}
-	tr.at = probe.Place{Addr: st.FreeAddr(t), Dir: st.Volume(t), Secrets: filepath.Join(tr.Dir, "app")}
+	tr.at = probe.Place{Addr: testsupport.FreeAddr(t), Dir: testsupport.MemoryDir(t), Secrets: filepath.Join(tr.Dir, "app")}
 	tr.replace = tr.replacer(t)
 	for name, value := range w.env {
 		tr.Env["SECRETSYNC_"+name] = tr.replace.Replace(value)
@@ -108,7 +109,7 @@ func newTrial(t *testing.T, p program, w way) *trial {
 			t.Fatal(err)
 		}
 	}
-	tr.Put("app", probe.Secret(1))
+	tr.SetSecret("app", probe.Secret(1))
 	if w.want == ends {
 		tr.serveStatus()
 	}
@@ -122,7 +123,7 @@ func newTrial(t *testing.T, p program, w way) *trial {
 
 func (tr *trial) replacer(t *testing.T) *strings.Replacer {
 	host, port, _ := strings.Cut(tr.at.Addr, ":")
-	_, port2, _ := strings.Cut(st.FreeAddr(t), ":")
+	_, port2, _ := strings.Cut(testsupport.FreeAddr(t), ":")
 	return strings.NewReplacer("{dir}", tr.at.Dir, "{secrets}", tr.at.Secrets, "{testdata}", podtest.Testdata(t, ""),
 		"{flip}", podtest.CompileGo(t, "flip"),
 		"{addr}", tr.at.Addr, "{host}", host, "{port}", port, "{port2}", port2)
@@ -224,7 +225,7 @@ func (tr *trial) startProgram() {
 // waitUsed waits until the program uses the version n.
 func (tr *trial) waitUsed(n int64) {
 	tr.T.Helper()
-	st.UntilIn(tr.T, podtest.NotifiedWithin, fmt.Sprintf("version %d in use", n), func() error {
+	testsupport.EventuallyWithin(tr.T, podtest.NotifiedWithin, fmt.Sprintf("version %d in use", n), func() error {
 		err := tr.program.probe(tr.at, n)
 		if err != nil && tr.ended.Load() > 30 {
 			tr.T.Fatalf("the program ends again and again: %v", err)
@@ -234,7 +235,7 @@ func (tr *trial) waitUsed(n int64) {
 }
 
 // rotate writes the version n of the Secret.
-func (tr *trial) rotate(n int64) { tr.T.Helper(); tr.Put("app", probe.Secret(n)) }
+func (tr *trial) rotate(n int64) { tr.T.Helper(); tr.SetSecret("app", probe.Secret(n)) }
 
 // settings returns the variables of the way, as in docs/programs.md.
 func (w way) settings() string {

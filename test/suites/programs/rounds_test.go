@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -123,7 +124,7 @@ func (tr *trial) successors() {
 		}
 		signaled[old] = true
 		<-tr.StartCommand(exec.Command("/bin/kill", "-QUIT", old)).Done()
-		st.Until(tr.T, "the end of the old process", func() error {
+		testsupport.Eventually(tr.T, "the end of the old process", func() error {
 			if slices.ContainsFunc(tr.Processes(), func(p podtest.Process) bool {
 				return fmt.Sprint(p.PID) == old && p.State != "Z"
 			}) {
@@ -161,7 +162,7 @@ func (tr *trial) keepsOld() {
 
 func (tr *trial) waitNotified(times int) {
 	tr.T.Helper()
-	st.UntilIn(tr.T, podtest.NotifiedWithin, "notified", func() error {
+	testsupport.EventuallyWithin(tr.T, podtest.NotifiedWithin, "notified", func() error {
 		if got := tr.notifications(); got < times {
 			return fmt.Errorf("%d notifications, want %d", got, times)
 		}
@@ -174,7 +175,7 @@ func (tr *trial) endsTwice() {
 	tr.T.Helper()
 	for n := int64(2); n <= 3; n++ {
 		tr.rotate(n)
-		st.UntilIn(tr.T, podtest.NotifiedWithin, "the withdrawal", func() error {
+		testsupport.EventuallyWithin(tr.T, podtest.NotifiedWithin, "the withdrawal", func() error {
 			got := strings.Count(tr.sidecar().Log.String(), "the app ended after its notification")
 			if got != int(n)-1 || tr.ended.Load() != n-1 {
 				return fmt.Errorf("%d withdrawals, %d ends, want %d", got, tr.ended.Load(), n-1)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -30,7 +31,7 @@ func TestGunicornSuccessor(t *testing.T) {
 	})
 	run := p.Start(nil)
 	run.WaitReady()
-	addr := st.FreeAddr(t)
+	addr := testsupport.FreeAddr(t)
 	g := p.StartCommand(webCommand(t, p, gunicorn(t, podtest.Testdata(t, "web"), addr)))
 	g.Answer = func() string { return get(addr) }
 	serves(t, g, 0)
@@ -48,7 +49,7 @@ func TestGunicornSuccessor(t *testing.T) {
 	}
 	<-g.Done()
 	n := p.MustRotate()
-	st.UntilIn(t, podtest.NotifiedWithin, "the newest value", func() error {
+	testsupport.EventuallyWithin(t, podtest.NotifiedWithin, "the newest value", func() error {
 		if got := g.Notified(); got != n {
 			return fmt.Errorf("serves %d, want %d", got, n)
 		}
@@ -67,7 +68,7 @@ func webCommand(t *testing.T, p *podtest.Pod, args []string) *exec.Cmd {
 // serves waits until a request gets the value n.
 func serves(t *testing.T, g *podtest.Program, n int64) {
 	t.Helper()
-	st.UntilIn(t, podtest.NotifiedWithin, "the newest value", func() error {
+	testsupport.EventuallyWithin(t, podtest.NotifiedWithin, "the newest value", func() error {
 		if got := g.Notified(); got != n {
 			return fmt.Errorf("serves %d, want %d\n%s", got, n, g.Log.Tail(5))
 		}

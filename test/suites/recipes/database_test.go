@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
@@ -38,7 +38,7 @@ func newDatabase(t *testing.T, server *dbserver.Server) database {
 // The server needs a moment to notice a closed connection.
 func (w *world) waitNoOldSessions(user string) {
 	w.t.Helper()
-	st.UntilIn(w.t, time.Second, "no session of an old user remains", func() error {
+	testsupport.EventuallyWithin(w.t, time.Second, "no session of an old user remains", func() error {
 		ids, err := w.db.sessions(user)
 		if err == nil && len(ids) > 0 {
 			err = fmt.Errorf("%d sessions remain", len(ids))

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // counts contains numbers of finished requests.
@@ -129,7 +129,7 @@ func (l *load) failedFor() time.Duration {
 func (l *load) more() {
 	l.t.Helper()
 	before := l.counts()
-	st.Until(l.t, "the load continues", func() error {
+	testsupport.Eventually(l.t, "the load continues", func() error {
 		if c := l.counts().minus(before); c.queries < 30 || c.transactions < 8 {
 			return fmt.Errorf("%d more queries, %d of them transactions", c.queries, c.transactions)
 		}

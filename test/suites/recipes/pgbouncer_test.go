@@ -14,7 +14,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
 	"github.com/secret-sync/secret-sync/internal/testsupport"
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
@@ -42,7 +41,7 @@ func port(addr string) string {
 
 // client starts examples/app, which connects to PgBouncer and receives no notification.
 func client(w *world) {
-	st.Until(w.t, "PgBouncer listens", func() error {
+	testsupport.Eventually(w.t, "PgBouncer listens", func() error {
 		conn, err := net.Dial("tcp", w.behind)
 		if err == nil {
 			conn.Close()

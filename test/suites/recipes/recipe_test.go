@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/servers/dbserver"
 )
 
@@ -181,7 +181,7 @@ func (w *world) waitRecovered() {
 // until waits for a condition, and fails immediately if the app ends.
 func (w *world) until(condition string, f func() error) {
 	w.t.Helper()
-	st.Until(w.t, condition, func() error {
+	testsupport.Eventually(w.t, condition, func() error {
 		select {
 		case <-w.app.Done():
 			w.t.Fatalf("%s: the app has ended: %s", condition, w.app.State())

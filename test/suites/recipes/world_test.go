@@ -50,12 +50,12 @@ type world struct {
 func newWorld(t *testing.T, r recipe) *world {
 	t.Helper()
 	w := &world{
-		t: t, recipe: r, server: r.database(t), scratch: st.Volume(t),
-		addr: st.FreeAddr(t), behind: st.FreeAddr(t), log: &testsupport.Log{},
+		t: t, recipe: r, server: r.database(t), scratch: testsupport.MemoryDir(t),
+		addr: testsupport.FreeAddr(t), behind: testsupport.FreeAddr(t), log: &testsupport.Log{},
 	}
 	w.url = "http://" + w.addr
 	w.db = newDatabase(t, w.server)
-	status := st.FreeAddr(t)
+	status := testsupport.FreeAddr(t)
 	w.status = "http://" + status + "/status"
 	env := st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": status}
 	if r.notify == "webhook" {
@@ -91,7 +91,7 @@ func (w *world) put(c pool.Credentials) {
 	if w.recipe.files != nil {
 		maps.Copy(data, w.recipe.files(w, c))
 	}
-	w.scene.Put("db", data)
+	w.scene.SetSecret("db", data)
 	w.current = c
 	w.resourceVersion = w.scene.Get("db").ResourceVersion
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -52,12 +53,12 @@ func TestFleet(t *testing.T) {
 	var late []time.Duration
 	for n := 1; n <= *rotations; n++ {
 		password := fmt.Sprint(n)
-		s.Put("db", map[string]string{"password": password})
+		s.SetSecret("db", map[string]string{"password": password})
 		var killing sync.WaitGroup
 		for range kills[n] {
 			killing.Go(func() { members[rand.N(len(members))].restart(t, s) })
 		}
-		killing.Go(func() { s.Put("db", map[string]string{"password": password}, "rotation="+password) })
+		killing.Go(func() { s.SetSecret("db", map[string]string{"password": password}, "rotation="+password) })
 		startWait(t, s, kubeconfig, "--direct", "--timeout", "60s", "--start-grace", "300ms").exits(0,
 			fmt.Sprintf("all %d Pods", *fleetSize))
 		yes := time.Now()
@@ -92,7 +93,7 @@ func startFleet(t *testing.T, s *st.Scene) []*member {
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i := range members {
-		m := &member{replica: &replica{name: fmt.Sprintf("app-%03d", i), dir: st.Volume(t)}}
+		m := &member{replica: &replica{name: fmt.Sprintf("app-%03d", i), dir: testsupport.MemoryDir(t)}}
 		m.password.Store("0")
 		m.notified.Store(time.Now())
 		app := httptest.NewServer(http.HandlerFunc(m.reload))

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -46,7 +47,7 @@ func TestWaitIdentity_twoSidecars(t *testing.T) {
 	other := startReplica(t, s, pod, address+":29809", nil)
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
 	other.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, "container second: webhook is not notified")
 	remove(t, s, "app")
 
@@ -98,13 +99,13 @@ func TestStatus_sharedNetwork(t *testing.T) {
 	t.Parallel()
 	s, _ := newScene(t)
 	r := newReplica(t, s, "app", nil)
-	st.Until(t, "the status of the sidecar, from its server", func() error {
+	testsupport.Eventually(t, "the status of the sidecar, from its server", func() error {
 		if own := s.PrintWith(r.env, "status"); !strings.Contains(string(own), `"instance": "`+first(r).Instance) {
 			return fmt.Errorf("got %s", own)
 		}
 		return nil
 	})
-	empty := s.Start(st.Env{"SECRETSYNC_DIR": st.Volume(t), "SECRETSYNC_HTTP_ADDR": r.env["SECRETSYNC_HTTP_ADDR"]},
+	empty := s.Start(st.Env{"SECRETSYNC_DIR": testsupport.MemoryDir(t), "SECRETSYNC_HTTP_ADDR": r.env["SECRETSYNC_HTTP_ADDR"]},
 		"status")
 	empty.WaitExit(1, 5*time.Second)
 	empty.WaitLog("belongs to the sidecar of another volume")

@@ -4,7 +4,6 @@
 package rollout
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	v1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -39,7 +38,7 @@ func newAddress() string {
 // `secret-sync rbac --wait`.
 func newScene(t *testing.T) (s *st.Scene, kubeconfig string) {
 	s = st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "tls"})
-	s.Put("db", map[string]string{"password": "0"})
+	s.SetSecret("db", map[string]string{"password": "0"})
 	kubeconfig, err := st.ControlPlane().TokenKubeconfig(t.Context(), s.Namespace, "waiter")
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +138,14 @@ func newReplica(t testing.TB, s *st.Scene, name string, more st.Env) *replica {
 // startReplica starts the sidecar of a Pod, and waits until its files are in place.
 func startReplica(t testing.TB, s *st.Scene, pod *corev1.Pod, address string, more st.Env) *replica {
 	t.Helper()
-	r := &replica{name: pod.Name, dir: st.Volume(t), app: st.NewWebhook(t)}
+	r := &replica{name: pod.Name, dir: testsupport.MemoryDir(t), app: st.NewWebhook(t)}
 	r.env = st.Env{
 		"SECRETSYNC_DIR": r.dir, "SECRETSYNC_HTTP_ADDR": address, "SECRETSYNC_WEBHOOK_URL": r.app.URL,
 		"POD_NAME": pod.Name, "POD_UID": string(pod.UID),
 	}
 	maps.Copy(r.env, more)
 	r.run = s.Start(r.env)
-	st.Until(t, "the files of "+r.name, func() error {
+	testsupport.Eventually(t, "the files of "+r.name, func() error {
 		if _, err := os.Stat(filepath.Join(r.dir, "db", "password")); err != nil {
 			return err
 		}
@@ -158,7 +157,7 @@ func startReplica(t testing.TB, s *st.Scene, pod *corev1.Pod, address string, mo
 // wait waits until a password is in the replica's files.
 func (r *replica) wait(t testing.TB, password string) {
 	t.Helper()
-	st.Until(t, "the files of "+r.name, func() error {
+	testsupport.Eventually(t, "the files of "+r.name, func() error {
 		if got := r.password(); got != password {
 			return fmt.Errorf("the password is %q, want %q", got, password)
 		}
@@ -178,7 +177,7 @@ const allUsers = "without --selector"
 type waiting struct {
 	t        testing.TB
 	cmd      *exec.Cmd
-	out, err output
+	out, err testsupport.Log
 	ended    chan error
 }
 
@@ -228,30 +227,12 @@ func (w *waiting) exits(code int, texts ...string) {
 // until waits until it has printed the text.
 func (w *waiting) until(text string) {
 	w.t.Helper()
-	st.Until(w.t, "wait prints "+text, func() error {
+	testsupport.Eventually(w.t, "wait prints "+text, func() error {
 		if all := w.err.String(); !strings.Contains(all, text) {
 			return errors.New(all)
 		}
 		return nil
 	})
-}
-
-// output is a buffer that can be read while a process writes it.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
 
 // running checks whether it still runs after a while.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -32,7 +33,7 @@ func TestWaitMemory(t *testing.T) {
 		"contexts: [{name: a, context: {cluster: a, namespace: shop}}]\ncurrent-context: a\n", server.URL))
 	cmd := exec.Command(st.Binary(), "wait", "--secret", "db", "--timeout", "3m")
 	cmd.Env = []string{"KUBECONFIG=" + kubeconfig}
-	var out output
+	var out testsupport.Log
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/build"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -61,7 +62,7 @@ func startPlugin(t testing.TB, kubeconfig string, terminal *os.File, args ...str
 }
 
 // openTerminal returns a pseudo-terminal of 100 columns and its output.
-func openTerminal(t testing.TB) (*os.File, *output) {
+func openTerminal(t testing.TB) (*os.File, *testsupport.Log) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -82,7 +83,7 @@ func openTerminal(t testing.TB) (*os.File, *output) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &output{}
+	out := &testsupport.Log{}
 	var reading sync.WaitGroup
 	reading.Go(func() { // it ends with an error after the last process has closed the terminal
 		b := make([]byte, 4096)
@@ -98,10 +99,10 @@ func openTerminal(t testing.TB) (*os.File, *output) {
 	return terminal, out
 }
 
-func prints(t testing.TB, out *output, texts ...string) {
+func prints(t testing.TB, out *testsupport.Log, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		st.Until(t, "the plugin prints "+text, func() error {
+		testsupport.Eventually(t, "the plugin prints "+text, func() error {
 			if all := out.String(); !strings.Contains(all, text) {
 				return fmt.Errorf("got %q", all)
 			}
@@ -125,7 +126,7 @@ func TestPlugin_wait(t *testing.T) {
 	startPlugin(t, admin, nil, "wait", "-n", s.Namespace, "-o", "yaml").exits(2, "--secret is missing", `-o "yaml"`)
 
 	r.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	r.wait(t, "1")
 	terminal, out := openTerminal(t)
 	wait := startPlugin(t, kubeconfig, terminal, "wait", "--secret", "db", "-n", s.Namespace, "--direct")
@@ -151,7 +152,7 @@ func TestPlugin_status(t *testing.T) {
 	newPod(t, s, "unreachable", newAddress(), oneSidecar) // nobody listens there
 	wire := s.Wire()
 	lost := newReplica(t, s, "lost", nil)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	version := s.Get("db").ResourceVersion
 	for _, r := range []*replica{pending, lost} {
 		r.wait(t, "1")
@@ -213,7 +214,7 @@ func TestPlugin_status(t *testing.T) {
 // untilStatus waits until the rows of the table pass check, and returns the table.
 func untilStatus(t testing.TB, kubeconfig string, args []string, check func(rows []string) error) (table string) {
 	t.Helper()
-	st.Until(t, "the table", func() error {
+	testsupport.Eventually(t, "the table", func() error {
 		w := startPlugin(t, kubeconfig, nil, args...)
 		w.exits(0)
 		table = w.out.String()
@@ -262,7 +263,7 @@ func TestPlugin_statusFollows(t *testing.T) {
 	terminal, out := openTerminal(t)
 	onTerminal := startPlugin(t, kubeconfig, terminal, args...)
 	prints(t, &w.out, "used by 1 of 1 Pods")
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	version := s.Get("db").ResourceVersion
 	prints(t, &w.out, "\nSecret "+s.Namespace+"/db: version "+version)
 	prints(t, out, "\x1b[H\x1b[2JSecret "+s.Namespace+"/db: version "+version)

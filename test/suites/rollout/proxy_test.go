@@ -22,7 +22,7 @@ func TestWaitThroughProxy(t *testing.T) {
 	startWait(t, s, kubeconfig).exits(0, "all 2 Pods")
 
 	slow.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	app.wait(t, "1")
 	slow.wait(t, "1")
 	before := podLists(t)
@@ -38,7 +38,7 @@ func TestWaitThroughProxy(t *testing.T) {
 	}
 
 	slow.run.Kill()
-	s.Put("db", map[string]string{"password": "2"})
+	s.SetSecret("db", map[string]string{"password": "2"})
 	app.wait(t, "2")
 	startWait(t, s, kubeconfig, "--timeout", "1s").exits(1, "Pod slow: its sidecar does not answer")
 }

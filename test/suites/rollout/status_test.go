@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -57,7 +58,7 @@ func TestStatus(t *testing.T) {
 	r := newReplica(t, s, "app-1", st.Env{"SECRETSYNC_REQUIRED_KEYS": "db/password"})
 	until := func(what string, check func(d document) bool) (d document) {
 		t.Helper()
-		st.Until(t, what, func() (err error) {
+		testsupport.Eventually(t, what, func() (err error) {
 			if d, err = r.status(); err == nil && !check(d) {
 				err = fmt.Errorf("got %+v", d)
 			}
@@ -83,20 +84,20 @@ func TestStatus(t *testing.T) {
 		t.Errorf("got watches %+v", d.Watches)
 	}
 
-	s.Put("db", map[string]string{"password": "0"}, "a=b") // nothing to write
+	s.SetSecret("db", map[string]string{"password": "0"}, "a=b") // nothing to write
 	_, second := version()
 	until("a version without a generation", func(d document) bool {
 		return d.Generation == 1 && d.Secrets["db"].ResourceVersion == second && d.Secrets["db"].Generation == 1
 	})
 
 	r.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	until("a notification that is pending", func(d document) bool {
 		target := d.Targets[0]
 		return d.Secrets["db"].Generation == 2 && target.Notified == 1 && target.Pending && target.PendingSince != nil &&
 			target.Failures > 0 && strings.Contains(target.Error, "503")
 	})
-	s.Put("tls", map[string]string{"crt": "c"}) // the generation of db stays
+	s.SetSecret("tls", map[string]string{"crt": "c"}) // the generation of db stays
 	until("another Secret", func(d document) bool {
 		return d.Generation == 3 && d.Secrets["db"].Generation == 2 && d.Secrets["tls"].Generation == 3
 	})
@@ -105,7 +106,7 @@ func TestStatus(t *testing.T) {
 		return d.Targets[0].Notified == 3 && d.Targets[0].Failures == 0 && d.Targets[0].Error == ""
 	})
 
-	s.Put("db", map[string]string{"user": "u"})
+	s.SetSecret("db", map[string]string{"user": "u"})
 	_, refused := version()
 	until("a Secret that is refused", func(d document) bool {
 		db := d.Secrets["db"]
@@ -129,5 +130,5 @@ func TestStatus(t *testing.T) {
 	if text := string(s.PrintWith(r.env, "status", "-o", "text")); !strings.Contains(text, "webhook  notified") {
 		t.Errorf("as text:\n%s", text)
 	}
-	s.Start(st.Env{"SECRETSYNC_DIR": st.Volume(t)}, "status").WaitExit(1, 5*time.Second)
+	s.Start(st.Env{"SECRETSYNC_DIR": testsupport.MemoryDir(t)}, "status").WaitExit(1, 5*time.Second)
 }

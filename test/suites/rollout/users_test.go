@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -53,7 +54,7 @@ func TestWaitPods_appNotStarted(t *testing.T) {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{waitingStatus("app")}
 	})
 	r := startReplica(t, s, pod, address+":29808", st.Env{"SECRETSYNC_WEBHOOK_URL": "http://127.0.0.1:1/"})
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	r.wait(t, "1")
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, "no container of the app has started yet")
 	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s").exits(0, "all 1 Pods")
@@ -93,7 +94,7 @@ func TestWaitUsers(t *testing.T) {
 	remove(t, s, "report-1")
 
 	changed := s.Get("db").ManagedFields[0].Time.Time
-	st.UntilIn(t, time.Minute, "the clocks of the API servers allow to tell", func() error {
+	testsupport.EventuallyWithin(t, time.Minute, "the clocks of the API servers allow to tell", func() error {
 		if time.Since(changed) < 12*time.Second {
 			return errTooEarly
 		}

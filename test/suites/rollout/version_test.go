@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -19,12 +20,12 @@ func TestWaitVersion_changedBack(t *testing.T) {
 	s, kubeconfig := newScene(t)
 	r := newReplica(t, s, "app", nil)
 	r.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	r.wait(t, "1")
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.until("webhook is not notified")
-	s.Put("db", map[string]string{"password": "0"})
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "0"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	r.app.Status.Store(http.StatusOK)
 	wait.exits(1, "its data changed after version")
 }
@@ -36,12 +37,12 @@ func TestWaitVersion_metadata(t *testing.T) {
 	s, kubeconfig := newScene(t)
 	r := newReplica(t, s, "app", nil)
 	r.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	patched := s.Get("db").ResourceVersion
 	r.wait(t, "1")
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.until("webhook is not notified")
-	s.Put("db", map[string]string{"password": "1"}, "a=b")
+	s.SetSecret("db", map[string]string{"password": "1"}, "a=b")
 	r.app.Status.Store(http.StatusOK)
 	wait.exits(0, "all 1 Pods are on version "+patched)
 	startWait(t, s, kubeconfig, "--direct", "--version", patched).exits(0, "all 1 Pods are on version "+patched)
@@ -52,7 +53,7 @@ func TestWaitVersion_metadata(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "2s").exits(1,
 		"no sidecar knows whether the data changed")
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
-	s.Put("db", map[string]string{"password": "2"})
+	s.SetSecret("db", map[string]string{"password": "2"})
 	startWait(t, s, kubeconfig, "--direct", "--version", patched, "--timeout", "5s").exits(1)
 	startWait(t, s, kubeconfig, "--direct", "--version", "99999999", "--timeout", "5s").exits(1, "does not exist")
 }
@@ -65,9 +66,9 @@ func TestWaitVersion_changedFrom(t *testing.T) {
 	before := s.Get("db").ResourceVersion
 	wait := startWait(t, s, kubeconfig, "--direct", "--changed-from", before)
 	wait.running(time.Second)
-	s.Put("db", map[string]string{"password": "0"}, "a=b")
+	s.SetSecret("db", map[string]string{"password": "0"}, "a=b")
 	wait.running(time.Second)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	after := s.Get("db").ResourceVersion
 	wait.exits(0, "all 1 Pods are on version "+after)
 	startWait(t, s, kubeconfig, "--direct", "--changed-from", before).exits(0, "all 1 Pods are on version "+after)
@@ -84,7 +85,7 @@ func TestWaitVersion_restored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	lost.wait(t, "1")
 	wire.Cut()
 	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
@@ -105,11 +106,11 @@ func TestWaitVersion_changedFromRestored(t *testing.T) {
 	}
 	relabel := func(password string, times int) {
 		for i := range times {
-			s.Put("db", map[string]string{"password": password}, fmt.Sprint("n=", i))
+			s.SetSecret("db", map[string]string{"password": password}, fmt.Sprint("n=", i))
 		}
 	}
 	relabel("0", 300)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	r.wait(t, "1")
 	if err := r.run.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -117,13 +118,13 @@ func TestWaitVersion_changedFromRestored(t *testing.T) {
 	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
 		t.Fatal(err)
 	}
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	before := s.Get("db").ResourceVersion // the sidecar saw the data 0 at this version
 	relabel("1", 600)
 	if err := r.run.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	st.Until(t, "the sidecar lists the Secret", func() error {
+	testsupport.Eventually(t, "the sidecar lists the Secret", func() error {
 		if d, err := r.status(); err != nil || !d.Watches[0].Up ||
 			d.Secrets["db"].ResourceVersion != s.Get("db").ResourceVersion {
 			return fmt.Errorf("got %+v, %v", d, err)
@@ -133,6 +134,6 @@ func TestWaitVersion_changedFromRestored(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--changed-from", before, "--timeout", "3s").exits(1, "not known to differ")
 	wait := startWait(t, s, kubeconfig, "--direct", "--changed-from", s.Get("db").ResourceVersion)
 	wait.until("not known to differ")
-	s.Put("db", map[string]string{"password": "2"})
+	s.SetSecret("db", map[string]string{"password": "2"})
 	wait.exits(0, "all 1 Pods")
 }

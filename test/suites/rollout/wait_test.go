@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -25,7 +26,7 @@ func TestWait(t *testing.T) {
 
 	slow := replicas[1]
 	slow.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	wait := startWait(t, s, kubeconfig, "--direct")
 	for _, r := range replicas {
 		r.wait(t, "1")
@@ -40,7 +41,7 @@ func TestWait(t *testing.T) {
 	}
 
 	// A change of labels has nothing to write, and is seen.
-	s.Put("db", map[string]string{"password": "1"}, "a=b")
+	s.SetSecret("db", map[string]string{"password": "1"}, "a=b")
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 3 Pods")
 }
 
@@ -51,7 +52,7 @@ func TestWaitJSON(t *testing.T) {
 	r := newReplica(t, s, "app", nil)
 	for status, want := range map[int]bool{http.StatusOK: true, http.StatusBadGateway: false} {
 		r.app.Status.Store(int64(status))
-		s.Put("db", map[string]string{"password": fmt.Sprint(status)})
+		s.SetSecret("db", map[string]string{"password": fmt.Sprint(status)})
 		wait := startWait(t, s, kubeconfig, "--direct", "-o", "json", "--timeout", "2s")
 		code := 1
 		if want {
@@ -104,7 +105,7 @@ func TestWaitSeesPodsThatAppear(t *testing.T) {
 	s, kubeconfig := newScene(t)
 	first := newReplica(t, s, "first", nil)
 	first.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	first.wait(t, "1")
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.running(300 * time.Millisecond)
@@ -132,11 +133,11 @@ func TestWaitSecretRecreated(t *testing.T) {
 	s, kubeconfig := newScene(t)
 	r := newReplica(t, s, "app", nil)
 	r.app.Status.Store(http.StatusServiceUnavailable)
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.until("webhook is not notified")
 	s.Delete("db")
-	s.Put("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "1"})
 	r.app.Status.Store(http.StatusOK)
 	wait.exits(1, "Secret "+s.Namespace+"/db: it was deleted and created again")
 }
@@ -162,7 +163,7 @@ func TestWaitRole(t *testing.T) {
 	if err := roles.RoleBindings(s.Namespace).Delete(t.Context(), binding, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	st.Until(t, "the API server knows", func() error {
+	testsupport.Eventually(t, "the API server knows", func() error {
 		wait := startWait(t, s, kubeconfig, "--direct", "--timeout", "5s")
 		if err := <-wait.ended; err == nil {
 			return fmt.Errorf("it is allowed")
@@ -215,7 +216,7 @@ func TestWaitNamespaces(t *testing.T) {
 		"Secret "+other.Namespace+"/db")
 
 	r.app.Status.Store(http.StatusServiceUnavailable)
-	other.Put("db", map[string]string{"password": "1"})
+	other.SetSecret("db", map[string]string{"password": "1"})
 	r.wait(t, "1")
 	wait := startWait(t, s, admin, both...)
 	wait.until("1 of 2 Pods are done")

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -42,11 +43,11 @@ func newServer(t *testing.T, folder string) *server {
 		name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		env["SECRETSYNC_"+strings.TrimPrefix(name, "SECRET_SYNC/")] = value
 	}
-	_, port, err := net.SplitHostPort(st.FreeAddr(t))
+	_, port, err := net.SplitHostPort(testsupport.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{dir: st.Volume(t), port: port}
+	s := &server{dir: testsupport.MemoryDir(t), port: port}
 	env["SECRETSYNC_EXEC"] = strings.Replace(env["SECRETSYNC_EXEC"], `"redis-cli"`, `"redis-cli","-p","`+port+`"`, 1)
 	s.Pod = podtest.New(t, env)
 	for _, path := range []string{s.Dir, s.dir} {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -57,7 +58,7 @@ var kinds = []kind{
 // runs; the app is not started.
 func newApp(t *testing.T, k kind, byFile bool, minAge string) *app {
 	t.Helper()
-	a := &app{kind: k, dir: st.Volume(t)}
+	a := &app{kind: k, dir: testsupport.MemoryDir(t)}
 	a.pidFile = filepath.Join(a.dir, "pid")
 	env := st.Env{"SECRETSYNC_PROCESS": k.name, "SECRETSYNC_PROCESS_MIN_AGE": minAge}
 	if byFile {
@@ -111,7 +112,7 @@ func (a *app) write(name, text string) string {
 // nginx responds with the content of its configuration, which is in the volume, at the last
 // reload.
 func nginx(a *app) func(time.Duration) *podtest.Program {
-	path, addr := podtest.Need(a.T, "/usr/sbin/nginx"), st.FreeAddr(a.T)
+	path, addr := podtest.Need(a.T, "/usr/sbin/nginx"), testsupport.FreeAddr(a.T)
 	conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf("listen %s;\ninclude %s/db/nginx.conf;", addr, a.Dir)))
 	return func(time.Duration) *podtest.Program {
 		g := a.StartProgram(path, "-p", a.dir, "-c", conf, "-e", "stderr")
@@ -197,7 +198,7 @@ func initdb(a *app) string {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(st.FreeAddr(t))
+	_, port, err := net.SplitHostPort(testsupport.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
 // TestStart_neverKilled starts every kind repeatedly during constant rotations, so the sidecar
@@ -47,7 +47,7 @@ func (a *app) live(r *rand.Rand, long bool) {
 	g := a.begin(late)
 	if long {
 		n := a.Last() + 1
-		st.UntilIn(
+		testsupport.EventuallyWithin(
 			a.T,
 			podtest.NotifiedWithin,
 			fmt.Sprintf("notified, handler late by %v", late),

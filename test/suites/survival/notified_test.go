@@ -5,8 +5,8 @@ package survival
 import (
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
 // Every kind, found by its name and by its PID file, is notified of each rotation and
@@ -21,7 +21,7 @@ func TestNotified(t *testing.T) {
 				g.WaitReady(k.ready)
 				for range 3 {
 					n := a.MustRotate()
-					st.UntilIn(t, podtest.NotifiedWithin, "notified", func() error { return g.CheckNotified(n) })
+					testsupport.EventuallyWithin(t, podtest.NotifiedWithin, "notified", func() error { return g.CheckNotified(n) })
 				}
 				g.CheckNoneDied()
 			})

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	"github.com/secret-sync/secret-sync/test/harness/probe"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -100,13 +101,13 @@ func certificates(t *testing.T, name, signal, items, ready string, start func(a 
 			"SECRETSYNC_PROCESS_MIN_AGE": "1s",
 		},
 	)
-	a := &app{Pod: p, dir: st.Volume(t)}
+	a := &app{Pod: p, dir: testsupport.MemoryDir(t)}
 	a.pidFile = a.dir + "/pid"
 	if _, err := a.Secrets().Create(t.Context(), tlsSecret(1), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	a.Start(nil).WaitReady()
-	addr := st.FreeAddr(t)
+	addr := testsupport.FreeAddr(t)
 	g := start(a, addr)
 	g.WaitReady(ready)
 	stop := load(t, addr)
@@ -116,7 +117,7 @@ func certificates(t *testing.T, name, signal, items, ready string, start func(a 
 		if _, err := a.Secrets().Update(t.Context(), tlsSecret(serial), metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		st.Until(t, "the new certificate", func() error { return served(addr, serial) })
+		testsupport.Eventually(t, "the new certificate", func() error { return served(addr, serial) })
 		if serial > 2 { // the first certificate waits for the minimum age
 			slowest = max(slowest, time.Since(began))
 		}
@@ -145,7 +146,7 @@ func TestPostgres_openSession(t *testing.T) {
 	defer conn.Close(t.Context())
 	for range 10 {
 		n := fmt.Sprint(a.MustRotate())
-		st.Until(t, "the session sees it", func() error {
+		testsupport.Eventually(t, "the session sees it", func() error {
 			var got string
 			err := conn.QueryRow(t.Context(), "SHOW secretsync.n").Scan(&got)
 			if err != nil {

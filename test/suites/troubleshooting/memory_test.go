@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -33,8 +34,8 @@ func outOfMemory(t *testing.T) *pod {
 		case i == 60:
 			t.Fatal("the sidecar was not killed after 60 generations of 1 MB")
 		}
-		p.Put("db", map[string]string{"blob": strings.Repeat(string(rune('a'+i%26)), 1_000_000)})
-		st.Until(t, "the generation or the end", func() error {
+		p.SetSecret("db", map[string]string{"blob": strings.Repeat(string(rune('a'+i%26)), 1_000_000)})
+		testsupport.Eventually(t, "the generation or the end", func() error {
 			info, err := os.Stat(filepath.Join(p.Dir, "db", "blob"))
 			if err == nil || ended(p.run) {
 				return nil

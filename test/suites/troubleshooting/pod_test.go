@@ -31,7 +31,7 @@ func process(
 	name, role, program string, args ...string,
 ) *childprocess.Process {
 	t.Helper()
-	path := filepath.Join(st.Volume(t), name)
+	path := filepath.Join(testsupport.MemoryDir(t), name)
 	if err := os.Symlink(program, path); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func process(
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	st.Until(t, name+" is ready", func() error {
+	testsupport.Eventually(t, name+" is ready", func() error {
 		if role != "" && !strings.Contains(log.String(), "ready") {
 			return fmt.Errorf("%q", log.Tail(3))
 		}

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -43,7 +44,7 @@ func newPod(t *testing.T, env st.Env) *pod {
 		all[name] = value
 	}
 	p.Scene = st.New(t, all)
-	p.Put("db", map[string]string{"username": "app", "password": "1"})
+	p.SetSecret("db", map[string]string{"username": "app", "password": "1"})
 	p.wire = p.Wire()
 	return p
 }
@@ -53,7 +54,7 @@ func (p *pod) ready() {
 	p.t.Helper()
 	p.run = p.Start(nil)
 	p.run.WaitReady()
-	st.Until(p.t, "the HTTP server", func() error { _, err := p.metrics(); return err })
+	testsupport.Eventually(p.t, "the HTTP server", func() error { _, err := p.metrics(); return err })
 }
 
 // rotate sets a new password. Earlier lines of the log are not quoted.
@@ -61,7 +62,7 @@ func (p *pod) rotate() {
 	if p.run != nil {
 		p.quoteFromHere()
 	}
-	p.Put("db", map[string]string{"username": "app", "password": "2"})
+	p.SetSecret("db", map[string]string{"username": "app", "password": "2"})
 }
 
 func (p *pod) quoteFromHere() { p.from = len(p.run.Log.String()) }
@@ -99,7 +100,7 @@ func (p *pod) series(names []string) (all []string) {
 // waitMetric waits until a series has a value.
 func (p *pod) waitMetric(line string) {
 	p.t.Helper()
-	st.Until(p.t, line, func() error {
+	testsupport.Eventually(p.t, line, func() error {
 		lines, err := p.metrics()
 		if err == nil && !slices.Contains(lines, line) {
 			err = fmt.Errorf("not in\n%s", strings.Join(lines, "\n"))
@@ -134,7 +135,7 @@ func (p *pod) log(keys []string) (all []string) {
 // waitLog waits until the log contains a line to quote.
 func (p *pod) waitLog(keys ...string) {
 	p.t.Helper()
-	st.Until(p.t, "a line in the log", func() error {
+	testsupport.Eventually(p.t, "a line in the log", func() error {
 		if len(p.log(keys)) == 0 {
 			return fmt.Errorf("no such line in\n%s", p.run.Log)
 		}

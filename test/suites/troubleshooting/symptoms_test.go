@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -36,7 +37,7 @@ type symptom struct {
 // says returns the block for the page.
 func (s symptom) says(t *testing.T) string {
 	p := s.run(t)
-	st.Until(t, "the Events", func() error {
+	testsupport.Eventually(t, "the Events", func() error {
 		if got := p.events(); len(got) != s.events {
 			return fmt.Errorf("Events %q, want %d", got, s.events)
 		}
@@ -165,7 +166,7 @@ func subPath(t *testing.T) *pod {
 func lacksKey(t *testing.T) *pod {
 	p := newPod(t, st.Env{"SECRETSYNC_REQUIRED_KEYS": "db/password"})
 	p.ready()
-	p.Put("db", map[string]string{"username": "app"})
+	p.SetSecret("db", map[string]string{"username": "app"})
 	p.waitLog()
 	return p
 }
@@ -185,7 +186,7 @@ func full(t *testing.T) *pod {
 	p := newPod(t, nil)
 	p.SmallVolume("256k")
 	p.ready()
-	p.Put("db", map[string]string{"username": "app", "password": strings.Repeat("x", 900_000)})
+	p.SetSecret("db", map[string]string{"username": "app", "password": strings.Repeat("x", 900_000)})
 	p.waitLog()
 	return p
 }
