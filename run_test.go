@@ -131,7 +131,8 @@ func TestRun_logOutput(t *testing.T) {
 		}
 		time.AfterFunc(time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 		_ = cmd.Wait()
-		started := [2]bool{strings.Contains(stdout.String(), `"started"`), strings.Contains(stderr.String(), `"started"`)}
+		started := [2]bool{strings.Contains(stdout.String(), `"started"`),
+			strings.Contains(stderr.String(), `"started"`)}
 		if started != want {
 			t.Errorf("%s: the log is in stdout and stderr: %v, want %v", output, started, want)
 		}

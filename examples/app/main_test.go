@@ -123,7 +123,8 @@ func TestSignal_retriesAFailedReload(t *testing.T) {
 	testsupport.EventuallyTrue(t, testsupport.Patience, "the reload fails",
 		func() bool { return strings.Contains(log.String(), "reload failed") })
 	publish(t, dir, "b", "b")
-	testsupport.EventuallyTrue(t, testsupport.Patience, "the app retries", func() bool { return p.Status().User == "b" })
+	testsupport.EventuallyTrue(t, testsupport.Patience, "the app retries",
+		func() bool { return p.Status().User == "b" })
 	if got := request(t, "GET", url+"/query"); got != "200" {
 		t.Errorf("query: %s, want 200", got)
 	}
@@ -143,7 +144,8 @@ func TestStatus_containsNoPassword(t *testing.T) {
 	if err := resp.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.String(); !strings.Contains(s, `"user":"a"`) || strings.Contains(s, "assword") || p.Status().Since.IsZero() {
+	if s := b.String(); !strings.Contains(s, `"user":"a"`) || strings.Contains(s, "assword") ||
+		p.Status().Since.IsZero() {
 		t.Errorf("status %s, want the user, the time and no password", s)
 	}
 }

@@ -128,9 +128,11 @@ func (d *demo) note(r *rotation, since time.Time) error {
 			}
 		}
 		if first["pool"].IsZero() {
-			return fmt.Errorf("secret-sync wait returned before %s changed to %s%s", replica.name, r.user, replica.lastLines())
+			return fmt.Errorf("secret-sync wait returned before %s changed to %s%s",
+				replica.name, r.user, replica.lastLines())
 		}
-		for kind, to := range map[string]*time.Duration{"swapped": &r.swapped, "notified": &r.notified, "pool": &r.pool} {
+		times := map[string]*time.Duration{"swapped": &r.swapped, "notified": &r.notified, "pool": &r.pool}
+		for kind, to := range times {
 			*to = max(*to, first[kind].Sub(r.changed))
 		}
 	}

@@ -104,7 +104,8 @@ func (d *database) exists(ctx context.Context, user string) (bool, error) {
 			return false, fmt.Errorf("look up user %s: %w", user, err)
 		}
 		if host != "%" {
-			return false, fmt.Errorf("%s@%s takes precedence over %s@%%: drop it or set other ROTATE_USERS", user, host, user)
+			return false, fmt.Errorf("%s@%s takes precedence over %s@%%: drop it or set other ROTATE_USERS",
+				user, host, user)
 		}
 		found = true
 	}

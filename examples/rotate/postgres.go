@@ -21,7 +21,8 @@ var postgres = dialect{
 		}
 		user := quote(c.Username, `"`)
 		return []statement{
-			{sql: "CREATE ROLE " + user + " LOGIN IN ROLE " + quote(database, `"`) + " PASSWORD ", secret: quote(verifier, "'")},
+			{sql: "CREATE ROLE " + user + " LOGIN IN ROLE " + quote(database, `"`) + " PASSWORD ",
+				secret: quote(verifier, "'")},
 			// Each session acts as the role of the database, which therefore owns all new
 			// objects. Otherwise the next user could not use them, and PostgreSQL would refuse
 			// to drop their owner.

@@ -157,7 +157,8 @@ func (r *rotation) waitForSessions(ctx context.Context, user string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("it has %d sessions after %s: an app has not reloaded", n, r.sessionTimeout), err)
+			late := fmt.Errorf("it has %d sessions after %s: an app has not reloaded", n, r.sessionTimeout)
+			return errors.Join(late, err)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -159,7 +159,9 @@ func (s *scene) startPod(webhook string) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
 	pod.Status = corev1.PodStatus{
 		Phase: corev1.PodRunning, PodIP: address, PodIPs: []corev1.PodIP{{IP: address}},
-		ContainerStatuses: []corev1.ContainerStatus{{Name: "app", State: running}, {Name: "secret-sync", State: running}},
+		ContainerStatuses: []corev1.ContainerStatus{
+			{Name: "app", State: running}, {Name: "secret-sync", State: running},
+		},
 	}
 	_, err = pods.UpdateStatus(s.t.Context(), pod, metav1.UpdateOptions{})
 	mustDo(s.t, err)

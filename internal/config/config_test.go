@@ -235,7 +235,8 @@ func TestLoad_checksEveryType(t *testing.T) {
 	for _, name := range names {
 		oneProblem(t, []string{name + "=x", "SECRETSYNC_LOG_FORMAT=text"}, name, `Invalid value: "x": must be`)
 		if c, _ := Load(); c.LogFormat != "text" || c.SignalInterval == 0 || os.Getenv(name) != "x" {
-			t.Errorf("%s: got %+v and %q, want the other variables and an unchanged environment", name, c, os.Getenv(name))
+			t.Errorf("%s: got %+v and %q, want the other variables and an unchanged environment",
+				name, c, os.Getenv(name))
 		}
 	}
 }
@@ -255,7 +256,8 @@ func TestLoad_reportsAllProblemsInOrder(t *testing.T) {
 		"SECRETSYNC_EVENTS=true", "SECRETSYNC_ZEBRA=1", "SECRETSYNC_SECRET=1", "SECRETSYNC_SETTLE=-1s")
 	got := loadText(t)
 	field := func(name, path string) string {
-		return "add to the env of the container: - {name: " + name + ", valueFrom: {fieldRef: {fieldPath: " + path + "}}}\n"
+		return "add to the env of the container: - {name: " + name +
+			", valueFrom: {fieldRef: {fieldPath: " + path + "}}}\n"
 	}
 	const invalidName = "not a valid name of a Secret (a-z, 0-9, - and ., at most 253 characters); " +
 		"must be names of Secrets, comma-separated\n"

@@ -101,11 +101,13 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_ENV_FILES=db/=x"}, "SECRETSYNC_ENV_FILES", `"" is not a valid key`},
 		{[]string{"SECRETSYNC_ENV_FILES=db=../x"}, "SECRETSYNC_ENV_FILES", "must be relative"},
 		{[]string{"SECRETSYNC_ENV_FILES=db=x:256"}, "SECRETSYNC_ENV_FILES", "did you mean 0400"},
-		{[]string{"SECRETSYNC_ENV_FILES=db/a+b.c=x"}, "SECRETSYNC_ENV_FILES", `"b.c" is not a valid name of an environment`},
+		{[]string{"SECRETSYNC_ENV_FILES=db/a+b.c=x"}, "SECRETSYNC_ENV_FILES",
+			`"b.c" is not a valid name of an environment`},
 		{[]string{"SECRETSYNC_ENV_FILES=db/1a=x"}, "SECRETSYNC_ENV_FILES", "no digit first"},
 		{[]string{"SECRETSYNC_ENV_FILES=db=x,db/a=x"}, "SECRETSYNC_ENV_FILES", "same path"},
 		{[]string{"SECRETSYNC_ENV_FILES=db=x", "SECRETSYNC_ITEMS=db/a=x"}, "SECRETSYNC_ENV_FILES", "same path"},
-		{[]string{"SECRETSYNC_ENV_FILES=db=x/y", "SECRETSYNC_ITEMS=db/a=x"}, "SECRETSYNC_ENV_FILES", "a file or a directory"},
+		{[]string{"SECRETSYNC_ENV_FILES=db=x/y", "SECRETSYNC_ITEMS=db/a=x"}, "SECRETSYNC_ENV_FILES",
+			"a file or a directory"},
 		{[]string{"SECRETSYNC_ENV_FILES=bd=x"}, "SECRETSYNC_ENV_FILES", `Invalid value: "bd": this Secret is neither`},
 		{[]string{"SECRETSYNC_ENV_FILES=bd=x", "SECRETSYNC_SELECTOR=a"}, "", ""},
 
@@ -194,7 +196,8 @@ func oneProblem(t *testing.T, env []string, wrong, mentions string) {
 		t.Fatalf("got %v, want one problem in %s", got, wrong)
 	}
 	line := loadText(t)
-	if !strings.Contains(line, mentions) || strings.ContainsAny(line, "\n\x1b") || !strings.HasPrefix(line, wrong+": ") {
+	if !strings.Contains(line, mentions) || strings.ContainsAny(line, "\n\x1b") ||
+		!strings.HasPrefix(line, wrong+": ") {
 		t.Errorf("got %q, want one line on %s with %q", line, wrong, mentions)
 	}
 }

@@ -19,7 +19,8 @@ var contractTable = [][2]string{
 	{"SECRETSYNC_DIR", "/secrets"}, {"SECRETSYNC_LAYOUT", "nested"}, {"SECRETSYNC_FILE_MODE", "0644"},
 	{"SECRETSYNC_ON_DELETE", "keep"}, {"SECRETSYNC_SETTLE", "0s"},
 	{"SECRETSYNC_PROCESS", ""}, {"SECRETSYNC_PID_FILE", ""}, {"SECRETSYNC_SIGNAL", "HUP"},
-	{"SECRETSYNC_SIGNAL_CHECK", "true"}, {"SECRETSYNC_SIGNAL_EXIT_CHECK", "true"}, {"SECRETSYNC_SIGNAL_INTERVAL", "500ms"},
+	{"SECRETSYNC_SIGNAL_CHECK", "true"}, {"SECRETSYNC_SIGNAL_EXIT_CHECK", "true"},
+	{"SECRETSYNC_SIGNAL_INTERVAL", "500ms"},
 	{"SECRETSYNC_PROCESS_MIN_AGE", "5s"},
 	{"SECRETSYNC_WEBHOOK_URL", ""}, {"SECRETSYNC_WEBHOOK_METHOD", "POST"}, {"SECRETSYNC_WEBHOOK_TIMEOUT", "5s"},
 	{"SECRETSYNC_WEBHOOK_CA_FILE", ""}, {"SECRETSYNC_WEBHOOK_TOKEN_FILE", ""},
@@ -34,10 +35,11 @@ const (
 	helpFile = "variables.txt"
 	docsFile = "../../docs/configuration.md"
 	// helpRow and docsRow are rows of the two tables of envconfig.Usagef.
-	helpRow = "{{range .}}{{usage_key .}}\t{{usage_type .}}\t{{usage_default .}}{{if usage_required .}}required{{end}}\t" +
-		"{{usage_description .}}\n{{end}}"
+	helpRow = "{{range .}}{{usage_key .}}\t{{usage_type .}}\t{{usage_default .}}" +
+		"{{if usage_required .}}required{{end}}\t{{usage_description .}}\n{{end}}"
 	docsRow = "{{range .}}| `{{usage_key .}}` | {{usage_type .}} | " +
-		"{{with usage_default .}}`{{.}}`{{end}}{{if usage_required .}}required{{end}} | {{usage_description .}} |\n{{end}}"
+		"{{with usage_default .}}`{{.}}`{{end}}{{if usage_required .}}required{{end}} | " +
+		"{{usage_description .}} |\n{{end}}"
 )
 
 // usage returns the rows of all variables as envconfig.Usagef writes them.

@@ -109,7 +109,8 @@ func etcdArgs(dir, pki string, client, peer int) []string {
 func apiServerArgs(pki string, etcd, port int) []string {
 	return []string{
 		fmt.Sprintf("--etcd-servers=https://127.0.0.1:%d", etcd),
-		"--etcd-cafile=" + pki + "/ca.crt", "--etcd-certfile=" + pki + "/server.crt", "--etcd-keyfile=" + pki + "/server.key",
+		"--etcd-cafile=" + pki + "/ca.crt", "--etcd-certfile=" + pki + "/server.crt",
+		"--etcd-keyfile=" + pki + "/server.key",
 		"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port),
 		"--tls-cert-file=" + pki + "/server.crt", "--tls-private-key-file=" + pki + "/server.key",
 		"--client-ca-file=" + pki + "/ca.crt",

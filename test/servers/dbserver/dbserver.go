@@ -53,7 +53,8 @@ func MariaDB(t testing.TB) *Server {
 	addr := testsupport.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "mysql://" + addr + "/app", Addr: addr, Admin: admin}
-	s.serve(t, account, s.login(t), need(t, "mariadbd", "mariadb-server"), "--no-defaults", "--datadir="+data, temporary,
+	s.serve(t, account, s.login(t), need(t, "mariadbd", "mariadb-server"), "--no-defaults",
+		"--datadir="+data, temporary,
 		"--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "sock"),
 		"--init-file="+initial, "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")
 	return s

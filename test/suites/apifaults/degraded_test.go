@@ -39,10 +39,12 @@ func TestDegraded_silentWatch(t *testing.T) {
 			p.SetSecret("db", files{"k": "2"})
 			signal(t, p, syscall.SIGHUP) // otherwise the list follows after 3 minutes
 			p.WaitFiles(files{"db/k": "2"})
-			testsupport.EventuallyWithin(t, 10*time.Second, "the fault is noticed", func() error { return p.watchUp("0") })
+			testsupport.EventuallyWithin(t, 10*time.Second, "the fault is noticed",
+				func() error { return p.watchUp("0") })
 			for _, value := range []string{"3", "4"} {
 				p.SetSecret("db", files{"k": value})
-				testsupport.EventuallyWithin(t, 25*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
+				testsupport.EventuallyWithin(t, 25*time.Second, "a change",
+					func() error { return p.CheckFiles(files{"db/k": value}) })
 				if err := p.watchUp("0"); err != nil {
 					t.Errorf("after value %s: %v", value, err)
 				}
@@ -69,7 +71,8 @@ func TestDegraded_watchesEndEarly(t *testing.T) {
 	for i := range 6 {
 		value := fmt.Sprint("value ", i)
 		p.SetSecret("db", files{"k": value})
-		testsupport.EventuallyWithin(t, 6*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
+		testsupport.EventuallyWithin(t, 6*time.Second, "a change",
+			func() error { return p.CheckFiles(files{"db/k": value}) })
 	}
 	if err := p.watchUp("0"); err != nil {
 		t.Error(err)
@@ -107,7 +110,8 @@ func TestDegraded_emptyCA(t *testing.T) {
 		t.Errorf("the log does not name the certificate:\n%s", run.Log.Tail(10))
 	}
 	r.Gateway.Trust(t)
-	testsupport.EventuallyWithin(t, faultproxy.Patience, "the files", func() error { return s.CheckFiles(files{"db/k": "1"}) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the files",
+		func() error { return s.CheckFiles(files{"db/k": "1"}) })
 	run.Stop()
 }
 
@@ -133,7 +137,8 @@ func TestDegraded_signals(t *testing.T) {
 	for i := range 5 {
 		value := fmt.Sprint("value ", i)
 		p.SetSecret("db", files{"k": value})
-		testsupport.EventuallyWithin(t, 8*time.Second, "a change", func() error { return p.CheckFiles(files{"db/k": value}) })
+		testsupport.EventuallyWithin(t, 8*time.Second, "a change",
+			func() error { return p.CheckFiles(files{"db/k": value}) })
 	}
 	close(stop)
 	<-stopped

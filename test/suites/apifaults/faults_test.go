@@ -23,7 +23,8 @@ func TestFaults_betweenSidecarAndServer(t *testing.T) {
 			p.SetSecret("db", files{"k": "2"})
 			began := time.Now()
 			limit := max(f.Seen, 5*time.Second)
-			testsupport.EventuallyWithin(t, limit, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
+			testsupport.EventuallyWithin(t, limit, "the sidecar to notice the fault",
+				func() error { return p.watchUp("0") })
 			t.Logf("noticed after %v", time.Since(began).Round(time.Millisecond))
 			p.endure(t)
 			testsupport.EventuallyWithin(t, time.Minute, "further attempts", func() error {
@@ -49,7 +50,8 @@ func TestWatch_endsAtOnce(t *testing.T) {
 	r.Gateway.SetAnswer(faultproxy.WatchesEnd)
 	testsupport.Eventually(t, "the sidecar to notice the fault", func() error { return p.watchUp("0") })
 	p.SetSecret("db", files{"k": "2"})
-	testsupport.EventuallyWithin(t, faultproxy.Patience, "the data of the list", func() error { return p.CheckFiles(files{"db/k": "2"}) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the data of the list",
+		func() error { return p.CheckFiles(files{"db/k": "2"}) })
 	if got, most := len(lines(p.run, ended)), 3+int(time.Since(began).Seconds()); got > most {
 		t.Errorf("%d attempts in %v, want at most %d", got, time.Since(began), most)
 	}

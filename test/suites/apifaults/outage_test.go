@@ -57,7 +57,8 @@ func TestOutage_largestSecret(t *testing.T) {
 		t.Error("the files changed during the fault:", err)
 	}
 	r.Wire.Cut(0)
-	testsupport.EventuallyWithin(t, faultproxy.Patience, "the whole Secret", func() error { return s.CheckFiles(in(large("a"))) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the whole Secret",
+		func() error { return s.CheckFiles(in(large("a"))) })
 	s.SetSecret("big", large("b"))
 	s.WaitFiles(in(large("b")))
 	run.Stop()
@@ -92,7 +93,8 @@ func TestOutage_hundredWatches(t *testing.T) {
 		t.Error("during the fault:", err)
 	}
 	r.Wire.Listen()
-	testsupport.EventuallyWithin(t, faultproxy.Patience, "the files after the fault", func() error { return s.CheckFiles(want("2")) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the files after the fault",
+		func() error { return s.CheckFiles(want("2")) })
 	put("3")
 	s.WaitFiles(want("3"))
 	if got := len(lines(run, down)); got != 1 {

@@ -97,7 +97,8 @@ func (p *pair) recover(t *testing.T, limit time.Duration) {
 	want, began := files{"db/k": "2"}, time.Now()
 	testsupport.EventuallyWithin(t, limit, "the files after the fault", func() error { return p.CheckFiles(want) })
 	t.Logf("correct %v after the fault", time.Since(began).Round(time.Millisecond))
-	testsupport.EventuallyWithin(t, limit, "the files of the restarted sidecar", func() error { return p.spare.CheckFiles(want) })
+	testsupport.EventuallyWithin(t, limit, "the files of the restarted sidecar",
+		func() error { return p.spare.CheckFiles(want) })
 	testsupport.EventuallyWithin(t, limit, "watch_up", func() error { return p.watchUp("1") })
 	p.SetSecret("db", files{"k": "3"})
 	p.WaitFiles(files{"db/k": "3"})

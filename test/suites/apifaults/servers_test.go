@@ -61,7 +61,8 @@ func TestEtcd_restored(t *testing.T) {
 		t.Fatalf("version %d after the restore, %d before: want a lower version", older, newer)
 	}
 	began := time.Now()
-	testsupport.EventuallyWithin(t, faultproxy.Patience, "the restored value", func() error { return p.CheckFiles(files{"db/k": "1"}) })
+	testsupport.EventuallyWithin(t, faultproxy.Patience, "the restored value",
+		func() error { return p.CheckFiles(files{"db/k": "1"}) })
 	t.Logf("correct %v after the API server was ready", time.Since(began).Round(time.Millisecond))
 	p.other = p.spare.Start(nil)
 	p.spare.WaitFiles(files{"db/k": "1"})

@@ -113,7 +113,8 @@ func each(b *testing.B, run func(b *testing.B, kept int, open func() (publish fu
 			for _, w := range writers {
 				b.Run(place.name+"/"+shape.name+"/"+w.name, func(b *testing.B) {
 					b.ReportAllocs()
-					run(b, shape.kept, func() (func(int) error, func()) { return w.open(b, place.dir(b), shape.files, shape.size) })
+					run(b, shape.kept,
+						func() (func(int) error, func()) { return w.open(b, place.dir(b), shape.files, shape.size) })
 				})
 			}
 		}
@@ -151,7 +152,8 @@ func openWriter(
 	files, size int,
 ) (publish func(int) error, shut func()) {
 	w, err := writer.Open(context.Background(), writer.Options{
-		Dir: dir, Layout: layout, FileMode: 0o644, Logger: slog.New(failing{b}), Repaired: func() { b.Error("a repair of what nobody changed") },
+		Dir: dir, Layout: layout, FileMode: 0o644, Logger: slog.New(failing{b}),
+		Repaired: func() { b.Error("a repair of what nobody changed") },
 	})
 	if err != nil {
 		b.Fatal(err)

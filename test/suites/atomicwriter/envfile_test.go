@@ -26,7 +26,9 @@ func envFile(t *testing.T, data map[string]secret.Value) (path string, ok bool) 
 		t.Fatal(err)
 	}
 	result := layout.Make(layout.Rules{Required: []string{"db"}, Items: items}, layout.Input{
-		Snapshot: watcher.Snapshot{Secrets: map[string]watcher.Secret{"db": {UID: "u", ResourceVersion: "1", Data: data}}},
+		Snapshot: watcher.Snapshot{Secrets: map[string]watcher.Secret{
+			"db": {UID: "u", ResourceVersion: "1", Data: data},
+		}},
 	})
 	if len(result.Rejected) > 0 {
 		return "", false

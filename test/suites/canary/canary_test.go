@@ -97,7 +97,8 @@ func (c *canary) answersWithMarks() map[string]faultproxy.Answer {
 		"a value that is cut off":   faultproxy.Respond(200, "application/json", list+`"`+encoded, ""),
 		"a value that is a number":  faultproxy.Respond(200, "application/json", list+`{"`+encoded+`":1}}}]}`, ""),
 		"a value as text":           faultproxy.Respond(200, "text/plain", value, ""),
-		"a value as YAML":           faultproxy.Respond(200, "application/yaml", "password: "+value+"\n\t- "+encoded, ""),
+		"a value as YAML": faultproxy.Respond(200, "application/yaml",
+			"password: "+value+"\n\t- "+encoded, ""),
 		"a value as protobuf": faultproxy.Respond(
 			200,
 			"application/vnd.kubernetes.protobuf",

@@ -82,7 +82,8 @@ func TestMarks_foundInEveryEncoding(t *testing.T) {
 	value := m.newValue()
 	sum := sha256.Sum256([]byte(value))
 	for _, text := range []string{
-		"level=DEBUG value=" + value, value[3:11], `{"password":"` + base64.StdEncoding.EncodeToString([]byte(value)) + `"}`,
+		"level=DEBUG value=" + value, value[3:11],
+		`{"password":"` + base64.StdEncoding.EncodeToString([]byte(value)) + `"}`,
 		base64.StdEncoding.EncodeToString([]byte(`{"password":"` + value + `"}`)), hex.EncodeToString([]byte(value)),
 		fmt.Sprint([]byte(value)), hex.EncodeToString(sum[:]), base64.StdEncoding.EncodeToString(sum[:]),
 		fmt.Sprintf("%.6x", sum),

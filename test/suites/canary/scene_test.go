@@ -72,8 +72,9 @@ func newCanary(t *testing.T) *canary {
 		t.Fatal(err)
 	}
 	c.Scene, c.route = faultproxy.New(t, st.Env{
-		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused", "SECRETSYNC_REQUIRED_KEYS": "refused/must",
-		"SECRETSYNC_HTTP_ADDR": c.http, "SECRETSYNC_EVENTS": "true",
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused",
+		"SECRETSYNC_REQUIRED_KEYS": "refused/must",
+		"SECRETSYNC_HTTP_ADDR":     c.http, "SECRETSYNC_EVENTS": "true",
 		"SECRETSYNC_PROCESS": name, "SECRETSYNC_PID_FILE": pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "0s",
 		"SECRETSYNC_WEBHOOK_URL": hook.URL,
 		"SECRETSYNC_EXEC":        `["/bin/sh", "-c", "{ env; cat; } >> ` + c.output + `; echo notified"]`,

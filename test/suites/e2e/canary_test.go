@@ -44,8 +44,9 @@ func TestCanary_allOutputs(t *testing.T) {
 	addr, hook := testsupport.FreeAddr(t), st.NewWebhook(t)
 	hook.Status.Store(http.StatusInternalServerError) // failures are logged as well
 	s := st.New(t, st.Env{
-		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused", "SECRETSYNC_REQUIRED_KEYS": "refused/must",
-		"SECRETSYNC_HTTP_ADDR": addr, "SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_EVENTS": "true",
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused",
+		"SECRETSYNC_REQUIRED_KEYS": "refused/must",
+		"SECRETSYNC_HTTP_ADDR":     addr, "SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_EVENTS": "true",
 		"POD_NAME": "pod", "POD_UID": "00000000-0000-0000-0000-000000000001",
 	})
 	s.SetSecret("db", files{"password": canaries[0]})

@@ -28,7 +28,8 @@ func TestItems_otherKeys(t *testing.T) {
 			t.Parallel()
 			hook := st.NewWebhook(t)
 			env := st.Env{
-				"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL, "SECRETSYNC_HTTP_ADDR": testsupport.FreeAddr(t),
+				"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL,
+				"SECRETSYNC_HTTP_ADDR": testsupport.FreeAddr(t),
 			}
 			maps.Copy(env, test.env)
 			s := st.New(t, env)

@@ -191,7 +191,8 @@ func lifePhases(t *testing.T, l *life, flat bool) []phase {
 			ready:  true,
 			notify: []string{"+" + at("extra/key")},
 		},
-		{name: "a Secret loses the label", act: put("web", files{"crt": "not ours"}), files: most, ready: true, same: true},
+		{name: "a Secret loses the label", act: put("web", files{"crt": "not ours"}), files: most, ready: true,
+			same: true},
 		{name: "delete keeps the files", act: remove("db"), files: most, ready: true, same: true},
 		{name: "recreate", act: put("db", files{"user": "c", "password": "3"}), files: again, ready: true,
 			notify: []string{"~" + at("db/password"), "~" + at("db/user")}},
@@ -224,7 +225,8 @@ func TestLife_onDeleteRemove(t *testing.T) {
 	both := files{"db/k": "1", "extra/k": "2"}
 	l.SetSecret("extra", files{"k": "2"})
 	l.walk(t, []phase{
-		{name: "boot", act: func(l *life) { l.start(t)(l); l.SetSecret("db", files{"k": "1"}) }, files: both, ready: true},
+		{name: "boot", act: func(l *life) { l.start(t)(l); l.SetSecret("db", files{"k": "1"}) }, files: both,
+			ready: true},
 		{
 			name:  "deleted and back",
 			act:   func(l *life) { l.Delete("extra"); l.SetSecret("extra", files{"k": "2"}) },

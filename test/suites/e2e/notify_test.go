@@ -125,7 +125,8 @@ func TestNotifyWebhook_retried(t *testing.T) {
 	r.Kill()
 	hook.Status.Store(http.StatusOK)
 	s.Start(nil)
-	testsupport.Eventually(t, "an accepted call after the crash", func() error { return atLeast(len(hook.Accepted()), 2) })
+	testsupport.Eventually(t, "an accepted call after the crash",
+		func() error { return atLeast(len(hook.Accepted()), 2) })
 	if got := hook.Accepted()[1]; fmt.Sprint(got.Paths()) != "[~db/k]" || got.Generation != 4 {
 		t.Errorf("notification after a crash %+v, want generation 4 with db/k", got)
 	}

@@ -142,7 +142,8 @@ func checkPod(t *testing.T, pod corev1.PodSpec) {
 	// `secret-sync wait` requires both to accept the sidecar's response.
 	for name, path := range map[string]string{"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"} {
 		if !slices.ContainsFunc(sidecar.Env, func(v corev1.EnvVar) bool {
-			return v.Name == name && v.ValueFrom != nil && v.ValueFrom.FieldRef != nil && v.ValueFrom.FieldRef.FieldPath == path
+			return v.Name == name && v.ValueFrom != nil && v.ValueFrom.FieldRef != nil &&
+				v.ValueFrom.FieldRef.FieldPath == path
 		}) {
 			t.Errorf("the sidecar does not read %s from %s", name, path)
 		}

@@ -100,7 +100,8 @@ func testWithoutVerb(t *testing.T, env st.Env, less *rbacv1.Role) {
 		}
 	}
 	s.Apply(s.Print("rbac", st.Account))
-	testsupport.EventuallyWithin(t, 60e9, "the files after the Role is complete", func() error { return s.CheckFiles(files{"db/k": "2"}) })
+	testsupport.EventuallyWithin(t, 60e9, "the files after the Role is complete",
+		func() error { return s.CheckFiles(files{"db/k": "2"}) })
 	r.Stop()
 }
 
@@ -128,16 +129,17 @@ func TestRBAC_twoAccounts(t *testing.T) {
 	}
 	for account, own := range secrets {
 		for _, secret := range secrets {
-			testsupport.EventuallyWithin(t, 20e9, fmt.Sprintf("%s lists %s: %v", account, secret, secret == own), func() error {
-				err := listAs(t, s.Namespace, account, secret)
-				if secret == own || err != nil && !apierrors.IsForbidden(err) {
-					return err
-				}
-				if err == nil {
-					return fmt.Errorf("%s may list %s", account, secret)
-				}
-				return nil
-			})
+			testsupport.EventuallyWithin(t, 20e9, fmt.Sprintf("%s lists %s: %v", account, secret, secret == own),
+				func() error {
+					err := listAs(t, s.Namespace, account, secret)
+					if secret == own || err != nil && !apierrors.IsForbidden(err) {
+						return err
+					}
+					if err == nil {
+						return fmt.Errorf("%s may list %s", account, secret)
+					}
+					return nil
+				})
 		}
 	}
 }

@@ -57,7 +57,8 @@ func TestVolume_invalid(t *testing.T) {
 		{"a file", func(path string) error { return os.WriteFile(path, nil, 0o666) }},
 		{"not writable", func(path string) error { return os.Mkdir(path, 0o555) }},
 		{"not readable", func(path string) error { return os.Mkdir(path, 0o300) }},
-		{"a needed name is taken", func(path string) error { return os.MkdirAll(filepath.Join(path, "..data", "x"), 0o777) }},
+		{"a needed name is taken",
+			func(path string) error { return os.MkdirAll(filepath.Join(path, "..data", "x"), 0o777) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -68,7 +69,8 @@ func TestVolume_invalid(t *testing.T) {
 			if err := tt.make(path); err != nil {
 				t.Fatal(err)
 			}
-			r := s.StartAs(podUser(), st.Env{"SECRETSYNC_DIR": path, "KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")})
+			r := s.StartAs(podUser(),
+				st.Env{"SECRETSYNC_DIR": path, "KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")})
 			r.WaitExit(2, 5*time.Second)
 			if !strings.Contains(r.Log.String(), path) || strings.Contains(r.Log.String(), "kubeconfig") {
 				t.Errorf("want a single error about %s:\n%s", path, r.Log)

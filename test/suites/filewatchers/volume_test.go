@@ -48,7 +48,8 @@ func newVolume(t *testing.T, layout generation.Layout) volume {
 			t.Error(err)
 		}
 	})
-	v := volume{dir: dir, folder: dir, writer: w, set: generation.Content{Complete: true, Secrets: map[string]generation.Files{}}}
+	v := volume{dir: dir, folder: dir, writer: w,
+		set: generation.Content{Complete: true, Secrets: map[string]generation.Files{}}}
 	if layout == generation.Nested {
 		v.folder = filepath.Join(dir, secretName)
 	}

@@ -46,7 +46,8 @@ func TestInjected_byPolicy(t *testing.T) {
 	}
 	const first = "Object.spec.initContainers.env{name: 'POD_NAMESPACE'"
 	address := fmt.Sprintf("Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_HOST', value: '%s'}, "+
-		"Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_PORT', value: '%s'}, ", server.Hostname(), server.Port())
+		"Object.spec.initContainers.env{name: 'KUBERNETES_SERVICE_PORT', value: '%s'}, ", server.Hostname(),
+		server.Port())
 	values := strings.NewReplacer("secret-sync:latest", cluster.Images.Sidecar, first, address+first)
 	manifest = []byte(values.Replace(string(manifest)))
 	if err := controlplane.Apply(t.Context(), cluster.Config, "", manifest, false); err != nil {

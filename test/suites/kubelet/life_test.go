@@ -49,7 +49,8 @@ func TestDelete_endsQuickly(t *testing.T) {
 		t.Fatal(err)
 	}
 	nodetest.Until(t, "the end of the Pod", func() error {
-		if _, err := cluster.Client.CoreV1().Pods(s.Namespace).Get(t.Context(), pod.Name, metav1.GetOptions{}); err == nil {
+		pods := cluster.Client.CoreV1().Pods(s.Namespace)
+		if _, err := pods.Get(t.Context(), pod.Name, metav1.GetOptions{}); err == nil {
 			return fmt.Errorf("the Pod exists")
 		}
 		return nil

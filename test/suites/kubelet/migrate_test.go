@@ -86,7 +86,8 @@ func (s *scene) move(m move) {
 // putLabelled is putPassword with the label of the selector.
 func (s *scene) putLabelled(n int) {
 	s.Helper()
-	s.SetLabeledSecret("db", map[string]string{"app": "shop"}, map[string]string{"username": "app", "password": fmt.Sprint(n)})
+	s.SetLabeledSecret("db", map[string]string{"app": "shop"},
+		map[string]string{"username": "app", "password": fmt.Sprint(n)})
 }
 
 // step applies a step and checks the files at the start of the app.

@@ -185,7 +185,8 @@ func (s *scene) renew() {
 	patch := fmt.Sprintf(`{"status":{"conditions":[{"type":"Issuing","status":"True",`+
 		`"reason":"ManuallyTriggered","lastTransitionTime":%q}]}}`,
 		time.Now().UTC().Format(time.RFC3339))
-	_, err = certificates.Patch(s.Context(), "app", types.MergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	options := metav1.PatchOptions{}
+	_, err = certificates.Patch(s.Context(), "app", types.MergePatchType, []byte(patch), options, "status")
 	if err != nil {
 		s.Fatal(err)
 	}

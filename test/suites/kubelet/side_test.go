@@ -48,7 +48,8 @@ func TestSideBySide_latency(t *testing.T) {
 		t.Errorf("the sidecar was not faster: %v", latency)
 	}
 	if *picture != "" {
-		if err := os.WriteFile(*picture, []byte(draw(latency["/secrets/db"], latency[kubeletFolder])), 0o644); err != nil {
+		drawn := draw(latency["/secrets/db"], latency[kubeletFolder])
+		if err := os.WriteFile(*picture, []byte(drawn), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,7 +91,8 @@ func draw(sidecar, kubelet []time.Duration) string {
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", width, height)
 	fmt.Fprintf(&b, `<text x="12" y="22" font-size="14" font-weight="bold">`+
 		`From the change of a Secret to the file in the app, one Pod, %d updates</text>`+"\n", len(sidecar))
-	fmt.Fprintln(&b, `<rect x="12" y="34" width="12" height="12" fill="#1f6feb"/><text x="30" y="45">secret-sync</text>`)
+	fmt.Fprintln(&b,
+		`<rect x="12" y="34" width="12" height="12" fill="#1f6feb"/><text x="30" y="45">secret-sync</text>`)
 	fmt.Fprintln(
 		&b,
 		`<rect x="122" y="34" width="12" height="12" fill="#a5c8ff"/><text x="140" y="45">the kubelet's Secret volume</text>`,
@@ -101,7 +103,8 @@ func draw(sidecar, kubelet []time.Duration) string {
 		for j, d := range []time.Duration{sidecar[i], kubelet[i]} {
 			length := max(float64(d)*scale, 1)
 			color := []string{"#1f6feb", "#a5c8ff"}[j]
-			fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="12" fill="%s"/><text x="%.1f" y="%d">%s</text>`+"\n",
+			fmt.Fprintf(&b,
+				`<rect x="%d" y="%d" width="%.1f" height="12" fill="%s"/><text x="%.1f" y="%d">%s</text>`+"\n",
 				left, y+14*j, length, color, left+length+6, y+14*j+10, words(d))
 		}
 	}

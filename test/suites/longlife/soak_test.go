@@ -89,7 +89,8 @@ type soak struct {
 
 func newSoak(t *testing.T, random *rand.Rand) *soak {
 	s, r := faultproxy.New(t, st.Env{
-		"SECRETSYNC_SECRETS": "named0", "SECRETSYNC_OPTIONAL_SECRETS": "named1,named2", "SECRETSYNC_SELECTOR": "soak=yes",
+		"SECRETSYNC_SECRETS": "named0", "SECRETSYNC_OPTIONAL_SECRETS": "named1,named2",
+		"SECRETSYNC_SELECTOR":  "soak=yes",
 		"SECRETSYNC_ON_DELETE": "remove",
 	})
 	k := &soak{Scene: s, t: t, route: r, rand: random, done: map[string]int{}, renewed: time.Now()}
@@ -187,7 +188,8 @@ func (k *soak) fault() {
 		{"429", func() {
 			g.SetAnswer(faultproxy.Respond(429, "application/json", faultproxy.Status(429, "TooManyRequests"), "1"))
 		}, func() { g.SetAnswer(nil) }},
-		{"503", func() { g.SetAnswer(faultproxy.Respond(503, "text/html", "<html>", "")) }, func() { g.SetAnswer(nil) }},
+		{"503", func() { g.SetAnswer(faultproxy.Respond(503, "text/html", "<html>", "")) },
+			func() { g.SetAnswer(nil) }},
 		{"half", func() { g.SetAnswer(faultproxy.Half) }, func() { g.SetAnswer(nil) }},
 		{"watches end", func() { g.SetAnswer(faultproxy.WatchesEnd) }, func() { g.SetAnswer(nil) }},
 	}

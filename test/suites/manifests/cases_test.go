@@ -75,9 +75,11 @@ const externalSecrets = "github.com/external-secrets/external-secrets@v0.16.2:co
 // Secret. The definitions come from the operators' own Go modules.
 func TestWriters_matchTheirDefinitions(t *testing.T) {
 	for file, definitions := range map[string]string{
-		cases + "/writers/external-secrets/store.yaml":       externalSecrets + "external-secrets.io_secretstores.yaml",
-		cases + "/writers/external-secrets/static-role.yaml": externalSecrets + "external-secrets.io_externalsecrets.yaml",
-		cases + "/writers/external-secrets/dynamic.yaml": externalSecrets + "external-secrets.io_externalsecrets.yaml," +
+		cases + "/writers/external-secrets/store.yaml": externalSecrets + "external-secrets.io_secretstores.yaml",
+		cases + "/writers/external-secrets/static-role.yaml": externalSecrets +
+			"external-secrets.io_externalsecrets.yaml",
+		cases + "/writers/external-secrets/dynamic.yaml": externalSecrets +
+			"external-secrets.io_externalsecrets.yaml," +
 			"config/crds/bases/generators.external-secrets.io_vaultdynamicsecrets.yaml",
 		cases + "/nginx/certificate.yaml": "github.com/cert-manager/cert-manager@v1.21.2:" +
 			"deploy/crds/cert-manager.io_issuers.yaml,deploy/crds/cert-manager.io_certificates.yaml",

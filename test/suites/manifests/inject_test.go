@@ -55,19 +55,22 @@ func plainPod(annotations map[string]string, changes ...func(*corev1.PodSpec)) *
 	restricted := &corev1.SecurityContext{
 		AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-", Annotations: annotations}, Spec: corev1.PodSpec{
-		ServiceAccountName:           "app",
-		AutomountServiceAccountToken: new(false),
-		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
-			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
-		InitContainers: []corev1.Container{{Name: "migrate", Image: "app:1", SecurityContext: restricted.DeepCopy()}},
-		Containers: []corev1.Container{
-			{Name: "app", Image: "app:1", SecurityContext: restricted.DeepCopy()},
-			{Name: "proxy", Image: "app:1", SecurityContext: restricted.DeepCopy()},
-		},
-	}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "app-", Annotations: annotations},
+		Spec: corev1.PodSpec{
+			ServiceAccountName:           "app",
+			AutomountServiceAccountToken: new(false),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			InitContainers: []corev1.Container{
+				{Name: "migrate", Image: "app:1", SecurityContext: restricted.DeepCopy()},
+			},
+			Containers: []corev1.Container{
+				{Name: "app", Image: "app:1", SecurityContext: restricted.DeepCopy()},
+				{Name: "proxy", Image: "app:1", SecurityContext: restricted.DeepCopy()},
+			},
+		}}
 	for _, change := range changes {
 		change(&pod.Spec)
 	}
@@ -138,7 +141,8 @@ func TestInject_followsTheAnnotations(t *testing.T) {
 			}
 			first := pod.Spec.InitContainers[0]
 			if uid := *first.SecurityContext.RunAsUser; first.Name != "secret-sync" || uid != test.user {
-				t.Errorf("the first init container is %s with UID %d, want secret-sync with UID %d", first.Name, uid, test.user)
+				t.Errorf("the first init container is %s with UID %d, want secret-sync with UID %d",
+					first.Name, uid, test.user)
 			}
 			if got := pod.Spec.ShareProcessNamespace != nil && *pod.Spec.ShareProcessNamespace; got != test.shared {
 				t.Errorf("got shareProcessNamespace %v, want %v", got, test.shared)
@@ -191,7 +195,8 @@ func TestInject_equalsTheComponent(t *testing.T) {
 	got.InitContainers[0].SecurityContext.RunAsUser = nil  // the component uses the UID of the Pod
 	got.InitContainers[0].Env = want.InitContainers[0].Env // see variables_test.go
 	if !reflect.DeepEqual(got.InitContainers[0], want.InitContainers[0]) {
-		t.Errorf("got the sidecar\n%+v\nwant the component's sidecar\n%+v", got.InitContainers[0], want.InitContainers[0])
+		t.Errorf("got the sidecar\n%+v\nwant the component's sidecar\n%+v",
+			got.InitContainers[0], want.InitContainers[0])
 	}
 	byName := func(a, b corev1.Volume) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(got.Volumes, byName)
@@ -225,7 +230,8 @@ func TestInject_leavesOtherPods(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(pod.Spec.InitContainers) != 1 || len(pod.Spec.Volumes) != 0 || mounts(pod) != "" {
-				t.Errorf("got init containers %v and volumes %v, want the unchanged Pod", pod.Spec.InitContainers, pod.Spec.Volumes)
+				t.Errorf("got init containers %v and volumes %v, want the unchanged Pod",
+					pod.Spec.InitContainers, pod.Spec.Volumes)
 			}
 		})
 	}

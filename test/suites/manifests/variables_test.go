@@ -85,7 +85,8 @@ func TestInject_setsEveryVariable(t *testing.T) {
 	}{
 		{annotations, withAnnotations(variables)},
 		{map[string]string{"secret-sync/secrets": "db"}, withAnnotations([]string{"SECRETSYNC_SECRETS"})},
-		{map[string]string{"secret-sync/optional-secrets": "db"}, withAnnotations([]string{"SECRETSYNC_OPTIONAL_SECRETS"})},
+		{map[string]string{"secret-sync/optional-secrets": "db"},
+			withAnnotations([]string{"SECRETSYNC_OPTIONAL_SECRETS"})},
 		{map[string]string{"secret-sync/selector": "app=db"}, withAnnotations([]string{"SECRETSYNC_SELECTOR"})},
 		{
 			map[string]string{"secret-sync/secrets": "db", "secret-sync/http-addr": ""},
@@ -161,7 +162,8 @@ func TestInject_setsResources(t *testing.T) {
 		requests, limits := pod.Spec.InitContainers[0].Resources.Requests, pod.Spec.InitContainers[0].Resources.Limits
 		volume := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == "secret-sync" })
 		got := fmt.Sprintf("requests cpu %s, memory %s; limits cpu %s, memory %s; volume %s",
-			requests.Cpu(), requests.Memory(), limits.Cpu(), limits.Memory(), pod.Spec.Volumes[volume].EmptyDir.SizeLimit)
+			requests.Cpu(), requests.Memory(), limits.Cpu(), limits.Memory(),
+			pod.Spec.Volumes[volume].EmptyDir.SizeLimit)
 		if got != want {
 			t.Errorf("%s: got %s, want %s", query, got, want)
 		}

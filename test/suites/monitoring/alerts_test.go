@@ -57,7 +57,8 @@ func readRules(t *testing.T) (all []rule, file []byte) {
 
 // ofLabels lists the labels of each firing alert besides the labels of the Pod.
 var ofLabels = map[string][]string{
-	"SecretSyncWatchStale":          {"container=secret-sync,watch=secret/db", "container=secret-sync,watch=secret/cache"},
+	"SecretSyncWatchStale": {"container=secret-sync,watch=secret/db",
+		"container=secret-sync,watch=secret/cache"},
 	"SecretSyncPublishFailing":      {"container=secret-sync,reason=no_space"},
 	"SecretSyncNotificationPending": {"container=secret-sync,target=webhook"},
 	"SecretSyncSecretMissing":       {"container=secret-sync,secret=db"},
@@ -144,7 +145,8 @@ func ruleTest(name string, rules []rule, r *recording) map[string]any {
 	var expected []map[string]any
 	for _, rule := range rules {
 		expect := func(at time.Duration, alerts ...map[string]any) {
-			expected = append(expected, map[string]any{"alertname": rule.Alert, "eval_time": at.String(), "exp_alerts": alerts})
+			expected = append(expected,
+				map[string]any{"alertname": rule.Alert, "eval_time": at.String(), "exp_alerts": alerts})
 		}
 		end := before + during(name, rules) - interval
 		switch {

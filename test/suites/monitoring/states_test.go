@@ -129,7 +129,8 @@ var states = []state{
 		begin: func(s *sidecar) { s.hook.Status.Store(http.StatusServiceUnavailable); s.rotate() },
 	},
 	{name: "SecretSyncSecretMissing", begin: func(s *sidecar) { s.Delete("db") }},
-	{name: "SecretSyncSecretRefused", begin: func(s *sidecar) { s.SetSecret("db", map[string]string{"username": "app"}) }},
+	{name: "SecretSyncSecretRefused",
+		begin: func(s *sidecar) { s.SetSecret("db", map[string]string{"username": "app"}) }},
 	{name: "SecretSyncRepairsWithoutEnd", begin: (*sidecar).harm, again: (*sidecar).harm},
 	{name: "SecretSyncRestarting", begin: (*sidecar).restart, again: (*sidecar).restart},
 }

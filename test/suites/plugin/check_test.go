@@ -142,6 +142,7 @@ func grant(t *testing.T, s *st.Scene, account, resource, verb string) {
 		t.Fatal(err)
 	}
 	if account == "app" {
-		testsupport.Eventually(t, "the API server knows the Role", func() error { return allowed(t, s, verb, resource) })
+		testsupport.Eventually(t, "the API server knows the Role",
+			func() error { return allowed(t, s, verb, resource) })
 	}
 }

@@ -51,8 +51,8 @@ func TestKilledSidecar(t *testing.T) {
 			}
 			c.up()
 			c.run.Stop()
-			t.Logf("killed: %d before the publish, %d before the app was notified, %d before that was recorded, %d later; "+
-				"%d times the lock was still held", c.fell[0], c.fell[1], c.fell[2], c.fell[3], c.locked)
+			t.Logf("killed: %d before the publish, %d before the app was notified, %d before that was recorded, "+
+				"%d later; %d times the lock was still held", c.fell[0], c.fell[1], c.fell[2], c.fell[3], c.locked)
 		})
 	}
 }

@@ -29,7 +29,8 @@ func times(t testing.TB, log *testsupport.Log, text string, n int) {
 // startTarget starts the C program under a name.
 func startTarget(p *podtest.Pod, name, mode string) *podtest.Program {
 	p.T.Helper()
-	g := p.StartProgram(podtest.Called(p.T, podtest.Target(p.T), name), mode, p.Value(), testsupport.MemoryDir(p.T)+"/pid", "0")
+	g := p.StartProgram(podtest.Called(p.T, podtest.Target(p.T), name), mode, p.Value(),
+		testsupport.MemoryDir(p.T)+"/pid", "0")
 	g.WaitReady("ready")
 	return g
 }

@@ -98,7 +98,8 @@ func newTrial(t *testing.T, p program, w way) *trial {
 		t.Skip("requires root: the programs run as other users")
 	}
 	tr := &trial{Pod: podtest.New(t, st.Env{"SECRETSYNC_SECRETS": "app"}), program: p, way: w}
-	tr.at = probe.Place{Addr: testsupport.FreeAddr(t), Dir: testsupport.MemoryDir(t), Secrets: filepath.Join(tr.Dir, "app")}
+	tr.at = probe.Place{Addr: testsupport.FreeAddr(t), Dir: testsupport.MemoryDir(t),
+		Secrets: filepath.Join(tr.Dir, "app")}
 	tr.replace = tr.replacer(t)
 	for name, value := range w.env {
 		tr.Env["SECRETSYNC_"+name] = tr.replace.Replace(value)

@@ -18,7 +18,8 @@ import (
 type counts struct{ queries, transactions, failed, committed int64 }
 
 func (c counts) minus(d counts) counts {
-	return counts{c.queries - d.queries, c.transactions - d.transactions, c.failed - d.failed, c.committed - d.committed}
+	return counts{c.queries - d.queries, c.transactions - d.transactions, c.failed - d.failed,
+		c.committed - d.committed}
 }
 
 // A load sends requests to the app until it is stopped. Its rate leaves a small machine

@@ -76,7 +76,8 @@ func TestFleet(t *testing.T) {
 	}
 	slices.Sort(late)
 	t.Logf("%d sidecars, %d rotations, %d kills: the yes came %v after the last app was notified (p50), %v at most",
-		*fleetSize, *rotations, *fleetKills, late[len(late)/2].Round(time.Millisecond), late[len(late)-1].Round(time.Millisecond))
+		*fleetSize, *rotations, *fleetKills,
+		late[len(late)/2].Round(time.Millisecond), late[len(late)-1].Round(time.Millisecond))
 }
 
 // killRounds says how many sidecars are killed in which rotation.

@@ -29,7 +29,8 @@ func TestWaitIdentity_sharedAddress(t *testing.T) {
 
 	unnamed := newPod(t, s, "unnamed", newAddress(), oneSidecar)
 	startReplica(t, s, unnamed, unnamed.Status.PodIP+":29808", st.Env{"POD_UID": ""})
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "Pod unnamed: its sidecar does not know its Pod")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").
+		exits(1, "Pod unnamed: its sidecar does not know its Pod")
 }
 
 // TestWaitIdentity_twoSidecars: `wait` asks both sidecars of a Pod, and names the container
@@ -68,14 +69,18 @@ func TestWaitIdentity_otherProgram(t *testing.T) {
 	document := func(complete, targets string) string {
 		return fmt.Sprintf(`{"format":2,"namespace":%q,"pod":"app","podUID":%q,"instance":"i","volume":"v","generation":1,"complete":%s,`+
 			`"secrets":{"db":{"present":true,"uid":%q,"resourceVersion":%q,"dataSince":%[6]q,"previousData":{"since":"","until":""},"generation":1,"refused":""}}%s,`+
-			`"watches":[{"name":"secret/db","up":true}]}`, s.Namespace, pod.UID, complete, version.UID, version.ResourceVersion, version.ResourceVersion, targets)
+			`"watches":[{"name":"secret/db","up":true}]}`, s.Namespace, pod.UID, complete, version.UID,
+			version.ResourceVersion, version.ResourceVersion, targets)
 	}
 	var body string
 	listener, err := net.Listen("tcp", address+":29808")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
+		fmt.Fprint(w, body)
+	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
 	for text, want := range map[string]string{
@@ -105,7 +110,8 @@ func TestStatus_sharedNetwork(t *testing.T) {
 		}
 		return nil
 	})
-	empty := s.Start(st.Env{"SECRETSYNC_DIR": testsupport.MemoryDir(t), "SECRETSYNC_HTTP_ADDR": r.env["SECRETSYNC_HTTP_ADDR"]},
+	empty := s.Start(st.Env{"SECRETSYNC_DIR": testsupport.MemoryDir(t),
+		"SECRETSYNC_HTTP_ADDR": r.env["SECRETSYNC_HTTP_ADDR"]},
 		"status")
 	empty.WaitExit(1, 5*time.Second)
 	empty.WaitLog("belongs to the sidecar of another volume")

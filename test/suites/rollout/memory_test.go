@@ -73,7 +73,8 @@ func generate(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch query := r.URL.Query(); {
 	case strings.HasSuffix(r.URL.Path, "/secrets/db"):
-		fmt.Fprint(w, `{"apiVersion":"v1","kind":"Secret","metadata":{"uid":"s","resourceVersion":"7"},"data":{"password":"MQ=="}}`)
+		fmt.Fprint(w,
+			`{"apiVersion":"v1","kind":"Secret","metadata":{"uid":"s","resourceVersion":"7"},"data":{"password":"MQ=="}}`)
 	case strings.HasSuffix(r.URL.Path, "/proxy/status"):
 		name, _, _ := strings.Cut(strings.Split(r.URL.Path, "/pods/")[1], ":")
 		fmt.Fprintf(w, `{"format":2,"namespace":"shop","pod":%[1]q,"podUID":"uid-of-%[1]s","instance":%[1]q,"volume":"v","generation":1,"complete":true,`+
@@ -94,7 +95,8 @@ func generatePods(w io.Writer, from, to int) {
 	if to < manyPods {
 		next = strconv.Itoa(to)
 	}
-	fmt.Fprintf(w, `{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"9","continue":%q},"items":[`, next)
+	fmt.Fprintf(w, `{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"9","continue":%q},"items":[`,
+		next)
 	for i := from; i < to; i++ {
 		if i > from {
 			fmt.Fprint(w, ",")

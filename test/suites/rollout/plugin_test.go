@@ -27,8 +27,8 @@ func buildPlugin(ctx context.Context, dir string) (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, "kubectl-secret_sync")
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(source, "cmd", "kubectl-secret_sync"), "-o", path,
-		".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(source, "cmd", "kubectl-secret_sync"),
+		"-o", path, ".")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the plugin: %w\n%s", err, out)
@@ -47,7 +47,8 @@ func startPlugin(t testing.TB, kubeconfig string, terminal *os.File, args ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &waiting{t: t, ended: make(chan error, 1), cmd: exec.Command(path, append(args, "--kubeconfig", kubeconfig)...)}
+	w := &waiting{t: t, ended: make(chan error, 1),
+		cmd: exec.Command(path, append(args, "--kubeconfig", kubeconfig)...)}
 	w.cmd.Env = []string{"HOME=" + t.TempDir(), "TERM=xterm"}
 	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.err
 	if terminal != nil {
@@ -164,7 +165,8 @@ func TestPlugin_status(t *testing.T) {
 			{"Secret", s.Namespace + "/db: version " + version + ", used by 2 of 5 Pods"},
 			{"POD", "VERSION AGE TARGETS WATCH REASON"},
 			{"unreachable", "unknown unknown unknown its sidecar does not answer"},
-			{"app-pending", version + " webhook pending for 503 up webhook is not notified yet: 503 Service Unavailable"},
+			{"app-pending", version +
+				" webhook pending for 503 up webhook is not notified yet: 503 Service Unavailable"},
 			{"lost", version + " webhook notified down since the watch of its sidecar is down"},
 			{"done", version + " webhook notified up -"},
 			{"unnotified", version + " none up files in place, nobody was notified"},
@@ -285,5 +287,6 @@ func TestPlugin_statusOfAllNamespaces(t *testing.T) {
 	startPlugin(t, admin, nil, "status", "db", "-A", "--direct").exits(0, "NAMESPACE",
 		"Secret "+s.Namespace+"/db: version ", "Secret "+other.Namespace+"/db: version ", "app-of-"+s.Namespace,
 		"app-of-"+other.Namespace)
-	startPlugin(t, kubeconfig, nil, "status", "db", "-A", "--direct").exits(1, "list the namespaces for -A", "forbidden")
+	startPlugin(t, kubeconfig, nil, "status", "db", "-A", "--direct").
+		exits(1, "list the namespaces for -A", "forbidden")
 }

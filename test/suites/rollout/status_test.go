@@ -94,8 +94,8 @@ func TestStatus(t *testing.T) {
 	s.SetSecret("db", map[string]string{"password": "1"})
 	until("a notification that is pending", func(d document) bool {
 		target := d.Targets[0]
-		return d.Secrets["db"].Generation == 2 && target.Notified == 1 && target.Pending && target.PendingSince != nil &&
-			target.Failures > 0 && strings.Contains(target.Error, "503")
+		return d.Secrets["db"].Generation == 2 && target.Notified == 1 && target.Pending &&
+			target.PendingSince != nil && target.Failures > 0 && strings.Contains(target.Error, "503")
 	})
 	s.SetSecret("tls", map[string]string{"crt": "c"}) // the generation of db stays
 	until("another Secret", func(d document) bool {

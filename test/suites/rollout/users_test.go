@@ -58,8 +58,10 @@ func TestWaitPods_appNotStarted(t *testing.T) {
 	r.wait(t, "1")
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, "no container of the app has started yet")
 	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s").exits(0, "all 1 Pods")
-	setStatus(t, s, pod, func(pod *corev1.Pod) { pod.Status.ContainerStatuses = []corev1.ContainerStatus{running("app")} })
-	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s", "--timeout", "3s").exits(1, "webhook is not notified")
+	setStatus(t, s, pod,
+		func(pod *corev1.Pod) { pod.Status.ContainerStatuses = []corev1.ContainerStatus{running("app")} })
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s", "--timeout", "3s").
+		exits(1, "webhook is not notified")
 }
 
 // TestWaitUsers: without a selector every user of the Secret counts, and the output names
@@ -72,8 +74,10 @@ func TestWaitUsers(t *testing.T) {
 	env := func(name, secret string) func(*corev1.Pod) {
 		return func(pod *corev1.Pod) {
 			pod.Labels = nil
-			ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: secret}, Key: "password"}
-			pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: ref}}}
+			ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: secret},
+				Key: "password"}
+			pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: name,
+				ValueFrom: &corev1.EnvVarSource{SecretKeyRef: ref}}}
 		}
 	}
 	newPod(t, s, "other", newAddress(), nil, env("PASSWORD", "web"))
@@ -88,7 +92,8 @@ func TestWaitUsers(t *testing.T) {
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "creds", VolumeSource: source})
 	})
 	startWait(t, s, kubeconfig, "--direct", allUsers).exits(1,
-		"Pod report-1: container app reads it into DB_PASSWORD at start", "Pod volume: unknown: volume creds contains it")
+		"Pod report-1: container app reads it into DB_PASSWORD at start",
+		"Pod volume: unknown: volume creds contains it")
 	startWait(t, s, kubeconfig, "--direct", allUsers, "--ignore-others").exits(0, "all 1 Pods")
 	remove(t, s, "volume")
 	remove(t, s, "report-1")

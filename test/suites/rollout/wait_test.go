@@ -94,7 +94,8 @@ func TestWaitCountsPods(t *testing.T) {
 	newPod(t, s, "unreachable", newAddress(), oneSidecar) // nobody listens there
 	wait := startWait(t, s, kubeconfig, "--direct")
 	wait.running(500 * time.Millisecond)
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "Pod unreachable: its sidecar does not answer")
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").
+		exits(1, "Pod unreachable: its sidecar does not answer")
 	remove(t, s, "unreachable")
 	wait.exits(0, "all 1 Pods")
 }
@@ -186,7 +187,8 @@ func TestWaitUsage(t *testing.T) {
 		{[]string{"wait"}, []string{"--secret is missing"}},
 		{[]string{"wait", "--secret", "db", "--selector", "a in (", "-o", "yaml"}, []string{"--selector", `-o "yaml"`}},
 		{[]string{"wait", "--secret", "db", "--selector", "a=b", "--timeout", "0s"}, []string{"--timeout"}},
-		{[]string{"wait", "--secret", "db", "--version", "x", "--changed-from", "1", "-n", "a", "-n", "b", "--start-grace",
+		{[]string{"wait", "--secret", "db", "--version", "x", "--changed-from", "1", "-n", "a", "-n", "b",
+			"--start-grace",
 			"-1s"},
 			[]string{`--version "x"`, "exclude each other", "use -n once", "--start-grace must not be negative"}},
 		{[]string{"wait", "--sekret", "db"}, []string{"sekret", "-signal-grace"}},

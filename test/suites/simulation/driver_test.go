@@ -118,7 +118,8 @@ func (w *world) endFaults() {
 	}
 	for _, name := range program.Secrets {
 		o := w.api.Get(name)
-		if !program.Wanted(o) && (name == program.Required || name == "web1") || program.Wanted(o) && program.Refused(o) {
+		if !program.Wanted(o) && (name == program.Required || name == "web1") ||
+			program.Wanted(o) && program.Refused(o) {
 			o = w.api.Set(name, true, program.Keys(name, 4))
 			w.tracef("Secret %s is put: version %d", name, o.Version)
 		}
@@ -163,8 +164,8 @@ func (w *world) converge(ctx context.Context) {
 	}
 	w.locked(func() {
 		if w.changes != changes || w.calls != calls || w.server.Requests() > seen+quietRequests {
-			w.failf("nothing happened for %v, and there were %d calls that change the volume, %d notifications, %d requests",
-				quiet, w.changes-changes, w.calls-calls, w.server.Requests()-seen)
+			w.failf("nothing happened for %v, and there were %d calls that change the volume, %d notifications, "+
+				"%d requests", quiet, w.changes-changes, w.calls-calls, w.server.Requests()-seen)
 		} else if err := w.checkFinal(); err != nil {
 			w.failf("not right any more: %v", err)
 		}

@@ -125,8 +125,8 @@ func (w *world) own(suffix string, do func(*volume.Inode)) {
 // revertDataLink makes ..data point to the oldest generation in the volume.
 func (w *world) revertDataLink() {
 	for _, name := range slices.Sorted(maps.Keys(w.disk.Root.Entries)) {
-		if link := w.disk.Root.Entries[generation.DataLink]; generation.GenerationName.MatchString(name) && link != nil &&
-			string(link.Data) != name {
+		if link := w.disk.Root.Entries[generation.DataLink]; generation.GenerationName.MatchString(name) &&
+			link != nil && string(link.Data) != name {
 			w.disk.Root.Plant(generation.DataLink, volume.NewLink(name))
 			return
 		}

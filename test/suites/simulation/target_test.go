@@ -50,7 +50,8 @@ func (t *calledTarget) Notify(ctx context.Context, c notifier.Changes) error {
 	case targetFails:
 		return notifier.Failf("refused", "refused")
 	case targetWaits:
-		return &notifier.Failure{Kind: "young", Waiting: true, RetryAfter: 3 * time.Second, Err: errors.New("too young")}
+		return &notifier.Failure{Kind: "young", Waiting: true, RetryAfter: 3 * time.Second,
+			Err: errors.New("too young")}
 	case targetHangs, targetSlow:
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()

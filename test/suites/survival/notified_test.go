@@ -21,7 +21,8 @@ func TestNotified(t *testing.T) {
 				g.WaitReady(k.ready)
 				for range 3 {
 					n := a.MustRotate()
-					testsupport.EventuallyWithin(t, podtest.NotifiedWithin, "notified", func() error { return g.CheckNotified(n) })
+					testsupport.EventuallyWithin(t, podtest.NotifiedWithin, "notified",
+						func() error { return g.CheckNotified(n) })
 				}
 				g.CheckNoneDied()
 			})

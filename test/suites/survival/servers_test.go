@@ -62,9 +62,8 @@ func TestNginxCertificate(t *testing.T) {
 	t.Parallel()
 	certificates(t, "nginx", "HUP", "", "start worker process", func(a *app, addr string) *podtest.Program {
 		conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf(
-			"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\nssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;",
-			addr,
-			a.Dir,
+			"listen %s ssl;\nssl_certificate %[2]s/tls/tls.crt;\n"+
+				"ssl_certificate_key %[2]s/tls/tls.key;\nreturn 200 ok;", addr, a.Dir,
 		)))
 		return a.StartProgram(podtest.Need(t, "/usr/sbin/nginx"), "-p", a.dir, "-c", conf, "-e", "stderr")
 	})

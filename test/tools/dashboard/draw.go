@@ -95,7 +95,8 @@ func graph(b *strings.Builder, at box, answer []Series, r Range, unit string) {
 		text(b, at.x-6, y+4, `text-anchor="end" fill="#57606a"`, number(top*float64(i)/2, unit))
 	}
 	text(b, at.x, at.y+at.h+15, `fill="#57606a"`, "0 s")
-	text(b, at.x+at.w, at.y+at.h+15, `text-anchor="end" fill="#57606a"`, fmt.Sprintf("%.0f s", r.To.Sub(r.From).Seconds()))
+	text(b, at.x+at.w, at.y+at.h+15, `text-anchor="end" fill="#57606a"`,
+		fmt.Sprintf("%.0f s", r.To.Sub(r.From).Seconds()))
 	for i, s := range answer {
 		fmt.Fprintf(
 			b,

@@ -83,7 +83,8 @@ func (b *bench) namespace(name string, env ...string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	env = append([]string{"POD_NAMESPACE=" + name, "KUBECONFIG=" + kubeconfig, "SECRETSYNC_HTTP_ADDR=127.0.0.1:0"}, env...)
+	own := []string{"POD_NAMESPACE=" + name, "KUBECONFIG=" + kubeconfig, "SECRETSYNC_HTTP_ADDR=127.0.0.1:0"}
+	env = append(own, env...)
 	cmd := exec.CommandContext(b.ctx, b.binary, "rbac", account)
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	role, err := cmd.Output()

@@ -18,7 +18,8 @@ func (r *Reader) Check() {
 		r.checkSecret(g, name)
 	}
 	for name, stamp := range r.seen {
-		if _, ok := g.rec.Secrets[name]; !ok && !r.dirty[name] && !(r.Remove && r.API.EverMatched(name, stamp, r.unwanted)) {
+		if _, ok := g.rec.Secrets[name]; !ok && !r.dirty[name] &&
+			!(r.Remove && r.API.EverMatched(name, stamp, r.unwanted)) {
 			r.Failf("the files of Secret %s went, which was not deleted since version %d", name, stamp)
 		}
 	}
@@ -65,7 +66,8 @@ func (r *Reader) checkSecret(g *shownGeneration, name string) {
 		return
 	case stamp < r.seen[name]:
 		if !r.dirty[name] {
-			r.Failf("Secret %s went back from version %d to %d in generation %d", name, r.seen[name], stamp, g.rec.Generation)
+			r.Failf("Secret %s went back from version %d to %d in generation %d",
+				name, r.seen[name], stamp, g.rec.Generation)
 		}
 		return
 	}

@@ -105,7 +105,8 @@ func (b *both) step() {
 		b.call("create "+name, func(v writervolume.Calls) (any, error) { return create(v, name, mode) })
 	case 4:
 		target := b.pick("a", "b", "../a", "a/b", "..", "/etc", "nowhere")
-		b.call("symlink "+name+" -> "+target, func(v writervolume.Calls) (any, error) { return nil, v.Symlink(target, name) })
+		b.call("symlink "+name+" -> "+target,
+			func(v writervolume.Calls) (any, error) { return nil, v.Symlink(target, name) })
 	case 5:
 		b.call(
 			fmt.Sprintf("chmod %s %v", name, mode),

@@ -55,7 +55,8 @@ func text(b *strings.Builder, x, y int, attributes, words string) {
 }
 
 func bar(b *strings.Builder, y int, length float64, color string) {
-	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labelled, y, length, barHeight, color)
+	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n",
+		labelled, y, length, barHeight, color)
 }
 
 func legend(b *strings.Builder, x int, color, words string) {
