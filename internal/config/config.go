@@ -169,7 +169,7 @@ func (c *Config) convert(p *problems) {
 	each(p, "SECRETSYNC_ENV_FILES", text.EnvFiles, "secret=path, secret/key+key=path or secret=path:0600",
 		func(entry string) (any, error) { return nil, c.Items.Add(entry, true) })
 	each(p, "SECRETSYNC_REQUIRED_KEYS", text.RequiredKeys, "secret/key", func(entry string) (any, error) {
-		secret, keys, err := layout.ParseKeys(entry)
+		secret, keys, err := layout.ParseKeys(entry, false)
 		if err == nil {
 			c.RequiredKeys[secret] = append(c.RequiredKeys[secret], keys...)
 		}

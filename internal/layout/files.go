@@ -50,11 +50,11 @@ func (all Items) Add(entry string, env bool) (err error) {
 			return fmt.Errorf("the mode %w", err)
 		}
 	}
-	secret, keys, err := ParseKeys(strings.TrimSpace(left))
+	secret, keys, err := ParseKeys(strings.TrimSpace(left), env)
 	item.Keys = keys
 	invalid := slices.IndexFunc(keys, func(key string) bool { return env && !isVariable(key) })
 	switch {
-	case err != nil && !(env && errors.Is(err, errNoKey)):
+	case err != nil:
 		return err
 	case invalid >= 0:
 		return fmt.Errorf("%q is not %s", keys[invalid], variableName)
@@ -68,16 +68,16 @@ func (all Items) Add(entry string, env bool) (err error) {
 	return err
 }
 
-var errNoKey = errors.New("the / between the Secret and the key is missing")
-
-// ParseKeys parses secret/key or secret/key+key.
-func ParseKeys(text string) (secret string, keys []string, err error) {
+// ParseKeys parses secret/key or secret/key+key, or with optional also a secret without keys.
+func ParseKeys(text string, optional bool) (secret string, keys []string, err error) {
 	secret, list, ok := strings.Cut(text, "/")
 	if len(validation.IsDNS1123Subdomain(secret)) > 0 {
 		return "", nil, fmt.Errorf("%.120q is not a valid name of a Secret", secret)
 	}
-	if !ok {
-		return secret, nil, errNoKey
+	if !ok && optional {
+		return secret, nil, nil
+	} else if !ok {
+		return "", nil, errors.New("the / between the Secret and the key is missing")
 	}
 	for key := range strings.SplitSeq(list, "+") {
 		if len(validation.IsConfigMapKey(key)) > 0 {

@@ -25,9 +25,8 @@ type Rules struct {
 // Input contains everything that the files depend on.
 type Input struct {
 	Snapshot  watcher.Snapshot
-	Previous  generation.Content // the generation in the volume, if Published
-	Published bool               // whether the volume contains a generation, which may be empty
-	Removed   map[string]bool    // deleted Secrets whose files must be removed
+	Previous  map[string]generation.Files // the files in the volume by Secret, without the Secrets to remove
+	Published bool                        // whether the volume contains a generation, which may be empty
 }
 
 // The reasons for which a Secret is rejected, as the metrics name them.
@@ -80,8 +79,8 @@ func Make(rules Rules, in Input) Result {
 	return p.result()
 }
 
-// choose selects the files of each existing Secret. An absent Secret keeps the files in the volume,
-// unless the rules no longer select it, or it is deleted and its files must be removed.
+// choose selects the files of each existing Secret. An absent Secret keeps its previous files,
+// unless the rules no longer select it.
 func (p *planner) choose() {
 	for name, s := range p.Snapshot.Secrets {
 		var rejection *Rejection
@@ -89,9 +88,8 @@ func (p *planner) choose() {
 			p.reject(name, rejection)
 		}
 	}
-	for name, files := range p.Previous.Secrets {
-		removed := p.Removed[name] && p.synced(name)
-		if !p.exists(name) && !removed && (p.named(name) || p.Selector) {
+	for name, files := range p.Previous {
+		if !p.exists(name) && (p.named(name) || p.Selector) {
 			p.chosen[name] = files
 		}
 	}
@@ -100,7 +98,7 @@ func (p *planner) choose() {
 // reject restores the last good files of a Secret. If the Secret is rejected a second time,
 // these files conflict with others too, and the Secret gets no files.
 func (p *planner) reject(name string, r *Rejection) {
-	previous, published := p.Previous.Secrets[name]
+	previous, published := p.Previous[name]
 	_, again := p.rejected[name]
 	if p.chosen[name] = previous; again || !published {
 		delete(p.chosen, name)
@@ -193,8 +191,8 @@ func (p *planner) rejectConflict() bool {
 
 // decide rejects a or b: b, unless only the path of b is already in the volume. It returns true.
 func (p *planner) decide(a, b, fileA, fileB string) bool {
-	_, hasA := p.Previous.Secrets[a].Values[fileA]
-	_, hasB := p.Previous.Secrets[b].Values[fileB]
+	_, hasA := p.Previous[a].Values[fileA]
+	_, hasB := p.Previous[b].Values[fileB]
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}

@@ -83,13 +83,13 @@ func parse(text string) map[string]map[string]secret.Value {
 	return out
 }
 
-// set parses the files in a volume, and show is the inverse.
-func set(text string) generation.Content {
-	s := generation.Content{Secrets: map[string]generation.Files{}}
+// volume parses the files in a volume, and show is the inverse.
+func volume(text string) map[string]generation.Files {
+	files := map[string]generation.Files{}
 	for name, content := range parse(text) {
-		s.Secrets[name] = generation.Files{Values: content}
+		files[name] = generation.Files{Values: content}
 	}
-	return s
+	return files
 }
 
 func show(s generation.Content) string {
@@ -117,8 +117,7 @@ type layoutCase struct {
 	name     string
 	rules    string
 	snapshot string
-	volume   string
-	removed  []string
+	volume   string // without the Secrets to remove
 
 	want     string // the files
 	refused  string // SECRET REASON, ...
@@ -245,13 +244,13 @@ var cases = []layoutCase{
 	{
 		name:     "or loses them when they are to be removed",
 		rules:    "required=db,tls",
-		snapshot: "tls: crt=c", volume: "db: p=a; tls: crt=c", removed: []string{"db"},
+		snapshot: "tls: crt=c", volume: "tls: crt=c",
 		want: "tls: crt=c",
 	},
 	{
-		name:     "a Secret that is not known to be gone is not removed",
+		name:     "a Secret that is not known to be gone keeps its files",
 		rules:    "required=db,tls",
-		snapshot: "tls: crt=c; ?secret/db", volume: "db: p=a; tls: crt=c", removed: []string{"db"},
+		snapshot: "tls: crt=c; ?secret/db", volume: "db: p=a; tls: crt=c",
 		want: "db: p=a; tls: crt=c",
 	},
 	{
@@ -332,12 +331,9 @@ var cases = []layoutCase{
 func TestMake_cases(t *testing.T) {
 	for _, c := range slices.Concat(cases, listedCases) {
 		t.Run(c.name, func(t *testing.T) {
-			in := layout.Input{Snapshot: snapshot(c.snapshot), Published: c.volume != "-", Removed: map[string]bool{}}
+			in := layout.Input{Snapshot: snapshot(c.snapshot), Published: c.volume != "-"}
 			if in.Published {
-				in.Previous = set(c.volume)
-			}
-			for _, name := range c.removed {
-				in.Removed[name] = true
+				in.Previous = volume(c.volume)
 			}
 			plan := layout.Make(rules(c.rules), in)
 			check(t, "files", show(plan.Set), c.want)
@@ -381,7 +377,7 @@ func FuzzMake_flatHasNoConflict(f *testing.F) {
 			}
 		}
 		first := layout.Make(o, layout.Input{Snapshot: snapshot(before)})
-		plan := layout.Make(o, layout.Input{Snapshot: snapshot(now), Previous: first.Set, Published: true})
+		plan := layout.Make(o, layout.Input{Snapshot: snapshot(now), Previous: first.Set.Secrets, Published: true})
 		owner := map[string]string{}
 		for name, files := range plan.Set.Secrets {
 			for file := range files.Values {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -115,12 +116,12 @@ func (p *Pipeline) Run(ctx context.Context) (err error) {
 func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err error) {
 	p.step.Lock()
 	defer p.step.Unlock()
-	number, previous := p.Publisher.Current()
+	number, current := p.Publisher.Current()
 	snapshot := p.Source.Snapshot()
 	p.compareVersions(snapshot)
-	removed, next := p.removed(snapshot, previous)
-	input := layout.Input{Snapshot: snapshot, Previous: previous, Published: number > 0, Removed: removed}
-	result := layout.Make(p.Rules, input)
+	previous := maps.Clone(current.Secrets)
+	next = p.removeDeleted(snapshot, previous)
+	result := layout.Make(p.Rules, layout.Input{Snapshot: snapshot, Previous: previous, Published: number > 0})
 	states := p.statesOf(snapshot, result)
 	defer p.Observer.Secrets(states)
 	p.reportRejected(result.Rejected)
@@ -210,11 +211,12 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 	return 0, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s", ErrTimeout, p.SyncTimeout, text)
 }
 
-// removed returns the deleted Secrets whose files must be removed now, and the time until the next such Secret.
-func (p *Pipeline) removed(s watcher.Snapshot, old generation.Content) (removed map[string]bool, next time.Duration) {
-	removed, next = map[string]bool{}, forever
+// removeDeleted removes from files each Secret that was deleted recreateTime ago. It returns the time until the next
+// removal.
+func (p *Pipeline) removeDeleted(s watcher.Snapshot, files map[string]generation.Files) (next time.Duration) {
+	next = forever
 	deleted := map[string]time.Time{}
-	for name := range old.Secrets {
+	for name := range files {
 		if _, exists := s.Secrets[name]; exists || !p.RemoveDeleted || s.Unsynced[p.Rules.Watch(name)] {
 			continue
 		}
@@ -222,11 +224,11 @@ func (p *Pipeline) removed(s watcher.Snapshot, old generation.Content) (removed 
 		if left := time.Until(deleted[name].Add(recreateTime)); left > 0 {
 			next = min(next, left)
 		} else {
-			removed[name] = true
+			delete(files, name)
 		}
 	}
 	p.deleted = deleted
-	return removed, next
+	return next
 }
 
 // reportRejected reports each rejection once, and the end of each rejection.
