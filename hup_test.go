@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -109,7 +110,12 @@ func (p *testProcess) signal(signal syscall.Signal) {
 // eventually polls check until it returns true, within patience.
 func eventually(t *testing.T, condition string, check func() bool) {
 	t.Helper()
-	testsupport.EventuallyTrue(t, patience, condition, check)
+	testsupport.EventuallyWithin(t, patience, condition, func() error {
+		if !check() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }
 
 const hupLine = "received SIGHUP, reading the Secrets again and comparing the volume"

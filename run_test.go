@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // startWithStderr runs secret-sync with a given standard error.
@@ -72,7 +70,7 @@ func wantEnd(t *testing.T, cmd *exec.Cmd, code int) {
 func TestRun_blockedLog(t *testing.T) {
 	server := httptest.NewServer(&api{})
 	t.Cleanup(server.CloseClientConnections)
-	volume, addr := t.TempDir(), testsupport.FreeAddr(t)
+	volume, addr := t.TempDir(), freeAddr()
 	_, stderr := pipe(t, true)
 	cmd := startWithStderr(t, server.URL, volume, stderr, "SECRETSYNC_HTTP_ADDR="+addr)
 	eventually(t, "a file", func() bool { return exists(filepath.Join(volume, "db", "password")) })
@@ -90,7 +88,7 @@ func TestRun_blockedLog(t *testing.T) {
 func TestRun_closedStderr(t *testing.T) {
 	server := httptest.NewServer(&api{})
 	t.Cleanup(server.CloseClientConnections)
-	volume, addr := t.TempDir(), testsupport.FreeAddr(t)
+	volume, addr := t.TempDir(), freeAddr()
 	r, stderr := pipe(t, false)
 	r.Close()
 	cmd := startWithStderr(t, server.URL, volume, stderr, "SECRETSYNC_HTTP_ADDR="+addr)
@@ -177,6 +175,13 @@ func worldDir(t *testing.T) string {
 		}
 	}
 	return dir
+}
+
+// freeAddr returns a loopback address on which nothing listens.
+func freeAddr() string {
+	server := httptest.NewServer(nil)
+	defer server.Close()
+	return server.Listener.Addr().String()
 }
 
 func exists(path string) bool {

@@ -3,6 +3,7 @@ package writer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -70,13 +71,23 @@ func (h *healer) intact() bool {
 // until polls the file system, which another goroutine repairs.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	testsupport.EventuallyTrue(t, 2*grace, what, ok)
+	untilWithin(t, 2*grace, what, ok)
 }
 
 // atOnce is until before the end of a grace, at which all is compared.
 func atOnce(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	testsupport.EventuallyTrue(t, grace/2, what, ok)
+	untilWithin(t, grace/2, what, ok)
+}
+
+func untilWithin(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	testsupport.EventuallyWithin(t, limit, what, func() error {
+		if !ok() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 }
 
 // targets are the kinds of entries, by layout: the path below DIR.

@@ -120,11 +120,19 @@ func TestSignal_retriesAFailedReload(t *testing.T) {
 	go func() { reloadOnDemand(ctx, p, hup, nil); close(ended) }()
 	publish(t, dir, "b", "wrong")
 	hup <- syscall.SIGHUP
-	testsupport.EventuallyTrue(t, testsupport.Patience, "the reload fails",
-		func() bool { return strings.Contains(log.String(), "reload failed") })
+	testsupport.Eventually(t, "the failed reload", func() error {
+		if log.Count("reload failed") == 0 {
+			return errors.New("not logged")
+		}
+		return nil
+	})
 	publish(t, dir, "b", "b")
-	testsupport.EventuallyTrue(t, testsupport.Patience, "the app retries",
-		func() bool { return p.Status().User == "b" })
+	testsupport.Eventually(t, "the retry of the app", func() error {
+		if user := p.Status().User; user != "b" {
+			return fmt.Errorf("the user is %q", user)
+		}
+		return nil
+	})
 	if got := request(t, "GET", url+"/query"); got != "200" {
 		t.Errorf("query: %s, want 200", got)
 	}

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -64,7 +65,12 @@ func TestServe_takenPort(t *testing.T) {
 	go func() { done <- Serve(ctx, addr, handler, log.Logger(slog.LevelDebug)) }()
 	wait := func(text string, count int) {
 		t.Helper()
-		testsupport.EventuallyTrue(t, testsupport.Patience, text, func() bool { return log.Count(text) == count })
+		testsupport.Eventually(t, text, func() error {
+			if got := log.Count(text); got != count {
+				return fmt.Errorf("logged %d times, want %d", got, count)
+			}
+			return nil
+		})
 	}
 	wait("address already in use", 1)
 	_ = taken.Close()

@@ -6,9 +6,7 @@ package testsupport
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -26,17 +24,6 @@ const interval = 5 * time.Millisecond // between two polls
 func Eventually(t testing.TB, condition string, check func() error) {
 	t.Helper()
 	EventuallyWithin(t, Patience, condition, check)
-}
-
-// EventuallyTrue is EventuallyWithin for a check without a reason.
-func EventuallyTrue(t testing.TB, limit time.Duration, condition string, check func() bool) {
-	t.Helper()
-	EventuallyWithin(t, limit, condition, func() error {
-		if check() {
-			return nil
-		}
-		return errors.New("not true")
-	})
 }
 
 // EventuallyWithin polls check until it returns nil. It fails the test with the last error if
@@ -84,17 +71,6 @@ func MemoryDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// FreeAddr returns a loopback address on which nothing listens.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // A Log keeps everything written to it. Any number of goroutines may use a Log, so a

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -83,12 +82,9 @@ func TestEventually(t *testing.T) {
 		return nil
 	}
 	wantFailures(t, func(t testing.TB) { Eventually(t, "the third call", third) })
-	wantFailures(t, func(t testing.TB) { EventuallyTrue(t, Patience, "nothing", func() bool { return true }) })
 	never := errors.New("never")
 	wantFailures(t, func(t testing.TB) { EventuallyWithin(t, 0, "the end", func() error { return never }) },
 		"waited 0s for the end: never")
-	wantFailures(t, func(t testing.TB) { EventuallyTrue(t, 0, "the end", func() bool { return false }) },
-		"waited 0s for the end: not true")
 }
 
 func TestWantError(t *testing.T) {
@@ -107,12 +103,4 @@ func TestMemoryDir(t *testing.T) {
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o777 {
 		t.Errorf("got %v, %v, want a directory that every user can write", info, err)
 	}
-}
-
-func TestFreeAddr(t *testing.T) {
-	l, err := net.Listen("tcp", FreeAddr(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
 }

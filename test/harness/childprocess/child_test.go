@@ -1,6 +1,7 @@
 package childprocess
 
 import (
+	"errors"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -43,7 +44,12 @@ func TestStop_ignoredSignal(t *testing.T) {
 	} {
 		log := &testsupport.Log{}
 		p := start(t, log, script)
-		testsupport.EventuallyTrue(t, testsupport.Patience, "the trap", func() bool { return log.Count("ready") > 0 })
+		testsupport.Eventually(t, "the trap", func() error {
+			if log.Count("ready") == 0 {
+				return errors.New("not ready")
+			}
+			return nil
+		})
 		if got := p.Stop(500 * time.Millisecond); got != want {
 			t.Errorf("%s: ended without being killed: %v, want %v", script, got, want)
 		}

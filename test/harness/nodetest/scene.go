@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
-	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/kustomize"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -142,7 +142,7 @@ func (s *Scene) adapt(o *unstructured.Unstructured, change func(*corev1.PodTempl
 }
 
 func (s *Scene) adaptSidecar(c *corev1.Container) {
-	addr := testsupport.FreeAddr(s)
+	addr := childprocess.FreeAddr(s)
 	c.Image, c.ImagePullPolicy = s.Images.Sidecar, corev1.PullNever
 	Set(c, "SECRETSYNC_HTTP_ADDR", addr)
 	c.Ports = nil
@@ -150,7 +150,7 @@ func (s *Scene) adaptSidecar(c *corev1.Container) {
 }
 
 func (s *Scene) adaptApp(c *corev1.Container) {
-	addr := testsupport.FreeAddr(s)
+	addr := childprocess.FreeAddr(s)
 	s.Addresses[c.Name], c.Ports = addr, nil
 	if c.Name == "nginx" {
 		c.Image, c.ImagePullPolicy = s.Images.Nginx, corev1.PullNever

@@ -50,7 +50,7 @@ func MariaDB(t testing.TB) *Server {
 	if err := os.WriteFile(initial, []byte(statements), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	addr := testsupport.FreeAddr(t)
+	addr := childprocess.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "mysql://" + addr + "/app", Addr: addr, Admin: admin}
 	s.serve(t, account, s.login(t), need(t, "mariadbd", "mariadb-server"), "--no-defaults",
@@ -70,7 +70,7 @@ func PostgreSQL(t testing.TB) *Server {
 	}
 	run(t, account, needPostgres(t, "initdb"), "-D", data, "-U", "root", "-A", "scram-sha-256",
 		"--pwfile="+password, "-N", "-E", "UTF8", "--locale=C")
-	addr := testsupport.FreeAddr(t)
+	addr := childprocess.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "postgres://" + addr + "/postgres", Addr: addr, Admin: admin}
 	s.serve(t, account, s.login(t), needPostgres(t, "postgres"), "-D", data, "-h", "127.0.0.1", "-p", port, "-k", dir,

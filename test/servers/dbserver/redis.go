@@ -5,14 +5,14 @@ import (
 	"os/exec"
 	"testing"
 
-	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 )
 
 // Redis starts Redis and stops it at the end of the test. It rejects clients without a user.
 func Redis(t testing.TB) *Server {
 	t.Helper()
 	dir, account := newDir(t, "redis")
-	addr := testsupport.FreeAddr(t)
+	addr := childprocess.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	s := &Server{URL: "redis://" + addr, Addr: addr, Admin: admin}
 	ping := func() error { return RedisCLI(t, s, "PING").Run() }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -34,7 +35,7 @@ func newPair(t *testing.T, s *st.Scene) *pair {
 		second.Env[k] = v
 	}
 	second.Env["SECRETSYNC_DIR"] = second.Dir
-	p := &pair{Scene: s, spare: &second, httpAddr: testsupport.FreeAddr(t)}
+	p := &pair{Scene: s, spare: &second, httpAddr: childprocess.FreeAddr(t)}
 	p.run = s.Start(st.Env{"SECRETSYNC_HTTP_ADDR": p.httpAddr})
 	p.other = second.Start(nil)
 	s.WaitFiles(files{"db/k": "1"})

@@ -56,7 +56,7 @@ func sharedDir(t *testing.T) string {
 }
 
 func newCanary(t *testing.T) *canary {
-	c := &canary{t: t, http: testsupport.FreeAddr(t), cores: sharedDir(t)}
+	c := &canary{t: t, http: childprocess.FreeAddr(t), cores: sharedDir(t)}
 	if os.Getuid() == 0 { // other users have only one UID anyway
 		c.user = &syscall.Credential{Uid: 65532, Gid: 65532}
 	}

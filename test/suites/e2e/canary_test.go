@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -41,7 +42,7 @@ func get(url string, want int, body *string) error {
 func TestCanary_allOutputs(t *testing.T) {
 	t.Parallel()
 	canaries := []string{"canary-one-74316", "canary-two-90285", "canary-three-11860"}
-	addr, hook := testsupport.FreeAddr(t), st.NewWebhook(t)
+	addr, hook := childprocess.FreeAddr(t), st.NewWebhook(t)
 	hook.Status.Store(http.StatusInternalServerError) // failures are logged as well
 	s := st.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "refused",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -163,7 +164,7 @@ func TestVolume_secondWriter(t *testing.T) {
 // TestHTTP_beforeAndAfterFirstGeneration: /readyz fails until a generation is published.
 func TestHTTP_beforeAndAfterFirstGeneration(t *testing.T) {
 	t.Parallel()
-	addr := testsupport.FreeAddr(t)
+	addr := childprocess.FreeAddr(t)
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": addr})
 	s.Start(nil).WaitLog("nothing is published yet")
 	status := func(path string) func() error {

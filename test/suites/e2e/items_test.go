@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -29,7 +30,7 @@ func TestItems_otherKeys(t *testing.T) {
 			hook := st.NewWebhook(t)
 			env := st.Env{
 				"SECRETSYNC_SECRETS": "db", "SECRETSYNC_WEBHOOK_URL": hook.URL,
-				"SECRETSYNC_HTTP_ADDR": testsupport.FreeAddr(t),
+				"SECRETSYNC_HTTP_ADDR": childprocess.FreeAddr(t),
 			}
 			maps.Copy(env, test.env)
 			s := st.New(t, env)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -25,7 +26,7 @@ func TestNotify_severalTargets(t *testing.T) {
 	if err := os.WriteFile(pidFile, fmt.Appendln(nil, filed.PID()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	up, down, addr := st.NewWebhook(t), st.NewWebhook(t), testsupport.FreeAddr(t)
+	up, down, addr := st.NewWebhook(t), st.NewWebhook(t), childprocess.FreeAddr(t)
 	s := st.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_PROCESS_MIN_AGE": "100ms", "SECRETSYNC_HTTP_ADDR": addr,
 		"SECRETSYNC_PROCESS": first + "," + second + ":HUP", "SECRETSYNC_PID_FILE": pidFile,

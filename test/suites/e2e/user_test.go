@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -85,7 +85,7 @@ func TestVolume_invalid(t *testing.T) {
 // TestFootprint logs the resources of a sidecar with one Secret over TLS. It checks nothing.
 func TestFootprint(t *testing.T) {
 	s := st.New(t, st.Env{
-		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_HTTP_ADDR": testsupport.FreeAddr(t),
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_HTTP_ADDR": childprocess.FreeAddr(t),
 	})
 	s.SetSecret("db", files{"username": "u", "password": "p"})
 	r := s.Start(nil)

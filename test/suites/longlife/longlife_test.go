@@ -36,7 +36,7 @@ func newLongLife(t *testing.T, s *st.Scene) *longLife {
 	scene := *s
 	scene.Dir, scene.Env = testsupport.MemoryDir(t), maps.Clone(s.Env)
 	l := &longLife{Scene: &scene, hook: st.NewWebhook(t), pidFile: filepath.Join(t.TempDir(), "pid"),
-		http: testsupport.FreeAddr(t)}
+		http: childprocess.FreeAddr(t)}
 	maps.Copy(scene.Env, st.Env{
 		"SECRETSYNC_DIR": scene.Dir, "SECRETSYNC_HTTP_ADDR": l.http,
 		"SECRETSYNC_WEBHOOK_URL": l.hook.URL, "SECRETSYNC_PID_FILE": l.pidFile, "SECRETSYNC_PROCESS_MIN_AGE": "1s",

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -75,7 +76,7 @@ func newCrash(t *testing.T, target string) *crash {
 	case "process":
 		env["SECRETSYNC_PROCESS"] = "notified-app"
 	case "webhook":
-		addr = testsupport.FreeAddr(t)
+		addr = childprocess.FreeAddr(t)
 		env["SECRETSYNC_WEBHOOK_URL"] = "http://" + addr + "/reload"
 	}
 	c.Pod = podtest.New(t, env)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	"github.com/secret-sync/secret-sync/test/harness/probe"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -98,7 +99,7 @@ func newTrial(t *testing.T, p program, w way) *trial {
 		t.Skip("requires root: the programs run as other users")
 	}
 	tr := &trial{Pod: podtest.New(t, st.Env{"SECRETSYNC_SECRETS": "app"}), program: p, way: w}
-	tr.at = probe.Place{Addr: testsupport.FreeAddr(t), Dir: testsupport.MemoryDir(t),
+	tr.at = probe.Place{Addr: childprocess.FreeAddr(t), Dir: testsupport.MemoryDir(t),
 		Secrets: filepath.Join(tr.Dir, "app")}
 	tr.replace = tr.replacer(t)
 	for name, value := range w.env {
@@ -124,7 +125,7 @@ func newTrial(t *testing.T, p program, w way) *trial {
 
 func (tr *trial) replacer(t *testing.T) *strings.Replacer {
 	host, port, _ := strings.Cut(tr.at.Addr, ":")
-	_, port2, _ := strings.Cut(testsupport.FreeAddr(t), ":")
+	_, port2, _ := strings.Cut(childprocess.FreeAddr(t), ":")
 	return strings.NewReplacer("{dir}", tr.at.Dir, "{secrets}", tr.at.Secrets, "{testdata}", podtest.Testdata(t, ""),
 		"{flip}", podtest.CompileGo(t, "flip"),
 		"{addr}", tr.at.Addr, "{host}", host, "{port}", port, "{port2}", port2)

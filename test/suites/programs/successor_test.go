@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -31,7 +32,7 @@ func TestGunicornSuccessor(t *testing.T) {
 	})
 	run := p.Start(nil)
 	run.WaitReady()
-	addr := testsupport.FreeAddr(t)
+	addr := childprocess.FreeAddr(t)
 	g := p.StartCommand(webCommand(t, p, gunicorn(t, podtest.Testdata(t, "web"), addr)))
 	g.Answer = func() string { return get(addr) }
 	serves(t, g, 0)

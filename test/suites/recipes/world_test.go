@@ -51,11 +51,11 @@ func newWorld(t *testing.T, r recipe) *world {
 	t.Helper()
 	w := &world{
 		t: t, recipe: r, server: r.database(t), scratch: testsupport.MemoryDir(t),
-		addr: testsupport.FreeAddr(t), behind: testsupport.FreeAddr(t), log: &testsupport.Log{},
+		addr: childprocess.FreeAddr(t), behind: childprocess.FreeAddr(t), log: &testsupport.Log{},
 	}
 	w.url = "http://" + w.addr
 	w.db = newDatabase(t, w.server)
-	status := testsupport.FreeAddr(t)
+	status := childprocess.FreeAddr(t)
 	w.status = "http://" + status + "/status"
 	env := st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": status}
 	if r.notify == "webhook" {

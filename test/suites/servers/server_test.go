@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -43,7 +44,7 @@ func newServer(t *testing.T, folder string) *server {
 		name = strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		env["SECRETSYNC_"+strings.TrimPrefix(name, "SECRET_SYNC/")] = value
 	}
-	_, port, err := net.SplitHostPort(testsupport.FreeAddr(t))
+	_, port, err := net.SplitHostPort(childprocess.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

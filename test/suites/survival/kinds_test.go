@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -112,7 +113,7 @@ func (a *app) write(name, text string) string {
 // nginx responds with the content of its configuration, which is in the volume, at the last
 // reload.
 func nginx(a *app) func(time.Duration) *podtest.Program {
-	path, addr := podtest.Need(a.T, "/usr/sbin/nginx"), testsupport.FreeAddr(a.T)
+	path, addr := podtest.Need(a.T, "/usr/sbin/nginx"), childprocess.FreeAddr(a.T)
 	conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf("listen %s;\ninclude %s/db/nginx.conf;", addr, a.Dir)))
 	return func(time.Duration) *podtest.Program {
 		g := a.StartProgram(path, "-p", a.dir, "-c", conf, "-e", "stderr")
@@ -198,7 +199,7 @@ func initdb(a *app) string {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(testsupport.FreeAddr(t))
+	_, port, err := net.SplitHostPort(childprocess.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

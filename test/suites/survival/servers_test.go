@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	"github.com/secret-sync/secret-sync/test/harness/probe"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -106,7 +107,7 @@ func certificates(t *testing.T, name, signal, items, ready string, start func(a 
 		t.Fatal(err)
 	}
 	a.Start(nil).WaitReady()
-	addr := testsupport.FreeAddr(t)
+	addr := childprocess.FreeAddr(t)
 	g := start(a, addr)
 	g.WaitReady(ready)
 	stop := load(t, addr)
