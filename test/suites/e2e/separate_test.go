@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 	"github.com/secret-sync/secret-sync/test/servers/controlplane"
 )
@@ -20,8 +22,8 @@ import (
 func TestSeparate_volumes(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "tls,db"})
-	s.Put("tls", files{"tls.key": "1"})
-	s.Put("db", files{"password": "1"})
+	s.SetSecret("tls", files{"tls.key": "1"})
+	s.SetSecret("db", files{"password": "1"})
 	containers := initContainers(t, s.Kustomize("../../../examples/cases/separate"))
 	if len(containers) != 2 {
 		t.Fatalf("%d sidecars, want 2", len(containers))
@@ -30,9 +32,9 @@ func TestSeparate_volumes(t *testing.T) {
 	worker, workerHook := startContainer(t, s, containers[1])
 	web.WaitFiles(files{"tls/tls.key": "1"})
 	worker.WaitFiles(files{"db/password": "1"})
-	s.Put("db", files{"password": "2"})
+	s.SetSecret("db", files{"password": "2"})
 	worker.WaitFiles(files{"db/password": "2"})
-	st.Until(t, "the notification of worker", func() error {
+	testsupport.Eventually(t, "the notification of worker", func() error {
 		if len(workerHook.Accepted()) == 0 {
 			return errors.New("none")
 		}
@@ -71,7 +73,7 @@ func initContainers(t *testing.T, manifest []byte) (containers []corev1.Containe
 func startContainer(t *testing.T, s *st.Scene, c corev1.Container) (*st.Scene, *st.Webhook) {
 	t.Helper()
 	own, hook := *s, st.NewWebhook(t)
-	own.Dir, own.Env = st.Volume(t), maps.Clone(s.Env)
+	own.Dir, own.Env = testsupport.MemoryDir(t), maps.Clone(s.Env)
 	for _, variable := range c.Env {
 		if strings.HasPrefix(variable.Name, "SECRETSYNC_") {
 			own.Env[variable.Name] = variable.Value
@@ -79,7 +81,7 @@ func startContainer(t *testing.T, s *st.Scene, c corev1.Container) (*st.Scene, *
 	}
 	own.Env["SECRETSYNC_DIR"] = own.Dir
 	own.Env["SECRETSYNC_WEBHOOK_URL"] = hook.URL
-	own.Env["SECRETSYNC_HTTP_ADDR"] = st.FreeAddr(t)
+	own.Env["SECRETSYNC_HTTP_ADDR"] = childprocess.FreeAddr(t)
 	own.Start(nil)
 	return &own, hook
 }

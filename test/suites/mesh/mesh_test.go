@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -26,7 +27,7 @@ func start(t *testing.T, env st.Env) (*st.Scene, *st.Run) {
 		t.Skip("needs root to change the user")
 	}
 	s := st.New(t, env)
-	s.Put("db", map[string]string{"password": "one"})
+	s.SetSecret("db", map[string]string{"password": "one"})
 	return s, s.StartAs(user, st.Env{"KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")})
 }
 
@@ -50,7 +51,7 @@ func blocked(s *st.Scene, r *st.Run) {
 // TestInit_beforeProxy: an init container does not finish before the proxy runs. In a Pod
 // whose proxy is an ordinary container, the proxy never starts.
 func TestInit_beforeProxy(t *testing.T) {
-	proxy := st.FreeAddr(t)
+	proxy := childprocess.FreeAddr(t)
 	redirect(t, proxy)
 	s, r := start(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_ONE_SHOT": "true"})
 	blocked(s, r)
@@ -67,7 +68,7 @@ func TestInit_beforeProxy(t *testing.T) {
 // TestInit_portExcluded: if the redirect excludes the port of the API server, an init
 // container requires no proxy.
 func TestInit_portExcluded(t *testing.T) {
-	redirect(t, st.FreeAddr(t), apiPort(t))
+	redirect(t, childprocess.FreeAddr(t), apiPort(t))
 	began := time.Now()
 	s, r := start(t, st.Env{"SECRETSYNC_SECRETS": "db", "SECRETSYNC_ONE_SHOT": "true"})
 	r.WaitExit(0, 10*time.Second)
@@ -79,14 +80,14 @@ func TestInit_portExcluded(t *testing.T) {
 // so the containers after the sidecar do not start. Later, the sidecar follows changes
 // through the proxy.
 func TestSidecar_beforeProxy(t *testing.T) {
-	proxy := st.FreeAddr(t)
+	proxy := childprocess.FreeAddr(t)
 	redirect(t, proxy)
 	s, r := start(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	blocked(s, r)
 	startProxy(t, proxy)
 	r.WaitReady()
 	s.WaitFiles(map[string]string{"db/password": "one"})
-	s.Put("db", map[string]string{"password": "two"})
+	s.SetSecret("db", map[string]string{"password": "two"})
 	s.WaitFiles(map[string]string{"db/password": "two"})
 	r.Stop()
 }
@@ -97,8 +98,8 @@ func TestSidecar_beforeProxy(t *testing.T) {
 func TestSidecar_redirectLater(t *testing.T) {
 	s, r := start(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.WaitFiles(map[string]string{"db/password": "one"})
-	redirect(t, st.FreeAddr(t))
-	s.Put("db", map[string]string{"password": "two"})
+	redirect(t, childprocess.FreeAddr(t))
+	s.SetSecret("db", map[string]string{"password": "two"})
 	s.WaitFiles(map[string]string{"db/password": "two"})
 	r.Stop()
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -67,7 +68,7 @@ func TestLimits_fiveOf900KB(t *testing.T) {
 	if size, err := s.size(); err != nil || size > mostVolume {
 		t.Errorf("got a volume of %d bytes, %v, want at most %d", size, err, mostVolume)
 	}
-	st.UntilIn(t, patience, "less memory", func() error {
+	testsupport.EventuallyWithin(t, patience, "less memory", func() error {
 		if m, _ := s.usage(); m.RSS > mostRSS {
 			return fmt.Errorf("RSS %d, want at most %d", m.RSS, mostRSS)
 		}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/secret-sync/secret-sync/internal/status"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -44,7 +45,7 @@ type scene struct {
 // sidecar selects them with env.
 func newScene(t *testing.T, n, keys, size int, env st.Env) *scene {
 	t.Helper()
-	s := &scene{t: t, addr: st.FreeAddr(t), want: map[string]string{}, hook: st.NewWebhook(t)}
+	s := &scene{t: t, addr: childprocess.FreeAddr(t), want: map[string]string{}, hook: st.NewWebhook(t)}
 	all := st.Env{
 		"SECRETSYNC_HTTP_ADDR": s.addr, "SECRETSYNC_LOG_LEVEL": "info", "SECRETSYNC_WEBHOOK_URL": s.hook.URL,
 	}
@@ -124,7 +125,7 @@ func (s *scene) change(name, value string) {
 	if err := s.patch(name, value); err != nil {
 		s.t.Fatal(err)
 	}
-	st.UntilIn(s.t, patience, "a notification", func() error {
+	testsupport.EventuallyWithin(s.t, patience, "a notification", func() error {
 		if got := s.generation(); got == before {
 			return fmt.Errorf("the last notification is of generation %d", got)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // middle is a file in the middle of each generation.
@@ -25,7 +25,7 @@ func (s *scene) endDuringPublish(state string) {
 			s.t.Fatal(err)
 		}
 	}
-	st.UntilIn(s.t, patience, "a part of a generation", func() error {
+	testsupport.EventuallyWithin(s.t, patience, "a part of a generation", func() error {
 		if s.copies() == before {
 			return fmt.Errorf("%d generations", before)
 		}
