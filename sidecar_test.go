@@ -19,14 +19,7 @@ import (
 // TestSecretsInMetrics: an absent Secret counts as 0 if it is listed by name. Otherwise
 // its series ends. Secrets in SECRETSYNC_SECRETS are required.
 func TestSecretsInMetrics(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "shop")
-	t.Setenv("SECRETSYNC_SECRETS", "db")
-	t.Setenv("SECRETSYNC_OPTIONAL_SECRETS", "tls")
-	t.Setenv("SECRETSYNC_SELECTOR", "app=shop")
-	cfg, err := config.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := loadConfig(t, map[string]string{"SECRETSYNC_OPTIONAL_SECRETS": "tls", "SECRETSYNC_SELECTOR": "app=shop"})
 	a := &sidecar{cfg: cfg, metrics: telemetry.NewMetrics()}
 	a.describe(7)
 	a.Secrets(map[string]pipeline.SecretState{

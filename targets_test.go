@@ -16,11 +16,34 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
+// loadConfig returns the configuration of a valid environment with these variables.
+func loadConfig(t *testing.T, variables map[string]string) *config.Config {
+	t.Helper()
+	t.Setenv("POD_NAMESPACE", "shop")
+	t.Setenv("SECRETSYNC_SECRETS", "db")
+	for name, value := range variables {
+		t.Setenv(name, value)
+	}
+	cfg, err := config.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// targetsOf returns the targets of these variables.
+func targetsOf(t *testing.T, process, pidFile, webhook, exec string) []notifier.Target {
+	t.Helper()
+	cfg := loadConfig(t, map[string]string{
+		"SECRETSYNC_PROCESS": process, "SECRETSYNC_PID_FILE": pidFile,
+		"SECRETSYNC_WEBHOOK_URL": webhook, "SECRETSYNC_EXEC": exec,
+	})
+	return newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {})
+}
+
 // TestTargetNames: a single target of a kind uses the name of the kind. Several targets
 // have their own names. The names are labels of metrics.
 func TestTargetNames(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "shop")
-	t.Setenv("SECRETSYNC_SECRETS", "db")
 	for _, c := range []struct {
 		process, pidFile, webhook, exec string
 		want                            []string
@@ -33,16 +56,8 @@ func TestTargetNames(t *testing.T) {
 		{"", "/a,/b:USR1", "", "", []string{"pidfile/1", "pidfile/2"}},
 		{"app", "", "http://a,http://b", "", []string{"process", "webhook/1", "webhook/2"}},
 	} {
-		t.Setenv("SECRETSYNC_PROCESS", c.process)
-		t.Setenv("SECRETSYNC_PID_FILE", c.pidFile)
-		t.Setenv("SECRETSYNC_WEBHOOK_URL", c.webhook)
-		t.Setenv("SECRETSYNC_EXEC", c.exec)
-		cfg, err := config.Load()
-		if err != nil {
-			t.Fatal(err)
-		}
 		var got []string
-		for _, target := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {
+		for _, target := range targetsOf(t, c.process, c.pidFile, c.webhook, c.exec) {
 			got = append(got, target.Name)
 		}
 		if !slices.Equal(got, c.want) {
@@ -54,8 +69,6 @@ func TestTargetNames(t *testing.T) {
 // TestTargetKeys: the key of a record does not depend on the other targets, and contains no
 // credentials.
 func TestTargetKeys(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "shop")
-	t.Setenv("SECRETSYNC_SECRETS", "db")
 	for _, c := range []struct {
 		process, pidFile, webhook string
 		want                      []string
@@ -66,15 +79,8 @@ func TestTargetKeys(t *testing.T) {
 		{"", "", "http://u:hunter2@a/x,http://a/x?token=hunter2,unix:///s:/p",
 			[]string{"webhook:http://a/x", "webhook:http://a/x 2", "webhook:unix:///s:/p"}},
 	} {
-		t.Setenv("SECRETSYNC_PROCESS", c.process)
-		t.Setenv("SECRETSYNC_PID_FILE", c.pidFile)
-		t.Setenv("SECRETSYNC_WEBHOOK_URL", c.webhook)
-		cfg, err := config.Load()
-		if err != nil {
-			t.Fatal(err)
-		}
 		var got []string
-		for _, target := range newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {}) {
+		for _, target := range targetsOf(t, c.process, c.pidFile, c.webhook, "") {
 			got = append(got, target.Key)
 		}
 		if !slices.Equal(got, c.want) {
@@ -86,11 +92,6 @@ func TestTargetKeys(t *testing.T) {
 // TestEachHasItsSignal: the signal comes from the target's entry, or from
 // SECRETSYNC_SIGNAL.
 func TestEachHasItsSignal(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "shop")
-	t.Setenv("SECRETSYNC_SECRETS", "db")
-	t.Setenv("SECRETSYNC_SIGNAL", "TERM")
-	t.Setenv("SECRETSYNC_SIGNAL_CHECK", "false")
-	t.Setenv("SECRETSYNC_PROCESS_MIN_AGE", "0")
 	for own, want := range map[string]syscall.Signal{"": syscall.SIGTERM, ":USR1": syscall.SIGUSR1} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -102,11 +103,10 @@ func TestEachHasItsSignal(t *testing.T) {
 		if err := os.WriteFile(pidFile, []byte(strconv.Itoa(child.Process.Pid)), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		t.Setenv("SECRETSYNC_PID_FILE", pidFile+own)
-		cfg, err := config.Load()
-		if err != nil {
-			t.Fatal(err)
-		}
+		cfg := loadConfig(t, map[string]string{
+			"SECRETSYNC_SIGNAL": "TERM", "SECRETSYNC_SIGNAL_CHECK": "false", "SECRETSYNC_PROCESS_MIN_AGE": "0",
+			"SECRETSYNC_PID_FILE": pidFile + own,
+		})
 		target := newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {})[0]
 		if err := target.Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatal(err)
