@@ -42,6 +42,8 @@ type stream struct {
 // until its first event.
 func (w *watch) open(ctx context.Context, start, listed string) *stream {
 	query := w.Query
+	w.watchTime = kube.RandomWatchTime()
+	query.WatchTimeout = w.watchTime
 	if w.err == errSilent {
 		query.WatchTimeout = pollWatchTime
 	}

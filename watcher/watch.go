@@ -68,6 +68,7 @@ type watch struct {
 
 	// The goroutine of run owns these fields. It holds shared.mu when it sets err.
 	listed    time.Time     // time of this attempt's list, or zero if it did not succeed
+	watchTime time.Duration // requested for this attempt's watch
 	timeout   time.Duration // time limit of a list
 	early     int           // number of early ends in a row
 	delivered string        // last version delivered by the previous stream, or ""
@@ -178,14 +179,14 @@ func (w *watch) follow(ctx context.Context, s *stream, replay bool) error {
 		case <-w.reread:
 			return errListDue
 		case <-stale.C:
-			if limit == deliveryTime {
+			if replay {
 				w.setDown(errSilent)
 			}
 			return errListDue
 		case <-working:
 			w.setUp()
 		case <-s.news:
-			limit = staleAfter
+			limit, replay = staleAfter, false
 			stale.Reset(limit)
 			if w.err == errSilent && working == nil {
 				working = time.After(flushTime)
@@ -204,7 +205,7 @@ func (w *watch) pauseAfter(err error) time.Duration {
 	case w.err == errSilent && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err)):
 		w.delivered = "" // the API server no longer has the version
 		return w.backoff.Next()
-	case failed == nil && lasted >= kube.MinWatchTime: // the requested duration is random
+	case failed == nil && lasted >= w.watchTime: // each watch requests a random time
 		return 0
 	case failed == nil && lasted >= stableAfter:
 		return rand.N(maxJitter)

@@ -455,15 +455,18 @@ func TestWatch_slowList(t *testing.T) {
 // random time, because the server ends the watches of all Pods at once.
 func TestPauseAfter_jitter(t *testing.T) {
 	w := newIdleWatch()
-	var most time.Duration
-	for range 1000 {
-		w.listed = time.Now().Add(-stableAfter)
-		most = max(most, w.pauseAfter(nil))
+	w.watchTime = 2 * kube.MinWatchTime
+	for _, lasted := range []time.Duration{stableAfter, w.watchTime - time.Second} {
+		var most time.Duration
+		for range 1000 {
+			w.listed = time.Now().Add(-lasted)
+			most = max(most, w.pauseAfter(nil))
+		}
+		if most < maxJitter/2 || most > maxJitter {
+			t.Errorf("largest pause after %v: got %v, want about %v", lasted, most, maxJitter)
+		}
 	}
-	if most < maxJitter/2 || most > maxJitter {
-		t.Errorf("largest pause: got %v, want about %v", most, maxJitter)
-	}
-	w.listed = time.Now().Add(-kube.MinWatchTime)
+	w.listed = time.Now().Add(-w.watchTime)
 	if got := w.pauseAfter(nil); got != 0 {
 		t.Errorf("after the requested duration: got %v, want no pause", got)
 	}

@@ -18,9 +18,14 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// MinWatchTime is the shortest duration of a watch without Query.WatchTimeout, and half of the longest. The API server
-// checks permissions only when a watch opens.
+// MinWatchTime is the shortest duration that RandomWatchTime returns, and half of the longest. The API server checks
+// permissions only when a watch opens.
 const MinWatchTime = 5 * time.Minute
+
+// RandomWatchTime returns a duration for Query.WatchTimeout, in whole seconds.
+func RandomWatchTime() time.Duration {
+	return (MinWatchTime + rand.N(MinWatchTime)).Truncate(time.Second)
+}
 
 const pageSize = 100 // objects; a whole list of 5,000 Pods of 10 KB would need 50 MB
 
@@ -121,7 +126,7 @@ func Watch[T typed](
 	r.params.Set("watch", "true")
 	r.params.Set("resourceVersion", resourceVersion)
 	r.params.Set("allowWatchBookmarks", "true")
-	timeout := cmp.Or(q.WatchTimeout, MinWatchTime+rand.N(MinWatchTime))
+	timeout := cmp.Or(q.WatchTimeout, RandomWatchTime())
 	r.params.Set("timeoutSeconds", strconv.Itoa(int(timeout.Seconds())))
 	answer, err := c.send(ctx, r)
 	if err != nil {
