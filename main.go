@@ -65,7 +65,8 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &problem), errors.Is(err, errStart), errors.Is(err, errUsage), errors.Is(err, volume.ErrUnusable):
+	case errors.As(err, &problem), errors.Is(err, errStart), errors.Is(err, errUsage),
+		errors.Is(err, volume.ErrUnusable):
 		return 2
 	}
 	return 1

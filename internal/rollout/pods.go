@@ -27,9 +27,9 @@ type podObject struct {
 		CreationTimestamp            time.Time
 	}
 	Spec struct {
-		NodeName                   string
-		InitContainers, Containers []container
-		Volumes                    []struct {
+		NodeName                                        string
+		InitContainers, Containers, EphemeralContainers []container
+		Volumes                                         []struct {
 			Name      string
 			Secret    struct{ SecretName string }
 			Projected struct {
@@ -39,8 +39,8 @@ type podObject struct {
 		}
 	}
 	Status struct {
-		Phase, PodIP                             string
-		InitContainerStatuses, ContainerStatuses []containerStatus
+		Phase, PodIP                                                         string
+		InitContainerStatuses, ContainerStatuses, EphemeralContainerStatuses []containerStatus
 	}
 }
 
@@ -84,7 +84,7 @@ type pod struct {
 }
 
 func (o *podObject) containers() []container {
-	all := slices.Concat(o.Spec.InitContainers, o.Spec.Containers)
+	all := slices.Concat(o.Spec.InitContainers, o.Spec.Containers, o.Spec.EphemeralContainers)
 	for i := range o.Spec.InitContainers {
 		all[i].init = all[i].RestartPolicy != "Always"
 	}
@@ -101,7 +101,9 @@ func (o *podObject) reduce(namespace, secret string) *pod {
 		unstarted: true, appUnstarted: true,
 	}
 	waiting := map[string]bool{}
-	for _, s := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
+	reported := &o.Status
+	for _, s := range slices.Concat(reported.InitContainerStatuses, reported.ContainerStatuses,
+		reported.EphemeralContainerStatuses) {
 		waiting[s.Name] = s == containerStatus{Name: s.Name}
 	}
 	for _, c := range o.containers() {

@@ -14,6 +14,8 @@ func TestUses(t *testing.T) {
 			"container job reads it into DB_PASSWORD at start"},
 		{"all variables", `"initContainers":[{"name":"m","envFrom":[{"prefix":"DB_","secretRef":{"name":"db"}}]}]`,
 			"init container m reads it into variables DB_* at start"},
+		{"a debug container", `"ephemeralContainers":[{"name":"debug","envFrom":[{"secretRef":{"name":"db"}}]}]`,
+			"container debug reads it into variables * at start"},
 		{"a volume", `"volumes":[{"name":"v","secret":{"secretName":"db"}}]`, "unknown: volume v contains it"},
 		{"a projected volume", `"volumes":[{"name":"v","projected":{"sources":[{"configMap":{}},{"secret":{"name":"db"}}]}}]`,
 			"unknown: volume v contains it"},
