@@ -7,4 +7,6 @@ package signals
 // runtime starts, for 15 to 80 ms. The runtime respects a signal that is ignored at its start,
 // and catch makes it arrive again. A signal that arrives earlier is not needed, because the
 // sidecar then has not read any Secret.
+//
+//lint:ignore U1000 the linker refers to it
 func start()
