@@ -147,4 +147,12 @@ var appServers = []program{
 		probe:   answer,
 		ways:    []way{bySignal("HUP", "loop.py", reloads)},
 	},
+	{
+		name: "s6", pkg: "s6",
+		files:   []string{"run"},
+		setup:   "mkdir app; mv run app; chmod 755 app/run",
+		command: web + "/usr/bin/s6-svscan {dir}",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "loop.py", reloads)},
+	},
 }
