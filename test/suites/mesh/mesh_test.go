@@ -92,14 +92,20 @@ func TestSidecar_beforeProxy(t *testing.T) {
 	r.Stop()
 }
 
-// TestSidecar_redirectLater: a redirect keeps existing connections. Without a proxy, a
-// sidecar that started before the redirect follows changes. Istio's init container creates
+// TestSidecar_redirectLater: a sidecar that started before the redirect is ready. Its connection
+// may break, because the kernel may redirect packets of a connection that it did not track
+// before. The sidecar then follows changes through the proxy. Istio's init container creates
 // the redirect after the containers before it.
 func TestSidecar_redirectLater(t *testing.T) {
 	s, r := start(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	s.WaitFiles(map[string]string{"db/password": "one"})
-	redirect(t, childprocess.FreeAddr(t))
+	proxy := childprocess.FreeAddr(t)
+	redirect(t, proxy)
+	if err := s.Ready(); err != nil {
+		t.Error(err)
+	}
 	s.SetSecret("db", map[string]string{"password": "two"})
+	startProxy(t, proxy)
 	s.WaitFiles(map[string]string{"db/password": "two"})
 	r.Stop()
 }
