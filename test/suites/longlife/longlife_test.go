@@ -169,7 +169,7 @@ func (l *longLife) figures() (f figures, err error) {
 			f.Volume = append(f.Volume, e.Name())
 		}
 	}
-	if len(f.Volume) != 4 { // ..data, ..notified.json, a generation and its record
+	if len(f.Volume) != 5 { // ..data, ..lock, ..notified.json, a generation and its record
 		return f, fmt.Errorf("the volume contains %q", f.Volume)
 	}
 	if f.Heap, err = l.heap(); err != nil {
