@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,14 +73,13 @@ func TestWaitIdentity_otherProgram(t *testing.T) {
 			`"watches":[{"name":"secret/db","up":true}]}`, s.Namespace, pod.UID, complete, version.UID,
 			version.ResourceVersion, version.ResourceVersion, targets)
 	}
-	var body string
+	var body atomic.Value
 	listener, err := net.Listen("tcp", address+":29808")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter,
-		_ *http.Request) {
-		fmt.Fprint(w, body)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, body.Load())
 	})}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
@@ -90,10 +90,10 @@ func TestWaitIdentity_otherProgram(t *testing.T) {
 		document("false", `,"targets":[]`):  "not in the volume",
 		document("true", `,"targets":[{}]`): "targets.name is missing",
 	} {
-		body = text
+		body.Store(text)
 		startWait(t, s, kubeconfig, "--direct", "--timeout", "700ms").exits(1, want)
 	}
-	body = document("true", `,"targets":[],"new":1`)
+	body.Store(document("true", `,"targets":[],"new":1`))
 	startWait(t, s, kubeconfig, "--direct").exits(0, "files in place, nobody was notified in app")
 	startWait(t, s, kubeconfig, "--direct", "--require-notified").exits(1, "nobody was notified")
 }
