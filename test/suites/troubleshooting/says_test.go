@@ -143,7 +143,7 @@ func (p *pod) waitLog(keys ...string) {
 	})
 }
 
-// events returns the warnings about the Pod, the oldest first.
+// events returns the warnings about the Pod, sorted by reason: two Events may have the same time.
 func (p *pod) events() (all []string) {
 	p.t.Helper()
 	about := metav1.ListOptions{FieldSelector: "involvedObject.name=" + podName}
@@ -151,7 +151,7 @@ func (p *pod) events() (all []string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	slices.SortFunc(list.Items, func(a, b corev1.Event) int { return cmp.Compare(a.Name, b.Name) }) // by time
+	slices.SortFunc(list.Items, func(a, b corev1.Event) int { return cmp.Compare(a.Reason, b.Reason) })
 	for _, e := range list.Items {
 		if e.Type == corev1.EventTypeWarning {
 			all = append(all, fmt.Sprintf("%s  %s  %s", e.Type, e.Reason, e.Message))
