@@ -23,10 +23,4 @@ func catch(s os.Signal) <-chan os.Signal {
 }
 
 // Restore makes both signals end the program again. Commands other than the sidecar call it.
-func Restore() {
-	signal.Reset(syscall.SIGPIPE)
-	go func() { // signal.Reset would ignore SIGHUP, as at the start of the process
-		<-HUP
-		os.Exit(128 + int(syscall.SIGHUP)) // like a shell
-	}()
-}
+func Restore() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }

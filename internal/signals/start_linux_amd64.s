@@ -1,10 +1,13 @@
 #include "textflag.h"
 
-// start is the first code of the process. It ignores SIGHUP, and then starts the Go runtime.
+// start is the first code of the process. Without arguments, it ignores SIGHUP. Then it starts the
+// Go runtime. At the start of a process, the top of the stack is argc.
 //
 //	sigaction := {handler: SIG_IGN, flags: 0, restorer: 0, mask: 0}
 //	rt_sigaction(SIGHUP, &sigaction, NULL, sizeof(mask))
 TEXT ·start(SB), NOSPLIT|NOFRAME, $0
+	CMPQ 0(SP), $1
+	JNE  runtime
 	SUBQ $32, SP
 	MOVQ $1, 0(SP)  // SIG_IGN
 	MOVQ $0, 8(SP)
@@ -17,4 +20,6 @@ TEXT ·start(SB), NOSPLIT|NOFRAME, $0
 	MOVQ $8, R10
 	SYSCALL
 	ADDQ $32, SP
-	JMP  _rt0_amd64_linux(SB)
+
+runtime:
+	JMP _rt0_amd64_linux(SB)

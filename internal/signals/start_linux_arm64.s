@@ -1,10 +1,14 @@
 #include "textflag.h"
 
-// start is the first code of the process. It ignores SIGHUP, and then starts the Go runtime.
+// start is the first code of the process. Without arguments, it ignores SIGHUP. Then it starts the
+// Go runtime. At the start of a process, the top of the stack is argc.
 //
 //	sigaction := {handler: SIG_IGN, flags: 0, restorer: 0, mask: 0}
 //	rt_sigaction(SIGHUP, &sigaction, NULL, sizeof(mask))
 TEXT ·start(SB), NOSPLIT|NOFRAME, $0
+	MOVD 0(RSP), R0
+	CMP  $1, R0
+	BNE  runtime
 	SUB  $32, RSP
 	MOVD $1, R0     // SIG_IGN
 	MOVD R0, 0(RSP)
@@ -18,4 +22,6 @@ TEXT ·start(SB), NOSPLIT|NOFRAME, $0
 	MOVD $8, R3
 	SVC
 	ADD  $32, RSP
-	B    _rt0_arm64_linux(SB)
+
+runtime:
+	B _rt0_arm64_linux(SB)
