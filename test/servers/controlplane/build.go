@@ -58,20 +58,28 @@ func buildOnce(ctx context.Context, source, cache, name string, progress io.Writ
 	}
 	dir := filepath.Join(cache, key)
 	path := filepath.Join(dir, name)
+	return path, once(ctx, path, dir, progress, func() error {
+		fmt.Fprintf(progress, "Building %s from its Go module, once, into\n%s\n"+
+			"This takes some minutes the first time, and seconds from then on.\n", name, dir)
+		return buildServer(ctx, source, path, version, progress)
+	})
+}
+
+// once calls create unless the path exists. Only a single program at a time creates files below
+// the directory.
+func once(ctx context.Context, path, dir string, progress io.Writer, create func() error) error {
 	if exists(path) {
-		return path, nil
+		return nil
 	}
 	unlock, err := lock(ctx, dir, progress)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer unlock()
-	if exists(path) { // another program built it while this program waited
-		return path, nil
+	if exists(path) { // another program created it while this program waited
+		return nil
 	}
-	fmt.Fprintf(progress, "Building %s from its Go module, once, into\n%s\n"+
-		"This takes some minutes the first time, and seconds from then on.\n", name, dir)
-	return path, buildServer(ctx, source, path, version, progress)
+	return create()
 }
 
 func exists(path string) bool {

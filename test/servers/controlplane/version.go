@@ -24,23 +24,14 @@ var (
 // version of the release.
 func otherVersion(ctx context.Context, source, cache, version string, progress io.Writer) (string, error) {
 	dir := filepath.Join(cache, "module-"+version)
-	if exists(dir) {
-		return dir, nil
-	}
-	unlock, err := lock(ctx, cache, progress)
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if exists(dir) { // another program created it while this program waited
-		return dir, nil
-	}
-	fmt.Fprintf(progress, "Downloading the modules of kube-apiserver %s.\n", version)
-	part := dir + ".part"
-	if err := writeModule(ctx, source, part, version); err != nil {
-		return "", fmt.Errorf("create the module of kube-apiserver %s: %w", version, err)
-	}
-	return dir, os.Rename(part, dir)
+	return dir, once(ctx, dir, cache, progress, func() error {
+		fmt.Fprintf(progress, "Downloading the modules of kube-apiserver %s.\n", version)
+		part := dir + ".part"
+		if err := writeModule(ctx, source, part, version); err != nil {
+			return fmt.Errorf("create the module of kube-apiserver %s: %w", version, err)
+		}
+		return os.Rename(part, dir)
+	})
 }
 
 // writeModule writes a module that builds the released version with the command in source.
