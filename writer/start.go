@@ -55,7 +55,8 @@ func (w *Writer) start(ctx context.Context) error {
 	}
 	if notifiedErr != nil && (!cur.Empty() || !errors.Is(notifiedErr, fs.ErrNotExist)) {
 		w.notified.Lost = true
-		w.log.Warn("could not read the record of notifications, notifying all targets again", "path", generation.NotifiedFile,
+		w.log.Warn("could not read the record of notifications, notifying all targets again",
+			"path", generation.NotifiedFile,
 			"err", notifiedErr)
 	}
 	w.notified.Volume = cmp.Or(w.notified.Volume, rand.Text())
@@ -126,9 +127,12 @@ func (w *Writer) warnUnread(unread []error) {
 // may still exist: the Secret may be deleted, and the file the only copy.
 func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
 	cur := w.current.Load()
+	if !cur.Partial {
+		return content, nil
+	}
 	for name, rec := range cur.Record.AllSecrets() {
 		files, wanted := content.Secrets[name]
-		if !cur.Partial || !wanted || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
+		if !wanted || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
 			continue
 		}
 		for file := range rec.Files {
