@@ -3,8 +3,10 @@
 package processes
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	ossignal "os/signal"
 	"path/filepath"
 	"regexp"
 	"syscall"
@@ -45,6 +47,35 @@ func TestHUP_start(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHUP_command: SIGHUP ends a command, unless its parent ignores the signal, as nohup does.
+func TestHUP_command(t *testing.T) {
+	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
+	start := func() *st.Run {
+		run := s.Start(nil, "wait", "--secret", "db", "--timeout", "1m")
+		run.WaitLog("0 of 0 Pods")
+		if err := run.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+	run := start()
+	<-run.Done()
+	if run.State() != "signal: hangup" {
+		t.Errorf("got %s, want the end by SIGHUP", run.State())
+	}
+	ossignal.Ignore(syscall.SIGHUP)
+	defer ossignal.Reset(syscall.SIGHUP)
+	run = start()
+	st.Throughout(t, 500*time.Millisecond, "the command runs", func() error {
+		select {
+		case <-run.Done():
+			return errors.New(run.State())
+		default:
+			return nil
+		}
+	})
 }
 
 // runsSidecar reports whether the process has replaced the program of the harness.
