@@ -51,10 +51,12 @@ func (c *Command) Check() error {
 	_, err := labels.Parse(c.Selector)
 	add(err != nil, "--selector %q: %v", c.Selector, err)
 	add(c.Version != "" && c.ChangedFrom != "", "--version and --changed-from exclude each other")
-	add(c.Version+c.ChangedFrom != "" && len(c.Namespaces) > 1, "a version belongs to one Secret: use -n once")
-	for flag, version := range map[string]string{"version": c.Version, "changed-from": c.ChangedFrom} {
-		add(version != "" && !rollout.ValidVersion(version), "--%s %q: must be a resourceVersion of the Secret", flag, version)
-	}
+	invalidVersion := func(v string) bool { return v != "" && !rollout.ValidVersion(v) }
+	const mustBe = "must be a resourceVersion of the Secret"
+	add(invalidVersion(c.Version), "--version %q: "+mustBe, c.Version)
+	add(invalidVersion(c.ChangedFrom), "--changed-from %q: "+mustBe, c.ChangedFrom)
+	add(c.Version+c.ChangedFrom != "" && len(c.Namespaces) > 1,
+		"--version and --changed-from belong to a Secret in a single namespace: use -n once")
 	add(c.Timeout <= 0, "--timeout must be positive")
 	add(c.SignalGrace < 0 || c.StartGrace < 0, "--signal-grace and --start-grace must not be negative")
 	add(c.Format != "text" && c.Format != "json", "-o %q: must be text or json", c.Format)
