@@ -124,71 +124,56 @@ func list(ps []process, show func(process) string) string {
 	return strings.Join(brief.List(parts), ", ")
 }
 
-type relation int // of a process to its parent, which runs the same program
-
-const (
-	worker   relation = iota // works for the parent
-	executed                 // called exec, or was forked before its parent did
-	heir                     // called exec with additional variables
-	unknown                  // /proc does not show whether it called exec
-)
-
 // successor returns the process that replaces root, or root if there is none. A graceful restart (USR2 in
 // gunicorn, unicorn and nginx, Go's tableflip) starts a successor as a child. Unlike a worker, it executes
-// the program again and starts workers of its own. A single heir without workers can be either, so the
-// result is an error. Several of them are workers: a successor is alone.
+// the program again and starts workers of its own. Workers of Node's cluster module execute the program too.
+// A single child without workers that extends the environment can be either, so the result is an error. Several of them
+// are workers: a successor is alone.
 func (t *Target) successor(root process, matches []process) (process, error) {
-	var leaders []process // heirs with workers
-	var heirs, doubtful int
+	var leaders []process // children with workers
+	var extended, doubtful int
 	for _, p := range matches {
 		if p.ppid != root.pid || p.role() != root.role() {
 			continue
 		}
-		leads := slices.ContainsFunc(matches, func(q process) bool { return q.ppid == p.pid })
-		switch relation := t.proc.relation(p, root); {
-		case leads && relation == unknown:
-			doubtful++
-		case leads && relation != worker:
+		stacks := p.stack != 0 && root.stack != 0 // known
+		own, err1 := t.proc.file(p.pid, "environ")
+		inherited, err2 := t.proc.file(root.pid, "environ")
+		if stacks && (p.stack == root.stack || strings.Contains(own, "NODE_CHANNEL_FD=")) {
+			continue // a worker
+		}
+		known := stacks && err1 == nil && err2 == nil
+		switch leads := slices.ContainsFunc(matches, func(q process) bool { return q.ppid == p.pid }); {
+		case leads && known:
 			leaders = append(leaders, p)
-		case relation == heir:
-			heirs++
+		case leads:
+			doubtful++
+		case known && extends(own, inherited):
+			extended++
 		}
 	}
 	switch {
 	case len(leaders) == 1 && doubtful == 0:
 		return t.successor(leaders[0], matches)
-	case len(leaders) == 0 && doubtful == 0 && heirs != 1:
+	case len(leaders) == 0 && doubtful == 0 && extended != 1:
 		return root, nil
 	}
 	return process{}, notifier.Failf("successor", "process %v started another %q, which may replace it "+
 		"or work for it; set SECRETSYNC_PID_FILE", root, t.opts.Name)
 }
 
+// extends reports whether an environment contains variables that the environment of the parent lacks. A program that
+// executes itself again passes its sockets in such variables. The old program keeps its workers, whose environments
+// lack them.
+func extends(environ, parent string) bool {
+	return slices.ContainsFunc(strings.Split(strings.Trim(environ, "\x00"), "\x00"), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return !strings.Contains("\x00"+parent, "\x00"+name+"=")
+	})
+}
+
 // role distinguishes a main process from other processes of its program: "nginx: master", "sshd: user".
 func (p process) role() string {
 	words := strings.Fields(strings.Join(p.argv, " "))
 	return strings.Join(words[:min(2, len(words))], " ")
-}
-
-// relation determines the relation of p to its parent. If a program executes itself again, it passes its
-// sockets in additional variables. The old program keeps its workers, whose environment lacks these
-// variables. Workers of Node's cluster module call exec too.
-func (fs procfs) relation(p, parent process) relation {
-	own, err1 := fs.file(p.pid, "environ")
-	inherited, err2 := fs.file(parent.pid, "environ")
-	switch {
-	case p.stack == 0 || parent.stack == 0:
-		return unknown
-	case p.stack == parent.stack || strings.Contains(own, "NODE_CHANNEL_FD="):
-		return worker
-	case err1 != nil || err2 != nil:
-		return unknown
-	}
-	for variable := range strings.SplitSeq(strings.Trim(own, "\x00"), "\x00") {
-		name, _, _ := strings.Cut(variable, "=")
-		if !strings.Contains("\x00"+inherited, "\x00"+name+"=") {
-			return heir
-		}
-	}
-	return executed
 }

@@ -7,13 +7,13 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -151,19 +151,15 @@ func (t *Target) readFile() (pid int, written time.Time, err error) {
 		return 0, written, t.fileError("no file", "not a regular file of at most %d bytes", pidFileMax)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, pidFileMax))
-	if err == nil {
-		pid, err = t.parsePID(data)
+	if err != nil {
+		return 0, written, err
 	}
-	return pid, info.ModTime(), err
-}
-
-func (t *Target) parsePID(data []byte) (int, error) {
-	line, _, _ := bytes.Cut(bytes.TrimSpace(data), []byte("\n"))
-	pid, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 32)
-	if err != nil || pid <= 1 {
-		return 0, t.fileError("no number", "the file does not begin with a number above 1")
+	line, _, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+	number, err := strconv.ParseInt(strings.TrimSpace(line), 10, 32)
+	if err != nil || number <= 1 {
+		return 0, written, t.fileError("no number", "the file does not begin with a number above 1")
 	}
-	return int(pid), nil
+	return int(number), info.ModTime(), nil
 }
 
 func (t *Target) fileError(kind, format string, args ...any) error {
