@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	ossignal "os/signal"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -65,8 +66,7 @@ func TestHUP_command(t *testing.T) {
 	if run.State() != "signal: hangup" {
 		t.Errorf("got %s, want the end by SIGHUP", run.State())
 	}
-	ossignal.Ignore(syscall.SIGHUP)
-	defer ossignal.Reset(syscall.SIGHUP)
+	s.StartProcess = belowNohup
 	run = start()
 	st.Throughout(t, 500*time.Millisecond, "the command runs", func() error {
 		select {
@@ -76,6 +76,14 @@ func TestHUP_command(t *testing.T) {
 			return nil
 		}
 	})
+}
+
+// belowNohup starts a program that ignores SIGHUP. This process must not ignore the signal itself: its other programs
+// would too, and os/signal cannot undo Ignore.
+func belowNohup(cmd *exec.Cmd) (*childprocess.Process, error) {
+	cmd.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	return childprocess.Start(cmd)
 }
 
 // runsSidecar reports whether the process has replaced the program of the harness.
