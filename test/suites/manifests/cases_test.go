@@ -68,8 +68,11 @@ func TestRotate_restricted(t *testing.T) {
 	}
 }
 
-// externalSecrets is the folder of CRDs in the Go module of the External Secrets Operator.
-const externalSecrets = "github.com/external-secrets/external-secrets@v0.16.2:config/crds/bases/"
+// The folders of CRDs in the Go modules of two operators.
+const (
+	externalSecrets = "github.com/external-secrets/external-secrets@v0.16.2:config/crds/bases/"
+	vaultSecrets    = "github.com/hashicorp/vault-secrets-operator@v0.10.0:config/crd/bases/"
+)
 
 // TestWriters_matchTheirDefinitions applies the resources of the operators that write the
 // Secret. The definitions come from the operators' own Go modules.
@@ -81,10 +84,16 @@ func TestWriters_matchTheirDefinitions(t *testing.T) {
 		cases + "/writers/external-secrets/dynamic.yaml": externalSecrets +
 			"external-secrets.io_externalsecrets.yaml," +
 			"config/crds/bases/generators.external-secrets.io_vaultdynamicsecrets.yaml",
+		cases + "/writers/vault-secrets-operator/connection.yaml": vaultSecrets +
+			"secrets.hashicorp.com_vaultconnections.yaml,config/crd/bases/secrets.hashicorp.com_vaultauths.yaml",
+		cases + "/writers/vault-secrets-operator/static-role.yaml": vaultSecrets +
+			"secrets.hashicorp.com_vaultdynamicsecrets.yaml",
+		cases + "/writers/vault-secrets-operator/dynamic.yaml": vaultSecrets +
+			"secrets.hashicorp.com_vaultdynamicsecrets.yaml",
 		cases + "/nginx/certificate.yaml": "github.com/cert-manager/cert-manager@v1.21.2:" +
 			"deploy/crds/cert-manager.io_issuers.yaml,deploy/crds/cert-manager.io_certificates.yaml",
 	} {
-		t.Run(filepath.Base(file), func(t *testing.T) {
+		t.Run(strings.TrimPrefix(file, cases+"/"), func(t *testing.T) {
 			s := st.NewWithoutRole(t, nil)
 			module, paths, _ := strings.Cut(definitions, ":")
 			dir := st.ModuleDir(t, module)

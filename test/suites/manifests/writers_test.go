@@ -52,8 +52,7 @@ func (o writerObject) faults() (all []string) {
 }
 
 // TestWriters_settings checks for the settings that prevent the faults listed in
-// examples/cases/writers/README.md. The definitions of the Vault Secrets Operator are not
-// available as a Go module.
+// examples/cases/writers/README.md. The definitions of the operators permit these faults.
 func TestWriters_settings(t *testing.T) {
 	manifests, err := filepath.Glob(cases + "/writers/*/*.yaml")
 	if err != nil || len(manifests) != 6 {
