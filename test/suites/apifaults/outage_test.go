@@ -64,7 +64,7 @@ func TestOutage_largestSecret(t *testing.T) {
 	run.Stop()
 }
 
-// TestOutage_hundredWatches: their only connection breaks, and each watch recovers once.
+// TestOutage_hundredWatches: their only connection breaks. The log contains a warning per cause, not per watch.
 func TestOutage_hundredWatches(t *testing.T) {
 	t.Parallel()
 	var names []string
@@ -97,8 +97,15 @@ func TestOutage_hundredWatches(t *testing.T) {
 		func() error { return s.CheckFiles(want("2")) })
 	put("3")
 	s.WaitFiles(want("3"))
-	if got := len(lines(run, down)); got != 1 {
-		t.Errorf("%d warnings, want a single warning for the outage", got)
+	causes := map[string]int{} // each cause has its own hint; a slow server may add the cause 429
+	for _, l := range lines(run, down) {
+		causes[l.Hint]++
+		if causes[l.Hint] > 1 || len(causes) > 2 {
+			t.Errorf("more than a single warning for a cause: %+v", l)
+		}
+	}
+	if len(causes) == 0 {
+		t.Error("no warning for the outage")
 	}
 	run.Stop()
 }
