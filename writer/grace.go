@@ -60,7 +60,7 @@ func (w *Writer) due() time.Time {
 	if due.IsZero() {
 		due = w.nextSweep
 	}
-	if len(w.old) > 0 && !w.uncertain.unsynced { // an old generation stays until the swap is on disk
+	if len(w.old) > 0 && !w.uncertain.unsynced["."] { // an old generation stays until the swap is on disk
 		if end := w.old[0].at.Add(grace); end.Before(due) {
 			return end
 		}

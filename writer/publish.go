@@ -172,7 +172,7 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 		return err
 	}
 	w.uncertain.unreachable.Store(false)
-	w.uncertain.unsynced = true
+	w.uncertain.unsynced["."] = true
 	return nil
 }
 
@@ -189,12 +189,8 @@ func (w *Writer) makeRoom(operation func() error) error {
 // syncSwap is step 8. It repeats a failed sync, and reports whether the swap is on
 // disk.
 func (w *Writer) syncSwap() bool {
-	if w.uncertain.unsynced {
-		err := w.vol.SyncDir(".")
-		w.uncertain.unsynced = err != nil
-		w.retryLater("could not sync the volume after a publish, will retry", ".", err)
-	}
-	return !w.uncertain.unsynced
+	w.retryLater("could not sync the volume after a publish, will retry", ".", w.syncChanged())
+	return !w.uncertain.unsynced["."]
 }
 
 // wakeDirectories is step 9, also for new Secrets, whose directories exist since step

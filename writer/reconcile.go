@@ -81,10 +81,9 @@ func (w *Writer) records(cur *generation.Generation) []generation.Entry {
 
 // restore makes the volume contain entries outside of a generation's directory,
 // whatever is in their places. It returns the restored entries. They are on disk
-// when restore returns nil.
+// when restore or a later call of syncChanged returns nil.
 func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (changed []generation.Entry, err error) {
 	var errs []error
-	dirs := map[string]bool{}
 	for _, e := range entries { // parents first
 		if ctx.Err() != nil {
 			return changed, ctx.Err()
@@ -92,9 +91,9 @@ func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (chan
 		differs, err := w.differs(e)
 		if differs {
 			changed = append(changed, e)
-			dirs[path.Dir(e.Path)] = true
+			w.uncertain.unsynced[path.Dir(e.Path)] = true
 			if e.Mode.IsDir() {
-				dirs[e.Path] = true
+				w.uncertain.unsynced[e.Path] = true
 			}
 			err = w.makeRoom(func() error { return w.vol.Restore(e) })
 		}
@@ -103,10 +102,7 @@ func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (chan
 		}
 		errs = append(errs, err)
 	}
-	for dir := range dirs {
-		errs = append(errs, w.vol.SyncDir(dir))
-	}
-	return changed, errors.Join(errs...)
+	return changed, errors.Join(append(errs, w.syncChanged())...)
 }
 
 // removeStale removes unnecessary entries of this program in a directory. It warns

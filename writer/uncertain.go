@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"syscall"
@@ -23,7 +24,8 @@ import (
 //	            | could not be read           | files of its record       | without files that may exist
 //	unreachable | Open: ..data leads to no    | ..data was restored       | Newest returning the
 //	            | generation                  |                           | generation
-//	unsynced    | the rename of ..data        | a sync of DIR             | removing old generations
+//	unsynced    | a change in this directory, | a sync of the directory   | removing old generations, if
+//	            | such as a rename of ..data  |                           | the directory is DIR
 //	retryAt     | a failure that a repair can | the start of the next     | comparing earlier; relying on
 //	            | undo, too many repairs, or  | repair                    | the links of the current
 //	            | Recheck                     |                           | generation in a publish
@@ -31,10 +33,24 @@ import (
 //	            | EIO                         |                           | third failure in a row
 type uncertain struct {
 	unconfirmed bool
-	unreachable atomic.Bool // read without the Writer's lock
-	unsynced    bool
-	retryAt     time.Time      // zero: nothing to retry
-	misreads    map[string]int // path → failures in a row
+	unreachable atomic.Bool     // read without the Writer's lock
+	unsynced    map[string]bool // directories
+	retryAt     time.Time       // zero: nothing to retry
+	misreads    map[string]int  // path → failures in a row
+}
+
+// syncChanged syncs the directories with changes. After a failure, the next call repeats it.
+func (w *Writer) syncChanged() error {
+	var errs []error
+	for dir := range w.uncertain.unsynced {
+		err := w.vol.SyncDir(dir)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			delete(w.uncertain.unsynced, dir)
+			continue
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // maxMisreads is the number of EIO failures in a row that count as a difference.

@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"context"
 	"maps"
 	"os"
 	"path"
@@ -72,6 +73,33 @@ func TestPublish_restoresLinksDuringRetry(t *testing.T) {
 	next.Secrets["tls"] = files("9", "tls.crt", "new")
 	publish(t, w, next)
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, next))
+}
+
+// TestUnsynced_syncedAgain: after a failed sync of a directory, the retry syncs it, although its
+// entries are already correct.
+func TestUnsynced_syncedAgain(t *testing.T) {
+	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	w := opened(t, opts)
+	publish(t, w, mixed)
+	must(os.Remove(filepath.Join(opts.Dir, "db", "user")))
+	failures, synced := 1, 0
+	seam.reset(func(_ int, call call, do func() error) error {
+		if call.op == "SyncDir" && call.name == "db" {
+			if failures--; failures >= 0 {
+				return syscall.EIO
+			}
+			synced++
+		}
+		return do()
+	})
+	if _, err := w.reconcile(context.Background()); err == nil {
+		t.Error("got no error of a repair whose sync failed")
+	}
+	heal(w)
+	heal(w)
+	if synced != 1 || len(w.uncertain.unsynced) > 0 {
+		t.Errorf("got %d syncs after the failure, and %v unsynced; want 1 and none", synced, w.uncertain.unsynced)
+	}
 }
 
 // unreadable is a volume with a single unreadable file.

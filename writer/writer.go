@@ -91,7 +91,7 @@ func open(
 		opts: opts, log: opts.Logger, now: now, vol: vol, events: events,
 		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
 		sweepPeriod: sweepPeriod, warned: map[string]bool{},
-		uncertain: uncertain{unconfirmed: true, misreads: map[string]int{}},
+		uncertain: uncertain{unconfirmed: true, unsynced: map[string]bool{}, misreads: map[string]int{}},
 	}
 	w.current.Store(&generation.Generation{})
 	if err := w.start(ctx); err != nil {
