@@ -139,6 +139,27 @@ func TestHUPDoesNotEnd(t *testing.T) {
 	}
 }
 
+// TestHUP_storm: the first of many signals starts a read at once, and the others are combined.
+func TestHUP_storm(t *testing.T) {
+	t.Parallel()
+	a := &api{}
+	server := httptest.NewServer(a)
+	t.Cleanup(server.CloseClientConnections)
+	p := start(t, server.URL, t.TempDir())
+	p.waitLog(`"published"`)
+	lists, began := a.lists.Load(), time.Now()
+	p.signal(syscall.SIGHUP)
+	eventually(t, "a read", func() bool { return a.lists.Load() > lists })
+	for time.Since(began) < rereadInterval*3/2 {
+		p.signal(syscall.SIGHUP)
+		time.Sleep(20 * time.Millisecond)
+	}
+	took := time.Since(began)
+	if got, most := a.lists.Load()-lists, int64(1+took/rereadInterval); got < 2 || got > most {
+		t.Errorf("%d reads within %v, want at least 2 and at most %d", got, took, most)
+	}
+}
+
 // api answers with a single Secret. A watch receives no events.
 type api struct{ lists atomic.Int64 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
+	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/notifier"
 	"github.com/secret-sync/secret-sync/notifier/exec"
 	"github.com/secret-sync/secret-sync/watcher"
@@ -208,8 +209,12 @@ func (s *sidecar) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// rereadOnHUP reads the Secrets and compares the volume on SIGHUP, until ctx ends. In a shared
-// process namespace, a HUP for the app by name may also reach the sidecar.
+// rereadInterval is the shortest time between two reads of the Secrets after a SIGHUP.
+const rereadInterval = 3 * time.Second
+
+// rereadOnHUP reads the Secrets and compares the volume on SIGHUP, until ctx ends. The first signal takes effect at
+// once, and signals within rereadInterval are combined. In a shared process namespace, a HUP for the app by name may
+// also reach the sidecar.
 func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 	for {
 		select {
@@ -220,6 +225,7 @@ func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 			s.watcher.Reread()
 			s.writer.Recheck()
 			s.notifier.Retry()
+			wake.Sleep(ctx, rereadInterval)
 		}
 	}
 }
@@ -278,12 +284,12 @@ func (s *sidecar) collect() {
 	s.metrics.Goroutines.Set(float64(runtime.NumGoroutine()))
 	s.metrics.LogLinesLost.Set(float64(s.linesLost()))
 	for _, w := range s.watcher.Status() {
-		s.metrics.WatchUp.Set(telemetry.Bool(w.Up), w.Watch)
-		s.metrics.LastContact.Set(telemetry.Seconds(w.LastContact), w.Watch)
+		s.metrics.WatchUp.Set(telemetry.Bool(w.Up), w.Name)
+		s.metrics.LastContact.Set(telemetry.Seconds(w.LastContact), w.Name)
 	}
 	for _, t := range s.notifier.Status() {
-		s.metrics.NotifyPending.Set(telemetry.Bool(t.Pending), t.Target)
-		s.metrics.Notifications.Set(float64(t.Succeeded), t.Target, "success")
-		s.metrics.Notifications.Set(float64(t.Failed), t.Target, "failure")
+		s.metrics.NotifyPending.Set(telemetry.Bool(t.Pending), t.Name)
+		s.metrics.Notifications.Set(float64(t.Successes), t.Name, "success")
+		s.metrics.Notifications.Set(float64(t.Failed), t.Name, "failure")
 	}
 }

@@ -91,19 +91,14 @@ func (s *sidecar) status() *status.Document {
 		secret.Present, secret.Refused = state.Present, state.Rejected
 		if state.UID != "" { // else the volume may know the last version
 			secret.UID, secret.ResourceVersion, secret.DataSince = state.UID, state.ResourceVersion, state.DataSince
-			secret.PreviousData = status.Interval(state.PreviousData)
+			secret.PreviousData = state.PreviousData
 		}
 		d.Secrets[name] = secret
 	}
 	for _, t := range s.notifier.Status() {
-		d.Targets = append(d.Targets, status.Target{
-			Name: t.Target, Notified: t.Notified, Pending: t.Pending, PendingSince: t.PendingSince.UTC(),
-			Successes: t.Succeeded, Failures: t.Failures, Error: t.Error, Recipient: t.Recipient,
-		})
+		d.Targets = append(d.Targets, t.Target)
 	}
-	for _, w := range s.watcher.Status() {
-		d.Watches = append(d.Watches, status.Watch{Name: w.Watch, Up: w.Up, LastContact: w.LastContact.UTC()})
-	}
+	d.Watches = append(d.Watches, s.watcher.Status()...)
 	return d
 }
 

@@ -10,7 +10,10 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/notification"
+	"github.com/secret-sync/secret-sync/internal/status"
 )
+
+type state = status.Target
 
 // A disk stores the generations and the records, which survive a crash.
 type disk struct {

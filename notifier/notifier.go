@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/notification"
+	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
@@ -95,15 +96,9 @@ type Notifier struct {
 
 // Status is the state of a target.
 type Status struct {
-	Target            string
-	Notified          uint64    // generation of the last notification
-	Pending           bool      // a notification of the current generation is pending
-	PendingSince      time.Time // time at which this process found the pending notification, or zero
-	Error             string    // kind of the last failure or wait; empty after a success
-	Succeeded, Failed uint64    // attempts of this process; waits do not count
-	Failures          uint64    // failures since the last success
-	Recipient         string    // PID and name of the last signaled process
-	QuietUntil        time.Time // end of the Interval after the last notification, or zero
+	status.Target
+	Failed     uint64    // failed attempts of this process; waits do not count
+	QuietUntil time.Time // end of the Interval after the last notification, or zero
 }
 
 // New returns a Notifier and writes the missing records. Call it before the first publish, so that a crash
@@ -111,8 +106,8 @@ type Status struct {
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
-		w := &worker{Options: opts, target: target, poke: wake.NewChannel(), state: Status{Target: target.Name}}
-		w.Logger = opts.Logger.With("target", target.Name)
+		w := &worker{Options: opts, target: target, poke: wake.NewChannel()}
+		w.state.Name, w.Logger = target.Name, opts.Logger.With("target", target.Name)
 		w.restore()
 		n.workers = append(n.workers, w)
 	}

@@ -74,19 +74,19 @@ func (s *survivalTest) publish() {
 	synctest.Wait()
 }
 
-func (s *survivalTest) want(notified []uint64, status Status) {
+func (s *survivalTest) want(notified []uint64, target state, failed uint64) {
 	s.t.Helper()
 	if got := s.app.notified(); !slices.Equal(got, notified) {
 		s.t.Errorf("notified = %v, want %v", got, notified)
 	}
 	got := s.notifier.Status()[0]
 	got.PendingSince, got.QuietUntil = time.Time{}, time.Time{}
-	status.Target = "app"
-	if status.Succeeded > 0 {
-		status.Recipient = "7 (app)"
+	target.Name = "app"
+	if target.Successes > 0 {
+		target.Recipient = "7 (app)"
 	}
-	if got != status {
-		s.t.Errorf("status = %+v, want %+v", got, status)
+	if want := (Status{Target: target, Failed: failed}); got != want {
+		s.t.Errorf("status = %+v, want %+v", got, want)
 	}
 }
 
@@ -96,18 +96,18 @@ func TestSurvival_ended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSurvivalTest(t, true)
 		s.publish()
-		s.want([]uint64{2}, Status{Notified: 1, Pending: true, Error: "ended", Succeeded: 1, Failed: 1, Failures: 1})
+		s.want([]uint64{2}, state{Notified: 1, Pending: true, Error: "ended", Successes: 1, Failures: 1}, 1)
 		s.stop()
 		s.start()
 		synctest.Wait()
-		s.want([]uint64{2}, Status{Notified: 1, Pending: true, Error: "ended", Failures: 1})
+		s.want([]uint64{2}, state{Notified: 1, Pending: true, Error: "ended", Failures: 1}, 0)
 		s.publish()
-		s.want([]uint64{2, 3}, Status{Notified: 1, Pending: true, Error: "stopped", Succeeded: 1, Failed: 1, Failures: 1})
+		s.want([]uint64{2, 3}, state{Notified: 1, Pending: true, Error: "stopped", Successes: 1, Failures: 1}, 1)
 		s.publish()
 		s.stop()
 		s.start()
 		s.publish()
-		s.want([]uint64{2, 3}, Status{Notified: 1, Pending: true, Error: "stopped", Failures: 2})
+		s.want([]uint64{2, 3}, state{Notified: 1, Pending: true, Error: "stopped", Failures: 2}, 0)
 		if len(s.reports) != 2 || !strings.Contains(s.reports[1], "stopped signaling it after 2 such ends") {
 			t.Errorf("reports = %q, want 2, the second with the stop", s.reports)
 		}
@@ -116,7 +116,7 @@ func TestSurvival_ended(t *testing.T) {
 		s.start()
 		defer s.stop()
 		time.Sleep(time.Minute)
-		s.want([]uint64{2, 3, 5}, Status{Notified: 5, Succeeded: 1})
+		s.want([]uint64{2, 3, 5}, state{Notified: 5, Successes: 1}, 0)
 	})
 }
 
@@ -131,7 +131,7 @@ func TestSurvival_survived(t *testing.T) {
 			s.process.ends = false
 			s.publish()
 		}
-		s.want([]uint64{2, 3, 4, 5, 6, 7}, Status{Notified: 7, Succeeded: 6, Failed: 3})
+		s.want([]uint64{2, 3, 4, 5, 6, 7}, state{Notified: 7, Successes: 6}, 3)
 		if ends := s.volume.records["app"].Ends; ends != 0 {
 			t.Errorf("%d ends are recorded, want 0", ends)
 		}
@@ -149,7 +149,7 @@ func TestSurvival_newerGeneration(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		s.want([]uint64{2, 3, 4, 5, 6}, Status{Notified: 6, Succeeded: 5})
+		s.want([]uint64{2, 3, 4, 5, 6}, state{Notified: 6, Successes: 5}, 0)
 	})
 }
 
@@ -216,7 +216,7 @@ func TestSurvival_recordIsRetried(t *testing.T) {
 		s.start()
 		defer s.stop()
 		s.publish()
-		s.want([]uint64{2, 3}, Status{Notified: 1, Pending: true, Error: "stopped", Succeeded: 1, Failed: 1, Failures: 1})
+		s.want([]uint64{2, 3}, state{Notified: 1, Pending: true, Error: "stopped", Successes: 1, Failures: 1}, 1)
 	})
 }
 

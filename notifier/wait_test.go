@@ -34,7 +34,7 @@ func TestWaiting(t *testing.T) {
 		synctest.Wait()
 		got := n.Status()[0]
 		got.QuietUntil = time.Time{}
-		if want := (Status{Target: "app", Notified: 2, Succeeded: 1}); got != want {
+		if want := (Status{Target: state{Name: "app", Notified: 2, Successes: 1}}); got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}
 		if got := app.attempted(); got != 2 {

@@ -62,7 +62,7 @@ func (w *worker) refresh() Status {
 	if !s.Pending {
 		s.PendingSince = time.Time{}
 	} else if s.PendingSince.IsZero() {
-		s.PendingSince = time.Now()
+		s.PendingSince = time.Now().UTC()
 	}
 	return *s
 }
@@ -144,7 +144,7 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	w.mu.Lock()
 	s, logger := &w.state, w.Logger
 	s.PendingSince, s.Error, s.Failures = time.Time{}, "", 0
-	s.Succeeded++
+	s.Successes++
 	s.QuietUntil = time.Now().Add(w.target.Interval)
 	if w.target.Survived != nil {
 		w.observing = true

@@ -146,7 +146,9 @@ func TestDownForHours(t *testing.T) {
 		}
 		got := n.Status()[0]
 		got.QuietUntil = time.Time{}
-		want := Status{Target: "app", Notified: 1 + hours*3600, Succeeded: 1, Failed: uint64(app.attempted() - 1)}
+		want := Status{
+			Target: state{Name: "app", Notified: 1 + hours*3600, Successes: 1}, Failed: uint64(app.attempted() - 1),
+		}
 		if got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}

@@ -232,8 +232,8 @@ func reply(w http.ResponseWriter, code int, object any) {
 	_ = json.NewEncoder(w).Encode(object)
 }
 
-// status returns an answer with an error status of the API server.
-func status(code int, reason metav1.StatusReason, message string) answer {
+// errorAnswer returns an answer with an error status of the API server.
+func errorAnswer(code int, reason metav1.StatusReason, message string) answer {
 	return func(w http.ResponseWriter, _ *http.Request) bool {
 		reply(w, code, metav1.Status{
 			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/status"
 )
 
 // TestChanges applies a sequence of changes to Secrets watched by name and by selector.
@@ -71,7 +72,7 @@ func TestSelector_namedSecret(t *testing.T) {
 	set := labels.Set{"app": "web"}
 	a.put("db", "1", "", set)
 	a.put("tls", "1", "", set)
-	broken := status(500, metav1.StatusReasonInternalError, "no")
+	broken := errorAnswer(500, metav1.StatusReasonInternalError, "no")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		return r.URL.Query().Has("fieldSelector") && broken(w, r)
 	})
@@ -291,34 +292,34 @@ func TestSecret_history(t *testing.T) {
 		version      string
 		uid, value   string
 		wantSince    string
-		wantPrevious Interval
+		wantPrevious status.Interval
 	}
-	none := Interval{}
+	none := status.Interval{}
 	for name, steps := range map[string][]step{
 		"metadata in events": {
 			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none}, {"event", "7", "u", "a", "5", none},
 		},
 		"data in events": {
 			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none},
-			{"event", "7", "u", "b", "7", Interval{"5", "6"}}, {"event", "8", "u", "b", "7", Interval{"5", "6"}},
-			{"event", "9", "u", "a", "9", Interval{"7", "8"}},
+			{"event", "7", "u", "b", "7", status.Interval{"5", "6"}}, {"event", "8", "u", "b", "7", status.Interval{"5", "6"}},
+			{"event", "9", "u", "a", "9", status.Interval{"7", "8"}},
 		},
 		"the same version in a list": {
 			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none}, {"list", "6", "u", "a", "5", none},
 		},
 		"equal data after a gap": {
-			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", Interval{"5", "5"}},
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", status.Interval{"5", "5"}},
 			{"list", "9", "u", "b", "9", none}, {"event", "10", "u", "b", "9", none},
 		},
 		"other data after a gap": {
 			{"list", "5", "u", "a", "5", none}, {"list", "9", "u", "b", "9", none},
 		},
 		"recreated": {
-			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", Interval{"5", "5"}},
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", status.Interval{"5", "5"}},
 			{"event", "8", "v", "b", "8", none}, {"list", "9", "w", "c", "9", none},
 		},
 		"restored from a backup": {
-			{"list", "5", "u", "a", "5", none}, {"event", "9", "u", "b", "9", Interval{"5", "5"}},
+			{"list", "5", "u", "a", "5", none}, {"event", "9", "u", "b", "9", status.Interval{"5", "5"}},
 			{"list", "7", "u", "b", "7", none}, {"list", "6", "u", "c", "6", none}, {"list", "6", "u", "d", "6", none},
 		},
 	} {

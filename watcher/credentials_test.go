@@ -38,7 +38,7 @@ func TestCredentials_newToken(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
-	unauthorized := status(401, "Unauthorized", "Unauthorized")
+	unauthorized := errorAnswer(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		return r.Header.Get("Authorization") != "Bearer new" && unauthorized(w, r)
 	})
@@ -64,7 +64,7 @@ func TestCredentials_allWatches(t *testing.T) {
 	a.put("quiet", "1", "", nil)
 	a.put("refused", "1", "", nil)
 	var restarted atomic.Bool
-	unauthorized := status(401, "Unauthorized", "Unauthorized")
+	unauthorized := errorAnswer(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		fresh := r.Header.Get("Authorization") == "Bearer new"
 		if strings.Contains(r.URL.RawQuery, "quiet") {
@@ -96,7 +96,7 @@ func TestCredentials_newClientCertificate(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	a.put("db", "1", "", nil)
-	unauthorized := status(401, "Unauthorized", "Unauthorized")
+	unauthorized := errorAnswer(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		peers := r.TLS.PeerCertificates
 		return (len(peers) != 1 || peers[0].Subject.CommonName != "new") && unauthorized(w, r)

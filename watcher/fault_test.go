@@ -61,10 +61,10 @@ var halfSecret = secretJSON[:len(secretJSON)-6]
 
 // The answers of an API server to a refused request.
 var (
-	forbidden = status(403, metav1.StatusReasonForbidden,
+	forbidden = errorAnswer(403, metav1.StatusReasonForbidden,
 		`secrets "db" is forbidden: User "system:serviceaccount:ns:sa" cannot list`)
-	expired = status(410, metav1.StatusReasonExpired, "too old resource version")
-	tooMany = withRetryAfter(status(429, metav1.StatusReasonTooManyRequests, "too many requests"))
+	expired = errorAnswer(410, metav1.StatusReasonExpired, "too old resource version")
+	tooMany = withRetryAfter(errorAnswer(429, metav1.StatusReasonTooManyRequests, "too many requests"))
 )
 
 // errorEvent is the line of a watch with an error status.
@@ -84,13 +84,13 @@ var faults = []struct {
 	lists    bool     // lists succeed
 	noRemedy bool     // the log line contains no hint
 }{
-	{name: "401", answer: status(401, metav1.StatusReasonUnauthorized, "Unauthorized"),
+	{name: "401", answer: errorAnswer(401, metav1.StatusReasonUnauthorized, "Unauthorized"),
 		want: []string{"Unauthorized", "token"}},
 	{name: "403", answer: forbidden, want: []string{"serviceaccount:ns:sa",
 		`"rule":"{apiGroups: [\"\"], resources: [secrets], resourceNames: [\"db\"], verbs: [list, watch]}"`}},
 	{name: "403 for the watch", answer: onWatch(forbidden), lists: true,
 		want: []string{`resourceNames: [\"db\"], verbs: [watch]}`}},
-	{name: "404", answer: status(404, metav1.StatusReasonNotFound, "could not find the resource"),
+	{name: "404", answer: errorAnswer(404, metav1.StatusReasonNotFound, "could not find the resource"),
 		want: []string{"could not find", "namespace"}},
 	{name: "410", answer: expired, want: []string{"too old"}, noRemedy: true},
 	{name: "410 for the watch", answer: onWatch(expired), lists: true, want: []string{"too old"}, noRemedy: true},
@@ -98,10 +98,10 @@ var faults = []struct {
 		want: []string{"watch secrets: too old"}, noRemedy: true},
 	{name: "429", answer: tooMany, want: []string{"too many", "overloaded"}},
 	{name: "429 for the watch", answer: onWatch(tooMany), lists: true, want: []string{"too many"}},
-	{name: "500", answer: status(500, metav1.StatusReasonInternalError, "etcdserver: no leader"),
+	{name: "500", answer: errorAnswer(500, metav1.StatusReasonInternalError, "etcdserver: no leader"),
 		want: []string{"no leader"}},
 	{name: "500 in an event", answer: openWatch(errorEvent(500, "it broke")), lists: true, want: []string{"it broke"}},
-	{name: "503", answer: withRetryAfter(status(503, metav1.StatusReasonServiceUnavailable, "shutting down")),
+	{name: "503", answer: withRetryAfter(errorAnswer(503, metav1.StatusReasonServiceUnavailable, "shutting down")),
 		want: []string{"shutting down"}},
 	{name: "502 of a proxy", answer: badGateway, want: []string{"HTTP 502 Bad Gateway"}},
 	{name: "HTML", answer: body("text/html", "<html>log in "+canary), want: []string{"text/html", "proxy"}},

@@ -64,7 +64,7 @@ func (w *watch) setUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.outage
-	w.up, w.err, w.outage = true, nil, nil
+	w.state.Up, w.err, w.outage = true, nil, nil
 	if o != nil && o.leave(w.outages) == 0 {
 		duration := time.Since(o.since).Round(time.Millisecond)
 		w.logger.Info("watch recovered", "duration", duration.String(), "watches", o.most)
@@ -77,7 +77,7 @@ func (w *watch) setDown(e *kube.Error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	first := w.err == nil || w.err.Cause != e.Cause
-	w.up, w.err = false, e
+	w.state.Up, w.err = false, e
 	if first && apierrors.IsForbidden(e) || w.outage != nil && w.outage.cause == e.Cause {
 		return
 	}

@@ -114,7 +114,7 @@ func (r *running) waitValue(name, value string, longest time.Duration) {
 
 func (r *running) up(watch string) bool {
 	for _, s := range r.Status() {
-		if s.Watch == watch {
+		if s.Name == watch {
 			return s.Up
 		}
 	}

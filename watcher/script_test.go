@@ -186,5 +186,5 @@ func newIdleWatch() *watch { return newTestWatch(&script{}, slog.New(slog.Discar
 func (w *watch) isUp() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.up
+	return w.state.Up
 }

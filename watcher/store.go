@@ -12,6 +12,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/status"
 )
 
 // A Snapshot is the state of all watched Secrets at a moment. It is immutable.
@@ -36,12 +37,9 @@ type Secret struct {
 	ResourceVersion string
 	Data            map[string]secret.Value // by key
 
-	DataSince    string   // lowest resourceVersion from which the data provably did not change until ResourceVersion
-	PreviousData Interval // newest known interval in which the data differed from Data, zero if none is known
+	DataSince    string          // lowest version from which the data provably did not change until ResourceVersion
+	PreviousData status.Interval // newest known interval in which the data differed from Data, zero if none is known
 }
-
-// An Interval contains the resourceVersions from Since to Until, both inclusive.
-type Interval struct{ Since, Until string }
 
 // after returns s with its history. If gap is set, the versions between previous and s are unknown: the data may have
 // changed and changed back, or the cluster may have been restored from a backup. No interval from before the gap then
@@ -52,7 +50,7 @@ func (s Secret) after(previous Secret, gap bool) Secret {
 	case s.UID != previous.UID:
 	case !s.sameData(previous):
 		if !gap && older(previous.ResourceVersion, s.ResourceVersion) {
-			s.PreviousData = Interval{Since: previous.DataSince, Until: previous.ResourceVersion}
+			s.PreviousData = status.Interval{Since: previous.DataSince, Until: previous.ResourceVersion}
 		}
 	case !gap || s.ResourceVersion == previous.ResourceVersion:
 		s.Data, s.DataSince, s.PreviousData = previous.Data, previous.DataSince, previous.PreviousData
@@ -105,7 +103,7 @@ func (w *watch) accepts(o *object) bool {
 func (w *watch) replace(items []object) (missed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.contact = time.Now()
+	w.state.LastContact = time.Now().UTC()
 	old := w.secrets
 	changed := old == nil
 	w.secrets = make(map[string]Secret, len(items))
@@ -127,7 +125,7 @@ func (w *watch) replace(items []object) (missed bool) {
 func (w *watch) apply(e event, listed string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.contact = time.Now()
+	w.state.LastContact = time.Now().UTC()
 	o, changed := &e.Object, false
 	switch {
 	case e.Type == apiwatch.Bookmark || o.ResourceVersion == listed || older(o.ResourceVersion, listed):

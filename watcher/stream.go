@@ -71,7 +71,7 @@ func (w *watch) receive(ctx context.Context, s *stream, query kube.Query, listed
 		return err
 	}
 	w.mu.Lock()
-	w.up = w.err == nil
+	w.state.Up = w.err == nil
 	w.mu.Unlock()
 	w.logger.Debug("watch connected")
 	for e, err := range events {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
@@ -60,11 +61,10 @@ var errListDue = errors.New("a list is due")
 type watch struct {
 	*shared
 	kube.Query
-	labels    labels.Selector // Query.Selector, parsed
-	watchName string          // in metrics and logs
-	logger    *slog.Logger
-	answered  wake.Channel // poked by each answer or error of a list
-	reread    wake.Channel // asks for a list
+	labels   labels.Selector // Query.Selector, parsed
+	logger   *slog.Logger
+	answered wake.Channel // poked by each answer or error of a list
+	reread   wake.Channel // asks for a list
 
 	// The goroutine of run owns these fields. It holds shared.mu when it sets err.
 	listed    time.Time     // time of this attempt's list, or zero if it did not succeed
@@ -78,8 +78,7 @@ type watch struct {
 	// shared.mu guards these fields.
 	secrets map[string]Secret // by name; nil until the watch is synced
 	warned  bool              // whether accepts logged
-	up      bool              // whether the watch works
-	contact time.Time         // last contact with the API server
+	state   status.Watch      // its Name never changes
 	outage  *outage           // nil if the watch did not fail
 }
 
@@ -89,7 +88,7 @@ func newWatch(s *shared, q kube.Query, selector labels.Selector) *watch {
 		name = WatchName(q.Name)
 	}
 	return &watch{
-		shared: s, Query: q, labels: selector, watchName: name, logger: s.logger.With("watch", name),
+		shared: s, Query: q, labels: selector, logger: s.logger.With("watch", name), state: status.Watch{Name: name},
 		answered: wake.NewChannel(), reread: wake.NewChannel(),
 		timeout: listTimeout, backoff: wake.Backoff{First: firstPause, Max: longestPause},
 	}

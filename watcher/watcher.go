@@ -19,13 +19,13 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 const (
-	firstWait      = 3 * time.Second // longest delay of the other watches at startup
-	rereadInterval = 3 * time.Second // shortest time between two reads started by Reread
-	maxDebounce    = 10              // longest delay of a poke, as a multiple of the debounce time
+	firstWait   = 3 * time.Second // longest delay of the other watches at startup
+	maxDebounce = 10              // longest delay of a poke, as a multiple of the debounce time
 )
 
 // Options configure a Watcher. Config, Namespace, Logger and either Names or Selector (or both) are required.
@@ -43,7 +43,6 @@ type Watcher struct {
 	*shared
 	client    *kube.Client
 	watches   []*watch     // sorted by name, then the selector
-	rereads   wake.Channel // poked by Reread
 	debounced wake.Channel // returned by Changed
 	debounce  time.Duration
 }
@@ -61,7 +60,7 @@ func New(o Options) (*Watcher, error) {
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
 	w := &Watcher{
 		shared: newShared(client{c}, names, o.Logger), client: c, debounce: o.Debounce,
-		rereads: wake.NewChannel(), debounced: wake.NewChannel(),
+		debounced: wake.NewChannel(),
 	}
 	query := kube.Query{Resource: kube.Secrets, Namespace: o.Namespace}
 	for _, query.Name = range names {
@@ -81,7 +80,6 @@ func (w *Watcher) Run(ctx context.Context) error {
 	defer w.client.Close()
 	defer group.Wait()
 	group.Go(func() { debounce(ctx, w.changes, w.debounced, w.debounce) })
-	group.Go(func() { w.runRereads(ctx) })
 	for i, watch := range w.watches {
 		group.Go(func() { watch.run(ctx) })
 		if i > 0 {
@@ -97,22 +95,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Reread starts a consistent read in every watch, even during a pause after an error. It does not wait for the answers.
-// The first call starts the reads at once. Calls within rereadInterval are combined. The read starts after a list in
-// progress.
-func (w *Watcher) Reread() { w.rereads.Poke() }
-
-func (w *Watcher) runRereads(ctx context.Context) {
-	for {
-		select {
-		case <-w.rereads:
-		case <-ctx.Done():
-			return
-		}
-		for _, watch := range w.watches {
-			watch.reread.Poke()
-		}
-		wake.Sleep(ctx, rereadInterval)
+// Reread starts a consistent read in every watch, even during a pause after an error, or after a list in progress. It
+// does not wait for the answers.
+func (w *Watcher) Reread() {
+	for _, watch := range w.watches {
+		watch.reread.Poke()
 	}
 }
 
@@ -127,27 +114,19 @@ func (w *Watcher) Snapshot() Snapshot {
 	all := Snapshot{Secrets: map[string]Secret{}, Unsynced: map[string]bool{}}
 	for _, watch := range w.watches {
 		if watch.secrets == nil {
-			all.Unsynced[watch.watchName] = true
+			all.Unsynced[watch.state.Name] = true
 		}
 		maps.Copy(all.Secrets, watch.secrets) // the watches have no name in common
 	}
 	return all
 }
 
-// A Status is the state of a watch.
-type Status struct {
-	Watch       string    // WatchName of the Secret, or SelectorWatch
-	Up          bool      // whether the watch is connected
-	LastContact time.Time // time of the last event, bookmark or list; zero if there was none
-}
-
 // Status returns the state of every watch, in a fixed order.
-func (w *Watcher) Status() []Status {
+func (w *Watcher) Status() (all []status.Watch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	all := make([]Status, len(w.watches))
-	for i, watch := range w.watches {
-		all[i] = Status{Watch: watch.watchName, Up: watch.up, LastContact: watch.contact}
+	for _, watch := range w.watches {
+		all = append(all, watch.state)
 	}
 	return all
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
+	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/watcher"
 )
 
@@ -106,7 +107,7 @@ func TestSecrets_history(t *testing.T) {
 		go func() { _ = p.Run(t.Context()) }()
 		for _, version := range []string{"1", "2"} {
 			w.history = watcher.Secret{
-				DataSince: "since " + version, PreviousData: watcher.Interval{Since: version, Until: version},
+				DataSince: "since " + version, PreviousData: status.Interval{Since: version, Until: version},
 			}
 			if version == "1" {
 				w.answer("db", "a")
