@@ -11,9 +11,9 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -136,8 +136,11 @@ type sidecar struct {
 	cfg       *config.Config
 	log       *slog.Logger
 	linesLost func() int64 // log lines lost because of a failed write
-	metrics   *telemetry.Metrics
-	events    *telemetry.Events // nil: off
+	began     time.Time
+	publishes telemetry.Publishes
+	repairs   atomic.Int64
+	secrets   atomic.Pointer[map[string]pipeline.SecretState] // as reported by the pipeline
+	events    *telemetry.Events                               // nil: off
 	writer    *writer.Writer
 	watcher   *watcher.Watcher
 	notifier  *notifier.Notifier
@@ -149,12 +152,13 @@ type sidecar struct {
 // newSidecar creates the parts and sends no request. It reports all mistakes in the volume and
 // in the cluster configuration. After an error, the end of the process closes the volume.
 func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *sidecar, err error) {
-	s = &sidecar{cfg: cfg, log: log, metrics: telemetry.NewMetrics()}
+	s = &sidecar{cfg: cfg, log: log, began: time.Now()}
+	s.Secrets(nil)
 	s.trim = time.AfterFunc(trimAfter, trimMemory)
 	cluster, clusterErr := kube.ClusterConfig()
 	s.writer, err = writer.Open(ctx, writer.Options{
 		Dir: cfg.Dir, Layout: cfg.Layout, FileMode: cfg.FileMode, Logger: log,
-		Repaired: func() { s.metrics.Repairs.Add(1); s.notifier.Poke() }, // apps may read the generation again
+		Repaired: func() { s.repairs.Add(1); s.notifier.Poke() }, // apps may read the generation again
 	})
 	if err = errors.Join(clusterErr, err); err != nil {
 		return nil, err
@@ -178,7 +182,6 @@ func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *s
 		Targets: newTargets(cfg, log, s.events.NotifyUnverified), Volume: s.writer,
 		NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay, Logger: log, Report: s.events.NotifyFailing,
 	})
-	s.describe(s.writer.Newest())
 	s.pipeline = pipeline.New(pipeline.Settings{
 		Rules: layout.Rules{Layout: cfg.Layout, Required: cfg.Secrets, Optional: cfg.OptionalSecrets,
 			Selector: cfg.Selector != "", Items: cfg.Items, RequiredKeys: cfg.RequiredKeys},
@@ -203,7 +206,7 @@ func (s *sidecar) run(ctx context.Context) error {
 		group.Go(func() error { return run(ctx) })
 	}
 	if addr := s.cfg.HTTPAddr; addr != "" {
-		handler := telemetry.Handler(s.metrics, telemetry.Sources{Ready: s.ready, Status: s.status, Collect: s.collect})
+		handler := telemetry.Handler(telemetry.Sources{Ready: s.ready, Status: s.status, Metrics: s.writeMetrics})
 		group.Go(func() error { return telemetry.Serve(ctx, addr, handler, s.log) })
 	}
 	return group.Wait()
@@ -230,66 +233,20 @@ func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 	}
 }
 
-// describe sets the constant metrics, and the generation found at a restart.
-func (s *sidecar) describe(generation uint64) {
-	s.metrics.BuildInfo.Set(1, buildVersion(), runtime.Version())
-	s.metrics.ProcessStart.Set(telemetry.Seconds(time.Now()))
-	s.metrics.Generation.Set(float64(generation))
-	for _, name := range s.cfg.Secrets {
-		s.metrics.SecretRequired.Set(1, name)
-	}
-}
-
 // Published passes a result of the pipeline to the notifier, the metrics and the Events.
 func (s *sidecar) Published(generation uint64, secrets []string, took time.Duration) {
 	s.notifier.Poke()
-	s.metrics.Generation.Set(float64(generation))
-	s.metrics.Publishes.Add(1)
-	s.metrics.LastPublish.Set(telemetry.Seconds(time.Now()))
-	s.metrics.PublishDuration.Observe(took)
+	s.publishes.Succeeded(took)
 	s.events.Published(generation, secrets)
 	s.trim.Reset(trimAfter)
 }
 
-func (s *sidecar) PublishFailed(reason string) { s.metrics.PublishFailures.Add(1, reason) }
-func (s *sidecar) Rejected(r layout.Rejection) { s.events.Rejected(r.Secret, r.Detail) }
-
-// Secrets sets the metrics of all Secrets. A deleted Secret loses its series unless it is
-// listed by name.
-func (s *sidecar) Secrets(all map[string]pipeline.SecretState) {
-	var present, rejected []telemetry.Series
-	for name, state := range all {
-		if state.Present || slices.Contains(s.cfg.SecretNames(), name) {
-			present = append(present, telemetry.Series{Value: telemetry.Bool(state.Present), Labels: []string{name}})
-		}
-		if state.Rejected != "" {
-			rejected = append(rejected, telemetry.Series{Value: 1, Labels: []string{name, state.Rejected}})
-		}
-	}
-	s.metrics.SecretPresent.Replace(present)
-	s.metrics.SecretRefused.Replace(rejected)
-}
+func (s *sidecar) PublishFailed(reason string)                 { s.publishes.Failed(reason) }
+func (s *sidecar) Rejected(r layout.Rejection)                 { s.events.Rejected(r.Secret, r.Detail) }
+func (s *sidecar) Secrets(all map[string]pipeline.SecretState) { s.secrets.Store(&all) }
 
 // ready reports whether apps can read a complete generation.
 func (s *sidecar) ready() bool {
 	_, set := s.writer.Current()
 	return s.writer.Newest() > 0 && set.Complete
-}
-
-// collect sets the metrics of the parts and the Go runtime.
-func (s *sidecar) collect() {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	s.metrics.HeapLive.Set(float64(live[0].Value.Uint64()))
-	s.metrics.Goroutines.Set(float64(runtime.NumGoroutine()))
-	s.metrics.LogLinesLost.Set(float64(s.linesLost()))
-	for _, w := range s.watcher.Status() {
-		s.metrics.WatchUp.Set(telemetry.Bool(w.Up), w.Name)
-		s.metrics.LastContact.Set(telemetry.Seconds(w.LastContact), w.Name)
-	}
-	for _, t := range s.notifier.Status() {
-		s.metrics.NotifyPending.Set(telemetry.Bool(t.Pending), t.Name)
-		s.metrics.Notifications.Set(float64(t.Successes), t.Name, "success")
-		s.metrics.Notifications.Set(float64(t.Failed), t.Name, "failure")
-	}
 }

@@ -18,7 +18,7 @@ import (
 
 func TestHandler_paths(t *testing.T) {
 	ready := false
-	h := Handler(NewMetrics(), Sources{Ready: func() bool { return ready }})
+	h := Handler(Sources{Ready: func() bool { return ready }})
 	for _, tt := range []struct {
 		method, path string
 		ready        bool
@@ -58,7 +58,7 @@ func TestServe_takenPort(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	handler := http.NewServeMux()
-	handler.Handle("/livez", Handler(NewMetrics(), Sources{}))
+	handler.Handle("/livez", Handler(Sources{}))
 	handler.HandleFunc("/fail", func(_ http.ResponseWriter, r *http.Request) {
 		_ = r.Context().Value(http.ServerContextKey).(*http.Server).Close()
 	})

@@ -36,7 +36,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 func serving(t *testing.T) (connect func() net.Conn) {
 	t.Helper()
 	listener := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
-	handler := Handler(NewMetrics(), Sources{})
+	handler := Handler(Sources{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()

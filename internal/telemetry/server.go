@@ -22,14 +22,14 @@ const maxConnections = 64
 
 // Sources provide the content of the responses. Requests call them concurrently.
 type Sources struct {
-	Collect func()      // sets the metrics counted elsewhere
+	Metrics func(*Page)
 	Ready   func() bool // reports whether the volume contains a complete generation
 	Status  func() *status.Document
 }
 
 // Handler serves /livez, /readyz, /metrics and /status. /livez depends on nothing, because an
 // outage of the API server must not restart the container. No response contains a key name.
-func Handler(m *Metrics, s Sources) http.Handler {
+func Handler(s Sources) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -41,8 +41,9 @@ func Handler(m *Metrics, s Sources) http.Handler {
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		s.Collect()
-		_, _ = w.Write(m.text())
+		var page Page
+		s.Metrics(&page)
+		_, _ = page.text.WriteTo(w)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
