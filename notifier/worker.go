@@ -38,14 +38,14 @@ type worker struct {
 	retry   atomic.Bool // the poke ends the current delay
 
 	// Used by the worker's goroutine only.
+	record    notification.TargetRecord
 	unsaved   bool      // record is not on disk
 	lastEarly time.Time // time of the last attempt started by a newer generation
 	observing bool      // the process must survive the signal for record.Notified
 	previous  uint64    // generation that the target was notified of before this signal
 
-	mu     sync.Mutex                // guards the following fields
-	state  Status                    // without Notified
-	record notification.TargetRecord // set by the worker's goroutine only
+	mu    sync.Mutex // guards state
+	state Status
 }
 
 // refresh determines whether a notification is pending and returns the state.
@@ -57,7 +57,6 @@ func (w *worker) refresh() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.state
-	s.Notified = w.record.Notified
 	s.Pending = newest > 0 && newest != s.Notified
 	if !s.Pending {
 		s.PendingSince = time.Time{}
@@ -78,7 +77,17 @@ func (w *worker) run(ctx context.Context) {
 		wake.Sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
 		wake.Sleep(ctx, time.Until(w.refresh().QuietUntil))
 		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
-		for ctx.Err() == nil && !w.attempt(ctx, &backoff) {
+		for ctx.Err() == nil {
+			w.retry.Store(false) // this attempt fulfills an earlier Retry
+			changes, began := w.Volume.ChangesSince(w.record.Notified), time.Now()
+			err := w.target.Notify(ctx, changes)
+			if err == nil {
+				w.succeed(changes.Generation, time.Since(began))
+				break
+			}
+			if ctx.Err() == nil { // if ctx canceled the attempt, the target has not failed
+				w.pause(ctx, w.fail(AsFailure(err), changes.Generation, &backoff), changes.Generation)
+			}
 		}
 	}
 	w.observe()
@@ -99,22 +108,6 @@ func (w *worker) idle(ctx context.Context) {
 			w.save(w.record)
 		}
 	}
-}
-
-// attempt notifies the target and reports whether it succeeded. After a failure it waits until the next attempt is due.
-func (w *worker) attempt(ctx context.Context, backoff *wake.Backoff) bool {
-	w.retry.Store(false) // this attempt fulfills an earlier Retry
-	changes := w.Volume.ChangesSince(w.record.Notified)
-	began := time.Now()
-	err := w.target.Notify(ctx, changes)
-	switch {
-	case err == nil:
-		w.succeed(changes.Generation, time.Since(began))
-		return true
-	case ctx.Err() == nil: // if ctx canceled the attempt, the target has not failed
-		w.pause(ctx, w.fail(AsFailure(err), changes.Generation, backoff), changes.Generation)
-	}
-	return false
 }
 
 // pause waits for delay. Retry ends it. A generation newer than the attempted generation ends it as well,
@@ -211,6 +204,7 @@ func (w *worker) restore() {
 	if r.Settings != w.target.Settings {
 		r.Settings, r.Ends = w.target.Settings, 0
 	}
+	s.Notified = r.Notified
 	if !known || *r != recorded {
 		w.save(*r)
 	}
@@ -225,8 +219,9 @@ func (w *worker) restore() {
 // save sets the record and stores it. It logs the first failure and the recovery.
 func (w *worker) save(r notification.TargetRecord) {
 	w.mu.Lock()
-	w.record = r
+	w.state.Notified = r.Notified
 	w.mu.Unlock()
+	w.record = r
 	err := w.Volume.SetTargetRecord(w.target.Key, r)
 	if err != nil && !w.unsaved {
 		w.Logger.Warn("cannot record the notification; a restart may repeat it", "generation", r.Notified, "err", err)

@@ -294,6 +294,7 @@ func TestSecret_history(t *testing.T) {
 		wantSince    string
 		wantPrevious status.Interval
 	}
+	interval := func(since, until string) status.Interval { return status.Interval{Since: since, Until: until} }
 	none := status.Interval{}
 	for name, steps := range map[string][]step{
 		"metadata in events": {
@@ -301,25 +302,25 @@ func TestSecret_history(t *testing.T) {
 		},
 		"data in events": {
 			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none},
-			{"event", "7", "u", "b", "7", status.Interval{"5", "6"}}, {"event", "8", "u", "b", "7", status.Interval{"5", "6"}},
-			{"event", "9", "u", "a", "9", status.Interval{"7", "8"}},
+			{"event", "7", "u", "b", "7", interval("5", "6")}, {"event", "8", "u", "b", "7", interval("5", "6")},
+			{"event", "9", "u", "a", "9", interval("7", "8")},
 		},
 		"the same version in a list": {
 			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none}, {"list", "6", "u", "a", "5", none},
 		},
 		"equal data after a gap": {
-			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", status.Interval{"5", "5"}},
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", interval("5", "5")},
 			{"list", "9", "u", "b", "9", none}, {"event", "10", "u", "b", "9", none},
 		},
 		"other data after a gap": {
 			{"list", "5", "u", "a", "5", none}, {"list", "9", "u", "b", "9", none},
 		},
 		"recreated": {
-			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", status.Interval{"5", "5"}},
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "b", "6", interval("5", "5")},
 			{"event", "8", "v", "b", "8", none}, {"list", "9", "w", "c", "9", none},
 		},
 		"restored from a backup": {
-			{"list", "5", "u", "a", "5", none}, {"event", "9", "u", "b", "9", status.Interval{"5", "5"}},
+			{"list", "5", "u", "a", "5", none}, {"event", "9", "u", "b", "9", interval("5", "5")},
 			{"list", "7", "u", "b", "7", none}, {"list", "6", "u", "c", "6", none}, {"list", "6", "u", "d", "6", none},
 		},
 	} {

@@ -64,6 +64,9 @@ func (s Secret) sameData(other Secret) bool {
 	return maps.EqualFunc(s.Data, other.Data, secret.Value.Equal)
 }
 
+// same reports whether only the metadata of two versions differs.
+func (s Secret) same(other Secret) bool { return s.UID == other.UID && s.sameData(other) }
+
 // older reports whether resourceVersion a is provably older than b.
 func older(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
@@ -86,6 +89,10 @@ type metadata struct {
 	Labels          map[string]string `json:"labels"`
 }
 
+func (o *object) secret() Secret {
+	return Secret{UID: o.UID, ResourceVersion: o.ResourceVersion, Data: o.Data}
+}
+
 // accepts reports whether the watch stores the object. It logs the first object outside the request. A named Secret
 // belongs to its own watch.
 func (w *watch) accepts(o *object) bool {
@@ -105,16 +112,15 @@ func (w *watch) replace(items []object) (missed bool) {
 	defer w.mu.Unlock()
 	w.state.LastContact = time.Now().UTC()
 	old := w.secrets
-	changed := old == nil
 	w.secrets = make(map[string]Secret, len(items))
 	for i := range items {
 		if o := &items[i]; w.accepts(o) {
 			missed = missed || old[o.Name].ResourceVersion != o.ResourceVersion
-			changed = w.store(old, o, true) || changed
+			w.secrets[o.Name] = o.secret().after(old[o.Name], true)
 		}
 	}
-	changed = changed || len(w.secrets) != len(old)
-	if changed {
+	changed := !maps.EqualFunc(old, w.secrets, Secret.same)
+	if changed || old == nil {
 		w.changes.Poke()
 	}
 	return old != nil && (missed || changed)
@@ -126,27 +132,19 @@ func (w *watch) apply(e event, listed string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.state.LastContact = time.Now().UTC()
-	o, changed := &e.Object, false
+	o := &e.Object
+	previous, existed := w.secrets[o.Name]
 	switch {
 	case e.Type == apiwatch.Bookmark || o.ResourceVersion == listed || older(o.ResourceVersion, listed):
 	case e.Type == apiwatch.Deleted:
-		if _, existed := w.secrets[o.Name]; existed && o.Namespace == w.Namespace {
+		if existed && o.Namespace == w.Namespace {
 			delete(w.secrets, o.Name)
-			changed = true
+			w.changes.Poke()
 		}
 	case w.accepts(o):
-		changed = w.store(w.secrets, o, false)
+		w.secrets[o.Name] = o.secret().after(previous, false)
+		if !existed || !w.secrets[o.Name].same(previous) {
+			w.changes.Poke()
+		}
 	}
-	if changed {
-		w.changes.Poke()
-	}
-}
-
-// store updates the cached copy of a Secret and reports whether its UID or its data differ from old. gap tells whether
-// versions between the two are unknown.
-func (w *watch) store(old map[string]Secret, o *object, gap bool) (changed bool) {
-	previous, existed := old[o.Name]
-	s := Secret{UID: o.UID, ResourceVersion: o.ResourceVersion, Data: o.Data}
-	w.secrets[o.Name] = s.after(previous, gap)
-	return !existed || s.UID != previous.UID || !s.sameData(previous)
 }

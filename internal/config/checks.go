@@ -172,8 +172,8 @@ func (c *Config) checkPod(p *problems) {
 	if c.Pod.Namespace == "" {
 		p.add("POD_NAMESPACE", "Required value: "+add, "POD_NAMESPACE", "namespace")
 	}
-	for name, value := range map[string]string{"POD_NAME": c.Pod.Name, "POD_UID": c.Pod.UID} {
-		if field := strings.ToLower(name[len("POD_"):]); c.Events && value == "" {
+	for _, name := range []string{"POD_NAME", "POD_UID"} { // envconfig reads neither without a namespace
+		if field := strings.ToLower(name[len("POD_"):]); c.Events && os.Getenv(name) == "" {
 			p.add(name, "Required value: SECRETSYNC_EVENTS is true; "+add, name, field)
 		}
 	}

@@ -22,7 +22,7 @@ const maxConnections = 64
 
 // Sources provide the content of the responses. Requests call them concurrently.
 type Sources struct {
-	Metrics func(*Page)
+	Metrics func(*Page) // writes every metric
 	Ready   func() bool // reports whether the volume contains a complete generation
 	Status  func() *status.Document
 }
@@ -109,11 +109,9 @@ type connections struct {
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.Index(c.open, conn)
-	if i >= 0 {
-		c.open = slices.Delete(c.open, i, i+1)
-	}
-	if state == http.StateNew || i >= 0 && (state == http.StateActive || state == http.StateIdle) {
+	known := slices.Contains(c.open, conn)
+	c.open = slices.DeleteFunc(c.open, func(other net.Conn) bool { return other == conn })
+	if state == http.StateNew || known && (state == http.StateActive || state == http.StateIdle) {
 		c.open = append(c.open, conn)
 	}
 	if len(c.open) > c.limit {
