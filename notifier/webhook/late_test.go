@@ -23,15 +23,16 @@ func TestWebhookLateAnswer(t *testing.T) {
 	server, got := serve(t, func(http.ResponseWriter, *http.Request) { <-time.After(3 * timeout) })
 	server.Start()
 	w := newWebhook(t, server.URL+"/?token=hunter2",
-		Target{Timeout: timeout, Logger: log.Logger(slog.LevelInfo)})
+		Target{Timeout: timeout, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
 	if err := w.Notify(t.Context(), someChanges); err != nil {
 		t.Error(err)
 	}
 	if len(got) != 1 {
 		t.Errorf("%d calls, want 1", len(got))
 	}
-	if text := log.String(); strings.Count(text, "SECRETSYNC_WEBHOOK_TIMEOUT") != 1 || strings.Contains(text, "hunter2") {
-		t.Errorf("log = %q, want one line that names the variable", text)
+	if text := log.String(); strings.Count(text, "SECRETSYNC_WEBHOOK_TIMEOUT") != 1 || strings.Contains(text, "hunter2") ||
+		!strings.Contains(text, `"url":"`+server.URL+`/"`) {
+		t.Errorf("log = %q, want one line that names the variable and the URL", text)
 	}
 }
 

@@ -90,7 +90,7 @@ func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()
 			return
 		}
 		t.Logger.Warn("webhook is slower than SECRETSYNC_WEBHOOK_TIMEOUT, still waiting for the answer",
-			"url", t.URL, "timeout", t.Timeout.String(), "until", (lateFactor * t.Timeout).String())
+			"url", fmt.Sprint(t.URL), "timeout", t.Timeout.String(), "until", (lateFactor * t.Timeout).String())
 	})
 	last := time.AfterFunc(lateFactor*t.Timeout, func() { cancel(errTimeout) })
 	return httptrace.WithClientTrace(ctx, trace), func() { first.Stop(); last.Stop(); cancel(nil) }
