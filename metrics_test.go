@@ -23,14 +23,15 @@ import (
 // absent.
 func TestMetrics_fresh(t *testing.T) {
 	began := time.Now().Truncate(time.Microsecond)
-	got := scrape(t, start(t, "http://127.0.0.1:1", t.TempDir(), "GOGC=1", "SECRETSYNC_HTTP_ADDR=127.0.0.1:0",
-		"SECRETSYNC_WEBHOOK_URL=http://127.0.0.1:1/", "SECRETSYNC_EXEC=[\"true\"]", "SECRETSYNC_SELECTOR=app=shop").address())
+	p := start(t, "http://127.0.0.1:1", t.TempDir(), "GOGC=1", "SECRETSYNC_HTTP_ADDR=127.0.0.1:0",
+		"SECRETSYNC_WEBHOOK_URL=http://127.0.0.1:1/", `SECRETSYNC_EXEC=["true"]`, "SECRETSYNC_SELECTOR=app=shop")
+	got := scrape(t, p.address())
 	types := parse(t, got)
 	names := []string{
 		"secretsync_generation", "secretsync_publishes_total", "secretsync_publish_failures_total",
-		"secretsync_secret_refused",
-		"secretsync_last_publish_timestamp_seconds", "secretsync_publish_duration_seconds", "secretsync_notifications_total",
-		"secretsync_notify_pending", "secretsync_watch_up", "secretsync_last_contact_timestamp_seconds",
+		"secretsync_secret_refused", "secretsync_notifications_total", "secretsync_notify_pending",
+		"secretsync_last_publish_timestamp_seconds", "secretsync_publish_duration_seconds",
+		"secretsync_watch_up", "secretsync_last_contact_timestamp_seconds",
 		"secretsync_secret_present", "secretsync_secret_required", "secretsync_repairs_total", "secretsync_build_info",
 		"process_start_time_seconds", "secretsync_log_lines_lost_total", "go_goroutines", "go_gc_heap_live_bytes",
 	}
@@ -57,8 +58,8 @@ func TestMetrics_fresh(t *testing.T) {
 	if want := `goversion="` + runtime.Version() + `"} 1`; !strings.Contains(got, want) {
 		t.Errorf("got no %q", want)
 	}
-	// A scrape reports the goroutines and the live heap, by which a leak shows. Prometheus detects a restart by the start
-	// time, so each process exports its own.
+	// A scrape reports the goroutines and the live heap, by which a leak shows. Prometheus detects a restart by the
+	// start time, so each process exports its own.
 	for name, lowest := range map[string]float64{
 		"go_goroutines": 1, "go_gc_heap_live_bytes": 1, "process_start_time_seconds": telemetry.Seconds(began),
 	} {
@@ -102,7 +103,8 @@ func TestMetrics_events(t *testing.T) {
 		return !strings.Contains(got, `notifications_total{target="webhook/1",result="failure"} 0`)
 	})
 	parse(t, got)
-	for _, name := range []string{"last_publish_timestamp_seconds", `last_contact_timestamp_seconds{watch="secret/db"}`} {
+	const contact = `last_contact_timestamp_seconds{watch="secret/db"}`
+	for _, name := range []string{"last_publish_timestamp_seconds", contact} {
 		if strings.Contains(got, "\nsecretsync_"+name+" 0\n") || !strings.Contains(got, "\nsecretsync_"+name+" ") {
 			t.Errorf("got no time of %s in\n%s", name, got)
 		}
@@ -117,7 +119,8 @@ func TestSecretsInMetrics(t *testing.T) {
 	check := func(want string) {
 		t.Helper()
 		w := httptest.NewRecorder()
-		telemetry.Handler(telemetry.Sources{Metrics: a.writeSecrets}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		handler := telemetry.Handler(telemetry.Sources{Metrics: a.writeSecrets})
+		handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 		var got strings.Builder
 		for line := range strings.Lines(w.Body.String()) {
 			if !strings.HasPrefix(line, "#") {

@@ -173,7 +173,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a"}, "POD_UID", "SECRETSYNC_EVENTS is true"},
 		{[]string{"SECRETSYNC_EVENTS=true", "POD_UID=a"}, "POD_NAME", "SECRETSYNC_EVENTS is true"},
 		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a", "POD_UID=b"}, "", ""},
-		{[]string{"SECRETSYNC_EVENTS=true", "POD_NAME=a", "POD_UID=b", "POD_NAMESPACE="}, "POD_NAMESPACE", "Required value"},
+		{[]string{"POD_NAMESPACE=", "SECRETSYNC_EVENTS=true", "POD_NAME=a", "POD_UID=b"}, "POD_NAMESPACE", "Required"},
 	} {
 		t.Run(strings.Join(tt.env, " ")[:min(60, len(strings.Join(tt.env, " ")))], func(t *testing.T) {
 			oneProblem(t, tt.env, tt.wrong, tt.mentions)

@@ -30,7 +30,8 @@ func TestWebhookLateAnswer(t *testing.T) {
 	if len(got) != 1 {
 		t.Errorf("%d calls, want 1", len(got))
 	}
-	if text := log.String(); strings.Count(text, "SECRETSYNC_WEBHOOK_TIMEOUT") != 1 || strings.Contains(text, "hunter2") ||
+	text := log.String()
+	if strings.Count(text, "SECRETSYNC_WEBHOOK_TIMEOUT") != 1 || strings.Contains(text, "hunter2") ||
 		!strings.Contains(text, `"url":"`+server.URL+`/"`) {
 		t.Errorf("log = %q, want one line that names the variable and the URL", text)
 	}
