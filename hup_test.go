@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -160,12 +161,22 @@ func TestHUP_storm(t *testing.T) {
 	}
 }
 
-// api answers with a single Secret. A watch receives no events.
-type api struct{ lists atomic.Int64 }
+// api answers with a single Secret. A watch receives no events, unless the Secret is changing.
+type api struct {
+	lists    atomic.Int64
+	changing bool
+}
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if watch := r.FormValue("watch"); watch == "true" || watch == "1" {
+		for version := 8; a.changing && r.Context().Err() == nil; version++ {
+			fmt.Fprintf(w, `{"type": "MODIFIED", "object": {"kind": "Secret", "apiVersion": "v1",
+				"metadata": {"name": "db", "namespace": "shop", "uid": "u", "resourceVersion": "%d"},
+				"data": {"password": %q}}}`, version, base64.StdEncoding.EncodeToString(fmt.Append(nil, version)))
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(time.Millisecond)
+		}
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 		return
