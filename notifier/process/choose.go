@@ -18,22 +18,27 @@ func (t *Target) choose(seen tree) (process, error) {
 	t.observe(seen)
 	matches, others := t.candidates(seen)
 	old := slices.DeleteFunc(slices.Clone(matches), func(p process) bool { return t.proc.age(p) < t.opts.MinAge })
-	mounts, _ := t.proc.file("self", "mounts")
 	switch name := t.opts.Name; {
 	case len(old) > 0:
 		return t.mainProcess(seen, old, matches)
 	case len(matches) > 0:
 		return slices.MaxFunc(matches, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
 	case len(others) > 0:
-		found := list(others, process.allNames)
-		return process{}, notifier.Failf("no match", "no process is named %q; found: %s", name, found)
-	case strings.Contains(mounts, "hidepid="):
-		return process{}, notifier.Failf("hidepid", "no process is named %q: /proc is mounted with hidepid, "+
-			"which hides the processes of other users", name)
+		found := list(others, func(p process) string { return fmt.Sprintf("%d (%s)", p.pid, p.allNames()) })
+		return process{}, notifier.Failf("no match", "no process is named %q; found: %s%s", name, found, t.hint(""))
 	default:
-		return process{}, notifier.Failf("alone", "no process is named %q: only the processes of this container "+
-			"are visible; set shareProcessNamespace: true in the Pod's spec", name)
+		return process{}, notifier.Failf("alone", "no process is named %q%s", name, t.hint(
+			": only the processes of this container are visible; set shareProcessNamespace: true in the Pod's spec"))
 	}
+}
+
+// hint returns the reason why /proc hides processes, or otherwise.
+func (t *Target) hint(otherwise string) string {
+	mounts, _ := t.proc.file("self", "mounts")
+	if strings.Contains(mounts, "hidepid=") {
+		return "; /proc is mounted with hidepid, which hides the processes of other users"
+	}
+	return otherwise
 }
 
 // observe sets matched and execed. A process has called exec since the last call if its stack starts at
@@ -96,8 +101,8 @@ func (t *Target) mainProcess(seen tree, old, matches []process) (process, error)
 	return process{}, notifier.Failf("several",
 		"%d unrelated processes are named %q: %s; set SECRETSYNC_PID_FILE, or a name that only one of them uses",
 		len(roots), t.opts.Name, list(roots, func(p process) string {
-			return fmt.Sprintf("pid %d (%s, parent %d, age %v)", p.pid, p.comm, p.ppid,
-				t.proc.age(p).Round(time.Second))
+			age := t.proc.age(p).Round(time.Second)
+			return fmt.Sprintf("pid %d (%s; parent %d, age %v)", p.pid, p.allNames(), p.ppid, age)
 		}))
 }
 

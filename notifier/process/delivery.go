@@ -40,8 +40,10 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	for {
 		// gVisor shows no pending signals. Survived decides about a process that ends here: it may have
 		// received the signal.
+		t.proc.unknown = nil
 		now, running := t.proc.again(p)
-		if d.pending = running && inMask(now.pending, t.opts.Signal); !d.pending || ctx.Err() != nil {
+		d.pending = t.proc.unknown != nil || running && inMask(now.pending, t.opts.Signal)
+		if !d.pending || ctx.Err() != nil {
 			break
 		}
 		wake.Sleep(ctx, pendingPoll)
@@ -91,12 +93,16 @@ func (t *Target) Survived() (decided bool, err error) {
 	if !t.opts.ExitCheck || !needsHandler(t.opts.Signal) {
 		return true, nil
 	}
+	t.proc.unknown = nil
 	after := t.proc.uptime() - t.last.sent
 	_, running := t.proc.again(t.last.process)
 	if running && after <= survivalTime {
 		return false, nil
 	}
 	t.find() // observes an exec or a successor
+	if t.proc.unknown != nil {
+		return false, nil
+	}
 	for _, p := range t.observed {
 		succeeds := p.comm == t.last.process.comm && p.start >= t.last.sent.Truncate(time.Second/hertz)
 		running = running || succeeds && !p.inert

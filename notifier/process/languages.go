@@ -3,7 +3,6 @@ package process
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"io"
 	"os"
 	"path"
@@ -42,7 +41,7 @@ var languages = [...]language{
 			"--limit-modules --add-opens --add-exports --add-reads --patch-module",
 		name: "the JVM", handles: "SIGHUP", fatal: "SIGUSR2", effect: "crashes it",
 	},
-	{programs: "ruby", skip: "-r -I -C -E", none: "-e", name: "Ruby", handles: "SIGHUP SIGUSR1 SIGUSR2"},
+	{programs: "ruby", skip: "-r -I -C -E", none: "-e", name: "Ruby", handles: "SIGHUP SIGUSR1 SIGUSR2 SIGALRM"},
 	{programs: "perl", skip: "-I -M -m", none: "-e -E"},
 	{programs: "php", skip: "-d -c -z -S -t", none: "-r", name: "PHP", handles: "SIGHUP SIGUSR1 SIGUSR2"},
 	{programs: "lua", skip: "-l", none: "-e"},
@@ -66,15 +65,20 @@ func languageOf(program string) *language {
 	return nil
 }
 
-// language returns the language of a process, or nil. The executable of a Go program contains the build ID
-// note of the Go linker. It cannot be read with another UID or GID.
-func (fs procfs) language(p process) *language {
+// language returns the language of a process, or nil. A title can replace comm and argv, but not the name of the
+// executable. The executable of a Go program contains the build ID note of the Go linker. With another UID or GID,
+// neither can be read.
+func (fs *procfs) language(p process) *language {
 	argv0 := strings.Join(p.argv[:min(1, len(p.argv))], "")
-	if lang := cmp.Or(languageOf(p.comm), languageOf(argv0)); lang != nil {
+	exe := filepath.Join(fs.root, strconv.Itoa(p.pid), "exe")
+	program, err := os.Readlink(exe)
+	fs.examine(err)
+	program = strings.TrimSuffix(program, " (deleted)")
+	if lang := cmp.Or(languageOf(p.comm), languageOf(argv0), languageOf(program)); lang != nil {
 		return lang
 	}
-	f, err := os.Open(filepath.Join(fs.root, strconv.Itoa(p.pid), "exe"))
-	if err != nil {
+	f, err := os.Open(exe)
+	if fs.examine(err) != nil {
 		return nil
 	}
 	defer f.Close()
@@ -94,11 +98,11 @@ func (p process) is(name string) bool {
 		!slices.ContainsFunc(names[1:], func(other string) bool { return strings.HasPrefix(other, p.comm) })
 }
 
-// allNames returns the PID and the matching names of the process: "7 (puma, ruby)".
+// allNames returns the matching names of the process: "puma, ruby".
 func (p process) allNames() string {
 	names := p.names()
 	slices.Sort(names)
-	return fmt.Sprintf("%d (%s)", p.pid, strings.Join(slices.Compact(names), ", "))
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 // names returns comm and the names in the arguments.

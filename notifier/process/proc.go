@@ -12,11 +12,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
 type procfs struct {
 	root   string               // "/proc", except in tests
 	uptime func() time.Duration // time since boot
+	// unknown is the last error that says nothing about a process, such as EMFILE. While it is set, the results of
+	// the methods are incomplete. The caller resets it.
+	unknown error
 }
 
 // A process is the state of a process when it was read.
@@ -52,16 +57,25 @@ func uptime() time.Duration {
 }
 
 // age returns the time since the process started, or since its last observed exec.
-func (fs procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.execed) }
+func (fs *procfs) age(p process) time.Duration { return fs.uptime() - max(p.start, p.execed) }
 
-func (fs procfs) file(pid any, name string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(fs.root, fmt.Sprint(pid), name))
-	return string(data), err
+// examine sets unknown if err says nothing about a process, and returns err.
+func (fs *procfs) examine(err error) error {
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+		fs.unknown = notifier.Failf("unknown", "cannot read the state of the processes: %w", err)
+	}
+	return err
 }
 
-func (fs procfs) all() (tree, error) {
+func (fs *procfs) file(pid any, name string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(fs.root, fmt.Sprint(pid), name))
+	return string(data), fs.examine(err)
+}
+
+func (fs *procfs) all() (tree, error) {
 	all := tree{}
 	entries, err := os.ReadDir(fs.root)
+	fs.examine(err)
 	for _, entry := range entries {
 		if pid, err := strconv.Atoi(entry.Name()); err == nil {
 			if p, err := fs.read(pid); err == nil {
@@ -69,16 +83,16 @@ func (fs procfs) all() (tree, error) {
 			}
 		}
 	}
-	return all, err
+	return all, cmp.Or(fs.unknown, err)
 }
 
 // again reads a process again and reports whether it is still running.
-func (fs procfs) again(p process) (now process, running bool) {
+func (fs *procfs) again(p process) (now process, running bool) {
 	now, err := fs.read(p.pid)
 	return now, err == nil && now.same(p) && !now.inert
 }
 
-func (fs procfs) read(pid int) (process, error) {
+func (fs *procfs) read(pid int) (process, error) {
 	p := process{pid: pid}
 	stat, err1 := fs.file(pid, "stat")
 	status, err2 := fs.file(pid, "status")
@@ -144,7 +158,7 @@ var podName = regexp.MustCompile(`pod[0-9a-f_-]{32,36}`)
 // inPod reports whether a process belongs to this Pod, as far as its cgroup shows. In a cgroup namespace, the path of
 // another container of this Pod is relative: /../CONTAINER, or /../../CONTAINER/container in CRI-O. Other paths contain
 // the cgroup of another Pod, which is visible with hostPID, or more steps up.
-func (fs procfs) inPod(pid int) bool {
+func (fs *procfs) inPod(pid int) bool {
 	own, ownErr := fs.file("self", "cgroup")
 	other, err := fs.file(pid, "cgroup")
 	if ownErr != nil || err != nil {

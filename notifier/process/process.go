@@ -7,6 +7,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -79,6 +80,12 @@ func (t *Target) Settings() string {
 // Without pidfds (old kernel, seccomp), os.Process uses the PID. The process could then end between
 // steps 3 and 4, and its PID be reused within microseconds.
 func (t *Target) Notify(ctx context.Context, changes notifier.Changes) error {
+	t.proc.unknown = nil
+	err := t.notify(ctx, changes)
+	return cmp.Or(t.proc.unknown, err)
+}
+
+func (t *Target) notify(ctx context.Context, changes notifier.Changes) error {
 	found, err := t.find()
 	if err != nil {
 		return err
@@ -91,7 +98,7 @@ func (t *Target) Notify(ctx context.Context, changes notifier.Changes) error {
 		return notifier.Failf("changed", "process %v ended or was replaced while it was being checked", found)
 	}
 	now.execed = found.execed
-	if err := t.check(now); err != nil {
+	if err := cmp.Or(t.check(now), t.proc.unknown); err != nil {
 		return err
 	}
 	return t.deliver(ctx, held, now, changes.Generation)
@@ -122,12 +129,15 @@ func (t *Target) findByFile() (process, error) {
 		return process{}, err
 	}
 	p, err := t.proc.read(pid)
+	if t.proc.unknown != nil {
+		return p, t.proc.unknown
+	}
 	seen := tree{pid: p}
 	t.observe(seen)
 	switch started := time.Now().Add(p.start - t.proc.uptime()); {
 	case err != nil || p.inert:
-		return p, t.fileError("stale", "process %d does not exist, has ended or is a thread; "+
-			"the file may be stale, or the Pod's spec lacks shareProcessNamespace: true", pid)
+		return p, t.fileError("stale", "process %d does not exist, has ended or is a thread; the file may be stale%s",
+			pid, t.hint(", or the Pod's spec lacks shareProcessNamespace: true"))
 	case p.pid == t.self:
 		return p, t.fileError("self", "%d is secret-sync itself", pid)
 	case !t.proc.inPod(p.pid):
@@ -170,7 +180,7 @@ func (t *Target) fileError(kind, format string, args ...any) error {
 
 // check rejects a process that is too young, and a signal that would kill the process or be lost.
 func (t *Target) check(p process) error {
-	signal, name, age := t.opts.Signal, signalName(t.opts.Signal), t.proc.age(p)
+	signal, name, age, lang := t.opts.Signal, signalName(t.opts.Signal), t.proc.age(p), t.proc.language(p)
 	switch {
 	case age < t.opts.MinAge:
 		f := notifier.Failf("too young", "process %v is %v old; %s is sent at %v (SECRETSYNC_PROCESS_MIN_AGE)",
@@ -178,10 +188,14 @@ func (t *Target) check(p process) error {
 		// A start time in the future (a restored checkpoint) counts as now.
 		f.Waiting, f.RetryAfter = true, t.opts.MinAge-max(age, 0)+time.Second/hertz
 		return f
+	case lang != nil && lang.fatal == name:
+		return notifier.Failf("unsafe signal", "%s is unsafe for process %v: in %s it %s; "+
+			"set SECRETSYNC_SIGNAL to another signal", name, p, lang.name, lang.effect)
 	case !t.opts.Check || !needsHandler(signal):
 		return nil
 	case inMask(p.caught, signal):
-		return t.checkLanguage(p)
+		t.warn(p, lang)
+		return nil
 	case !p.masks:
 		return notifier.Failf("no masks", "cannot determine whether process %v handles %s: "+
 			"/proc does not show it (gVisor?); set SECRETSYNC_SIGNAL_CHECK=false to signal any process "+
@@ -195,22 +209,15 @@ func (t *Target) check(p process) error {
 		"or SECRETSYNC_SIGNAL_CHECK=false if it uses sigwait or signalfd", p, name)
 }
 
-// checkLanguage rejects a signal that is never safe in the language, and warns once if the handler may be its own.
-func (t *Target) checkLanguage(p process) error {
-	lang, signal := t.proc.language(p), signalName(t.opts.Signal)
-	switch {
-	case lang == nil:
-		return nil
-	case lang.fatal == signal:
-		return notifier.Failf("unsafe signal", "%s is unsafe for process %v: in %s it %s; "+
-			"set SECRETSYNC_SIGNAL to another signal", signal, p, lang.name, lang.effect)
-	case !t.warnedLanguage && (lang == &golang || includes(lang.handles, signal)):
-		t.warnedLanguage = true
-		message := fmt.Sprintf("process %v may not handle %s itself: %s installs a handler for every program; "+
-			"the program must install its own within SECRETSYNC_PROCESS_MIN_AGE (%v)",
-			p, signal, lang.name, t.opts.MinAge)
-		t.opts.Logger.Warn("cannot verify the signal handler", "reason", message)
-		t.opts.Warn(message)
+// warn warns once if the handler of a process may be the handler of its language.
+func (t *Target) warn(p process, lang *language) {
+	name := signalName(t.opts.Signal)
+	if lang == nil || t.warnedLanguage || lang != &golang && !includes(lang.handles, name) {
+		return
 	}
-	return nil
+	t.warnedLanguage = true
+	message := fmt.Sprintf("process %v may not handle %s itself: %s installs a handler for every program; "+
+		"the program must install its own within SECRETSYNC_PROCESS_MIN_AGE (%v)", p, name, lang.name, t.opts.MinAge)
+	t.opts.Logger.Warn("cannot verify the signal handler", "reason", message)
+	t.opts.Warn(message)
 }

@@ -139,14 +139,14 @@ func TestSeveralUnrelated(t *testing.T) {
 func TestYoungDoesNotCountBesideOld(t *testing.T) {
 	name := unique()
 	old := startHelper(t, name, "handle")
-	first, err := procfs{root: "/proc", uptime: uptime}.read(old.pid)
+	first, err := New(Options{}).proc.read(old.pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var young *helper
 	for { // start times have a resolution of 10 ms
 		young = startHelper(t, name, "handle")
-		second, err := procfs{root: "/proc", uptime: uptime}.read(young.pid)
+		second, err := New(Options{}).proc.read(young.pid)
 		if err != nil {
 			t.Fatal(err)
 		}

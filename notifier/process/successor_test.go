@@ -164,12 +164,25 @@ func TestOtherPods(t *testing.T) {
 	}
 }
 
-// TestHiddenProcesses: the error for hidepid names hidepid and not the shared namespace.
+// TestHiddenProcesses: the error for hidepid names hidepid and not the shared namespace, also if other processes are
+// visible, and with a PID file.
 func TestHiddenProcesses(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(process{pid: sidecar, comm: "secret-sync"})
 	symlink(t, fmt.Sprint(sidecar), proc.root+"/self")
 	write(t, fmt.Sprintf("%s/%d/mounts", proc.root, sidecar), "proc /proc proc rw,nosuid,hidepid=invisible 0 0\n")
-	_, err := proc.byName("app", Options{Signal: unix.SIGHUP}, func() {}).find()
-	wantError(t, err, "hidepid")
+	path := t.TempDir() + "/pid"
+	write(t, path, "7")
+	file := byFile(path)
+	proc.fake(file, func() {})
+	for _, pid := range []int{sidecar, 8} { // without and with another process
+		proc.put(process{pid: pid, comm: "secret-sync"})
+		for _, p := range []*Target{proc.byName("app", Options{Signal: unix.SIGHUP}, func() {}), file} {
+			_, err := p.find()
+			wantError(t, err, "mounted with hidepid")
+			if strings.Contains(err.Error(), "shareProcessNamespace") {
+				t.Errorf("%v: want no advice about the namespace", err)
+			}
+		}
+	}
 }

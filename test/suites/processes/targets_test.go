@@ -95,7 +95,7 @@ func TestTarget_twoProcesses(t *testing.T) {
 	n := p.MustRotate()
 	r.WaitLog("2 unrelated processes are named")
 	for _, g := range []*podtest.Program{one, two} {
-		r.WaitLog(fmt.Sprintf("pid %d (twin, parent 0", g.Inner()))
+		r.WaitLog(fmt.Sprintf("pid %d (twin; parent 0", g.Inner()))
 		neverNotified(t, g)
 	}
 	one.Kill()
