@@ -50,6 +50,7 @@ func processTargets(cfg *config.Config, log *slog.Logger, warn func(_, _ string)
 		targets = append(targets, notifier.Target{
 			Name: name, Key: key, Notify: target.Notify, Interval: cfg.SignalInterval,
 			Recipient: target.Recipient, Survived: target.Survived, Settings: target.Settings(),
+			State: target.State, Remember: target.Remember,
 		})
 	}
 	for _, t := range cfg.Processes {

@@ -37,7 +37,9 @@ type Target struct {
 	// Survived reports whether the process survived its last signal for long enough. It returns an error if
 	// the process ended before.
 	Survived func() (bool, error)
-	Settings string // how the process is signaled; new settings permit new signals to a stopped target
+	Settings string        // how the process is signaled; new settings permit new signals to a stopped target
+	State    func() string // describes the last signaled process for Remember, after a restart
+	Remember func(state string)
 }
 
 // A Failure explains why a target was not notified and when to retry.

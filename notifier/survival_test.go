@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -19,11 +20,16 @@ type fakeProcess struct {
 	ends     bool
 	settings string
 
-	checked  int // the notification of the last check
-	signaled time.Time
+	checked    int // the notification of the last check
+	signaled   time.Time
+	remembered string
 }
 
 func (p *fakeProcess) recipient() string { return "7 (app)" }
+
+func (p *fakeProcess) state() string { return fmt.Sprintf("after %d signals", len(p.app.notified())) }
+
+func (p *fakeProcess) remember(state string) { p.remembered = state }
 
 func (p *fakeProcess) survived() (bool, error) {
 	if n := len(p.app.notified()); n != p.checked {
@@ -61,6 +67,7 @@ func newSurvivalTest(t *testing.T, ends bool) *survivalTest {
 func (s *survivalTest) start() {
 	target := s.app.target()
 	target.Recipient, target.Survived, target.Settings = s.process.recipient, s.process.survived, s.process.settings
+	target.State, target.Remember = s.process.state, s.process.remember
 	s.notifier, s.stop = start(s.t, Options{
 		Targets: []Target{target}, Volume: s.volume, Logger: s.log.Logger(slog.LevelInfo),
 		Report: func(_ string, err error) { s.reports = append(s.reports, err.Error()) },
@@ -186,16 +193,21 @@ func TestSurvival_onlyTheLastSignal(t *testing.T) {
 }
 
 // TestSurvival_oneRecord: the end of a process and its withdrawn notification are a single record, so no crash
-// separates them.
+// separates them. The record contains the signaled process for the time after a restart.
 func TestSurvival_oneRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSurvivalTest(t, true)
-		defer s.stop()
+		defer func() { s.stop() }()
 		before := s.volume.writes
 		s.publish()
-		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP"}
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals"}
 		if got := s.volume.records["app"]; got != want || s.volume.writes != before+2 {
 			t.Errorf("record = %+v after %d writes, want %+v after 2", got, s.volume.writes-before, want)
+		}
+		s.stop()
+		s.start()
+		if s.process.remembered != want.Process {
+			t.Errorf("after a restart: process %q, want %q", s.process.remembered, want.Process)
 		}
 	})
 }

@@ -134,6 +134,7 @@ func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint6
 }
 
 func (w *worker) succeed(generation uint64, took time.Duration) {
+	next := w.record
 	w.mu.Lock()
 	s, logger := &w.state, w.Logger
 	s.PendingSince, s.Error, s.Failures = time.Time{}, "", 0
@@ -141,12 +142,11 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	s.QuietUntil = time.Now().Add(w.target.Interval)
 	if w.target.Survived != nil {
 		w.observing = true
-		s.Recipient = w.target.Recipient()
+		s.Recipient, next.Process = w.target.Recipient(), w.target.State()
 		logger = logger.With("process", s.Recipient)
 	}
 	w.mu.Unlock()
 	logger.Info("notified the app", "generation", generation, "duration", took.String())
-	next := w.record
 	w.previous, next.Notified = next.Notified, generation
 	w.save(next)
 }
@@ -207,6 +207,9 @@ func (w *worker) restore() {
 	s.Notified = r.Notified
 	if !known || *r != recorded {
 		w.save(*r)
+	}
+	if w.target.Remember != nil {
+		w.target.Remember(r.Process)
 	}
 	if newest > 0 { // the earlier process may have notified the target a moment ago
 		s.QuietUntil = time.Now().Add(w.target.Interval)

@@ -19,4 +19,5 @@ type TargetRecord struct {
 	Ends     int    `json:"ends,omitempty"`     // signals in a row after which the process ended
 	Ended    uint64 `json:"ended,omitempty"`    // generation of the last of them
 	Settings string `json:"settings,omitempty"` // how the process is signaled
+	Process  string `json:"process,omitempty"`  // State of the process before its last signal
 }

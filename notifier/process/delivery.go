@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -84,6 +85,24 @@ func (t *Target) Recipient() string {
 		return ""
 	}
 	return t.last.process.String()
+}
+
+// State returns a text by which Remember recognizes the process that received the last signal.
+func (t *Target) State() string { return t.last.process.state() }
+
+// state contains only a residue of the random address of the stack, because apps can read it in the volume.
+func (p process) state() string { return fmt.Sprint(p.pid, int64(p.start), p.stack%251) }
+
+// Remember observes the process with a State, from before a restart. The age starts now if an exec has changed it.
+func (t *Target) Remember(state string) {
+	var p process
+	_, _ = fmt.Sscan(state, &p.pid, (*int64)(&p.start))
+	if now, running := t.proc.again(p); running {
+		if now.matched = true; now.state() != state {
+			now.execed = t.proc.uptime()
+		}
+		t.observed = tree{p.pid: now}
+	}
 }
 
 // Survived reports whether the process survived its last signal for survivalTime. It returns an error if the process

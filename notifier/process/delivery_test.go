@@ -204,6 +204,53 @@ func TestSurvived_observesExec(t *testing.T) {
 	}
 }
 
+// TestRemember: after a restart of the sidecar, a process that has called exec since its last signal is signaled at its
+// minimum age, which begins with the restart.
+func TestRemember(t *testing.T) {
+	const minAge = 5 * time.Second
+	for _, test := range []struct {
+		name     string
+		remember bool
+		start    time.Duration
+		stack    uint64
+		wait     time.Duration
+	}{
+		{"exec", true, 0, 0x7ffd2000, minAge},
+		{"stack not visible any more", true, 0, 0, minAge},
+		{"no exec", true, 0, 0x7ffd1000, 0},
+		{"another process with this PID", true, time.Minute, 0x7ffd2000, 0},
+		{"no earlier sidecar", false, 0, 0x7ffd2000, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			proc := newFakeProc(t)
+			proc.put(process{pid: 7, comm: "app", caught: 1, stack: 0x7ffd1000})
+			now, opts := time.Hour, Options{Signal: unix.SIGHUP, Check: true, MinAge: minAge}
+			target := func() *Target {
+				p := proc.byName("app", opts, func() {})
+				p.proc.uptime = func() time.Duration { return now }
+				return p
+			}
+			before, after := target(), target()
+			after.Remember("") // of a record without a process
+			if err := before.Notify(t.Context(), noChanges); err != nil {
+				t.Fatal(err)
+			}
+			proc.put(process{pid: 7, comm: "app", caught: 1, stack: test.stack, start: test.start})
+			if test.remember {
+				after.Remember(before.State())
+			}
+			now += test.wait - 1
+			if err := after.Notify(t.Context(), noChanges); (err == nil) != (test.wait == 0) {
+				t.Errorf("error %v before %v", err, test.wait)
+			}
+			now++
+			if err := after.Notify(t.Context(), noChanges); err != nil {
+				t.Errorf("error %v at %v", err, test.wait)
+			}
+		})
+	}
+}
+
 // TestRuntimes_title: a program that replaced its arguments is recognized by its comm.
 func TestRuntimes_title(t *testing.T) {
 	var warnings []string
