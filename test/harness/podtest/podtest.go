@@ -21,14 +21,14 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// Main runs the tests with sidecartest.Main, as root or as root of a user namespace.
-func Main(m *testing.M) {
+// Main runs the tests with sidecartest.Main, as root or as root of a user namespace. Up to parallel tests run
+// simultaneously: most of them wait most of the time.
+func Main(m *testing.M, parallel int) {
 	printSeed := func() error {
 		_, err := fmt.Fprintf(os.Stderr, "PROGRAMS_SEED=%d\n", seed)
 		return err
 	}
-	// Most tests wait most of the time.
-	sidecartest.Main(m, sidecartest.Options{NeedsRoot: true, Parallel: 6, Prepare: printSeed})
+	sidecartest.Main(m, sidecartest.Options{NeedsRoot: true, Parallel: parallel, Prepare: printSeed})
 }
 
 var seed = Number("PROGRAMS_SEED", int(time.Now().UnixNano()&0xffffffff))

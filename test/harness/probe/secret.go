@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha512"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -33,6 +34,7 @@ func Key(n int64) *ecdsa.PrivateKey {
 func Pair(n int64) (certificate, key []byte) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(n),
+		Subject:      pkix.Name{CommonName: "localhost"}, // Java rejects a certificate without an issuer
 		NotAfter:     time.Now().Add(24 * time.Hour),
 		DNSNames:     []string{"localhost"},
 	}

@@ -101,6 +101,16 @@ var appServers = []program{
 		},
 	},
 	{
+		name: "Node with the title of Next.js", pkg: "nodejs",
+		command: web + "/usr/bin/node {testdata}/web/next.js {port}",
+		probe:   answer,
+		ways: []way{
+			bySignal("TERM", "next-server", restarts,
+				"Next.js 14 names its process `next-server (v14.2.9)` and has no handler for `HUP` either."),
+			{env: st.Env{"PROCESS": "next-server"}, want: refused, log: "has no handler for SIGHUP"},
+		},
+	},
+	{
 		name: "Java without a handler", pkg: "openjdk-17-jre-headless",
 		setup:   "javac -d {dir} {testdata}/web/Serve.java",
 		command: web + "/usr/bin/java -XX:TieredStopAtLevel=1 -cp {dir} Serve {port}",

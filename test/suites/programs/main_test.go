@@ -13,4 +13,4 @@ import (
 
 var update = flag.Bool("update", false, "write the measurements and docs/programs.md")
 
-func TestMain(m *testing.M) { podtest.Main(m) }
+func TestMain(m *testing.M) { podtest.Main(m, 12) }

@@ -74,6 +74,16 @@ var networkServers = []program{
 		},
 	},
 	{
+		name:  "syslog-ng 3.38", // its package conflicts with rsyslog, so it is not installed
+		files: []string{"syslog-ng.conf"},
+		setup: "apt-get download -q syslog-ng-core >/dev/null; dpkg-deb -x syslog-ng-core_*.deb root",
+		command: "/usr/bin/env LD_LIBRARY_PATH={dir}/root/usr/lib/syslog-ng {dir}/root/usr/sbin/syslog-ng " +
+			"--foreground --no-caps -f {dir}/syslog-ng.conf -R {dir}/persist -c {dir}/ctl -p {dir}/pid " +
+			"--module-path={dir}/root/usr/lib/syslog-ng/3.38",
+		probe: handshake,
+		ways:  []way{bySignal("HUP", "syslog-ng", reloads)},
+	},
+	{
 		name: "OpenSSH, host key", pkg: "openssh-server",
 		files:   []string{"sshd_config"},
 		setup:   "[ \"$(id -u)\" != 0 ] || mkdir -p /run/sshd",

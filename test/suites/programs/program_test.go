@@ -89,7 +89,9 @@ type trial struct {
 	runs    []*st.Run // of the sidecar; the last one runs
 	current atomic.Pointer[podtest.Program]
 
-	ended atomic.Int64 // number of ends of the program
+	ended    atomic.Int64 // number of ends of the program
+	lastEnd  atomic.Pointer[time.Time]
+	lateEnds int // too late for the sidecar
 }
 
 // newTrial starts the sidecar and the program, which uses version 1 when newTrial returns.
@@ -118,9 +120,34 @@ func newTrial(t *testing.T, p program, w way) *trial {
 	tr.startSidecar()
 	tr.runs[0].WaitReady()
 	tr.prepare()
+	began := time.Now()
 	tr.startProgram()
 	tr.waitUsed(1)
+	if start := time.Since(began); start > slowStart && w.want != restarts { // a user's remedy for a slow start
+		tr.Env["SECRETSYNC_PROCESS_MIN_AGE"] = (2 * start).String()
+		tr.killSidecar()
+		tr.sidecar().WaitReady()
+	}
 	return tr
+}
+
+const (
+	// slowStart is the duration of a start on a busy machine, beyond which SECRETSYNC_PROCESS_MIN_AGE is raised.
+	slowStart = 2500 * time.Millisecond
+	// usedWithin limits a step of a program on a busy machine: the backoff, the minimum age and the start.
+	usedWithin = 2 * time.Minute
+	// probeInterval is between two probes. A probe costs the program a connection, and some programs a process.
+	probeInterval = 25 * time.Millisecond
+)
+
+// uses returns nil if the program uses the version n, or an error not before probeInterval.
+func (tr *trial) uses(n int64) error {
+	next := time.After(probeInterval)
+	err := tr.program.probe(tr.at, n)
+	if err != nil {
+		<-next
+	}
+	return err
 }
 
 func (tr *trial) replacer(t *testing.T) *strings.Replacer {
@@ -211,6 +238,7 @@ func (tr *trial) startProgram() {
 			case <-stop:
 				return
 			case <-tr.current.Load().Done():
+				tr.lastEnd.Store(new(time.Now()))
 				tr.ended.Add(1)
 			}
 			select {
@@ -227,8 +255,8 @@ func (tr *trial) startProgram() {
 // waitUsed waits until the program uses the version n.
 func (tr *trial) waitUsed(n int64) {
 	tr.T.Helper()
-	testsupport.EventuallyWithin(tr.T, podtest.NotifiedWithin, fmt.Sprintf("version %d in use", n), func() error {
-		err := tr.program.probe(tr.at, n)
+	testsupport.EventuallyWithin(tr.T, usedWithin, fmt.Sprintf("version %d in use", n), func() error {
+		err := tr.uses(n)
 		if err != nil && tr.ended.Load() > 30 {
 			tr.T.Fatalf("the program ends again and again: %v", err)
 		}

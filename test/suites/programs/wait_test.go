@@ -23,18 +23,31 @@ func TestWait_withdrawn(t *testing.T) {
 				t.Run(p.name, func(t *testing.T) {
 					t.Parallel()
 					tr := newTrial(t, p, w)
-					tr.rotate(2)
-					tr.waitNotified(1)
-					out, err := tr.wait()
-					var exit *exec.ExitError
-					const want = "process is not notified yet: ended"
-					if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(out, want) {
-						t.Errorf("wait: %v\n%s", err, out)
+					for n := int64(2); !tr.waitFails(n); n++ {
 					}
 				})
 			}
 		}
 	}
+}
+
+// waitFails rotates and runs `wait`. It returns false if the program ended too late for the sidecar.
+func (tr *trial) waitFails(n int64) bool {
+	tr.T.Helper()
+	ends := tr.ended.Load()
+	tr.rotate(n)
+	tr.waitNotified(int(n) - 1)
+	out, err := tr.wait()
+	var exit *exec.ExitError
+	const want = "process is not notified yet: ended"
+	if errors.As(err, &exit) && exit.ExitCode() == 1 && strings.Contains(out, want) {
+		return true
+	}
+	lived := tr.lived(ends)
+	if lived < survival {
+		tr.T.Fatalf("the program ended %v after its notification; wait: %v\n%s", lived, err, out)
+	}
+	return tr.slow(lived)
 }
 
 // wait runs `secret-sync wait` for 15 s, which includes the default of --signal-grace.

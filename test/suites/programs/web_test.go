@@ -86,6 +86,28 @@ var webServers = []program{
 			"A key of the Secret contains the hash, in the form of `htpasswd`.")},
 	},
 	{
+		name: "Tomcat", pkg: "tomcat10",
+		files:   []string{"tomcat.xml"},
+		setup:   "mkdir conf logs temp work; mv tomcat.xml conf/server.xml",
+		command: tomcat,
+		probe:   handshake,
+		ways: []way{
+			bySignal("TERM", "Bootstrap", restarts),
+			bySignal("HUP", "Bootstrap", ends, ended),
+		},
+	},
+	{
+		name: "Tomcat, `TLSCertificateReloadListener`", pkg: "tomcat10",
+		files: []string{"tomcat.xml"},
+		setup: "mkdir conf logs temp work; sed 's,<Service,<Listener " +
+			"className=\"org.apache.catalina.security.TLSCertificateReloadListener\" checkPeriod=\"1\"/>&,' " +
+			"tomcat.xml >conf/server.xml",
+		command: tomcat,
+		probe:   handshake,
+		ways: []way{{want: follows, remark: "Every `checkPeriod`, the listener reads a certificate again that expires " +
+			"within `daysBefore` days. The test sets both periods of Tomcat to 1 s."}},
+	},
+	{
 		name: "Prometheus", pkg: "prometheus",
 		files: []string{"web.yml"},
 		command: "/usr/bin/prometheus --config.file=/dev/null --storage.tsdb.path={dir}/data " +
@@ -114,6 +136,9 @@ var webServers = []program{
 		},
 	},
 }
+
+const tomcat = "/usr/bin/env CATALINA_BASE={dir} CATALINA_OPTS=-XX:TieredStopAtLevel=1 " +
+	"/bin/sh /usr/share/tomcat10/bin/catalina.sh run"
 
 const combined = "A single file contains the key and the certificate: a [bundle](files.md#bundles), " +
 	"or cert-manager's `CombinedPEM`."

@@ -8,4 +8,4 @@ import (
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 )
 
-func TestMain(m *testing.M) { podtest.Main(m) }
+func TestMain(m *testing.M) { podtest.Main(m, 6) }
