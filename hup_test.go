@@ -140,27 +140,6 @@ func TestHUPDoesNotEnd(t *testing.T) {
 	}
 }
 
-// TestHUP_storm: the first of many signals starts a read at once, and the others are combined.
-func TestHUP_storm(t *testing.T) {
-	t.Parallel()
-	a := &api{}
-	server := httptest.NewServer(a)
-	t.Cleanup(server.CloseClientConnections)
-	p := start(t, server.URL, t.TempDir())
-	p.waitLog(`"published"`)
-	lists, began := a.lists.Load(), time.Now()
-	p.signal(syscall.SIGHUP)
-	eventually(t, "a read", func() bool { return a.lists.Load() > lists })
-	for time.Since(began) < rereadInterval*3/2 {
-		p.signal(syscall.SIGHUP)
-		time.Sleep(20 * time.Millisecond)
-	}
-	took := time.Since(began)
-	if got, most := a.lists.Load()-lists, int64(1+took/rereadInterval); got < 2 || got > most {
-		t.Errorf("%d reads within %v, want at least 2 and at most %d", got, took, most)
-	}
-}
-
 // api answers with a single Secret. A watch receives no events, unless the Secret is changing.
 type api struct {
 	lists    atomic.Int64
@@ -185,6 +164,41 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `{"kind": "SecretList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": [
 		{"metadata": {"name": "db", "namespace": "shop", "uid": "u", "resourceVersion": "5"},
 		"data": {"password": "MQ=="}}]}`)
+}
+
+// TestHUP_storm: during 40 signals in 4 s, a round begins at once and then at most every 3 s. A
+// round lists the Secrets, calls the failing webhook, and logs a line.
+func TestHUP_storm(t *testing.T) {
+	t.Parallel()
+	a := &api{}
+	server := httptest.NewServer(a)
+	t.Cleanup(server.CloseClientConnections)
+	var calls atomic.Int64
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(app.Close)
+	p := start(t, server.URL, t.TempDir(), "SECRETSYNC_WEBHOOK_URL="+app.URL, "SECRETSYNC_NOTIFY_FIRST=true")
+	eventually(t, "three attempts", func() bool { return calls.Load() == 3 }) // later pauses are at least 1.5, 3 and 6 s
+	attempts, lists, began := calls.Load(), a.lists.Load(), time.Now()
+	p.signal(syscall.SIGHUP)
+	p.waitLog(hupLine)
+	for range 40 {
+		p.signal(syscall.SIGHUP)
+		time.Sleep(100 * time.Millisecond)
+	}
+	rounds := int64(time.Since(began)/rereadInterval) + 1
+	attempts, lists = calls.Load()-attempts, a.lists.Load()-lists
+	lines := int64(1)
+	for len(p.log) > 0 {
+		if strings.Contains(<-p.log, hupLine) {
+			lines++
+		}
+	}
+	if attempts > rounds+1 || lists > rounds || lines > rounds || min(attempts, lists, lines) < 2 {
+		t.Errorf("%d calls, %d lists and %d lines, want at most %d rounds", attempts, lists, lines, rounds)
+	}
 }
 
 // TestHUPLooksAgain changes a file through a hard link, which inotify does not

@@ -10,9 +10,10 @@
 //	secret-sync version                 print the version
 //	secret-sync help                    print every variable
 //
-// The environment is the only configuration. On SIGHUP, secret-sync reads the Secrets again
-// and compares the volume with them. The exit code is 0 after success, 1 after a failure at run
-// time, and 2 if the environment, the arguments or the volume are invalid.
+// The environment is the only configuration. On SIGHUP, secret-sync reads the Secrets again, compares
+// the volume with them, and retries failed notifications, at most every 3 s. The exit code is 0 after
+// success, 1 after a failure at run time, and 2 if the environment, the arguments or the volume are
+// invalid.
 package main
 
 import (

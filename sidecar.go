@@ -215,9 +215,9 @@ func (s *sidecar) run(ctx context.Context) error {
 // rereadInterval is the shortest time between two reads of the Secrets after a SIGHUP.
 const rereadInterval = 3 * time.Second
 
-// rereadOnHUP reads the Secrets and compares the volume on SIGHUP, until ctx ends. The first signal takes effect at
-// once, and signals within rereadInterval are combined. In a shared process namespace, a HUP for the app by name may
-// also reach the sidecar.
+// rereadOnHUP reads the Secrets, compares the volume and retries failed notifications on SIGHUP, until ctx ends. The
+// first signal takes effect at once, and signals within rereadInterval are combined. In a shared process namespace, a
+// HUP for the app by name may also reach the sidecar.
 func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 	for {
 		select {

@@ -64,7 +64,7 @@ func (w *watch) setUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.outage
-	w.state.Up, w.err, w.outage = true, nil, nil
+	w.state.Up, w.state.DownSince, w.err, w.outage = true, time.Time{}, nil, nil
 	if o != nil && o.leave(w.outages) == 0 {
 		duration := time.Since(o.since).Round(time.Millisecond)
 		w.logger.Info("watch recovered", "duration", duration.String(), "watches", o.most)
@@ -77,6 +77,9 @@ func (w *watch) setDown(e *kube.Error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	first := w.err == nil || w.err.Cause != e.Cause
+	if w.err == nil {
+		w.state.DownSince = time.Now().UTC()
+	}
 	w.state.Up, w.err = false, e
 	if first && apierrors.IsForbidden(e) || w.outage != nil && w.outage.cause == e.Cause {
 		return

@@ -288,12 +288,15 @@ func TestWatch_silent(t *testing.T) {
 				return nil
 			}
 		}
-		lists := s.count()
+		since, lists := w.state.DownSince, s.count()
 		s.set(func() { deliverAfter(pollWatchTime - flushTime/2); s.ends, s.after = true, pollWatchTime })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if got := s.count() - lists; w.isUp() || got < 40 || got > 51 {
 			t.Fatalf("10 min later: up: %v, %d lists, want down and a list every %v", w.isUp(), got, pollWatchTime)
+		}
+		if ago := time.Since(since); w.state.DownSince != since || ago < 10*time.Minute || ago > 11*time.Minute {
+			t.Errorf("down since %v, at first %v, want the time of the warning", w.state.DownSince, since)
 		}
 		if s.query.WatchTimeout != pollWatchTime {
 			t.Errorf("requested duration of the watch: got %v, want %v", s.query.WatchTimeout, pollWatchTime)

@@ -164,8 +164,8 @@ func (t table) targets(d *status.Document) string {
 	return cmp.Or(strings.Join(all, ", "), "none")
 }
 
-// watch returns the state of the watch of the Secret: up, or the time of its last contact. A
-// watch by name precedes the watch of a selector.
+// watch returns the state of the watch of the Secret: up, or the time of its failure. A watch by
+// name precedes the watch of a selector.
 func (t table) watch(d *status.Document) string {
 	for _, name := range []string{"secret/" + t.secret, "selector"} {
 		i := slices.IndexFunc(d.Watches, func(w status.Watch) bool { return w.Name == name })
@@ -177,7 +177,7 @@ func (t table) watch(d *status.Document) string {
 		case d.Watches[i].LastContact.IsZero():
 			return "down, never up"
 		}
-		return "down since " + d.Watches[i].LastContact.Local().Format(time.DateTime)
+		return "down since " + d.Watches[i].DownSince.Local().Format(time.DateTime)
 	}
 	return "none"
 }

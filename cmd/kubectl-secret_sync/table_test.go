@@ -46,7 +46,8 @@ func testSurvey() survey {
 	})
 	add("d-down", func(o *rollout.PodState, d *status.Document) {
 		o.Reason = "the watch of its sidecar is down"
-		d.Watches = []status.Watch{{Name: "selector", Up: true}, {Name: "secret/db", LastContact: now.Local()}}
+		d.Watches = []status.Watch{{Name: "selector", Up: true},
+			{Name: "secret/db", DownSince: now.Add(-time.Hour), LastContact: now}} // a silent watch has contact
 	})
 	add("e-refused", func(o *rollout.PodState, d *status.Document) {
 		o.Reason = "its sidecar refuses the Secret: missing_key"
@@ -72,7 +73,7 @@ func testSurvey() survey {
 func TestTable(t *testing.T) {
 	var out strings.Builder
 	table{secret: "db", now: now}.write(&out, testSurvey())
-	down := now.Local().Format(time.DateTime)
+	down := now.Add(-time.Hour).Local().Format(time.DateTime)
 	want := `Secret shop/db: version 4711, used by 2 of 8 Pods
 POD            VERSION           AGE   TARGETS                                           WATCH                            REASON
 g-silent       unknown           90m   unknown                                           unknown                          its sidecar does not answer

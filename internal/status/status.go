@@ -62,6 +62,7 @@ type Target struct {
 type Watch struct {
 	Name        string    `json:"name"` // secret/NAME or selector
 	Up          bool      `json:"up"`
+	DownSince   time.Time `json:"downSince,omitzero"` // begin of the current failure
 	LastContact time.Time `json:"lastContact,omitzero"`
 }
 
