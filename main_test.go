@@ -22,6 +22,27 @@ func readFile(t *testing.T, name string) string {
 	return string(data)
 }
 
+// TestREADME_runtimes: the README names the runtimes and the signals in the table of
+// docs/notifications.md.
+func TestREADME_runtimes(t *testing.T) {
+	_, readme, _ := strings.Cut(readFile(t, "README.md"), "**these runtimes install handlers")
+	readme, _, _ = strings.Cut(readme, "Register your own")
+	_, table, _ := strings.Cut(readFile(t, "docs/notifications.md"), "| runtime | handlers at start |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")[2:]
+	for _, row := range rows {
+		runtime, handlers := strings.Fields(row)[1], strings.Split(row, "|")[2]
+		_, entry, named := strings.Cut(readme, runtime)
+		entry, _, _ = strings.Cut(entry, ")")
+		if handlers = strings.TrimSpace(handlers); handlers != "none" && (!named || !strings.HasSuffix(entry, "("+handlers)) {
+			t.Errorf("the README lacks %s (%s)", runtime, handlers)
+		}
+	}
+	if len(rows) < 7 {
+		t.Errorf("the table contains %d rows, want at least 7", len(rows))
+	}
+}
+
 // CI runs the commands in the README.
 func TestCIRunsTheREADMEsCommands(t *testing.T) {
 	readme, ci := readFile(t, "README.md"), readFile(t, ".ci/run")
