@@ -62,6 +62,7 @@ type Client struct {
 	transport   http.RoundTripper
 	close       context.CancelFunc // breaks all connections of transport, also during their dial
 	credentials string             // content of the files that transport was made from
+	outdated    bool               // whether a request failed, and new credentials may fix the error
 }
 
 // NewClient returns a Client for cfg. It does not modify cfg and opens no connection.
@@ -84,11 +85,21 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	return c, nil
 }
 
+// current returns the transport for a request. If an earlier request failed with outdated credentials, current reads
+// the files first: they may have changed since. If a file is invalid, the request fails as before.
+func (c *Client) current() http.RoundTripper {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outdated {
+		c.outdated = false
+		_ = c.renew()
+	}
+	return c.transport
+}
+
 // renew reads the token and the certificates again. If a file changed, renew breaks all connections, and new requests
 // use the new files. client-go reads a token again after a minute, a CA after five minutes, and neither after a 401.
 func (c *Client) renew() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var credentials string
 	for _, path := range c.files {
 		content, _ := os.ReadFile(path) // newTransport reports the error
@@ -146,7 +157,7 @@ type request struct {
 }
 
 // send returns a successful answer. The caller closes its body. send does not follow redirects, because the new address
-// would receive the token. If the server rejected the credentials, send renews them for the next request.
+// would receive the token. If the server rejected the credentials, the next request renews them.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	target, method := c.server.JoinPath(r.path), http.MethodGet
 	target.RawQuery = r.params.Encode()
@@ -159,16 +170,15 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	out.Header.Set("Accept", "application/json")
 	out.Header.Set("Content-Type", "application/json")
-	c.mu.Lock()
-	transport := c.transport
-	c.mu.Unlock()
-	answer, err := transport.RoundTrip(out)
+	answer, err := c.current().RoundTrip(out)
 	if err == nil && answer.StatusCode/100 == 2 {
 		return answer, nil
 	}
 	failed := r.failed(answer, err)
 	if failed.outdated() {
-		_ = c.renew() // on an error, the next request fails as before
+		c.mu.Lock()
+		c.outdated = true
+		c.mu.Unlock()
 	}
 	return nil, failed
 }
