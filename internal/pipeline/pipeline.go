@@ -82,13 +82,15 @@ type Pipeline struct {
 	backoff  wake.Backoff         // of failed publishes
 	problem  string               // the logged reason for the lack of a newer generation
 	rejected []layout.Rejection   // as reported
-	step     sync.Mutex           // held during a step
+	repeated map[string]repetition
+	step     sync.Mutex // held during a step
 	states   atomic.Pointer[map[string]SecretState]
 }
 
 // New returns a Pipeline.
 func New(s Settings) *Pipeline {
-	p := &Pipeline{Settings: s, backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second}}
+	p := &Pipeline{Settings: s, backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second},
+		repeated: map[string]repetition{}}
 	p.states.Store(&map[string]SecretState{})
 	return p
 }
@@ -127,7 +129,7 @@ func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err 
 	p.reportRejected(result.Rejected)
 	pause, waiting := p.delay(result), len(result.Waiting) > 0
 	if pause <= 0 {
-		pause, err = p.publish(ctx, number, result.Set)
+		pause, err = p.publish(ctx, number, current, result.Set)
 	}
 	if waiting || pause == forever {
 		p.states.Store(&states)
@@ -159,7 +161,7 @@ func (p *Pipeline) delay(result layout.Result) time.Duration {
 
 // publish publishes the set and reports the result. It returns the pause before a retry, or
 // forever after success. Its errors wrap volume.ErrUnusable.
-func (p *Pipeline) publish(ctx context.Context, before uint64, set generation.Content) (time.Duration, error) {
+func (p *Pipeline) publish(ctx context.Context, before uint64, current, set generation.Content) (time.Duration, error) {
 	began := time.Now()
 	number, err := p.Publisher.Publish(ctx, set)
 	took := time.Since(began)
@@ -186,6 +188,7 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, set generation.Co
 		p.Logger.Info("published", "generation", number, "secrets", brief.List(changes.Secrets),
 			"added", brief.List(changes.Added), "changed", brief.List(changes.Changed),
 			"removed", brief.List(changes.Removed), "complete", set.Complete, "duration", took.String())
+		p.hintRepeated(changes.Secrets, current.Secrets, set.Secrets)
 	}
 	return forever, nil
 }

@@ -35,6 +35,7 @@ type world struct {
 
 	number   uint64
 	set      generation.Content
+	latest   []string // Secrets that the last Publish changed
 	fail     error
 	before   func() // called by Publish; nil: nothing
 	tries    int
@@ -53,6 +54,15 @@ func newWorld() *world {
 // answer changes a Secret in the API: to a value of its only key, "-" for the empty value, ""
 // for a deleted Secret.
 func (w *world) answer(name, value string) {
+	if value == "" {
+		w.answerData(name, nil)
+		return
+	}
+	w.answerData(name, map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))})
+}
+
+// answerData changes the data of a Secret in the API; nil for a deleted Secret.
+func (w *world) answerData(name string, data map[string]secret.Value) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unsynced: map[string]bool{}}
@@ -65,10 +75,9 @@ func (w *world) answer(name, value string) {
 	w.version++
 	delete(next.Unsynced, watcher.WatchName(name))
 	delete(next.Secrets, name)
-	if value != "" {
+	if data != nil {
 		s := w.history
-		s.UID, s.ResourceVersion = cmp.Or(w.uid, "uid"), strconv.Itoa(w.version)
-		s.Data = map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))}
+		s.UID, s.ResourceVersion, s.Data = cmp.Or(w.uid, "uid"), strconv.Itoa(w.version), data
 		next.Secrets[name] = s
 	}
 	w.snapshot = next
@@ -115,10 +124,16 @@ func (w *world) Publish(_ context.Context, set generation.Content) (uint64, erro
 	if w.fail != nil {
 		return 0, w.fail
 	}
-	if w.number == 0 || fmt.Sprint(content(set)) != fmt.Sprint(content(w.set)) {
+	set.Complete = set.Complete || w.set.Complete
+	w.latest = nil
+	for name, files := range set.Secrets {
+		if !files.Equal(w.set.Secrets[name]) {
+			w.latest = append(w.latest, name)
+		}
+	}
+	if w.number == 0 || len(w.latest) > 0 || len(set.Secrets) != len(w.set.Secrets) {
 		w.number++
 	}
-	set.Complete = set.Complete || w.set.Complete
 	w.set = set
 	return w.number, nil
 }
@@ -134,7 +149,9 @@ func content(set generation.Content) map[string]string {
 	return out
 }
 
-func (w *world) ChangesSince(uint64) notification.Changes    { return notification.Changes{} }
+func (w *world) ChangesSince(uint64) notification.Changes {
+	return notification.Changes{Secrets: w.latest}
+}
 func (w *world) Published(uint64, []string, time.Duration)   { w.notified++ }
 func (w *world) PublishFailed(string)                        {}
 func (w *world) Rejected(r layout.Rejection)                 { w.refused = append(w.refused, r) }

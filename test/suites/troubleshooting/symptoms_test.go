@@ -80,6 +80,7 @@ var symptoms = []symptom{
 		metrics: []string{"secretsync_generation"},
 		run:     subPath,
 	},
+	{title: "A key changes at every refresh", keys: []string{"key"}, metrics: []string{"secretsync_generation"}, run: refreshed},
 	{title: "A Secret lacks a key", metrics: []string{"secretsync_secret_refused"}, events: 1, run: lacksKey},
 	{title: "The volume is mounted read-only", run: readOnly},
 	{title: "The volume is full", metrics: []string{"secretsync_publish_failures_total"}, run: full},
@@ -160,6 +161,20 @@ func subPath(t *testing.T) *pod {
 	if text, err := os.ReadFile(mounted); err != nil || string(text) != "1" {
 		t.Errorf("the subPath mount contains %q, %v, want the first value", text, err)
 	}
+	return p
+}
+
+// refreshed changes one of three keys five times.
+func refreshed(t *testing.T) *pod {
+	p := newPod(t, nil)
+	for i := range 6 {
+		p.SetSecret("db", map[string]string{"username": "app", "password": "1", "ttl": fmt.Sprint(i)})
+		if i == 0 {
+			p.ready()
+		}
+		p.waitMetric(fmt.Sprint("secretsync_generation ", i+1))
+	}
+	p.waitLog("key")
 	return p
 }
 
