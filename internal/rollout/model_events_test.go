@@ -62,6 +62,12 @@ func (w world) podEventsOf(i int, events map[string]func(*world)) {
 	})
 	unreported := p.started != p.reported || p.appStarted != p.appReported
 	add("report", p.bound && unreported, true, func(p *modelPod, _ world) { p.reported, p.appReported = p.started, p.appStarted })
+	add("forget", p.reported, true, func(p *modelPod, _ world) {
+		p.reported, p.appReported, p.forgotten = false, false, true
+	})
+	add("forget app", p.appReported, true, func(p *modelPod, _ world) {
+		p.appReported, p.forgotten = false, true
+	})
 	add("delete", p.bound && !p.deleting, true, func(p *modelPod, _ world) { p.deleting = true })
 	add("gone", p.bound && p.deleting, true, func(p *modelPod, _ world) {
 		p.bound = false
@@ -132,7 +138,7 @@ func (w world) waitEvents(anyone bool) map[string]func(*world) {
 	if w.confirming {
 		events["confirm: read"] = func(w *world) {
 			w.read()
-			w.confirming, w.succeeded = false, !w.ended && w.tally.complete(w.now)
+			w.confirming, w.succeeded = false, w.tally.complete(w.now)
 		}
 	} else if w.tally.complete(w.now) {
 		events["confirm: list"] = func(w *world) { w.confirming = w.tally.confirm(w.objects(), w.now) }
@@ -147,10 +153,13 @@ func (w *world) list() {
 }
 
 // settled reports whether the assumptions behind the graces hold, so that time can pass:
-// each start is reported, and no signal is pending.
+// each start was reported, unless the Pod shows that another container has started or may have
+// started, and no signal is pending.
 func (w world) settled() bool {
 	for _, p := range w.pods {
-		if p.bound && (p.started != p.reported || p.appStarted != p.appReported) {
+		reported := p.started == p.reported && p.appStarted == p.appReported ||
+			p.prepared || p.unreported || p.forgotten
+		if p.bound && !reported {
 			return false
 		}
 		for _, s := range p.sidecars {

@@ -55,20 +55,6 @@ type inflight struct {
 	document *status.Document
 }
 
-// A modelPod is a Pod with its sidecars. Each sidecar has its own volume and app.
-type modelPod struct {
-	uid      string
-	created  time.Time
-	bound    bool
-	deleting bool
-	reader   bool // the app reads the Secret itself, when it starts
-	signaled bool // the apps are notified by a signal, not by a webhook
-
-	started, appStarted   bool // the containers of secret-sync, and the apps
-	reported, appReported bool // as far as the kubelet has reported it
-	sidecars              []modelSidecar
-}
-
 // A modelSidecar is a sidecar with its volume and its app.
 type modelSidecar struct {
 	instance int
@@ -114,52 +100,6 @@ func (w world) waitForChange() world {
 	w.tally = newTally(w.tally.Rules, "", "2")
 	w.unwanted = 'b'
 	return w
-}
-
-// oldPod returns a Pod whose sidecar has not seen the change of the data to b.
-func oldPod(uid string) modelPod {
-	have := known{secretVersion{1, 'a'}, 1, [2]int{}}
-	return modelPod{
-		uid: uid, created: began.Add(-time.Hour), bound: true,
-		started: true, appStarted: true, reported: true, appReported: true,
-		sidecars: []modelSidecar{{
-			instance: 1, running: true, up: true, have: have, observed: have, files: 'a', generation: 1, notified: 1, app: 'a',
-		}},
-	}
-}
-
-// newPod returns a Pod whose app uses the data b.
-func newPod(uid string) modelPod {
-	p := oldPod(uid)
-	s := &p.sidecars[0]
-	s.event(secretVersion{2, 'b'})
-	s.publish()
-	s.notify(false)
-	return p
-}
-
-// twoSidecars returns a Pod with two sidecars, of which the second has not seen the change.
-func twoSidecars() modelPod {
-	p := newPod("a")
-	p.sidecars = append(p.sidecars, oldPod("a").sidecars...)
-	return p
-}
-
-// object returns the Pod as the API server shows it.
-func (p modelPod) object() *pod {
-	o := &pod{
-		PodState: PodState{Namespace: "shop", Name: "pod-" + p.uid, UID: p.uid, Created: p.created},
-		bound:    p.bound, deleting: p.deleting,
-		unstarted: !(p.started && p.reported), appUnstarted: !(p.appStarted && p.appReported),
-	}
-	if p.reader {
-		o.uses = []use{{text: "container app reads it into PASSWORD at start", atStart: true}}
-		return o
-	}
-	for i := range p.sidecars {
-		o.probes = append(o.probes, &probe{container: strconv.Itoa(i), reason: "not answered"})
-	}
-	return o
 }
 
 // document returns the answer of sidecar i.
