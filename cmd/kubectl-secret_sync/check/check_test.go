@@ -100,6 +100,37 @@ func TestRun_broken(t *testing.T) {
 	}
 }
 
+// TestRun_waits: a disabled HTTP server is an error only if a container of the input runs wait, in
+// any form.
+func TestRun_waits(t *testing.T) {
+	job := func(container string) string {
+		return "{apiVersion: batch/v1, kind: Job, metadata: {name: job, namespace: shop}, spec: {template: {spec: " +
+			"{restartPolicy: Never, containers: [{name: job, image: tool, " + container + "}]}}}}\n"
+	}
+	for input, want := range map[string]Severity{
+		read(t, "../../../examples/rotate/base/cronjob.yaml"):                                        Error,
+		job(`args: [wait, --secret, db]`):                                                            Error,
+		job(`command: [/secret-sync, wait]`):                                                         Error,
+		job(`command: [/secret-sync], args: [wait]`):                                                 Error,
+		job(`command: [kubectl], args: [secret-sync, wait, db]`):                                     Error,
+		job(`command: [kubectl, secret-sync, -n, shop, --context=a, wait]`):                          Error,
+		job(`command: [kubectl-secret_sync, wait]`):                                                  Error,
+		job(`command: [sh, -c, "./rotate && /secret-sync wait --secret db"]`):                        Error,
+		job(`command: [/bin/sh, -ec], args: ["kubectl --context a secret-sync \\\n  wait\nrotate"]`): Error,
+		job(`command: [sh, -c, "secret-sync status; wait"]`):                                         Warning,
+		job(`command: [kubectl, wait, pod/secret-sync]`):                                             Warning,
+		job(`args: [secret-sync, status]`):                                                           Warning,
+	} {
+		manifest := strings.Replace(read(t, "testdata/good.yaml"), `value: ":29808"`, `value: ""`, 1)
+		r := inspect(t, manifest+"---\n"+input)
+		i := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Rule == "http-server" })
+		if i < 0 || r.Findings[i].Severity != want ||
+			(want == Error) != strings.Contains(r.Findings[i].Message, "runs `wait`") {
+			t.Errorf("want %s for %s, got\n%s", want, input, show(t, r))
+		}
+	}
+}
+
 // TestRun_injected: a Pod with annotations and without a sidecar is no success.
 func TestRun_injected(t *testing.T) {
 	r := inspect(t, `{apiVersion: v1, kind: Pod, metadata: {name: app, annotations: {secret-sync/secrets: db}},

@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -81,21 +82,26 @@ func checkHTTPServer(c *checker, s sidecar) {
 	c.add(severity, "http-server", address.path, message, "remove SECRETSYNC_HTTP_ADDR: the default is :29808")
 }
 
-// waiting returns a workload of the input that runs `secret-sync wait`, nil if there is none.
+// waiting returns a workload of the input that runs wait, nil if there is none.
 func (c *checker) waiting() *Object {
 	for _, o := range c.Objects {
 		w, err := newWorkload(o, c.Input.Namespace)
-		if err != nil || w == nil {
-			continue
-		}
-		for _, container := range w.containers() {
-			if runsCommand(container.Container) &&
-				slices.Contains(slices.Concat(container.Command, container.Args), "wait") {
-				return o
-			}
+		if err == nil && w != nil && slices.ContainsFunc(w.containers(), container.waits) {
+			return o
 		}
 	}
 	return nil
+}
+
+// waitCommand matches wait of the program or of the plugin in a command line. Flags may precede wait.
+var waitCommand = regexp.MustCompile(`\bsecret[-_]sync["']?(\s+-\S+(\s+[^-\s]\S*)?)*[\s\\]+wait\b`)
+
+// waits reports whether the container runs wait: as the command of the image, in a command line, which may be the
+// argument of a shell, or as examples/rotate, which starts wait itself.
+func (c container) waits() bool {
+	isRotate := slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == "ROTATE_SECRET" })
+	ofImage := len(c.Command) == 0 && len(c.Args) > 0 && c.Args[0] == "wait"
+	return isRotate || ofImage || waitCommand.MatchString(strings.Join(slices.Concat(c.Command, c.Args), " "))
 }
 
 // checkPodFields: POD_NAMESPACE is required. Events and wait need the other two variables.
