@@ -33,7 +33,7 @@ func (s *Scene) Wire() *Wire {
 	}
 	w := &Wire{listener: listener, open: map[net.Conn]bool{}}
 	s.T.Cleanup(w.Cut)
-	go w.serve()
+	go w.serve(listener)
 	s.Env["KUBECONFIG"] = CopyKubeconfig(s.T, s.Kubeconfig, "https://"+listener.Addr().String())
 	return w
 }
@@ -89,6 +89,19 @@ func (w *Wire) Cut() {
 	}
 }
 
+// Mend accepts connections again.
+func (w *Wire) Mend() error {
+	listener, err := net.Listen("tcp", w.listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listener, w.cut = listener, false
+	go w.serve(listener)
+	return nil
+}
+
 // add registers an open connection. It reports false if the wire is cut.
 func (w *Wire) add(c net.Conn) bool {
 	w.mu.Lock()
@@ -97,9 +110,9 @@ func (w *Wire) add(c net.Conn) bool {
 	return !w.cut
 }
 
-func (w *Wire) serve() {
+func (w *Wire) serve(listener net.Listener) {
 	for {
-		c, err := w.listener.Accept()
+		c, err := listener.Accept()
 		if err != nil {
 			return
 		}

@@ -2,10 +2,8 @@ package rollout
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +25,13 @@ func TestWaitIdentity_sharedAddress(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1,
 		"Pod second: another Pod answers at its address: "+s.Namespace+"/first")
 	remove(t, s, "second")
+
+	elsewhere := newPod(t, s, "elsewhere", newAddress(), oneSidecar)
+	other, _ := newScene(t)
+	startReplica(t, other, elsewhere, elsewhere.Status.PodIP+":29808", nil)
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1,
+		"Pod elsewhere: another Pod answers at its address: "+other.Namespace+"/elsewhere")
+	remove(t, s, "elsewhere")
 
 	unnamed := newPod(t, s, "unnamed", newAddress(), oneSidecar)
 	startReplica(t, s, unnamed, unnamed.Status.PodIP+":29808", st.Env{"POD_UID": ""})
@@ -58,44 +63,6 @@ func TestWaitIdentity_twoSidecars(t *testing.T) {
 	pod = newPod(t, s, "same-port", address, []corev1.Container{sidecarContainer, second})
 	startReplica(t, s, pod, address+":29808", nil)
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, "answers in its place")
-}
-
-// TestWaitIdentity_otherProgram: a document of another program on the port never counts.
-func TestWaitIdentity_otherProgram(t *testing.T) {
-	t.Parallel()
-	s, kubeconfig := newScene(t)
-	address := newAddress()
-	pod := newPod(t, s, "app", address, oneSidecar)
-	version := s.Get("db")
-	document := func(complete, targets string) string {
-		return fmt.Sprintf(`{"format":2,"namespace":%q,"pod":"app","podUID":%q,"instance":"i","volume":"v","generation":1,"complete":%s,`+
-			`"secrets":{"db":{"present":true,"uid":%q,"resourceVersion":%q,"dataSince":%[6]q,"previousData":{"since":"","until":""},"generation":1,"refused":""}}%s,`+
-			`"watches":[{"name":"secret/db","up":true}]}`, s.Namespace, pod.UID, complete, version.UID,
-			version.ResourceVersion, version.ResourceVersion, targets)
-	}
-	var body atomic.Value
-	listener, err := net.Listen("tcp", address+":29808")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, body.Load())
-	})}
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close() })
-	for text, want := range map[string]string{
-		"hello":                             "no JSON object",
-		document("true", ""):                "targets is missing",
-		document("true", `,"targets":null`): "targets is missing",
-		document("false", `,"targets":[]`):  "not in the volume",
-		document("true", `,"targets":[{}]`): "targets.name is missing",
-	} {
-		body.Store(text)
-		startWait(t, s, kubeconfig, "--direct", "--timeout", "700ms").exits(1, want)
-	}
-	body.Store(document("true", `,"targets":[],"new":1`))
-	startWait(t, s, kubeconfig, "--direct").exits(0, "files in place, nobody was notified in app")
-	startWait(t, s, kubeconfig, "--direct", "--require-notified").exits(1, "nobody was notified")
 }
 
 // TestStatus_sharedNetwork: the status of another container in the same network is not

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
@@ -41,7 +43,25 @@ func TestWaitPods_started(t *testing.T) {
 	remove(t, s, "unreported")
 
 	newPod(t, s, "unbound", "", oneSidecar, func(pod *corev1.Pod) { pod.Spec.NodeName = "" })
+	newPod(t, s, "succeeded", "", oneSidecar, func(pod *corev1.Pod) { pod.Status.Phase = corev1.PodSucceeded })
+	newPod(t, s, "failed", "", oneSidecar, func(pod *corev1.Pod) { pod.Status.Phase = corev1.PodFailed })
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
+
+	newPod(t, s, "terminating", newAddress(), oneSidecar)
+	if err := pods(s).Delete(t.Context(), "terminating", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	startWait(t, s, kubeconfig, "--direct", "--timeout", "1s").exits(1, "Pod terminating: its sidecar does not answer",
+		"it is being deleted")
+	remove(t, s, "terminating")
+
+	crashed := corev1.ContainerStatus{Name: "app", State: waitingStatus("app").State, RestartCount: 1}
+	newPod(t, s, "crashed", newAddress(), oneSidecar, func(pod *corev1.Pod) {
+		pod.Status.InitContainerStatuses[0] = waitingStatus("secret-sync")
+		pod.Status.ContainerStatuses[0] = crashed
+	})
+	startWait(t, s, kubeconfig, "--direct", "--start-grace", "0s", "--timeout", "1s").exits(1,
+		"Pod crashed: its sidecar does not answer")
 }
 
 // TestWaitPods_appNotStarted: before its first start, an app needs the files and no
@@ -91,12 +111,37 @@ func TestWaitUsers(t *testing.T) {
 		source := corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "db"}}
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "creds", VolumeSource: source})
 	})
+	secret := corev1.LocalObjectReference{Name: "db"}
+	mount := func(source corev1.VolumeSource) func(*corev1.Pod) {
+		return func(pod *corev1.Pod) {
+			pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "creds", VolumeSource: source})
+		}
+	}
+	newPod(t, s, "projected", newAddress(), nil, mount(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{{Secret: &corev1.SecretProjection{LocalObjectReference: secret}}},
+	}}))
+	newPod(t, s, "csi", newAddress(), nil, mount(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{
+		Driver: "vault.example", NodePublishSecretRef: &secret,
+	}}))
+	newPod(t, s, "all-keys", newAddress(), nil, func(pod *corev1.Pod) {
+		pod.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{
+			LocalObjectReference: secret}}}
+	})
+	newPod(t, s, "one-shot", newAddress(), nil, func(pod *corev1.Pod) {
+		pod.Spec.InitContainers = []corev1.Container{sidecarContainer}
+		pod.Status.InitContainerStatuses = []corev1.ContainerStatus{running("secret-sync")}
+	})
 	startWait(t, s, kubeconfig, "--direct", allUsers).exits(1,
 		"Pod report-1: container app reads it into DB_PASSWORD at start",
-		"Pod volume: unknown: volume creds contains it")
+		"Pod volume: unknown: volume creds contains it",
+		"Pod projected: unknown: volume creds contains it",
+		"Pod csi: the CSI driver of volume creds reads it",
+		"Pod all-keys: container app reads it into variables * at start",
+		"Pod one-shot: init container secret-sync writes it to files at start")
 	startWait(t, s, kubeconfig, "--direct", allUsers, "--ignore-others").exits(0, "all 1 Pods")
-	remove(t, s, "volume")
-	remove(t, s, "report-1")
+	for _, name := range []string{"report-1", "volume", "projected", "csi", "all-keys", "one-shot"} {
+		remove(t, s, name)
+	}
 
 	changed := s.Get("db").ManagedFields[0].Time.Time
 	testsupport.EventuallyWithin(t, time.Minute, "the clocks of the API servers allow to tell", func() error {
@@ -107,4 +152,12 @@ func TestWaitUsers(t *testing.T) {
 	})
 	newPod(t, s, "report-2", newAddress(), nil, env("DB_PASSWORD", "db"))
 	startWait(t, s, kubeconfig, "--direct", allUsers).exits(0, "all 2 Pods")
+
+	// Another client changes the data. Its entry in managedFields is newer than the first entry.
+	patch := []byte(`{"data":{"password":"MQ=="}}`)
+	if _, err := s.Secrets().Patch(t.Context(), "db", types.MergePatchType, patch,
+		metav1.PatchOptions{FieldManager: "another"}); err != nil {
+		t.Fatal(err)
+	}
+	startWait(t, s, kubeconfig, "--direct", allUsers).exits(1, "Pod report-2: container app reads it into DB_PASSWORD")
 }

@@ -58,6 +58,31 @@ func TestWaitVersion_metadata(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--version", "99999999", "--timeout", "5s").exits(1, "does not exist")
 }
 
+// TestWaitVersion_gap: a sidecar that listed again after a gap does not know whether the data changed
+// in the gap.
+func TestWaitVersion_gap(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	wire := s.Wire()
+	r := newReplica(t, s, "app", nil)
+	before := s.Get("db").ResourceVersion
+	wire.Cut()
+	s.SetSecret("db", map[string]string{"password": "1"})
+	s.SetSecret("db", map[string]string{"password": "0"})
+	if err := wire.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	testsupport.EventuallyWithin(t, time.Minute, "the sidecar lists the Secret", func() error {
+		if d, err := r.status(); err != nil || d.Secrets["db"].ResourceVersion != s.Get("db").ResourceVersion {
+			return fmt.Errorf("got %+v, %v", d, err)
+		}
+		return nil
+	})
+	startWait(t, s, kubeconfig, "--direct", "--version", before, "--timeout", "5s").exits(1,
+		"no sidecar knows whether the data changed")
+	startWait(t, s, kubeconfig, "--direct").exits(0, "all 1 Pods")
+}
+
 // TestWaitVersion_changedFrom: the Secret is not written yet when the wait begins.
 func TestWaitVersion_changedFrom(t *testing.T) {
 	t.Parallel()
