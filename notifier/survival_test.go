@@ -52,6 +52,7 @@ type survivalTest struct {
 	process *fakeProcess
 	log     testsupport.Log
 	reports []string
+	set     func(*Options) // nil: nothing
 
 	notifier *Notifier
 	stop     func()
@@ -68,10 +69,14 @@ func (s *survivalTest) start() {
 	target := s.app.target()
 	target.Recipient, target.Survived, target.Settings = s.process.recipient, s.process.survived, s.process.settings
 	target.State, target.Remember = s.process.state, s.process.remember
-	s.notifier, s.stop = start(s.t, Options{
+	opts := Options{
 		Targets: []Target{target}, Volume: s.volume, Logger: s.log.Logger(slog.LevelInfo),
 		Report: func(_ string, err error) { s.reports = append(s.reports, err.Error()) },
-	})
+	}
+	if s.set != nil {
+		s.set(&opts)
+	}
+	s.notifier, s.stop = start(s.t, opts)
 }
 
 func (s *survivalTest) publish() {
@@ -156,7 +161,7 @@ func TestSurvival_newerGeneration(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		s.want([]uint64{2, 3, 4, 5, 6}, state{Notified: 6, Successes: 5}, 0)
+		s.want([]uint64{2, 3, 4, 5, 6}, state{Notified: 6, Successes: 5, Observing: true}, 0)
 	})
 }
 
@@ -175,9 +180,9 @@ func TestSurvival_stop(t *testing.T) {
 	})
 }
 
-// TestSurvival_onlyTheLastSignal: an end long after a signal, while a newer generation is pending, does not
-// withdraw the earlier success.
-func TestSurvival_onlyTheLastSignal(t *testing.T) {
+// TestSurvival_newerGenerationFails: an end while the attempts for a newer generation fail withdraws the earlier
+// success.
+func TestSurvival_newerGenerationFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSurvivalTest(t, true)
 		s.volume.publish()
@@ -186,9 +191,53 @@ func TestSurvival_onlyTheLastSignal(t *testing.T) {
 		s.app.set(func(a *fakeApp) { a.err = errors.New("stopped") })
 		s.publish()
 		s.stop()
-		if got := s.volume.record("app"); got != 2 || len(s.reports) != 1 {
-			t.Errorf("record = %d, reports = %q, want 2 and the failure of generation 3", got, s.reports)
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals"}
+		got := s.volume.records["app"]
+		if got != want || len(s.reports) != 2 {
+			t.Errorf("record = %+v, reports = %q, want %+v, the failure of generation 3 and the end", got, s.reports, want)
 		}
+	})
+}
+
+// TestSurvival_frequentChanges: an app that ends after each signal is signaled twice, however often the Secret changes,
+// and however long the splay and the interval are.
+func TestSurvival_frequentChanges(t *testing.T) {
+	for name, set := range map[string]func(*Options){
+		"splay":    func(o *Options) { o.Splay = 5 * time.Second },
+		"interval": func(o *Options) { o.Targets[0].Interval = 2 * time.Second },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSurvivalTest(t, true)
+				s.stop()
+				s.set = set
+				s.start()
+				defer func() { s.stop() }()
+				for range 100 {
+					s.volume.publish()
+					s.notifier.Poke()
+					time.Sleep(300 * time.Millisecond)
+				}
+				if got := s.app.notified(); len(got) != 2 || s.notifier.Status()[0].Error != "stopped" {
+					t.Errorf("notified = %v, status %+v, want 2 signals", got, s.notifier.Status())
+				}
+			})
+		})
+	}
+}
+
+// TestSurvival_observing: until the process has survived, the status shows this.
+func TestSurvival_observing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, false)
+		defer s.stop()
+		s.volume.publish()
+		s.notifier.Poke()
+		synctest.Wait()
+		s.want([]uint64{2}, state{Notified: 2, Successes: 1, Observing: true}, 0)
+		time.Sleep(time.Second + observeInterval)
+		synctest.Wait()
+		s.want([]uint64{2}, state{Notified: 2, Successes: 1}, 0)
 	})
 }
 

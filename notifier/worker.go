@@ -41,10 +41,9 @@ type worker struct {
 	record    notification.TargetRecord
 	unsaved   bool      // record is not on disk
 	lastEarly time.Time // time of the last attempt started by a newer generation
-	observing bool      // the process must survive the signal for record.Notified
 	previous  uint64    // generation that the target was notified of before this signal
 
-	mu    sync.Mutex // guards state
+	mu    sync.Mutex // guards state, which only the worker's goroutine changes
 	state Status
 }
 
@@ -70,14 +69,19 @@ func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.observe()
 		if !w.refresh().Pending || w.isStopped() {
-			w.idle(ctx)
+			w.wait(ctx, time.Now().Add(backoffMax))
+			if w.unsaved { // a full volume may have space again
+				w.save(w.record)
+			}
 			continue
 		}
-		w.observing = false
-		wake.Sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
-		wake.Sleep(ctx, time.Until(w.refresh().QuietUntil))
+		w.sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
+		w.sleep(ctx, time.Until(w.refresh().QuietUntil))
 		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
 		for ctx.Err() == nil {
+			if w.observe(); w.isStopped() {
+				break
+			}
 			w.retry.Store(false) // this attempt fulfills an earlier Retry
 			changes, began := w.Volume.ChangesSince(w.record.Notified), time.Now()
 			err := w.target.Notify(ctx, changes)
@@ -93,20 +97,27 @@ func (w *worker) run(ctx context.Context) {
 	w.observe()
 }
 
-// idle waits for a poke, or until the process must be observed again. It retries a failed save, because a
-// full volume may have space again.
-func (w *worker) idle(ctx context.Context) {
-	interval := backoffMax
-	if w.observing {
-		interval = observeInterval
-	}
-	select {
-	case <-ctx.Done():
-	case <-w.poke:
-	case <-time.After(interval):
-		if w.unsaved {
-			w.save(w.record)
+// wait waits until a time and observes the process meanwhile. It reports whether a poke ended it.
+func (w *worker) wait(ctx context.Context, end time.Time) (poked bool) {
+	for ctx.Err() == nil && time.Now().Before(end) {
+		next := time.Until(end)
+		if w.state.Observing {
+			next = min(next, observeInterval)
 		}
+		select {
+		case <-ctx.Done():
+		case <-w.poke:
+			return true
+		case <-time.After(next):
+		}
+		w.observe()
+	}
+	return false
+}
+
+// sleep waits for delay. Pokes do not end it.
+func (w *worker) sleep(ctx context.Context, delay time.Duration) {
+	for end := time.Now().Add(delay); w.wait(ctx, end); {
 	}
 }
 
@@ -114,21 +125,11 @@ func (w *worker) idle(ctx context.Context) {
 // because it may correct the cause of the failure, but not more often than every newerInterval: a rotating
 // Secret must not overload an app while it is down.
 func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64) {
-	for end := time.Now().Add(delay); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Until(end)):
-			return
-		case <-w.poke:
-			if w.retry.Load() {
-				return
-			}
-			early := max(time.Until(w.lastEarly.Add(newerInterval)), 0)
-			if w.Volume.Newest() != attempted && early < time.Until(end) {
-				end = time.Now().Add(early)
-				w.lastEarly = end
-			}
+	for end := time.Now().Add(delay); w.wait(ctx, end) && !w.retry.Load(); {
+		early := max(time.Until(w.lastEarly.Add(newerInterval)), 0)
+		if w.Volume.Newest() != attempted && early < time.Until(end) {
+			end = time.Now().Add(early)
+			w.lastEarly = end
 		}
 	}
 }
@@ -141,7 +142,7 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	s.Successes++
 	s.QuietUntil = time.Now().Add(w.target.Interval)
 	if w.target.Survived != nil {
-		w.observing = true
+		s.Observing = true
 		s.Recipient, next.Process = w.target.Recipient(), w.target.State()
 		logger = logger.With("process", s.Recipient)
 	}
@@ -251,11 +252,13 @@ func endsKind(ends int) string {
 // observe checks whether the process survives its last signal. If it ended, the success becomes a failure: the target
 // is not notified of the generation. The next generation is signaled once more.
 func (w *worker) observe() {
-	if !w.observing {
+	if !w.state.Observing {
 		return
 	}
 	survived, err := w.target.Survived()
-	w.observing = err == nil && !survived
+	w.mu.Lock()
+	w.state.Observing = err == nil && !survived
+	w.mu.Unlock()
 	if err != nil {
 		w.withdraw(AsFailure(err))
 	} else if next := w.record; survived && next.Ends > 0 {

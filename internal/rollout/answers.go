@@ -117,7 +117,7 @@ func (t *tally) filesMissing(d *status.Document, up bool) string {
 
 // targetsMissing returns the reason why a target of a sidecar with the files in place may not use them, "" if all do.
 func (t *tally) targetsMissing(p *probe, d *status.Document, now time.Time) string {
-	sent, signaled := d.Instance, false // sent changes with each notification and each restart
+	sent, signaled, missing := d.Instance, false, "" // sent changes with each notification and each restart
 	for _, target := range d.Targets {
 		// A number above the number of the volume is from before the volume was emptied.
 		if target.Notified < d.Secrets[t.Secret].Generation || target.Notified > d.Generation {
@@ -125,6 +125,9 @@ func (t *tally) targetsMissing(p *probe, d *status.Document, now time.Time) stri
 		}
 		sent += fmt.Sprint(" ", target.Successes)
 		signaled = signaled || strings.HasPrefix(target.Name, "process") || strings.HasPrefix(target.Name, "pidfile")
+		if target.Observing {
+			missing = target.Name + " was signaled; not done before the process has survived the signal"
+		}
 	}
 	if p.notifiedAt.IsZero() || p.sent != sent {
 		p.notifiedAt, p.sent = now, sent
@@ -134,5 +137,5 @@ func (t *tally) targetsMissing(p *probe, d *status.Document, now time.Time) stri
 		p.next = end
 		return fmt.Sprintf("its app was signaled; not done before the grace ends (--signal-grace %s)", t.SignalGrace)
 	}
-	return ""
+	return missing
 }

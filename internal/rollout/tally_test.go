@@ -292,6 +292,18 @@ func TestTally_signalGrace(t *testing.T) {
 	}
 }
 
+// TestTally_observing: without a grace, the process must still survive its signal.
+func TestTally_observing(t *testing.T) {
+	tally := newTestTally(t, Rules{Selector: "app=shop"}, runningPod("a", "s"))
+	q := tally.due(start, 1)[0]
+	d := done("a", "s", target("process", 3))
+	for _, d.Targets[0].Observing = range []bool{true, false} {
+		if tally.answer(q, d, nil, start, 0); tally.complete(start) == d.Targets[0].Observing {
+			t.Errorf("observing = %v: got %+v", d.Targets[0].Observing, tally.states(start))
+		}
+	}
+}
+
 // TestTally_metadata: after a change of the metadata, a sidecar that is done is asked again,
 // until it proves that the data did not change.
 func TestTally_metadata(t *testing.T) {

@@ -56,6 +56,7 @@ type Target struct {
 	Failures     uint64    `json:"failures"`              // failed attempts since the last success
 	Error        string    `json:"error"`                 // kind of the last failure, "" for none
 	Recipient    string    `json:"recipient,omitempty"`   // PID and name of the last signaled process
+	Observing    bool      `json:"observing,omitempty"`   // whether its end would still withdraw the notification
 }
 
 // A Watch is the state of a watch of the API server.

@@ -107,7 +107,7 @@ func (t *Target) Remember(state string) {
 
 // Survived reports whether the process survived its last signal for survivalTime. It returns an error if the process
 // ended before, because a handler does not prove a reload. Exceptions are signals intended to end a process, and a
-// successor with the same name. A container that the kubelet starts again comes later.
+// successor.
 func (t *Target) Survived() (decided bool, err error) {
 	if !t.opts.ExitCheck || !needsHandler(t.opts.Signal) {
 		return true, nil
@@ -118,17 +118,27 @@ func (t *Target) Survived() (decided bool, err error) {
 	if running && after <= survivalTime {
 		return false, nil
 	}
-	t.find() // observes an exec or a successor
-	if t.proc.unknown != nil {
+	seen, err := t.proc.all()
+	if err != nil {
 		return false, nil
 	}
-	for _, p := range t.observed {
-		succeeds := p.comm == t.last.process.comm && p.start >= t.last.sent.Truncate(time.Second/hertz)
-		running = running || succeeds && !p.inert
+	t.observe(seen) // an exec
+	for _, p := range seen {
+		running = running || t.succeeds(p, seen)
 	}
 	if running {
 		return true, nil
 	}
 	return true, notifier.Failf("ended", "process %v ended %.1f s after %s; "+
 		"if this repeats, the app does not reload on this signal", t.last.process, after.Seconds(), signalName(t.opts.Signal))
+}
+
+// succeeds reports whether p replaces the process that received the last signal: a process with its name that it, or
+// its parent, started after the signal. A container's first process and the kubelet's probes have the parent 0. A
+// worker has the stack of its parent, because it is forked without exec. Orphans belong to PID 1 or to an ancestor.
+func (t *Target) succeeds(p process, seen tree) bool {
+	old := t.last.process
+	worker := p.stack == old.stack && p.stack != 0
+	related := p.ppid == 1 || contains(seen.lineage(old.ppid), p.ppid)
+	return p.comm == old.comm && p.start >= t.last.sent.Truncate(time.Second/hertz) && !p.inert && !worker && related
 }

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,20 +130,47 @@ func TestSurvived_terminatingSignal(t *testing.T) {
 	}
 }
 
-// TestSurvived_successor: a process of the same name, started after the signal,
-// replaces the process. An older process does not, because it can be a worker.
+// TestSurvived_successor: a process of the same name, started after the signal by the process or its parent,
+// replaces the process. A worker or a process of a probe does not. With a PID file, the successor may not have written
+// the file yet.
 func TestSurvived_successor(t *testing.T) {
-	for start, replaced := range map[time.Duration]bool{time.Minute: false, time.Hour: true} {
-		proc := newFakeProc(t)
-		proc.put(process{pid: 7, comm: "app", caught: 1})
-		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
-		if err := p.Notify(t.Context(), noChanges); err != nil {
-			t.Fatal(err)
-		}
-		proc.remove(7)
-		proc.put(process{pid: 8, comm: "app", start: start})
-		if decided, err := p.Survived(); !decided || (err == nil) != replaced {
-			t.Errorf("start at %v: error %v, want a successor: %v", start, err, replaced)
+	path := t.TempDir() + "/pid"
+	write(t, path, "7")
+	for _, test := range []struct {
+		name     string
+		replaced bool
+		young    process
+	}{
+		{"orphan", true, process{ppid: 1, start: time.Hour, stack: 2}},
+		{"orphan below an init", true, process{ppid: 5, start: time.Hour, stack: 2}},
+		{"started by the supervisor", true, process{ppid: 6, start: time.Hour, stack: 2}},
+		{"stack unknown", true, process{ppid: 1, start: time.Hour}},
+		{"older", false, process{ppid: 1, start: time.Minute, stack: 2}},
+		{"worker", false, process{ppid: 1, start: time.Hour, stack: 1}},
+		{"probe", false, process{ppid: 0, start: time.Hour, stack: 2}},
+		{"below a probe", false, process{ppid: 9, start: time.Hour, stack: 2}},
+		{"ended", false, process{ppid: 1, start: time.Hour, stack: 2, inert: true}},
+		{"other name", false, process{ppid: 1, start: time.Hour, stack: 2, comm: "cat"}},
+	} {
+		opts := Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}
+		byName, byFile := newByName("app", opts), newTarget(Options{PIDFile: path, Signal: unix.SIGHUP, ExitCheck: true})
+		for _, p := range []*Target{byName, byFile} {
+			proc := newFakeProc(t)
+			proc.fake(p, func() {})
+			for _, other := range []process{{pid: 5, comm: "tini"}, {pid: 6, ppid: 5, comm: "sv"}, {pid: 9, comm: "sh"}} {
+				proc.put(other)
+			}
+			proc.put(process{pid: 7, ppid: 6, comm: "app", caught: 1, stack: 1})
+			if err := p.Notify(t.Context(), noChanges); err != nil {
+				t.Fatal(err)
+			}
+			proc.remove(7)
+			young := test.young
+			young.pid, young.comm = 8, cmp.Or(young.comm, "app")
+			proc.put(young)
+			if decided, err := p.Survived(); !decided || (err == nil) != test.replaced {
+				t.Errorf("%s, PID file %q: error %v, want a successor: %v", test.name, p.opts.PIDFile, err, test.replaced)
+			}
 		}
 	}
 }
