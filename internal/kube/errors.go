@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +26,7 @@ const (
 	CauseUnreachable   = "unreachable"
 	CauseTLS           = "tls"
 	CauseCredentials   = "credentials"
+	CauseTooManyFiles  = "too many open files"
 	CauseInvalidAnswer = "invalid answer"
 )
 
@@ -51,7 +54,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // outdated reports whether new credentials may fix the error: another token, client certificate or CA.
 func (e *Error) outdated() bool {
-	return e.Cause == CauseTLS || e.Cause == CauseCredentials || apierrors.IsUnauthorized(e)
+	return e.Cause == CauseTLS || e.Cause == CauseCredentials || e.Cause == CauseTooManyFiles || apierrors.IsUnauthorized(e)
 }
 
 // networkError marks an error of the connection. RoundTrip errors without this mark come from client-go's
@@ -66,6 +69,11 @@ func (r request) failed(answer *http.Response, err error) *Error {
 		return r.statusAnswer(answer)
 	case errors.As(err, &network):
 		return r.connectionFailed(network.error)
+	}
+	if f, openErr := os.Open(os.DevNull); openErr == nil { // client-go does not wrap the error of a token file
+		_ = f.Close()
+	} else {
+		err = fmt.Errorf("%v: %w", err, openErr)
 	}
 	return r.newError(CauseCredentials, err, "check that the token and the certificates of the ServiceAccount "+
 		"are mounted in this container, valid and readable")
@@ -94,12 +102,14 @@ func (r request) connectionFailed(err error) *Error {
 	return r.newError(CauseUnreachable, err, hint)
 }
 
+const proxyHint = "check for a proxy or a login page between this Pod and the API server"
+
 // invalidAnswer describes a body without a valid list or event. It omits the error of the decoder, which may quote the
 // body.
 func (r request) invalidAnswer(answer *http.Response) *Error {
 	contentType := cmp.Or(answer.Header.Get("Content-Type"), "no content type")
 	err := fmt.Errorf("the answer (%.80q) does not come from a Kubernetes API server", contentType)
-	return r.newError(CauseInvalidAnswer, err, "check for a proxy or a login page between this Pod and the API server")
+	return r.newError(CauseInvalidAnswer, err, proxyHint)
 }
 
 // statusAnswer describes an answer with an error code. If the body is not a Status, it comes from a proxy, and the
@@ -123,8 +133,8 @@ func (r request) statusError(s metav1.Status) *Error {
 	cause, hint := strconv.Itoa(int(s.Code)), "see the log of the API server"
 	switch s.Code {
 	case http.StatusUnauthorized:
-		hint = "the API server rejects the token: it is expired, belongs to another cluster, or its ServiceAccount " +
-			"was deleted; check that the token file is renewed"
+		hint = "the API server rejects the token: it is expired, has another audience, belongs to another cluster, or " +
+			"its ServiceAccount was deleted; check that the token file is renewed, and remove audience from its volume"
 	case http.StatusForbidden:
 		cause += " for " + r.verb
 		hint = "add the rule to the Role of this Pod's ServiceAccount; `secret-sync rbac` prints the whole Role"
@@ -134,10 +144,19 @@ func (r request) statusError(s metav1.Status) *Error {
 		hint = ""
 	case http.StatusTooManyRequests:
 		hint = "the API server is overloaded; check its limits (API Priority and Fairness)"
+	case http.StatusMethodNotAllowed:
+		hint = proxyHint
+	}
+	if s.Code/100 == 3 {
+		hint = proxyHint
 	}
 	return r.newError(cause, &apierrors.StatusError{ErrStatus: s}, hint)
 }
 
 func (r request) newError(cause string, err error, hint string) *Error {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		cause = CauseTooManyFiles
+		hint = "the process or the node has no file descriptor left; raise the limit of open files (ulimit -n)"
+	}
 	return &Error{Verb: r.verb, Resource: r.resource, Cause: cause, Err: err, Hint: hint}
 }

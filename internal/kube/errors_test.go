@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -126,6 +127,70 @@ func TestError_cause(t *testing.T) {
 			t.Errorf("%s: got %+v, want cause %q", c.name, e, c.want)
 		} else if outdated := c.want != CauseUnreachable; e.outdated() != outdated {
 			t.Errorf("%s: outdated: got %v, want %v", c.name, e.outdated(), outdated)
+		}
+	}
+}
+
+// TestError_tooManyFiles: without a free descriptor, neither the network nor the mount of the
+// token is the cause. The first request after a descriptor is free again succeeds.
+func TestError_tooManyFiles(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	token, ca := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "ca.crt")
+	write(t, token, []byte("token"))
+	writePEM(t, ca, server.Certificate().Raw)
+	for name, cfg := range map[string]rest.Config{
+		"connection": {TLSClientConfig: rest.TLSClientConfig{Insecure: true}},
+		"token file": {TLSClientConfig: rest.TLSClientConfig{Insecure: true}, BearerTokenFile: token},
+		"CA file":    {TLSClientConfig: rest.TLSClientConfig{CAFile: ca}},
+	} {
+		cfg.Host = server.URL
+		restore := noDescriptors(t)
+		c, err := NewClient(&cfg)
+		if err == nil {
+			_, err = c.Get(t.Context(), "/")
+		}
+		restore()
+		var e *Error
+		if !errors.As(err, &e) || e.Cause != CauseTooManyFiles || !strings.Contains(e.Hint, "ulimit") {
+			t.Fatalf("%s: got %+v, want the cause %q", name, e, CauseTooManyFiles)
+		}
+		if _, err := c.Get(t.Context(), "/"); !apierrors.IsNotFound(err) {
+			t.Errorf("%s: later: got %v, want the answer of the server", name, err)
+		}
+		c.Close()
+	}
+}
+
+// noDescriptors lowers the limit of open files below the number of open files.
+func noDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := syscall.Rlimit{Cur: 3, Max: limit.Max}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestError_hint: a redirect and a rejected method come from a proxy. A rejected token may have
+// another audience.
+func TestError_hint(t *testing.T) {
+	for code, want := range map[int]string{302: "login page", 307: "login page", 405: "login page", 401: "audience",
+		500: "log of the API server"} {
+		var e *Error
+		_, err := answering(code, "text/html", nil).Get(t.Context(), "/")
+		if !errors.As(err, &e) || !strings.Contains(e.Hint, want) {
+			t.Errorf("%d: got %+v, want a hint with %q", code, e, want)
 		}
 	}
 }

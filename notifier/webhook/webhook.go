@@ -25,6 +25,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -63,7 +65,7 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	request, requestErr := t.request(ctx, changes)
 	transport, transportErr := t.transport()
 	if err := errors.Join(requestErr, transportErr); err != nil {
-		return notifier.Failf(err.Error(), "webhook %v: %w", t.URL, err)
+		return t.failed(err.Error(), err)
 	}
 	response, err := transport.RoundTrip(request) // unlike http.Client, it follows no redirect
 	switch {
@@ -76,7 +78,15 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 		return notifier.Failf("timeout", "webhook %v: no answer within %v (SECRETSYNC_WEBHOOK_TIMEOUT): %w",
 			t.URL, t.Timeout, context.DeadlineExceeded)
 	}
-	return notifier.Failf(errorKind(err), "webhook %v: %w", t.URL, err)
+	return t.failed(errorKind(err), err)
+}
+
+// failed returns the error of a call without an answer.
+func (t Target) failed(kind string, err error) error {
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		err = fmt.Errorf("%w; the process or the node has no file descriptor left: raise the limit (ulimit -n)", err)
+	}
+	return notifier.Failf(kind, "webhook %v: %w", t.URL, err)
 }
 
 // withTimeout returns a context that ends as described at Notify. The caller must call stop.
