@@ -15,6 +15,16 @@ import (
 // inspect checks a manifest in a file.
 func inspect(t *testing.T, manifest string) *Report {
 	t.Helper()
+	report, err := Run(t.Context(), Input{Objects: objects(t, manifest), Namespace: "shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// objects returns the objects of a manifest in a file.
+func objects(t *testing.T, manifest string) []*Object {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "app.yaml")
 	if err := os.WriteFile(file, []byte(manifest), 0o644); err != nil {
 		t.Fatal(err)
@@ -24,11 +34,7 @@ func inspect(t *testing.T, manifest string) *Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := Run(t.Context(), Input{Objects: Objects(infos, nil), Namespace: "shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return report
+	return Objects(infos, nil)
 }
 
 func read(t *testing.T, path string) string {

@@ -72,19 +72,39 @@ func checkAllowed(c *checker, need kube.RBAC) {
 	if need.Events && !allowed("create", "events", "") {
 		addMissing(c, `{apiGroups: [""], resources: [events], verbs: [create]}`)
 	}
-	var excess []string
-	for _, verb := range []string{"get", "list", "watch", "create", "update", "patch", "delete"} {
-		needed := need.Selector != "" && (verb == kube.VerbList || verb == kube.VerbWatch)
-		ok, err := c.Cluster.Allowed(c.ctx, c.namespace, c.account(), verb, "secrets", "")
-		if err == nil && ok && !needed {
-			excess = append(excess, verb)
+	checkExcess(c, need)
+}
+
+// checkExcess asks for verbs that the sidecars do not need: for every Secret of the namespace, and
+// then for each of their Secrets. RBAC cannot limit create by a name.
+func checkExcess(c *checker, need kube.RBAC) {
+	var everywhere []string
+	for _, name := range append([]string{""}, need.Names...) {
+		object := "the Secret " + name
+		verbs := []string{"get", "update", "patch", "delete"}
+		if name == "" {
+			object = "every Secret of the namespace"
+			verbs = []string{"get", kube.VerbList, kube.VerbWatch, "create", "update", "patch", "delete"}
 		}
-	}
-	if len(excess) > 0 {
-		c.add(Warning, "role-too-wide", c.accountPath(),
-			fmt.Sprintf("service account %s may %s every Secret of the namespace",
-				c.account(), strings.Join(excess, ", ")),
-			"apply the Role that `kubectl secret-sync rbac` prints, and remove the other bindings")
+		var excess []string
+		for _, verb := range verbs {
+			needed := need.Selector != "" && (verb == kube.VerbList || verb == kube.VerbWatch)
+			if needed || name != "" && slices.Contains(everywhere, verb) {
+				continue
+			}
+			ok, err := c.Cluster.Allowed(c.ctx, c.namespace, c.account(), verb, "secrets", name)
+			if err == nil && ok {
+				excess = append(excess, verb)
+			}
+		}
+		if name == "" {
+			everywhere = excess
+		}
+		if len(excess) > 0 {
+			c.add(Warning, "role-too-wide", c.accountPath(),
+				fmt.Sprintf("service account %s may %s %s", c.account(), strings.Join(excess, ", "), object),
+				"apply the Role that `kubectl secret-sync rbac` prints, and remove the other bindings")
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,12 +90,15 @@ func (s sidecar) volumeName() string {
 // commLength is the length to which the kernel truncates the name of a process.
 const commLength = 15
 
+// likeSignal matches a signal after the last colon of an entry. Other text is part of the name.
+var likeSignal = regexp.MustCompile(`(?i)^(sig.*|[0-9]+|rtm(in|ax).*|hup|int|quit|usr[12]|term|kill|alrm|cont|stop|winch)$`)
+
 // checkProcessName: the kernel truncates a name. A longer name must be in the arguments.
 func checkProcessName(c *checker, s sidecar) {
 	v := s.variable("SECRETSYNC_PROCESS")
 	for _, entry := range v.list() {
 		name := entry
-		if i := strings.LastIndex(entry, ":"); i >= 0 { // a signal follows
+		if i := strings.LastIndex(entry, ":"); i >= 0 && likeSignal.MatchString(entry[i+1:]) {
 			name = entry[:i]
 		}
 		if len(name) > commLength {

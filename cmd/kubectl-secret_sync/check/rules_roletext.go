@@ -39,9 +39,15 @@ func checkRoleText(c *checker, need kube.RBAC) {
 	}
 	shared := rules(c.shared(need))
 	for _, g := range grants {
-		if ok, _ := validation.Covers(shared, secretsOnly(g.rule)); !ok {
-			c.addTo(g.role, Warning, "role-too-wide", g.path, "the rule grants more for Secrets than the sidecar needs",
-				"use the rule "+text(shared[:1]))
+		parts := secretsOnly(g.rule)
+		if sidecarRole := slices.ContainsFunc(grants, func(other grant) bool {
+			return other.role == g.role && len(secretsOnly(other.rule)) > 0
+		}); sidecarRole { // another Role may be the app's own
+			parts = validation.BreakdownRule(g.rule)
+		}
+		if ok, _ := validation.Covers(shared, parts); !ok {
+			c.addTo(g.role, Warning, "role-too-wide", g.path, "the rule grants more than the sidecar needs",
+				"use only the rule "+text(shared))
 		}
 	}
 }
