@@ -2,8 +2,6 @@ package writer
 
 import (
 	"time"
-
-	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // The grace period of old generations, for readers with an open directory or file.
@@ -17,9 +15,9 @@ const (
 // retired is a replaced generation.
 type retired struct {
 	dir   string
-	at    time.Time              // of the replacement
-	size  int64                  // disk space of its files
-	files []generation.FileGroup // nil after a restart
+	at    time.Time // of the replacement
+	size  int64     // disk space of its files
+	paths []string  // of its entries, children first; nil after a restart
 }
 
 // collect removes the generations whose grace period has ended, and the oldest ones
@@ -49,7 +47,7 @@ func (w *Writer) removeOldest() bool {
 	}
 	r := w.old[0]
 	w.old = w.old[1:]
-	w.retryLater("could not remove an old generation, will retry", r.dir, w.vol.RemoveGeneration(r.dir, r.files))
+	w.retryLater("could not remove an old generation, will retry", r.dir, w.vol.RemoveGeneration(r.dir, r.paths))
 	return true
 }
 

@@ -123,7 +123,7 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 	w.wakeDirectories(ctx, old, next) // 9
 	w.wakeFiles(ctx, old)             // 10
 	if !old.Empty() {
-		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.FilesByDir()})
+		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.Paths()})
 	}
 	if !next.SameOutside(old) {
 		w.reconcileOutsideOrRetry(ctx) // 11
@@ -216,12 +216,15 @@ func (w *Writer) wakeDirectories(ctx context.Context, old, next *generation.Gene
 // wakeFiles is step 10. Nothing else would wake the watches on replaced files.
 func (w *Writer) wakeFiles(ctx context.Context, old *generation.Generation) {
 	w.events.Forget(generation.Dirs(old.Inside)...)
-	for _, files := range old.FilesByDir() {
-		if ctx.Err() != nil {
-			return
+	files := map[fs.FileMode][]string{}
+	for _, e := range old.Inside {
+		if e.Mode.IsRegular() {
+			files[e.Mode] = append(files[e.Mode], e.Path)
 		}
-		if err := w.vol.Chmod(files.Dir, files.Mode, files.Names...); err != nil {
-			w.log.Debug("could not wake the watches on replaced files", "path", files.Dir, "err", err)
+	}
+	for mode, names := range files {
+		if err := w.vol.Chmod(mode, names...); err != nil {
+			w.log.Debug("could not wake the watches on replaced files", "path", old.Dir, "err", err)
 		}
 	}
 }

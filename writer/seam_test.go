@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"reflect"
 	"slices"
 	"sync"
@@ -92,22 +91,21 @@ func (s *seam) Create(name string, mode fs.FileMode) (volume.File, error) {
 }
 
 // Chmod and Remove are a call for each name, so that a fault can occur between them.
-func (s *seam) Chmod(dir string, mode fs.FileMode, names ...string) error {
-	return each(names, func(base string) error {
-		return s.change(call{op: "Chmod", name: path.Join(dir, base), mode: mode},
-			func() error { return s.under.Chmod(dir, mode, base) })
+func (s *seam) Chmod(mode fs.FileMode, names ...string) error {
+	return each(names, func(name string) error {
+		return s.change(call{op: "Chmod", name: name, mode: mode}, func() error { return s.under.Chmod(mode, name) })
 	})
 }
 
-func (s *seam) Remove(dir string, names ...string) error {
-	return each(names, func(base string) error {
-		return s.change(call{op: "Remove", name: path.Join(dir, base)}, func() error { return s.under.Remove(dir, base) })
+func (s *seam) Remove(names ...string) error {
+	return each(names, func(name string) error {
+		return s.change(call{op: "Remove", name: name}, func() error { return s.under.Remove(name) })
 	})
 }
 
-func each(names []string, do func(base string) error) (err error) {
-	for _, base := range names {
-		err = cmp.Or(err, do(base))
+func each(names []string, do func(name string) error) (err error) {
+	for _, name := range names {
+		err = cmp.Or(err, do(name))
 	}
 	return err
 }
@@ -182,9 +180,9 @@ func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
 	}
 	// The seam must count exactly the changing calls.
 	s := &seam{step: func(int, call, func() error) error { return errInjected }}
-	_, _ = s.Mkdir("x", 0), s.Chmod("x", 0, "x")
+	_, _ = s.Mkdir("x", 0), s.Chmod(0, "x")
 	_, _ = s.Create("x", 0)
-	_, _, _, _ = s.Symlink("x", "x"), s.Rename("x", "x"), s.Remove("x", "x"), s.SyncDir("x")
+	_, _, _, _ = s.Symlink("x", "x"), s.Rename("x", "x"), s.Remove("x"), s.SyncDir("x")
 	f := &seamFile{s: s, under: rejectAll{}}
 	_, _ = f.Write(nil)
 	_, _ = f.Sync(), f.Close()

@@ -70,26 +70,12 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 	}
 }
 
-// A FileGroup is the files of one mode in a directory.
-type FileGroup struct {
-	Dir   string
-	Mode  fs.FileMode
-	Names []string
-}
-
-// FilesByDir returns the files inside g in groups.
-func (g *Generation) FilesByDir() (groups []FileGroup) {
-	for _, e := range g.Inside {
-		if e.Mode.IsDir() {
-			continue
-		}
-		dir, last := path.Dir(e.Path), len(groups)-1
-		if last < 0 || groups[last].Dir != dir || groups[last].Mode != e.Mode {
-			groups, last = append(groups, FileGroup{Dir: dir, Mode: e.Mode}), last+1
-		}
-		groups[last].Names = append(groups[last].Names, path.Base(e.Path))
+// Paths returns the paths of g's directory and everything in it, children first.
+func (g *Generation) Paths() (names []string) {
+	for _, e := range slices.Backward(g.Inside) {
+		names = append(names, e.Path)
 	}
-	return groups
+	return names
 }
 
 // Empty reports whether g is the state before the first generation.
@@ -132,10 +118,10 @@ func (g *Generation) SameOutside(old *Generation) bool {
 	return slices.EqualFunc(g.Outside, old.Outside, func(a, b Entry) bool { return a.Path == b.Path && a.Mode == b.Mode })
 }
 
-// DiskSize returns the space that the generation's files occupy, at least one page.
+// DiskSize returns the space that the generation's files occupy.
 func (g *Generation) DiskSize() (bytes int64) {
 	for _, e := range g.Inside {
 		bytes += DiskSize(int64(len(e.Data)))
 	}
-	return max(bytes, page)
+	return bytes
 }

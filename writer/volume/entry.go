@@ -65,7 +65,7 @@ func (v Volume) Restore(e generation.Entry) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case e.Mode.IsDir() && info.Mode.IsDir():
-		return v.Chmod(path.Dir(e.Path), e.Mode|info.Mode&fs.ModeSetgid, path.Base(e.Path))
+		return v.Chmod(e.Mode|info.Mode&fs.ModeSetgid, e.Path)
 	}
 	return v.Replace(e)
 }

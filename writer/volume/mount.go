@@ -20,8 +20,54 @@ type mount struct {
 	openat2 func(dir int, name string, how *unix.OpenHow) (fd int, err error)
 }
 
-// root returns the descriptor of the mount itself.
-func (m *mount) root() int { return int(m.dir.Fd()) }
+// openDir returns a descriptor of a directory, and closes it with done.
+func (m *mount) openDir(name string, flags int) (fd int, done func(), err error) {
+	if name == "." {
+		return int(m.dir.Fd()), func() {}, nil
+	}
+	fd, err = m.open(name, flags|unix.O_DIRECTORY, 0)
+	return fd, func() { _ = unix.Close(fd) }, err // fd is -1 after an error
+}
+
+// each makes a call in the directory of each of names, and returns the first error. It opens the
+// directory of consecutive names once.
+func (m *mount) each(op string, names []string, call func(dir int, base string) error) (first error) {
+	var dir string
+	var fd int
+	var err error
+	done := func() {}
+	for _, name := range names {
+		if parent := path.Dir(name); parent != dir {
+			done()
+			dir = parent
+			fd, done, err = m.openDir(dir, unix.O_PATH)
+			first = cmp.Or(first, err)
+		}
+		if err == nil {
+			first = cmp.Or(first, retry(op, name, func() error { return call(fd, path.Base(name)) }))
+		}
+	}
+	done()
+	return first
+}
+
+// in makes a call in the directory of name.
+func (m *mount) in(op, name string, call func(dir int, base string) error) error {
+	return m.each(op, []string{name}, call)
+}
+
+// retry makes a call, and repeats it when a signal interrupts it.
+func retry(op, name string, call func() error) error {
+	for {
+		switch err := call(); err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		default:
+			return &fs.PathError{Op: op, Path: path.Clean(name), Err: err}
+		}
+	}
+}
 
 // open opens an entry and follows no link on the way. It opens one directory after the
 // other for a kernel or a sandbox without openat2(2), and to tell a link in the place of a
@@ -31,10 +77,10 @@ func (m *mount) open(name string, flags int, mode fs.FileMode) (fd int, err erro
 	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode.Perm()),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	err = retry("openat2", name, func() (err error) {
-		fd, err = m.openat2(m.root(), path.Clean(name), &how)
+		fd, err = m.openat2(int(m.dir.Fd()), path.Clean(name), &how)
 		return err
 	})
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ELOOP) {
+	if isAny(err, unix.ENOSYS, unix.EPERM, unix.ELOOP) {
 		err = m.in("openat", name, func(dir int, base string) (err error) {
 			fd, err = unix.Openat(dir, base, flags, uint32(mode.Perm()))
 			return err
@@ -52,49 +98,6 @@ func (m *mount) openFile(name string, flags int, mode fs.FileMode) (*os.File, er
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// openDir returns a descriptor of a directory, and closes it with done.
-func (m *mount) openDir(name string, flags int) (fd int, done func(), err error) {
-	if name == "." {
-		return m.root(), func() {}, nil
-	}
-	fd, err = m.open(name, flags|unix.O_DIRECTORY, 0)
-	return fd, func() { _ = unix.Close(fd) }, err
-}
-
-// each makes a call for each of names in a directory, and returns the first error.
-func (m *mount) each(op, dir string, names []string, call func(dir int, base string) error) error {
-	if len(names) == 0 {
-		return nil
-	}
-	fd, done, err := m.openDir(dir, unix.O_PATH)
-	if err != nil {
-		return err
-	}
-	defer done()
-	for _, base := range names {
-		err = cmp.Or(err, retry(op, path.Join(dir, base), func() error { return call(fd, base) }))
-	}
-	return err
-}
-
-// in makes a call in the directory of name.
-func (m *mount) in(op, name string, call func(dir int, base string) error) error {
-	return m.each(op, path.Dir(name), []string{path.Base(name)}, call)
-}
-
-// retry makes a call, and repeats it when a signal interrupts it.
-func retry(op, name string, call func() error) error {
-	for {
-		switch err := call(); err {
-		case nil:
-			return nil
-		case unix.EINTR:
-		default:
-			return &fs.PathError{Op: op, Path: path.Clean(name), Err: err}
-		}
-	}
-}
-
 // Mkdir creates a directory. It inherits the setgid bit of its parent.
 func (m *mount) Mkdir(name string, mode fs.FileMode) error {
 	return m.in("mkdirat", name, func(dir int, base string) error {
@@ -106,7 +109,7 @@ func (m *mount) Mkdir(name string, mode fs.FileMode) error {
 		if err != nil || st.Mode&0o777 == uint32(mode.Perm()) {
 			return err
 		}
-		return chmodat(dir, base, uint32(mode.Perm())|st.Mode&unix.S_ISGID)
+		return chmod(dir, base, mode.Perm()|fileMode(st.Mode)&fs.ModeSetgid)
 	})
 }
 
@@ -125,49 +128,33 @@ func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
 	return f, nil
 }
 
-func (m *mount) Chmod(dir string, mode fs.FileMode, names ...string) error {
-	bits := uint32(mode.Perm())
-	if mode&fs.ModeSetgid != 0 {
-		bits |= unix.S_ISGID
-	}
-	return m.each("fchmodat", dir, names, func(dir int, base string) error { return chmodat(dir, base, bits) })
+func (m *mount) Chmod(mode fs.FileMode, names ...string) error {
+	return m.each("fchmodat", names, func(dir int, base string) error { return chmod(dir, base, mode) })
 }
 
-func chmodat(dir int, base string, mode uint32) error {
-	err := unix.Fchmodat(dir, base, mode, unix.AT_SYMLINK_NOFOLLOW)
-	if err == unix.EOPNOTSUPP { // a kernel before 6.6, or a link
-		return chmodOpened(dir, base, mode)
-	}
-	return err
-}
-
-// chmodOpened sets the mode through a descriptor, as libc does on older kernels. It
-// follows no link, and the file need not be readable.
-func chmodOpened(dir int, base string, mode uint32) error {
+// chmod sets a mode through a descriptor: before Linux 6.6, every other call follows a link. The
+// file need not be readable.
+func chmod(dir int, base string, mode fs.FileMode) error {
 	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
+	return os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
 }
 
 func (m *mount) Symlink(target, name string) error {
 	return m.in("symlinkat", name, func(dir int, base string) error { return unix.Symlinkat(target, dir, base) })
 }
 
-// Rename moves an entry and replaces any entry with the new name.
 func (m *mount) Rename(from, to string) error {
 	return m.in("renameat", from, func(dir int, base string) error {
-		if path.Dir(from) == path.Dir(to) {
-			return unix.Renameat(dir, base, dir, path.Base(to))
-		}
 		return m.in("renameat", to, func(toDir int, toBase string) error { return unix.Renameat(dir, base, toDir, toBase) })
 	})
 }
 
-func (m *mount) Remove(dir string, names ...string) error {
-	err := m.each("unlinkat", dir, names, func(dir int, base string) error {
+func (m *mount) Remove(names ...string) error {
+	err := m.each("unlinkat", names, func(dir int, base string) error {
 		err := unix.Unlinkat(dir, base, 0)
 		if err == unix.EISDIR {
 			err = unix.Unlinkat(dir, base, unix.AT_REMOVEDIR)
@@ -177,7 +164,7 @@ func (m *mount) Remove(dir string, names ...string) error {
 		}
 		return err
 	})
-	if errors.Is(err, unix.ENOENT) { // of dir
+	if errors.Is(err, unix.ENOENT) { // of a directory
 		return nil
 	}
 	return err
@@ -261,15 +248,13 @@ func (m *mount) ReadFile(name string) ([]byte, error) {
 
 func (m *mount) Free() (bytes, inodes uint64, err error) {
 	var st unix.Statfs_t
-	err = unix.Fstatfs(m.root(), &st)
+	err = unix.Fstatfs(int(m.dir.Fd()), &st)
 	return st.Bavail * uint64(st.Bsize), st.Ffree, err
 }
 
 // Close closes the volume and releases its lock.
 func (m *mount) Close() error {
 	err := m.dir.Close()
-	if m.lock != nil && m.lock != m.dir {
-		err = errors.Join(err, m.lock.Close())
-	}
+	_ = m.lock.Close() // nil, or m.dir, in some cases
 	return err
 }

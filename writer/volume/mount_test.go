@@ -72,10 +72,10 @@ func TestMount_followsNoLink(t *testing.T) {
 	for _, link := range []string{"link", "inner"} {
 		for call, err := range map[string]error{
 			"Mkdir":    v.Mkdir(link+"/new", 0o755),
-			"Chmod":    v.Chmod(link, 0o600, "file"),
+			"Chmod":    v.Chmod(0o600, link+"/file"),
 			"Symlink":  v.Symlink("x", link+"/new"),
 			"Rename":   v.Rename(link+"/file", link+"/new"),
-			"Remove":   v.Remove(link, "file"),
+			"Remove":   v.Remove(link + "/file"),
 			"Create":   second(v.Create(link+"/new", 0o600)),
 			"Lstat":    second(v.Lstat(link + "/file")),
 			"Readlink": second(v.Readlink(link + "/file")),
@@ -94,7 +94,7 @@ func TestMount_followsNoLink(t *testing.T) {
 	if _, err := v.Create("real/file", 0o600); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a link in the place of a new file: got %v, want that it exists", err)
 	}
-	must(t, v.Remove("real", "file"))
+	must(t, v.Remove("real/file"))
 	after, err := os.Stat(filepath.Join(outside, "file"))
 	must(t, err)
 	if before.Sys().(*syscall.Stat_t).Ctim != after.Sys().(*syscall.Stat_t).Ctim {
@@ -178,11 +178,10 @@ func TestCreate_exactMode(t *testing.T) {
 	}
 }
 
-// TestChmod_olderKernel: before Linux 6.6, chmod goes through a descriptor. The file
-// need not be readable, and no link is followed.
-func TestChmod_olderKernel(t *testing.T) {
+// TestChmod_followsNoLink: the file need not be readable, and no link is followed.
+func TestChmod_followsNoLink(t *testing.T) {
 	dir := t.TempDir()
-	root := opened(t, dir).Calls.(*mount).root()
+	v := opened(t, dir)
 	mode := func(name string) fs.FileMode {
 		info, err := os.Stat(filepath.Join(dir, name))
 		must(t, err)
@@ -192,9 +191,9 @@ func TestChmod_olderKernel(t *testing.T) {
 	must(t, os.Mkdir(filepath.Join(dir, "dir"), 0o500))
 	must(t, os.WriteFile(filepath.Join(dir, "foreign"), nil, 0o644))
 	must(t, os.Symlink("foreign", filepath.Join(dir, "link")))
-	must(t, chmodOpened(root, "file", 0o440))
-	must(t, chmodOpened(root, "dir", 0o750))
-	_ = chmodOpened(root, "link", 0o600)
+	must(t, v.Chmod(0o440, "file"))
+	must(t, v.Chmod(0o750, "dir"))
+	_ = v.Chmod(0o600, "link")
 	if mode("file") != 0o440 || mode("dir") != 0o750 {
 		t.Errorf("got %o and %o, want 440 and 750", mode("file"), mode("dir"))
 	}
@@ -224,22 +223,25 @@ func TestReadFile_regularFilesOnly(t *testing.T) {
 	}
 }
 
-// TestChmodAndRemove_continueAfterAnError: an entry that another process removed or
-// filled does not protect the entries after it.
+// TestChmodAndRemove_continueAfterAnError: an entry or a directory that another process removed
+// or filled does not protect the entries after it.
 func TestChmodAndRemove_continueAfterAnError(t *testing.T) {
 	v, dir, _ := planted(t)
+	if err := v.Remove("inner/deep/key", "real/deep/key", "real/deep"); err == nil || !v.IsGone("real/deep") {
+		t.Errorf("Remove in several directories: got %v", err)
+	}
 	must(t, os.WriteFile(filepath.Join(dir, "a"), nil, 0o644))
-	if err := v.Chmod(".", 0o600, "missing", "a"); !errors.Is(err, fs.ErrNotExist) {
+	if err := v.Chmod(0o600, "missing", "a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Chmod of a missing file: got %v", err)
 	}
 	if info, err := v.Lstat("a"); err != nil || info.Mode != 0o600 {
 		t.Errorf("a: got %v, %v, want mode 600", info.Mode, err)
 	}
-	if err := v.Remove(".", "missing", "real", "a"); !errors.Is(err, fs.ErrExist) {
+	if err := v.Remove("missing", "real", "a"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Remove of a full directory: got %v", err)
 	}
 	if !v.IsGone("a") || v.IsGone("real") {
 		t.Error("want only a removed")
 	}
-	must(t, v.Remove("none", "x"))
+	must(t, v.Remove("none/x"))
 }

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,7 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 	case generation.IsOwn(path.Base(name)):
 		err = v.RemoveAll(name)
 	case v.isOwnLink(name):
-		err = v.Remove(path.Dir(name), path.Base(name))
+		err = v.Remove(name)
 	case inVolume && v.isSecretDir(name):
 		err = v.removeSecretDir(name)
 	default:
@@ -48,17 +49,11 @@ func (v Volume) removeSecretDir(name string) error {
 }
 
 // RemoveGeneration removes a generation, and its record last: the next start recognizes
-// an old generation by its record. It removes the known files without listing their
-// directories, which saves 12 of 22 calls for a single file. RemoveAll removes the rest.
-func (v Volume) RemoveGeneration(dir string, known []generation.FileGroup) error {
-	var dirs []string
-	for _, files := range known {
-		_ = v.Remove(files.Dir, files.Names...) // RemoveAll returns the error
-		if path.Dir(files.Dir) == dir {
-			dirs = append(dirs, path.Base(files.Dir))
-		}
-	}
-	_ = v.Remove(dir, dirs...)
+// an old generation by its record. It removes the known entries, children first, without
+// listing their directories, which saves 12 of 22 calls for a single file. RemoveAll removes
+// the rest, and returns the errors.
+func (v Volume) RemoveGeneration(dir string, known []string) error {
+	_ = v.Remove(known...)
 	if err := v.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -75,69 +70,66 @@ var errMoreEntries = errors.New("too many entries to remove at a time")
 // not exist. It removes at most maxRemoved entries, and fails with errMoreEntries if
 // there are more.
 //
-// It moves the directories below a subdirectory up to name instead of entering them,
-// so neither the depth of a planted tree nor the length of its paths matters.
+// It moves the entries of a full subdirectory up to name instead of entering it, so
+// neither the depth of a planted tree nor the length of its paths matters.
 func (v Volume) RemoveAll(name string) error {
-	left, moved := maxRemoved, 0
-	for {
-		if err := v.Remove(path.Dir(name), path.Base(name)); !errors.Is(err, fs.ErrExist) { // the class of ENOTEMPTY
+	for left, moved := maxRemoved, 0; ; {
+		if err := v.Remove(name); !isFull(err) {
 			return err
 		}
-		dirs, err := v.empty(name, &left)
+		entries, err := v.list(name)
+		for _, e := range entries {
+			if left--; left < 0 {
+				return errMoreEntries
+			}
+			below := path.Join(name, e.Name())
+			removeErr := v.allowing(name, func() error { return v.Remove(below) })
+			if isFull(removeErr) {
+				removeErr = v.raise(below, &moved)
+			}
+			err = cmp.Or(err, removeErr)
+		}
 		if err != nil {
-			return err
-		}
-		for _, dir := range dirs {
-			below, err := v.empty(path.Join(name, dir), &left)
-			if err != nil {
-				return err
-			}
-			for _, deep := range below {
-				moved++
-				from, to := path.Join(name, dir, deep), path.Join(name, fmt.Sprint("..moved", moved))
-				err := v.allowing(from, func() error { return v.Rename(from, to) })
-				if err != nil && !errors.Is(err, fs.ErrExist) { // an earlier removal may have used the name
-					return err
-				}
-			}
-		}
-		if err := v.Remove(name, dirs...); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 }
 
-// empty removes everything in a directory except its subdirectories, and returns
-// their names. It counts left down by the number of entries.
-func (v Volume) empty(dir string, left *int) (dirs []string, err error) {
-	var entries []fs.DirEntry
+// raise moves the entries of a directory to its parent.
+func (v Volume) raise(dir string, moved *int) error {
+	entries, err := v.list(dir)
+	for _, e := range entries {
+		if *moved++; *moved > maxRemoved {
+			return errMoreEntries
+		}
+		from, to := path.Join(dir, e.Name()), path.Join(path.Dir(dir), fmt.Sprint("..moved", *moved))
+		moveErr := v.allowing(dir, func() error {
+			return v.allowing(from, func() error { return v.Rename(from, to) })
+		})
+		if !isFull(moveErr) { // an earlier removal may have used the name
+			err = cmp.Or(err, moveErr)
+		}
+	}
+	return err
+}
+
+// isFull reports whether err means that a directory contains entries.
+func isFull(err error) bool { return errors.Is(err, fs.ErrExist) } // the class of ENOTEMPTY
+
+// list returns the entries of a directory.
+func (v Volume) list(dir string) (entries []fs.DirEntry, err error) {
 	err = v.allowing(dir, func() error {
 		entries, err = v.ReadDir(dir)
 		return err
 	})
-	var files []string
-	for _, e := range entries {
-		if *left--; *left < 0 {
-			err = errMoreEntries
-			break
-		}
-		if e.IsDir() {
-			dirs = append(dirs, e.Name())
-		} else {
-			files = append(files, e.Name())
-		}
-	}
-	if removeErr := v.allowing(dir, func() error { return v.Remove(dir, files...) }); removeErr != nil {
-		err = removeErr
-	}
-	return dirs, err
+	return entries, err
 }
 
 // allowing makes a call in a directory. If the mode of the directory denies the call,
 // someone must have planted it: allowing changes the mode and repeats the call.
 func (v Volume) allowing(dir string, call func() error) error {
 	err := call()
-	if errors.Is(err, fs.ErrPermission) && v.Chmod(path.Dir(dir), 0o700, path.Base(dir)) == nil {
+	if errors.Is(err, fs.ErrPermission) && v.Chmod(0o700, dir) == nil {
 		return call()
 	}
 	return err

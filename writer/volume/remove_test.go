@@ -91,9 +91,9 @@ type measuring struct {
 	longest *int
 }
 
-func (m measuring) Remove(dir string, names ...string) error {
-	*m.longest = max(*m.longest, len(dir))
-	return m.Calls.Remove(dir, names...)
+func (m measuring) Remove(names ...string) error {
+	*m.longest = max(*m.longest, len(names[0]))
+	return m.Calls.Remove(names...)
 }
 
 // TestRemoveAll_isBounded: a removal of too many entries ends and can be continued.
@@ -143,9 +143,9 @@ func (d *denying) Rename(from, to string) error {
 	return d.Calls.Rename(from, to)
 }
 
-func (d *denying) Chmod(dir string, mode fs.FileMode, names ...string) error {
-	d.denied = d.denied && filepath.Join(dir, names[0]) != d.dir
-	return d.Calls.Chmod(dir, mode, names...)
+func (d *denying) Chmod(mode fs.FileMode, names ...string) error {
+	d.denied = d.denied && names[0] != d.dir
+	return d.Calls.Chmod(mode, names...)
 }
 
 // TestRemoveAll_allowsAccess: the mode of a planted directory at any depth does not

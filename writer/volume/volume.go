@@ -31,12 +31,12 @@ type Calls interface {
 	Rename(from, to string) error
 	SyncDir(name string) error
 
-	// Chmod and Remove change entries of a directory and return the first error.
-	// They open the directory once: an open and a close for each file took a third
-	// of a publish (0.71 instead of 0.41 ms for 10 files). Remove removes files,
-	// links and empty directories, and ignores missing entries.
-	Chmod(dir string, mode fs.FileMode, names ...string) error
-	Remove(dir string, names ...string) error
+	// Chmod and Remove change entries and return the first error. They open the directory of
+	// consecutive names once: an open and a close for each file took a third of a publish
+	// (0.71 instead of 0.41 ms for 10 files). Remove removes files, links and empty
+	// directories, and ignores missing entries.
+	Chmod(mode fs.FileMode, names ...string) error
+	Remove(names ...string) error
 
 	// The remaining calls change nothing.
 	Lstat(name string) (Info, error)

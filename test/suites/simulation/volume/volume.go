@@ -115,9 +115,8 @@ func (h *handle) Symlink(target, name string) error {
 }
 
 // Chmod makes a call for each name, so that a fault can occur between them.
-func (h *handle) Chmod(dir string, mode fs.FileMode, names ...string) (err error) {
-	for _, base := range names {
-		name := path.Join(dir, base)
+func (h *handle) Chmod(mode fs.FileMode, names ...string) (err error) {
+	for _, name := range names {
 		callErr := h.change("chmod", name, func() error {
 			n, err := h.lookup(name)
 			switch {
@@ -141,9 +140,8 @@ func (h *handle) Rename(from, to string) error {
 }
 
 // Remove makes a call for each name, as Chmod does. It ignores missing entries.
-func (h *handle) Remove(dir string, names ...string) (err error) {
-	for _, base := range names {
-		name := path.Join(dir, base)
+func (h *handle) Remove(names ...string) (err error) {
+	for _, name := range names {
 		callErr := h.change("remove", name, func() error {
 			return h.in(name, func(dir *Inode, base string) error { return dir.remove(base) })
 		})

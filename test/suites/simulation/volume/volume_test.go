@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"path"
 	"slices"
 	"syscall"
 	"testing"
@@ -110,17 +109,14 @@ func (b *both) step() {
 	case 5:
 		b.call(
 			fmt.Sprintf("chmod %s %v", name, mode),
-			func(v writervolume.Calls) (any, error) {
-				return nil, v.Chmod(path.Dir(name), mode|0o100, path.Base(name))
-			},
+			func(v writervolume.Calls) (any, error) { return nil, v.Chmod(mode|0o100, name) },
 		)
 	case 6, 7:
 		to := name[:len(name)-1] + b.pick("a", "b", "c")
 		b.call("rename "+name+" "+to, func(v writervolume.Calls) (any, error) { return nil, v.Rename(name, to) })
 	case 8:
 		b.call("remove "+name, func(v writervolume.Calls) (any, error) {
-			return nil,
-				v.Remove(path.Dir(name), path.Base(name))
+			return nil, v.Remove(name)
 		})
 	case 9:
 		b.call("sync "+name, func(v writervolume.Calls) (any, error) { return nil, v.SyncDir(name) })
@@ -136,7 +132,7 @@ func create(v writervolume.Calls, name string, mode fs.FileMode) (answer any, er
 		return nil, err
 	}
 	_, err = f.Write([]byte("data of " + name))
-	err = errors.Join(err, v.Chmod(path.Dir(name), mode, path.Base(name)), f.Sync())
+	err = errors.Join(err, v.Chmod(mode, name), f.Sync())
 	info, lookErr := v.Lstat(name)
 	return info.Mode, errors.Join(err, lookErr, f.Close())
 }
