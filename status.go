@@ -33,7 +33,7 @@ func printStatus(args []string, out io.Writer) error {
 	}
 	cfg, _ := config.Load()
 	state, volumeErr := writer.ReadState(cfg.Dir)
-	d, err := fetchStatus(cfg.HTTPAddr, state.VolumeID)
+	d, err := fetchStatus(cfg.HTTPAddr, state.Notified.Volume)
 	if err != nil && volumeErr != nil {
 		return errors.Join(err, volumeErr)
 	}
@@ -106,7 +106,7 @@ func (s *sidecar) status() *status.Document {
 // record whether a Secret still exists: a Secret with files counts as present.
 func statusOfVolume(v writer.State) *status.Document {
 	d := &status.Document{
-		Format: status.Format, Volume: v.VolumeID, Generation: v.Generation, Complete: v.Complete,
+		Format: status.Format, Volume: v.Notified.Volume, Generation: v.Generation, Complete: v.Complete,
 		Secrets: map[string]status.Secret{}, Targets: []status.Target{}, Watches: []status.Watch{},
 	}
 	for name, s := range v.Secrets {
@@ -125,8 +125,8 @@ func recordedTargets(v writer.State, cfg *config.Config) []status.Target {
 	for _, t := range newTargets(cfg, slog.New(slog.DiscardHandler), nil) {
 		names[t.Key] = t.Name
 	}
-	for _, key := range slices.Sorted(maps.Keys(v.Targets)) {
-		name, notified := cmp.Or(names[key], key), v.Targets[key].Notified
+	for _, key := range slices.Sorted(maps.Keys(v.Notified.Targets)) {
+		name, notified := cmp.Or(names[key], key), v.Notified.Targets[key].Notified
 		targets = append(targets, status.Target{Name: name, Notified: notified, Pending: notified != v.Generation})
 	}
 	return targets

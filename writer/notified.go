@@ -4,13 +4,12 @@ import (
 	"fmt"
 
 	"github.com/secret-sync/secret-sync/internal/notification"
-	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // TargetRecord returns the record of a target. known is false if the volume contains no
 // record of the target. If a record was lost, the result is a zero record and true.
 func (w *Writer) TargetRecord(target string) (record notification.TargetRecord, known bool) {
-	n := w.notifications()
+	n := w.State().Notified
 	record, known = n.Targets[target]
 	return record, known || n.Lost
 }
@@ -18,19 +17,12 @@ func (w *Writer) TargetRecord(target string) (record notification.TargetRecord, 
 // LowestNotified returns the lowest generation of all records. known is false if the
 // volume contains no record.
 func (w *Writer) LowestNotified() (generation uint64, known bool) {
-	for _, record := range w.notifications().Targets {
+	for _, record := range w.State().Notified.Targets {
 		if !known || record.Notified < generation {
 			generation, known = record.Notified, true
 		}
 	}
 	return generation, known
-}
-
-// notifications returns the record of notifications. Its maps never change.
-func (w *Writer) notifications() generation.Notified {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.notified
 }
 
 // SetTargetRecord replaces the record of a target. It is on disk when SetTargetRecord

@@ -114,7 +114,7 @@ func TestReadState_besideTheWriter(t *testing.T) {
 			t.Fatal(err)
 		}
 		own := w.State()
-		recorded := got.Targets["webhook"].Notified == 1 && own.Targets["webhook"].Notified == 1
+		recorded := got.Notified.Targets["webhook"].Notified == 1 && own.Notified.Targets["webhook"].Notified == 1
 		if got.Generation != 2 || own.Generation != 2 || !recorded ||
 			got.Layout != layout {
 			t.Errorf("%v: read %+v, own state %+v", layout, got, own)
@@ -124,8 +124,8 @@ func TestReadState_besideTheWriter(t *testing.T) {
 			t.Errorf("%v: read %v, own state %v", layout, paths, ownPaths)
 		}
 		put(dir, generation.NotifiedFile, "garbage")
-		if got, err := ReadState(dir); err != nil || got.Targets != nil {
-			t.Errorf("%v: with a damaged record of notifications: %v, %v", layout, got.Targets, err)
+		if got, err := ReadState(dir); err != nil || got.Notified.Targets != nil {
+			t.Errorf("%v: with a damaged record of notifications: %v, %v", layout, got.Notified.Targets, err)
 		}
 	}
 }

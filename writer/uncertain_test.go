@@ -163,23 +163,23 @@ func TestVolumeID(t *testing.T) {
 		t.Error("an empty volume has a base record")
 	}
 	publish(t, w, mixed)
-	id := w.State().VolumeID
-	if state, err := ReadState(dir); err != nil || id == "" || state.VolumeID != id {
-		t.Errorf("got the ID %q, %v, want %q", state.VolumeID, err, id)
+	id := w.State().Notified.Volume
+	if state, err := ReadState(dir); err != nil || id == "" || state.Notified.Volume != id {
+		t.Errorf("got the ID %q, %v, want %q", state.Notified.Volume, err, id)
 	}
 	if _, known := lastNotified(w, "new"); known {
 		t.Error("a target without a record is pending in a volume that lost none")
 	}
 	shut(t, w)
 	w = opened(t, testOptions(t, dir))
-	if got := w.State().VolumeID; got != id {
+	if got := w.State().Notified.Volume; got != id {
 		t.Errorf("after a restart: got %q, want %q", got, id)
 	}
 	must(w.SetTargetRecord("webhook", notifiedRecord(1)))
 	shut(t, w)
 	must(os.Remove(filepath.Join(dir, generation.NotifiedFile)))
 	w = opened(t, testOptions(t, dir))
-	if got := w.State().VolumeID; got == id || got == "" {
+	if got := w.State().Notified.Volume; got == id || got == "" {
 		t.Errorf("without the record: got the ID %q, want a new one", got)
 	}
 	for _, target := range []string{"webhook", "new"} {
@@ -187,7 +187,7 @@ func TestVolumeID(t *testing.T) {
 			t.Errorf("without the record: %s is notified of %d, known %v, want pending", target, n, known)
 		}
 	}
-	if other := opened(t, testOptions(t, memoryDir(t))); other.State().VolumeID == w.State().VolumeID {
+	if other := opened(t, testOptions(t, memoryDir(t))); other.State().Notified.Volume == w.State().Notified.Volume {
 		t.Error("two volumes have the same ID")
 	}
 }

@@ -112,9 +112,7 @@ func (w *Writer) Close() error {
 // content before the first generation. The caller must not modify the maps.
 func (w *Writer) Current() (number uint64, content generation.Content) {
 	g := w.known()
-	content = g.Content
-	content.Complete = g.Record.Complete
-	return g.Record.Generation, content
+	return g.Record.Generation, g.Content
 }
 
 // known returns the current generation, or the empty generation if the Secrets of

@@ -35,6 +35,7 @@ type Generation struct {
 // file in the record without a value in content could not be read at startup. Its
 // links are part of the generation, the file is not.
 func New(dir string, rec Record, content Content) *Generation {
+	content.Complete = rec.Complete
 	g := &Generation{Record: rec, Content: content, Dir: dir}
 	g.Inside = append(g.Inside, directory(dir, rec.FileMode))
 	for name, s := range rec.AllSecrets() {

@@ -132,7 +132,7 @@ func (v Volume) CheckCurrent() error {
 func (v Volume) Load(
 	ctx context.Context, dir string, rec generation.Record,
 ) (content generation.Content, unread []error, err error) {
-	content = generation.Content{Complete: rec.Complete, Secrets: map[string]generation.Files{}}
+	content = generation.Content{Secrets: map[string]generation.Files{}}
 	for name, s := range rec.AllSecrets() {
 		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: map[string]secret.Value{},
 			Modes: map[string]fs.FileMode{}}
