@@ -89,6 +89,8 @@ type setup struct {
 
 func noEvents(Options) *volume.Events { return &volume.Events{} }
 
+func newEvents(opts Options) *volume.Events { return must2(volume.NewEvents(opts.Dir)) }
+
 // start opens a Writer as Open does, with the parts of the setup.
 func start(s setup) (*Writer, error) {
 	vol, err := volume.Open(context.Background(), s.Dir)

@@ -1,8 +1,6 @@
 package writer
 
 import (
-	"fmt"
-
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -22,16 +20,12 @@ func (w *Writer) State() State {
 
 // ReadState reads the state of the volume at dir. Another process may own the
 // volume.
-func ReadState(dir string) (State, error) {
-	vol, err := volume.OpenUnlocked(dir)
-	if err != nil {
-		return State{}, err
-	}
-	defer func() { _ = vol.Close() }()
-	_, rec, err := vol.ReadCurrent()
-	if err != nil {
-		return State{}, fmt.Errorf("read %q: %w", dir, err)
-	}
-	n, _ := vol.ReadNotified() // if it cannot be read, the state of the targets is unknown
-	return State{Record: rec, Notified: n}, nil
+func ReadState(dir string) (state State, err error) {
+	err = volume.Read(dir, func(v volume.Volume) (err error) {
+		if _, state.Record, err = v.ReadCurrent(); err == nil {
+			state.Notified, _ = v.ReadNotified() // if it cannot be read, the state of the targets is unknown
+		}
+		return err
+	})
+	return state, err
 }

@@ -89,11 +89,12 @@ func readyChild(args []string) error {
 func TestCheckCurrent_unknown(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
-	vol := must2(volume.OpenUnlocked(dir))
-	defer func() { must(vol.Close()) }()
-	vol.Calls = &misreads{vol.Calls,
-		func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
-	if err := vol.CheckCurrent(); !errors.Is(err, syscall.EIO) {
+	err := volume.Read(dir, func(vol volume.Volume) error {
+		vol.Calls = &misreads{vol.Calls,
+			func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
+		return vol.CheckCurrent()
+	})
+	if !errors.Is(err, syscall.EIO) {
 		t.Errorf("got %v, want EIO", err)
 	}
 }

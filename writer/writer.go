@@ -66,16 +66,11 @@ func Open(ctx context.Context, opts Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, vol, opts, time.Now, newEvents(opts))
-}
-
-// newEvents returns the Events of the volume. They watch nothing if inotify is unavailable.
-func newEvents(opts Options) *volume.Events {
 	events, err := volume.NewEvents(opts.Dir)
 	if err != nil {
 		opts.Logger.Warn("inotify is unavailable; changes by other processes are found within a minute", "err", err)
 	}
-	return events
+	return open(ctx, vol, opts, time.Now, events)
 }
 
 // New returns the Writer of a volume opened by the caller, without inotify.

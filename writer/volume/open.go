@@ -30,10 +30,17 @@ func Open(ctx context.Context, dir string) (Volume, error) {
 	return Volume{m}, nil
 }
 
-// OpenUnlocked opens a volume without its lock, for reading only.
-func OpenUnlocked(dir string) (Volume, error) {
+// Read calls read with the volume at dir, without its lock. Another process may own the volume.
+func Read(dir string, read func(Volume) error) error {
 	m, err := openMount(dir)
-	return Volume{m}, err
+	if err != nil {
+		return err
+	}
+	defer func() { _ = m.Close() }()
+	if err := read(Volume{m}); err != nil {
+		return fmt.Errorf("read %q: %w", dir, err)
+	}
+	return nil
 }
 
 func openMount(dir string) (*mount, error) {

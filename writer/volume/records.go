@@ -86,19 +86,8 @@ func (v Volume) DiskSize(dir string, rec generation.Record) (bytes int64) {
 	return bytes
 }
 
-// Ready returns nil if the volume at dir holds a complete generation. Another process
-// may own the volume.
-func Ready(dir string) error {
-	vol, err := OpenUnlocked(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = vol.Close() }()
-	if err := vol.CheckCurrent(); err != nil {
-		return fmt.Errorf("read %q: %w", dir, err)
-	}
-	return nil
-}
+// Ready returns nil if the volume at dir holds a complete generation.
+func Ready(dir string) error { return Read(dir, Volume.CheckCurrent) }
 
 // CheckCurrent returns an error if the volume contains no complete generation, if a file
 // of the generation is missing, or if it could not examine a file.
