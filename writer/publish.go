@@ -123,7 +123,7 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 	w.wakeDirectories(ctx, old, next) // 9
 	w.wakeFiles(ctx, old)             // 10
 	if !old.Empty() {
-		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.Paths()})
+		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.InsidePaths()})
 	}
 	if !next.SameOutside(old) {
 		w.reconcileOutsideOrRetry(ctx) // 11

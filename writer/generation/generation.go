@@ -71,8 +71,8 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 	}
 }
 
-// Paths returns the paths of g's directory and everything in it, children first.
-func (g *Generation) Paths() (names []string) {
+// InsidePaths returns the paths of g's directory and everything in it, children first.
+func (g *Generation) InsidePaths() (names []string) {
 	for _, e := range slices.Backward(g.Inside) {
 		names = append(names, e.Path)
 	}

@@ -25,8 +25,10 @@ func (m *mount) openDir(name string, flags int) (fd int, done func(), err error)
 	if name == "." {
 		return int(m.dir.Fd()), func() {}, nil
 	}
-	fd, err = m.open(name, flags|unix.O_DIRECTORY, 0)
-	return fd, func() { _ = unix.Close(fd) }, err // fd is -1 after an error
+	if fd, err = m.open(name, flags|unix.O_DIRECTORY, 0); err != nil {
+		return fd, func() {}, err
+	}
+	return fd, func() { _ = unix.Close(fd) }, nil
 }
 
 // each makes a call in the directory of each of names, and returns the first error. It opens the
@@ -100,17 +102,17 @@ func (m *mount) openFile(name string, flags int, mode fs.FileMode) (*os.File, er
 
 // Mkdir creates a directory. It inherits the setgid bit of its parent.
 func (m *mount) Mkdir(name string, mode fs.FileMode) error {
-	return m.in("mkdirat", name, func(dir int, base string) error {
-		if err := unix.Mkdirat(dir, base, uint32(mode.Perm())); err != nil {
-			return err
-		}
-		var st unix.Stat_t
-		err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-		if err != nil || st.Mode&0o777 == uint32(mode.Perm()) {
-			return err
-		}
-		return chmod(dir, base, mode.Perm()|fileMode(st.Mode)&fs.ModeSetgid)
+	err := m.in("mkdirat", name, func(dir int, base string) error {
+		return unix.Mkdirat(dir, base, uint32(mode.Perm()))
 	})
+	if err != nil {
+		return err
+	}
+	info, err := m.Lstat(name)
+	if err != nil || info.Mode.Perm() == mode.Perm() {
+		return err
+	}
+	return m.Chmod(mode|info.Mode&fs.ModeSetgid, name)
 }
 
 func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
@@ -128,19 +130,17 @@ func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
 	return f, nil
 }
 
+// Chmod sets a mode through a descriptor: before Linux 6.6, every other call follows a link. The
+// entries need not be readable.
 func (m *mount) Chmod(mode fs.FileMode, names ...string) error {
-	return m.each("fchmodat", names, func(dir int, base string) error { return chmod(dir, base, mode) })
-}
-
-// chmod sets a mode through a descriptor: before Linux 6.6, every other call follows a link. The
-// file need not be readable.
-func chmod(dir int, base string, mode fs.FileMode) error {
-	fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
+	return m.each("chmod", names, func(dir int, base string) error {
+		fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		return os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
+	})
 }
 
 func (m *mount) Symlink(target, name string) error {
@@ -149,7 +149,9 @@ func (m *mount) Symlink(target, name string) error {
 
 func (m *mount) Rename(from, to string) error {
 	return m.in("renameat", from, func(dir int, base string) error {
-		return m.in("renameat", to, func(toDir int, toBase string) error { return unix.Renameat(dir, base, toDir, toBase) })
+		return m.in("renameat", to, func(toDir int, toBase string) error {
+			return unix.Renameat(dir, base, toDir, toBase)
+		})
 	})
 }
 

@@ -115,11 +115,29 @@ func TestRemoveAll_isBounded(t *testing.T) {
 	}
 }
 
-// denying denies access to a directory and its entries until its mode is changed.
+// TestRemoveAll_boundsMoves: a removal moves a limited number of entries, too.
+func TestRemoveAll_boundsMoves(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	v := opened(t, dir)
+	must(t, os.MkdirAll(filepath.Join(dir, "d/full"), 0o700))
+	for i := range maxRemoved + 10 {
+		must(t, syscall.Mknod(filepath.Join(dir, "d/full", strconv.Itoa(i)), syscall.S_IFREG|0o600, 0))
+	}
+	if err := v.RemoveAll("d"); !errors.Is(err, errMoreEntries) {
+		t.Errorf("got %v, want %v", err, errMoreEntries)
+	}
+	if entries, _ := os.ReadDir(filepath.Join(dir, "d/full")); len(entries) != 10 {
+		t.Errorf("%d entries are left in the directory, want 10", len(entries))
+	}
+}
+
+// denying denies access to a directory and its entries until its mode is changed. If the
+// directory is readable, it denies only changes.
 type denying struct {
 	Calls
-	dir    string
-	denied bool
+	dir      string
+	denied   bool
+	readable bool
 }
 
 func (d *denying) check(dir string) error {
@@ -130,14 +148,14 @@ func (d *denying) check(dir string) error {
 }
 
 func (d *denying) ReadDir(name string) ([]fs.DirEntry, error) {
-	if err := d.check(name); err != nil {
+	if err := d.check(name); err != nil && !d.readable {
 		return nil, err
 	}
 	return d.Calls.ReadDir(name)
 }
 
 func (d *denying) Rename(from, to string) error {
-	if err := d.check(from); err != nil {
+	if err := errors.Join(d.check(from), d.check(filepath.Dir(from))); err != nil {
 		return err
 	}
 	return d.Calls.Rename(from, to)
@@ -152,12 +170,14 @@ func (d *denying) Chmod(mode fs.FileMode, names ...string) error {
 // prevent its removal, also if the tests do not run as root.
 func TestRemoveAll_allowsAccess(t *testing.T) {
 	for _, name := range []string{"a", "a/b", "a/b/c"} {
-		dir := t.TempDir()
-		v := opened(t, dir)
-		must(t, os.MkdirAll(filepath.Join(dir, "a/b/c/d"), 0o700))
-		v.Calls = &denying{v.Calls, name, true}
-		if err := v.RemoveAll("a"); err != nil || !v.IsGone("a") {
-			t.Errorf("%s: got %v, want no error", name, err)
+		for _, readable := range []bool{false, true} {
+			dir := t.TempDir()
+			v := opened(t, dir)
+			must(t, os.MkdirAll(filepath.Join(dir, "a/b/c/d"), 0o700))
+			v.Calls = &denying{v.Calls, name, true, readable}
+			if err := v.RemoveAll("a"); err != nil || !v.IsGone("a") {
+				t.Errorf("%s, readable %v: got %v, want no error", name, readable, err)
+			}
 		}
 	}
 }
