@@ -208,7 +208,7 @@ func (tr *trial) withdrawn(n int64) bool {
 		case lived >= survival && time.Since(*tr.lastEnd.Load()) > survival:
 			return tr.slow(lived)
 		case time.Now().After(deadline):
-			tr.T.Fatalf("the program ended %v after its notification, and the sidecar did not withdraw the success", lived)
+			tr.T.Fatalf("the program ended %v after its notification, which was not withdrawn", lived)
 		}
 	}
 	return true

@@ -86,7 +86,7 @@ var webServers = []program{
 			"A key of the Secret contains the hash, in the form of `htpasswd`.")},
 	},
 	{
-		name: "Tomcat", pkg: "tomcat10",
+		name: "Tomcat", pkg: "tomcat10-common",
 		files:   []string{"tomcat.xml"},
 		setup:   "mkdir conf logs temp work; mv tomcat.xml conf/server.xml",
 		command: tomcat,
@@ -97,15 +97,15 @@ var webServers = []program{
 		},
 	},
 	{
-		name: "Tomcat, `TLSCertificateReloadListener`", pkg: "tomcat10",
+		name: "Tomcat, `TLSCertificateReloadListener`", pkg: "tomcat10-common",
 		files: []string{"tomcat.xml"},
 		setup: "mkdir conf logs temp work; sed 's,<Service,<Listener " +
 			"className=\"org.apache.catalina.security.TLSCertificateReloadListener\" checkPeriod=\"1\"/>&,' " +
 			"tomcat.xml >conf/server.xml",
 		command: tomcat,
 		probe:   handshake,
-		ways: []way{{want: follows, remark: "Every `checkPeriod`, the listener reads a certificate again that expires " +
-			"within `daysBefore` days. The test sets both periods of Tomcat to 1 s."}},
+		ways: []way{{want: follows, remark: "Every `checkPeriod`, the listener reads a certificate again that " +
+			"expires within `daysBefore` days. The test sets both periods of Tomcat to 1 s."}},
 	},
 	{
 		name: "Prometheus", pkg: "prometheus",
