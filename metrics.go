@@ -30,6 +30,10 @@ func (s *sidecar) writeMetrics(p *telemetry.Page) {
 	for _, t := range targets {
 		p.Series(telemetry.Bool(t.Pending), "target", t.Name)
 	}
+	p.Metric("gauge", "secretsync_notify_stopped", "Whether no signal is sent, because the process ended after two.")
+	for _, t := range targets {
+		p.Series(telemetry.Bool(t.Error == "stopped"), "target", t.Name)
+	}
 	p.Metric("gauge", "secretsync_watch_up", "Whether the watch is connected.")
 	for _, w := range watches {
 		p.Series(telemetry.Bool(w.Up), "watch", w.Name)

@@ -5,18 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
+	"github.com/secret-sync/secret-sync/notifier/process"
+	"github.com/secret-sync/secret-sync/writer"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // TestMetrics_fresh: every metric exists before anything happens, in the text format, and the counters are 0, not
@@ -30,6 +36,7 @@ func TestMetrics_fresh(t *testing.T) {
 	names := []string{
 		"secretsync_generation", "secretsync_publishes_total", "secretsync_publish_failures_total",
 		"secretsync_secret_refused", "secretsync_notifications_total", "secretsync_notify_pending",
+		"secretsync_notify_stopped",
 		"secretsync_last_publish_timestamp_seconds", "secretsync_publish_duration_seconds",
 		"secretsync_watch_up", "secretsync_last_contact_timestamp_seconds",
 		"secretsync_secret_present", "secretsync_secret_required", "secretsync_repairs_total", "secretsync_build_info",
@@ -67,6 +74,29 @@ func TestMetrics_fresh(t *testing.T) {
 		var value float64
 		if _, err := fmt.Sscan(line, &value); err != nil || value < lowest {
 			t.Errorf("%s is %v, %v, want at least %v", name, value, err, lowest)
+		}
+	}
+}
+
+// TestMetrics_stopped: a restarted sidecar shows that it does not signal a process because it ended twice after a signal.
+func TestMetrics_stopped(t *testing.T) {
+	dir := t.TempDir()
+	opts := writer.Options{Dir: dir, FileMode: 0o400, Logger: slog.New(slog.DiscardHandler), Repaired: func() {}}
+	w, err := writer.Open(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := notification.TargetRecord{Ends: 2, Settings: process.New(process.Options{Signal: syscall.SIGHUP}).Settings()}
+	_, err = w.Publish(t.Context(), generation.Content{Complete: true})
+	if err := errors.Join(err, w.SetTargetRecord("process:app", record), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "http://127.0.0.1:1", dir, "SECRETSYNC_HTTP_ADDR=127.0.0.1:0", "SECRETSYNC_PROCESS=app,other",
+		"SECRETSYNC_SIGNAL_CHECK=false", "SECRETSYNC_SIGNAL_EXIT_CHECK=false", "SECRETSYNC_PROCESS_MIN_AGE=0s")
+	got := scrape(t, p.address())
+	for _, line := range []string{`notify_stopped{target="process/app"} 1`, `notify_stopped{target="process/other"} 0`} {
+		if !strings.Contains(got, "\nsecretsync_"+line+"\n") {
+			t.Errorf("got no %q in\n%s", line, got)
 		}
 	}
 }

@@ -120,6 +120,9 @@ func TestSurvival_ended(t *testing.T) {
 		s.start()
 		s.publish()
 		s.want([]uint64{2, 3}, state{Notified: 1, Pending: true, Error: "stopped", Failures: 2}, 0)
+		if got := s.log.Count("before a restart of secret-sync"); got != 2 || s.log.Count("2 such ends") != 2 {
+			t.Errorf("the restarts are logged %d times, want twice, the second with the stop:\n%s", got, &s.log)
+		}
 		if len(s.reports) != 2 || !strings.Contains(s.reports[1], "stopped signaling it after 2 such ends") {
 			t.Errorf("reports = %q, want 2, the second with the stop", s.reports)
 		}
@@ -191,7 +194,7 @@ func TestSurvival_newerGenerationFails(t *testing.T) {
 		s.app.set(func(a *fakeApp) { a.err = errors.New("stopped") })
 		s.publish()
 		s.stop()
-		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals"}
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals", Previous: 1}
 		got := s.volume.records["app"]
 		if got != want || len(s.reports) != 2 {
 			t.Errorf("record = %+v, reports = %q, want %+v, the failure of generation 3 and the end", got, s.reports, want)
@@ -203,14 +206,17 @@ func TestSurvival_newerGenerationFails(t *testing.T) {
 // and however long the splay and the interval are.
 func TestSurvival_frequentChanges(t *testing.T) {
 	for name, set := range map[string]func(*Options){
+		"interval": func(*Options) {},
 		"splay":    func(o *Options) { o.Splay = 5 * time.Second },
-		"interval": func(o *Options) { o.Targets[0].Interval = 2 * time.Second },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSurvivalTest(t, true)
 				s.stop()
-				s.set = set
+				s.set = func(o *Options) {
+					o.Targets[0].Interval = 2 * time.Second // the app ends before
+					set(o)
+				}
 				s.start()
 				defer func() { s.stop() }()
 				for range 100 {
@@ -222,6 +228,30 @@ func TestSurvival_frequentChanges(t *testing.T) {
 					t.Errorf("notified = %v, status %+v, want 2 signals", got, s.notifier.Status())
 				}
 			})
+		})
+	}
+}
+
+// TestSurvival_restart: a restart of the sidecar does not hide the end of the process.
+func TestSurvival_restart(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSurvivalTest(t, ends)
+			s.volume.publish()
+			s.notifier.Poke()
+			synctest.Wait()
+			s.stop()
+			time.Sleep(time.Minute)
+			s.start()
+			defer s.stop()
+			time.Sleep(time.Minute)
+			want := notification.TargetRecord{Notified: 2, Settings: "HUP", Process: "after 1 signals", Previous: 1}
+			if ends {
+				want.Notified, want.Ends, want.Ended = 1, 1, 2
+			}
+			if got := s.volume.records["app"]; got != want || len(s.app.notified()) != 1 {
+				t.Errorf("record = %+v, want %+v and 1 signal", got, want)
+			}
 		})
 	}
 }
@@ -249,7 +279,7 @@ func TestSurvival_oneRecord(t *testing.T) {
 		defer func() { s.stop() }()
 		before := s.volume.writes
 		s.publish()
-		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals"}
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals", Previous: 1}
 		if got := s.volume.records["app"]; got != want || s.volume.writes != before+2 {
 			t.Errorf("record = %+v after %d writes, want %+v after 2", got, s.volume.writes-before, want)
 		}

@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -41,9 +42,8 @@ type worker struct {
 	record    notification.TargetRecord
 	unsaved   bool      // record is not on disk
 	lastEarly time.Time // time of the last attempt started by a newer generation
-	previous  uint64    // generation that the target was notified of before this signal
 
-	mu    sync.Mutex // guards state, which only the worker's goroutine changes
+	mu    sync.Mutex // guards state
 	state Status
 }
 
@@ -78,10 +78,7 @@ func (w *worker) run(ctx context.Context) {
 		w.sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
 		w.sleep(ctx, time.Until(w.refresh().QuietUntil))
 		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
-		for ctx.Err() == nil {
-			if w.observe(); w.isStopped() {
-				break
-			}
+		for ctx.Err() == nil && !w.isStopped() {
 			w.retry.Store(false) // this attempt fulfills an earlier Retry
 			changes, began := w.Volume.ChangesSince(w.record.Notified), time.Now()
 			err := w.target.Notify(ctx, changes)
@@ -99,20 +96,20 @@ func (w *worker) run(ctx context.Context) {
 
 // wait waits until a time and observes the process meanwhile. It reports whether a poke ended it.
 func (w *worker) wait(ctx context.Context, end time.Time) (poked bool) {
-	for ctx.Err() == nil && time.Now().Before(end) {
+	for ctx.Err() == nil && !poked && time.Now().Before(end) {
 		next := time.Until(end)
-		if w.state.Observing {
+		if w.record.Observing {
 			next = min(next, observeInterval)
 		}
 		select {
 		case <-ctx.Done():
 		case <-w.poke:
-			return true
+			poked = true
 		case <-time.After(next):
 		}
 		w.observe()
 	}
-	return false
+	return poked
 }
 
 // sleep waits for delay. Pokes do not end it.
@@ -142,13 +139,13 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	s.Successes++
 	s.QuietUntil = time.Now().Add(w.target.Interval)
 	if w.target.Survived != nil {
-		s.Observing = true
+		next.Observing, next.Previous = true, next.Notified
 		s.Recipient, next.Process = w.target.Recipient(), w.target.State()
 		logger = logger.With("process", s.Recipient)
 	}
 	w.mu.Unlock()
 	logger.Info("notified the app", "generation", generation, "duration", took.String())
-	w.previous, next.Notified = next.Notified, generation
+	next.Notified = generation
 	w.save(next)
 }
 
@@ -203,9 +200,9 @@ func (w *worker) restore() {
 		r.Notified = newest
 	}
 	if r.Settings != w.target.Settings {
-		r.Settings, r.Ends = w.target.Settings, 0
+		r.Settings, r.Ends, r.Observing = w.target.Settings, 0, false
 	}
-	s.Notified = r.Notified
+	s.Notified, s.Observing = r.Notified, r.Observing
 	if !known || *r != recorded {
 		w.save(*r)
 	}
@@ -217,13 +214,15 @@ func (w *worker) restore() {
 	}
 	if w.isStopped() {
 		s.Error, s.Failures = endsKind(r.Ends), uint64(r.Ends)
+		w.Logger.Warn("the app ended after its notification, before a restart of secret-sync",
+			"generation", r.Ended, "ends", r.Ends, "err", stopped(errors.New("no signal is sent"), r.Ends))
 	}
 }
 
 // save sets the record and stores it. It logs the first failure and the recovery.
 func (w *worker) save(r notification.TargetRecord) {
 	w.mu.Lock()
-	w.state.Notified = r.Notified
+	w.state.Notified, w.state.Observing = r.Notified, r.Observing
 	w.mu.Unlock()
 	w.record = r
 	err := w.Volume.SetTargetRecord(w.target.Key, r)
@@ -249,31 +248,34 @@ func endsKind(ends int) string {
 	return "ended"
 }
 
+// stopped adds to err that no further generation is signaled, if this is so after a number of ends.
+func stopped(err error, ends int) error {
+	if ends < endsMax {
+		return err
+	}
+	return fmt.Errorf("%w; stopped signaling it after %d such ends, until SECRETSYNC_SIGNAL "+
+		"or another setting of this target changes, or SECRETSYNC_SIGNAL_EXIT_CHECK is false", err, ends)
+}
+
 // observe checks whether the process survives its last signal. If it ended, the success becomes a failure: the target
 // is not notified of the generation. The next generation is signaled once more.
 func (w *worker) observe() {
-	if !w.state.Observing {
+	if !w.record.Observing {
 		return
 	}
 	survived, err := w.target.Survived()
-	w.mu.Lock()
-	w.state.Observing = err == nil && !survived
-	w.mu.Unlock()
 	if err != nil {
 		w.withdraw(AsFailure(err))
-	} else if next := w.record; survived && next.Ends > 0 {
-		next.Ends = 0
+	} else if next := w.record; survived {
+		next.Observing, next.Ends = false, 0
 		w.save(next)
 	}
 }
 
 func (w *worker) withdraw(f *Failure) {
 	r := w.record
-	r.Notified, r.Ended, r.Ends = w.previous, r.Notified, r.Ends+1
-	if r.Ends >= endsMax {
-		f.Err = fmt.Errorf("%w; stopped signaling it after %d such ends, until SECRETSYNC_SIGNAL "+
-			"or another setting of this target changes, or SECRETSYNC_SIGNAL_EXIT_CHECK is false", f.Err, r.Ends)
-	}
+	r.Notified, r.Ended, r.Ends, r.Observing = r.Previous, r.Notified, r.Ends+1, false
+	f.Err = stopped(f.Err, r.Ends)
 	w.mu.Lock()
 	w.state.Error = endsKind(r.Ends)
 	w.state.Failed++

@@ -20,4 +20,8 @@ type TargetRecord struct {
 	Ended    uint64 `json:"ended,omitempty"`    // generation of the last of them
 	Settings string `json:"settings,omitempty"` // how the process is signaled
 	Process  string `json:"process,omitempty"`  // State of the process before its last signal
+
+	// Until it has survived this signal, the process is observed. Previous is the generation of the notification before.
+	Observing bool   `json:"observing,omitempty"`
+	Previous  uint64 `json:"previous,omitempty"`
 }

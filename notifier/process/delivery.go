@@ -87,18 +87,21 @@ func (t *Target) Recipient() string {
 	return t.last.process.String()
 }
 
-// State returns a text by which Remember recognizes the process that received the last signal.
-func (t *Target) State() string { return t.last.process.state() }
+// stateFormat contains only a residue of the random address of the stack, because apps can read it in the volume.
+const stateFormat = "%d %d %d %d %d %q"
 
-// state contains only a residue of the random address of the stack, because apps can read it in the volume.
-func (p process) state() string { return fmt.Sprint(p.pid, int64(p.start), p.stack%251) }
+// State describes the last signal and its process, for Remember after a restart.
+func (t *Target) State() string {
+	p := t.last.process
+	return fmt.Sprintf(stateFormat, p.pid, p.start, p.stack%251, p.ppid, t.last.sent, p.comm)
+}
 
-// Remember observes the process with a State, from before a restart. The age starts now if an exec has changed it.
+// Remember sets the last signal to that of a State. The age of the process starts now if an exec has changed it.
 func (t *Target) Remember(state string) {
-	var p process
-	_, _ = fmt.Sscan(state, &p.pid, (*int64)(&p.start))
-	if now, running := t.proc.again(p); running {
-		if now.matched = true; now.state() != state {
+	p, stack := &t.last.process, uint64(0)
+	_, _ = fmt.Sscanf(state, stateFormat, &p.pid, &p.start, &stack, &p.ppid, &t.last.sent, &p.comm)
+	if now, running := t.proc.again(*p); running {
+		if now.matched = true; now.stack%251 != stack {
 			now.execed = t.proc.uptime()
 		}
 		t.observed = tree{p.pid: now}
@@ -129,8 +132,12 @@ func (t *Target) Survived() (decided bool, err error) {
 	if running {
 		return true, nil
 	}
-	return true, notifier.Failf("ended", "process %v ended %.1f s after %s; "+
-		"if this repeats, the app does not reload on this signal", t.last.process, after.Seconds(), signalName(t.opts.Signal))
+	within := "" // the exact time
+	if after > survivalTime {
+		within = "up to " // while the sidecar restarted
+	}
+	return true, notifier.Failf("ended", "process %v ended %s%.1f s after %s; if this repeats, the app does not reload "+
+		"on this signal", t.last.process, within, after.Seconds(), signalName(t.opts.Signal))
 }
 
 // succeeds reports whether p replaces the process that received the last signal: a process with its name that it, or

@@ -279,6 +279,44 @@ func TestRemember(t *testing.T) {
 	}
 }
 
+// TestRemember_survived: after a restart of the sidecar, the end of the signaled process and its successor are found.
+func TestRemember_survived(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		after   time.Duration
+		process process
+		decided bool
+		err     string
+	}{
+		{"running", time.Second, process{pid: 7, ppid: 6}, false, ""},
+		{"survived", survivalTime + 1, process{pid: 7, ppid: 6}, true, ""},
+		{"ended", time.Second, process{pid: 8, ppid: 6}, true, "process 7 (my app) ended 1.0 s after SIGHUP"},
+		{"ended meanwhile", time.Minute, process{pid: 8}, true, "process 7 (my app) ended up to 60.0 s after SIGHUP"},
+		{"PID reused", time.Second, process{pid: 7, start: time.Hour}, true, "ended"},
+		{"successor", time.Second, process{pid: 8, ppid: 6, start: time.Hour}, true, ""},
+	} {
+		proc := newFakeProc(t)
+		proc.put(process{pid: 6, comm: "sv"})
+		proc.put(process{pid: 7, ppid: 6, comm: "my app", caught: 1, stack: 1})
+		opts := Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}
+		before, after := proc.byName("my app", opts, func() {}), proc.byName("my app", opts, func() {})
+		if err := before.Notify(t.Context(), noChanges); err != nil {
+			t.Fatal(err)
+		}
+		proc.remove(7)
+		test.process.comm = "my app"
+		proc.put(test.process)
+		after.proc.uptime = func() time.Duration { return time.Hour + test.after }
+		after.Remember(before.State())
+		decided, err := after.Survived()
+		if decided != test.decided || (err == nil) != (test.err == "") {
+			t.Errorf("%s: decided = %v, %v, want %v, %q", test.name, decided, err, test.decided, test.err)
+		} else if err != nil {
+			testsupport.WantError(t, err, test.err)
+		}
+	}
+}
+
 // TestRuntimes_title: a program that replaced its arguments is recognized by its comm.
 func TestRuntimes_title(t *testing.T) {
 	var warnings []string
