@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,59 +69,64 @@ var errMoreEntries = errors.New("too many entries to remove at a time")
 // not exist. It removes at most maxRemoved entries, and fails with errMoreEntries if
 // there are more.
 //
-// It moves the entries of a full subdirectory up to name instead of entering it, so
-// neither the depth of a planted tree nor the length of its paths matters.
+// It moves the directories below a subdirectory up to name instead of entering them,
+// so neither the depth of a planted tree nor the length of its paths matters.
 func (v Volume) RemoveAll(name string) error {
-	for left, moved := maxRemoved, 0; ; {
-		if err := v.Remove(name); !isFull(err) {
+	left, moved := maxRemoved, 0
+	for {
+		if err := v.Remove(name); !errors.Is(err, fs.ErrExist) { // the class of ENOTEMPTY
 			return err
 		}
-		entries, err := v.list(name)
-		for _, e := range entries {
-			if left--; left < 0 {
-				return errMoreEntries
-			}
-			below := path.Join(name, e.Name())
-			removeErr := v.allowing(name, func() error { return v.Remove(below) })
-			if isFull(removeErr) {
-				removeErr = v.raise(below, &moved)
-			}
-			err = cmp.Or(err, removeErr)
-		}
+		dirs, err := v.empty(name, &left)
 		if err != nil {
 			return err
 		}
+		for _, dir := range dirs {
+			below, err := v.empty(dir, &left)
+			if err != nil {
+				return err
+			}
+			for _, from := range below {
+				moved++
+				to := path.Join(name, fmt.Sprint("..moved", moved))
+				err := v.allowing(dir, func() error {
+					return v.allowing(from, func() error { return v.Rename(from, to) })
+				})
+				if err != nil && !errors.Is(err, fs.ErrExist) { // an earlier removal may have used the name
+					return err
+				}
+			}
+		}
+		if err := v.Remove(dirs...); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 }
 
-// raise moves the entries of a directory to its parent.
-func (v Volume) raise(dir string, moved *int) error {
-	entries, err := v.list(dir)
-	for _, e := range entries {
-		if *moved++; *moved > maxRemoved {
-			return errMoreEntries
-		}
-		from, to := path.Join(dir, e.Name()), path.Join(path.Dir(dir), fmt.Sprint("..moved", *moved))
-		moveErr := v.allowing(dir, func() error {
-			return v.allowing(from, func() error { return v.Rename(from, to) })
-		})
-		if !isFull(moveErr) { // an earlier removal may have used the name
-			err = cmp.Or(err, moveErr)
-		}
-	}
-	return err
-}
-
-// isFull reports whether err means that a directory contains entries.
-func isFull(err error) bool { return errors.Is(err, fs.ErrExist) } // the class of ENOTEMPTY
-
-// list returns the entries of a directory.
-func (v Volume) list(dir string) (entries []fs.DirEntry, err error) {
+// empty removes everything in a directory except its subdirectories, and returns
+// their paths. It counts left down by the number of entries.
+func (v Volume) empty(dir string, left *int) (dirs []string, err error) {
+	var entries []fs.DirEntry
 	err = v.allowing(dir, func() error {
 		entries, err = v.ReadDir(dir)
 		return err
 	})
-	return entries, err
+	var files []string
+	for _, e := range entries {
+		if *left--; *left < 0 {
+			err = errMoreEntries
+			break
+		}
+		if name := path.Join(dir, e.Name()); e.IsDir() {
+			dirs = append(dirs, name)
+		} else {
+			files = append(files, name)
+		}
+	}
+	if removeErr := v.allowing(dir, func() error { return v.Remove(files...) }); removeErr != nil {
+		err = removeErr
+	}
+	return dirs, err
 }
 
 // allowing makes a call in a directory. If the mode of the directory denies the call,
