@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -152,7 +152,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for version := 8; a.changing && r.Context().Err() == nil; version++ {
 			fmt.Fprintf(w, `{"type": "MODIFIED", "object": {"kind": "Secret", "apiVersion": "v1",
 				"metadata": {"name": "db", "namespace": "shop", "uid": "u", "resourceVersion": "%d"},
-				"data": {"password": %q}}}`, version, base64.StdEncoding.EncodeToString(fmt.Append(nil, version)))
+				"data": %s}}`, version, changed(version))
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(time.Millisecond)
 		}
@@ -199,6 +199,16 @@ func TestHUP_storm(t *testing.T) {
 	if attempts > rounds+1 || lists > rounds || lines > rounds || min(attempts, lists, lines) < 2 {
 		t.Errorf("%d calls, %d lists and %d lines, want at most %d rounds", attempts, lists, lines, rounds)
 	}
+}
+
+// changed returns the data of ten keys with long names, so that the log line of a publish is long.
+func changed(version int) []byte {
+	data := map[string][]byte{"password": fmt.Append(nil, version)}
+	for i := range 10 {
+		data[fmt.Sprintf("%0250d", i)] = data["password"]
+	}
+	text, _ := json.Marshal(data)
+	return text
 }
 
 // TestHUPLooksAgain changes a file through a hard link, which inotify does not
