@@ -143,6 +143,8 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_FILE_MODE=420"}, "SECRETSYNC_FILE_MODE", "did you mean 0644"},
 		{[]string{"SECRETSYNC_FILE_MODE=493"}, "SECRETSYNC_FILE_MODE", "did you mean 0755"},
 		{[]string{"SECRETSYNC_FILE_MODE=511"}, "SECRETSYNC_FILE_MODE", "did you mean 0777"},
+		{[]string{"SECRETSYNC_FILE_MODE=504"}, "SECRETSYNC_FILE_MODE", "did you mean 0770"},
+		{[]string{"SECRETSYNC_FILE_MODE=500"}, "", ""},  // 0500 rather than 0764
 		{[]string{"SECRETSYNC_FILE_MODE=0420"}, "", ""}, // certainly octal
 		{[]string{"SECRETSYNC_FILE_MODE=400"}, "", ""},  // usual as an octal mode
 		{[]string{"SECRETSYNC_FILE_MODE=444"}, "", ""},

@@ -107,8 +107,9 @@ func (i Item) checkConflict(others []Item) error {
 }
 
 // usual matches a mode in which the owner can read, nobody can do more than the owner, and a
-// group or others with any permission can read.
-var usual = regexp.MustCompile(`^(4[04]{2}|5[045]{2}|6[046]{2}|7[04-7]{2})$`)
+// group or others with any permission can read. In 504, others could do more than the group: it
+// is 0770 as a decimal number. 500 is more likely 0500 than 0764.
+var usual = regexp.MustCompile(`^(4[04]{2}|5(00|[45][045])|6[046]{2}|7[04-7]{2})$`)
 
 // ParseMode returns a mode with read permission for the owner. It rejects the decimal form of
 // a usual mode: the Kubernetes API prints the mode 0400 as 256.

@@ -16,9 +16,9 @@ vault policy write shop - <<'POLICY'
 path "database/static-creds/shop" { capabilities = ["read"] }
 path "database/creds/shop" { capabilities = ["read"] }
 POLICY
-# A lease ends with the login token that created it: the token must live longer.
+# A lease ends with the login token that created it. A renewal extends a periodic token without a limit.
 vault write auth/kubernetes/role/shop bound_service_account_names=vault-reader \
-  bound_service_account_namespaces=shop audience=vault token_policies=shop token_ttl=2h token_max_ttl=2h
+  bound_service_account_namespaces=shop audience=vault token_policies=shop token_period=2h
 
 case "${1:?static, two, two-mysql or dynamic}" in
 static) # One valid password: queries fail until the app has reloaded.
