@@ -8,20 +8,20 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// TestHTTP_keyNames: no response of the HTTP server contains the name of a key: of a published
-// Secret, of a Secret with a name that cannot be a file, or a required key, before and after the
-// first generation, while a target fails. The log contains these names.
+// TestHTTP_keyNames: no response of the HTTP server contains the name of a key of a published
+// Secret, of a rejected Secret, or of a required key that is missing: before and after the first
+// generation, while a target fails. The log contains these names.
 func TestHTTP_keyNames(t *testing.T) {
 	t.Parallel()
 	const key = "markedkey"
 	addr := childprocess.FreeAddr(t)
 	s := st.New(t, st.Env{
-		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "unwritable", "SECRETSYNC_HTTP_ADDR": addr,
-		"SECRETSYNC_REQUIRED_KEYS": "db/" + key + "-required", "SECRETSYNC_NOTIFY_FIRST": "true",
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "rejected", "SECRETSYNC_HTTP_ADDR": addr,
+		"SECRETSYNC_REQUIRED_KEYS": "db/" + key + "-required,rejected/" + key + "-must", "SECRETSYNC_NOTIFY_FIRST": "true",
 		"SECRETSYNC_WEBHOOK_URL": "http://127.0.0.1:1/",
 	})
 	s.SetSecret("db", files{key: "1"})
-	s.SetSecret("unwritable", files{".." + key: "1"})
+	s.SetSecret("rejected", files{key: "1"})
 	run := s.Start(nil)
 	check := func(state string) {
 		for _, path := range []string{"/metrics", "/status", "/livez", "/readyz"} {
@@ -31,7 +31,7 @@ func TestHTTP_keyNames(t *testing.T) {
 		}
 	}
 	run.WaitLog(key + `-required\" is missing`)
-	run.WaitLog("bad_name")
+	run.WaitLog(key + `-must\" is missing`)
 	check("before the first generation")
 	s.SetSecret("db", files{key: "1", key + "-required": "1"})
 	run.WaitLog("cannot notify the app")

@@ -9,6 +9,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/helmchart"
@@ -118,6 +119,19 @@ func TestCheck_examples(t *testing.T) {
 		t.Fatal(err)
 	}
 	manifests["helm/app"] = string(chart)
+	var extra map[string]any
+	if err := yaml.Unmarshal([]byte(st.Read(t, examples+"helm/values-extra.yaml")), &extra); err != nil {
+		t.Fatal(err)
+	}
+	other, err := helmchart.Template("../manifests/testdata/other", "default", extra)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The values require an account with the Role, and an app that listens for the webhook.
+	manifests["helm/values-extra.yaml"] = strings.NewReplacer(
+		"      automountServiceAccountToken:", "      serviceAccountName: app\n      automountServiceAccountToken:",
+		"image: other:1", "image: other:1\n        ports: [{containerPort: 8080}]",
+	).Replace(string(other)) + "---\n" + st.Read(t, examples+"pod/rbac.yaml")
 	for _, file := range []string{"pod/deployment.yaml", "pod/deployment-webhook.yaml"} {
 		manifests[file] = st.Read(t, examples+file) + "---\n" + st.Read(t, examples+"pod/rbac.yaml")
 	}
