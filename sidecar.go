@@ -158,6 +158,7 @@ func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *s
 	cluster, clusterErr := kube.ClusterConfig()
 	s.writer, err = writer.Open(ctx, writer.Options{
 		Dir: cfg.Dir, Layout: cfg.Layout, FileMode: cfg.FileMode, Logger: log,
+		Swap:     func(ctx context.Context, rename func() error) error { return s.notifier.Swap(ctx, rename) },
 		Repaired: func() { s.repairs.Add(1); s.notifier.Poke() }, // apps may read the generation again
 	})
 	if err = errors.Join(clusterErr, err); err != nil {

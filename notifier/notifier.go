@@ -48,6 +48,7 @@ type Failure struct {
 	RetryAfter  time.Duration // minimum delay before the next attempt
 	RetryWithin time.Duration // maximum delay, for attempts that cost nothing; 0: no limit
 	Waiting     bool          // the target works but is not ready: the delay is RetryAfter, without backoff
+	Delivering  bool          // the app may still receive the notification
 	Err         error
 }
 
@@ -94,13 +95,14 @@ type Options struct {
 // A Notifier notifies every target of the newest generation. It is level-triggered, see worker.
 type Notifier struct {
 	workers []*worker
+	swap    sync.Mutex // held by Swap during a rename, and at the begin of each attempt
 }
 
 // Status is the state of a target.
 type Status struct {
 	status.Target
 	Failed     uint64    // failed attempts of this process; waits do not count
-	QuietUntil time.Time // end of the Interval after the last notification, or zero
+	QuietUntil time.Time // end of the Interval after the last attempt that may have reached the app, or zero
 }
 
 // New returns a Notifier and writes the missing records. Call it before the first publish, so that a crash
@@ -108,7 +110,7 @@ type Status struct {
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
-		w := &worker{Options: opts, target: target, poke: wake.NewChannel()}
+		w := &worker{Options: opts, target: target, poke: wake.NewChannel(), swap: &n.swap}
 		w.state.Name, w.Logger = target.Name, opts.Logger.With("target", target.Name)
 		w.restore()
 		n.workers = append(n.workers, w)
@@ -139,6 +141,22 @@ func (n *Notifier) PublishAfter() (latest time.Time) {
 		}
 	}
 	return latest
+}
+
+// Swap calls rename, which makes a new generation current, after PublishAfter. The app of an attempt that begins later
+// reads the new generation.
+func (n *Notifier) Swap(ctx context.Context, rename func() error) error {
+	for ctx.Err() == nil {
+		n.swap.Lock()
+		pause := time.Until(n.PublishAfter())
+		if pause <= 0 {
+			defer n.swap.Unlock()
+			return rename()
+		}
+		n.swap.Unlock()
+		wake.Sleep(ctx, pause)
+	}
+	return ctx.Err()
 }
 
 // Run notifies the targets until ctx is done. Then it cancels all notifications and delays and returns nil.

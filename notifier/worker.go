@@ -37,10 +37,12 @@ type worker struct {
 	target  Target
 	poke    wake.Channel
 	retry   atomic.Bool // the poke ends the current delay
+	swap    *sync.Mutex
 
 	// Used by the worker's goroutine only.
 	record    notification.TargetRecord
 	unsaved   bool      // record is not on disk
+	delivers  uint64    // generation of an attempt that may have reached the app, or 0
 	lastEarly time.Time // time of the last attempt started by a newer generation
 
 	mu    sync.Mutex // guards state
@@ -81,17 +83,44 @@ func (w *worker) run(ctx context.Context) {
 		for ctx.Err() == nil && !w.isStopped() {
 			w.retry.Store(false) // this attempt fulfills an earlier Retry
 			changes, began := w.Volume.ChangesSince(w.record.Notified), time.Now()
+			before := w.begin(changes.Generation)
 			err := w.target.Notify(ctx, changes)
 			if err == nil {
 				w.succeed(changes.Generation, time.Since(began))
 				break
 			}
 			if ctx.Err() == nil { // if ctx canceled the attempt, the target has not failed
+				w.end(AsFailure(err), changes.Generation, before)
 				w.pause(ctx, w.fail(AsFailure(err), changes.Generation, &backoff), changes.Generation)
 			}
 		}
 	}
 	w.observe()
+}
+
+// begin starts the Interval before the app can receive the notification. It returns the end of the earlier interval. An
+// attempt to finish an earlier delivery starts no interval, so it delays no publish.
+func (w *worker) begin(generation uint64) (before time.Time) {
+	w.swap.Lock()
+	defer w.swap.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before = w.state.QuietUntil
+	if generation != w.delivers {
+		w.state.QuietUntil = time.Now().Add(w.target.Interval)
+	}
+	return before
+}
+
+// end ends the interval of a failed attempt, unless the app may still receive the notification.
+func (w *worker) end(f *Failure, generation uint64, before time.Time) {
+	if f.Delivering {
+		w.delivers = generation
+		return
+	}
+	w.mu.Lock()
+	w.state.QuietUntil = before
+	w.mu.Unlock()
 }
 
 // wait waits until a time and observes the process meanwhile. It reports whether a poke ended it.

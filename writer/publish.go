@@ -168,7 +168,7 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 	if err := w.vol.SyncDir("."); err != nil { // 6
 		return err
 	}
-	if err := w.vol.Replace(next.Link()); err != nil { // 7
+	if err := w.opts.Swap(ctx, func() error { return w.vol.Replace(next.Link()) }); err != nil { // 7
 		return err
 	}
 	w.uncertain.unreachable.Store(false)

@@ -26,13 +26,15 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// Options configure a Writer. All are required.
+// Options configure a Writer. All but Swap are required.
 type Options struct {
 	Dir      string // mount path of the volume
 	Layout   generation.Layout
 	FileMode fs.FileMode // at least 0400
 	Logger   *slog.Logger
 	Repaired func() // called after each repair
+	// Swap calls rename, which makes a prepared generation current, when apps may see it. Its default is at once.
+	Swap func(ctx context.Context, rename func() error) error
 }
 
 // A Writer owns a volume from Open to Close. Its methods are safe for concurrent
@@ -82,6 +84,9 @@ func New(ctx context.Context, vol volume.Calls, opts Options) (*Writer, error) {
 func open(
 	ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, events *volume.Events,
 ) (*Writer, error) {
+	if opts.Swap == nil {
+		opts.Swap = func(_ context.Context, rename func() error) error { return rename() }
+	}
 	w := &Writer{
 		opts: opts, log: opts.Logger, now: now, vol: vol, events: events,
 		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),

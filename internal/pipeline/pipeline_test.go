@@ -163,7 +163,10 @@ func (w *world) options(o pipeline.Settings) pipeline.Settings {
 	if o.PublishAfter == nil {
 		o.PublishAfter = func() time.Time { return time.Time{} }
 	}
-	o.Source, o.Publisher, o.Observer = w, w, w
+	o.Source, o.Observer = w, w
+	if o.Publisher == nil {
+		o.Publisher = w
+	}
 	o.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
 	return o
 }

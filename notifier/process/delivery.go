@@ -55,7 +55,10 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	}
 	f := notifier.Failf("signal pending", "%s is pending for process %v: the process is stopped or blocks the signal",
 		signalName(t.opts.Signal), p)
-	f.RetryWithin = pendingMax
+	if t.proc.unknown != nil {
+		f = notifier.AsFailure(t.proc.unknown)
+	}
+	f.RetryWithin, f.Delivering = pendingMax, true
 	return f
 }
 
