@@ -119,16 +119,23 @@ func TestRun_termWhileBlocked(t *testing.T) {
 func TestRun_logOutput(t *testing.T) {
 	for output, want := range map[string][2]bool{"stdout": {true, false}, "stderr": {false, true}} {
 		cmd := newCommand(t, "http://127.0.0.1:1", t.TempDir(), "SECRETSYNC_LOG_OUTPUT="+output)
-		var stdout, stderr strings.Builder
+		var stdout, stderr testsupport.Log
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+		started := func() [2]bool {
+			return [2]bool{stdout.Count(`"started"`) > 0, stderr.Count(`"started"`) > 0}
+		}
+		testsupport.EventuallyWithin(t, patience, "the start", func() error {
+			if started() == [2]bool{} {
+				return errors.New("no line reports it")
+			}
+			return nil
+		})
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
-		started := [2]bool{strings.Contains(stdout.String(), `"started"`),
-			strings.Contains(stderr.String(), `"started"`)}
-		if started != want {
+		if started := started(); started != want {
 			t.Errorf("%s: the log is in stdout and stderr: %v, want %v", output, started, want)
 		}
 	}
