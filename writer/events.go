@@ -51,8 +51,10 @@ func (w *Writer) mismatch(cur *generation.Generation, name string) bool {
 		return w.isDifferent(want) || want.Mode.IsDir() && w.watchDirs(name)
 	case generation.Top(name) == cur.Dir:
 		return !w.vol.IsGone(name)
-	case path.Dir(name) == "." && !w.vol.IsOwn(name) && !w.vol.IsGone(name):
-		w.warnOnce(foreignEntry, name)
+	case path.Dir(name) == "." && !w.vol.IsGone(name):
+		if own, err := w.vol.IsOwn(name); !own && err == nil {
+			w.warnOnce(foreignEntry, name)
+		}
 	}
 	return false
 }

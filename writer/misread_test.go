@@ -1,8 +1,10 @@
 package writer
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -23,13 +25,21 @@ import (
 type misreads struct {
 	volume.Calls
 	fails func(call, name string) bool // nil: none
+	errno syscall.Errno                // 0: EIO
 }
 
 func (m *misreads) fail(call, name string) error {
 	if m.fails != nil && m.fails(call, name) {
-		return syscall.EIO
+		return cmp.Or(m.errno, syscall.EIO)
 	}
 	return nil
+}
+
+func (m *misreads) ReadDir(name string) ([]fs.DirEntry, error) {
+	if err := m.fail("list", name); err != nil {
+		return nil, err
+	}
+	return m.Calls.ReadDir(name)
 }
 
 func (m *misreads) Lstat(name string) (volume.Info, error) {
@@ -132,23 +142,80 @@ func TestAddUnread_onlyUnreadFiles(t *testing.T) {
 	equal(t, "visible", visible(t, dir), want)
 }
 
-// TestStart_withoutDescriptors: an error that says nothing about a file never makes it
-// missing. The start fails, and the volume stays as it is.
-func TestStart_withoutDescriptors(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	w := opened(t, testOptions(t, dir))
-	publish(t, w, mixed)
-	gen := w.current.Load().Dir
-	shut(t, w)
-	before := tree(t, dir)
-	opts := testOptions(t, dir)
-	opts.calls = func(under volume.Calls) volume.Calls {
-		return &unreadable{under, path.Join(gen, "db/password"), syscall.EMFILE}
+// TestStart_unknown: an error that says nothing about an entry never makes the entry
+// missing. The start fails, and the volume and the record of notifications stay as they
+// are. The disk may fail to read a record twice.
+func TestStart_unknown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		call, name string // GEN: the current generation
+		errno      syscall.Errno
+		lost       bool // the record of the current generation
+	}{
+		"file":                    {"read", "GEN/db/password", syscall.EMFILE, false},
+		"record":                  {"read", "GEN.json", syscall.EMFILE, false},
+		"record of notifications": {"read", generation.NotifiedFile, syscall.ENOMEM, false},
+		"volume":                  {"list", ".", syscall.ENFILE, false},
+		"generation":              {"list", "GEN", syscall.EMFILE, true},
+		"generation, EIO":         {"list", "GEN", syscall.EIO, true},
+		"Secret in a generation":  {"list", "GEN/db", syscall.EMFILE, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := testsupport.MemoryDir(t)
+			w := opened(t, testOptions(t, dir))
+			publish(t, w, mixed)
+			must(w.SetTargetRecord("webhook", notifiedRecord(1)))
+			gen := w.current.Load().Dir
+			shut(t, w)
+			if tt.lost {
+				must(os.Remove(filepath.Join(dir, gen+".json")))
+			}
+			before := tree(t, dir)
+			opts, m := withMisreads(testOptions(t, dir))
+			m.errno, m.fails = tt.errno, func(call, name string) bool {
+				return call == tt.call && name == strings.Replace(tt.name, "GEN", gen, 1)
+			}
+			if _, err := start(opts); !errors.Is(err, ErrUnusable) || !errors.Is(err, tt.errno) {
+				t.Errorf("got %v, want %v", err, tt.errno)
+			}
+			equal(t, "volume", tree(t, dir), before)
+			m.fails = nil
+			w = opened(t, opts)
+			equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
+			if n, known := lastNotified(w, "webhook"); n != 1 || !known {
+				t.Errorf("notified of %d, %v, want 1", n, known)
+			}
+		})
 	}
-	if _, err := start(opts); !errors.Is(err, ErrUnusable) || !errors.Is(err, syscall.EMFILE) {
-		t.Errorf("got %v, want EMFILE", err)
+}
+
+// TestStart_unreadableRecord: a record that the disk fails to read counts as unreadable
+// after three attempts.
+func TestStart_unreadableRecord(t *testing.T) {
+	for _, tt := range []struct {
+		record   string // a pattern
+		failures int
+		number   uint64
+		notified uint64
+	}{{"..*.json", 2, 1, 1}, {"..2*.json", 3, 2, 1}, {generation.NotifiedFile, 3, 1, 0}} {
+		dir := testsupport.MemoryDir(t)
+		w := opened(t, testOptions(t, dir))
+		publish(t, w, mixed)
+		must(w.SetTargetRecord("webhook", notifiedRecord(1)))
+		shut(t, w)
+		opts, m := withMisreads(testOptions(t, dir))
+		reads := map[string]int{}
+		m.fails = func(_, name string) bool {
+			reads[name]++
+			matched, _ := path.Match(tt.record, name)
+			return matched && reads[name] <= tt.failures
+		}
+		w = opened(t, opts)
+		notified, _ := lastNotified(w, "webhook")
+		if n := w.Newest(); n != tt.number || notified != tt.notified {
+			t.Errorf("%+v: got generation %d, notified of %d", tt, n, notified)
+		}
+		equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
 	}
-	equal(t, "volume", tree(t, dir), before)
 }
 
 // The start fails if it cannot read ..data. In a volume without ..data it would

@@ -224,7 +224,7 @@ func TestOpenStopsWithItsContext(t *testing.T) {
 	vol, err := volume.Open(ctx, dir)
 	must(err)
 	reads := 0
-	m := &misreads{vol.Calls, func(call, _ string) bool {
+	m := &misreads{Calls: vol.Calls, fails: func(call, _ string) bool {
 		if call == "read" {
 			if reads++; reads == 20 {
 				cancel()
@@ -245,7 +245,7 @@ func TestSweep_spreadsItsReads(t *testing.T) {
 	var reads int
 	opts := quiet(testOptions(t, dir))
 	opts.calls = func(under volume.Calls) volume.Calls {
-		return &misreads{under, func(call, _ string) bool {
+		return &misreads{Calls: under, fails: func(call, _ string) bool {
 			if call == "read" {
 				reads++
 			}

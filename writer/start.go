@@ -39,6 +39,9 @@ func (w *Writer) start(ctx context.Context) error {
 		}
 	}
 	all, unread, err := w.vol.Generations()
+	if volume.NoResource(notifiedErr) {
+		err = notifiedErr
+	}
 	w.warnUnread(unread)
 	var cur *generation.Generation
 	if err == nil {
@@ -156,11 +159,15 @@ func (w *Writer) addUnread(content generation.Content) (generation.Content, erro
 // rebuild creates a record for the target of ..data from its files, with a new number:
 // no target counts as notified of it. The API server must confirm its completeness.
 func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generation, error) {
+	files, err := w.vol.Files(dir)
+	if err != nil {
+		return nil, err // its files would pass for missing
+	}
 	for _, record := range w.notified.Targets { // also 1: the volume is not empty
 		w.used(record.Notified)
 	}
 	w.last++
 	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again",
 		"generation", w.last)
-	return w.load(ctx, dir, generation.Rebuild(w.vol.Files(dir), w.opts.Layout, w.opts.FileMode, w.last))
+	return w.load(ctx, dir, generation.Rebuild(files, w.opts.Layout, w.opts.FileMode, w.last))
 }

@@ -90,8 +90,8 @@ func TestCheckCurrent_unknown(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
 	err := volume.Read(dir, func(vol volume.Volume) error {
-		vol.Calls = &misreads{vol.Calls,
-			func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
+		vol.Calls = &misreads{Calls: vol.Calls,
+			fails: func(call, name string) bool { return call == "lstat" && strings.HasSuffix(name, "user") }}
 		return vol.CheckCurrent()
 	})
 	if !errors.Is(err, syscall.EIO) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // uncertain contains the states in which a Writer does not know its volume for
@@ -53,9 +54,6 @@ func (w *Writer) syncChanged() error {
 	return errors.Join(errs...)
 }
 
-// maxMisreads is the number of EIO failures in a row that count as a difference.
-const maxMisreads = 3
-
 // differs reports whether an entry differs from the volume. It returns an error if
 // this is unknown.
 func (w *Writer) differs(e generation.Entry) (bool, error) {
@@ -65,7 +63,7 @@ func (w *Writer) differs(e generation.Entry) (bool, error) {
 	} else if errors.Is(err, syscall.EIO) {
 		w.uncertain.misreads[e.Path]++
 	}
-	if w.uncertain.misreads[e.Path] >= maxMisreads {
+	if w.uncertain.misreads[e.Path] >= volume.MaxMisreads {
 		return true, nil
 	}
 	return differs, err

@@ -132,12 +132,14 @@ func (v Volume) FreshName(now time.Time) string {
 func (v Volume) CheckFree(dir string, entries []generation.Entry) error {
 	var taken []error
 	for _, e := range entries {
-		_, err := v.Lstat(e.Path)
+		if path.Dir(e.Path) != "." || v.IsGone(e.Path) {
+			continue
+		}
+		own, err := v.IsOwn(e.Path)
 		switch {
-		case path.Dir(e.Path) != ".", errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return err
-		case !v.IsOwn(e.Path): // an own entry is the rest of an earlier first publish
+		case !own: // an own entry is the rest of an earlier first publish
 			taken = append(taken, fmt.Errorf("%w: %q exists and was not created by secret-sync; "+
 				"use an empty volume, or another SECRETSYNC_DIR",
 				ErrUnusable, path.Join(dir, e.Path)))

@@ -32,9 +32,20 @@ func (v Volume) ReadCurrent() (dir string, rec generation.Record, err error) {
 	return dir, rec, err
 }
 
+// readRecord reads the file of a record. It repeats a read that the disk failed, as a
+// record cannot wait for the next comparison.
+func (v Volume) readRecord(name string) (data []byte, err error) {
+	for range MaxMisreads {
+		if data, err = v.ReadFile(name); !errors.Is(err, unix.EIO) {
+			break
+		}
+	}
+	return data, err
+}
+
 // ReadRecord reads the record of a generation.
 func (v Volume) ReadRecord(dir string) (rec generation.Record, err error) {
-	data, err := v.ReadFile(generation.RecordName(dir))
+	data, err := v.readRecord(generation.RecordName(dir))
 	if err == nil {
 		rec, err = generation.ParseRecord(data)
 	}
@@ -46,7 +57,7 @@ func (v Volume) ReadRecord(dir string) (rec generation.Record, err error) {
 
 // ReadNotified reads the record of notifications.
 func (v Volume) ReadNotified() (generation.Notified, error) {
-	data, err := v.ReadFile(generation.NotifiedFile)
+	data, err := v.readRecord(generation.NotifiedFile)
 	if err != nil {
 		return generation.Notified{}, err
 	}
@@ -55,9 +66,13 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 
 // Generations returns the directories and records of all generations, lowest number
 // first. The number is 0 if the record is missing, because the generation was not
-// published, or could not be read. unread contains the reason of the latter.
+// published, or could not be read. unread contains the reason of the latter. Generations
+// returns an error if a generation or its record may exist.
 func (v Volume) Generations() (all []*generation.Generation, unread []error, err error) {
 	entries, err := v.ReadDir(".")
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, e := range entries {
 		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
 			continue
@@ -66,7 +81,10 @@ func (v Volume) Generations() (all []*generation.Generation, unread []error, err
 		if err == nil && rec.Generation > generation.MaxFound {
 			rec, err = generation.Record{}, fmt.Errorf("read the record of %q: its number is too high", e.Name())
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case NoResource(err):
+			return nil, nil, err
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			unread = append(unread, err)
 		}
 		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
@@ -74,7 +92,7 @@ func (v Volume) Generations() (all []*generation.Generation, unread []error, err
 	slices.SortFunc(all, func(a, b *generation.Generation) int {
 		return cmp.Or(cmp.Compare(a.Record.Generation, b.Record.Generation), cmp.Compare(a.Dir, b.Dir))
 	})
-	return all, unread, err
+	return all, unread, nil
 }
 
 // DiskSize returns the space that the files of a generation occupy.
@@ -131,7 +149,7 @@ func (v Volume) Load(
 			}
 			data, err := v.ReadFile(path.Join(dir, rec.Layout.Path(name, file)))
 			switch {
-			case ctx.Err() != nil, Unknown(err) && !errors.Is(err, unix.EIO):
+			case ctx.Err() != nil, NoResource(err):
 				return content, nil, cmp.Or(ctx.Err(), err)
 			case err == nil:
 				files.Values[file] = data

@@ -12,10 +12,14 @@ import (
 // RemoveOwn removes an entry of this program, or the rest of it. It leaves other
 // entries, and reports them as foreign if they lie directly in the volume.
 func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
-	if _, err := v.Readlink(name); err != nil && !NotALink(err) {
-		return false, err // the entry may be our own
+	link, err := v.isOwnLink(name)
+	inVolume, dir := path.Dir(name) == ".", false
+	if err == nil && inVolume {
+		dir, err = v.isSecretDir(name)
 	}
-	switch inVolume := path.Dir(name) == "."; {
+	switch {
+	case err != nil: // the entry may be our own
+		return false, err
 	case generation.GenerationName.MatchString(name):
 		// The record goes first. With a record, the rest of the directory would
 		// pass for a published generation.
@@ -24,9 +28,9 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 		}
 	case generation.IsOwn(path.Base(name)):
 		err = v.RemoveAll(name)
-	case v.isOwnLink(name):
+	case link:
 		err = v.Remove(name)
-	case inVolume && v.isSecretDir(name):
+	case dir:
 		err = v.removeSecretDir(name)
 	default:
 		foreign = inVolume
@@ -139,20 +143,28 @@ func (v Volume) allowing(dir string, call func() error) error {
 	return err
 }
 
-// Files returns the paths of the regular files below a directory, relative to it.
-func (v Volume) Files(dir string) (all []string) {
-	entries, _ := v.ReadDir(dir)
+// Files returns the paths of the regular files below a directory, relative to it. It
+// returns an error if files may exist that it cannot list.
+func (v Volume) Files(dir string) (all []string, err error) {
+	entries, err := v.list(dir)
+	if Unknown(err) {
+		return nil, err
+	}
 	for _, e := range entries {
 		switch {
 		case e.IsDir():
-			for _, below := range v.Files(path.Join(dir, e.Name())) {
-				all = append(all, path.Join(e.Name(), below))
+			below, err := v.Files(path.Join(dir, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range below {
+				all = append(all, path.Join(e.Name(), name))
 			}
 		case e.Type().IsRegular():
 			all = append(all, e.Name())
 		}
 	}
-	return all
+	return all, nil
 }
 
 // IsGone reports whether no entry has this name.
@@ -162,19 +174,25 @@ func (v Volume) IsGone(name string) bool {
 }
 
 // IsOwn reports whether this program created the entry of this name directly in the
-// volume.
-func (v Volume) IsOwn(name string) bool {
-	return generation.IsOwn(name) || v.isOwnLink(name) || v.isSecretDir(name)
+// volume. It returns an error if this is unknown.
+func (v Volume) IsOwn(name string) (bool, error) {
+	own, err := v.isOwnLink(name)
+	if !own && err == nil {
+		own, err = v.isSecretDir(name)
+	}
+	return own || generation.IsOwn(name), err
 }
 
 // isOwnLink reports whether name is a link with this program's target for the name.
-func (v Volume) isOwnLink(name string) bool {
+func (v Volume) isOwnLink(name string) (bool, error) {
 	target, err := v.Readlink(name)
-	return err == nil && target == generation.OwnTarget(name)
+	if Unknown(err) {
+		return false, err
+	}
+	return err == nil && target == generation.OwnTarget(name), nil
 }
 
 // isSecretDir reports whether name is a Secret's directory, created by this program.
-func (v Volume) isSecretDir(name string) bool {
-	info, err := v.Lstat(name)
-	return err == nil && info.Mode.IsDir() && v.isOwnLink(path.Join(name, generation.DataLink))
+func (v Volume) isSecretDir(name string) (bool, error) {
+	return v.isOwnLink(path.Join(name, generation.DataLink))
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // TestRemoveOwn_onlyOwnEntries: entries of the program are removed. All others stay,
@@ -51,6 +52,42 @@ func TestRemoveOwn_onlyOwnEntries(t *testing.T) {
 	}
 	if foreign, err := v.RemoveOwn("likeours/..data"); err != nil || foreign {
 		t.Errorf("an entry below: foreign %v, %v", foreign, err)
+	}
+}
+
+// exhausted is a volume whose process has no descriptor left to read below an entry.
+type exhausted struct {
+	Calls
+	name string
+}
+
+func (e exhausted) Readlink(name string) (string, error) {
+	if name == e.name {
+		return "", syscall.EMFILE
+	}
+	return e.Calls.Readlink(name)
+}
+
+// TestRemoveOwn_unknown: an entry that cannot be examined is not foreign, neither for a
+// removal nor for the first publish. It stays.
+func TestRemoveOwn_unknown(t *testing.T) {
+	dir := t.TempDir()
+	v := opened(t, dir)
+	must(t, os.Mkdir(filepath.Join(dir, "db"), 0o755))
+	must(t, os.Symlink("../..data/db", filepath.Join(dir, "db/..data")))
+	must(t, os.Symlink("..data/key", filepath.Join(dir, "key")))
+	for entry, failing := range map[string]string{"db": "db/..data", "key": "key"} {
+		broken := Volume{exhausted{v.Calls, failing}}
+		if foreign, err := broken.RemoveOwn(entry); foreign || !errors.Is(err, syscall.EMFILE) || v.IsGone(entry) {
+			t.Errorf("remove %s: got foreign %v, %v, want EMFILE", entry, foreign, err)
+		}
+		err := broken.CheckFree(dir, []generation.Entry{{Path: entry}})
+		if errors.Is(err, ErrUnusable) || !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("check %s: got %v, want EMFILE", entry, err)
+		}
+		if err := v.CheckFree(dir, []generation.Entry{{Path: entry}}); err != nil {
+			t.Errorf("check %s: got %v, want no error", entry, err)
+		}
 	}
 }
 

@@ -64,6 +64,9 @@ type Info struct {
 // MaxFile limits the size of a file in ReadFile. A Secret holds at most 1 MiB.
 const MaxFile = 4 << 20
 
+// MaxMisreads is the number of EIO failures in a row after which an entry counts as damaged.
+const MaxMisreads = 3
+
 // errNotReadable is returned for an entry that is no regular file, or is too large.
 var errNotReadable = errors.New("not a regular file of at most 4 MiB")
 
@@ -76,7 +79,10 @@ func NotALink(err error) bool { return Missing(err) || errors.Is(err, unix.EINVA
 
 // Unknown reports whether err says nothing about the entry itself: the process or
 // the node lacks a resource, or the disk failed.
-func Unknown(err error) bool { return isAny(err, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO) }
+func Unknown(err error) bool { return NoResource(err) || errors.Is(err, unix.EIO) }
+
+// NoResource reports whether err means that the process or the node lacks a resource.
+func NoResource(err error) bool { return isAny(err, unix.EMFILE, unix.ENFILE, unix.ENOMEM) }
 
 func isAny(err error, targets ...error) bool {
 	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
