@@ -43,7 +43,7 @@ func TestDefect2CrashedWritesDoNotStay(t *testing.T) {
 	old := filepath.Join(dir, "..2020_01_01_00_00_00.123", "db")
 	must(os.MkdirAll(old, 0o755))
 	must(os.WriteFile(filepath.Join(old, "password"), []byte("old credentials"), 0o644))
-	opened(t, testOptions(t, dir))
+	attend(opened(t, testOptions(t, dir)))
 	equal(t, "after the next start", tree(t, dir), before)
 }
 
@@ -79,7 +79,7 @@ func TestDefect4NoDanglingLinksAfterACrash(t *testing.T) {
 	for _, name := range []string{"gone", "db/gone"} { // a crash before step 11
 		must(os.Symlink("..data/gone", filepath.Join(dir, name)))
 	}
-	opened(t, testOptions(t, dir))
+	attend(opened(t, testOptions(t, dir)))
 	for _, name := range []string{"gone", "db/gone"} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s is still there", name)

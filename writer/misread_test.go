@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path"
@@ -35,9 +36,9 @@ func (m *misreads) fail(call, name string) error {
 	return nil
 }
 
-func (m *misreads) ReadDir(name string) ([]fs.DirEntry, error) {
+func (m *misreads) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
 	if err := m.fail("list", name); err != nil {
-		return nil, err
+		return func(yield func(fs.DirEntry, error) bool) { yield(nil, err) }
 	}
 	return m.Calls.ReadDir(name)
 }

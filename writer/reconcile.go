@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
+	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // reconcile makes the volume match the current generation and returns the entries that
@@ -48,14 +50,20 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 
 // reconcileOutside makes steps 2 and 3 of reconcile. It reads no file of the generation.
 func (w *Writer) reconcileOutside(ctx context.Context) (changed []generation.Entry, err error) {
+	if changed, err = w.restoreOutside(ctx); err != nil { // 2
+		return nil, err
+	}
+	w.removeStale(ctx) // 3
+	return changed, nil
+}
+
+// restoreOutside makes step 2 of reconcile, and watches all directories.
+func (w *Writer) restoreOutside(ctx context.Context) (changed []generation.Entry, err error) {
 	cur := w.current.Load()
-	changed, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...) // 2
+	changed, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...)
 	w.watchDirs(append(generation.Dirs(cur.Entries), ".")...)
 	if err != nil {
 		return nil, w.vol.Explain(fmt.Errorf("repair %q: %w", w.opts.Dir, err))
-	}
-	for _, dir := range append(generation.Dirs(cur.Outside), ".") { // 3
-		w.removeStale(cur, dir)
 	}
 	return changed, nil
 }
@@ -105,15 +113,25 @@ func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (chan
 	return changed, errors.Join(append(errs, w.syncChanged())...)
 }
 
-// removeStale removes unnecessary entries of this program in a directory. It warns
-// about foreign entries directly in the volume.
-func (w *Writer) removeStale(cur *generation.Generation, dir string) {
-	for _, name := range w.unexpected(cur, dir) {
-		w.events.Forget(name) // fsnotify would report an error
-		foreign, err := w.vol.RemoveOwn(name)
-		w.retryLater("could not remove a leftover, will retry", name, err)
-		if foreign {
-			w.warnOnce(foreignEntry, name)
+// removeStale removes unnecessary entries of this program, up to volume.MaxRemoved of
+// them. It warns about foreign entries directly in the volume.
+func (w *Writer) removeStale(ctx context.Context) {
+	cur, removed := w.current.Load(), 0
+	more := func() bool { removed++; return removed <= volume.MaxRemoved && ctx.Err() == nil }
+	for _, dir := range append(generation.Dirs(cur.Outside), ".") {
+		for name := range w.unexpected(cur, dir) {
+			w.events.Forget(name) // fsnotify would report an error
+			foreign, err := w.vol.RemoveOwn(name, more)
+			if ctx.Err() != nil {
+				return
+			}
+			w.retryLater("could not remove a leftover, will retry", name, err)
+			if errors.Is(err, volume.ErrMoreEntries) {
+				return
+			}
+			if foreign {
+				w.warnOnce(foreignEntry, name)
+			}
 		}
 	}
 }
@@ -134,30 +152,37 @@ func (w *Writer) expected(cur *generation.Generation, name string) (generation.E
 
 // unexpected returns the entries of a directory, except entries of the current
 // generation and of old generations in their grace period.
-func (w *Writer) unexpected(cur *generation.Generation, dir string) (names []string) {
-	entries, err := w.vol.ReadDir(dir)
-	w.retryLater("could not list a directory, will retry", dir, err)
-	for _, e := range entries {
-		name := path.Join(dir, e.Name())
-		_, expected := w.expected(cur, name)
-		old := func(r retired) bool { return name == r.dir || name == generation.RecordName(r.dir) }
-		if !expected && name != generation.LockFile && !slices.ContainsFunc(w.old, old) {
-			names = append(names, name)
+func (w *Writer) unexpected(cur *generation.Generation, dir string) iter.Seq[string] {
+	return func(yield func(name string) bool) {
+		for e, err := range w.vol.ReadDir(dir) {
+			switch {
+			case volume.Missing(err): // a difference of its own
+				return
+			case err != nil:
+				w.retryLater("could not list a directory, will retry", dir, err)
+				return
+			}
+			name := path.Join(dir, e.Name())
+			_, expected := w.expected(cur, name)
+			old := func(r retired) bool { return name == r.dir || name == generation.RecordName(r.dir) }
+			if !expected && name != generation.LockFile && !slices.ContainsFunc(w.old, old) && !yield(name) {
+				return
+			}
 		}
 	}
-	return names
 }
 
 // damage compares entries of the current generation with the volume. It returns the
-// entries that differ, and unexpected entries inside the generation's directory.
+// entries that differ, and an unexpected entry of each directory inside the generation's.
 func (w *Writer) damage(cur *generation.Generation, entries []generation.Entry) (damaged []generation.Entry) {
 	for _, e := range entries {
 		switch {
 		case w.isDifferent(e):
 			damaged = append(damaged, e)
 		case e.Mode.IsDir() && generation.Top(e.Path) == cur.Dir:
-			for _, name := range w.unexpected(cur, e.Path) {
+			for name := range w.unexpected(cur, e.Path) {
 				damaged = append(damaged, generation.Entry{Path: name})
+				break
 			}
 		}
 	}

@@ -261,11 +261,15 @@ func TestChangedBeforeItIsWatched(t *testing.T) {
 func TestCompare_startsAgainAfterAGracePeriod(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, quiet(testOptions(t, dir)))
+	attend(w)
 	publish(t, w, manySecrets(10, 50, "1"))
 	w.swept = 5 * sweepStep
 	must(os.Remove(filepath.Join(current(dir), "secret0", "key0")))
 	attend(w)
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, manySecrets(10, 50, "1")))
+	if w.swept != 5*sweepStep {
+		t.Errorf("the sweep continues at entry %d, want %d", w.swept, 5*sweepStep)
+	}
 }
 
 // TestWatchedAfterEachPublish: a generation whose links were there before is watched as

@@ -72,26 +72,31 @@ func (w *Writer) sweepInterval() time.Duration {
 }
 
 // compare makes the comparison that is due: of everything after a failure, or else a
-// step of the sweep. A step compares the next entries and repairs the volume if any entry
-// differs. The steps spread the reads of a large volume over time. After a grace period
-// the sweep starts again: another process may have changed the current generation before
-// inotify watched it.
+// step of the sweep. It repairs the volume if an entry differs.
 func (w *Writer) compare(ctx context.Context) {
-	if w.mustWait() {
-		return
-	}
-	cur := w.current.Load()
-	if w.swept >= len(cur.Entries) || w.now().Before(w.nextSweep) {
-		w.swept = 0
-	}
-	w.nextSweep = w.now().Add(w.sweepInterval())
-	entries := cur.Entries[w.swept:min(w.swept+sweepStep, len(cur.Entries))]
-	if w.swept == 0 {
-		entries = slices.Concat(entries, w.records(cur))
-		w.removeStale(cur, ".")
-	}
-	w.swept += sweepStep
-	if !w.uncertain.retryAt.IsZero() || len(w.damage(cur, entries)) > 0 {
+	if !w.mustWait() && (!w.uncertain.retryAt.IsZero() || w.sweep(ctx)) {
 		w.reconcileOrRetry(ctx)
 	}
+}
+
+// sweep makes a step of the sweep and reports whether an entry differs. The steps spread
+// the reads of a large volume over time. The first step removes leftovers. It is repeated
+// after a grace period: another process may have changed the current generation before
+// inotify watched it. Afterward the sweep continues at its position.
+func (w *Writer) sweep(ctx context.Context) bool {
+	cur, first := w.current.Load(), 0
+	if !w.now().Before(w.nextSweep) {
+		if w.swept >= len(cur.Entries) {
+			w.swept = 0
+		}
+		first = w.swept
+		w.swept += sweepStep
+		w.nextSweep = w.now().Add(w.sweepInterval())
+	}
+	entries := cur.Entries[first:min(first+sweepStep, len(cur.Entries))]
+	if first == 0 {
+		entries = slices.Concat(entries, w.records(cur))
+		w.removeStale(ctx)
+	}
+	return len(w.damage(cur, entries)) > 0
 }

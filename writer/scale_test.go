@@ -205,7 +205,7 @@ func TestPublishStopsWithItsContext(t *testing.T) {
 	log := &testsupport.Log{}
 	opts = testOptions(t, dir)
 	opts.Logger = log.Logger(slog.LevelWarn)
-	opened(t, opts)
+	attend(opened(t, opts))
 	equal(t, "after the next start", tree(t, dir), before)
 	if log.String() != "" {
 		t.Errorf("got a warning: %s", log)

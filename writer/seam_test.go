@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"reflect"
 	"slices"
 	"sync"
@@ -122,12 +123,15 @@ func (s *seam) SyncDir(name string) error {
 	return s.change(call{op: "SyncDir", name: name}, func() error { return s.under.SyncDir(name) })
 }
 
-func (s *seam) Lstat(name string) (volume.Info, error)     { s.look(); return s.under.Lstat(name) }
-func (s *seam) Readlink(name string) (string, error)       { s.look(); return s.under.Readlink(name) }
-func (s *seam) ReadDir(name string) ([]fs.DirEntry, error) { s.look(); return s.under.ReadDir(name) }
-func (s *seam) ReadFile(name string) ([]byte, error)       { s.look(); return s.under.ReadFile(name) }
-func (s *seam) Free() (uint64, uint64, error)              { s.look(); return s.under.Free() }
-func (s *seam) Close() error                               { return s.under.Close() }
+func (s *seam) Lstat(name string) (volume.Info, error) { s.look(); return s.under.Lstat(name) }
+func (s *seam) Readlink(name string) (string, error)   { s.look(); return s.under.Readlink(name) }
+func (s *seam) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
+	s.look()
+	return s.under.ReadDir(name)
+}
+func (s *seam) ReadFile(name string) ([]byte, error) { s.look(); return s.under.ReadFile(name) }
+func (s *seam) Free() (uint64, uint64, error)        { s.look(); return s.under.Free() }
+func (s *seam) Close() error                         { return s.under.Close() }
 
 type seamFile struct {
 	s     *seam

@@ -23,11 +23,12 @@ import (
 //     until a publish confirms them.
 //  3. Other generations with a number up to the current one were published before
 //     it. They get a new grace period. The rest never was published.
-//  4. It restores missing links and removes temporary entries, unpublished generations,
-//     records without a directory and stale links.
+//  4. It restores missing links. Run removes temporary entries, unpublished generations,
+//     records without a directory and stale links in the first step of its sweep: however
+//     many there are, the next publish need not wait for all of them.
 //
-// A failure to remove an entry is no error. An unreadable volume is: without knowing
-// ..data, the files of apps would pass for leftovers.
+// An unreadable volume is an error: without knowing ..data, the files of apps would pass
+// for leftovers.
 func (w *Writer) start(ctx context.Context) error {
 	var notifiedErr error
 	w.notified, notifiedErr = w.vol.ReadNotified() // 1
@@ -63,8 +64,10 @@ func (w *Writer) start(ctx context.Context) error {
 			"err", notifiedErr)
 	}
 	w.notified.Volume = cmp.Or(w.notified.Volume, rand.Text())
-	w.nextSweep = w.now().Add(w.sweepInterval())
-	w.locked(func() { w.reconcileOutsideOrRetry(ctx) }) // 4
+	_, err = w.restoreOutside(ctx) // 4
+	w.retryLater("could not restore links, will retry", ".", err)
+	w.nextSweep = w.now()
+	w.arm()
 	return nil
 }
 

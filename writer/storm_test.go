@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync"
@@ -43,7 +44,7 @@ type listings struct {
 	count *atomic.Int64
 }
 
-func (l listings) ReadDir(name string) ([]fs.DirEntry, error) {
+func (l listings) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
 	if name == "." {
 		l.count.Add(1)
 	}

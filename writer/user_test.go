@@ -112,6 +112,7 @@ func plantedChild(opts setup) error {
 	if err != nil {
 		return err
 	}
+	attend(w)
 	if _, err := os.Lstat(planted); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: got %w, want that it is gone", planted, err)
 	}

@@ -110,7 +110,7 @@ func (v Volume) clearing(name string, call func() error) error {
 	if !isAny(err, fs.ErrExist, unix.EISDIR, unix.ENOTDIR, unix.ELOOP, unix.ENXIO) {
 		return err
 	}
-	if err := v.RemoveAll(name); err != nil {
+	if err := v.RemoveAll(name, atMost(MaxRemoved)); err != nil {
 		return fmt.Errorf("remove %q, which is in the way: %w", name, err)
 	}
 	return call()

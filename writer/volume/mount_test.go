@@ -5,10 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 func must(t *testing.T, err error) {
@@ -39,6 +43,17 @@ func planted(t *testing.T) (v Volume, dir, outside string) {
 	must(t, os.Symlink("real", filepath.Join(dir, "inner")))
 	must(t, os.Symlink(filepath.Join(outside, "file"), filepath.Join(dir, "real", "file")))
 	return opened(t, dir), dir, outside
+}
+
+// list returns the names in a directory.
+func list(v Volume, dir string) (names []string, err error) {
+	for e, err := range v.ReadDir(dir) {
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, e.Name())
+	}
+	return names, nil
 }
 
 // TestSyncDir_reachesTheKernel: the kernel cannot sync a descriptor opened with
@@ -79,7 +94,7 @@ func TestMount_followsNoLink(t *testing.T) {
 			"Create":   second(v.Create(link+"/new", 0o600)),
 			"Lstat":    second(v.Lstat(link + "/file")),
 			"Readlink": second(v.Readlink(link + "/file")),
-			"ReadDir":  second(v.ReadDir(link)),
+			"ReadDir":  second(list(v, link)),
 			"ReadFile": second(v.ReadFile(link + "/file")),
 			"deep":     second(v.ReadFile("inner/deep/key")),
 		} {
@@ -148,7 +163,7 @@ func TestMount_leavesNoDescriptor(t *testing.T) {
 	for _, name := range []string{"real/deep/key", "inner/deep/key", "link/file", "missing/x", "real", "real/file"} {
 		_, _ = v.ReadFile(name)
 		_, _ = v.Lstat(name)
-		_, _ = v.ReadDir(name)
+		_, _ = list(v, name)
 		_ = v.SyncDir(name)
 		if fd, err := old.open(name, unix.O_RDONLY|unix.O_NOFOLLOW, 0); err == nil {
 			must(t, unix.Close(fd))
@@ -244,4 +259,29 @@ func TestChmodAndRemove_continueAfterAnError(t *testing.T) {
 		t.Error("want only a removed")
 	}
 	must(t, v.Remove("none/x"))
+}
+
+// TestReadDir_wide: listing a directory needs little memory, whatever its size.
+func TestReadDir_wide(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	v := opened(t, dir)
+	for i := range 100_000 {
+		must(t, unix.Mknod(filepath.Join(dir, strconv.Itoa(i)), unix.S_IFREG|0o600, 0))
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, most, n := heap(), uint64(0), 0
+	for _, err := range v.ReadDir(".") {
+		must(t, err)
+		if n++; n%10_000 == 1 {
+			most = max(most, heap())
+		}
+	}
+	if n < 100_000 || most > before+2<<20 {
+		t.Errorf("listed %d entries with %d KiB, want 100,000 with at most 2 MiB", n, (most-before)>>10)
+	}
 }

@@ -69,11 +69,10 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 // published, or could not be read. unread contains the reason of the latter. Generations
 // returns an error if a generation or its record may exist.
 func (v Volume) Generations() (all []*generation.Generation, unread []error, err error) {
-	entries, err := v.ReadDir(".")
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, e := range entries {
+	for e, err := range v.ReadDir(".") {
+		if err != nil {
+			return nil, nil, err
+		}
 		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
 			continue
 		}

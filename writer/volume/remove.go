@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,9 @@ import (
 )
 
 // RemoveOwn removes an entry of this program, or the rest of it. It leaves other
-// entries, and reports them as foreign if they lie directly in the volume.
-func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
+// entries, and reports them as foreign if they lie directly in the volume. It calls more
+// before each removal, as RemoveAll does.
+func (v Volume) RemoveOwn(name string, more func() bool) (foreign bool, err error) {
 	link, err := v.isOwnLink(name)
 	inVolume, dir := path.Dir(name) == ".", false
 	if err == nil && inVolume {
@@ -23,15 +25,13 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 	case generation.GenerationName.MatchString(name):
 		// The record goes first. With a record, the rest of the directory would
 		// pass for a published generation.
-		if err = v.RemoveAll(generation.RecordName(name)); err == nil {
-			err = v.RemoveAll(name)
+		if err = v.RemoveAll(generation.RecordName(name), more); err == nil {
+			err = v.RemoveAll(name, more)
 		}
-	case generation.IsOwn(path.Base(name)):
-		err = v.RemoveAll(name)
-	case link:
-		err = v.Remove(name)
+	case generation.IsOwn(path.Base(name)), link:
+		err = v.RemoveAll(name, more)
 	case dir:
-		err = v.removeSecretDir(name)
+		err = v.removeSecretDir(name, more)
 	default:
 		foreign = inVolume
 	}
@@ -40,13 +40,13 @@ func (v Volume) RemoveOwn(name string) (foreign bool, err error) {
 
 // removeSecretDir removes a Secret's directory under a temporary name. Under its own
 // name and without its ..data, the directory would look foreign after a crash.
-func (v Volume) removeSecretDir(name string) error {
+func (v Volume) removeSecretDir(name string, more func() bool) error {
 	err := v.clearing(generation.Temporary, func() error { return v.Rename(name, generation.Temporary) })
 	if err == nil {
 		err = v.SyncDir(".") // otherwise a power failure may undo the rename but not the removals
 	}
 	if err == nil {
-		err = v.RemoveAll(generation.Temporary)
+		err = v.RemoveAll(generation.Temporary, more)
 	}
 	return err
 }
@@ -57,101 +57,89 @@ func (v Volume) removeSecretDir(name string) error {
 // the rest, and returns the errors.
 func (v Volume) RemoveGeneration(dir string, known []string) error {
 	_ = v.Remove(known...)
-	if err := v.RemoveAll(dir); err != nil {
+	if err := v.RemoveAll(dir, atMost(MaxRemoved)); err != nil {
 		return err
 	}
-	return v.RemoveAll(generation.RecordName(dir))
+	return v.RemoveAll(generation.RecordName(dir), atMost(MaxRemoved))
 }
 
-// maxRemoved is more than the files of the largest generation, whose record would
-// exceed MaxFile.
-const maxRemoved = 100_000
+// MaxRemoved is the number of entries removed at a time, in about a second. It is more than
+// a publish of a supported size leaves behind.
+const MaxRemoved = 50_000
 
-var errMoreEntries = errors.New("too many entries to remove at a time")
+// ErrMoreEntries means that a later removal must continue.
+var ErrMoreEntries = errors.New("too many entries to remove at a time")
+
+// atMost returns a function that returns true n times.
+func atMost(n int) (more func() bool) { return func() bool { n--; return n >= 0 } }
 
 // RemoveAll removes an entry and everything below it. It succeeds if the entry does
-// not exist. It removes at most maxRemoved entries, and fails with errMoreEntries if
-// there are more.
+// not exist. It calls more before each removal, and fails with ErrMoreEntries if more
+// returns false.
 //
 // It moves the directories below a subdirectory up to name instead of entering them,
 // so neither the depth of a planted tree nor the length of its paths matters.
-func (v Volume) RemoveAll(name string) error {
-	left, moved := maxRemoved, 0
-	for {
-		if err := v.Remove(name); !errors.Is(err, fs.ErrExist) { // the class of ENOTEMPTY
+func (v Volume) RemoveAll(name string, more func() bool) error {
+	for moved := 0; more(); {
+		if err := v.Remove(name); !isFull(err) {
 			return err
 		}
-		dirs, err := v.empty(name, &left)
+		dirs, err := v.empty(name, more)
 		if err != nil {
 			return err
 		}
 		for _, dir := range dirs {
-			below, err := v.empty(dir, &left)
+			below, err := v.empty(dir, more)
 			if err != nil {
 				return err
 			}
 			for _, from := range below {
 				moved++
-				to := path.Join(name, fmt.Sprint("..moved", moved))
-				err := v.allowing(dir, func() error {
-					return v.allowing(from, func() error { return v.Rename(from, to) })
-				})
-				if err != nil && !errors.Is(err, fs.ErrExist) { // an earlier removal may have used the name
+				_ = v.Chmod(0o700, from) // the move changes its entry for the parent
+				err := v.Rename(from, path.Join(name, fmt.Sprint("..moved", moved)))
+				if err != nil && !isFull(err) { // an earlier removal may have used the name
 					return err
 				}
 			}
 		}
-		if err := v.Remove(dirs...); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := v.Remove(dirs...); err != nil && !isFull(err) {
 			return err
 		}
 	}
+	return ErrMoreEntries
 }
 
 // empty removes everything in a directory except its subdirectories, and returns
-// their paths. It counts left down by the number of entries.
-func (v Volume) empty(dir string, left *int) (dirs []string, err error) {
-	var entries []fs.DirEntry
-	err = v.allowing(dir, func() error {
-		entries, err = v.ReadDir(dir)
-		return err
-	})
-	var files []string
-	for _, e := range entries {
-		if *left--; *left < 0 {
-			err = errMoreEntries
-			break
+// their paths. Whoever planted the directory may have denied access to it.
+func (v Volume) empty(dir string, more func() bool) (dirs []string, failed error) {
+	_ = v.Chmod(0o700, dir)
+	for e, err := range v.ReadDir(dir) {
+		switch {
+		case err != nil:
+			return nil, err
+		case !more():
+			return nil, ErrMoreEntries
 		}
 		if name := path.Join(dir, e.Name()); e.IsDir() {
 			dirs = append(dirs, name)
 		} else {
-			files = append(files, name)
+			failed = cmp.Or(failed, v.Remove(name))
 		}
 	}
-	if removeErr := v.allowing(dir, func() error { return v.Remove(files...) }); removeErr != nil {
-		err = removeErr
-	}
-	return dirs, err
+	return dirs, failed
 }
 
-// allowing makes a call in a directory. If the mode of the directory denies the call,
-// someone must have planted it: allowing changes the mode and repeats the call.
-func (v Volume) allowing(dir string, call func() error) error {
-	err := call()
-	if errors.Is(err, fs.ErrPermission) && v.Chmod(0o700, dir) == nil {
-		return call()
-	}
-	return err
-}
+// isFull reports whether err means that a directory contains entries.
+func isFull(err error) bool { return errors.Is(err, fs.ErrExist) } // the class of ENOTEMPTY
 
 // Files returns the paths of the regular files below a directory, relative to it. It
 // returns an error if files may exist that it cannot list.
 func (v Volume) Files(dir string) (all []string, err error) {
-	entries, err := v.list(dir)
-	if Unknown(err) {
-		return nil, err
-	}
-	for _, e := range entries {
+	for e, err := range v.ReadDir(dir) {
 		switch {
+		case Unknown(err):
+			return nil, err
+		case err != nil:
 		case e.IsDir():
 			below, err := v.Files(path.Join(dir, e.Name()))
 			if err != nil {

@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
+
+func always() bool { return true }
 
 // TestRemoveOwn_onlyOwnEntries: entries of the program are removed. All others stay,
 // and foreign entries directly in the volume are reported.
@@ -38,7 +41,7 @@ func TestRemoveOwn_onlyOwnEntries(t *testing.T) {
 		must(t, plant(filepath.Join(dir, name)))
 	}
 	for _, name := range []string{gen, "..data", "..data_tmp", "secret", "key", "missing"} {
-		if foreign, err := v.RemoveOwn(name); err != nil || foreign && name != "missing" || !v.IsGone(name) {
+		if foreign, err := v.RemoveOwn(name, always); err != nil || foreign && name != "missing" || !v.IsGone(name) {
 			t.Errorf("%s: foreign %v, %v", name, foreign, err)
 		}
 	}
@@ -46,11 +49,11 @@ func TestRemoveOwn_onlyOwnEntries(t *testing.T) {
 		t.Error("the record of a generation stays")
 	}
 	for _, name := range []string{"foreign", "..other", "elsewhere", "likeours"} {
-		if foreign, err := v.RemoveOwn(name); err != nil || !foreign || v.IsGone(name) {
+		if foreign, err := v.RemoveOwn(name, always); err != nil || !foreign || v.IsGone(name) {
 			t.Errorf("%s: foreign %v, %v", name, foreign, err)
 		}
 	}
-	if foreign, err := v.RemoveOwn("likeours/..data"); err != nil || foreign {
+	if foreign, err := v.RemoveOwn("likeours/..data", always); err != nil || foreign {
 		t.Errorf("an entry below: foreign %v, %v", foreign, err)
 	}
 }
@@ -78,7 +81,7 @@ func TestRemoveOwn_unknown(t *testing.T) {
 	must(t, os.Symlink("..data/key", filepath.Join(dir, "key")))
 	for entry, failing := range map[string]string{"db": "db/..data", "key": "key"} {
 		broken := Volume{exhausted{v.Calls, failing}}
-		if foreign, err := broken.RemoveOwn(entry); foreign || !errors.Is(err, syscall.EMFILE) || v.IsGone(entry) {
+		if foreign, err := broken.RemoveOwn(entry, always); foreign || !errors.Is(err, syscall.EMFILE) || v.IsGone(entry) {
 			t.Errorf("remove %s: got foreign %v, %v, want EMFILE", entry, foreign, err)
 		}
 		err := broken.CheckFree(dir, []generation.Entry{{Path: entry}})
@@ -114,7 +117,7 @@ func TestRemoveAll_deepTree(t *testing.T) {
 	must(t, at.Close())
 	longest := 0
 	v.Calls = measuring{v.Calls, &longest}
-	if err := v.RemoveAll("d"); err != nil || !v.IsGone("d") {
+	if err := v.RemoveAll("d", atMost(MaxRemoved)); err != nil || !v.IsGone("d") {
 		t.Errorf("got %v, want no error", err)
 	}
 	if longest > 100 {
@@ -140,16 +143,16 @@ func TestRemoveAll_isBounded(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	v := opened(t, dir)
 	must(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
-	for i := range maxRemoved + 10 {
+	for i := range MaxRemoved + 10 {
 		must(t, syscall.Mknod(filepath.Join(dir, "d", strconv.Itoa(i)), syscall.S_IFREG|0o600, 0))
 	}
-	if err := v.RemoveAll("d"); !errors.Is(err, errMoreEntries) {
-		t.Errorf("got %v, want %v", err, errMoreEntries)
+	if err := v.RemoveAll("d", atMost(MaxRemoved)); !errors.Is(err, ErrMoreEntries) {
+		t.Errorf("got %v, want %v", err, ErrMoreEntries)
 	}
 	if entries, _ := os.ReadDir(filepath.Join(dir, "d")); len(entries) == 0 || len(entries) > 20 {
 		t.Errorf("%d entries are left", len(entries))
 	}
-	if err := v.RemoveAll("d"); err != nil || !v.IsGone("d") {
+	if err := v.RemoveAll("d", atMost(MaxRemoved)); err != nil || !v.IsGone("d") {
 		t.Errorf("again: %v", err)
 	}
 }
@@ -159,14 +162,14 @@ func TestRemoveAll_isBoundedBelow(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	v := opened(t, dir)
 	must(t, os.MkdirAll(filepath.Join(dir, "d/full"), 0o700))
-	for i := range maxRemoved + 10 {
+	for i := range MaxRemoved + 10 {
 		must(t, syscall.Mknod(filepath.Join(dir, "d/full", strconv.Itoa(i)), syscall.S_IFREG|0o600, 0))
 	}
-	if err := v.RemoveAll("d"); !errors.Is(err, errMoreEntries) {
-		t.Errorf("got %v, want %v", err, errMoreEntries)
+	if err := v.RemoveAll("d", atMost(MaxRemoved)); !errors.Is(err, ErrMoreEntries) {
+		t.Errorf("got %v, want %v", err, ErrMoreEntries)
 	}
-	if entries, _ := os.ReadDir(filepath.Join(dir, "d/full")); len(entries) != 11 {
-		t.Errorf("%d entries are left in the directory, want 11", len(entries))
+	if entries, _ := os.ReadDir(filepath.Join(dir, "d/full")); len(entries) != 12 {
+		t.Errorf("%d entries are left in the directory, want 12: both directories count, too", len(entries))
 	}
 }
 
@@ -186,9 +189,9 @@ func (d *denying) check(dir string) error {
 	return nil
 }
 
-func (d *denying) ReadDir(name string) ([]fs.DirEntry, error) {
+func (d *denying) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
 	if err := d.check(name); err != nil && !d.readable {
-		return nil, err
+		return func(yield func(fs.DirEntry, error) bool) { yield(nil, err) }
 	}
 	return d.Calls.ReadDir(name)
 }
@@ -214,7 +217,7 @@ func TestRemoveAll_allowsAccess(t *testing.T) {
 			v := opened(t, dir)
 			must(t, os.MkdirAll(filepath.Join(dir, "a/b/c/d"), 0o700))
 			v.Calls = &denying{v.Calls, name, true, readable}
-			if err := v.RemoveAll("a"); err != nil || !v.IsGone("a") {
+			if err := v.RemoveAll("a", atMost(MaxRemoved)); err != nil || !v.IsGone("a") {
 				t.Errorf("%s, readable %v: got %v, want no error", name, readable, err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"iter"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +42,8 @@ type Calls interface {
 	// The remaining calls change nothing.
 	Lstat(name string) (Info, error)
 	Readlink(name string) (string, error)
-	ReadDir(name string) ([]fs.DirEntry, error)
-	ReadFile(name string) ([]byte, error) // a regular file of at most MaxFile bytes
+	ReadDir(name string) iter.Seq2[fs.DirEntry, error] // until the first error
+	ReadFile(name string) ([]byte, error)              // a regular file of at most MaxFile bytes
 	Free() (bytes, inodes uint64, err error)
 
 	Close() error

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"iter"
 	"path"
 	"runtime"
 	"slices"
@@ -184,8 +185,9 @@ func (h *handle) Readlink(name string) (target string, err error) {
 	return target, err
 }
 
-func (h *handle) ReadDir(name string) (all []fs.DirEntry, err error) {
-	err = h.read("readdir", name, func() error {
+func (h *handle) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
+	var all []fs.DirEntry
+	err := h.read("readdir", name, func() error {
 		n, err := h.dir(name)
 		if err != nil {
 			return err
@@ -196,7 +198,16 @@ func (h *handle) ReadDir(name string) (all []fs.DirEntry, err error) {
 		slices.SortFunc(all, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 		return nil
 	})
-	return all, err
+	return func(yield func(fs.DirEntry, error) bool) {
+		for _, e := range all {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(nil, err)
+		}
+	}
 }
 
 func (h *handle) ReadFile(name string) (data []byte, err error) {

@@ -156,24 +156,26 @@ func lstat(v writervolume.Calls, name string) (writervolume.Info, error) {
 }
 
 func names(v writervolume.Calls, dir string) (all []string, err error) {
-	entries, err := v.ReadDir(dir)
-	for _, e := range entries {
+	for e, err := range v.ReadDir(dir) {
+		if err != nil {
+			return nil, err
+		}
 		if e.Name() != generation.LockFile { // a volume in memory needs no lock
 			all = append(all, e.Name()+" "+e.Type().String())
 		}
 	}
 	slices.Sort(all)
-	return all, err
+	return all, nil
 }
 
 // compare compares both trees.
 func (b *both) compare(dir string) {
 	b.read(dir)
-	entries, err := b.volumes[0].ReadDir(dir)
-	if err != nil {
-		b.t.Error(err)
-	}
-	for _, e := range entries {
+	for e, err := range b.volumes[0].ReadDir(dir) {
+		if err != nil {
+			b.t.Error(err)
+			return
+		}
 		if e.Name() == generation.LockFile {
 			continue
 		}
