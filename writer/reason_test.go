@@ -23,3 +23,21 @@ func TestReason_hasARemedy(t *testing.T) {
 		}
 	}
 }
+
+// TestReason_noSymlinks: a file system without symbolic links is no matter of UIDs.
+func TestReason_noSymlinks(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.EOPNOTSUPP, syscall.ENOSYS} {
+		opts, seam := withSeam(testOptions(t, memoryDir(t)))
+		w := opened(t, opts)
+		seam.reset(func(_ int, c call, do func() error) error {
+			if c.op == "Symlink" {
+				return errno
+			}
+			return do()
+		})
+		_, err := w.Publish(t.Context(), mixed)
+		if Reason(err) != "no_symlinks" || !strings.Contains(err.Error(), "emptyDir") {
+			t.Errorf("%v: got %s, %v", errno, Reason(err), err)
+		}
+	}
+}

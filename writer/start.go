@@ -32,14 +32,8 @@ import (
 func (w *Writer) start(ctx context.Context) error {
 	var notifiedErr error
 	w.notified, notifiedErr = w.vol.ReadNotified() // 1
-	for _, record := range w.notified.Targets {
-		// The number of a notification is never used again, except 1: in an empty
-		// volume, targets count as notified of it in advance.
-		if record.Notified > 1 {
-			w.used(record.Notified)
-		}
-	}
 	all, unread, err := w.vol.Generations()
+	notifiedErr = cmp.Or(notifiedErr, w.useNotified(all))
 	if volume.NoResource(notifiedErr) {
 		err = notifiedErr
 	}
@@ -68,6 +62,30 @@ func (w *Writer) start(ctx context.Context) error {
 	w.retryLater("could not restore links, will retry", ".", err)
 	w.nextSweep = w.now()
 	w.arm()
+	return nil
+}
+
+// maxAhead is the distance of a plausible notification from the highest generation: a
+// power failure or a repair may have lost generations.
+const maxAhead = 1 << 20
+
+// useNotified prevents the numbers of notifications from being used again, except 1: in
+// an empty volume, targets count as notified of it in advance. If a number belongs to no
+// plausible generation, useNotified drops all records and returns an error.
+func (w *Writer) useNotified(all []*generation.Generation) error {
+	highest := uint64(maxAhead)
+	for _, g := range all {
+		highest = max(highest, g.Record.Generation+maxAhead)
+	}
+	for _, record := range w.notified.Targets {
+		switch n := record.Notified; {
+		case n > highest:
+			w.notified = generation.Notified{}
+			return fmt.Errorf("invalid generation %d", n)
+		case n > 1:
+			w.used(n)
+		}
+	}
 	return nil
 }
 

@@ -119,10 +119,13 @@ func (u *unreadable) ReadFile(name string) ([]byte, error) {
 // TestForgedNumbers: a forged number in a record never makes the next generation
 // unreadable, and no notification is lost.
 func TestForgedNumbers(t *testing.T) {
-	highest := strconv.Itoa(generation.MaxGeneration)
+	highest, found := strconv.Itoa(generation.MaxGeneration), strconv.Itoa(generation.MaxFound)
 	for name, forge := range map[string]func(dir, record string){
 		"notified": func(dir, _ string) {
 			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x","targets":{"webhook":{"notified":`+highest+`}}}`)
+		},
+		"notified of the highest number to continue with": func(dir, _ string) {
+			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x","targets":{"webhook":{"notified":`+found+`}}}`)
 		},
 		"the record": func(_, record string) {
 			data, err := os.ReadFile(record)
@@ -149,6 +152,16 @@ func TestForgedNumbers(t *testing.T) {
 			}
 			if got := w.ChangesSince(0); len(got.Added)+len(got.Changed) == 0 {
 				t.Errorf("%s: generation %d changes nothing", name, n)
+			}
+		}
+		last, _ := w.Current()
+		must(w.SetTargetRecord("webhook", notifiedRecord(last)))
+		for range 2 {
+			shut(t, w)
+			w = opened(t, testOptions(t, dir))
+			n := publish(t, w, changes)
+			if notified, _ := lastNotified(w, "webhook"); n != last || notified != last {
+				t.Errorf("%s: after a restart: generation %d, notified of %d, want %d", name, n, notified, last)
 			}
 		}
 	}

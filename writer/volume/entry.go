@@ -57,6 +57,16 @@ func (v Volume) Add(e generation.Entry) error {
 	return errors.Join(err, f.Close())
 }
 
+// Symlink creates a link. Its errors tell a file system without links from a directory
+// of another UID.
+func (v Volume) Symlink(target, name string) error {
+	err := v.Calls.Symlink(target, name)
+	if isAny(err, unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS) {
+		return fmt.Errorf("%w: %w", errNoSymlinks, err)
+	}
+	return err
+}
+
 // Restore makes the volume contain an entry, whatever is in its place. An existing
 // directory keeps its entries. If the place cannot be examined, it is left alone.
 func (v Volume) Restore(e generation.Entry) error {

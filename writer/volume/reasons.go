@@ -11,6 +11,9 @@ import (
 // ErrTooLarge is returned for a record too large for a later start.
 var ErrTooLarge = errors.New("too many keys: the record would exceed 4 MiB")
 
+// errNoSymlinks is returned for a symbolic link on a file system such as vfat.
+var errNoSymlinks = errors.New("the file system of the volume may not support symbolic links")
+
 // reasons are the classes of errors, with the remedy for each.
 var reasons = []struct {
 	name   string
@@ -21,6 +24,7 @@ var reasons = []struct {
 	{"no_space", []error{unix.ENOSPC, unix.EDQUOT}, "raise the emptyDir's sizeLimit or the quota"},
 	{"read_only", []error{unix.EROFS},
 		"the volume is mounted read-only in this container; remove readOnly from its volumeMount"},
+	{"no_symlinks", []error{errNoSymlinks}, "use an emptyDir, or a file system with symbolic links"},
 	{"permission", []error{unix.EPERM, unix.EACCES},
 		fmt.Sprintf("this process has UID %d, and another UID owns the files; only their owner "+
 			"can replace them in a sticky volume (medium: Memory), so run the init container with the same UID", os.Geteuid())},
