@@ -227,7 +227,12 @@ func (w *waiter) confirm(ctx context.Context) bool {
 func (w *waiter) follow(ctx context.Context, s *scope) {
 	for ; ctx.Err() == nil; wake.Sleep(ctx, retryPause) {
 		err := w.listAndWatch(ctx, s)
-		w.update(ctx, func() { s.list.note(ctx, err, time.Now()) })
+		w.update(ctx, func() {
+			s.list.note(ctx, err, time.Now())
+			if errors.Is(err, context.DeadlineExceeded) {
+				s.query.ListTimeout = min(2*s.query.ListTimeout, longestTimeout)
+			}
+		})
 	}
 }
 
