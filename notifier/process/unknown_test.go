@@ -123,6 +123,9 @@ func TestUnknown_steps(t *testing.T) {
 			t.Errorf("%s: the error is lost", name)
 		}
 	}
+	if _, err := fs.all(); err == nil {
+		t.Error("all omits a process that could not be read")
+	}
 	proc := newFakeProc(t)
 	proc.put(process{pid: 7, comm: "app", caught: 1})
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
