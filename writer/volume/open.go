@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -61,8 +62,10 @@ func (m *mount) claim(ctx context.Context) error {
 			"mount it without readOnly here, and set fsGroup or runAsUser",
 			ErrUnusable, m.dir.Name(), os.Geteuid(), os.Getegid(), err, st.Uid, st.Gid, st.Mode&0o7777)
 	}
-	m.openLock()
-	err := lock(ctx, m.lock)
+	err := m.openLock()
+	if err == nil {
+		err = lock(ctx, m.lock)
+	}
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
@@ -73,22 +76,34 @@ func (m *mount) claim(ctx context.Context) error {
 	return fmt.Errorf("%w: lock %q: %w", ErrUnusable, m.dir.Name(), err)
 }
 
-const lockPatience = time.Second
+const (
+	lockPatience = time.Second
+	lockMode     = 0o222
+)
 
-// openLock opens the lock file. Only its owner can open it, and only for writing, so
-// no app with a read-only mount can lock it. If another UID owns the file, or the
+// openLock opens the lock file. Every UID can open it, so that all writers lock the same
+// file, but only for writing, so that no app with a read-only mount can lock it. If the
 // volume has no space for it, the lock is on the volume's directory.
-func (m *mount) openLock() {
-	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_NONBLOCK
+func (m *mount) openLock() error {
+	const flags = unix.O_WRONLY | unix.O_NONBLOCK
 	err := Volume{m}.clearing(generation.LockFile, func() (err error) {
-		m.lock, err = m.openFile(generation.LockFile, flags, 0o200)
+		m.lock, err = m.openFile(generation.LockFile, flags, 0)
+		if errors.Is(err, unix.ENOENT) { // with O_CREAT, a sticky volume rejects the file of another UID
+			m.lock, err = m.openFile(generation.LockFile, flags|unix.O_CREAT, lockMode)
+		}
 		return err
 	})
-	if err != nil {
+	switch {
+	case NoSpace(err):
 		m.lock = m.dir
-	} else if info, err := m.lock.Stat(); err == nil && info.Mode().Perm() != 0o200 {
-		_ = m.lock.Chmod(0o200)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; delete this file, which has another UID or mode", err)
+	case err == nil:
+		_ = m.lock.Chmod(lockMode) // the umask may have reduced it; only the owner can
+	default:
+		return err
 	}
+	return nil
 }
 
 // lock locks a file. It retries for a moment: if the previous process was killed while

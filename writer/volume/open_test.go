@@ -5,10 +5,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -42,8 +45,8 @@ func TestOpen_lockFile(t *testing.T) {
 			continue
 		}
 		info, err := os.Lstat(filepath.Join(dir, generation.LockFile))
-		if err != nil || info.Mode() != 0o200 {
-			t.Errorf("%s: the lock file is %v, %v, want mode 0200", place, info, err)
+		if err != nil || info.Mode() != 0o222 {
+			t.Errorf("%s: the lock file is %v, %v, want mode 0222", place, info, err)
 		}
 		if _, err := Open(t.Context(), dir); !errors.Is(err, ErrUnusable) {
 			t.Errorf("%s: a second writer: got %v", place, err)
@@ -52,6 +55,48 @@ func TestOpen_lockFile(t *testing.T) {
 		must(t, reader.Close())
 		opened(t, dir)
 	}
+}
+
+// TestOpen_anotherUID: writers with different UIDs, such as a root init container and its
+// sidecar, lock the same file, and a lock on the directory prevents neither.
+func TestOpen_anotherUID(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for _, mode := range []os.FileMode{0o777, 0o777 | os.ModeSticky} {
+		dir := testsupport.MemoryDir(t)
+		must(t, os.Chmod(dir, mode))
+		v, err := Open(t.Context(), dir)
+		must(t, err)
+		must(t, v.Close())
+		reader, err := os.Open(dir)
+		must(t, err)
+		must(t, syscall.Flock(int(reader.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+		asUser(func() { v, err = Open(t.Context(), dir) })
+		must(t, err)
+		if _, err := Open(t.Context(), dir); !errors.Is(err, ErrUnusable) {
+			t.Errorf("%v: a second writer: got %v, want ErrUnusable", mode, err)
+		}
+		must(t, v.Close())
+		must(t, os.Chmod(filepath.Join(dir, generation.LockFile), 0o200))
+		asUser(func() { v, err = Open(t.Context(), dir) })
+		if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "delete this file") {
+			t.Errorf("%v: a closed lock file: got %v, want the remedy", mode, err)
+		}
+		must(t, reader.Close())
+	}
+}
+
+// asUser calls f in a thread with the file access of another UID.
+func asUser(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // the thread ends with the goroutine
+		_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
+		f()
+	}()
+	<-done
 }
 
 // TestOpen_stopsWithContext: the end of the context ends the wait for the lock.
