@@ -97,3 +97,59 @@ func TestRecordIsRetried(t *testing.T) {
 		}
 	})
 }
+
+// TestNewTarget: a target added to the configuration starts with the lowest generation of all
+// records, so a pending notification is not lost if the list of targets changes.
+func TestNewTarget(t *testing.T) {
+	volume := &life{disk: newDisk(7)}
+	volume.records["webhook:http://a"] = notification.TargetRecord{Notified: 5}
+	volume.records["exec"] = notification.TargetRecord{Notified: 7}
+	added := &fakeApp{name: "webhook:http://b"}
+	n := newNotifier(t, Options{Targets: []Target{added.target()}, Volume: volume})
+	if got := n.Status()[0]; got.Notified != 5 || !got.Pending {
+		t.Errorf("status = %+v, want notified of 5 and pending", got)
+	}
+	if got := volume.record("webhook:http://b"); got != 5 {
+		t.Errorf("record = %d, want 5", got)
+	}
+}
+
+// TestSurvival_oneRecord: the end of a process and its withdrawn notification are a single record, so no crash
+// separates them. The record contains the signaled process for the time after a restart.
+func TestSurvival_oneRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, true)
+		defer func() { s.stop() }()
+		before := s.volume.writes
+		s.publish()
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals", Previous: 1}
+		if got := s.volume.records["app"]; got != want || s.volume.writes != before+2 {
+			t.Errorf("record = %+v after %d writes, want %+v after 2", got, s.volume.writes-before, want)
+		}
+		s.stop()
+		s.start()
+		if s.process.remembered != want.Process {
+			t.Errorf("after a restart: process %q, want %q", s.process.remembered, want.Process)
+		}
+	})
+}
+
+// TestSurvival_recordIsRetried: a restart does not forget the end of a process if the volume was full at that time.
+func TestSurvival_recordIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSurvivalTest(t, true)
+		s.volume.publish()
+		s.notifier.Poke()
+		synctest.Wait()
+		s.volume.set(func(d *disk) { d.full = true })
+		time.Sleep(time.Minute)
+		s.volume.set(func(d *disk) { d.full = false })
+		time.Sleep(backoffMax)
+		synctest.Wait()
+		s.stop()
+		s.start()
+		defer s.stop()
+		s.publish()
+		s.want([]uint64{2, 3}, state{Notified: 1, Pending: true, Error: "stopped", Successes: 1, Failures: 1}, 1)
+	})
+}

@@ -1,0 +1,119 @@
+package process
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
+)
+
+// TestRuntimes_title: a program that replaced its arguments is recognized by its comm.
+func TestRuntimes_title(t *testing.T) {
+	var warnings []string
+	proc := newFakeProc(t)
+	proc.put(process{pid: 7, comm: "ruby", argv: []string{"puma 5.6.5 (tcp://0.0.0.0:80) [app]"}, caught: 1})
+	p := proc.byName("puma", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+	p.opts.Warn = func(message string) { warnings = append(warnings, message) }
+	if err := p.Notify(t.Context(), noChanges); err != nil || len(warnings) != 1 {
+		t.Errorf("warnings = %q, %v, want one about Ruby", warnings, err)
+	}
+}
+
+// TestRuntimes_executable: a program that replaced comm and its arguments, and a script that its shebang started, are
+// recognized by the executable.
+func TestRuntimes_executable(t *testing.T) {
+	for _, test := range []struct {
+		comm, title, exe string
+		signal           syscall.Signal
+		want             string // in the error or in the warning
+	}{
+		{"next-server (v1", "next-server (v14", "/usr/bin/node", unix.SIGUSR1, "in Node.js it opens its debugger"},
+		{"next-server (v1", "next-server (v14", "/usr/bin/node (deleted)", unix.SIGUSR1, "in Node.js it opens"},
+		{"sidekiq", "sidekiq 7.1 app [0 of 5 busy]", "/usr/bin/ruby3.1", unix.SIGHUP, "Ruby installs a handler"},
+		{"puma", "puma 5.6.5 (tcp://0.0.0.0:80) [app]", "/usr/bin/ruby", unix.SIGALRM, "Ruby installs a handler"},
+		{"worker", "worker", "/usr/bin/php8.2", unix.SIGUSR1, "PHP installs a handler"},
+		{"launcher", "launcher", "/usr/lib/jvm/bin/java", unix.SIGUSR2, "in the JVM it crashes it"},
+		{"app", "app", "/usr/bin/app", unix.SIGHUP, ""},
+	} {
+		var warning string
+		proc := newFakeProc(t)
+		proc.put(process{pid: 7, comm: test.comm, argv: []string{test.title}, caught: 1<<0 | 1<<9 | 1<<11 | 1<<13})
+		symlink(t, test.exe, proc.root+"/7/exe")
+		p := proc.byName(test.comm, Options{Signal: test.signal, Check: true}, func() {})
+		p.opts.Warn = func(message string) { warning = message }
+		if err := p.Notify(t.Context(), noChanges); err != nil {
+			warning = err.Error()
+		}
+		if !strings.Contains(warning, test.want) || test.want == "" && warning != "" {
+			t.Errorf("%s in %s: %q, want %q", test.comm, test.exe, warning, test.want)
+		}
+	}
+}
+
+// TestRuntimes_fatalWithoutCheck: SECRETSYNC_SIGNAL_CHECK=false permits no signal that is fatal for a runtime.
+func TestRuntimes_fatalWithoutCheck(t *testing.T) {
+	proc := newFakeProc(t)
+	proc.put(process{pid: 7, comm: "java", caught: 1 << 11})
+	p := proc.byName("java", Options{Signal: unix.SIGUSR2}, func() {})
+	testsupport.WantError(t, p.Notify(t.Context(), noChanges), "in the JVM it crashes it")
+	if len(proc.sent) > 0 {
+		t.Errorf("signaled %v", proc.sent)
+	}
+}
+
+// TestRuntimes: a signal is rejected if it is fatal for a runtime. If the handler can be
+// the runtime's, there is a single warning.
+func TestRuntimes(t *testing.T) {
+	for _, test := range []struct {
+		argv     string // separated by spaces
+		signal   syscall.Signal
+		fatal    string
+		unproven bool
+	}{
+		{"ruby app.rb", unix.SIGHUP, "", true},
+		{"ruby3.1 app.rb", unix.SIGUSR2, "", true},
+		{"php8.2 worker.php", unix.SIGUSR1, "", true},
+		{"php-fpm8.2", unix.SIGUSR2, "", false},
+		{"java -jar app.jar", unix.SIGHUP, "", true},
+		{"/usr/bin/java -jar app.jar", unix.SIGUSR2, "in the JVM it crashes it", false},
+		{"node server.js", unix.SIGHUP, "", false},
+		{"node server.js", unix.SIGUSR1, "in Node.js it opens its debugger", false},
+		{"/usr/lib/erlang/erts/bin/beam.smp", unix.SIGUSR1, "", true},
+		{"python3 app.py", unix.SIGHUP, "", false},
+	} {
+		var log strings.Builder
+		var warnings []string
+		proc := newFakeProc(t)
+		proc.put(process{pid: 7, comm: "app", argv: strings.Fields(test.argv), caught: 1<<0 | 1<<9 | 1<<11})
+		p := proc.byName("app", Options{Signal: test.signal, Check: true}, func() {})
+		p.opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		p.opts.Warn = func(message string) { warnings = append(warnings, message) }
+		err := errors.Join(p.Notify(t.Context(), noChanges), p.Notify(t.Context(), noChanges))
+		if test.fatal != "" {
+			testsupport.WantError(t, err, test.fatal, "SECRETSYNC_SIGNAL")
+		} else if err != nil {
+			t.Errorf("%s: %v", test.argv, err)
+		}
+		if got := len(warnings) == 1 && strings.Count(log.String(), "WARN") == 1; got != test.unproven {
+			t.Errorf("%s, %v: warnings %q, log %s, want one: %v", test.argv, test.signal, warnings, &log, test.unproven)
+		}
+	}
+}
+
+// TestGoRuntime: a Go program is recognized by its executable.
+func TestGoRuntime(t *testing.T) {
+	if New(Options{}).proc.language(process{pid: os.Getpid()}) != &golang {
+		t.Error("the test binary is not recognized as a Go program")
+	}
+	h := runHelper(t, exec.Command("/bin/sh", "-c", "echo ready; read -r line"))
+	if New(Options{}).proc.language(process{pid: h.pid}) == &golang {
+		t.Error("a shell is recognized as a Go program")
+	}
+}

@@ -1,0 +1,58 @@
+package notifier
+
+import "fmt"
+
+// endsMax is the number of ends in a row that stop the signals. A single end can be an OOM kill.
+const endsMax = 2
+
+// isStopped reports whether the newest generation must not be signaled: the process ended after the signal
+// for this generation, or it ended endsMax times in a row. The notification remains pending.
+func (w *worker) isStopped() bool {
+	r := w.record
+	return r.Ends >= endsMax || r.Ends > 0 && r.Ended == w.Volume.Newest()
+}
+
+func endsKind(ends int) string {
+	if ends >= endsMax {
+		return "stopped"
+	}
+	return "ended"
+}
+
+// stopped adds to err that no further generation is signaled, if this is so after a number of ends.
+func stopped(err error, ends int) error {
+	if ends < endsMax {
+		return err
+	}
+	return fmt.Errorf("%w; stopped signaling it after %d such ends, until SECRETSYNC_SIGNAL "+
+		"or another setting of this target changes, or SECRETSYNC_SIGNAL_EXIT_CHECK is false", err, ends)
+}
+
+// observe checks whether the process survives its last signal. If it ended, the success becomes a failure: the target
+// is not notified of the generation. The next generation is signaled once more.
+func (w *worker) observe() {
+	if !w.record.Observing {
+		return
+	}
+	survived, err := w.target.Survived()
+	if err != nil {
+		w.withdraw(AsFailure(err))
+	} else if next := w.record; survived {
+		next.Observing, next.Ends = false, 0
+		w.save(next)
+	}
+}
+
+func (w *worker) withdraw(f *Failure) {
+	r := w.record
+	r.Notified, r.Ended, r.Ends, r.Observing = r.Previous, r.Notified, r.Ends+1, false
+	f.Err = stopped(f.Err, r.Ends)
+	w.mu.Lock()
+	w.state.Error = endsKind(r.Ends)
+	w.state.Failed++
+	w.state.Failures++
+	w.mu.Unlock()
+	w.save(r)
+	w.Logger.Warn("the app ended after its notification", "generation", r.Ended, "err", f)
+	w.Report(w.target.Name, f)
+}
