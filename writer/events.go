@@ -45,7 +45,9 @@ func (w *Writer) mismatch(cur *generation.Generation, name string) bool {
 	want, ok := w.expected(cur, name)
 	switch {
 	case name == "":
-		return true // events are missing
+		// The queue of inotify overflowed, perhaps with the Writer's own events, such as three for each
+		// key of a large flat publish. Lost events may be another process's: compare everything once.
+		return true
 	case name == ".", path.Base(name) == generation.Temporary:
 	case ok:
 		return w.isDifferent(want) || want.Mode.IsDir() && w.watchDirs(name)

@@ -401,3 +401,18 @@ func FuzzMake_flatHasNoConflict(f *testing.F) {
 		}
 	})
 }
+
+// TestRejection_isShort: the message about a Secret with thousands of long keys names a few of
+// them.
+func TestRejection_isShort(t *testing.T) {
+	s := snapshot("db: password=a")
+	for i := range 4000 {
+		s.Secrets["db"].Data[fmt.Sprintf("%0250d", i)] = secret.Value("x")
+	}
+	for _, rule := range []string{"keys=db/none", "items=db/none>file"} {
+		rejected := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: s}).Rejected
+		if len(rejected) != 1 || len(rejected[0].Detail) > 4000 || !strings.Contains(rejected[0].Detail, "and 3991 more") {
+			t.Errorf("%s: got %d rejections, %.5000v, want a short message", rule, len(rejected), rejected)
+		}
+	}
+}

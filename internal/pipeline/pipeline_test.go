@@ -507,3 +507,27 @@ func TestSeenBeforeAndAfterAnAnswer(t *testing.T) {
 		}
 	})
 }
+
+// wide is a world in which each publish changes 2,000 Secrets.
+type wide struct{ *world }
+
+func (wide) ChangesSince(uint64) notification.Changes {
+	names := make([]string, 2000)
+	for i := range names {
+		names[i] = fmt.Sprintf("secret-with-a-longer-name-%04d", i)
+	}
+	return notification.Changes{Secrets: names, Added: names, Changed: names, Removed: names}
+}
+
+// TestPublished_logsAShortLine: the line about a publish of 2,000 Secrets names a few of them.
+func TestPublished_logsAShortLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(t, pipeline.Settings{Publisher: wide{w}})
+		w.answer("db", "a")
+		w.want(t, 1, "map[db:a]")
+		if got := w.log.String(); strings.Count(got, "and 1990 more") != 4 || len(got) > 4000 {
+			t.Errorf("logged %d bytes: %.5000s", len(got), got)
+		}
+	})
+}
