@@ -74,6 +74,32 @@ var appServers = []program{
 		ways:    []way{bySignal("USR1", "puma", reloads)},
 	},
 	{
+		name: "Puma under ruby, single mode", pkg: "puma",
+		command: web + "/usr/bin/ruby /usr/bin/puma -b tcp://{addr} -w 0 {testdata}/web/config.ru",
+		probe:   answer,
+		ways: []way{
+			bySignal("USR2", "puma", reloads, "`USR2` executes it again. Only the name `puma` matches afterwards."),
+		},
+	},
+	{
+		name: "Puma under ruby, 1 worker", pkg: "puma",
+		command: web + "/usr/bin/ruby /usr/bin/puma -b tcp://{addr} -w 1 {testdata}/web/config.ru",
+		probe:   answer,
+		ways:    []way{bySignal("USR1", "puma", reloads)},
+	},
+	{
+		name: "Puma under ruby, 2 workers", pkg: "puma",
+		command: web + "/usr/bin/ruby /usr/bin/puma -b tcp://{addr} -w 2 {testdata}/web/config.ru",
+		probe:   answer,
+		ways:    []way{bySignal("USR1", "puma", reloads)},
+	},
+	{
+		name: "Unicorn under ruby", pkg: "unicorn",
+		command: web + "/usr/bin/ruby /usr/bin/unicorn -c /dev/null -l {addr} {testdata}/web/config.ru",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "unicorn", reloads)},
+	},
+	{
 		name: "Starman", pkg: "starman",
 		command: web + "/usr/bin/starman --listen {addr} --workers 2 {testdata}/web/app.psgi",
 		probe:   answer,

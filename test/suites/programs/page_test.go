@@ -145,6 +145,6 @@ func (w way) outcome(m measurement) string {
 	case refused:
 		return fmt.Sprintf("secret-sync sends no signal; the error contains %q", w.log)
 	default:
-		return string(w.want) + ": 5 of 5"
+		return string(w.want) + ": 10 of 10"
 	}
 }

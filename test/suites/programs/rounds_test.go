@@ -108,12 +108,15 @@ func (tr *trial) rotations() {
 	})
 }
 
-// successors rotates five times. Each time a successor takes over, and the old process is ended,
-// as its user would end it. The sidecar signals no process twice.
+// successors rotates ten times, six times after a kill of the sidecar. Each time a successor takes over, and the old
+// process is ended, as its user would end it. The sidecar signals no process twice.
 func (tr *trial) successors() {
 	tr.T.Helper()
 	signaled := map[string]bool{}
-	for n := int64(2); n <= 6; n++ {
+	for n := int64(2); n <= 11; n++ {
+		if n%5 > 1 {
+			tr.killSidecar()
+		}
 		tr.rotate(n)
 		tr.waitUsed(n)
 		tr.waitNotified(int(n) - 1)
