@@ -34,7 +34,8 @@ func TestREADME_runtimes(t *testing.T) {
 		runtime, handlers := strings.Fields(row)[1], strings.Split(row, "|")[2]
 		_, entry, named := strings.Cut(readme, runtime)
 		entry, _, _ = strings.Cut(entry, ")")
-		if handlers = strings.TrimSpace(handlers); handlers != "none" && (!named || !strings.HasSuffix(entry, "("+handlers)) {
+		if handlers = strings.TrimSpace(handlers); handlers != "none" && (!named ||
+			!strings.HasSuffix(entry, "("+handlers)) {
 			t.Errorf("the README lacks %s (%s)", runtime, handlers)
 		}
 	}
@@ -48,7 +49,8 @@ func TestCIRunsTheREADMEsCommands(t *testing.T) {
 	readme, ci := readFile(t, "README.md"), readFile(t, ".ci/run")
 	for _, command := range []string{
 		"go run -C examples ./quickstart",
-		"go test ./... && go test -C test ./... && go test -C examples ./... && go test -C cmd/kubectl-secret_sync ./...",
+		"go test ./... && go test -C test ./... && go test -C examples ./... && go test -C cmd/kubectl-secret_sync " +
+			"./...",
 	} {
 		if !strings.Contains(readme, "```sh\n"+command+"\n```") {
 			t.Errorf("the README lacks %q", command)

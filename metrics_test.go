@@ -94,7 +94,8 @@ func TestMetrics_stopped(t *testing.T) {
 	p := start(t, "http://127.0.0.1:1", dir, "SECRETSYNC_HTTP_ADDR=127.0.0.1:0", "SECRETSYNC_PROCESS=app,other",
 		"SECRETSYNC_SIGNAL_CHECK=false", "SECRETSYNC_SIGNAL_EXIT_CHECK=false", "SECRETSYNC_PROCESS_MIN_AGE=0s")
 	got := scrape(t, p.address())
-	for _, line := range []string{`notify_stopped{target="process/app"} 1`, `notify_stopped{target="process/other"} 0`} {
+	for _, line := range []string{`notify_stopped{target="process/app"} 1`,
+		`notify_stopped{target="process/other"} 0`} {
 		if !strings.Contains(got, "\nsecretsync_"+line+"\n") {
 			t.Errorf("got no %q in\n%s", line, got)
 		}

@@ -137,7 +137,7 @@ type scenario struct {
 func runSequence(t *testing.T, notifyFirst bool, steps sequence) {
 	s := &scenario{t: t, notifyFirst: notifyFirst, steps: steps, disk: newDisk(0), app: &fakeApp{name: "app"}}
 	defer s.kill()
-	for _, next := range slices.Concat(steps, sequence{appRecovers, diskHasSpace, restart}) { // finally, everything works
+	for _, next := range slices.Concat(steps, sequence{appRecovers, diskHasSpace, restart}) { // works
 		s.current = next
 		s.do(next)
 		s.wait()
@@ -210,7 +210,8 @@ func (s *scenario) start() {
 		}
 	}
 	s.life = &life{disk: s.disk}
-	s.notifier, s.stop = start(s.t, Options{Targets: []Target{s.app.target()}, Volume: s.life, NotifyFirst: s.notifyFirst})
+	s.notifier, s.stop = start(s.t, Options{Targets: []Target{s.app.target()}, Volume: s.life,
+		NotifyFirst: s.notifyFirst})
 }
 
 // kill ends the sidecar. From now on it changes nothing on the disk.

@@ -76,7 +76,8 @@ func TestRecordIsRetried(t *testing.T) {
 		var log testsupport.Log
 		volume, app := &life{disk: newDisk(1)}, &fakeApp{name: "app"}
 		volume.full = true
-		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Logger: log.Logger(slog.LevelInfo)})
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume,
+			Logger: log.Logger(slog.LevelInfo)})
 		defer stop()
 		volume.publish()
 		n.Poke()
@@ -122,7 +123,8 @@ func TestSurvival_oneRecord(t *testing.T) {
 		defer func() { s.stop() }()
 		before := s.volume.writes
 		s.publish()
-		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals", Previous: 1}
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP",
+			Process: "after 1 signals", Previous: 1}
 		if got := s.volume.records["app"]; got != want || s.volume.writes != before+2 {
 			t.Errorf("record = %+v after %d writes, want %+v after 2", got, s.volume.writes-before, want)
 		}

@@ -60,7 +60,8 @@ type survivalTest struct {
 
 func newSurvivalTest(t *testing.T, ends bool) *survivalTest {
 	app := &fakeApp{name: "app"}
-	s := &survivalTest{t: t, volume: notifiedOf(1), app: app, process: &fakeProcess{app: app, ends: ends, settings: "HUP"}}
+	s := &survivalTest{t: t, volume: notifiedOf(1), app: app,
+		process: &fakeProcess{app: app, ends: ends, settings: "HUP"}}
 	s.start()
 	return s
 }
@@ -194,10 +195,12 @@ func TestSurvival_newerGenerationFails(t *testing.T) {
 		s.app.set(func(a *fakeApp) { a.err = errors.New("stopped") })
 		s.publish()
 		s.stop()
-		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP", Process: "after 1 signals", Previous: 1}
+		want := notification.TargetRecord{Notified: 1, Ends: 1, Ended: 2, Settings: "HUP",
+			Process: "after 1 signals", Previous: 1}
 		got := s.volume.records["app"]
 		if got != want || len(s.reports) != 2 {
-			t.Errorf("record = %+v, reports = %q, want %+v, the failure of generation 3 and the end", got, s.reports, want)
+			t.Errorf("record = %+v, reports = %q, want %+v, the failure of generation 3 and the end", got, s.reports,
+				want)
 		}
 	})
 }

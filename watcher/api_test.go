@@ -81,7 +81,8 @@ func (a *api) put(name, value, uid string, set labels.Set) {
 	s := &corev1.Secret{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: "ns", UID: "uid-" + types.UID(name), ResourceVersion: strconv.Itoa(a.version), Labels: set,
+			Name: name, Namespace: "ns", UID: "uid-" +
+				types.UID(name), ResourceVersion: strconv.Itoa(a.version), Labels: set,
 		},
 		Data: map[string][]byte{"password": []byte(canary + value)},
 	}

@@ -39,7 +39,8 @@ func TestChanges(t *testing.T) {
 		{"new Secret", func() { a.put("new", "1", "", web) }, map[string]string{"db": "1", "tls": "2", "new": "1"}},
 		{"named Secret stops matching", func() { a.put("db", "2", "", api) },
 			map[string]string{"db": "2", "tls": "2", "new": "1"}},
-		{"selected Secret stops matching", func() { a.put("tls", "2", "", api) }, map[string]string{"db": "2", "new": "1"}},
+		{"selected Secret stops matching", func() { a.put("tls", "2", "", api) },
+			map[string]string{"db": "2", "new": "1"}},
 		{"selected Secret matches again", func() { a.put("tls", "3", "", web) },
 			map[string]string{"db": "2", "tls": "3", "new": "1"}},
 		{"deleted", func() { a.remove("db") }, map[string]string{"tls": "3", "new": "1"}},
@@ -298,7 +299,8 @@ func TestSecret_history(t *testing.T) {
 	none := status.Interval{}
 	for name, steps := range map[string][]step{
 		"metadata in events": {
-			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none}, {"event", "7", "u", "a", "5", none},
+			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none}, {"event", "7", "u", "a", "5",
+				none},
 		},
 		"data in events": {
 			{"list", "5", "u", "a", "5", none}, {"event", "6", "u", "a", "5", none},

@@ -23,7 +23,8 @@ func TestCredentials_newCA(t *testing.T) {
 	a.put("db", "1", "", nil)
 	file := filepath.Join(t.TempDir(), "ca.crt")
 	writePEM(t, file, "CERTIFICATE", otherAuthority(t))
-	cfg := &rest.Config{Host: "https://" + a.Listener.Addr().String(), TLSClientConfig: rest.TLSClientConfig{CAFile: file}}
+	cfg := &rest.Config{Host: "https://" + a.Listener.Addr().String(),
+		TLSClientConfig: rest.TLSClientConfig{CAFile: file}}
 	r := start(t, Options{Config: cfg, Names: []string{"db"}})
 	r.wait("down", 5*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 })
 	if warn := r.logs.level("WARN")[0]; !strings.Contains(warn, "x509") || !strings.Contains(warn, "CA certificate") {
@@ -120,7 +121,8 @@ func TestCredentials_newClientCertificate(t *testing.T) {
 // does a proxy.
 func TestCredentials_kubeconfig(t *testing.T) {
 	t.Parallel()
-	const credential = `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"of the plugin"}}`
+	const credential = `{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",` +
+		`"status":{"token":"of the plugin"}}`
 	for name, change := range map[string]func(cfg *rest.Config, a *api) (used func() bool){
 		"credential plugin": func(cfg *rest.Config, a *api) func() bool {
 			cfg.BearerToken = ""

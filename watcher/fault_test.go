@@ -51,7 +51,8 @@ func badGateway(w http.ResponseWriter, _ *http.Request) bool {
 }
 
 // secretJSON is a Secret whose value must not appear in an error.
-const secretJSON = `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"db","namespace":"ns"},"data":{"password":"Q0FOQVJZLQ=="}}`
+const secretJSON = `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"db","namespace":"ns"},` +
+	`"data":{"password":"Q0FOQVJZLQ=="}}`
 
 // unknownJSON is an object of an unknown kind.
 var unknownJSON = strings.ReplaceAll(secretJSON, "Secret", canary)
@@ -69,7 +70,8 @@ var (
 
 // errorEvent is the line of a watch with an error status.
 func errorEvent(code int, message string) string {
-	const format = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"message":%q}}`
+	const format = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,` +
+		`"message":%q}}`
 	return fmt.Sprintf(format, code, message)
 }
 
@@ -115,16 +117,19 @@ var faults = []struct {
 	{name: "unknown type of event", answer: openWatch(`{"type":"` + canary + `","object":` + secretJSON + `}`),
 		lists: true, want: []string{invalid}},
 	{name: "unknown kind", answer: body("application/json", unknownJSON), want: []string{invalid}},
-	{name: "unknown kind in an event", answer: openWatch(`{"type":"MODIFIED","object":` + unknownJSON + `}`), lists: true,
-		want: []string{invalid}},
+	{name: "unknown kind in an event", answer: openWatch(`{"type":"MODIFIED","object":` + unknownJSON + `}`),
+		lists: true,
+		want:  []string{invalid}},
 	{name: "Secret instead of a list", answer: body("application/json", secretJSON), want: []string{invalid}},
-	{name: "list in an event", answer: openWatch(`{"type":"MODIFIED","object":{"kind":"SecretList","apiVersion":"v1"}}`),
+	{name: "list in an event", answer: openWatch(`{"type":"MODIFIED","object":{"kind":"SecretList",` +
+		`"apiVersion":"v1"}}`),
 		lists: true,
 		want:  []string{invalid}},
 	{name: "empty object", answer: body("application/json", "{}"), want: []string{invalid}},
 	{name: "empty body", answer: body("application/json", ""), want: []string{invalid}},
 	{name: "list without a version",
-		answer: body("application/json", `{"kind":"SecretList","apiVersion":"v1","items":[]}`), want: []string{invalid}},
+		answer: body("application/json", `{"kind":"SecretList","apiVersion":"v1",`+
+			`"items":[]}`), want: []string{invalid}},
 	{name: "reset", answer: abort, want: []string{"INTERNAL_ERROR"}},
 	{name: "reset of the watch", answer: onWatch(abort), lists: true, want: []string{"INTERNAL_ERROR"}},
 	{name: "watch ends at once", answer: onWatch(body("application/json", "")), lists: true,

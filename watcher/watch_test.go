@@ -29,7 +29,8 @@ func TestWatch_rate(t *testing.T) {
 		{"watch ends at once", script{ends: true}, 360, 730, false, 1},
 		{"watch ends after 1 s", script{ends: true, after: time.Second}, 320, 660, false, 1},
 		{"watch ends after 10 s", script{ends: true, after: 10 * time.Second}, 300, 361, true, 0},
-		{"watch with bookmarks ends after 7 min", script{onWatch: bookmarks(1), ends: true, after: 7 * time.Minute}, 9, 9,
+		{"watch with bookmarks ends after 7 min", script{onWatch: bookmarks(1), ends: true, after: 7 * time.Minute},
+			9, 9,
 			true, 0},
 		{"no bookmarks", script{}, 20, 21, true, 0},
 		{"bookmarks", script{onWatch: bookmarks(1)}, 1, 1, true, 0},
@@ -99,7 +100,8 @@ func TestWatch_forbiddenOnce(t *testing.T) {
 		play(t, s, time.Minute, func(logs *journal, w *watch) {
 			warns, infos := logs.level("WARN"), logs.level("INFO")
 			if len(warns) != c.warns || len(infos) != c.warns || !w.isUp() {
-				t.Errorf("403 for %v: got %d warnings and %d infos, want %d each:\n%s", c.lasts, len(warns), len(infos), c.warns,
+				t.Errorf("403 for %v: got %d warnings and %d infos, want %d each:\n%s", c.lasts, len(warns),
+					len(infos), c.warns,
 					logs)
 			}
 			if c.warns > 0 && !strings.Contains(warns[0], `"rule":`) {
@@ -342,7 +344,8 @@ func TestWatch_silentReplay(t *testing.T) {
 			})
 			time.Sleep(pollInterval + flushTime)
 			synctest.Wait()
-			if want := map[bool]string{false: "7", true: "9"}[expired]; s.version != want || len(logs.level("WARN")) != 1 {
+			if want := map[bool]string{false: "7",
+				true: "9"}[expired]; s.version != want || len(logs.level("WARN")) != 1 {
 				t.Errorf("expired %v: the watch starts at version %s, want %s:\n%s", expired, s.version, want, logs)
 			}
 			if got := w.secrets["db"].ResourceVersion; got != "9" || w.isUp() == expired {

@@ -26,9 +26,13 @@ func plant(dir, canary string, script []byte) {
 		"..2027_11_22_10_44_52.2", "..2027_11_22_10_44_52.2/db", "..2027_11_22_10_44_52.2.json",
 	}
 	contents := []string{
-		"", "x", "{", "old", `{"format":1,"generation":3,"complete":true,"layout":"nested","fileMode":420,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}}},"since":0}`,
-		`{"format":1,"generation":4,"layout":"flat","fileMode":256,"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}},"tls":{"files":{"x/y":{}}}},"since":9}`,
-		`{"format":1,"generation":9007199254740992,"fileMode":420,"secrets":{".":{"files":{"..data":{}}}}}`, `{"format":1,"targets":{"webhook":{"notified":3},"x":{"notified":9007199254740993}}}`,
+		"", "x", "{", "old", `{"format":1,"generation":3,"complete":true,"layout":"nested","fileMode":420,` +
+			`"secrets":{"db":{"files":{"password":{"added":1,"changed":2}}}},"since":0}`,
+		`{"format":1,"generation":4,"layout":"flat","fileMode":256,"secrets":{"db":{"files":{"password":{"added":1,` +
+			`"changed":2}}},"tls":{"files":{"x/y":{}}}},"since":9}`,
+		`{"format":1,"generation":9007199254740992,"fileMode":420,` +
+			`"secrets":{".":{"files":{"..data":{}}}}}`, `{"format":1,"targets":{"webhook":{"notified":3},` +
+			`"x":{"notified":9007199254740993}}}`,
 	}
 	targets := []string{
 		canary, canary + "/file", "..2026_11_22_10_44_52.1", "..2027_11_22_10_44_52.2", "..data/password", "../..data/db", "..data/db", ".", "..", "../" + filepath.Base(canary), "db", "nowhere", "/",
@@ -111,7 +115,8 @@ func FuzzRecovery(f *testing.F) {
 			}
 			settle(w, c)
 			check(t, dir, layout, mixed)
-			if n, err := w.Publish(context.Background(), changes); err != nil || n == 0 || n > generation.MaxGeneration {
+			if n, err := w.Publish(context.Background(),
+				changes); err != nil || n == 0 || n > generation.MaxGeneration {
 				t.Fatalf("generation %d, %v", n, err)
 			}
 			settle(w, c)
@@ -152,13 +157,15 @@ func check(t *testing.T, dir string, layout Layout, set Content) {
 // encoding can be parsed again.
 func FuzzParseRecord(f *testing.F) {
 	for _, s := range []string{
-		"", "{}", "null", "[]", `{"format":1,"generation":1,"fileMode":420}`, `{"format":1,"generation":1,"fileMode":2541}`,
+		"", "{}", "null", "[]", `{"format":1,"generation":1,"fileMode":420}`, `{"format":1,"generation":1,` +
+			`"fileMode":2541}`,
 		`{"format":1,"generation":1,"fileMode":420,"secrets":{"../x":{"files":{"y":{}}}}}`,
 		`{"format":1,"generation":1,"fileMode":420,"secrets":{"x":{"files":{"..data/y":{}}}}}`,
 		`{"format":1,"generation":1,"fileMode":420,"secrets":{".":{"files":{"y":{}}}}}`,
 		`{"format":1,"generation":-1,"fileMode":420}`, `{"format":1,"generation":1e300,"fileMode":420}`,
 		`{"format":1,"generation":1,"fileMode":420,"secrets":{"a":{"files":{"k":{},"k/x":{}}}}}`,
-		`{"format":1,"generation":2,"fileMode":420,"secrets":{"a":{"files":{"k":{"added":1,"changed":2}}}},"removed":{"a/x":[{"added":1,"changed":2}]},"since":0}`,
+		`{"format":1,"generation":2,"fileMode":420,"secrets":{"a":{"files":{"k":{"added":1,"changed":2}}}},` +
+			`"removed":{"a/x":[{"added":1,"changed":2}]},"since":0}`,
 	} {
 		f.Add([]byte(s))
 	}

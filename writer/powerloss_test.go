@@ -88,7 +88,8 @@ func TestPowerLoss(t *testing.T) {
 						total++
 						s := p.disk.after(call, outcomes)
 						if got := s.published(); !p.allowed(call, got) {
-							t.Fatalf("after %d %v, outcomes %v: ..data points to %v", call, p.calls[max(call, 0)], outcomes, got)
+							t.Fatalf("after %d %v, outcomes %v: ..data points to %v", call, p.calls[max(call, 0)],
+								outcomes, got)
 						}
 						if i < 2 || random.IntN(len(all)) < 1 {
 							recovered++
@@ -102,7 +103,8 @@ func TestPowerLoss(t *testing.T) {
 			})
 		}
 	}
-	t.Logf("%d states after a power failure, %d of them recovered on a real file system, %d calls with every combination",
+	t.Logf("%d states after a power failure, %d of them recovered on a real file system,"+
+		" %d calls with every combination",
 		total, recovered, exhaustive)
 }
 

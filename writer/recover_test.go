@@ -89,7 +89,8 @@ func TestRecovery(t *testing.T) {
 	}{
 		"nothing":           {func(string, string) {}, 2, false, ""},
 		"stale temporaries": {func(dir, _ string) { leaveEntries(dir) }, 2, false, "..data_tmp"},
-		"orphan of a higher number": {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2, false,
+		"orphan of a higher number": {func(dir, gen string) { orphan(dir, gen, "..2031_01_01_00_00_00.1", 9) }, 2,
+			false,
 			"..2031_01_01_00_00_00.1"},
 		"record without a directory": {func(dir, _ string) { put(dir, "..2031_01_01_00_00_00.1.json", "{}") }, 2, false,
 			"..2031_01_01_00_00_00.1.json"},
@@ -136,7 +137,8 @@ func TestRecovery(t *testing.T) {
 			must(os.Link(gen+"/db/password", dir+"/foreign"))
 			put(dir, "foreign", "evil")
 		}, 2, false, ""},
-		"all files missing":      {func(_, gen string) { must(os.RemoveAll(gen)); must(os.Mkdir(gen, 0o755)) }, 2, false, ""},
+		"all files missing": {func(_, gen string) { must(os.RemoveAll(gen)); must(os.Mkdir(gen, 0o755)) }, 2,
+			false, ""},
 		"the generation missing": {func(_, gen string) { must(os.RemoveAll(gen)) }, 3, true, ""}, // back to 1, then 3
 		"..data and a file missing": {func(dir, gen string) {
 			must(os.Remove(gen + "/db/password"))
@@ -160,7 +162,8 @@ func TestRecovery(t *testing.T) {
 			must(os.WriteFile(gen+".json", []byte(`{"format":2,"generation":2}`), 0o644))
 		}, 3, true, ""},
 		"record of a forged number": {func(_, gen string) {
-			must(os.WriteFile(gen+".json", []byte(`{"format":1,"generation":18446744073709551615,"fileMode":420}`), 0o644))
+			must(os.WriteFile(gen+".json", []byte(`{"format":1,"generation":18446744073709551615,"fileMode":420}`),
+				0o644))
 		}, 3, true, ""},
 		"record is a directory": {func(_,
 			gen string) {
@@ -222,7 +225,8 @@ func TestRecovery(t *testing.T) {
 				t.Errorf("notified of %d of %d: pending is %v, want %v", notified, number, pending, row.pending)
 			}
 			equal(t, "visible", withoutForeign(visible(t, dir)), shown(generation.Nested, mixed))
-			if _, err := os.Lstat(filepath.Join(dir, row.removes)); row.removes != "" && !errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Lstat(filepath.Join(dir, row.removes)); row.removes != "" && !errors.Is(err,
+				fs.ErrNotExist) {
 				t.Errorf("%s is there: %v", row.removes, err)
 			}
 			if err := Ready(dir); err != nil {
@@ -237,7 +241,8 @@ func TestRecovery(t *testing.T) {
 				delete(tr, generation.DataLink)
 			}
 			equal(t, "links in the end", got, want)
-			if next := publish(t, w, changes); next <= number || name == "notified of more than is there" && next != 41 {
+			if next := publish(t, w, changes); next <= number || name == "notified of more than is "+
+				"there" && next != 41 {
 				t.Errorf("the next generation: got %d after %d", next, number)
 			}
 		})

@@ -48,7 +48,8 @@ func (h *healer) idle(t testing.TB, marker string) {
 	t.Helper()
 	warnings := h.log.count("unknown entry")
 	must(os.WriteFile(filepath.Join(h.dir, marker), nil, 0o600))
-	for deadline := time.Now().Add(2 * time.Minute); h.log.count("unknown entry") == warnings; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); h.log.count("unknown "+
+		"entry") == warnings; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the Writer does not become idle")
 		}

@@ -36,7 +36,8 @@ type scenario struct {
 
 var (
 	mixed   = two("db", files("1", "password", "old", "user", "u", "conf/b", "2"), "tls", files("1", "tls.crt", "c1"))
-	changes = two("db", files("2", "password", "new", "port", "3306", "conf/c", "3"), "tls", files("1", "tls.crt", "c1"))
+	changes = two("db", files("2", "password", "new", "port", "3306", "conf/c", "3"), "tls",
+		files("1", "tls.crt", "c1"))
 	fewer   = one("db", files("1", "password", "old", "user", "u", "conf/b", "2"))
 	sameKey = one("db", files("1", "db", "x")) // the path db exists in both layouts
 )
@@ -69,9 +70,11 @@ func scenarios() (all []scenario) {
 				next: publishing(mixed), mixed: true},
 			{name: "damaged links", published: []Content{mixed}, damage: damageLinks, operation: healing,
 				next: publishing(mixed), mixed: true},
-			{name: "leftovers", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(mixed), mixed: true},
-			{name: "leftovers and change", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(changes),
+			{name: "leftovers", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(mixed),
 				mixed: true},
+			{name: "leftovers and change", published: []Content{mixed}, leftovers: leaveEntries,
+				operation: publishing(changes),
+				mixed:     true},
 		} {
 			s.name += ", " + string(layout)
 			s.layout, s.oldLayout = layout, layout
@@ -134,9 +137,10 @@ func leaveEntries(dir string) {
 	unpublished := filepath.Join(dir, "..2031_01_01_00_00_00.000000001") // steps 1 and 2
 	must(os.MkdirAll(filepath.Join(unpublished, "db"), 0o755))
 	must(os.WriteFile(filepath.Join(unpublished, "db", "password"), []byte("half"), 0o600))
-	must(os.WriteFile(filepath.Join(dir, "..2030_01_01_00_00_00.000000001.json"), []byte("{"), 0o600)) // a removal of steps 4 and 1
-	must(os.Symlink("nowhere", filepath.Join(dir, generation.Temporary)))                              // step 7
-	must(os.Symlink("..data/gone", filepath.Join(dir, "gone")))                                        // step 11
+	must(os.WriteFile(filepath.Join(dir, "..2030_01_01_00_00_00.000000001.json"), []byte("{"),
+		0o600)) // a removal of steps 4 and 1
+	must(os.Symlink("nowhere", filepath.Join(dir, generation.Temporary))) // step 7
+	must(os.Symlink("..data/gone", filepath.Join(dir, "gone")))           // step 11
 	must(os.MkdirAll(filepath.Join(dir, "old"), 0o755))
 	must(os.Symlink("../..data/old", filepath.Join(dir, "old", generation.DataLink)))
 	_ = os.Remove(filepath.Join(dir, "password")) // a repair of links

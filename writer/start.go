@@ -127,7 +127,8 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	}
 	if !newest.Empty() {
 		w.uncertain.unreachable.Store(true)
-		w.log.Warn("..data points to no generation, restoring the newest one", "generation", newest.Record.Generation, "path",
+		w.log.Warn("..data points to no generation, restoring the newest one", "generation",
+			newest.Record.Generation, "path",
 			target)
 	}
 	return newest, nil

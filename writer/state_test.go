@@ -26,9 +26,11 @@ func TestReady_namesTheFirstMissingFile(t *testing.T) {
 	}
 	gen := current(dir)
 	for _, tt := range []struct{ remove, want string }{
-		{"tls/tls.crt", fmt.Sprintf("read %q: generation 1 lacks %q (1 missing)", dir, filepath.Base(gen)+"/tls/tls.crt")},
+		{"tls/tls.crt", fmt.Sprintf("read %q: generation 1 lacks %q (1 missing)", dir,
+			filepath.Base(gen)+"/tls/tls.crt")},
 		{"db/user", fmt.Sprintf("read %q: generation 1 lacks %q (2 missing)", dir, filepath.Base(gen)+"/db/user")},
-		{"db/password", fmt.Sprintf("read %q: generation 1 lacks %q (3 missing)", dir, filepath.Base(gen)+"/db/password")},
+		{"db/password", fmt.Sprintf("read %q: generation 1 lacks %q (3 missing)", dir,
+			filepath.Base(gen)+"/db/password")},
 	} {
 		must(os.Remove(filepath.Join(gen, tt.remove)))
 		for range 10 {

@@ -14,7 +14,8 @@ func TestTargetRecord_restart(t *testing.T) {
 		t.Error("a new volume contains a record")
 	}
 	want := notification.TargetRecord{Notified: 5, Ends: 2, Ended: 6, Settings: "HUP"}
-	for target, record := range map[string]notification.TargetRecord{"a": want, "b": {Notified: 3}, "c": {Notified: 4}} {
+	for target, record := range map[string]notification.TargetRecord{"a": want, "b": {Notified: 3},
+		"c": {Notified: 4}} {
 		if err := w.SetTargetRecord(target, record); err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,8 @@ import (
 // it is never replaced.
 func TestMisread_replacedAtTheThirdTime(t *testing.T) {
 	for errno, want := range map[syscall.Errno][]int{
-		syscall.EIO: {0, 0, 1, 1}, syscall.EMFILE: {0, 0, 0, 0}, syscall.ENFILE: {0, 0, 0, 0}, syscall.ENOMEM: {0, 0, 0, 0},
+		syscall.EIO: {0, 0, 1, 1}, syscall.EMFILE: {0, 0, 0, 0}, syscall.ENFILE: {0, 0, 0, 0}, syscall.ENOMEM: {0, 0,
+			0, 0},
 	} {
 		dir, repaired := memoryDir(t), 0
 		opts := testOptions(t, dir)
@@ -122,7 +123,8 @@ func TestForgedNumbers(t *testing.T) {
 	highest, found := strconv.Itoa(generation.MaxGeneration), strconv.Itoa(generation.MaxFound)
 	for name, forge := range map[string]func(dir, record string){
 		"notified": func(dir, _ string) {
-			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x","targets":{"webhook":{"notified":`+highest+`}}}`)
+			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x",`+
+				`"targets":{"webhook":{"notified":`+highest+`}}}`)
 		},
 		"notified of the highest number to continue with": func(dir, _ string) {
 			put(dir, generation.NotifiedFile, `{"format":1,"volume":"x","targets":{"webhook":{"notified":`+found+`}}}`)
@@ -130,7 +132,8 @@ func TestForgedNumbers(t *testing.T) {
 		"the record": func(_, record string) {
 			data, err := os.ReadFile(record)
 			must(err)
-			must(os.WriteFile(record, []byte(strings.Replace(string(data), `"generation":2`, `"generation":`+highest, 1)),
+			must(os.WriteFile(record, []byte(strings.Replace(string(data), `"generation":2`, `"generation":`+highest,
+				1)),
 				0o644))
 		},
 	} {

@@ -60,7 +60,8 @@ func TestWatchersWakeOnEveryRotation(t *testing.T) {
 		opts.Layout = layout
 		w := opened(t, opts)
 		set := func(n int) Content {
-			return two("db", files(itoa(n), "password", fmt.Sprint(n), "user", "always the same"), "tls", files("1", "crt", "x"))
+			return two("db", files(itoa(n), "password", fmt.Sprint(n), "user", "always the same"), "tls",
+				files("1", "crt", "x"))
 		}
 		publish(t, w, set(0))
 		paths := []string{".", layout.Path("db", "password"), layout.Path("db", "user"), layout.Path("tls", "crt")}

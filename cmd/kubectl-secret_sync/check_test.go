@@ -35,7 +35,8 @@ func TestCheck_exitCodes(t *testing.T) {
 		{"an unknown format", "", "-f - -o yaml", 2, "must be text or json"},
 		{"files and names", "", "-f - deployment/app", 2, "exclude"},
 		{"files and a kustomization", "", "-f - -k folder", 2, "exclude each other"},
-		{"a kustomization", "", "-k ../../examples/component/example", 0, "0 errors, 0 warnings, 0 notes in 4 workloads"},
+		{"a kustomization", "", "-k ../../examples/component/example", 0,
+			"0 errors, 0 warnings, 0 notes in 4 workloads"},
 		{"an absent file", "", "-f absent.yaml", 1, "absent.yaml"},
 		{"text that is no object", "{a: 1}", "-f -", 1, `unable to decode "stdin": Object 'Kind' is missing`},
 	} {

@@ -30,7 +30,8 @@ type table struct {
 // attentionFirst orders Pods: those that cannot get done without somebody's help, then the
 // pending Pods, then the Pods that are done.
 func attentionFirst(a, b rollout.PodState) int {
-	return cmp.Or(cmp.Compare(urgency(b), urgency(a)), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(cmp.Compare(urgency(b), urgency(a)), cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Name, b.Name))
 }
 
 // urgency returns 2 for a Pod that needs help, 1 for a Pod that is not done, and 0 otherwise.
@@ -59,8 +60,8 @@ func (t table) write(out io.Writer, s survey) {
 				}
 			}
 		}
-		fmt.Fprintf(out, "Secret %s/%s: version %s, used by %d of %d Pods", v.Namespace, v.Secret, v.ResourceVersion, done,
-			pods)
+		fmt.Fprintf(out, "Secret %s/%s: version %s, used by %d of %d Pods", v.Namespace, v.Secret, v.ResourceVersion,
+			done, pods)
 		if t.wide {
 			fmt.Fprintf(out, " (uid %s)", v.UID)
 		}

@@ -125,7 +125,8 @@ func TestSend_renew(t *testing.T) {
 // TestNewClient_invalidData: invalid data in a kubeconfig cannot become valid, so it is an
 // error at once.
 func TestNewClient_invalidData(t *testing.T) {
-	cfg := &rest.Config{Host: "https://example.test", TLSClientConfig: rest.TLSClientConfig{CAData: []byte("-----BEGIN")}}
+	cfg := &rest.Config{Host: "https://example.test",
+		TLSClientConfig: rest.TLSClientConfig{CAData: []byte("-----BEGIN")}}
 	if _, err := NewClient(cfg); err == nil || !strings.Contains(err.Error(), "https://example.test") {
 		t.Errorf("got %v, want an error that names the server", err)
 	}

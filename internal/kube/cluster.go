@@ -31,7 +31,8 @@ func ClusterConfig() (*rest.Config, error) {
 				"mount it in this container: %w", err)
 		}
 		rules.ExplicitPath = clientcmd.RecommendedHomeFile
-		source = "KUBECONFIG is not set; not running in a Pod: KUBERNETES_SERVICE_HOST is not set; " + rules.ExplicitPath
+		source = "KUBECONFIG is not set; not running in a Pod: KUBERNETES_SERVICE_HOST is not set; " +
+			rules.ExplicitPath
 	}
 	var cfg *rest.Config
 	merged, err := rules.Load()

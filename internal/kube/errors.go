@@ -133,7 +133,8 @@ func (r request) statusError(s metav1.Status) *Error {
 	cause, hint := strconv.Itoa(int(s.Code)), "see the log of the API server"
 	switch s.Code {
 	case http.StatusUnauthorized:
-		hint = "the API server rejects the token: it is expired, has another audience, belongs to another cluster, or " +
+		hint = "the API server rejects the token: it is expired, has another audience, belongs to another " +
+			"cluster, or " +
 			"its ServiceAccount was deleted; check that the token file is renewed, and remove audience from its volume"
 	case http.StatusForbidden:
 		cause += " for " + r.verb

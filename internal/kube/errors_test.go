@@ -50,7 +50,8 @@ func TestError_text(t *testing.T) {
 // TestError_status: an error status is an *apierrors.StatusError, also if a proxy answers
 // and the body is not a Status. The error omits such a body.
 func TestError_status(t *testing.T) {
-	const quoted = `{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":"from the API server"}`
+	const quoted = `{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,` +
+		`"message":"from the API server"}`
 	for _, c := range []struct {
 		code  int
 		body  string
@@ -118,7 +119,8 @@ func TestError_cause(t *testing.T) {
 		{"alert of the server", rest.Config{Host: strict.URL, TLSClientConfig: insecure}, CauseTLS},
 		{"missing token", rest.Config{Host: secure.URL, TLSClientConfig: insecure, BearerTokenFile: missing},
 			CauseCredentials},
-		{"failing plugin", rest.Config{Host: secure.URL, TLSClientConfig: insecure, ExecProvider: plugin}, CauseCredentials},
+		{"failing plugin", rest.Config{Host: secure.URL, TLSClientConfig: insecure, ExecProvider: plugin},
+			CauseCredentials},
 		{"refused", rest.Config{Host: "https://" + closedPort(t)}, CauseUnreachable},
 	} {
 		_, err := newClient(t, &c.cfg).Get(t.Context(), "/")

@@ -72,7 +72,8 @@ func readEvents(c *Client) (types []watch.EventType, err error) {
 // ends the watch without an error.
 func TestWatch(t *testing.T) {
 	const secret = `"object":{"kind":"Secret","apiVersion":"v1"}}` + "\n"
-	const expired = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":410,"message":"too old"}}` + "\n"
+	const expired = `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":410,` +
+		`"message":"too old"}}` + "\n"
 	const wrongField = `{"type":"ADDED","object":{"kind":"Secret","apiVersion":"v1","data":1}}` + "\n"
 	const added = `{"type":"ADDED",` + secret
 	all := added + `{"type":"MODIFIED",` + secret + `{"type":"BOOKMARK",` + secret + `{"type":"DELETED",` + secret
@@ -187,7 +188,8 @@ func TestList(t *testing.T) {
 // TestList_pages: a list by label is read in pages. If the version of the pages expires,
 // the caller must begin again. A list by name needs no pages.
 func TestList_pages(t *testing.T) {
-	const page = `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":%q},"items":[{},{}]}`
+	const page = `{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":%q},` +
+		`"items":[{},{}]}`
 	var requests []string
 	expired := false
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -197,7 +199,8 @@ func TestList_pages(t *testing.T) {
 		switch {
 		case expired && token == "b":
 			w.WriteHeader(http.StatusGone)
-			_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired","message":"too old"}`)
+			_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired",`+
+				`"message":"too old"}`)
 		case limit == "":
 			_, _ = fmt.Fprintf(w, page, "")
 		default:
@@ -225,7 +228,8 @@ func TestList_pages(t *testing.T) {
 			ok = apierrors.IsResourceExpired(err) && version == ""
 		}
 		if !ok || !slices.Equal(requests, step.want) {
-			t.Errorf("name %q, expired %v: got %d items of version %q in requests %q (%v), want %d items in requests %q",
+			t.Errorf("name %q, expired %v: got %d items of version %q in requests %q (%v),"+
+				" want %d items in requests %q",
 				step.name, step.expired, len(items), version, requests, err, step.items, step.want)
 		}
 	}
@@ -233,7 +237,8 @@ func TestList_pages(t *testing.T) {
 
 // FuzzAnswer: for any body, an error quotes nothing except the message of a Status.
 func FuzzAnswer(f *testing.F) {
-	f.Add([]byte(`{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"data":{"a":"Yg=="}}]}`))
+	f.Add([]byte(`{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"7"},` +
+		`"items":[{"data":{"a":"Yg=="}}]}`))
 	f.Add([]byte(`{"type":"ADDED","object":{"kind":"Secret","apiVersion":"v1","data":{"a":"Yg=="}}}` + "\n"))
 	f.Add([]byte(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","code":410,"message":"too old",` +
 		`"details":{"retryAfterSeconds":-1}}}` + "\n"))

@@ -26,7 +26,8 @@ func (r RBAC) YAML() string {
 			"# RBAC cannot filter by label. To restrict it, list the Secrets by name.", r.Selector)
 		rules = append(rules, rule{comment, "secrets", nil, listAndWatch})
 	case len(names) > 0:
-		rules = append(rules, rule{"Allows list and watch of these Secrets, by name only.", "secrets", names, listAndWatch})
+		rules = append(rules, rule{"Allows list and watch of these Secrets, by name only.", "secrets", names,
+			listAndWatch})
 	}
 	if r.Events {
 		rules = append(rules, rule{"Events on the Pod.", "events", nil, []string{"create"}})
@@ -43,7 +44,8 @@ func (r RBAC) YAML() string {
 func (r RBAC) ForWait(secret string) string {
 	names, warning := []string{secret}, ""
 	if secret == "" {
-		names, warning = nil, "Grants access to EVERY Secret in the namespace. To restrict it to a single Secret, use\n"+
+		names, warning = nil, "Grants access to EVERY Secret in the namespace. To restrict it to a single "+
+			"Secret, use\n"+
 			"# --secret NAME. "
 	}
 	get := []string{"get"}

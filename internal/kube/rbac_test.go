@@ -17,9 +17,11 @@ func TestRBAC(t *testing.T) {
 		in   RBAC
 		want []rbacv1.PolicyRule
 	}{
-		{"names that look like other types", RBAC{Names: []string{"true", "db", "123", "db", "1e3"}}, []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"123", "1e3", "db", "true"},
-				Verbs: watchVerbs}}},
+		{"names that look like other types", RBAC{Names: []string{"true", "db", "123", "db", "1e3"}},
+			[]rbacv1.PolicyRule{
+				{APIGroups: []string{""}, Resources: []string{"secrets"},
+					ResourceNames: []string{"123", "1e3", "db", "true"},
+					Verbs:         watchVerbs}}},
 		{"selector", RBAC{Selector: "app in (web,api)"}, []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: watchVerbs}}},
 		{"both, with events", RBAC{Names: []string{"db"}, Selector: "a=b", Events: true}, []rbacv1.PolicyRule{
@@ -69,7 +71,8 @@ func TestRBAC_names(t *testing.T) {
 		text := RBAC{Namespace: "ns", ServiceAccount: account, Names: []string{"db"}}.YAML()
 		if got := strings.Count(text, `name: "`+want+`", namespace`) +
 			strings.Count(text, `kind: Role, name: "`+want+`"}`); got < 3 {
-			t.Errorf("%s: got %d names %q, want the names of both objects and of the reference:\n%s", account, got, want, text)
+			t.Errorf("%s: got %d names %q, want the names of both objects and of the reference:\n%s", account, got,
+				want, text)
 		}
 	}
 }

@@ -411,7 +411,8 @@ func TestRejection_isShort(t *testing.T) {
 	}
 	for _, rule := range []string{"keys=db/none", "items=db/none>file"} {
 		rejected := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: s}).Rejected
-		if len(rejected) != 1 || len(rejected[0].Detail) > 4000 || !strings.Contains(rejected[0].Detail, "and 3991 more") {
+		if len(rejected) != 1 || len(rejected[0].Detail) > 4000 ||
+			!strings.Contains(rejected[0].Detail, "and 3991 more") {
 			t.Errorf("%s: got %d rejections, %.5000v, want a short message", rule, len(rejected), rejected)
 		}
 	}

@@ -210,7 +210,8 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 	if p.backoff.Active() {
 		reasons = append(reasons, p.problem)
 	}
-	text := cmp.Or(strings.Join(brief.List(reasons), "; "), "a required Secret does not exist, or a watch has no answer")
+	text := cmp.Or(strings.Join(brief.List(reasons), "; "),
+		"a required Secret does not exist, or a watch has no answer")
 	return 0, fmt.Errorf("%w: SECRETSYNC_SYNC_TIMEOUT=%s is over: %s", ErrTimeout, p.SyncTimeout, text)
 }
 

@@ -358,7 +358,8 @@ func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
 		w.fail = errors.New("disk full")
 		result := w.start(t, pipeline.Settings{SyncTimeout: time.Second})
 		w.answer("db", "a")
-		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "the publish fails") {
+		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) ||
+			!strings.Contains(err.Error(), "the publish fails") {
 			t.Errorf("got %v, want ErrTimeout since publishing fails", err)
 		}
 	})
@@ -460,7 +461,8 @@ func TestRefusalsAreReportedOncePerChange(t *testing.T) {
 			synctest.Wait()
 			restored := strings.Count(w.log.String(), "a Secret is no longer rejected")
 			if len(w.refused) != step.refused || restored != step.restored {
-				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.refused), restored, w.log.String())
+				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.refused), restored,
+					w.log.String())
 			}
 		}
 	})

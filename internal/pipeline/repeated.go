@@ -43,7 +43,8 @@ func (p *Pipeline) hintRepeated(changed []string, before, after map[string]gener
 		if r.count++; r.count >= hintAfter && !r.hinted {
 			r.hinted = true
 			p.Logger.Info("a key changes repeatedly", "secret", name, "key", strings.Join(brief.List(keys), ", "),
-				"hint", "if the app does not need this key, list the other keys in SECRETSYNC_ITEMS: each change of the "+
+				"hint", "if the app does not need this key, list the other keys in SECRETSYNC_ITEMS: each "+
+					"change of the "+
 					"key causes a generation and a notification")
 		}
 		p.repeated[name] = r

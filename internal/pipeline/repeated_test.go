@@ -37,7 +37,8 @@ func TestHintRepeated(t *testing.T) {
 				synctest.Wait()
 			}
 			lines := strings.Count(w.log.String(), `msg="a key changes repeatedly"`)
-			if want := strings.Count(w.log.String(), "key="+c.want+" hint="); lines != len(strings.Fields(c.want)) || lines != want {
+			if want := strings.Count(w.log.String(),
+				"key="+c.want+" hint="); lines != len(strings.Fields(c.want)) || lines != want {
 				t.Errorf("%s: %d hints, want %q:\n%s", name, lines, c.want, w.log.String())
 			}
 			if strings.Contains(w.log.String(), "CANARY") {

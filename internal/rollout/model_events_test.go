@@ -61,7 +61,8 @@ func (w world) podEventsOf(i int, events map[string]func(*world)) {
 		p.appStarted = true
 	})
 	unreported := p.started != p.reported || p.appStarted != p.appReported
-	add("report", p.bound && unreported, true, func(p *modelPod, _ world) { p.reported, p.appReported = p.started, p.appStarted })
+	add("report", p.bound && unreported, true,
+		func(p *modelPod, _ world) { p.reported, p.appReported = p.started, p.appStarted })
 	add("forget", p.reported, true, func(p *modelPod, _ world) {
 		p.reported, p.appReported, p.forgotten = false, false, true
 	})
@@ -91,10 +92,13 @@ func (w world) sidecarEvents(i, j int, events map[string]func(*world)) {
 	add("event", s.running && s.up && next >= 0, func(s *modelSidecar, w world) { s.event(w.versions[next]) })
 	add("disconnect", s.running && s.up, func(s *modelSidecar, _ world) { s.up = false })
 	add("reconnect", s.running && !s.up, func(s *modelSidecar, w world) { s.list(w.secret) })
-	add("publish", s.running && s.generation > 0 && s.have.data != s.files, func(s *modelSidecar, _ world) { s.publish() })
-	add("notify", s.running && p.appStarted && s.notified != s.generation, func(s *modelSidecar, _ world) { s.notify(p.signaled) })
+	add("publish", s.running && s.generation > 0 && s.have.data != s.files,
+		func(s *modelSidecar, _ world) { s.publish() })
+	add("notify", s.running && p.appStarted && s.notified != s.generation,
+		func(s *modelSidecar, _ world) { s.notify(p.signaled) })
 	add("handle signal", s.pending, func(s *modelSidecar, _ world) { s.app, s.pending = s.files, false })
-	add("withdraw", s.pending && s.running, func(s *modelSidecar, _ world) { s.notified, s.pending = s.generation-1, false })
+	add("withdraw", s.pending && s.running,
+		func(s *modelSidecar, _ world) { s.notified, s.pending = s.generation-1, false })
 	add("kill", s.running, func(s *modelSidecar, _ world) { s.running, s.up = false, false })
 	add("restart", !s.running && p.started, func(s *modelSidecar, w world) { s.start(w.secret) })
 	// Somebody empties the volume of a killed sidecar. The record of the notifications may
@@ -103,7 +107,8 @@ func (w world) sidecarEvents(i, j int, events map[string]func(*world)) {
 	add("empty volume", !s.running && s.generation > 0 && s.notified > 0, func(s *modelSidecar, _ world) {
 		s.generation, s.notified = 0, 5
 	})
-	add("lose records", !s.running && s.generation > 0 && s.notified > 0, func(s *modelSidecar, _ world) { s.notified = 0 })
+	add("lose records", !s.running && s.generation > 0 && s.notified > 0,
+		func(s *modelSidecar, _ world) { s.notified = 0 })
 }
 
 // waitEvents returns the events of the wait that can happen next, by name. anyone reports
@@ -191,7 +196,8 @@ func (w *world) objects() (pods []*pod) {
 }
 
 func (w *world) read() {
-	w.tally.history.read(reading{uid: "u", version: fmt.Sprint(w.secret.rv), data: uint64(w.secret.data), changed: began})
+	w.tally.history.read(reading{uid: "u", version: fmt.Sprint(w.secret.rv), data: uint64(w.secret.data),
+		changed: began})
 	w.ended = w.tally.history.ended != nil
 	if w.wanted == 0 && w.unwanted == 0 {
 		w.wanted = w.secret.data

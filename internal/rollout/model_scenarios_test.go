@@ -13,7 +13,8 @@ type scenario struct {
 var scenarios = []scenario{
 	{
 		name: "rotation: Pods come and go, sidecars are killed", depth: 9,
-		events: []string{"create", "start", "report", "delete", "gone", "event", "publish", "notify", "kill", "restart"},
+		events: []string{"create", "start", "report", "delete", "gone", "event", "publish", "notify", "kill",
+			"restart"},
 		world: func() world {
 			return newWorld(Rules{}, oldPod("a"), newPending("b"))
 		},

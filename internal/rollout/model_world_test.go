@@ -277,14 +277,16 @@ func (w world) key() string {
 	}
 	for _, a := range w.answers {
 		d, s := a.document, a.document.Secrets["db"]
-		add(a.query.UID, a.query.container, d.Instance, d.Generation, d.Targets[0].Notified, d.Targets[0].Successes, d.Watches[0].Up)
+		add(a.query.UID, a.query.container, d.Instance, d.Generation, d.Targets[0].Notified, d.Targets[0].Successes,
+			d.Watches[0].Up)
 		add(s.ResourceVersion, " ", s.DataSince, " ", s.PreviousData.Since, " ", s.PreviousData.Until)
 	}
 	for _, uid := range slices.Sorted(maps.Keys(w.tally.pods)) {
 		c := w.tally.pods[uid]
 		add(uid, c.deleting, c.unstarted, c.appUnstarted, age(c.seen))
 		for _, p := range c.probes {
-			add(p.instance, " ", p.volume, " ", p.asking, p.reason == "", p.notWatching, age(p.filesAt), age(p.notifiedAt), " ", p.sent)
+			add(p.instance, " ", p.volume, " ", p.asking, p.reason == "", p.notWatching, age(p.filesAt),
+				age(p.notifiedAt), " ", p.sent)
 		}
 	}
 	return string(b)

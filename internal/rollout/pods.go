@@ -109,7 +109,8 @@ func (o *podObject) reduce(namespace, secret string) *pod {
 	for _, c := range o.containers() {
 		if !c.init && c.mayWatch(secret) {
 			port := cmp.Or(c.namedPort(), defaultPort)
-			p.probes = append(p.probes, &probe{container: c.Name, port: port, reason: "its sidecar has not answered yet"})
+			p.probes = append(p.probes, &probe{container: c.Name, port: port,
+				reason: "its sidecar has not answered yet"})
 		}
 		if !waiting[c.Name] {
 			p.unstarted = false

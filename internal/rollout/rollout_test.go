@@ -32,7 +32,8 @@ func newTestWaiter(t *testing.T, a *apiServer, r Rules) *waiter {
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		body := a.secret
 		if strings.HasSuffix(r.URL.Path, "/pods") && a.pods != "" {
-			body = `{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"1"` + map[bool]string{true: `,"continue":"x"`}[a.half] + `},"items":` + a.pods + `}`
+			body = `{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"1"` +
+				map[bool]string{true: `,"continue":"x"`}[a.half] + `},"items":` + a.pods + `}`
 		}
 		switch {
 		case r.URL.Query().Get("watch") != "":
@@ -58,7 +59,8 @@ func newTestWaiter(t *testing.T, a *apiServer, r Rules) *waiter {
 // readerPod returns a Pod that reads the Secret at start, and was created long after its last change.
 // fields are more fields of its metadata.
 func readerPod(name, fields string) string {
-	return `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"` + name + `","uid":"` + name + `"` + fields + `},"spec":{"nodeName":"n",` +
+	return `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"` + name + `","uid":"` + name + `"` + fields +
+		`},"spec":{"nodeName":"n",` +
 		`"containers":[{"name":"job","env":[{"name":"P","valueFrom":{"secretKeyRef":{"name":"db"}}}]}]}}`
 }
 
@@ -104,7 +106,8 @@ func TestListAndWatch_deletedPod(t *testing.T) {
 		if len(pods) > 1 || (len(pods) == 1) != c.counts {
 			t.Errorf("%s: got %+v, want that it counts: %v", c.name, pods, c.counts)
 		}
-		if c.counts && (len(pods) == 0 || pods[0].Done || pods[0].Final || !strings.Contains(pods[0].Reason, "being deleted")) {
+		if c.counts && (len(pods) == 0 || pods[0].Done || pods[0].Final ||
+			!strings.Contains(pods[0].Reason, "being deleted")) {
 			t.Errorf("%s: got %+v, want to wait for its end", c.name, pods)
 		}
 	}
@@ -116,7 +119,8 @@ func TestWaiter_confirm(t *testing.T) {
 	const created, secret = `,"creationTimestamp":"2026-01-02T00:00:00Z"`, `{"apiVersion":"v1","kind":"Secret",` +
 		`"metadata":{"uid":"u","resourceVersion":"1","managedFields":[{},{"time":"2026-01-01T00:00:00Z"},` +
 		`{"time":"2026-01-01T12:00:00Z"},{"time":"2026-01-01T06:00:00Z"}]},"data":{"a":"Yg=="}}`
-	a, b := readerPod("a", created), readerPod("b", `,"creationTimestamp":"2026-01-01T09:00:00Z"`) // b: before the last change
+	a, b := readerPod("a", created), readerPod("b",
+		`,"creationTimestamp":"2026-01-01T09:00:00Z"`) // b: before the last change
 	for _, c := range []struct {
 		name string
 		last apiServer
@@ -127,9 +131,11 @@ func TestWaiter_confirm(t *testing.T) {
 		{"no list", apiServer{secret: secret}, false},
 		{"half a list", apiServer{pods: "[" + a + "]", half: true, secret: secret}, false},
 		{"no reading", apiServer{pods: "[" + a + "]"}, false},
-		{"not a Secret", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, `"Secret"`, `"Pod"`, 1)}, false},
+		{"not a Secret", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, `"Secret"`, `"Pod"`, 1)},
+			false},
 		{"other data", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, "Yg==", "Yw==", 1)}, false},
-		{"other metadata", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, `n":"1"`, `n":"2"`, 1)}, false},
+		{"other metadata", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, `n":"1"`, `n":"2"`, 1)},
+			false},
 	} {
 		api := &apiServer{pods: "[" + a + "]", secret: secret}
 		w := newTestWaiter(t, api, Rules{})

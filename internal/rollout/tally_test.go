@@ -59,7 +59,8 @@ func done(uid, container string, targets ...status.Target) *status.Document {
 	return &status.Document{
 		Format: 2, Namespace: "shop", Pod: "pod-" + uid, PodUID: uid, Instance: "instance " + uid + container,
 		Volume: "volume " + container, Generation: 5, Complete: true, Targets: targets,
-		Secrets: map[string]status.Secret{"db": {Present: true, UID: "u", ResourceVersion: "2", DataSince: "2", Generation: 3}},
+		Secrets: map[string]status.Secret{"db": {Present: true, UID: "u", ResourceVersion: "2", DataSince: "2",
+			Generation: 3}},
 		Watches: []status.Watch{{Name: "secret/db", Up: true}},
 	}
 }
@@ -93,15 +94,26 @@ func TestTally_answer(t *testing.T) {
 		{"old", secretDB(func(s *status.Secret) { s.ResourceVersion, s.DataSince = "1", "1" }), "has version 1"},
 		{"refused", secretDB(func(s *status.Secret) { s.Refused = "empty_key" }), "refuses the Secret: empty_key"},
 		{"not in the volume", secretDB(func(s *status.Secret) { s.Generation = 0 }), "not in the volume"},
-		{"notified", func(d *status.Document) { d.Targets = []status.Target{target("exec", 3), target("webhook/2", 5)} }, ""},
-		{"a target is not notified", func(d *status.Document) { d.Targets = []status.Target{target("exec", 3), target("webhook/2", 2)} },
+		{"notified", func(d *status.Document) {
+			d.Targets = []status.Target{target("exec", 3),
+				target("webhook/2", 5)}
+		}, ""},
+		{"a target is not notified", func(d *status.Document) {
+			d.Targets = []status.Target{target("exec", 3),
+				target("webhook/2", 2)}
+		},
 			"webhook/2 is not notified"},
 		{"a record of a volume that was emptied", func(d *status.Document) { d.Targets = []status.Target{target("exec", 9)} }, "exec is not notified"},
-		{"does not watch it", func(d *status.Document) { d.Secrets, d.Watches = nil, d.Watches[:0] }, "no sidecar watches the Secret"},
+		{"does not watch it", func(d *status.Document) { d.Secrets, d.Watches = nil, d.Watches[:0] },
+			"no sidecar watches the Secret"},
 		{"watches it, not synced yet", func(d *status.Document) { d.Secrets = nil }, "no such Secret"},
 		{"selected", func(d *status.Document) { d.Watches[0].Name = "selector" }, ""},
-		{"not selected", func(d *status.Document) { d.Secrets, d.Watches[0].Name = nil, "selector" }, "no sidecar watches the Secret"},
-		{"perhaps selected", func(d *status.Document) { d.Secrets, d.Watches[0] = nil, status.Watch{Name: "selector"} }, "is down"},
+		{"not selected", func(d *status.Document) { d.Secrets, d.Watches[0].Name = nil, "selector" },
+			"no sidecar watches the Secret"},
+		{"perhaps selected", func(d *status.Document) {
+			d.Secrets, d.Watches[0] = nil,
+				status.Watch{Name: "selector"}
+		}, "is down"},
 	} {
 		tally := newTestTally(t, bySelector, runningPod("a", "secret-sync"))
 		d := done("a", "")
@@ -208,7 +220,8 @@ func TestTally_appUnstarted(t *testing.T) {
 		tally.answer(q, d, nil, now, 0)
 		end := now.Add(bySelector.StartGrace)
 		if tally.complete(now) || tally.complete(end.Add(-1)) || tally.complete(end) != (d == inPlace) {
-			t.Errorf("answer %d: got complete %v, %v, %v", at, tally.complete(now), tally.complete(end.Add(-1)), tally.complete(end))
+			t.Errorf("answer %d: got complete %v, %v, %v", at, tally.complete(now), tally.complete(end.Add(-1)),
+				tally.complete(end))
 		}
 	}
 }
@@ -237,7 +250,8 @@ func TestTally_confirm(t *testing.T) {
 
 // TestTally_noPod: without a Pod that counts there is no success.
 func TestTally_noPod(t *testing.T) {
-	if newTestTally(t, bySelector).complete(start) || newTestTally(t, bySelector, unstartedPod("a")).complete(start.Add(time.Hour)) {
+	if newTestTally(t, bySelector).complete(start) || newTestTally(t, bySelector,
+		unstartedPod("a")).complete(start.Add(time.Hour)) {
 		t.Error("complete without a Pod that counts")
 	}
 }
@@ -254,7 +268,8 @@ func TestTally_twoSidecars(t *testing.T) {
 		again := done("a", "one")
 		same(again)
 		tally.answer(queries[1], again, nil, start, 0)
-		wantText(t, "the same sidecar", tally.states(start)[0].Reason, "container two: the sidecar of container one answers in its place")
+		wantText(t, "the same sidecar", tally.states(start)[0].Reason,
+			"container two: the sidecar of container one answers in its place")
 	}
 	tally.answer(queries[1], done("a", "two"), nil, start, 0)
 	if !tally.complete(start) {
@@ -396,8 +411,10 @@ func TestWaiter_pause(t *testing.T) {
 		direct bool
 		pods   int
 		want   time.Duration
-	}{{true, 5000, minPause}, {false, 1, minPause}, {false, 100, 200 * time.Millisecond}, {false, 5000, 10 * time.Second}} {
-		w := &waiter{Options: &Options{Direct: c.direct}, scopes: []*scope{{tally: newTally(Rules{}, "", "")}}, began: time.Now()}
+	}{{true, 5000, minPause}, {false, 1, minPause}, {false, 100, 200 * time.Millisecond}, {false, 5000,
+		10 * time.Second}} {
+		w := &waiter{Options: &Options{Direct: c.direct}, scopes: []*scope{{tally: newTally(Rules{}, "", "")}},
+			began: time.Now()}
 		for i := range c.pods {
 			w.scopes[0].pods[fmt.Sprint(i)] = &pod{}
 		}
@@ -422,7 +439,9 @@ func TestHealth(t *testing.T) {
 		{"not denied in between", []error{denied, denied, nil, denied, denied}, false},
 		{"the token is rejected", []error{apierrors.NewUnauthorized("x"), denied, denied, denied}, true},
 		{"an outage", []error{errLost, errLost, errLost, errLost, errLost}, false},
-		{"overloaded", []error{apierrors.NewTooManyRequests("x", 1), apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", resource, "db", "", 0, true)}, false},
+		{"overloaded", []error{apierrors.NewTooManyRequests("x", 1),
+			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", resource, "db", "", 0,
+				true)}, false},
 		{"not found", []error{gone}, true},
 		{"bad request", []error{apierrors.NewBadRequest("x")}, true},
 		{"works", []error{nil}, false},

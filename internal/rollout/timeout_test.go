@@ -34,7 +34,8 @@ func TestFollow_slowList(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(api.Close)
-	w := newWaiter(Options{API: api, Rules: bySelector, Namespaces: []string{"shop"}, Direct: true, Progress: func(Result) {}})
+	w := newWaiter(Options{API: api, Rules: bySelector, Namespaces: []string{"shop"}, Direct: true,
+		Progress: func(Result) {}})
 	s := w.scopes[0]
 	s.query.ListTimeout = 10 * time.Millisecond
 	ctx, end := context.WithCancel(t.Context())

@@ -10,21 +10,28 @@ import (
 func TestUses(t *testing.T) {
 	const oneShot = `{"name":"secret-sync","env":[{"name":"SECRETSYNC_SECRETS","value":"db"}]}`
 	for _, c := range []struct{ name, spec, want string }{
-		{"a variable", `"containers":[{"name":"job","env":[{"name":"DB_PASSWORD","valueFrom":{"secretKeyRef":{"name":"db"}}}]}]`,
+		{"a variable", `"containers":[{"name":"job","env":[{"name":"DB_PASSWORD",` +
+			`"valueFrom":{"secretKeyRef":{"name":"db"}}}]}]`,
 			"container job reads it into DB_PASSWORD at start"},
 		{"all variables", `"initContainers":[{"name":"m","envFrom":[{"prefix":"DB_","secretRef":{"name":"db"}}]}]`,
 			"init container m reads it into variables DB_* at start"},
 		{"a debug container", `"ephemeralContainers":[{"name":"debug","envFrom":[{"secretRef":{"name":"db"}}]}]`,
 			"container debug reads it into variables * at start"},
 		{"a volume", `"volumes":[{"name":"v","secret":{"secretName":"db"}}]`, "unknown: volume v contains it"},
-		{"a projected volume", `"volumes":[{"name":"v","projected":{"sources":[{"configMap":{}},{"secret":{"name":"db"}}]}}]`,
+		{"a projected volume", `"volumes":[{"name":"v","projected":{"sources":[{"configMap":{}},` +
+			`{"secret":{"name":"db"}}]}}]`,
 			"unknown: volume v contains it"},
-		{"a CSI volume", `"volumes":[{"name":"v","csi":{"nodePublishSecretRef":{"name":"db"}}}]`, "the CSI driver of volume v reads it"},
-		{"a one-shot container", `"initContainers":[` + oneShot + `]`, "init container secret-sync writes it to files at start"},
-		{"a one-shot container before a sidecar", `"initContainers":[` + oneShot + `,{"name":"s","image":"secret-sync","restartPolicy":"Always"}]`, ""},
-		{"a one-shot container and a sidecar of another Secret", `"initContainers":[` + oneShot + `,{"name":"s","image":"secret-sync",` +
-			`"restartPolicy":"Always","env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}]}]`, "writes it to files"},
-		{"other Secrets", `"containers":[{"name":"a","env":[{"name":"A","value":"db"},{"name":"B","valueFrom":{"secretKeyRef":{"name":"web"}}}],` +
+		{"a CSI volume", `"volumes":[{"name":"v","csi":{"nodePublishSecretRef":{"name":"db"}}}]`,
+			"the CSI driver of volume v reads it"},
+		{"a one-shot container", `"initContainers":[` + oneShot + `]`,
+			"init container secret-sync writes it to files at start"},
+		{"a one-shot container before a sidecar", `"initContainers":[` + oneShot +
+			`,{"name":"s","image":"secret-sync","restartPolicy":"Always"}]`, ""},
+		{"a one-shot container and a sidecar of another Secret",
+			`"initContainers":[` + oneShot + `,{"name":"s","image":"secret-sync",` +
+				`"restartPolicy":"Always","env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}]}]`, "writes it to files"},
+		{"other Secrets", `"containers":[{"name":"a","env":[{"name":"A","value":"db"},{"name":"B",` +
+			`"valueFrom":{"secretKeyRef":{"name":"web"}}}],` +
 			`"envFrom":[{"secretRef":{"name":"web"}}]}],"volumes":[{"name":"v","secret":{"secretName":"web"}},` +
 			`{"name":"w","csi":{}},{"name":"x","projected":{"sources":[{"secret":{"name":"web"}}]}}]`, ""},
 	} {
@@ -72,16 +79,20 @@ func TestMayWatch(t *testing.T) {
 		want      bool
 	}{
 		{"named", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls, db"}]`, true},
-		{"optional", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_OPTIONAL_SECRETS","value":"db"}]`, true},
+		{"optional", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_OPTIONAL_SECRETS",` +
+			`"value":"db"}]`, true},
 		{"in an annotation", `"env":[{"name":"SECRETSYNC_OPTIONAL_SECRETS","value":"tls"},` +
 			field("SECRETSYNC_SECRETS", "metadata.annotations['secret-sync/secrets']") + `]`, true},
 		{"others", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}]`, false},
-		{"a selector", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_SELECTOR","value":"a=b"}]`, true},
+		{"a selector", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_SELECTOR",` +
+			`"value":"a=b"}]`, true},
 		{"a selector in an annotation", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},` +
 			field("SECRETSYNC_SELECTOR", "metadata.annotations['secret-sync/selector']") + `]`, true},
-		{"from a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},{"name":"SECRETSYNC_OPTIONAL_SECRETS","valueFrom":{"configMapKeyRef":{}}}]`, true},
+		{"from a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"},` +
+			`{"name":"SECRETSYNC_OPTIONAL_SECRETS","valueFrom":{"configMapKeyRef":{}}}]`, true},
 		{"from variables", `"env":[{"name":"SECRETSYNC_SECRETS","value":"$(NAME)"}]`, true},
-		{"from all of a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}],"envFrom":[{"configMapRef":{}}]`, true},
+		{"from all of a ConfigMap", `"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}],` +
+			`"envFrom":[{"configMapRef":{}}]`, true},
 		{"of the image", `"env":[]`, true},
 	} {
 		p := parsePod(t, `"containers":[{"name":"secret-sync",`+c.env+`}]`, ``)

@@ -41,7 +41,8 @@ func encode(t *testing.T, document any) string {
 func TestParse_rejectsOtherDocuments(t *testing.T) {
 	for _, text := range []string{"", "ok", "[]", "{}", `{"format":1}`, `{"format":3}`, `{"format":2`,
 		`{"format":2,"targets":[1]}`} {
-		if d, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "not a status document of format 2") {
+		if d, err := Parse([]byte(text)); err == nil ||
+			!strings.Contains(err.Error(), "not a status document of format 2") {
 			t.Errorf("%q: got %+v, %v", text, d, err)
 		}
 	}

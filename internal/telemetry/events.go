@@ -47,7 +47,8 @@ func NewEvents(pod Pod, post func(context.Context, string, []byte) error, log *s
 
 // Published reports a generation in which the given Secrets changed.
 func (e *Events) Published(generation uint64, secrets []string) {
-	e.put("Normal", "SecretsPublished", "published generation %d: %s", generation, strings.Join(brief.List(secrets), ", "))
+	e.put("Normal", "SecretsPublished", "published generation %d: %s", generation,
+		strings.Join(brief.List(secrets), ", "))
 }
 
 // Rejected reports that the current version of a Secret is rejected, without values.

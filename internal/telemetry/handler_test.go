@@ -40,7 +40,8 @@ func TestHandler_paths(t *testing.T) {
 		recorder := httptest.NewRecorder()
 		h.ServeHTTP(recorder, httptest.NewRequest(tt.method, tt.path, nil))
 		if recorder.Code != tt.status || recorder.Body.String() != tt.body {
-			t.Errorf("%s %s: got %d %q, want %d %q", tt.method, tt.path, recorder.Code, recorder.Body, tt.status, tt.body)
+			t.Errorf("%s %s: got %d %q, want %d %q", tt.method, tt.path, recorder.Code, recorder.Body, tt.status,
+				tt.body)
 		}
 	}
 }

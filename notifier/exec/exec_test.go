@@ -123,9 +123,11 @@ func TestExecOutputIsBounded(t *testing.T) {
 func TestExecTimeoutKillsTheGroup(t *testing.T) {
 	var log testsupport.Log
 	pids := filepath.Join(t.TempDir(), "pids")
-	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; wait`,
+	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; `+
+		`wait`,
 		pids)
-	testsupport.WantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges), "killed after 500ms",
+	testsupport.WantError(t, sh(script, 500*time.Millisecond, &log).Notify(t.Context(), someChanges),
+		"killed after 500ms",
 		"SECRETSYNC_EXEC_TIMEOUT")
 	text, err := os.ReadFile(pids)
 	if err != nil {

@@ -52,12 +52,14 @@ func TestChoose(t *testing.T) {
 		{"below tini", pod(process{pid: 6, comm: "tini"}, process{pid: 7, ppid: 6, comm: "app"}), 7, ""},
 		{"orphaned workers", pod(process{pid: 8, ppid: 1, comm: "app"}, process{pid: 9, ppid: 1, comm: "app"}), 0,
 			"2 unrelated"},
-		{"a young probe beside the app", pod(process{pid: 7, comm: "app"}, process{pid: 8, comm: "app", start: young(1)}), 7,
+		{"a young probe beside the app", pod(process{pid: 7, comm: "app"},
+			process{pid: 8, comm: "app", start: young(1)}), 7,
 			""},
 		{"only young processes: the oldest",
 			pod(process{pid: 7, comm: "app", start: young(1)}, process{pid: 8, comm: "app", start: young(3)}), 8, ""},
 		{"an inert process", pod(process{pid: 7, comm: "app", inert: true}), 0, "no process is named"},
-		{"child of the sidecar", pod(process{pid: 7, ppid: 60, comm: "app"}, process{pid: 60, ppid: sidecar, comm: "sh"}), 0,
+		{"child of the sidecar", pod(process{pid: 7, ppid: 60, comm: "app"},
+			process{pid: 60, ppid: sidecar, comm: "sh"}), 0,
 			"no process is named"},
 		{"no match", pod(process{pid: 7, comm: "nginx"}, process{pid: 8, comm: "sh"}), 0,
 			`no process is named "app"; found: 1 (pause), 7 (nginx), 8 (sh)`},
@@ -65,7 +67,8 @@ func TestChoose(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := chooser("app").choose(test.pod)
-			if got.pid != test.want && test.name != "a ring of parents" { // a ring has no main process; choose must return
+			if got.pid != test.want && test.name != "a ring of "+
+				"parents" { // which has no main process; choose must return
 				t.Errorf("chose %v, %v, want %d", got, err, test.want)
 			}
 			if test.want == 0 && test.err != "" {

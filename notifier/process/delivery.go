@@ -139,7 +139,8 @@ func (t *Target) Survived() (decided bool, err error) {
 	if after > survivalTime {
 		within = "up to " // while the sidecar restarted
 	}
-	return true, notifier.Failf("ended", "process %v ended %s%.1f s after %s; if this repeats, the app does not reload "+
+	return true, notifier.Failf("ended", "process %v ended %s%.1f s after %s; if this repeats, the app "+
+		"does not reload "+
 		"on this signal", t.last.process, within, after.Seconds(), signalName(t.opts.Signal))
 }
 

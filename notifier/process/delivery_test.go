@@ -149,11 +149,13 @@ func TestSurvived_successor(t *testing.T) {
 		{"other name", false, process{ppid: 1, start: time.Hour, stack: 2, comm: "cat"}},
 	} {
 		opts := Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}
-		byName, byFile := newByName("app", opts), newTarget(Options{PIDFile: path, Signal: unix.SIGHUP, ExitCheck: true})
+		byName, byFile := newByName("app", opts), newTarget(Options{PIDFile: path, Signal: unix.SIGHUP,
+			ExitCheck: true})
 		for _, p := range []*Target{byName, byFile} {
 			proc := newFakeProc(t)
 			proc.fake(p, func() {})
-			for _, other := range []process{{pid: 5, comm: "tini"}, {pid: 6, ppid: 5, comm: "sv"}, {pid: 9, comm: "sh"}} {
+			for _, other := range []process{{pid: 5, comm: "tini"}, {pid: 6, ppid: 5, comm: "sv"},
+				{pid: 9, comm: "sh"}} {
 				proc.put(other)
 			}
 			proc.put(process{pid: 7, ppid: 6, comm: "app", caught: 1, stack: 1})
@@ -165,7 +167,8 @@ func TestSurvived_successor(t *testing.T) {
 			young.pid, young.comm = 8, cmp.Or(young.comm, "app")
 			proc.put(young)
 			if decided, err := p.Survived(); !decided || (err == nil) != test.replaced {
-				t.Errorf("%s, PID file %q: error %v, want a successor: %v", test.name, p.opts.PIDFile, err, test.replaced)
+				t.Errorf("%s, PID file %q: error %v, want a successor: %v", test.name, p.opts.PIDFile, err,
+					test.replaced)
 			}
 		}
 	}

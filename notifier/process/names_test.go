@@ -17,7 +17,8 @@ func TestNames(t *testing.T) {
 		not  string // names that do not match
 	}{
 		{"nginx", "nginx: master process /usr/sbin/nginx -g daemon off;", "nginx", "nginx: off; master"},
-		{"php-fpm8.2", "php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)", "php-fpm php-fpm8.2", "php-fpm.conf)"},
+		{"php-fpm8.2", "php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)", "php-fpm php-fpm8.2",
+			"php-fpm.conf)"},
 		{"postgres", "/usr/lib/postgresql/17/bin/postgres|-D|/data", "postgres", "data /data"},
 		{"bash", "-bash", "bash", "-bash"},
 		{"renamed", "", "renamed", ""},
@@ -136,7 +137,8 @@ func TestParseSignal(t *testing.T) {
 			t.Errorf("%q = %d, %v, want %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "SIG", "0", "-1", "65", "32", "33", "HUPP", "RTMIN+31", "RTMIN-1", "RTMIN+x", "RTMIN1",
+	for _, s := range []string{"", "SIG", "0", "-1", "65", "32", "33", "HUPP", "RTMIN+31", "RTMIN-1", "RTMIN+x",
+		"RTMIN1",
 		"RTMIN-4", "RTMAX-31", "RTMAX-33", "RTMAX+1", "1.5", "SIG SIG"} {
 		got, err := ParseSignal(s)
 		if err == nil {

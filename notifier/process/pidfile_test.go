@@ -132,7 +132,8 @@ func TestPIDFileAppears(t *testing.T) {
 func pidFileAppears(t *testing.T, program, dir string, appear func(t *testing.T, path, text string)) {
 	h := startHelper(t, program, "handle")
 	n := notifier.New(notifier.Options{
-		Targets: []notifier.Target{{Name: "process", Key: "process", Notify: byFile(dir + "/pid").Notify}}, Volume: pending{},
+		Targets: []notifier.Target{{Name: "process", Key: "process",
+			Notify: byFile(dir + "/pid").Notify}}, Volume: pending{},
 		Logger: slog.New(slog.DiscardHandler), Report: func(string, error) {},
 	})
 	ctx, cancel := context.WithCancel(t.Context())

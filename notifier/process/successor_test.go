@@ -59,7 +59,8 @@ func TestSuccessor(t *testing.T) {
 			{young(worker(10, 9, 2)), "A=1 GUNICORN_PID=7"},
 		}, 9},
 		{"gunicorn after two USR2", "gunicorn", []fakeProcess{
-			{gunicorn(7, 0, 1), "A=1"}, {gunicorn(9, 7, 2), "A=1 GUNICORN_PID=7"}, {worker(10, 9, 2), "A=1 GUNICORN_PID=7"},
+			{gunicorn(7, 0, 1), "A=1"}, {gunicorn(9, 7, 2), "A=1 GUNICORN_PID=7"}, {worker(10, 9, 2),
+				"A=1 GUNICORN_PID=7"},
 			{gunicorn(11, 9, 3), "A=1 GUNICORN_PID=9"}, {worker(12, 11, 3), "A=1 GUNICORN_PID=9"},
 		}, 11},
 		{"successor without workers yet", "gunicorn", []fakeProcess{
@@ -87,8 +88,10 @@ func TestSuccessor(t *testing.T) {
 		}, 7},
 		{"worker whose parent has another title", "puma", []fakeProcess{
 			{process{pid: 7, stack: 1, comm: "ruby", argv: []string{"ruby", "bin/rails", "server"}}, "A=1"},
-			{process{pid: 8, ppid: 7, stack: 1, comm: "ruby", argv: []string{"puma: cluster worker 0: 7 [app]"}}, "A=1"},
-			{process{pid: 9, ppid: 7, stack: 1, comm: "ruby", argv: []string{"puma: cluster worker 1: 7 [app]"}}, "A=1"},
+			{process{pid: 8, ppid: 7, stack: 1, comm: "ruby", argv: []string{"puma: cluster worker 0: 7 [app]"}},
+				"A=1"},
+			{process{pid: 9, ppid: 7, stack: 1, comm: "ruby", argv: []string{"puma: cluster worker 1: 7 [app]"}},
+				"A=1"},
 		}, 7},
 		{"below tini", "node", []fakeProcess{
 			{process{pid: 7, stack: 1, comm: "tini"}, "A=1"}, {node(8, 7, 2), "A=1"},
@@ -138,7 +141,8 @@ func TestOtherPods(t *testing.T) {
 		{"0::/kubepods/burstable/" + mine + "/1", "0::/kubepods/burstable/" + mine + "/2", true},
 		{"0::/kubepods/burstable/" + mine + "/1", "0::/kubepods/burstable/" + other + "/2", false},
 		{"0::/kubepods/burstable/" + mine + "/1", "0::/system.slice/sshd.service", false},
-		{"12:cpu:/x\n1:name=systemd:/kubepods/" + mine + "/1", "12:cpu:/x\n1:name=systemd:/kubepods/" + other + "/1", false},
+		{"12:cpu:/x\n1:name=systemd:/kubepods/" + mine + "/1", "12:cpu:/x\n1:name=systemd:/kubepods/" + other + "/1",
+			false},
 		{"0::/user.slice/a.scope", "0::/user.slice/b.scope", true},
 		{"", "0::/x", true},
 	} {

@@ -83,7 +83,8 @@ func TestWebhookAdvice(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		server.Start()
-		testsupport.WantError(t, newWebhook(t, server.URL, Target{TokenFile: token}).Notify(t.Context(), someChanges), want)
+		testsupport.WantError(t, newWebhook(t, server.URL, Target{TokenFile: token}).Notify(t.Context(),
+			someChanges), want)
 	}
 }
 
@@ -118,7 +119,8 @@ func TestWebhookH2C(t *testing.T) {
 // TestWebhookHeaderLimit: net/http alone would read a megabyte of response headers.
 func TestWebhookHeaderLimit(t *testing.T) {
 	for size, want := range map[int]string{32 << 10: "", 128 << 10: "webhook"} {
-		server, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", size)) })
+		server, _ := serve(t,
+			func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", size)) })
 		server.Start()
 		err := newWebhook(t, server.URL, Target{}).Notify(context.Background(), someChanges)
 		if want != "" {

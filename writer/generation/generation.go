@@ -116,7 +116,8 @@ func (g *Generation) Added(old *Generation) (added []Entry) {
 // SameOutside reports whether g and old have the same entries outside of their
 // directories.
 func (g *Generation) SameOutside(old *Generation) bool {
-	return slices.EqualFunc(g.Outside, old.Outside, func(a, b Entry) bool { return a.Path == b.Path && a.Mode == b.Mode })
+	return slices.EqualFunc(g.Outside, old.Outside,
+		func(a, b Entry) bool { return a.Path == b.Path && a.Mode == b.Mode })
 }
 
 // DiskSize returns the space that the generation's files occupy.

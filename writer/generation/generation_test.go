@@ -103,7 +103,8 @@ L--------- password ..data/password
 		if _, ok := g.Find("T/none"); ok {
 			t.Error("found an entry that does not exist")
 		}
-		if parsed, err := ParseRecord(g.RecordFile.Data); err != nil || !reflect.DeepEqual(parsed.Paths(), rec.Paths()) ||
+		if parsed, err := ParseRecord(g.RecordFile.Data); err != nil || !reflect.DeepEqual(parsed.Paths(),
+			rec.Paths()) ||
 			parsed.Layout != layout {
 			t.Errorf("%v: the record as read: %+v, %v", layout, parsed, err)
 		}
@@ -144,9 +145,17 @@ func TestNext_changed(t *testing.T) {
 		"a Secret less":       {with(func(r *Request) { delete(r.Content.Secrets, "tls") }), true},
 		"trusted": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1", "crt", "C"))(r) }),
 			false},
-		"trusted, other version": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("2", "crt", "C"))(r) }),
+		"trusted, other version": {with(func(r *Request) {
+			r.TrustVersions = true
+			set("tls",
+				files("2", "crt", "C"))(r)
+		}),
 			true},
-		"trusted, other path": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1", "key", "c"))(r) }),
+		"trusted, other path": {with(func(r *Request) {
+			r.TrustVersions = true
+			set("tls",
+				files("1", "key", "c"))(r)
+		}),
 			true},
 		"trusted, other modes":    {with(func(r *Request) { r.TrustVersions = true; set("tls", mode)(r) }), true},
 		"trusted, without values": {with(func(r *Request) { r.TrustVersions = true; set("tls", files("1"))(r) }), true},
@@ -248,7 +257,8 @@ func TestAdded_keepsOldEntries(t *testing.T) {
 	old := follow(t, &Generation{}, request(1, content(map[string]Files{"db": files("1", "a", "1")})))
 	g := follow(t, old, request(2, content(map[string]Files{"db": files("2", "a", "1", "b", "2"),
 		"tls": files("1", "crt", "c")})))
-	want := []string{"drwxr-xr-x db", "L--------- db/b ..data/b", "drwxr-xr-x tls", "L--------- tls/..data ../..data/tls",
+	want := []string{"drwxr-xr-x db", "L--------- db/b ..data/b", "drwxr-xr-x tls",
+		"L--------- tls/..data ../..data/tls",
 		"L--------- tls/crt ..data/crt"}
 	if got := listing(g.Added(old)); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -265,11 +275,13 @@ func TestAdded_keepsOldEntries(t *testing.T) {
 
 // TestNotified_roundTrip: a record is read as it was written.
 func TestNotified_roundTrip(t *testing.T) {
-	a, b := notification.TargetRecord{Notified: 1, Ends: 2, Ended: 3, Settings: "HUP"}, notification.TargetRecord{Notified: 2}
+	a, b := notification.TargetRecord{Notified: 1, Ends: 2, Ended: 3,
+		Settings: "HUP"}, notification.TargetRecord{Notified: 2}
 	n := Notified{Volume: "id"}.With("a", a).With("b", b)
 	e := n.Entry(0o640)
 	got, err := ParseNotified(e.Data)
-	if err != nil || !maps.Equal(got.Targets, map[string]notification.TargetRecord{"a": a, "b": b}) || got.Volume != "id" ||
+	if err != nil || !maps.Equal(got.Targets, map[string]notification.TargetRecord{"a": a,
+		"b": b}) || got.Volume != "id" ||
 		e.Path != NotifiedFile || e.Mode != 0o640 {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -338,7 +350,8 @@ func TestIsOwn_namesOfThisProgram(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
-	for name, want := range map[string]string{"key": "..data/key", "db/..data": "../..data/db", "db/key": "..data/key"} {
+	for name, want := range map[string]string{"key": "..data/key", "db/..data": "../..data/db",
+		"db/key": "..data/key"} {
 		if got := OwnTarget(name); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
 		}

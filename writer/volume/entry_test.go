@@ -38,7 +38,8 @@ var occupy = map[string]func(p string) error{
 // entry does not, whatever was in their places.
 func TestRestore_replacesEverything(t *testing.T) {
 	for place, plant := range occupy {
-		for _, e := range []generation.Entry{fileEntry("name", "data"), dirEntry("name"), linkEntry("name", "..data/name")} {
+		for _, e := range []generation.Entry{fileEntry("name", "data"), dirEntry("name"),
+			linkEntry("name", "..data/name")} {
 			for _, at := range []string{"name", generation.Temporary} {
 				dir := t.TempDir()
 				v := opened(t, dir)

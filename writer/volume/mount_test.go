@@ -137,7 +137,8 @@ func TestOpen_behavesAsOpenat2(t *testing.T) {
 		".": nil, "real": nil, "real/deep": nil, "real/deep/key": nil,
 		"inner/deep": unix.ENOTDIR, "link/file": unix.ENOTDIR, "real/file": unix.ELOOP, "missing/x": unix.ENOENT,
 	} {
-		for call, open := range map[string]func(string, int, fs.FileMode) (int, error){"open": m.open, "older": old.open} {
+		for call, open := range map[string]func(string, int, fs.FileMode) (int, error){"open": m.open,
+			"older": old.open} {
 			fd, err := open(name, unix.O_RDONLY|unix.O_NOFOLLOW, 0)
 			if err == nil {
 				must(t, unix.Close(fd))

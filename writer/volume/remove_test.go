@@ -81,7 +81,8 @@ func TestRemoveOwn_unknown(t *testing.T) {
 	must(t, os.Symlink("..data/key", filepath.Join(dir, "key")))
 	for entry, failing := range map[string]string{"db": "db/..data", "key": "key"} {
 		broken := Volume{exhausted{v.Calls, failing}}
-		if foreign, err := broken.RemoveOwn(entry, always); foreign || !errors.Is(err, syscall.EMFILE) || v.IsGone(entry) {
+		if foreign, err := broken.RemoveOwn(entry, always); foreign || !errors.Is(err,
+			syscall.EMFILE) || v.IsGone(entry) {
 			t.Errorf("remove %s: got foreign %v, %v, want EMFILE", entry, foreign, err)
 		}
 		err := broken.CheckFree(dir, []generation.Entry{{Path: entry}})

@@ -23,7 +23,8 @@ func TestSidecarFlags_equalDockerfile(t *testing.T) {
 	}
 	dockerfile := strings.ReplaceAll(string(text), "\\\n    ", "")
 	for _, want := range []string{
-		"go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags + ` $entry -X main.version=$VERSION"`,
+		"go build " + strings.Join(sidecarFlags, " ") + ` -ldflags "` + linkerFlags +
+			` $entry -X main.version=$VERSION"`,
 		`amd64|arm64) entry="` + entry + `";;`,
 	} {
 		if !strings.Contains(dockerfile, want) {

@@ -95,7 +95,8 @@ func draw(sidecar, kubelet []time.Duration) string {
 		`<rect x="12" y="34" width="12" height="12" fill="#1f6feb"/><text x="30" y="45">secret-sync</text>`)
 	fmt.Fprintln(
 		&b,
-		`<rect x="122" y="34" width="12" height="12" fill="#a5c8ff"/><text x="140" y="45">the kubelet's Secret volume</text>`,
+		`<rect x="122" y="34" width="12" height="12" fill="#a5c8ff"/><text x="140" y="45">the kubelet's Secret `+
+			`volume</text>`,
 	)
 	for i := range sidecar {
 		y := 58 + i*row

@@ -46,12 +46,14 @@ func TestCheck_cluster(t *testing.T) {
 	check(t, s, admin, 1, "error secret-key")
 	s.SetSecret("db", map[string]string{"password": canary})
 	check(t, s, admin, 0)
-	patch := []byte(`[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["secrets"],"resourceNames":["db"],"verbs":["update"]}}]`)
+	patch := []byte(`[{"op":"add","path":"/rules/-","value":{"apiGroups":[""],"resources":["secrets"],` +
+		`"resourceNames":["db"],"verbs":["update"]}}]`)
 	if _, err := st.ControlPlane().Client.RbacV1().Roles(s.Namespace).Patch(
 		t.Context(), "secret-sync-app", types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	testsupport.Eventually(t, "the API server knows the rule", func() error { return allowed(t, s, "update", "secrets") })
+	testsupport.Eventually(t, "the API server knows the rule",
+		func() error { return allowed(t, s, "update", "secrets") })
 	check(t, s, admin, 0, "warning role-too-wide")
 	grant(t, s, "app", "secrets", "get")
 	check(t, s, admin, 0, "warning role-too-wide", "warning role-too-wide")

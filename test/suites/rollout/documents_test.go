@@ -40,7 +40,8 @@ func TestWaitDocument_proof(t *testing.T) {
 		{"lost", "the API server does not have", func(_, secret, _ fields) { secret["resourceVersion"] = "99999999" }},
 		{"old", "its sidecar has version 1", func(_, secret, _ fields) { secret["resourceVersion"] = "1" }},
 		{"refused", "refuses the Secret: no_keys", func(_, secret, _ fields) { secret["refused"] = "no_keys" }},
-		{"down", "watch of its sidecar is down", func(d, _, _ fields) { d["watches"].([]any)[0].(fields)["up"] = false }},
+		{"down", "watch of its sidecar is down",
+			func(d, _, _ fields) { d["watches"].([]any)[0].(fields)["up"] = false }},
 		{"pending", "webhook is not notified yet", func(_, _, target fields) { target["notified"] = 1 }},
 		{"emptied", "webhook is not notified yet", func(_, _, target fields) { target["notified"] = 3 }},
 	} {

@@ -74,12 +74,16 @@ func generate(w http.ResponseWriter, r *http.Request) {
 	switch query := r.URL.Query(); {
 	case strings.HasSuffix(r.URL.Path, "/secrets/db"):
 		fmt.Fprint(w,
-			`{"apiVersion":"v1","kind":"Secret","metadata":{"uid":"s","resourceVersion":"7"},"data":{"password":"MQ=="}}`)
+			`{"apiVersion":"v1","kind":"Secret","metadata":{"uid":"s","resourceVersion":"7"},`+
+				`"data":{"password":"MQ=="}}`)
 	case strings.HasSuffix(r.URL.Path, "/proxy/status"):
 		name, _, _ := strings.Cut(strings.Split(r.URL.Path, "/pods/")[1], ":")
-		fmt.Fprintf(w, `{"format":2,"namespace":"shop","pod":%[1]q,"podUID":"uid-of-%[1]s","instance":%[1]q,"volume":"v","generation":1,"complete":true,`+
-			`"secrets":{"db":{"present":true,"uid":"s","resourceVersion":"7","dataSince":"7","previousData":{"since":"","until":""},"generation":1,"refused":""}},`+
-			`"targets":[{"name":"webhook","notified":1,"pending":false,"successes":0,"failures":0,"error":""}],"watches":[{"name":"secret/db","up":true}]}`, name)
+		fmt.Fprintf(w, `{"format":2,"namespace":"shop","pod":%[1]q,"podUID":"uid-of-%[1]s","instance":%[1]q,`+
+			`"volume":"v","generation":1,"complete":true,`+
+			`"secrets":{"db":{"present":true,"uid":"s","resourceVersion":"7","dataSince":"7",`+
+			`"previousData":{"since":"","until":""},"generation":1,"refused":""}},`+
+			`"targets":[{"name":"webhook","notified":1,"pending":false,"successes":0,"failures":0,"error":""}],`+
+			`"watches":[{"name":"secret/db","up":true}]}`, name)
 	case query.Get("watch") != "":
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -104,7 +108,8 @@ func generatePods(w io.Writer, from, to int) {
 		name := fmt.Sprintf("app-7d4b9c6f5-%05d", i)
 		fmt.Fprintf(w, `{"metadata":{"name":%[1]q,"uid":"uid-of-%[1]s","annotations":{"last-applied":%[2]q}},`+
 			`"spec":{"nodeName":"n","initContainers":[{"name":"secret-sync","restartPolicy":"Always"}],`+
-			`"containers":[{"name":"app","env":[{"name":"A","value":"b"}]}]},"status":{"phase":"Running","podIP":"192.0.2.1",`+
+			`"containers":[{"name":"app","env":[{"name":"A","value":"b"}]}]},"status":{"phase":"Running",`+
+			`"podIP":"192.0.2.1",`+
 			`"initContainerStatuses":[{"name":"secret-sync","state":{"running":{}}}],`+
 			`"containerStatuses":[{"name":"app","state":{"running":{}}}]}}`, name, strings.Repeat("x", podSize-500))
 	}

@@ -53,7 +53,8 @@ func newProxied(t testing.TB, s *st.Scene, name string, port int) *replica {
 	return startReplica(t, s, pod, fmt.Sprintf("%s:%d", address, port), nil)
 }
 
-var podListsLine = regexp.MustCompile(`(?m)^apiserver_request_total\{.*resource="pods".*subresource="",verb="LIST".*\} (\d+)$`)
+var podListsLine = regexp.MustCompile(`(?m)^apiserver_request_total\{.*resource="pods".*subresource="",` +
+	`verb="LIST".*\} (\d+)$`)
 
 // podLists is how many lists of Pods the API server has answered.
 func podLists(t testing.TB) (n int) {

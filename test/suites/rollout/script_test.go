@@ -42,7 +42,8 @@ func (s *script) wait(args ...string) *waiting {
 	server := httptest.NewServer(s)
 	s.t.Cleanup(server.CloseClientConnections)
 	kubeconfig := filepath.Join(s.t.TempDir(), "config")
-	st.Write(s.t, kubeconfig, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\n"+
+	st.Write(s.t, kubeconfig, fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a,"+
+		" cluster: {server: %q}}]\n"+
 		"contexts: [{name: a, context: {cluster: a, namespace: shop}}]\ncurrent-context: a\n", server.URL))
 	return startWait(s.t, &st.Scene{Namespace: "shop"}, kubeconfig, args...)
 }
@@ -100,7 +101,8 @@ func (s *script) status(pod string) any {
 		"format": 2, "namespace": "shop", "pod": pod, "podUID": "uid of " + pod, "instance": pod, "volume": pod,
 		"generation": 1, "complete": true,
 		"secrets": fields{"db": fields{"present": true, "uid": "s", "resourceVersion": fmt.Sprint(s.known),
-			"dataSince": fmt.Sprint(s.known), "previousData": fields{"since": "", "until": ""}, "generation": 1, "refused": ""}},
+			"dataSince": fmt.Sprint(s.known), "previousData": fields{"since": "",
+				"until": ""}, "generation": 1, "refused": ""}},
 		"targets": []any{fields{"name": "webhook", "notified": 1, "pending": false, "successes": 0, "failures": 0,
 			"error": ""}},
 		"watches": []any{fields{"name": "secret/db", "up": true}},

@@ -220,7 +220,8 @@ func (s *scene) compare() error {
 		}
 	}
 	if wrong > 0 || len(got) != len(s.want) {
-		return fmt.Errorf("%d files, want %d; %d are wrong or missing, such as %q", len(got), len(s.want), wrong, example)
+		return fmt.Errorf("%d files, want %d; %d are wrong or missing, such as %q", len(got), len(s.want), wrong,
+			example)
 	}
 	return nil
 }
