@@ -248,6 +248,7 @@ func TestSurvival_restart(t *testing.T) {
 			s.start()
 			defer s.stop()
 			time.Sleep(time.Minute)
+			synctest.Wait()
 			want := notification.TargetRecord{Notified: 2, Settings: "HUP", Process: "after 1 signals", Previous: 1}
 			if ends {
 				want.Notified, want.Ends, want.Ended = 1, 1, 2
