@@ -101,10 +101,17 @@ func TestWaitUsers(t *testing.T) {
 		}
 	}
 	newPod(t, s, "other", newAddress(), nil, env("PASSWORD", "web"))
-	tls := corev1.Container{Name: "secret-sync", Image: "secret-sync:1",
-		Env: []corev1.EnvVar{{Name: "SECRETSYNC_SECRETS", Value: "tls"}}}
-	newPod(t, s, "other-sidecar", newAddress(), []corev1.Container{tls})
+	sidecarOf := func(secret string) []corev1.Container {
+		return []corev1.Container{{Name: "secret-sync", Image: "secret-sync:1",
+			Env: []corev1.EnvVar{{Name: "SECRETSYNC_SECRETS", Value: secret}}}}
+	}
+	newPod(t, s, "other-sidecar", newAddress(), sidecarOf("tls"))
 	startWait(t, s, kubeconfig, "--direct", allUsers).exits(0, "all 1 Pods")
+
+	newPod(t, s, "silent", newAddress(), sidecarOf("tls,db"), func(pod *corev1.Pod) { pod.Labels = nil })
+	startWait(t, s, kubeconfig, "--direct", allUsers, "--timeout", "500ms").
+		exits(1, "Pod silent: its sidecar does not answer")
+	remove(t, s, "silent")
 
 	newPod(t, s, "report-1", newAddress(), nil, env("DB_PASSWORD", "db"))
 	newPod(t, s, "volume", newAddress(), nil, func(pod *corev1.Pod) {
