@@ -140,16 +140,16 @@ func (t *Target) Survived() (decided bool, err error) {
 		within = "up to " // while the sidecar restarted
 	}
 	return true, notifier.Failf("ended", "process %v ended %s%.1f s after %s; if this repeats, the app "+
-		"does not reload "+
-		"on this signal", t.last.process, within, after.Seconds(), signalName(t.opts.Signal))
+		"does not reload on this signal", t.last.process, within, after.Seconds(), signalName(t.opts.Signal))
 }
 
 // succeeds reports whether p replaces the process that received the last signal: a process with its name that it, or
 // its parent, started after the signal. A container's first process and the kubelet's probes have the parent 0. A
-// worker has the stack of its parent, because it is forked without exec. Orphans belong to PID 1 or to an ancestor.
+// worker has the stack of its parent, because it is forked without exec. Orphans belong to PID 1 or to an ancestor,
+// but to the old process until its last thread has ended.
 func (t *Target) succeeds(p process, seen tree) bool {
 	old := t.last.process
 	worker := p.stack == old.stack && p.stack != 0
-	related := p.ppid == 1 || contains(seen.lineage(old.ppid), p.ppid)
+	related := p.ppid == old.pid || p.ppid == 1 || contains(seen.lineage(old.ppid), p.ppid)
 	return p.comm == old.comm && p.start >= t.last.sent.Truncate(time.Second/hertz) && !p.inert && !worker && related
 }

@@ -140,6 +140,7 @@ func TestSurvived_successor(t *testing.T) {
 		{"orphan", true, process{ppid: 1, start: time.Hour, stack: 2}},
 		{"orphan below an init", true, process{ppid: 5, start: time.Hour, stack: 2}},
 		{"started by the supervisor", true, process{ppid: 6, start: time.Hour, stack: 2}},
+		{"child of a process that is ending", true, process{ppid: 7, start: time.Hour, stack: 2}},
 		{"stack unknown", true, process{ppid: 1, start: time.Hour}},
 		{"older", false, process{ppid: 1, start: time.Minute, stack: 2}},
 		{"worker", false, process{ppid: 1, start: time.Hour, stack: 1}},
