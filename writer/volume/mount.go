@@ -59,7 +59,7 @@ func (m *mount) in(op, name string, call func(dir int, base string) error) error
 	return m.each(op, []string{name}, call)
 }
 
-// retry makes a call, and repeats it when a signal interrupts it.
+// retry makes a call, and repeats it when a signal interrupts it. Its error names a single path.
 func retry(op, name string, call func() error) error {
 	for {
 		switch err := call(); err {
@@ -67,6 +67,9 @@ func retry(op, name string, call func() error) error {
 			return nil
 		case unix.EINTR:
 		default:
+			if _, named := err.(*fs.PathError); named {
+				return err
+			}
 			return &fs.PathError{Op: op, Path: path.Clean(name), Err: err}
 		}
 	}
@@ -149,8 +152,8 @@ func (m *mount) Symlink(target, name string) error {
 }
 
 func (m *mount) Rename(from, to string) error {
-	return m.in("renameat", from, func(dir int, base string) error {
-		return m.in("renameat", to, func(toDir int, toBase string) error {
+	return m.in("renameat", to, func(toDir int, toBase string) error {
+		return m.in("renameat", from, func(dir int, base string) error {
 			return unix.Renameat(dir, base, toDir, toBase)
 		})
 	})

@@ -77,10 +77,7 @@ func (m *mount) claim(ctx context.Context) error {
 	return fmt.Errorf("%w: lock %q: %w", ErrUnusable, m.dir.Name(), err)
 }
 
-const (
-	lockPatience = time.Second
-	lockMode     = 0o222
-)
+const lockPatience, lockMode = time.Second, 0o222
 
 // openLock opens the lock file. Every UID can open it, so that all writers lock the same
 // file, but only for writing, so that no app with a read-only mount can lock it. If the
