@@ -122,6 +122,26 @@ func TestStart_unreadFile(t *testing.T) {
 	}
 }
 
+// TestAddUnread_afterRepair: a repair restores an unread file. A later publish of the content that
+// was read at the start keeps it.
+func TestAddUnread_afterRepair(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	w := opened(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	opts, m := withMisreads(testOptions(t, dir))
+	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
+	w = opened(t, opts)
+	m.fails = nil
+	_, found := w.Current()
+	must(os.Remove(filepath.Join(dir, w.current.Load().Dir, "tls", "tls.crt")))
+	if _, err := w.reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, w, incomplete(found))
+	equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
+}
+
 // TestAddUnread_onlyUnreadFiles: while a file of a Secret is unread, another file of the
 // same version that is no longer wanted is removed.
 func TestAddUnread_onlyUnreadFiles(t *testing.T) {

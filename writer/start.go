@@ -46,6 +46,7 @@ func (w *Writer) start(ctx context.Context) error {
 		return fmt.Errorf("%w: find the current generation in %q: %w", volume.ErrUnusable, w.opts.Dir, err)
 	}
 	w.current.Store(cur)
+	w.setUnread(cur)
 	for _, g := range all { // 3
 		if n := g.Record.Generation; g.Dir != cur.Dir && n != 0 && n <= cur.Record.Generation {
 			w.old = append(w.old, retired{dir: g.Dir, at: w.now(), size: w.vol.DiskSize(g.Dir, g.Record)})
@@ -152,30 +153,43 @@ func (w *Writer) warnUnread(unread []error) {
 // may still exist: the Secret may be deleted, and the file the only copy.
 func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
 	cur := w.current.Load()
-	if !cur.Partial {
-		return content, nil
-	}
 	for name, rec := range cur.Record.AllSecrets() {
 		files, wanted := content.Secrets[name]
 		if !wanted || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
 			continue
 		}
 		for file := range rec.Files {
-			_, read := cur.Content.Secrets[name].Values[file]
-			if _, known := files.Values[file]; known || read {
+			if _, known := files.Values[file]; known || !w.uncertain.unread[path.Join(name, file)] {
 				continue
 			}
-			data, err := w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(name, file)))
-			if volume.Unknown(err) {
-				return content, err
+			value, read := cur.Content.Secrets[name].Values[file] // by a repair
+			if !read {
+				var err error
+				value, err = w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(name, file)))
+				if volume.Unknown(err) {
+					return content, err
+				}
+				read = err == nil
 			}
-			if err == nil {
+			if read {
 				files.Values, content.Secrets = maps.Clone(files.Values), maps.Clone(content.Secrets)
-				files.Values[file], content.Secrets[name] = data, files
+				files.Values[file], content.Secrets[name] = value, files
 			}
 		}
 	}
 	return content, nil
+}
+
+// setUnread remembers the files of the current generation that could not be read.
+func (w *Writer) setUnread(cur *generation.Generation) {
+	w.uncertain.unread = map[string]bool{}
+	for name, rec := range cur.Record.AllSecrets() {
+		for file := range rec.Files {
+			if _, read := cur.Content.Secrets[name].Values[file]; !read {
+				w.uncertain.unread[path.Join(name, file)] = true
+			}
+		}
+	}
 }
 
 // rebuild creates a record for the target of ..data from its files, with a new number:

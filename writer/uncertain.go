@@ -14,15 +14,15 @@ import (
 )
 
 // uncertain contains the states in which a Writer does not know its volume for
-// certain. The state partial follows from the current generation (Partial).
+// certain.
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
 //	------------+-----------------------------+---------------------------+--------------------------------
 //	unconfirmed | Open: the content was only  | a new generation, or      | treating other values of the
 //	            | read from the volume        | unchanged complete        | same version as a change
 //	            |                             | content                   |
-//	partial     | Open: files of a Secret     | a generation with all     | a generation of this version
-//	            | could not be read           | files of its record       | without files that may exist
+//	unread      | Open: files of a Secret     | never: a later version of | a generation of this version
+//	            | could not be read           | the Secret has its own    | without files that may exist
 //	unreachable | Open: ..data leads to no    | ..data was restored       | Newest returning the
 //	            | generation                  |                           | generation
 //	unsynced    | a change in this directory, | a sync of the directory   | removing old generations, if
@@ -34,6 +34,7 @@ import (
 //	            | EIO                         |                           | third failure in a row
 type uncertain struct {
 	unconfirmed bool
+	unread      map[string]bool // "SECRET/FILE"
 	unreachable atomic.Bool     // read without the Writer's lock
 	unsynced    map[string]bool // directories
 	retryAt     time.Time       // zero: nothing to retry
