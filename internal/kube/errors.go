@@ -54,7 +54,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // outdated reports whether new credentials may fix the error: another token, client certificate or CA.
 func (e *Error) outdated() bool {
-	return e.Cause == CauseTLS || e.Cause == CauseCredentials || e.Cause == CauseTooManyFiles || apierrors.IsUnauthorized(e)
+	return e.Cause == CauseTLS || e.Cause == CauseCredentials || e.Cause == CauseTooManyFiles ||
+		apierrors.IsUnauthorized(e)
 }
 
 // networkError marks an error of the connection. RoundTrip errors without this mark come from client-go's

@@ -21,7 +21,8 @@ type TargetRecord struct {
 	Settings string `json:"settings,omitempty"` // how the process is signaled
 	Process  string `json:"process,omitempty"`  // State of the process before its last signal
 
-	// Until it has survived this signal, the process is observed. Previous is the generation of the notification before.
+	// Until it has survived this signal, the process is observed. Previous is the generation of the
+	// notification before.
 	Observing bool   `json:"observing,omitempty"`
 	Previous  uint64 `json:"previous,omitempty"`
 }

@@ -91,7 +91,8 @@ func (s sidecar) volumeName() string {
 const commLength = 15
 
 // likeSignal matches a signal after the last colon of an entry. Other text is part of the name.
-var likeSignal = regexp.MustCompile(`(?i)^(sig.*|[0-9]+|rtm(in|ax).*|hup|int|quit|usr[12]|term|kill|alrm|cont|stop|winch)$`)
+var likeSignal = regexp.MustCompile(`(?i)^(sig.*|[0-9]+|rtm(in|ax).*|hup|int|quit|usr[12]|` +
+	`term|kill|alrm|cont|stop|winch)$`)
 
 // checkProcessName: the kernel truncates a name. A longer name must be in the arguments.
 func checkProcessName(c *checker, s sidecar) {
