@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/secret-sync/secret-sync/internal/telemetry"
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
 // writeMetrics writes every metric from the present state of the parts.
@@ -30,9 +31,9 @@ func (s *sidecar) writeMetrics(p *telemetry.Page) {
 	for _, t := range targets {
 		p.Series(telemetry.Bool(t.Pending), "target", t.Name)
 	}
-	p.Metric("gauge", "secretsync_notify_stopped", "Whether no signal is sent, because the process ended after two.")
+	p.Metric("gauge", "secretsync_notify_stopped", "1 if no signal is sent, because the process ended after two of them.")
 	for _, t := range targets {
-		p.Series(telemetry.Bool(t.Error == "stopped"), "target", t.Name)
+		p.Series(telemetry.Bool(t.Error == notifier.Stopped), "target", t.Name)
 	}
 	p.Metric("gauge", "secretsync_watch_up", "Whether the watch is connected.")
 	for _, w := range watches {

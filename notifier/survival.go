@@ -5,6 +5,9 @@ import "fmt"
 // endsMax is the number of ends in a row that stop the signals. A single end can be an OOM kill.
 const endsMax = 2
 
+// Stopped is the Error in the Status of a target that receives no more signals.
+const Stopped = "stopped"
+
 // isStopped reports whether the newest generation must not be signaled: the process ended after the signal
 // for this generation, or it ended endsMax times in a row. The notification remains pending.
 func (w *worker) isStopped() bool {
@@ -14,7 +17,7 @@ func (w *worker) isStopped() bool {
 
 func endsKind(ends int) string {
 	if ends >= endsMax {
-		return "stopped"
+		return Stopped
 	}
 	return "ended"
 }

@@ -122,17 +122,24 @@ func TestStart_unreadFile(t *testing.T) {
 	}
 }
 
-// TestAddUnread_afterRepair: a repair restores an unread file. A later publish of the content that
-// was read at the start keeps it.
-func TestAddUnread_afterRepair(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	w := opened(t, testOptions(t, dir))
+// openedWithUnread returns the Writer of a volume with mixed. It could not read a file at its start, and can now.
+func openedWithUnread(t *testing.T) (dir string, w *Writer) {
+	t.Helper()
+	dir = testsupport.MemoryDir(t)
+	w = opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	shut(t, w)
 	opts, m := withMisreads(testOptions(t, dir))
 	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
 	w = opened(t, opts)
 	m.fails = nil
+	return dir, w
+}
+
+// TestAddUnread_afterRepair: a repair restores an unread file. A later publish of the content that
+// was read at the start keeps it.
+func TestAddUnread_afterRepair(t *testing.T) {
+	dir, w := openedWithUnread(t)
 	_, found := w.Current()
 	must(os.Remove(filepath.Join(dir, w.current.Load().Dir, "tls", "tls.crt")))
 	if _, err := w.reconcile(t.Context()); err != nil {
@@ -145,14 +152,7 @@ func TestAddUnread_afterRepair(t *testing.T) {
 // TestAddUnread_onlyUnreadFiles: while a file of a Secret is unread, another file of the
 // same version that is no longer wanted is removed.
 func TestAddUnread_onlyUnreadFiles(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	w := opened(t, testOptions(t, dir))
-	publish(t, w, mixed)
-	shut(t, w)
-	opts, m := withMisreads(testOptions(t, dir))
-	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
-	w = opened(t, opts)
-	m.fails = nil
+	dir, w := openedWithUnread(t)
 	_, found := w.Current()
 	db := found.Secrets["db"]
 	db.Values = maps.Clone(db.Values)

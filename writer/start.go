@@ -55,8 +55,7 @@ func (w *Writer) start(ctx context.Context) error {
 	if notifiedErr != nil && (!cur.Empty() || !errors.Is(notifiedErr, fs.ErrNotExist)) {
 		w.notified.Lost = true
 		w.log.Warn("could not read the record of notifications, notifying all targets again",
-			"path", generation.NotifiedFile,
-			"err", notifiedErr)
+			"path", generation.NotifiedFile, "err", notifiedErr)
 	}
 	w.notified.Volume = cmp.Or(w.notified.Volume, rand.Text())
 	_, err = w.restoreOutside(ctx) // 4
@@ -82,7 +81,7 @@ func (w *Writer) useNotified(all []*generation.Generation) error {
 		switch n := record.Notified; {
 		case n > highest:
 			w.notified = generation.Notified{}
-			return fmt.Errorf("invalid generation %d", n)
+			return fmt.Errorf("its generation %d is far above the newest generation in the volume", n)
 		case n > 1:
 			w.used(n)
 		}
@@ -128,9 +127,8 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	}
 	if !newest.Empty() {
 		w.uncertain.unreachable.Store(true)
-		w.log.Warn("..data points to no generation, restoring the newest one", "generation",
-			newest.Record.Generation, "path",
-			target)
+		w.log.Warn("..data points to no generation, restoring the newest one",
+			"generation", newest.Record.Generation, "path", target)
 	}
 	return newest, nil
 }

@@ -33,7 +33,8 @@ type Options struct {
 	FileMode fs.FileMode // at least 0400
 	Logger   *slog.Logger
 	Repaired func() // called after each repair
-	// Swap calls rename, which makes a prepared generation current, when apps may see it. Its default is at once.
+	// Swap waits until the new generation disturbs no app, and then calls rename, which makes it current. nil does not
+	// wait.
 	Swap func(ctx context.Context, rename func() error) error
 }
 

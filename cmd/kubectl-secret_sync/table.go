@@ -177,6 +177,8 @@ func (t table) watch(d *status.Document) string {
 			return "up"
 		case d.Watches[i].LastContact.IsZero():
 			return "down, never up"
+		case d.Watches[i].DownSince.IsZero(): // it did not fail
+			return "not up yet"
 		}
 		return "down since " + d.Watches[i].DownSince.Local().Format(time.DateTime)
 	}

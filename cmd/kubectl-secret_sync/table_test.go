@@ -54,6 +54,10 @@ func testSurvey() survey {
 		d.Secrets["db"] = status.Secret{ResourceVersion: "4711", Generation: 2, Refused: "missing_key"}
 		d.Watches = []status.Watch{{Name: "selector"}}
 	})
+	add("e2-starting", func(o *rollout.PodState, d *status.Document) {
+		o.Reason = "the watch of its sidecar is down"
+		d.Watches = []status.Watch{{Name: "secret/db", LastContact: now}}
+	})
 	add("f-empty", func(o *rollout.PodState, d *status.Document) {
 		o.Reason = "the files are not in the volume yet"
 		d.Secrets, d.Targets, d.Watches = nil, nil, nil
@@ -74,16 +78,17 @@ func TestTable(t *testing.T) {
 	var out strings.Builder
 	table{secret: "db", now: now}.write(&out, testSurvey())
 	down := now.Add(-time.Hour).Local().Format(time.DateTime)
-	want := `Secret shop/db: version 4711, used by 2 of 8 Pods
-POD            VERSION           AGE   TARGETS                                           WATCH                            REASON
-g-silent       unknown           90m   unknown                                           unknown                          its sidecar does not answer
-h-reader       -                 90m   -                                                 -                                container app reads it into PASSWORD at start
-c-pending      4711              90m   exec notified, webhook pending for 12s: HTTP 503  up                               webhook is not notified yet: HTTP 503
-d-down         4711              90m   webhook notified                                  down since ` + down + `   the watch of its sidecar is down
-e-refused      older than 4711   90m   webhook notified                                  down, never up                   its sidecar refuses the Secret: missing_key
-f-empty        none              90m   none                                              none                             the files are not in the volume yet
-a-done         4711              90m   webhook notified                                  up                               -
-b-unnotified   4711              90m   none                                              up                               files in place, nobody was notified
+	want := `Secret shop/db: version 4711, used by 2 of 9 Pods
+POD  VERSION  AGE  TARGETS  WATCH  REASON
+g-silent  unknown  90m  unknown  unknown  its sidecar does not answer
+h-reader  -  90m  -  -  container app reads it into PASSWORD at start
+c-pending  4711  90m  exec notified, webhook pending for 12s: HTTP 503  up  webhook is not notified yet: HTTP 503
+d-down  4711  90m  webhook notified  down since ` + down + `  the watch of its sidecar is down
+e-refused  older than 4711  90m  webhook notified  down, never up  its sidecar refuses the Secret: missing_key
+e2-starting  4711  90m  webhook notified  not up yet  the watch of its sidecar is down
+f-empty  none  90m  none  none  the files are not in the volume yet
+a-done  4711  90m  webhook notified  up  -
+b-unnotified  4711  90m  none  up  files in place, nobody was notified
 `
 	if got := out.String(); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

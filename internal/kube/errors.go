@@ -71,7 +71,8 @@ func (r request) failed(answer *http.Response, err error) *Error {
 	case errors.As(err, &network):
 		return r.connectionFailed(network.error)
 	}
-	if f, openErr := os.Open(os.DevNull); openErr == nil { // client-go does not wrap the error of a token file
+	// client-go drops the cause of an unreadable token file, so another file tells whether descriptors are left.
+	if f, openErr := os.Open(os.DevNull); openErr == nil {
 		_ = f.Close()
 	} else {
 		err = fmt.Errorf("%v: %w", err, openErr)
@@ -134,9 +135,9 @@ func (r request) statusError(s metav1.Status) *Error {
 	cause, hint := strconv.Itoa(int(s.Code)), "see the log of the API server"
 	switch s.Code {
 	case http.StatusUnauthorized:
-		hint = "the API server rejects the token: it is expired, has another audience, belongs to another " +
-			"cluster, or " +
-			"its ServiceAccount was deleted; check that the token file is renewed, and remove audience from its volume"
+		hint = "the API server rejects the token: it is expired, has another audience, belongs to another cluster, " +
+			"or its ServiceAccount was deleted; check that the token file is renewed, and remove audience from " +
+			"its volume"
 	case http.StatusForbidden:
 		cause += " for " + r.verb
 		hint = "add the rule to the Role of this Pod's ServiceAccount; `secret-sync rbac` prints the whole Role"

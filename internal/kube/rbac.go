@@ -45,8 +45,7 @@ func (r RBAC) ForWait(secret string) string {
 	names, warning := []string{secret}, ""
 	if secret == "" {
 		names, warning = nil, "Grants access to EVERY Secret in the namespace. To restrict it to a single "+
-			"Secret, use\n"+
-			"# --secret NAME. "
+			"Secret, use\n# --secret NAME. "
 	}
 	get := []string{"get"}
 	return r.manifest("secret-sync-wait-"+r.ServiceAccount,

@@ -276,6 +276,6 @@ func (m *mount) Free() (bytes, inodes uint64, err error) {
 // Close closes the volume and releases its lock.
 func (m *mount) Close() error {
 	err := m.dir.Close()
-	_ = m.lock.Close() // nil, or m.dir, in some cases
+	_ = m.lock.Close() // fails for an unlocked volume, or if m.dir itself is locked
 	return err
 }

@@ -58,9 +58,8 @@ func (m *mount) claim(ctx context.Context) error {
 	if err := unix.Faccessat(int(m.dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		var st unix.Stat_t
 		_ = unix.Fstat(int(m.dir.Fd()), &st)
-		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): it belongs to UID %d,"+
-			" GID %d with mode %04o; "+
-			"mount it without readOnly here, and set fsGroup or runAsUser",
+		return fmt.Errorf("%w: %q is not writable for UID %d, GID %d (%w): it belongs to UID %d, "+
+			"GID %d with mode %04o; mount it without readOnly here, and set fsGroup or runAsUser",
 			ErrUnusable, m.dir.Name(), os.Geteuid(), os.Getegid(), err, st.Uid, st.Gid, st.Mode&0o7777)
 	}
 	err := m.openLock()

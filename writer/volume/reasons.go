@@ -27,8 +27,8 @@ var reasons = []struct {
 	{"no_symlinks", []error{errNoSymlinks}, "use an emptyDir, or a file system with symbolic links"},
 	{"permission", []error{unix.EPERM, unix.EACCES},
 		fmt.Sprintf("this process has UID %d, and another UID owns the files; only their owner "+
-			"can replace them in a sticky volume (medium: Memory),"+
-			" so run the init container with the same UID", os.Geteuid())},
+			"can replace them in a sticky volume (medium: Memory), so run the init container with the "+
+			"same UID", os.Geteuid())},
 	{"too_many_files", []error{unix.EMFILE, unix.ENFILE},
 		"the process or the node has no file descriptor left; raise the limit of open files (ulimit -n)"},
 	{"io", []error{unix.EIO}, "the disk of the volume reports errors"},
