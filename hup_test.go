@@ -180,7 +180,8 @@ func TestHUP_storm(t *testing.T) {
 	}))
 	t.Cleanup(app.Close)
 	p := start(t, server.URL, t.TempDir(), "SECRETSYNC_WEBHOOK_URL="+app.URL, "SECRETSYNC_NOTIFY_FIRST=true")
-	eventually(t, "three attempts", func() bool { return calls.Load() == 3 }) // later pauses are at least 1.5, 3 and 6 s
+	// The pauses after the third attempt are at least 1.5, 3 and 6 s.
+	eventually(t, "three attempts", func() bool { return calls.Load() == 3 })
 	attempts, lists, began := calls.Load(), a.lists.Load(), time.Now()
 	p.signal(syscall.SIGHUP)
 	p.waitLog(hupLine)

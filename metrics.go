@@ -31,7 +31,7 @@ func (s *sidecar) writeMetrics(p *telemetry.Page) {
 	for _, t := range targets {
 		p.Series(telemetry.Bool(t.Pending), "target", t.Name)
 	}
-	p.Metric("gauge", "secretsync_notify_stopped", "1 if no signal is sent, because the process ended after two of them.")
+	p.Metric("gauge", "secretsync_notify_stopped", "1 if the process ended after two signals, so none is sent.")
 	for _, t := range targets {
 		p.Series(telemetry.Bool(t.Error == notifier.Stopped), "target", t.Name)
 	}

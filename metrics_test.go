@@ -78,7 +78,7 @@ func TestMetrics_fresh(t *testing.T) {
 	}
 }
 
-// TestMetrics_stopped: a restarted sidecar shows that it does not signal a process because it ended twice after a signal.
+// TestMetrics_stopped: a restarted sidecar shows that it sends no signal, because the process ended after two signals.
 func TestMetrics_stopped(t *testing.T) {
 	dir := t.TempDir()
 	opts := writer.Options{Dir: dir, FileMode: 0o400, Logger: slog.New(slog.DiscardHandler), Repaired: func() {}}
@@ -86,7 +86,8 @@ func TestMetrics_stopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := notification.TargetRecord{Ends: 2, Settings: process.New(process.Options{Signal: syscall.SIGHUP}).Settings()}
+	settings := process.New(process.Options{Signal: syscall.SIGHUP}).Settings()
+	record := notification.TargetRecord{Ends: 2, Settings: settings}
 	_, err = w.Publish(t.Context(), generation.Content{Complete: true})
 	if err := errors.Join(err, w.SetTargetRecord("process:app", record), w.Close()); err != nil {
 		t.Fatal(err)

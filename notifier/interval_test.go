@@ -65,9 +65,9 @@ func TestInterval_restart(t *testing.T) {
 	})
 }
 
-// TestNewerGenerationEndsTheDelay: a new generation may correct the failure, so it does not wait
+// TestPause_newerGeneration: a new generation may correct the failure, so it does not wait
 // for the backoff or Retry-After of the old generation. Retry ends the delay as well.
-func TestNewerGenerationEndsTheDelay(t *testing.T) {
+func TestPause_newerGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		app.err = &Failure{Kind: "503", RetryAfter: 5 * time.Minute, Err: errors.New("503")}

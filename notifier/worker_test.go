@@ -129,8 +129,9 @@ func TestDownForHours(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		if got, most := app.attempted(), hours*3600/int(newerInterval/time.Second)+10; got > most || got < hours*3600/30 {
-			t.Errorf("%d attempts in %d hours, want at most %d", got, hours, most)
+		attempts, most := app.attempted(), hours*3600/int(newerInterval/time.Second)+10
+		if attempts > most || attempts < hours*3600/30 {
+			t.Errorf("%d attempts in %d hours, want at most %d", attempts, hours, most)
 		}
 		if log.Count("target=app") != 1 || log.Count("level=WARN") != 1 || len(reports) != 1 || reports[0] == nil {
 			t.Errorf("reports %v: want 1, and 1 warning that names the target:\n%s", reports, &log)

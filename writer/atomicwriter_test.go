@@ -20,7 +20,7 @@ import (
 
 // The seven defects of the kubelet's AtomicWriter, one test each.
 
-func TestDefect1LeftOverTemporaryLinkBlocksNoWrite(t *testing.T) {
+func TestDefect1_leftoverLink(t *testing.T) {
 	dir := memoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
@@ -34,7 +34,7 @@ func TestDefect1LeftOverTemporaryLinkBlocksNoWrite(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, changes))
 }
 
-func TestDefect2CrashedWritesDoNotStay(t *testing.T) {
+func TestDefect2_crashedWrites(t *testing.T) {
 	dir := memoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
@@ -71,7 +71,7 @@ func TestDefect3ModeAloneIsApplied(t *testing.T) {
 	}
 }
 
-func TestDefect4NoDanglingLinksAfterACrash(t *testing.T) {
+func TestDefect4_danglingLinks(t *testing.T) {
 	dir := memoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
@@ -87,9 +87,10 @@ func TestDefect4NoDanglingLinksAfterACrash(t *testing.T) {
 	}
 }
 
-func TestDefect5ReservedPathsAreRefused(t *testing.T) {
+func TestDefect5_reservedPaths(t *testing.T) {
 	for _, p := range []string{
-		"./..data/x", "..data/x", "../x", "x/../../y", "/etc/passwd", "", ".", "x/", "x//y", "..", "..x", "x/..y", "x/./y",
+		"./..data/x", "..data/x", "../x", "x/../../y", "/etc/passwd", "", ".", "x/", "x//y", "..", "..x",
+		"x/..y", "x/./y",
 		strings.Repeat("n", 256), strings.Repeat("p/", 2000) + "p", "nul\x00", "\xff",
 	} {
 		for _, layout := range layouts {
@@ -154,7 +155,7 @@ func modesAreRight(t *testing.T, change func(dir string)) {
 	}
 }
 
-func TestDefect7SyncedBeforeItIsSeenAndKeptForReaders(t *testing.T) {
+func TestDefect7_syncedAndKept(t *testing.T) {
 	dir, c := memoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
@@ -246,8 +247,9 @@ func TestPayloads(t *testing.T) {
 				for i, p := range steps {
 					set := one("db", files(itoa(i), p...))
 					n := publish(t, w, set)
-					if want := i > 0 && !maps.EqualFunc(set.Secrets["db"].Values,
-						one("db", files("", steps[i-1]...)).Secrets["db"].Values, secret.Value.Equal); i > 0 && (n != last) != want {
+					before := one("db", files("", steps[max(i-1, 0)]...))
+					want := !maps.EqualFunc(set.Secrets["db"].Values, before.Secrets["db"].Values, secret.Value.Equal)
+					if i > 0 && (n != last) != want {
 						t.Errorf("step %d: generation %d after %d, want a new one: %v", i, n, last, want)
 					}
 					last = n

@@ -240,8 +240,9 @@ func TestNoValueIsLogged(t *testing.T) {
 	}
 }
 
-// A full volume takes no old generation away while the swap is not on disk.
-func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
+// TestMakeRoom_unsyncedSwap: a full volume takes no old generation away while the swap is not on
+// disk.
+func TestMakeRoom_unsyncedSwap(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, memoryDir(t)))
 	w := opened(t, opts)
 	publish(t, w, mixed)
@@ -265,8 +266,9 @@ func TestAFullVolumeKeepsWhatAPowerCutMayGoBackTo(t *testing.T) {
 	}
 }
 
-// Foreign entries from before a start stay, and a single warning names them.
-func TestAnEntryOfOthersStaysAndIsNamed(t *testing.T) {
+// TestForeignEntry_stays: foreign entries from before a start stay, and a single warning names
+// them.
+func TestForeignEntry_stays(t *testing.T) {
 	dir := t.TempDir()
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)

@@ -55,9 +55,9 @@ func flattened(set Content) Content {
 	return out
 }
 
-// Publishing A and then B equals publishing B into an empty volume, and ChangesSince
-// returns the differences between A and B.
-func TestPublishAThenBEqualsPublishB(t *testing.T) {
+// TestPublish_equivalence: publishing A and then B equals publishing B into an empty volume, and
+// ChangesSince returns the differences between A and B.
+func TestPublish_equivalence(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
@@ -138,9 +138,9 @@ func checkChanges(t *testing.T, w *Writer, layout Layout, sets []Content) {
 
 func secretsOf(set Content) []string { return slices.Sorted(maps.Keys(set.Secrets)) }
 
-// A path was removed, came back and was removed again. A reader of its first version
-// still sees it reported as removed.
-func TestAPathThatWentTwiceIsReportedAsRemoved(t *testing.T) {
+// TestChangesSince_removedTwice: a path was removed, came back and was removed again. A reader of
+// its first version still sees it reported as removed.
+func TestChangesSince_removedTwice(t *testing.T) {
 	w := opened(t, testOptions(t, testsupport.MemoryDir(t)))
 	with, without := one("db", files("1", "a", "1", "b", "1")), one("db", files("2", "a", "1"))
 	for _, set := range []Content{with, without, with, without} {

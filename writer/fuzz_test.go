@@ -35,7 +35,8 @@ func plant(dir, canary string, script []byte) {
 			`"x":{"notified":9007199254740993}}}`,
 	}
 	targets := []string{
-		canary, canary + "/file", "..2026_11_22_10_44_52.1", "..2027_11_22_10_44_52.2", "..data/password", "../..data/db", "..data/db", ".", "..", "../" + filepath.Base(canary), "db", "nowhere", "/",
+		canary, canary + "/file", "..2026_11_22_10_44_52.1", "..2027_11_22_10_44_52.2", "..data/password",
+		"../..data/db", "..data/db", ".", "..", "../" + filepath.Base(canary), "db", "nowhere", "/",
 	}
 	for i := 0; i+2 < len(script); i += 3 {
 		p, arg := filepath.Join(dir, names[int(script[i])%len(names)]), int(script[i+2])

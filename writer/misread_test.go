@@ -239,9 +239,9 @@ func TestStart_unreadableRecord(t *testing.T) {
 	}
 }
 
-// The start fails if it cannot read ..data. In a volume without ..data it would
-// remove everything as a leftover.
-func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
+// TestStart_unreadableData: the start fails if it cannot read ..data. In a volume without ..data
+// it would remove everything as a leftover.
+func TestStart_unreadableData(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
@@ -255,8 +255,9 @@ func TestDataThatCannotBeReadIsNoEmptyVolume(t *testing.T) {
 	equal(t, "in the volume", tree(t, dir), before)
 }
 
-// An incomplete generation is better than none: its remaining files are intact.
-func TestAGenerationThatIsNotWholeIsKept(t *testing.T) {
+// TestStart_incompleteGeneration: an incomplete generation is better than none: its remaining
+// files are intact.
+func TestStart_incompleteGeneration(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
@@ -287,8 +288,9 @@ func stopped(t *testing.T, dir string, at func(c call) bool) {
 	_ = w.Close()
 }
 
-// The links exist before ..data, also when the next start completes a first publish.
-func TestAStartMakesLinksBeforeData(t *testing.T) {
+// TestStart_linksBeforeData: the links exist before ..data, also when the next start completes a
+// first publish.
+func TestStart_linksBeforeData(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	stopped(t, dir, func(c call) bool { return c.op == "Mkdir" && c.name == generation.Temporary })
 	opts, seam := withSeam(testOptions(t, dir))
@@ -305,9 +307,9 @@ func TestAStartMakesLinksBeforeData(t *testing.T) {
 	}
 }
 
-// If ..data cannot be restored, nobody is notified of the generation. Neither ..data
-// nor a missing link waits for the sweep.
-func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
+// TestStart_retriesLinks: if ..data cannot be restored, nobody is notified of the generation.
+// Neither ..data nor a missing link waits for the sweep.
+func TestStart_retriesLinks(t *testing.T) {
 	for _, op := range []string{"Symlink", "Mkdir"} { // of ..data, of a Secret's directory
 		dir := testsupport.MemoryDir(t)
 		stopped(t, dir, func(c call) bool { return c.op == "Mkdir" && c.name == generation.Temporary })
@@ -343,8 +345,8 @@ func TestAStartThatFailsToPutBackTriesAgain(t *testing.T) {
 	}
 }
 
-// An entry in the way is not removed if it cannot be examined.
-func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
+// TestRepair_unreadableObstacle: an entry in the way is not removed if it cannot be examined.
+func TestRepair_unreadableObstacle(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
 	w := opened(t, opts)
@@ -360,8 +362,8 @@ func TestADirectoryThatCannotBeLookedAtStays(t *testing.T) {
 	equal(t, "seen in the end", visible(t, dir), shown(generation.Nested, mixed))
 }
 
-// A stale link is examined again after a failure.
-func TestAStaleLinkThatCannotBeReadIsTriedAgain(t *testing.T) {
+// TestRemoveStale_unreadableLink: a stale link is examined again after a failure.
+func TestRemoveStale_unreadableLink(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts, m := withMisreads(testOptions(t, dir))
 	w := opened(t, opts)

@@ -77,8 +77,8 @@ func TestModePerFile(t *testing.T) {
 	want(0o644)
 }
 
-// TestModePerFileAfterARestartWithAnother: the version is the same, the mode is not.
-func TestModePerFileAfterARestartWithAnother(t *testing.T) {
+// TestModes_changedByARestart: the version is the same, the mode is not.
+func TestModes_changedByARestart(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, one("ssh", withMode(files("1", "id", "private"), "id", 0o600)))

@@ -176,9 +176,9 @@ func (p power) recover(t *testing.T, k int, s state) {
 	shut(t, w)
 }
 
-// A power failure may undo a rename and not the later removals. The directory of a
-// removed Secret is therefore emptied only once its renaming is on disk.
-func TestASecretsDirectoryIsEmptiedAfterItsRenamingIsOnDisk(t *testing.T) {
+// TestPowerLoss_removedSecret: a power failure may undo a rename and not the later removals. The
+// directory of a removed Secret is therefore emptied only once its renaming is on disk.
+func TestPowerLoss_removedSecret(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	publish(t, w, mixed)

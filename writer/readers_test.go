@@ -144,7 +144,8 @@ func TestReadersBesideAWriter(t *testing.T) {
 			c, publishes := beside(t, tt.pause, 100_000, tt.names, tt.set)
 			t.Logf("%d reads beside %d publishes, %.0f a second: %d torn, %d partial, %d ENOENT,"+
 				" %d of them within the grace",
-				c.reads.Load(), publishes, float64(publishes)/time.Since(began).Seconds(), c.torn.Load(), c.partial.Load(), c.gone.Load(), c.goneEarly.Load())
+				c.reads.Load(), publishes, float64(publishes)/time.Since(began).Seconds(), c.torn.Load(),
+				c.partial.Load(), c.gone.Load(), c.goneEarly.Load())
 			// A reader gets ENOENT if it was off the processor while 16
 			// generations passed: on a busy machine this happens, at 300 a second
 			// too.

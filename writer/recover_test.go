@@ -34,7 +34,7 @@ func identity(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-func TestARestartWithNothingToChangeChangesNothing(t *testing.T) {
+func TestStart_unchanged(t *testing.T) {
 	for _, layout := range layouts {
 		dir := memoryDir(t)
 		opts := testOptions(t, dir)

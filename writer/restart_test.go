@@ -52,9 +52,9 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 	}
 }
 
-// In the flat layout a lost record leaves files of unknown Secrets. They stay
-// unchanged until the API server has answered.
-func TestFlatFilesWithoutARecordStay(t *testing.T) {
+// TestFlat_withoutARecord: in the flat layout a lost record leaves files of unknown Secrets. They
+// stay unchanged until the API server has answered.
+func TestFlat_withoutARecord(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts := testOptions(t, dir)
 	opts.Layout = generation.Flat
@@ -98,7 +98,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	}
 }
 
-func TestALostRecordOfNotificationsLeavesAllPendingAcrossRestarts(t *testing.T) {
+func TestNotified_lostRecord(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	n := publish(t, w, mixed)
@@ -128,9 +128,9 @@ func TestSecondWriterIsRefused(t *testing.T) {
 	opened(t, testOptions(t, dir))
 }
 
-// If the last process was killed while it started a command, the command holds the
-// lock until it runs its program.
-func TestALockThatIsGivenUpSoonIsWaitedFor(t *testing.T) {
+// TestOpen_waitsForTheLock: if the last process was killed while it started a command, the command
+// holds the lock until it runs its program.
+func TestOpen_waitsForTheLock(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	time.AfterFunc(200*time.Millisecond, func() { _ = w.Close() })
@@ -181,10 +181,10 @@ func TestGraceBounds(t *testing.T) {
 	}
 }
 
-// The notifier counts generation 1 as notified in advance, so the first generation
-// in an empty volume is not announced. If a start publishes nothing because the API
-// server is unavailable, the next start must still use this number.
-func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing.T) {
+// TestFirstGeneration_afterAnIdleStart: the notifier counts generation 1 as notified in advance,
+// so the first generation in an empty volume is not announced. If a start publishes nothing
+// because the API server is unavailable, the next start must still use this number.
+func TestFirstGeneration_afterAnIdleStart(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	must(w.SetTargetRecord("process", notifiedRecord(1)))
@@ -195,9 +195,9 @@ func TestTheFirstGenerationIsNumberOneAfterAStartThatPublishedNothing(t *testing
 	}
 }
 
-// If only the completeness changes, Publish makes no new generation. It replaces the
-// record, which is on disk when Publish returns.
-func TestCompleteIsRecordedByTheSameGeneration(t *testing.T) {
+// TestComplete_sameGeneration: if only the completeness changes, Publish makes no new generation.
+// It replaces the record, which is on disk when Publish returns.
+func TestComplete_sameGeneration(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
 	w := opened(t, opts)
@@ -273,9 +273,9 @@ func TestOrderAroundRecords(t *testing.T) {
 	}
 }
 
-// While no process ran, a Secret lost all of its files and was deleted from the API
-// server. It stays an empty directory.
-func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
+// TestSecret_withoutFiles: while no process ran, a Secret lost all of its files and was deleted
+// from the API server. It stays an empty directory.
+func TestSecret_withoutFiles(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
@@ -291,9 +291,9 @@ func TestASecretWithoutFilesIsAnEmptyDirectory(t *testing.T) {
 	}
 }
 
-// Someone put files under reserved names into a generation without a record. They
-// are not counted as files of a Secret: no generation could contain them.
-func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
+// TestRebuild_reservedNames: someone put files under reserved names into a generation without a
+// record. They are not counted as files of a Secret: no generation could contain them.
+func TestRebuild_reservedNames(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
@@ -307,9 +307,9 @@ func TestARebuiltRecordLeavesOutOurOwnNames(t *testing.T) {
 	equal(t, "found", shown(generation.Nested, found), shown(generation.Nested, mixed))
 }
 
-// Someone changed a file while no process ran. Until all Secrets are confirmed, this
-// is no change of its Secret: the same generation restores the file.
-func TestWhatWasFoundIsBelievedUntilAllIsConfirmed(t *testing.T) {
+// TestUnconfirmed_changedFile: someone changed a file while no process ran. Until all Secrets are
+// confirmed, this is no change of its Secret: the same generation restores the file.
+func TestUnconfirmed_changedFile(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
@@ -338,8 +338,9 @@ func TestNotReadyWithoutAFile(t *testing.T) {
 	}
 }
 
-// Changes before the loss of a record are unknown, so all paths count as changed.
-func TestARebuiltRecordHasAllAsChanged(t *testing.T) {
+// TestRebuild_allChanged: changes before the loss of a record are unknown, so all paths count as
+// changed.
+func TestRebuild_allChanged(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)

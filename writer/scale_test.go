@@ -97,10 +97,10 @@ func BenchmarkChangeOfOneKey(b *testing.B) {
 	}
 }
 
-// TestNewSecretsCauseNoComparison: a publish with new Secrets lists the volume once,
+// TestEvents_newSecrets: a publish with new Secrets lists the volume once,
 // in step 11. The events of its directories cause no further reconciliation. Before,
 // every new directory caused a comparison of the whole volume.
-func TestNewSecretsCauseNoComparison(t *testing.T) {
+func TestEvents_newSecrets(t *testing.T) {
 	var listed atomic.Int64
 	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	h.mu.Lock()
@@ -177,9 +177,9 @@ func TestTooLargeRecordIsRefused(t *testing.T) {
 	equal(t, "after the refusal", tree(t, dir), before)
 }
 
-// TestPublishStopsWithItsContext: a publish makes no further file after the end of its
+// TestPublish_stopsWithItsContext: a publish makes no further file after the end of its
 // context. The next start removes the others without a warning.
-func TestPublishStopsWithItsContext(t *testing.T) {
+func TestPublish_stopsWithItsContext(t *testing.T) {
 	dir := memoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
 	w := opened(t, opts)

@@ -168,7 +168,7 @@ func withSeam(opts setup) (setup, *seam) {
 	return opts, s
 }
 
-func TestEveryCallThroughTheSeamIsClassified(t *testing.T) {
+func TestSeam_classifiesEveryCall(t *testing.T) {
 	var got []string
 	for m := range reflect.TypeFor[volume.Calls]().Methods() {
 		got = append(got, m.Name)

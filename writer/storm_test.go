@@ -51,9 +51,9 @@ func (l listings) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
 	return l.Calls.ReadDir(name)
 }
 
-// TestOwnWritesCauseNoComparison: the writer's own writes do not lead to a
+// TestEvents_ownWrites: the writer's own writes do not lead to a
 // reconciliation either. The writer examines only the entry of each event.
-func TestOwnWritesCauseNoComparison(t *testing.T) {
+func TestEvents_ownWrites(t *testing.T) {
 	var listed atomic.Int64
 	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
 	h.mu.Lock()
@@ -95,9 +95,10 @@ func TestStorm(t *testing.T) {
 	t.Logf("%d repairs in %v", h.repairs.Load(), time.Since(began))
 }
 
-// When a directory is moved away and deleted, fsnotify reports an error while it
-// holds its lock. The goroutine that receives the error must not wait for this lock.
-func TestMovedAndDeletedDirectoriesDoNotLockUp(t *testing.T) {
+// TestEvents_movedAndDeletedDirectory: when a directory is moved away and deleted, fsnotify
+// reports an error while it holds its lock. The goroutine that receives the error must not wait
+// for this lock.
+func TestEvents_movedAndDeletedDirectory(t *testing.T) {
 	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Inf, 1000))
 	stop := make(chan struct{})
 	var group sync.WaitGroup
@@ -144,9 +145,9 @@ func TestFailedRepairIsTriedAgain(t *testing.T) {
 	equal(t, "in the end", tree(t, dir), before)
 }
 
-// Nothing is removed while ..data does not point to this generation: apps may read
-// the other target.
-func TestWhatDataPointsToStaysUntilItPointsElsewhere(t *testing.T) {
+// TestReconcile_otherTargetOfData: nothing is removed while ..data does not point to this
+// generation: apps may read the other target.
+func TestReconcile_otherTargetOfData(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now

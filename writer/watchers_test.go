@@ -50,10 +50,10 @@ func (w *watchOnce) woken(within time.Duration) bool {
 	return n > 0
 }
 
-// A watch on DIR, on DIR/SECRET and on the inode of a file (set once a rotation,
-// through the path) each see an event in each of 20 rotations. A watch on the
-// directory of an unchanged Secret sleeps.
-func TestWatchersWakeOnEveryRotation(t *testing.T) {
+// TestWatchers_everyRotation: a watch on DIR, on DIR/SECRET and on the inode of a file (set once a
+// rotation, through the path) each see an event in each of 20 rotations. A watch on the directory
+// of an unchanged Secret sleeps.
+func TestWatchers_everyRotation(t *testing.T) {
 	for _, layout := range layouts {
 		dir := testsupport.MemoryDir(t)
 		opts := quiet(testOptions(t, dir))

@@ -195,7 +195,7 @@ func (w *world) want(t *testing.T, number uint64, files string) {
 	}
 }
 
-func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
+func TestRun_publishesAfterTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(t, pipeline.Settings{})
@@ -216,7 +216,7 @@ func TestPublishesOnceItHasBeenAnswered(t *testing.T) {
 	})
 }
 
-func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
+func TestRestart_singleGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, generation.Content{Secrets: map[string]generation.Files{
@@ -231,7 +231,7 @@ func TestARestartWaitsForAllAnswersToMakeOneGeneration(t *testing.T) {
 	})
 }
 
-func TestARestartDoesNotWaitForEver(t *testing.T) {
+func TestRestart_limitedWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, generation.Content{Secrets: map[string]generation.Files{
@@ -291,7 +291,7 @@ func TestKeepIsTheDefault(t *testing.T) {
 	})
 }
 
-func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
+func TestPublish_retriesWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
@@ -325,7 +325,7 @@ func TestAFailedPublishIsTriedAgainWithBackoffAndLoggedOnce(t *testing.T) {
 	})
 }
 
-func TestAVolumeThatCannotBeUsedEndsIt(t *testing.T) {
+func TestRun_unusableVolume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = fmt.Errorf("%w: taken", volume.ErrUnusable)
@@ -351,8 +351,8 @@ func TestSyncTimeout(t *testing.T) {
 	})
 }
 
-// TestSyncTimeoutWhilePublishingFails: the error says so.
-func TestSyncTimeoutWhilePublishingFails(t *testing.T) {
+// TestSyncTimeout_failedPublish: the error says so.
+func TestSyncTimeout_failedPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
@@ -394,7 +394,7 @@ func TestAStartIsQuietAtFirst(t *testing.T) {
 	})
 }
 
-func TestSyncTimeoutIsForTheFirstGenerationOnly(t *testing.T) {
+func TestSyncTimeout_firstGenerationOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		result := w.start(t, pipeline.Settings{SyncTimeout: time.Second})
@@ -408,7 +408,7 @@ func TestSyncTimeoutIsForTheFirstGenerationOnly(t *testing.T) {
 	})
 }
 
-func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
+func TestOneShot_confirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.set = 7, generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
@@ -427,9 +427,9 @@ func TestOneShotEndsWithAConfirmedGeneration(t *testing.T) {
 	})
 }
 
-// TestRefusalsAreReportedOncePerChange: a Secret is refused again and again, then for another
+// TestRejected_reportedOncePerChange: a Secret is refused again and again, then for another
 // reason, then anew. Each change goes to the log and to the observer.
-func TestRefusalsAreReportedOncePerChange(t *testing.T) {
+func TestRejected_reportedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(t, pipeline.Settings{Rules: layout.Rules{
@@ -489,8 +489,9 @@ func TestAnotherReasonIsReported(t *testing.T) {
 	})
 }
 
-// A Secret absent from the API keeps its files, and is seen as gone.
-func TestSeenBeforeAndAfterAnAnswer(t *testing.T) {
+// TestStates_beforeAndAfterTheAnswer: a Secret absent from the API keeps its files, and is seen as
+// gone.
+func TestStates_beforeAndAfterTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.snapshot.Unsynced["selector"] = true

@@ -34,7 +34,8 @@ func oldPod(uid string) modelPod {
 		shown:   shown{uid: uid, created: began.Add(-time.Hour), bound: true, reported: true, appReported: true},
 		started: true, appStarted: true,
 		sidecars: []modelSidecar{{
-			instance: 1, running: true, up: true, have: have, observed: have, files: 'a', generation: 1, notified: 1, app: 'a',
+			instance: 1, running: true, up: true, have: have, observed: have, files: 'a',
+			generation: 1, notified: 1, app: 'a',
 		}},
 	}
 }

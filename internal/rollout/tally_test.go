@@ -103,7 +103,8 @@ func TestTally_answer(t *testing.T) {
 				target("webhook/2", 2)}
 		},
 			"webhook/2 is not notified"},
-		{"a record of a volume that was emptied", func(d *status.Document) { d.Targets = []status.Target{target("exec", 9)} }, "exec is not notified"},
+		{"a record of a volume that was emptied",
+			func(d *status.Document) { d.Targets = []status.Target{target("exec", 9)} }, "exec is not notified"},
 		{"does not watch it", func(d *status.Document) { d.Secrets, d.Watches = nil, d.Watches[:0] },
 			"no sidecar watches the Secret"},
 		{"watches it, not synced yet", func(d *status.Document) { d.Secrets = nil }, "no such Secret"},
@@ -146,7 +147,8 @@ func TestTally_selectAll(t *testing.T) {
 	tally.answer(queries[0], done("a", "s"), nil, start, 0)
 	tally.answer(queries[1], notWatching, nil, start, 0)
 	states := tally.states(start)
-	if len(states) != 2 || !states[0].Done || states[1].Done || !states[1].Final || states[1].Reason != reader.uses[0].text {
+	if len(states) != 2 || !states[0].Done || states[1].Done || !states[1].Final ||
+		states[1].Reason != reader.uses[0].text {
 		t.Fatalf("got %+v, want Pod a done, and the reader not", states)
 	}
 	reader.Created = start
@@ -281,7 +283,8 @@ func TestTally_twoSidecars(t *testing.T) {
 // a further signal the grace begins again.
 func TestTally_signalGrace(t *testing.T) {
 	for name, want := range map[string]time.Duration{
-		"process": 5 * time.Second, "process/nginx": 5 * time.Second, "pidfile/1": 5 * time.Second, "webhook": 0, "exec": 0,
+		"process": 5 * time.Second, "process/nginx": 5 * time.Second, "pidfile/1": 5 * time.Second,
+		"webhook": 0, "exec": 0,
 	} {
 		tally := newTestTally(t, bySelector, runningPod("a", "s"))
 		q := tally.due(start, 1)[0]

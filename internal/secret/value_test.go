@@ -11,7 +11,7 @@ import (
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
-func TestValueNeverPrintsItsContent(t *testing.T) {
+func TestValue_printsNothing(t *testing.T) {
 	const canary = "hunter2-canary"
 	v := secret.Value(canary)
 	in := map[string]any{"value": v, "slice": []secret.Value{v}, "map": map[string]secret.Value{"k": v}, "pointer": &v}

@@ -13,7 +13,8 @@ import (
 func example() *Document {
 	at := time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)
 	return &Document{
-		Format: Format, Namespace: "shop", Pod: "app-1", PodUID: "p", Instance: "i", Volume: "v", Generation: 7, Complete: true,
+		Format: Format, Namespace: "shop", Pod: "app-1", PodUID: "p", Instance: "i", Volume: "v",
+		Generation: 7, Complete: true,
 		Secrets: map[string]Secret{
 			"db": {Present: true, UID: "u", ResourceVersion: "4711", DataSince: "4700",
 				PreviousData: Interval{Since: "12", Until: "34"}, Generation: 6},
@@ -66,7 +67,8 @@ func TestParse_requiresFields(t *testing.T) {
 		}},
 		"targets.": {"name notified pending successes failures error",
 			func(d map[string]any) map[string]any { return d["targets"].([]any)[1].(map[string]any) }},
-		"watches.": {"name up", func(d map[string]any) map[string]any { return d["watches"].([]any)[0].(map[string]any) }},
+		"watches.": {"name up",
+			func(d map[string]any) map[string]any { return d["watches"].([]any)[0].(map[string]any) }},
 	}
 	for prefix, c := range entries {
 		for _, field := range strings.Fields(c.fields) {

@@ -18,7 +18,8 @@ import (
 )
 
 var someChanges = notifier.Changes{
-	Generation: 7, Secrets: []string{"db"}, Added: []string{}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
+	Generation: 7, Secrets: []string{"db"}, Added: []string{}, Changed: []string{"db/password"},
+	Removed: []string{"db/old"},
 }
 
 // patience is longer than any command of these tests.

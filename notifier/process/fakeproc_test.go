@@ -41,7 +41,8 @@ func (f *fakeProc) put(p process) {
 	for name, text := range map[string]string{
 		"stat": fmt.Sprintf("%d (%s) %s %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %d 0 0 0 0 0 %d 0",
 			p.pid, p.comm, state, p.ppid, p.start*hertz/time.Second, p.stack),
-		"status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\nSigPnd:\t%016[4]x\nShdPnd:\t%016[5]x\n"+
+		"status": fmt.Sprintf("Name:\t%s\nTgid:\t%d\nUid:\t%[3]d\t%[3]d\t%[3]d\t%[3]d\n"+
+			"SigPnd:\t%016[4]x\nShdPnd:\t%016[5]x\n"+
 			"SigIgn:\t%016[6]x\nSigCgt:\t%016[7]x\n", p.comm, p.pid, p.uid, 0, p.pending, p.ignored, p.caught),
 		"cmdline": strings.Join(argv, "\x00") + "\x00",
 	} {

@@ -67,7 +67,8 @@ func refusedMain() {
 
 // refuse installs a seccomp filter in all threads of this process.
 func refuse(call, errno int) {
-	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
+	const load = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	const equal, ret = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	filter := []unix.SockFilter{
 		{Code: load}, // number of the system call
 		{Code: equal, Jf: 1, K: uint32(call)},

@@ -134,9 +134,9 @@ func TestSeveralUnrelated(t *testing.T) {
 	b.alive()
 }
 
-// TestYoungDoesNotCountBesideOld: a young process, such as a probe of the kubelet, does not
+// TestYoung_besideOld: a young process, such as a probe of the kubelet, does not
 // count beside an old process.
-func TestYoungDoesNotCountBesideOld(t *testing.T) {
+func TestYoung_besideOld(t *testing.T) {
 	name := unique()
 	old := startHelper(t, name, "handle")
 	first, err := New(Options{}).proc.read(old.pid)

@@ -18,7 +18,8 @@ import (
 )
 
 var someChanges = notifier.Changes{
-	Generation: 7, Secrets: []string{"db"}, Added: []string{}, Changed: []string{"db/password"}, Removed: []string{"db/old"},
+	Generation: 7, Secrets: []string{"db"}, Added: []string{}, Changed: []string{"db/password"},
+	Removed: []string{"db/old"},
 }
 
 func newWebhook(t *testing.T, url string, w Target) Target {
@@ -93,7 +94,8 @@ func TestWebhookMethods(t *testing.T) {
 			t.Fatal(err)
 		}
 		request := <-got
-		if hasBody := method == "PUT" || method == "PATCH"; request.method != method || (request.body != "") != hasBody {
+		if hasBody := method == "PUT" || method == "PATCH"; request.method != method ||
+			(request.body != "") != hasBody {
 			t.Errorf("%s: got %+v", method, request)
 		}
 	}
