@@ -120,6 +120,9 @@ func (t *Target) Survived() (decided bool, err error) {
 	}
 	t.proc.unknown = nil
 	after := t.proc.uptime() - t.last.sent
+	if after < 0 { // the node was restarted since, and every program with it
+		return true, nil
+	}
 	_, running := t.proc.again(t.last.process)
 	if running && after <= survivalTime {
 		return false, nil

@@ -175,7 +175,8 @@ func TestSurvived_successor(t *testing.T) {
 	}
 }
 
-// TestSurvived_undecided: the result is known after survivalTime.
+// TestSurvived_undecided: the result is known after survivalTime. A time before the signal means that the node was
+// restarted: then nothing counts against the process.
 func TestSurvived_undecided(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(process{pid: 7, comm: "app", caught: 1})
@@ -183,7 +184,7 @@ func TestSurvived_undecided(t *testing.T) {
 	if err := p.Notify(t.Context(), noChanges); err != nil {
 		t.Fatal(err)
 	}
-	for after, want := range map[time.Duration]bool{0: false, survivalTime: false, survivalTime + 1: true} {
+	for after, want := range map[time.Duration]bool{0: false, survivalTime: false, survivalTime + 1: true, -1: true} {
 		p.proc.uptime = func() time.Duration { return time.Hour + after }
 		if decided, err := p.Survived(); decided != want || err != nil {
 			t.Errorf("%v after the signal: decided = %v, %v, want %v", after, decided, err, want)
