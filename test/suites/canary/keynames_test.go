@@ -17,9 +17,8 @@ func TestHTTP_keyNames(t *testing.T) {
 	addr := childprocess.FreeAddr(t)
 	s := st.New(t, st.Env{
 		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_OPTIONAL_SECRETS": "rejected", "SECRETSYNC_HTTP_ADDR": addr,
-		"SECRETSYNC_REQUIRED_KEYS": "db/" + key + "-required,rejected/" + key +
-			"-must", "SECRETSYNC_NOTIFY_FIRST": "true",
-		"SECRETSYNC_WEBHOOK_URL": "http://127.0.0.1:1/",
+		"SECRETSYNC_REQUIRED_KEYS": "db/" + key + "-required,rejected/" + key + "-must",
+		"SECRETSYNC_NOTIFY_FIRST":  "true", "SECRETSYNC_WEBHOOK_URL": "http://127.0.0.1:1/",
 	})
 	s.SetSecret("db", files{key: "1"})
 	s.SetSecret("rejected", files{key: "1"})
