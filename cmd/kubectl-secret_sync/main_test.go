@@ -61,6 +61,19 @@ var sidecar = sync.OnceValues(func() (string, error) {
 	return path, exec.Command("go", "build", "-C", "../..", "-o", path, ".").Run()
 })
 
+// TestRBAC_events: a Role requires no name of a Pod, and the flag takes precedence over the variable.
+func TestRBAC_events(t *testing.T) {
+	for name, value := range map[string]string{
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EVENTS": "true", "POD_NAMESPACE": "other", "POD_NAME": "", "POD_UID": "",
+	} {
+		t.Setenv(name, value)
+	}
+	out, errOut, code := execute(t, "", "rbac", "app", "-n", "shop")
+	if code != 0 || !strings.Contains(out, "[events]") || !strings.Contains(out, `namespace: "shop"`) {
+		t.Errorf("got code %d, %s%s\nwant a Role for Events in the namespace shop", code, out, errOut)
+	}
+}
+
 // TestRBAC_equalsSidecar: both programs print the same for the same variables and arguments,
 // and reject the same mistakes.
 func TestRBAC_equalsSidecar(t *testing.T) {
@@ -74,6 +87,10 @@ func TestRBAC_equalsSidecar(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(filepath.Dir(path)) })
 	for _, c := range []struct{ name, env, args string }{
 		{"names", "SECRETSYNC_SECRETS=db,cache", "app"},
+		{"a name twice", "SECRETSYNC_SECRETS=db,db", "app"},
+		{"a misspelled variable", "SECRETSYNC_SECRETS=db SECRETSYNC_SECRET=web", "app"},
+		{"invalid values of other variables", "SECRETSYNC_SECRETS=db SECRETSYNC_LAYOUT=round SECRETSYNC_SIGNAL=HUB", "app"},
+		{"a variable of a Service", "SECRETSYNC_SECRETS=db SECRETSYNC_SERVICE_HOST=db", "app"},
 		{"an empty entry at the end", "SECRETSYNC_SECRETS=db,", "app"},
 		{"optional", "SECRETSYNC_OPTIONAL_SECRETS=tls SECRETSYNC_EVENTS=true POD_NAME=a POD_UID=b", ""},
 		{"selector", "SECRETSYNC_SELECTOR=team=a POD_SERVICE_ACCOUNT=web", ""},
@@ -90,6 +107,8 @@ func TestRBAC_equalsSidecar(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			env := append(strings.Fields(c.env), "POD_NAMESPACE=shop")
+			t.Setenv("POD_NAME", "") // the plugin sets both: t restores them
+			t.Setenv("POD_UID", "")
 			for _, assignment := range env {
 				name, value, _ := strings.Cut(assignment, "=")
 				t.Setenv(name, value)
@@ -100,7 +119,8 @@ func TestRBAC_equalsSidecar(t *testing.T) {
 			cmd.Env, cmd.Stdout, cmd.Stderr = env, &want, &wantErr
 			_ = cmd.Run()
 			got, gotErr, code := execute(t, "", args...)
-			if got != want.String() || code != cmd.ProcessState.ExitCode() {
+			gotErr = strings.Replace(gotErr, "invalid arguments: ", "", 1)
+			if got != want.String() || gotErr != wantErr.String() || code != cmd.ProcessState.ExitCode() {
 				t.Errorf("got code %d, %s%s\nwant code %d, %s%s", code, got, gotErr,
 					cmd.ProcessState.ExitCode(), want.String(), wantErr.String())
 			}

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,7 +22,7 @@ import (
 	"github.com/secret-sync/secret-sync/notifier/webhook"
 )
 
-// A Problem is a mistake in a variable. Its text is a single line.
+// A Problem is a mistake in a variable or in an argument. Its text is a single line.
 type Problem struct{ Variable, Detail string }
 
 func (p *Problem) Error() string { return p.Variable + ": " + p.Detail }
@@ -145,8 +145,8 @@ func (p *problems) checkValues() {
 
 func isLabel(s string) bool       { return len(validation.IsDNS1123Label(s)) == 0 }
 func isSubdomain(s string) bool   { return len(validation.IsDNS1123Subdomain(s)) == 0 }
-func isFile(s string) bool        { return filepath.IsAbs(s) && !strings.HasSuffix(s, "/") }
-func isDirectory(s string) bool   { return s[0] == '/' && filepath.Clean(s) == strings.TrimRight(s, "/") }
+func isFile(s string) bool        { return path.IsAbs(s) && !strings.HasSuffix(s, "/") }
+func isDirectory(s string) bool   { return s[0] == '/' && path.Clean(s) == strings.TrimRight(s, "/") }
 func isProcessName(s string) bool { return s != "" && !strings.Contains(s, "/") }
 func isBool(s string) bool        { _, err := strconv.ParseBool(s); return err == nil }
 func isMethod(s string) bool      { _, err := http.NewRequest(s, "/", nil); return err == nil }

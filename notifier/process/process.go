@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package process notifies the app by a signal to a process, found by name or by PID file.
 //
 // As far as /proc shows, the process is old enough, handles the signal, and is still the found process. It

@@ -3,12 +3,9 @@ package process
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/typo"
 )
@@ -36,7 +33,7 @@ func ParseSignal(s string) (syscall.Signal, error) {
 		offset, _ := strconv.Atoi(match[2]) // 0 without an offset
 		lowest, number = rtMin, offset+map[string]int{"MIN": rtMin, "MAX": signalMax}[match[1]]
 	} else if err != nil {
-		number = int(unix.SignalNum("SIG" + name))
+		number = signalNumber(name)
 	}
 	if number < lowest || number > signalMax || number == 32 || number == 33 {
 		return 0, fmt.Errorf("%q is not a signal: use a name such as HUP, USR1, TERM or RTMIN+1, "+
@@ -65,20 +62,3 @@ func ParseTarget(entry string, standard syscall.Signal) (process string, signal 
 	}
 	return entry, standard, nil
 }
-
-func signalName(signal syscall.Signal) string {
-	if name := unix.SignalName(signal); name != "" {
-		return name
-	}
-	return fmt.Sprintf("SIGRTMIN+%d", int(signal)-rtMin)
-}
-
-// needsHandler reports whether the signal would kill a process without a handler unintentionally, or be lost (CHLD,
-// CONT, URG and WINCH). TERM, INT, QUIT and KILL are intended to end the process, and STOP cannot be handled.
-func needsHandler(signal syscall.Signal) bool {
-	ending := []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGKILL, unix.SIGSTOP}
-	return !slices.Contains(ending, signal)
-}
-
-// inMask reports whether a signal mask of /proc/PID/status contains the signal.
-func inMask(mask uint64, signal syscall.Signal) bool { return mask&(1<<(signal-1)) != 0 }

@@ -23,9 +23,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/notifier"
 )
@@ -83,7 +82,7 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 
 // failed returns the error of a call without an answer.
 func (t Target) failed(kind string, err error) error {
-	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		err = fmt.Errorf("%w; the process or the node has no file descriptor left: raise the limit (ulimit -n)", err)
 	}
 	return notifier.Failf(kind, "webhook %v: %w", t.URL, err)

@@ -1,0 +1,44 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+
+	"github.com/secret-sync/secret-sync/internal/kube"
+)
+
+// RoleArguments contains the arguments of the command rbac, which secret-sync and the kubectl plugin share.
+type RoleArguments struct {
+	Account   string // of the sidecar. Empty: POD_SERVICE_ACCOUNT, else secret-sync
+	Wait      string // the account of the command wait. Empty: print the Role of the sidecar
+	Namespace string // of Wait
+	Secret    string // the only Secret of Wait. Empty: every Secret
+}
+
+// Role returns the minimal Role and RoleBinding as YAML. Its error joins a *Problem for each mistake. It rejects the
+// account "default", which every Pod of the namespace can use.
+func Role(args RoleArguments) (string, error) {
+	role := kube.RBAC{Namespace: args.Namespace, ServiceAccount: args.Wait}
+	if args.Wait == "" {
+		c, err := Load()
+		if err != nil {
+			return "", err
+		}
+		if args.Account == "" && c.Pod.ServiceAccount != "default" {
+			args.Account = c.Pod.ServiceAccount
+		}
+		role = kube.RBAC{
+			Namespace: c.Pod.Namespace, ServiceAccount: cmp.Or(args.Account, "secret-sync"),
+			Names: c.SecretNames(), Selector: c.Selector, Events: c.Events,
+		}
+	}
+	if name := role.ServiceAccount; name == "default" || !isSubdomain(name) {
+		p := &problems{}
+		p.invalid("service account", name, errors.New("name an account that only this Pod uses"))
+		return "", p.all[0]
+	}
+	if args.Wait != "" {
+		return role.ForWait(args.Secret), nil
+	}
+	return role.YAML(), nil
+}
