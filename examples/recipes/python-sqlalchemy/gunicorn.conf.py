@@ -3,9 +3,15 @@
 HUP: gunicorn starts new workers and lets the old workers finish.
 USR1: gunicorn passes the signal on, and each worker replaces its connections.
 """
+import io
 import signal
+import sys
 import threading
 import time
+
+# The master of gunicorn 20.1 logs in its handler of SIGCHLD. If it is interrupted while it writes to a buffered stderr,
+# it ends with "RuntimeError: reentrant call". HUP ends several workers at once, which makes this more likely.
+sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
 
 worker_class, workers, threads = "gthread", 2, 8
 graceful_timeout = 30  # HUP: must exceed the longest request
