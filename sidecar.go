@@ -156,9 +156,10 @@ func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *s
 	s.Secrets(nil)
 	s.trim = time.AfterFunc(trimAfter, trimMemory)
 	cluster, clusterErr := kube.ClusterConfig()
+	interval := notifier.NewInterval(cfg.SignalInterval)
 	s.writer, err = writer.Open(ctx, writer.Options{
 		Dir: cfg.Dir, Layout: cfg.Layout, FileMode: cfg.FileMode, Logger: log,
-		Swap:     func(ctx context.Context, rename func() error) error { return s.notifier.Swap(ctx, rename) },
+		Swap:     interval.Swap,
 		Repaired: func() { s.repairs.Add(1); s.notifier.Poke() }, // apps may read the generation again
 	})
 	if err = errors.Join(clusterErr, err); err != nil {
@@ -180,14 +181,14 @@ func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *s
 		return nil, err
 	}
 	s.notifier = notifier.New(notifier.Options{
-		Targets: newTargets(cfg, log, s.events.NotifyUnverified), Volume: s.writer,
+		Targets: newTargets(cfg, interval, log, s.events.NotifyUnverified), Volume: s.writer, Interval: interval,
 		NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay, Logger: log, Report: s.events.NotifyFailing,
 	})
 	s.pipeline = pipeline.New(pipeline.Settings{
 		Rules: layout.Rules{Layout: cfg.Layout, Required: cfg.Secrets, Optional: cfg.OptionalSecrets,
 			Selector: cfg.Selector != "", Items: cfg.Items, RequiredKeys: cfg.RequiredKeys},
 		RemoveDeleted: cfg.OnDelete == "remove", OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,
-		Source: s.watcher, Publisher: s.writer, PublishAfter: s.notifier.PublishAfter, Observer: s, Logger: log,
+		Source: s.watcher, Publisher: s.writer, PublishAfter: interval.End, Observer: s, Logger: log,
 	})
 	return s, nil
 }

@@ -122,7 +122,7 @@ func statusOfVolume(v writer.State) *status.Document {
 // configured is named by its key.
 func recordedTargets(v writer.State, cfg *config.Config) []status.Target {
 	names, targets := map[string]string{}, []status.Target{}
-	for _, t := range newTargets(cfg, slog.New(slog.DiscardHandler), nil) {
+	for _, t := range newTargets(cfg, nil, slog.New(slog.DiscardHandler), nil) {
 		names[t.Key] = t.Name
 	}
 	for _, key := range slices.Sorted(maps.Keys(v.Notified.Targets)) {

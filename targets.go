@@ -13,8 +13,10 @@ import (
 
 // newTargets returns the targets of the configuration. A new kind of target is a folder below
 // notifier and a block here. warn is called with a target and a warning that is not a failure.
-func newTargets(cfg *config.Config, log *slog.Logger, warn func(target, message string)) []notifier.Target {
-	targets := processTargets(cfg, log, warn)
+func newTargets(
+	cfg *config.Config, interval *notifier.Interval, log *slog.Logger, warn func(target, message string),
+) []notifier.Target {
+	targets := processTargets(cfg, interval, log, warn)
 	seen := map[string]int{} // by key, without userinfo and query: they often contain tokens, so keys can be equal
 	for i, url := range cfg.Webhooks {
 		name, key := "webhook", fmt.Sprint("webhook:", url)
@@ -38,18 +40,19 @@ func newTargets(cfg *config.Config, log *slog.Logger, warn func(target, message 
 }
 
 // processTargets returns the processes to signal. A single target is named process.
-func processTargets(cfg *config.Config, log *slog.Logger, warn func(_, _ string)) (targets []notifier.Target) {
+func processTargets(
+	cfg *config.Config, interval *notifier.Interval, log *slog.Logger, warn func(_, _ string),
+) (targets []notifier.Target) {
 	add := func(name, key string, t config.SignalTarget, opts process.Options) {
 		if len(cfg.Processes)+len(cfg.PIDFiles) == 1 {
 			name = "process"
 		}
-		opts.Signal, opts.MinAge = t.Signal, cfg.ProcessMinAge
+		opts.Signal, opts.MinAge, opts.Interval = t.Signal, cfg.ProcessMinAge, interval
 		opts.Check, opts.ExitCheck = cfg.SignalCheck, cfg.SignalExitCheck
 		opts.Logger, opts.Warn = log.With("target", name), func(message string) { warn(name, message) }
 		target := process.New(opts)
 		targets = append(targets, notifier.Target{
-			Name: name, Key: key, Notify: target.Notify, Interval: cfg.SignalInterval,
-			Recipient: target.Recipient, Survived: target.Survived, Settings: target.Settings(),
+			Name: name, Key: key, Notify: target.Notify, Recipient: target.Recipient, Survived: target.Survived, Settings: target.Settings(),
 			State: target.State, Remember: target.Remember,
 		})
 	}

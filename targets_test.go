@@ -38,7 +38,7 @@ func targetsOf(t *testing.T, process, pidFile, webhook, exec string) []notifier.
 		"SECRETSYNC_PROCESS": process, "SECRETSYNC_PID_FILE": pidFile,
 		"SECRETSYNC_WEBHOOK_URL": webhook, "SECRETSYNC_EXEC": exec,
 	})
-	return newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {})
+	return newTargets(cfg, notifier.NewInterval(0), slog.New(slog.DiscardHandler), func(string, string) {})
 }
 
 // TestTargetNames: a single target of a kind uses the name of the kind. Several targets
@@ -107,7 +107,7 @@ func TestEachHasItsSignal(t *testing.T) {
 			"SECRETSYNC_SIGNAL": "TERM", "SECRETSYNC_SIGNAL_CHECK": "false", "SECRETSYNC_PROCESS_MIN_AGE": "0",
 			"SECRETSYNC_PID_FILE": pidFile + own,
 		})
-		target := newTargets(cfg, slog.New(slog.DiscardHandler), func(string, string) {})[0]
+		target := newTargets(cfg, notifier.NewInterval(0), slog.New(slog.DiscardHandler), func(string, string) {})[0]
 		if err := target.Notify(t.Context(), notifier.Changes{}); err != nil {
 			t.Fatal(err)
 		}

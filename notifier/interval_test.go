@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -8,61 +9,95 @@ import (
 	"time"
 )
 
-// TestInterval: two notifications have a minimum distance, and PublishAfter returns its end.
-// The first notification is not delayed.
+const interval = 500 * time.Millisecond
+
+var sent = func() error { return nil }
+
+// TestInterval: two signals to a process have a minimum distance. Another process does not wait, and a signal that
+// could not be sent starts no interval.
 func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const interval = 500 * time.Millisecond
-		volume, app := &life{disk: newDisk(0)}, &fakeApp{name: "app"}
-		var times []time.Time
-		app.observe = func(error) { times = append(times, time.Now()) }
-		target := app.target()
-		target.Interval = interval
-		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume, NotifyFirst: true})
-		defer stop()
-		if !n.PublishAfter().IsZero() {
-			t.Error("the first publish is delayed")
+		i := NewInterval(interval)
+		if !i.End().IsZero() {
+			t.Error("the first publish waits")
 		}
-		began := time.Now()
-		for range 3 {
-			volume.publish()
-			n.Poke()
-			synctest.Wait()
+		denied := errors.New("EPERM")
+		if err := i.Signal(7, func() error { return denied }); err != denied || !i.End().IsZero() {
+			t.Errorf("got %v, the next publish waits until %v, want EPERM and no interval", err, i.End())
 		}
-		if got := n.PublishAfter().Sub(began); got != interval {
+		if err := i.Signal(7, sent); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(interval - 1)
+		err := i.Signal(7, func() error { t.Error("signaled twice in the interval"); return nil })
+		if f := AsFailure(err); !f.Waiting || f.RetryAfter != 1 {
+			t.Errorf("in the interval: %+v, want a wait for the rest", f)
+		}
+		if err := i.Signal(8, sent); err != nil {
+			t.Errorf("another process: %v", err)
+		}
+		time.Sleep(1)
+		if err := i.Signal(7, sent); err != nil {
+			t.Errorf("after the interval: %v", err)
+		}
+		if got := time.Until(i.End()); got != interval {
 			t.Errorf("the next publish waits for %v, want %v", got, interval)
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if len(times) != 2 || !times[0].Equal(began) || times[1].Sub(times[0]) != interval {
-			t.Errorf("notified at %v, want twice, with a distance of %v", times, interval)
 		}
 	})
 }
 
-// TestInterval_restart: a restarted sidecar does not know when the earlier sidecar notified the target, so
-// the interval begins with the start.
-func TestInterval_restart(t *testing.T) {
+// TestInterval_Swap: a rename waits for the last interval, also for an interval that starts while it waits. No signal is
+// sent during a rename. The end of the context ends the wait.
+func TestInterval_Swap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const interval = 500 * time.Millisecond
-		volume, app := notifiedOf(1), &fakeApp{name: "app"}
-		volume.publish()
-		var notified time.Time
-		app.observe = func(error) { notified = time.Now() }
-		target := app.target()
-		target.Interval = interval
-		began := time.Now()
-		n, stop := start(t, Options{Targets: []Target{target}, Volume: volume})
-		defer stop()
-		if got := n.PublishAfter().Sub(began); got != interval {
-			t.Errorf("the first publish waits for %v, want %v", got, interval)
+		i, began := NewInterval(interval), time.Now()
+		i.Start(7)
+		time.AfterFunc(interval/2, func() { i.Start(8) })
+		err := i.Swap(t.Context(), func() error {
+			if got := time.Since(began); got != 3*interval/2 {
+				t.Errorf("renamed after %v, want %v", got, 3*interval/2)
+			}
+			if i.mu.TryLock() {
+				t.Error("a signal is possible during the rename")
+			}
+			return errors.New("no space")
+		})
+		if err == nil || err.Error() != "no space" {
+			t.Errorf("got %v, want the error of rename", err)
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if got := notified.Sub(began); got != interval {
-			t.Errorf("notified %v after the start, want %v", got, interval)
+		i.Start(7)
+		ctx, cancel := context.WithTimeout(t.Context(), interval/2)
+		defer cancel()
+		if err := i.Swap(ctx, func() error { t.Error("renamed in an interval"); return nil }); err != ctx.Err() {
+			t.Errorf("got %v, want %v", err, ctx.Err())
 		}
 	})
+}
+
+// TestInterval_restart: a restarted sidecar does not know whether the earlier sidecar has just signaled a process, so
+// an interval begins with the start. Without a process, or without a generation, nothing waits.
+func TestInterval_restart(t *testing.T) {
+	for _, test := range []struct {
+		newest   uint64
+		remember func(string)
+		wait     time.Duration
+	}{{1, func(string) {}, interval}, {0, func(string) {}, 0}, {1, nil, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			i, app := NewInterval(interval), (&fakeApp{name: "app"}).target()
+			app.Remember = test.remember
+			newNotifier(t, Options{Targets: []Target{app}, Volume: &life{disk: newDisk(test.newest)}, Interval: i})
+			if got := max(time.Until(i.End()), 0); got != test.wait {
+				t.Errorf("%+v: the first publish waits for %v", test, got)
+			}
+			if err := i.Signal(7, sent); (err != nil) != (test.wait > 0) {
+				t.Errorf("%+v: the first signal: %v", test, err)
+			}
+			time.Sleep(test.wait)
+			if err := i.Signal(7, sent); test.wait > 0 && err != nil {
+				t.Errorf("after the interval: %v", err)
+			}
+		})
+	}
 }
 
 // TestPause_newerGeneration: a new generation may correct the failure, so it does not wait

@@ -27,9 +27,6 @@ type Target struct {
 	Key  string // of the record; depends on the kind and on the name, path or URL, not on other targets
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
 	Notify func(ctx context.Context, changes Changes) error
-	// Interval is the minimum time between two notifications, and between a notification and the next publish: the
-	// time in which an app reads its files.
-	Interval time.Duration
 
 	// The following fields are set for a process only.
 
@@ -48,7 +45,6 @@ type Failure struct {
 	RetryAfter  time.Duration // minimum delay before the next attempt
 	RetryWithin time.Duration // maximum delay, for attempts that cost nothing; 0: no limit
 	Waiting     bool          // the target works but is not ready: the delay is RetryAfter, without backoff
-	Delivering  bool          // the app may still receive the notification
 	Err         error
 }
 
@@ -82,12 +78,13 @@ type Volume interface {
 	SetTargetRecord(key string, record notification.TargetRecord) error
 }
 
-// Options configure a Notifier. All fields except Targets are required.
+// Options configure a Notifier. All fields except Targets are required; Interval is required with a process.
 type Options struct {
 	Targets     []Target
 	Volume      Volume
 	NotifyFirst bool          // notify of the first generation in the volume
 	Splay       time.Duration // maximum random delay before a notification
+	Interval    *Interval     // of the processes
 	Logger      *slog.Logger
 	Report      func(target string, err error) // called when a target starts to fail; blocks its worker
 }
@@ -95,14 +92,12 @@ type Options struct {
 // A Notifier notifies every target of the newest generation. It is level-triggered, see worker.
 type Notifier struct {
 	workers []*worker
-	swap    sync.Mutex // held by Swap during a rename, and at the begin of each attempt
 }
 
 // Status is the state of a target.
 type Status struct {
 	status.Target
-	Failed     uint64    // failed attempts of this process; waits do not count
-	QuietUntil time.Time // end of the Interval after the last attempt that may have reached the app, or zero
+	Failed uint64 // failed attempts of this process; waits do not count
 }
 
 // New returns a Notifier and writes the missing records. Call it before the first publish, so that a crash
@@ -110,7 +105,7 @@ type Status struct {
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
-		w := &worker{Options: opts, target: target, poke: wake.NewChannel(), swap: &n.swap}
+		w := &worker{Options: opts, target: target, poke: wake.NewChannel()}
 		w.state.Name, w.Logger = target.Name, opts.Logger.With("target", target.Name)
 		w.restore()
 		n.workers = append(n.workers, w)
@@ -131,32 +126,6 @@ func (n *Notifier) Retry() {
 		w.retry.Store(true)
 		w.poke.Poke()
 	}
-}
-
-// PublishAfter returns the time before which an app may be reading the files, so nothing should be published.
-func (n *Notifier) PublishAfter() (latest time.Time) {
-	for _, s := range n.Status() {
-		if s.QuietUntil.After(latest) {
-			latest = s.QuietUntil
-		}
-	}
-	return latest
-}
-
-// Swap calls rename, which makes a new generation current, after PublishAfter. The app of an attempt that begins later
-// reads the new generation.
-func (n *Notifier) Swap(ctx context.Context, rename func() error) error {
-	for ctx.Err() == nil {
-		n.swap.Lock()
-		pause := time.Until(n.PublishAfter())
-		if pause <= 0 {
-			defer n.swap.Unlock()
-			return rename()
-		}
-		n.swap.Unlock()
-		wake.Sleep(ctx, pause)
-	}
-	return ctx.Err()
 }
 
 // Run notifies the targets until ctx is done. Then it cancels all notifications and delays and returns nil.

@@ -46,13 +46,14 @@ func (p *fakeProcess) survived() (bool, error) {
 
 // A survivalTest is a sidecar with a process as its target.
 type survivalTest struct {
-	t       *testing.T
-	volume  *life
-	app     *fakeApp
-	process *fakeProcess
-	log     testsupport.Log
-	reports []string
-	set     func(*Options) // nil: nothing
+	t        *testing.T
+	volume   *life
+	app      *fakeApp
+	process  *fakeProcess
+	log      testsupport.Log
+	reports  []string
+	set      func(*Options) // nil: nothing
+	interval time.Duration
 
 	notifier *Notifier
 	stop     func()
@@ -74,6 +75,8 @@ func (s *survivalTest) start() {
 		Targets: []Target{target}, Volume: s.volume, Logger: s.log.Logger(slog.LevelInfo),
 		Report: func(_ string, err error) { s.reports = append(s.reports, err.Error()) },
 	}
+	opts.Interval = NewInterval(s.interval)
+	s.app.limit = func(uint64) error { return opts.Interval.Signal(7, func() error { return nil }) }
 	if s.set != nil {
 		s.set(&opts)
 	}
@@ -93,7 +96,7 @@ func (s *survivalTest) want(notified []uint64, target state, failed uint64) {
 		s.t.Errorf("notified = %v, want %v", got, notified)
 	}
 	got := s.notifier.Status()[0]
-	got.PendingSince, got.QuietUntil = time.Time{}, time.Time{}
+	got.PendingSince = time.Time{}
 	target.Name = "app"
 	if target.Successes > 0 {
 		target.Recipient = "7 (app)"
@@ -216,10 +219,7 @@ func TestSurvival_frequentChanges(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSurvivalTest(t, true)
 				s.stop()
-				s.set = func(o *Options) {
-					o.Targets[0].Interval = 2 * time.Second // the app ends before
-					set(o)
-				}
+				s.interval, s.set = 2*time.Second, set // the app ends before the interval does
 				s.start()
 				defer func() { s.stop() }()
 				for range 100 {

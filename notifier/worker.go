@@ -23,8 +23,8 @@ const (
 // A worker notifies a single target of the newest generation:
 //
 //  1. Compare the newest generation with the record. If they differ, a notification is pending.
-//  2. Wait for the splay, and for the interval since the last notification.
-//  3. Read the newest generation and the changes since the record, including those during the waits.
+//  2. Wait for the splay.
+//  3. Read the newest generation and the changes since the record, including those during the wait.
 //  4. Notify the target.
 //  5. Save the record. If this fails, the worker retries the save only.
 //
@@ -34,12 +34,10 @@ type worker struct {
 	target  Target
 	poke    wake.Channel
 	retry   atomic.Bool // the poke ends the current delay
-	swap    *sync.Mutex
 
 	// Used by the worker's goroutine only.
 	record    notification.TargetRecord
 	unsaved   bool      // record is not on disk
-	delivers  uint64    // generation of an attempt that may have reached the app, or 0
 	lastEarly time.Time // time of the last attempt started by a newer generation
 
 	mu    sync.Mutex // guards state
@@ -75,49 +73,21 @@ func (w *worker) run(ctx context.Context) {
 			continue
 		}
 		w.sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
-		w.sleep(ctx, time.Until(w.refresh().QuietUntil))
 		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
 		for ctx.Err() == nil && !w.isStopped() {
 			w.retry.Store(false) // this attempt fulfills an earlier Retry
 			changes, began := w.Volume.ChangesSince(w.record.Notified), time.Now()
-			before := w.begin(changes.Generation)
 			err := w.target.Notify(ctx, changes)
 			if err == nil {
 				w.succeed(changes.Generation, time.Since(began))
 				break
 			}
 			if ctx.Err() == nil { // if ctx canceled the attempt, the target has not failed
-				w.end(AsFailure(err), changes.Generation, before)
 				w.pause(ctx, w.fail(AsFailure(err), changes.Generation, &backoff), changes.Generation)
 			}
 		}
 	}
 	w.observe()
-}
-
-// begin starts the Interval before the app can receive the notification. It returns the end of the earlier interval. An
-// attempt to finish an earlier delivery starts no interval, so it delays no publish.
-func (w *worker) begin(generation uint64) (before time.Time) {
-	w.swap.Lock()
-	defer w.swap.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	before = w.state.QuietUntil
-	if generation != w.delivers {
-		w.state.QuietUntil = time.Now().Add(w.target.Interval)
-	}
-	return before
-}
-
-// end ends the interval of a failed attempt, unless the app may still receive the notification.
-func (w *worker) end(f *Failure, generation uint64, before time.Time) {
-	if f.Delivering {
-		w.delivers = generation
-		return
-	}
-	w.mu.Lock()
-	w.state.QuietUntil = before
-	w.mu.Unlock()
 }
 
 // wait waits until a time and observes the process meanwhile. It reports whether a poke ended it.
@@ -163,7 +133,6 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	s, logger := &w.state, w.Logger
 	s.PendingSince, s.Error, s.Failures = time.Time{}, "", 0
 	s.Successes++
-	s.QuietUntil = time.Now().Add(w.target.Interval)
 	if w.target.Survived != nil {
 		next.Observing, next.Previous = true, next.Notified
 		s.Recipient, next.Process = w.target.Recipient(), w.target.State()
@@ -234,9 +203,9 @@ func (w *worker) restore() {
 	}
 	if w.target.Remember != nil {
 		w.target.Remember(r.Process)
-	}
-	if newest > 0 { // the earlier process may have notified the target a moment ago
-		s.QuietUntil = time.Now().Add(w.target.Interval)
+		if newest > 0 { // an earlier sidecar may have signaled any process a moment ago
+			w.Interval.Start(everyProcess)
+		}
 	}
 	if w.isStopped() {
 		s.Error, s.Failures = endsKind(r.Ends), uint64(r.Ends)

@@ -146,7 +146,6 @@ func TestDownForHours(t *testing.T) {
 			t.Errorf("reports = %v, want none for the recovery", reports)
 		}
 		got := n.Status()[0]
-		got.QuietUntil = time.Time{}
 		want := Status{
 			Target: state{Name: "app", Notified: 1 + hours*3600, Successes: 1}, Failed: uint64(app.attempted() - 1),
 		}

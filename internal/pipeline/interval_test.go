@@ -38,18 +38,25 @@ func TestPublishAfter(t *testing.T) {
 	})
 }
 
+// An event is a signal or a swap.
+type event struct {
+	signal bool
+	at     time.Time
+}
+
 // A slowWriter prepares a generation for some time and then asks the notifier for the swap, as the writer does.
 type slowWriter struct {
 	*world
 	prepare  time.Duration
+	interval *notifier.Interval
 	notifier *notifier.Notifier
-	swaps    []time.Time
+	events   []event // in their order, because Interval serializes them
 }
 
 func (w *slowWriter) Publish(ctx context.Context, set generation.Content) (number uint64, err error) {
 	time.Sleep(w.prepare)
-	err = w.notifier.Swap(ctx, func() error {
-		w.swaps = append(w.swaps, time.Now())
+	err = w.interval.Swap(ctx, func() error {
+		w.events = append(w.events, event{false, time.Now()})
 		number, err = w.world.Publish(ctx, set)
 		return err
 	})
@@ -67,87 +74,120 @@ func (w *slowWriter) TargetRecord(string) (record notification.TargetRecord, kno
 }
 func (w *slowWriter) SetTargetRecord(string, notification.TargetRecord) error { return nil }
 
-// notify starts a notifier of a target and a pipeline. stop ends the notifier.
-func (w *slowWriter) notify(t *testing.T, target notifier.Target) (stop func()) {
+// notify starts a notifier of targets and a pipeline. stop ends the notifier.
+func (w *slowWriter) notify(t *testing.T, targets ...notifier.Target) (stop func()) {
 	w.notifier = notifier.New(notifier.Options{
-		Targets: []notifier.Target{target}, Volume: w, NotifyFirst: true,
+		Targets: targets, Volume: w, NotifyFirst: true,
 		Logger: slog.New(slog.DiscardHandler), Report: func(string, error) {},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- w.notifier.Run(ctx) }()
-	w.start(t, pipeline.Settings{Publisher: w, PublishAfter: w.notifier.PublishAfter})
+	w.start(t, pipeline.Settings{Publisher: w, PublishAfter: w.interval.End})
 	return func() { cancel(); <-ended }
 }
 
 // TestInterval: with a slow publisher and a slow notification, no generation becomes current in the interval after a
-// signal, even if its publish begins before the signal, or if the signal remains pending. Nothing waits longer.
+// signal, even if its publish begins before the signal, or if the signal remains pending. This holds for two targets,
+// too, and signals to a process that both name have the same distance. Nothing waits longer.
 func TestInterval(t *testing.T) {
-	const interval, lookup, change = 500 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond
-	for _, prepare := range []time.Duration{0, lookup / 2, lookup + 1, 2 * lookup, 2 * interval, 5 * interval} {
-		for _, pending := range []bool{false, true} {
-			t.Run(fmt.Sprint(prepare, pending), func(t *testing.T) {
+	const length, lookup, change = 500 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond
+	for _, prepare := range []time.Duration{0, lookup / 2, lookup + 1, 2 * lookup, 2 * length, 5 * length} {
+		for _, test := range []struct {
+			pending bool
+			targets int
+		}{{false, 1}, {true, 1}, {false, 2}} {
+			t.Run(fmt.Sprint(prepare, test), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w, signals := &slowWriter{world: newWorld(), prepare: prepare}, []time.Time{}
+					w := &slowWriter{world: newWorld(), prepare: prepare, interval: notifier.NewInterval(length)}
 					notify := func(context.Context, notifier.Changes) error {
 						time.Sleep(lookup)
-						signals = append(signals, time.Now())
-						if pending && len(signals)%2 == 1 {
-							time.Sleep(lookup)
-							return &notifier.Failure{Kind: "pending", Delivering: true, Err: errors.New("pending")}
-						}
-						return nil
+						return w.signal()
 					}
-					stop := w.notify(t, notifier.Target{Name: "process", Interval: interval, Notify: notify})
+					if test.pending {
+						notify = w.pending(lookup)
+					}
+					var targets []notifier.Target
+					for n := range test.targets {
+						name := fmt.Sprint("process/", n)
+						targets = append(targets, notifier.Target{Name: name, Key: name, Notify: notify})
+					}
+					stop := w.notify(t, targets...)
 					for n := range 20 {
 						w.answer("db", fmt.Sprint(n))
 						time.Sleep(change / time.Duration(1+n%3))
 					}
 					time.Sleep(time.Minute)
 					stop()
-					w.want(t, uint64(len(w.swaps)), "map[db:19]")
-					for _, swap := range w.swaps {
-						for _, signal := range signals {
-							if after := swap.Sub(signal); after >= 0 && after < interval-lookup {
-								t.Errorf("generation became current %v after a signal", after)
-							}
-						}
-					}
+					w.checkDistances(t, length)
 				})
 			})
 		}
 	}
 }
 
+func (w *slowWriter) signal() error {
+	return w.interval.Signal(7, func() error {
+		w.events = append(w.events, event{true, time.Now()})
+		return nil
+	})
+}
+
+// pending returns a notification whose every second signal remains pending until the next attempt.
+func (w *slowWriter) pending(lookup time.Duration) func(context.Context, notifier.Changes) error {
+	pending, signals := false, 0
+	return func(context.Context, notifier.Changes) error {
+		time.Sleep(lookup)
+		if pending {
+			pending = false
+			w.interval.Start(7)
+			return nil
+		}
+		err := w.signal()
+		if err == nil {
+			signals++
+		}
+		if err != nil || signals%2 == 0 {
+			return err
+		}
+		time.Sleep(lookup)
+		pending = true
+		return &notifier.Failure{Kind: "pending", Err: errors.New("pending")}
+	}
+}
+
+// checkDistances checks the time from each signal to the next signal and to the next swap.
+func (w *slowWriter) checkDistances(t *testing.T, length time.Duration) {
+	t.Helper()
+	var last time.Time
+	swaps, signals := 0, 0
+	for _, e := range w.events {
+		if after := e.at.Sub(last); after < length {
+			t.Errorf("signal: %v, %v after a signal", e.signal, after)
+		}
+		if !e.signal {
+			swaps++
+			continue
+		}
+		signals, last = signals+1, e.at
+	}
+	if signals < 2 {
+		t.Errorf("%d signals", signals)
+	}
+	w.want(t, uint64(swaps), "map[db:19]")
+}
+
 // TestInterval_failedAttempt: a failed attempt delays no publish.
 func TestInterval_failedAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &slowWriter{world: newWorld()}
-		notify := func(context.Context, notifier.Changes) error { return errors.New("no process") }
-		defer w.notify(t, notifier.Target{Name: "process", Interval: time.Hour, Notify: notify})()
+		w := &slowWriter{world: newWorld(), interval: notifier.NewInterval(time.Hour)}
+		notify := func(context.Context, notifier.Changes) error {
+			return w.interval.Signal(7, func() error { return errors.New("no process") })
+		}
+		defer w.notify(t, notifier.Target{Name: "process", Notify: notify})()
 		for n := range 5 {
 			w.answer("db", fmt.Sprint(n))
 			w.want(t, uint64(n+1), fmt.Sprintf("map[db:%d]", n))
 		}
-	})
-}
-
-// TestInterval_pendingForever: the attempts to finish a delivery do not delay a publish again.
-func TestInterval_pendingForever(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const interval = time.Minute
-		w := &slowWriter{world: newWorld()}
-		notify := func(context.Context, notifier.Changes) error {
-			return &notifier.Failure{Kind: "pending", Delivering: true, RetryWithin: time.Second,
-				Err: errors.New("pending")}
-		}
-		defer w.notify(t, notifier.Target{Name: "process", Interval: interval, Notify: notify})()
-		w.answer("db", "1")
-		w.want(t, 1, "map[db:1]")
-		w.answer("db", "2")
-		time.Sleep(interval - 1)
-		w.want(t, 1, "map[db:1]")
-		time.Sleep(time.Nanosecond)
-		w.want(t, 2, "map[db:2]")
 	})
 }

@@ -35,7 +35,7 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	d, last := delivery{process: p, generation: generation, sent: t.proc.uptime()}, t.last
 	if last.pending && last.process.same(p) && (last.generation == generation || inMask(p.pending, t.opts.Signal)) {
 		d.sent = last.sent
-	} else if err := t.send(held, p); err != nil {
+	} else if err := t.opts.Interval.Signal(p.pid, func() error { return t.send(held, p) }); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, pendingMax)
@@ -53,6 +53,7 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	}
 	t.last = d
 	if !d.pending {
+		t.opts.Interval.Start(p.pid)
 		return nil
 	}
 	f := notifier.Failf("signal pending", "%s is pending for process %v: the process is stopped or blocks the signal",
@@ -60,7 +61,7 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	if t.proc.unknown != nil {
 		f = notifier.AsFailure(t.proc.unknown)
 	}
-	f.RetryWithin, f.Delivering = pendingMax, true
+	f.RetryWithin = pendingMax
 	return f
 }
 

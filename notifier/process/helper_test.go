@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/notifier"
 )
 
 // helperMode is the variable with which a test starts its own binary again, under another
@@ -193,6 +194,9 @@ func newByName(name string, opts Options) *Target {
 
 func newTarget(opts Options) *Target {
 	opts.Logger, opts.Warn = slog.New(slog.DiscardHandler), func(string) {}
+	if opts.Interval == nil {
+		opts.Interval = notifier.NewInterval(0)
+	}
 	p := New(opts)
 	p.self = nobody
 	return p

@@ -55,7 +55,8 @@ func refusedMain() {
 	errno, _ := strconv.Atoi(os.Args[2])
 	refuse(call, errno)
 	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
-	p := New(Options{Name: os.Args[3], Signal: unix.SIGHUP, Check: true, Logger: log, Warn: func(string) {}})
+	p := New(Options{Name: os.Args[3], Signal: unix.SIGHUP, Check: true, Logger: log, Warn: func(string) {},
+		Interval: notifier.NewInterval(0)})
 	for range 2 {
 		if err := p.Notify(context.Background(), notifier.Changes{}); err != nil {
 			fmt.Println(err)

@@ -36,9 +36,10 @@ type Options struct {
 	Name      string // comm, or the base name of argv[0], of a title or of a script
 	PIDFile   string // contains a number of the PID namespace of this process
 	Signal    syscall.Signal
-	Check     bool          // require a handler for the signal
-	ExitCheck bool          // make Survived report the end of a process after its signal
-	MinAge    time.Duration // minimum age of the process
+	Check     bool               // require a handler for the signal
+	ExitCheck bool               // make Survived report the end of a process after its signal
+	MinAge    time.Duration      // minimum age of the process
+	Interval  *notifier.Interval // shared by all targets
 	Logger    *slog.Logger
 	Warn      func(message string) // publishes a warning that is not a failure
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // seen is a line written by the receiver at a notification.
@@ -17,6 +18,7 @@ type seen struct {
 	Notified   uint64 // the generation in the notification; 0: a signal, which carries none
 	Generation uint64 // the generation in the volume
 	Value      int64  `json:",string"`
+	At         time.Time
 }
 
 // check reads the lines since the last check. Each generation must be newer than the last
@@ -80,8 +82,11 @@ func (c *crash) note() {
 	}
 }
 
-func (c *crash) lines() (all []seen, err error) {
-	text, err := os.ReadFile(c.out)
+func (c *crash) lines() (all []seen, err error) { return readSeen(c.out) }
+
+// readSeen returns the lines of a receiver's output.
+func readSeen(out string) (all []seen, err error) {
+	text, err := os.ReadFile(out)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

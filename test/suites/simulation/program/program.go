@@ -73,7 +73,7 @@ func New(c Config, o Outside) (p Program, err error) {
 			Layout: c.Layout, Required: []string{Required}, Optional: []string{optional}, Selector: true,
 			RequiredKeys: map[string][]string{Required: {requiredKey}},
 		},
-		RemoveDeleted: c.Remove, Source: p.watcher, Publisher: p.writer, PublishAfter: p.notifier.PublishAfter,
+		RemoveDeleted: c.Remove, Source: p.watcher, Publisher: p.writer, PublishAfter: notifier.NewInterval(0).End,
 		Observer: observer{p.notifier}, Logger: o.Logger,
 	})
 	return p, nil

@@ -27,6 +27,7 @@ type event struct {
 	Notified   uint64 // the generation in the notification; 0 for a signal
 	Generation uint64 // the current generation in the volume
 	Value      string
+	At         time.Time // of the notification
 }
 
 func main() {
@@ -69,7 +70,7 @@ func generation(in io.Reader) uint64 {
 // see reads the current generation and its record.
 func see(notified uint64) {
 	out, dir := os.Args[2], os.Args[3]
-	e := event{Notified: notified}
+	e := event{Notified: notified, At: time.Now()}
 	link, err := os.Readlink(filepath.Join(dir, "..data"))
 	must(err)
 	record, err := os.ReadFile(filepath.Join(dir, link+".json"))
