@@ -21,9 +21,9 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	clienttransport "k8s.io/client-go/transport"
 	"k8s.io/client-go/util/connrotation"
@@ -35,22 +35,17 @@ import (
 func init() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) }
 
 // A Resource is a namespaced resource of the core API group, and the kind of its objects.
-type Resource struct {
-	schema.GroupVersionResource
-	Kind string
-}
+type Resource struct{ Name, Kind string }
 
-// The resources used by secret-sync.
 var (
-	Secrets = Resource{schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, "Secret"}
-	Pods    = Resource{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, "Pod"}
-	events  = Resource{schema.GroupVersionResource{Version: "v1", Resource: "events"}, "Event"}
+	Secrets = Resource{"secrets", "Secret"}
+	Pods    = Resource{"pods", "Pod"}
+	events  = Resource{"events", "Event"}
 )
 
 // Path returns the path of the resource in a namespace, or of elements below it.
 func (r Resource) Path(namespace string, elements ...string) string {
-	elements = append([]string{"/api", r.Version, "namespaces", namespace, r.Resource}, elements...)
-	return strings.Join(elements, "/")
+	return strings.Join(append([]string{"/api/v1/namespaces", namespace, r.Name}, elements...), "/")
 }
 
 // A Client sends requests to an API server. Its methods are safe for concurrent use.
@@ -62,7 +57,7 @@ type Client struct {
 	transport   http.RoundTripper
 	close       context.CancelFunc // breaks all connections of transport, also during their dial
 	credentials string             // content of the files that transport was made from
-	outdated    bool               // whether a request failed, and new credentials may fix the error
+	outdated    atomic.Bool        // whether a request failed, and new credentials may fix the error
 }
 
 // NewClient returns a Client for cfg. It does not modify cfg and opens no connection.
@@ -90,8 +85,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 func (c *Client) current() http.RoundTripper {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.outdated {
-		c.outdated = false
+	if c.outdated.Swap(false) {
 		_ = c.renew()
 	}
 	return c.transport
@@ -148,7 +142,6 @@ func (c *Client) CreateEvent(ctx context.Context, namespace string, object []byt
 	return answer.Body.Close()
 }
 
-// A request is a request to the API server.
 type request struct {
 	verb, resource string // for errors, as in a Role
 	path           string
@@ -176,9 +169,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	failed := r.failed(answer, err)
 	if failed.outdated() {
-		c.mu.Lock()
-		c.outdated = true
-		c.mu.Unlock()
+		c.outdated.Store(true)
 	}
 	return nil, failed
 }

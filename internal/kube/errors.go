@@ -49,7 +49,6 @@ func (e *Error) Error() string {
 	return e.Verb + " " + e.Resource + ": " + message
 }
 
-// Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
 // outdated reports whether new credentials may fix the error: another token, client certificate or CA.
@@ -62,7 +61,6 @@ func (e *Error) outdated() bool {
 // authentication.
 type networkError struct{ error }
 
-// failed describes a failure of RoundTrip.
 func (r request) failed(answer *http.Response, err error) *Error {
 	network := networkError{}
 	switch {

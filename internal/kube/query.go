@@ -50,7 +50,7 @@ func (q Query) request(verb string) request {
 	if q.Name != "" {
 		params = url.Values{"fieldSelector": {"metadata.name=" + q.Name}}
 	}
-	return request{verb: verb, resource: q.Resource.Resource, path: q.Resource.Path(q.Namespace), params: params}
+	return request{verb: verb, resource: q.Resource.Name, path: q.Resource.Path(q.Namespace), params: params}
 }
 
 // TypeMeta identifies the type of an object or a list. Types for List and Watch embed it.
@@ -63,7 +63,6 @@ type TypeMeta struct {
 // and the Secret would count as deleted.
 func (t TypeMeta) Is(kind string) bool { return t.APIVersion == "v1" && t.Kind == kind }
 
-// A page is a part of a list, or a whole list.
 type page[T any] struct {
 	TypeMeta
 	Metadata metav1.ListMeta `json:"metadata"`

@@ -79,7 +79,6 @@ func (r RBAC) manifest(name string, rules ...rule) string {
 
 var listAndWatch = []string{VerbList, VerbWatch}
 
-// A rule is a rule of a Role, for the core API group.
 type rule struct {
 	comment, resource string
 	names, verbs      []string // names is nil for all names
