@@ -17,7 +17,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,7 +29,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/config"
-	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/logging"
 	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/typo"
@@ -133,9 +131,4 @@ func buildVersion() string {
 		return info.Main.Version
 	}
 	return version
-}
-
-// namespaceOrDefault returns the namespace of a flag, or else the current namespace.
-func namespaceOrDefault(flag string) string {
-	return cmp.Or(flag, os.Getenv("POD_NAMESPACE"), kube.Namespace())
 }

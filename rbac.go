@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"io"
 	"strings"
 
 	"github.com/secret-sync/secret-sync/internal/config"
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 // rbac prints the minimal Role and RoleBinding of the sidecar or of wait.
@@ -22,7 +24,7 @@ func rbac(args []string, out io.Writer) error {
 	if err := parseFlags(flags, args); err != nil {
 		return err
 	}
-	role.Namespace = namespaceOrDefault(role.Namespace)
+	role.Namespace = cmp.Or(role.Namespace, kube.Namespace())
 	text, err := config.Role(role)
 	if err == nil {
 		_, err = io.WriteString(out, text)

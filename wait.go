@@ -42,7 +42,7 @@ func waitForPods(args []string, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if len(c.Namespaces) == 0 {
-		c.Namespaces = []string{namespaceOrDefault("")}
+		c.Namespaces = []string{kube.Namespace()}
 	}
 	c.Progress = newProgress()
 	return c.Run(ctx, out)

@@ -45,10 +45,10 @@ func ClusterConfig() (*rest.Config, error) {
 	return cfg, nil
 }
 
-// Namespace returns the same namespace as kubectl: the namespace of the kubeconfig's context or of the Pod's service
-// account, else "default". ClusterConfig reports an invalid kubeconfig.
+// Namespace returns POD_NAMESPACE, else the same namespace as kubectl: the namespace of the kubeconfig's context or of
+// the Pod's service account, else "default". ClusterConfig reports an invalid kubeconfig.
 func Namespace() string {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	name, _, _ := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).Namespace()
-	return cmp.Or(name, metav1.NamespaceDefault)
+	return cmp.Or(os.Getenv("POD_NAMESPACE"), name, metav1.NamespaceDefault)
 }
