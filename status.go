@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"slices"
 	"time"
@@ -48,23 +47,15 @@ func printStatus(args []string, out io.Writer) error {
 	return status.WriteJSON(out, d)
 }
 
-// fetchStatus requests the document of the server in this container over the loopback
-// address. In a shared network, another container may answer there: the document must name
-// the volume of this container.
+// fetchStatus requests the document of the server in this container. In a shared network, another
+// container may answer at addr: the document must name the volume of this container.
 func fetchStatus(addr, volume string) (*status.Document, error) {
 	if addr == "" {
 		return nil, errors.New("no HTTP server runs: SECRETSYNC_HTTP_ADDR is empty, or this is an init container")
 	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, fmt.Errorf("SECRETSYNC_HTTP_ADDR: %w", err)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1" // a name would need a hosts file, which the image does not contain
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	body, err := status.Fetch(ctx, net.JoinHostPort(host, port))
+	body, err := status.Fetch(ctx, addr) // without a host, it is an address of this network namespace
 	if err != nil {
 		return nil, fmt.Errorf("the HTTP server does not answer: %w", err)
 	}
