@@ -27,8 +27,8 @@ type Problem struct{ Variable, Detail string }
 
 func (p *Problem) Error() string { return p.Variable + ": " + p.Detail }
 
-// problems collects mistakes.
-type problems struct{ all []*Problem }
+// problems contains the mistakes in each variable.
+type problems map[string][]error
 
 // hidden matches the variables whose values may be or contain secrets.
 var hidden = regexp.MustCompile(`^SECRETSYNC_(WEBHOOK_(URL|CA_FILE|TOKEN_FILE)|EXEC)$`)
@@ -37,7 +37,7 @@ var hidden = regexp.MustCompile(`^SECRETSYNC_(WEBHOOK_(URL|CA_FILE|TOKEN_FILE)|E
 var scheme = regexp.MustCompile(`^(https?|unix)://`)
 
 // invalid records an invalid value of a variable, or of an entry of its list.
-func (p *problems) invalid(name, value string, err error) {
+func (p problems) invalid(name, value string, err error) {
 	if hidden.MatchString(name) {
 		value = scheme.FindString(value) + "... (not shown)"
 	} else if beginning := fmt.Sprintf("%.120s", value); beginning != value {
@@ -46,12 +46,12 @@ func (p *problems) invalid(name, value string, err error) {
 	p.add(name, "Invalid value: %q: %v", value, err)
 }
 
-func (p *problems) add(name, format string, args ...any) {
-	p.all = append(p.all, &Problem{name, fmt.Sprintf(format, args...)})
+func (p problems) add(name, format string, args ...any) {
+	p[name] = append(p[name], &Problem{name, fmt.Sprintf(format, args...)})
 }
 
 // check records each of the variables that is set to an invalid value.
-func (p *problems) check(allowed string, valid func(string) bool, names ...string) {
+func (p problems) check(allowed string, valid func(string) bool, names ...string) {
 	for _, name := range names {
 		if value := os.Getenv(name); value != "" && !valid(value) {
 			p.invalid(name, value, errors.New("must be "+allowed))
@@ -59,23 +59,15 @@ func (p *problems) check(allowed string, valid func(string) bool, names ...strin
 	}
 }
 
-// in reports whether there is a problem with the variable.
-func (p *problems) in(name string) bool {
-	return slices.ContainsFunc(p.all, func(p *Problem) bool { return p.Variable == name })
-}
-
 // join returns the problems in the order of the variables, then the unknown variables.
-func (p *problems) join() error {
-	names := variableNames()
-	slices.SortStableFunc(p.all, func(a, b *Problem) int {
-		return cmp.Compare(slices.Index(names, a.Variable), slices.Index(names, b.Variable))
-	})
-	p.addUnknown(names)
+func (p problems) join() error {
 	var all []error
-	for _, problem := range p.all {
-		all = append(all, problem)
+	known := variableNames()
+	order := func(a, b string) int { return cmp.Compare(slices.Index(known, a), slices.Index(known, b)) }
+	for _, name := range slices.SortedFunc(maps.Keys(p), order) {
+		all = append(all, p[name]...)
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, unknown(known)...)...)
 }
 
 const prefix = "SECRETSYNC_"
@@ -86,9 +78,9 @@ const prefix = "SECRETSYNC_"
 var other = regexp.MustCompile(`^SECRETSYNC_(GENERATION=|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=[0-9]+$|` +
 	`PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=))`)
 
-// addUnknown records each unknown variable with our prefix. The problem does not contain the
-// value, which may be a token under a misspelled name.
-func (p *problems) addUnknown(known []string) {
+// unknown returns a problem for each unknown variable with our prefix. The problem does not contain
+// the value, which may be a token under a misspelled name.
+func unknown(known []string) (all []error) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
 		if !strings.HasPrefix(name, prefix) || other.MatchString(assignment) || slices.Contains(known, name) {
@@ -98,8 +90,9 @@ func (p *problems) addUnknown(known []string) {
 		if near := nearest(name, known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		p.add(strings.Trim(strconv.Quote(name), `"`), "unknown variable; %s", hint)
+		all = append(all, &Problem{strings.Trim(strconv.Quote(name), `"`), "unknown variable; " + hint})
 	}
+	return all
 }
 
 // nearest returns the known variable most similar to name, or "" if more than a third of the
@@ -119,7 +112,7 @@ func nearest(name string, known []string) string {
 }
 
 // checkValues reports each variable with an invalid value, except the variables of convert.
-func (p *problems) checkValues() {
+func (p problems) checkValues() {
 	const pod, span = ", as the downward API provides it", "a time with its unit, such as 1500ms or 2m, "
 	p.check("a namespace"+pod, isLabel, "POD_NAMESPACE")
 	p.check("a Kubernetes name"+pod, isSubdomain, "POD_NAME", "POD_UID", "POD_SERVICE_ACCOUNT")
@@ -167,7 +160,7 @@ func isDuration(least time.Duration) func(string) bool {
 }
 
 // checkPod reports missing names of the Pod.
-func (c *Config) checkPod(p *problems) {
+func (c *Config) checkPod(p problems) {
 	const add = "add to the env of the container: - {name: %s, valueFrom: {fieldRef: {fieldPath: metadata.%s}}}"
 	if c.Pod.Namespace == "" {
 		p.add("POD_NAMESPACE", "Required value: "+add, "POD_NAMESPACE", "namespace")
@@ -181,7 +174,7 @@ func (c *Config) checkPod(p *problems) {
 
 // checkSecrets reports an environment without any Secret, a Secret listed twice, and items
 // and required keys of unlisted Secrets, unless the selector may match these Secrets.
-func (c *Config) checkSecrets(p *problems) {
+func (c *Config) checkSecrets(p problems) {
 	const required, optional = "SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS"
 	if c.syncVariables.Secrets == "" && c.syncVariables.OptionalSecrets == "" && c.Selector == "" {
 		p.add(required, "Required value: set at least one of "+required+", "+optional+" and SECRETSYNC_SELECTOR")
@@ -191,7 +184,7 @@ func (c *Config) checkSecrets(p *problems) {
 			p.invalid(optional, secret, errors.New("also in "+required+"; remove it there or here"))
 		}
 	}
-	if c.Selector != "" || p.in(required) || p.in(optional) {
+	if c.Selector != "" || p[required] != nil || p[optional] != nil {
 		return
 	}
 	variables := map[string]string{} // with the items or required keys of each Secret
@@ -212,11 +205,11 @@ func (c *Config) checkSecrets(p *problems) {
 }
 
 // checkTargets reports files that the webhooks cannot use, and targets of an init container.
-func (c *Config) checkTargets(p *problems) {
+func (c *Config) checkTargets(p problems) {
 	const ca, token, urls = "SECRETSYNC_WEBHOOK_CA_FILE", "SECRETSYNC_WEBHOOK_TOKEN_FILE", "SECRETSYNC_WEBHOOK_URL"
 	unusable := func(name, file, problem string, unusable func(*webhook.URL) bool) {
 		switch {
-		case file == "" || p.in(name) || p.in(urls):
+		case file == "" || p[name] != nil || p[urls] != nil:
 		case len(c.Webhooks) == 0:
 			p.invalid(name, file, errors.New(urls+" is not set"))
 		case slices.ContainsFunc(c.Webhooks, unusable):

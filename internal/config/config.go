@@ -109,7 +109,7 @@ type syncVariables struct {
 // the variables. Load returns a Config even with an error: the commands ready and status
 // use a variable or two and must not fail because of the others.
 func Load() (*Config, error) {
-	p, c := &problems{}, &Config{Items: layout.Items{}, RequiredKeys: map[string][]string{}}
+	p, c := problems{}, &Config{Items: layout.Items{}, RequiredKeys: map[string][]string{}}
 	normalize()
 	p.checkValues()
 	read("pod", &c.Pod)
@@ -159,7 +159,7 @@ func variableNames() (names []string) {
 }
 
 // convert parses the variables that envconfig reads as text.
-func (c *Config) convert(p *problems) {
+func (c *Config) convert(p problems) {
 	text := &c.syncVariables
 	c.Secrets = each(p, "SECRETSYNC_SECRETS", text.Secrets, "names of Secrets", parseName)
 	c.OptionalSecrets = each(p, "SECRETSYNC_OPTIONAL_SECRETS", text.OptionalSecrets, "names of Secrets", parseName)
@@ -192,7 +192,7 @@ func (c *Config) convert(p *problems) {
 }
 
 // parse converts the text of a variable. ok is false if the variable is unset or invalid.
-func parse[T any](p *problems, name, text, allowed string, conversion func(string) (T, error)) (value T, ok bool) {
+func parse[T any](p problems, name, text, allowed string, conversion func(string) (T, error)) (value T, ok bool) {
 	if text == "" {
 		return value, false
 	}
@@ -205,7 +205,7 @@ func parse[T any](p *problems, name, text, allowed string, conversion func(strin
 
 // each converts each entry of a comma-separated list, equal entries once. White space around an
 // entry and a comma at the end are ignored.
-func each[T any](p *problems, name string, list List, allowed string, conversion func(string) (T, error)) (values []T) {
+func each[T any](p problems, name string, list List, allowed string, conversion func(string) (T, error)) (values []T) {
 	allowed += ", comma-separated"
 	var seen []string
 	for entry := range strings.SplitSeq(strings.TrimSuffix(string(list), ","), ",") {

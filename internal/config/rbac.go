@@ -33,9 +33,9 @@ func Role(args RoleArguments) (string, error) {
 		}
 	}
 	if name := role.ServiceAccount; name == "default" || !isSubdomain(name) {
-		p := &problems{}
+		p := problems{}
 		p.invalid("service account", name, errors.New("name an account that only this Pod uses"))
-		return "", p.all[0]
+		return "", p["service account"][0]
 	}
 	if args.Wait != "" {
 		return role.ForWait(args.Secret), nil

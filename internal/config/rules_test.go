@@ -224,7 +224,7 @@ func FuzzItems(f *testing.F) {
 		f.Add(seed, true)
 	}
 	f.Fuzz(func(t *testing.T, value string, env bool) {
-		p, items := &problems{}, layout.Items{}
+		p, items := problems{}, layout.Items{}
 		each(p, "SECRETSYNC_ITEMS", List(value), "items",
 			func(entry string) (any, error) { return nil, items.Add(entry, env) })
 		for secret, files := range items {
@@ -243,7 +243,7 @@ func FuzzItems(f *testing.F) {
 				}
 			}
 		}
-		for _, problem := range p.all {
+		for _, problem := range p["SECRETSYNC_ITEMS"] {
 			if strings.ContainsAny(problem.Error(), "\n\r") {
 				t.Errorf("%q: more than one line: %q", value, problem.Error())
 			}
