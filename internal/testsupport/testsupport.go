@@ -1,7 +1,5 @@
-// Package testsupport contains the helpers shared by the tests of several packages: a log
-// buffer, polling, checks of errors, and volumes.
-//
-// Tests of all modules import it. It knows nothing about Secrets, volumes or Kubernetes.
+// Package testsupport contains the helpers shared by the tests of all modules. It knows nothing about Secrets or
+// Kubernetes.
 package testsupport
 
 import (
@@ -14,11 +12,9 @@ import (
 	"time"
 )
 
-// Patience is the time limit of a test for an operation of a few milliseconds. It is long, so
-// a busy machine does not fail the test.
+// Patience is the time limit of a test for an operation of a few milliseconds. It is long, so a busy machine does not
+// fail the test.
 const Patience = 20 * time.Second
-
-const interval = 5 * time.Millisecond // between two polls
 
 // Eventually is EventuallyWithin with the limit Patience.
 func Eventually(t testing.TB, condition string, check func() error) {
@@ -26,16 +22,14 @@ func Eventually(t testing.TB, condition string, check func() error) {
 	EventuallyWithin(t, Patience, condition, check)
 }
 
-// EventuallyWithin polls check until it returns nil. It fails the test with the last error if
-// this takes longer than limit. The condition completes "waiting for".
+// EventuallyWithin polls check until it returns nil. It fails the test with the last error if this takes longer than
+// limit. The condition completes "waited for".
 func EventuallyWithin(t testing.TB, limit time.Duration, condition string, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(limit); ; time.Sleep(interval) {
-		err := check()
-		if err == nil {
+	for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		if err := check(); err == nil {
 			return
-		}
-		if time.Now().After(deadline) {
+		} else if time.Now().After(deadline) {
 			t.Fatalf("waited %v for %s: %v", limit, condition, err)
 		}
 	}
@@ -73,21 +67,19 @@ func MemoryDir(t testing.TB) string {
 	return dir
 }
 
-// A Log keeps everything written to it. Any number of goroutines may use a Log, so a
-// single Log can serve as both Stdout and Stderr of a command. The zero value is ready.
+// A Log keeps everything written to it. Any number of goroutines may use a Log, so a single Log can serve as both
+// Stdout and Stderr of a command. The zero value is ready.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// Write appends b to the log.
 func (l *Log) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
 }
 
-// String returns everything written so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
