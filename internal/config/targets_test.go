@@ -23,6 +23,13 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_PROCESS=nginx,app:USR9"}, "SECRETSYNC_PROCESS",
 			`"USR9" is not a signal; did you mean USR1?`},
 		{[]string{"SECRETSYNC_PROCESS=app:hupp"}, "SECRETSYNC_PROCESS", `"hupp" is not a signal; did you mean HUP?`},
+		{[]string{"SECRETSYNC_PROCESS=app:huupp"}, "SECRETSYNC_PROCESS",
+			`"huupp" is not a signal; did you mean HUP? (for a target named "app:huupp", append a signal: "app:huupp:HUP")`},
+		{[]string{"SECRETSYNC_PROCESS=app:huupp:HUP"}, "", ""}, // a part of the name, as the error advises
+		{[]string{"SECRETSYNC_PROCESS=app:pip"}, "SECRETSYNC_PROCESS", "did you mean PIPE?"},
+		{[]string{"SECRETSYNC_PROCESS=app:usrr11"}, "SECRETSYNC_PROCESS", "did you mean USR1?"},
+		{[]string{"SECRETSYNC_PROCESS=app:8080"}, "SECRETSYNC_PROCESS", `append a signal: "app:8080:HUP"`},
+		{[]string{"SECRETSYNC_PROCESS=a:b,app:http,app:web,app:main,app:server,app:consumer,app:control"}, "", ""},
 		{[]string{"SECRETSYNC_PROCESS=app:user1"}, "SECRETSYNC_PROCESS", "did you mean USR1?"},
 		{[]string{"SECRETSYNC_PROCESS=app:sigreload"}, "SECRETSYNC_PROCESS", `"sigreload" is not`},
 		{[]string{"SECRETSYNC_PROCESS=app:worker"}, "", ""}, // a part of the name

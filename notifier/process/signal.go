@@ -21,7 +21,7 @@ var (
 	realtime   = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
 	likeSignal = regexp.MustCompile(`^([A-Z0-9+-]+|(?i:sig).*)$`) // text certainly meant as a signal
 	// signals are the signals whose misspelled names are recognized.
-	signals = []string{"HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "KILL", "ALRM", "CONT", "STOP", "WINCH"}
+	signals = strings.Fields("HUP INT QUIT USR1 USR2 TERM KILL ALRM CONT STOP WINCH PIPE ABRT TTIN TTOU")
 )
 
 // ParseSignal parses a name with or without SIG, in any case (HUP, sighup), RTMIN+n, RTMAX-n, or a number.
@@ -43,7 +43,8 @@ func ParseSignal(s string) (syscall.Signal, error) {
 }
 
 // ParseTarget splits an entry at its last colon into a process and a signal. If the text after the colon neither is a
-// signal nor looks like a misspelled signal, the colon is part of the process, and the signal is the standard signal.
+// signal nor looks like a misspelled signal (about a third of its letters differ), the colon is part of the process,
+// and the signal is the standard signal.
 func ParseTarget(entry string, standard syscall.Signal) (process string, signal syscall.Signal, err error) {
 	i := strings.LastIndex(entry, ":")
 	if i < 0 {
@@ -51,14 +52,14 @@ func ParseTarget(entry string, standard syscall.Signal) (process string, signal 
 	}
 	text := entry[i+1:]
 	signal, err = ParseSignal(text)
-	name := typo.Nearest(strings.ToUpper(text), signals, 1)
+	name := typo.Nearest(strings.ToUpper(text), signals, (len(text)+1)/3)
 	switch {
 	case err == nil:
 		return entry[:i], signal, nil
 	case name != "":
-		return "", 0, fmt.Errorf("%q is not a signal; did you mean %s?", text, name)
-	case likeSignal.MatchString(text):
-		return "", 0, err
+		err = fmt.Errorf("%q is not a signal; did you mean %s?", text, name)
+	case !likeSignal.MatchString(text):
+		return entry, standard, nil
 	}
-	return entry, standard, nil
+	return "", 0, fmt.Errorf("%w (for a target named %q, append a signal: \"%[2]s:HUP\")", err, entry)
 }
