@@ -68,8 +68,8 @@ func languageOf(program string) *language {
 }
 
 // language returns the language of a process, or nil. A title can replace comm and argv, but not the name of the
-// executable. The executable of a Go program contains the build ID note of the Go linker. With another UID or GID,
-// neither can be read.
+// executable. Launchers of Java (jsvc, jpackage) have other names, but load its library. The executable of a Go program
+// contains the build ID note of the Go linker. With another UID or GID, none of them can be read.
 func (fs *procfs) language(p process) *language {
 	argv0 := strings.Join(p.argv[:min(1, len(p.argv))], "")
 	exe := filepath.Join(fs.root, strconv.Itoa(p.pid), "exe")
@@ -78,6 +78,9 @@ func (fs *procfs) language(p process) *language {
 	program = strings.TrimSuffix(program, " (deleted)")
 	if lang := cmp.Or(languageOf(p.comm), languageOf(argv0), languageOf(program)); lang != nil {
 		return lang
+	}
+	if loaded, _ := fs.file(p.pid, "maps"); strings.Contains(loaded, "/libjvm.so") {
+		return languageOf("java")
 	}
 	f, err := os.Open(exe)
 	if fs.examine(err) != nil {
