@@ -198,9 +198,11 @@ func (tr *trial) endsTwice() {
 }
 
 // withdrawn rotates, waits for the end of the program, and reports whether the sidecar withdraws the success. It must
-// do so if the program ended within survival, so that a slow program needs another rotation.
+// do so if the program ended within survival, so that a slow program needs another rotation. The program must have
+// started again before: Puma loses a request to stop during its start.
 func (tr *trial) withdrawn(n int64) bool {
 	tr.T.Helper()
+	tr.waitUsed(n - 1)
 	withdrawals := func() int { return tr.sidecar().Log.Count("the app ended after its notification") }
 	before, ends := withdrawals(), tr.ended.Load()
 	tr.rotate(n)

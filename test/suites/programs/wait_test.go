@@ -34,6 +34,7 @@ func TestWait_withdrawn(t *testing.T) {
 // waitFails rotates and runs `wait`. It returns false if the program ended too late for the sidecar.
 func (tr *trial) waitFails(n int64) bool {
 	tr.T.Helper()
+	tr.waitUsed(n - 1) // it has started again
 	ends := tr.ended.Load()
 	tr.rotate(n)
 	tr.waitNotified(int(n) - 1)
