@@ -27,6 +27,15 @@ var appServers = []program{
 		},
 	},
 	{
+		name: "Gunicorn as a daemon", pkg: "gunicorn",
+		files:   []string{"gunicorn-daemon"},
+		command: web + "/bin/sh {dir}/gunicorn-daemon",
+		probe:   answer,
+		ways: []way{{
+			env: st.Env{"PID_FILE": "{dir}/pid"}, want: reloads, remark: "It forks twice and writes the PID file.",
+		}},
+	},
+	{
 		name: "Uvicorn", pkg: "uvicorn",
 		command: web + "/usr/bin/uvicorn --app-dir {testdata}/web --host {host} --port {port} asgi:app",
 		probe:   answer,
@@ -112,6 +121,33 @@ var appServers = []program{
 		ways:    []way{bySignal("HUP", "loop.py", reloads)},
 	},
 	{
+		name: "asyncio, started by its `#!` line", pkg: "python3-minimal",
+		setup:   "(echo '#!/usr/bin/python3'; cat {testdata}/web/loop.py) >payment-service-app; chmod 755 payment-service-app",
+		command: web + "{dir}/payment-service-app {port}",
+		probe:   answer,
+		ways: []way{
+			bySignal("HUP", "payment-service-app", reloads, "The kernel truncates the name to `payment-service`."),
+		},
+	},
+	{
+		name: "Ruby without a handler", pkg: "ruby",
+		command: web + "/usr/bin/ruby {testdata}/web/serve.rb {port}",
+		probe:   answer,
+		ways: []way{
+			bySignal("TERM", "serve.rb", restarts),
+			bySignal("HUP", "serve.rb", ends, "The handler of Ruby ends the script. `trap` replaces it."),
+		},
+	},
+	{
+		name: "PHP without a handler", pkg: "php-cli",
+		command: web + "/usr/bin/php {testdata}/web/serve.php {port}",
+		probe:   answer,
+		ways: []way{
+			bySignal("TERM", "serve.php", restarts),
+			bySignal("HUP", "serve.php", ends, "The handler of PHP ends the script. `pcntl_signal` replaces it."),
+		},
+	},
+	{
 		name: "Node, cluster module", pkg: "nodejs",
 		command: web + "/usr/bin/node {testdata}/web/cluster.js {port}",
 		probe:   answer,
@@ -125,6 +161,13 @@ var appServers = []program{
 			bySignal("HUP", "serve.js", reloads),
 			{env: st.Env{"PROCESS": "serve.js", "SIGNAL": "USR1"}, want: refused, log: "opens its debugger"},
 		},
+	},
+	{
+		name: "Node, npm start", pkg: "nodejs",
+		setup:   `echo '{"scripts": {"start": "node {testdata}/web/serve.js {port}"}}' >package.json`,
+		command: web + "npm_config_update_notifier=false /usr/bin/npm --prefix {dir} start",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "serve.js", reloads, "The name is the script's, not `npm`.")},
 	},
 	{
 		name: "Node with the title of Next.js", pkg: "nodejs",
@@ -148,6 +191,17 @@ var appServers = []program{
 		},
 	},
 	{
+		name: "Java by another launcher", pkg: "openjdk-17-jre-headless",
+		setup: "javac -d {dir} {testdata}/web/Serve.java; home=$(readlink -f /usr/bin/java); home=${home%/bin/java}; " +
+			"mkdir bin; cp $home/bin/java bin/launcher; ln -s $home/lib $home/conf .",
+		command: web + "{dir}/bin/launcher -XX:TieredStopAtLevel=1 -cp {dir} Serve {port}",
+		probe:   answer,
+		ways: []way{
+			{env: st.Env{"PROCESS": "launcher", "SIGNAL": "USR2"}, want: refused, log: "in the JVM it crashes it",
+				remark: "As with jsvc and jpackage, only the loaded library shows the JVM."},
+		},
+	},
+	{
 		name: "Erlang", pkg: "erlang-base",
 		command: web + "/usr/bin/escript {testdata}/web/serve.escript {port}",
 		probe:   answer,
@@ -158,6 +212,12 @@ var appServers = []program{
 		command: web + "{flip} {addr} {dir}/pid",
 		probe:   answer,
 		ways:    []way{bySignal("USR2", "flip", replaces, "The old process ends by itself.")},
+	},
+	{
+		name: "tini", pkg: "tini",
+		command: web + "/usr/bin/tini -- /usr/bin/python3 {testdata}/web/loop.py {port}",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "loop.py", reloads, "The name is the app's.")},
 	},
 	{
 		name: "tini, dumb-init", pkg: "tini",
