@@ -45,7 +45,7 @@ type shared struct {
 	changes wake.Channel // poked after a change
 
 	mu      sync.Mutex
-	outages map[string]*outage // by cause
+	outages map[string]*outage // by cause; an outage without a watch is over
 }
 
 func newShared(s source, names []string, logger *slog.Logger) *shared {
@@ -65,7 +65,10 @@ func (w *watch) setUp() {
 	defer w.mu.Unlock()
 	o := w.outage
 	w.state.Up, w.state.DownSince, w.err, w.outage = true, time.Time{}, nil, nil
-	if o != nil && o.leave(w.outages) == 0 {
+	if o == nil {
+		return
+	}
+	if o.down--; o.down == 0 {
 		duration := time.Since(o.since).Round(time.Millisecond)
 		w.logger.Info("watch recovered", "duration", duration.String(), "watches", o.most)
 	}
@@ -85,26 +88,18 @@ func (w *watch) setDown(e *kube.Error) {
 		return
 	}
 	if w.outage != nil {
-		w.outage.leave(w.outages)
+		w.outage.down--
 	}
-	if w.outage = w.outages[e.Cause]; w.outage == nil {
-		w.outage = &outage{cause: e.Cause, since: time.Now()}
-		w.outages[e.Cause] = w.outage
+	if o := w.outages[e.Cause]; o == nil || o.down == 0 {
+		w.outages[e.Cause] = &outage{cause: e.Cause, since: time.Now()}
 	}
+	w.outage = w.outages[e.Cause]
 	w.outage.down++
 	w.outage.most = max(w.outage.most, w.outage.down)
 	if time.Since(w.outage.logged) >= logAgainAfter {
 		w.outage.logged = time.Now()
 		w.logDown(e)
 	}
-}
-
-// leave removes a watch from the outage. It returns the number of the others.
-func (o *outage) leave(all map[string]*outage) int {
-	if o.down--; o.down == 0 {
-		delete(all, o.cause)
-	}
-	return o.down
 }
 
 func (w *watch) logDown(e *kube.Error) {

@@ -197,8 +197,7 @@ func (w *watch) follow(ctx context.Context, s *stream, replay bool) error {
 // pauseAfter records the end of an attempt and returns the pause before the next attempt. err is nil if the server
 // ended the stream. While watches end early, the pause does not grow.
 func (w *watch) pauseAfter(err error) time.Duration {
-	var failed *kube.Error
-	errors.As(err, &failed)
+	failed, _ := errors.AsType[*kube.Error](err)
 	lasted := time.Since(w.listed) // very long if the list failed
 	switch {
 	case w.err == errSilent && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err)):

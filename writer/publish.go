@@ -106,7 +106,7 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 	err := w.makeRoom(func() error {
 		err := w.swap(ctx, old, next) // 1 to 7
 		if err != nil && ctx.Err() == nil {
-			w.reconcileOutsideOrRetry(ctx)
+			w.reconcileOutside(ctx)
 		}
 		return err
 	})
@@ -126,7 +126,7 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.InsidePaths()})
 	}
 	if !next.SameOutside(old) {
-		w.reconcileOutsideOrRetry(ctx) // 11
+		w.reconcileOutside(ctx) // 11
 	}
 	w.collect() // 12
 	return nil

@@ -36,10 +36,10 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 			return nil, err
 		}
 	}
-	changed, err = w.reconcileOutside(ctx) // 2, 3
-	if err != nil {
+	if changed, err = w.restoreOutside(ctx); err != nil { // 2
 		return nil, err
 	}
+	w.removeStale(ctx) // 3
 	if changed = append(damaged, changed...); len(changed) > 0 {
 		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation,
 			"paths", len(changed), "path", changed[0].Path)
@@ -48,13 +48,14 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 	return changed, nil
 }
 
-// reconcileOutside makes steps 2 and 3 of reconcile. It reads no file of the generation.
-func (w *Writer) reconcileOutside(ctx context.Context) (changed []generation.Entry, err error) {
-	if changed, err = w.restoreOutside(ctx); err != nil { // 2
-		return nil, err
+// reconcileOutside makes steps 2 and 3 of reconcile, or has a later repair make them. It
+// reads no file of the generation.
+func (w *Writer) reconcileOutside(ctx context.Context) {
+	_, err := w.restoreOutside(ctx) // 2
+	w.retryLater("could not restore links, will retry", ".", err)
+	if err == nil {
+		w.removeStale(ctx) // 3
 	}
-	w.removeStale(ctx) // 3
-	return changed, nil
 }
 
 // restoreOutside makes step 2 of reconcile, and watches all directories.
@@ -66,11 +67,6 @@ func (w *Writer) restoreOutside(ctx context.Context) (changed []generation.Entry
 		return nil, w.vol.Explain(fmt.Errorf("repair %q: %w", w.opts.Dir, err))
 	}
 	return changed, nil
-}
-
-func (w *Writer) reconcileOutsideOrRetry(ctx context.Context) {
-	_, err := w.reconcileOutside(ctx)
-	w.retryLater("could not restore links, will retry", ".", err)
 }
 
 // records returns the records and the link of a generation, in the order of their

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -32,12 +33,11 @@ import (
 func (w *Writer) start(ctx context.Context) error {
 	var notifiedErr error
 	w.notified, notifiedErr = w.vol.ReadNotified() // 1
-	all, unread, err := w.vol.Generations()
+	all, err := w.generations()
 	notifiedErr = cmp.Or(notifiedErr, w.useNotified(all))
 	if volume.NoResource(notifiedErr) {
 		err = notifiedErr
 	}
-	w.warnUnread(unread)
 	var cur *generation.Generation
 	if err == nil {
 		cur, err = w.findCurrent(ctx, all) // 2
@@ -46,7 +46,6 @@ func (w *Writer) start(ctx context.Context) error {
 		return fmt.Errorf("%w: find the current generation in %q: %w", volume.ErrUnusable, w.opts.Dir, err)
 	}
 	w.current.Store(cur)
-	w.setUnread(cur)
 	for _, g := range all { // 3
 		if n := g.Record.Generation; g.Dir != cur.Dir && n != 0 && n <= cur.Record.Generation {
 			w.old = append(w.old, retired{dir: g.Dir, at: w.now(), size: w.vol.DiskSize(g.Dir, g.Record)})
@@ -63,6 +62,36 @@ func (w *Writer) start(ctx context.Context) error {
 	w.nextSweep = w.now()
 	w.arm()
 	return nil
+}
+
+// generations returns the directories and records of all generations, lowest number
+// first. The number is 0 if the record is missing, because the generation was not
+// published, or could not be read. It returns an error if a generation or its record may
+// exist.
+func (w *Writer) generations() (all []*generation.Generation, err error) {
+	for e, err := range w.vol.ReadDir(".") {
+		if err != nil {
+			return nil, err
+		}
+		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
+			continue
+		}
+		rec, err := w.vol.ReadRecord(e.Name())
+		if err == nil && rec.Generation > generation.MaxFound {
+			rec, err = generation.Record{}, fmt.Errorf("read the record of %q: its number is too high", e.Name())
+		}
+		switch {
+		case volume.NoResource(err):
+			return nil, err
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			w.warnUnread(err)
+		}
+		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
+	}
+	slices.SortFunc(all, func(a, b *generation.Generation) int {
+		return cmp.Or(cmp.Compare(a.Record.Generation, b.Record.Generation), cmp.Compare(a.Dir, b.Dir))
+	})
+	return all, nil
 }
 
 // maxAhead is the distance of a plausible notification from the highest generation: a
@@ -133,61 +162,58 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	return newest, nil
 }
 
-// load returns the generation in dir with its files.
+// load returns the generation in dir with its files. It returns an error if it cannot know
+// whether a file exists.
 func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
-	content, unread, err := w.vol.Load(ctx, dir, rec)
-	w.warnUnread(unread)
-	return generation.New(dir, rec, content), err
-}
-
-func (w *Writer) warnUnread(unread []error) {
-	for _, err := range unread {
-		w.log.Warn("could not read a file of a generation", "err", err)
+	content := generation.Content{Secrets: map[string]generation.Files{}}
+	for name, s := range rec.AllSecrets() {
+		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion,
+			Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
+		for file, f := range s.Files {
+			if f.Mode != 0 {
+				files.Modes[file] = f.Mode
+			}
+			data, err := w.vol.ReadFile(path.Join(dir, rec.Layout.Path(name, file)))
+			switch {
+			case ctx.Err() != nil, volume.NoResource(err):
+				return nil, cmp.Or(ctx.Err(), err)
+			case err == nil:
+				files.Values[file] = data
+			default:
+				files.Unread = append(files.Unread, file)
+				w.warnUnread(err)
+			}
+		}
+		content.Secrets[name] = files
 	}
+	return generation.New(dir, rec, content), nil
 }
 
-// addUnread adds the files to content that could not be read at the start, if content
-// contains the same version of their Secret without them. It returns an error if a file
-// may still exist: the Secret may be deleted, and the file the only copy.
+func (w *Writer) warnUnread(err error) {
+	w.log.Warn("could not read a file of a generation", "err", err)
+}
+
+// addUnread reads the files of content again that could not be read at the start. It
+// returns an error if such a file may still exist: its Secret may be deleted, and the
+// file the only copy.
 func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
 	cur := w.current.Load()
-	for name, rec := range cur.Record.AllSecrets() {
-		files, wanted := content.Secrets[name]
-		if !wanted || files.UID != rec.UID || files.ResourceVersion != rec.ResourceVersion {
-			continue
-		}
-		for file := range rec.Files {
-			if _, known := files.Values[file]; known || !w.uncertain.unread[path.Join(name, file)] {
+	for name, files := range content.Secrets {
+		for _, file := range files.Unread {
+			if _, known := files.Values[file]; known {
 				continue
 			}
-			value, read := cur.Content.Secrets[name].Values[file] // by a repair
-			if !read {
-				var err error
-				value, err = w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(name, file)))
-				if volume.Unknown(err) {
-					return content, err
-				}
-				read = err == nil
+			value, err := w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(name, file)))
+			if volume.Unknown(err) {
+				return content, err
 			}
-			if read {
+			if err == nil {
 				files.Values, content.Secrets = maps.Clone(files.Values), maps.Clone(content.Secrets)
 				files.Values[file], content.Secrets[name] = value, files
 			}
 		}
 	}
 	return content, nil
-}
-
-// setUnread remembers the files of the current generation that could not be read.
-func (w *Writer) setUnread(cur *generation.Generation) {
-	w.uncertain.unread = map[string]bool{}
-	for name, rec := range cur.Record.AllSecrets() {
-		for file := range rec.Files {
-			if _, read := cur.Content.Secrets[name].Values[file]; !read {
-				w.uncertain.unread[path.Join(name, file)] = true
-			}
-		}
-	}
 }
 
 // rebuild creates a record for the target of ..data from its files, with a new number:

@@ -21,8 +21,6 @@ import (
 //	unconfirmed | Open: the content was only  | a new generation, or      | treating other values of the
 //	            | read from the volume        | unchanged complete        | same version as a change
 //	            |                             | content                   |
-//	unread      | Open: files of a Secret     | never: a later version of | a generation of this version
-//	            | could not be read           | the Secret has its own    | without files that may exist
 //	unreachable | Open: ..data leads to no    | ..data was restored       | Newest returning the
 //	            | generation                  |                           | generation
 //	unsynced    | a change in this directory, | a sync of the directory   | removing old generations, if
@@ -34,7 +32,6 @@ import (
 //	            | EIO                         |                           | third failure in a row
 type uncertain struct {
 	unconfirmed bool
-	unread      map[string]bool // "SECRET/FILE"
 	unreachable atomic.Bool     // read without the Writer's lock
 	unsynced    map[string]bool // directories
 	retryAt     time.Time       // zero: nothing to retry

@@ -13,6 +13,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -137,4 +138,66 @@ func (w *Writer) Newest() uint64 {
 // ChangesSince returns the changes between a generation and the current one.
 func (w *Writer) ChangesSince(generation uint64) notification.Changes {
 	return w.current.Load().Record.ChangesSince(generation)
+}
+
+// State is the recorded state of a volume. It contains no values.
+type State struct {
+	generation.Record                     // of the current generation; empty if there is none
+	Notified          generation.Notified // the ID of the volume, and the record of each target
+}
+
+// State returns the current state of the volume. The caller must not modify the maps.
+func (w *Writer) State() State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return State{Record: w.known().Record, Notified: w.notified}
+}
+
+// ReadState reads the state of the volume at dir. Another process may own the
+// volume.
+func ReadState(dir string) (state State, err error) {
+	err = volume.Read(dir, func(v volume.Volume) (err error) {
+		if _, state.Record, err = v.ReadCurrent(); err == nil {
+			state.Notified, _ = v.ReadNotified() // if it cannot be read, the state of the targets is unknown
+		}
+		return err
+	})
+	return state, err
+}
+
+// TargetRecord returns the record of a target. known is false if the volume contains no
+// record of the target. If a record was lost, the result is a zero record and true.
+func (w *Writer) TargetRecord(target string) (record notification.TargetRecord, known bool) {
+	n := w.State().Notified
+	record, known = n.Targets[target]
+	return record, known || n.Lost
+}
+
+// LowestNotified returns the lowest generation of all records. known is false if the
+// volume contains no record.
+func (w *Writer) LowestNotified() (generation uint64, known bool) {
+	for _, record := range w.State().Notified.Targets {
+		if !known || record.Notified < generation {
+			generation, known = record.Notified, true
+		}
+	}
+	return generation, known
+}
+
+// SetTargetRecord replaces the record of a target. It is on disk when SetTargetRecord
+// returns nil. After a crash before then, the target is notified twice rather than
+// not at all.
+func (w *Writer) SetTargetRecord(target string, record notification.TargetRecord) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	next := w.notified.With(target, record)
+	err := w.makeRoom(func() error { return w.vol.Replace(next.Entry(w.opts.FileMode)) })
+	if err == nil {
+		err = w.vol.SyncDir(".")
+	}
+	if err != nil {
+		return w.vol.Explain(fmt.Errorf("record a notification in %q: %w", w.opts.Dir, err))
+	}
+	w.notified = next
+	return nil
 }

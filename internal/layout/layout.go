@@ -109,7 +109,6 @@ func (p *planner) reject(name string, r *Rejection) {
 }
 
 func (p *planner) exists(name string) bool { _, ok := p.Snapshot.Secrets[name]; return ok }
-func (p *planner) synced(name string) bool { return !p.Snapshot.Unsynced[p.Watch(name)] }
 func (r Rules) named(name string) bool {
 	return slices.Contains(r.Required, name) || slices.Contains(r.Optional, name)
 }
@@ -155,7 +154,7 @@ func (p *planner) waiting(r Result) (reasons []string) {
 		}
 	}
 	for _, name := range p.Required {
-		if !p.exists(name) && p.synced(name) {
+		if !p.exists(name) && !p.Snapshot.Unsynced[p.Watch(name)] {
 			reasons = append(reasons, fmt.Sprintf("Secret %q does not exist", name))
 		}
 	}

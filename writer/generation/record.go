@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/secret-sync/secret-sync/internal/notification"
 )
 
 const (
@@ -19,6 +22,8 @@ const (
 	// was forged, and could leave no number for the next generation.
 	MaxFound   = MaxGeneration / 2
 	maxRemoved = 1024 // removals in a record
+
+	maxVolumeID = 64
 )
 
 // A Record is the JSON file beside a generation's directory. It contains the
@@ -112,7 +117,9 @@ func (r *Record) AllSecrets() map[string]SecretRecord {
 	if len(r.Unowned) == 0 {
 		return r.Secrets
 	}
-	return with(r.Secrets, "", SecretRecord{Files: r.Unowned})
+	all := map[string]SecretRecord{"": {Files: r.Unowned}}
+	maps.Copy(all, r.Secrets)
+	return all
 }
 
 // Rebuild returns a record of the files in a generation's directory whose record was
@@ -167,4 +174,49 @@ func (r *Record) addRemoved(paths map[string]PathRecord) {
 	if count > maxRemoved {
 		r.Removed, r.Since = nil, r.Generation
 	}
+}
+
+// Notified contains the record of each target. The first publish writes it, so a
+// volume with a generation but without this file has lost it.
+type Notified struct {
+	Format  int                                  `json:"format"`
+	Volume  string                               `json:"volume"` // random ID of the volume
+	Targets map[string]notification.TargetRecord `json:"targets"`
+	Lost    bool                                 `json:"lost,omitempty"` // earlier records could not be read
+}
+
+// Entry returns the record's file.
+func (n Notified) Entry(mode fs.FileMode) Entry {
+	n.Format = Format
+	return Entry{Path: NotifiedFile, Mode: mode, Data: encode(n)}
+}
+
+// With returns a copy of n with another record of a target.
+func (n Notified) With(target string, record notification.TargetRecord) Notified {
+	targets := map[string]notification.TargetRecord{}
+	maps.Copy(targets, n.Targets)
+	targets[target] = record
+	n.Targets = targets
+	return n
+}
+
+// ParseNotified parses the JSON of a Notified.
+func ParseNotified(data []byte) (n Notified, err error) {
+	err = json.Unmarshal(data, &n)
+	switch {
+	case err != nil:
+	case n.Format != Format:
+		err = fmt.Errorf("unsupported format %d", n.Format)
+	case len(n.Volume) > maxVolumeID:
+		err = fmt.Errorf("the ID of the volume is longer than %d bytes", maxVolumeID)
+	}
+	for _, record := range n.Targets {
+		if record.Notified > MaxFound {
+			err = fmt.Errorf("invalid generation %d", record.Notified)
+		}
+	}
+	if err != nil {
+		return Notified{}, err
+	}
+	return n, nil
 }

@@ -1,18 +1,14 @@
 package volume
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -64,36 +60,6 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 	return generation.ParseNotified(data)
 }
 
-// Generations returns the directories and records of all generations, lowest number
-// first. The number is 0 if the record is missing, because the generation was not
-// published, or could not be read. unread contains the reason of the latter. Generations
-// returns an error if a generation or its record may exist.
-func (v Volume) Generations() (all []*generation.Generation, unread []error, err error) {
-	for e, err := range v.ReadDir(".") {
-		if err != nil {
-			return nil, nil, err
-		}
-		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
-			continue
-		}
-		rec, err := v.ReadRecord(e.Name())
-		if err == nil && rec.Generation > generation.MaxFound {
-			rec, err = generation.Record{}, fmt.Errorf("read the record of %q: its number is too high", e.Name())
-		}
-		switch {
-		case NoResource(err):
-			return nil, nil, err
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			unread = append(unread, err)
-		}
-		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
-	}
-	slices.SortFunc(all, func(a, b *generation.Generation) int {
-		return cmp.Or(cmp.Compare(a.Record.Generation, b.Record.Generation), cmp.Compare(a.Dir, b.Dir))
-	})
-	return all, unread, nil
-}
-
 // DiskSize returns the space that the files of a generation occupy.
 func (v Volume) DiskSize(dir string, rec generation.Record) (bytes int64) {
 	for name := range rec.Paths() {
@@ -131,32 +97,4 @@ func (v Volume) CheckCurrent() error {
 		return fmt.Errorf("generation %d is not complete yet", rec.Generation)
 	}
 	return nil
-}
-
-// Load reads the files of a generation. unread contains the reasons for missing files.
-// Load returns an error if it cannot know whether a file exists.
-func (v Volume) Load(
-	ctx context.Context, dir string, rec generation.Record,
-) (content generation.Content, unread []error, err error) {
-	content = generation.Content{Secrets: map[string]generation.Files{}}
-	for name, s := range rec.AllSecrets() {
-		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion, Values: map[string]secret.Value{},
-			Modes: map[string]fs.FileMode{}}
-		for file, f := range s.Files {
-			if f.Mode != 0 {
-				files.Modes[file] = f.Mode
-			}
-			data, err := v.ReadFile(path.Join(dir, rec.Layout.Path(name, file)))
-			switch {
-			case ctx.Err() != nil, NoResource(err):
-				return content, nil, cmp.Or(ctx.Err(), err)
-			case err == nil:
-				files.Values[file] = data
-			default:
-				unread = append(unread, err)
-			}
-		}
-		content.Secrets[name] = files
-	}
-	return content, unread, nil
 }
