@@ -28,9 +28,6 @@ func (w *Writer) checkEvents(ctx context.Context) {
 		return
 	}
 	for name := range names {
-		if ctx.Err() != nil {
-			return
-		}
 		if w.mismatch(cur, name) {
 			w.reconcileOrRetry(ctx)
 			return

@@ -52,7 +52,7 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 		}
 	}
 	confirmed := generation.New(w.current.Load().Dir, rec, content)
-	if _, err := w.restore(ctx, confirmed.RecordFile); err != nil {
+	if _, err := w.restore(confirmed.RecordFile); err != nil {
 		return w.vol.Explain(fmt.Errorf("write the record of generation %d in %q: %w", rec.Generation, w.opts.Dir, err))
 	}
 	w.current.Store(confirmed)
@@ -70,8 +70,8 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 //  1. Before the first generation, the record of notifications: create, write and
 //     fsync under a temporary name, rename, fsync DIR. Then mkdir TIME.
 //  2. In TIME, parents first: mkdir of each directory; for each file
-//     open(O_CREAT|O_EXCL), write, fsync, close. Where the umask or a default ACL
-//     reduced the mode, also chmod.
+//     open(O_CREAT|O_EXCL), chmod, write, fsync, close. Where the umask or a default
+//     ACL reduced the mode of a directory, also chmod.
 //  3. fsync of each directory in TIME, children first, and of TIME.
 //  4. The record TIME.json beside it, with the calls of step 2.
 //     Readers: nothing points to an entry of steps 1 to 4.
@@ -119,9 +119,9 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 	// swap cost a tenth of the time from the event to the files (40 of 350 µs). The sweep
 	// finds earlier changes by another process.
 	w.watchDirs(generation.Dirs(next.Inside)...)
-	w.syncSwap()                      // 8
-	w.wakeDirectories(ctx, old, next) // 9
-	w.wakeFiles(ctx, old)             // 10
+	w.syncSwap()                 // 8
+	w.wakeDirectories(old, next) // 9
+	w.wakeFiles(old)             // 10
 	if !old.Empty() {
 		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.InsidePaths()})
 	}
@@ -141,7 +141,7 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 		if err := w.vol.CheckFree(w.opts.Dir, next.Outside); err != nil {
 			return err
 		}
-		if _, err := w.restore(ctx, w.notified.Entry(w.opts.FileMode)); err != nil {
+		if _, err := w.restore(w.notified.Entry(w.opts.FileMode)); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 	if !w.uncertain.retryAt.IsZero() {
 		links = append(links, old.Outside...)
 	}
-	if _, err := w.restore(ctx, links...); err != nil {
+	if _, err := w.restore(links...); err != nil {
 		return err
 	}
 	if err := w.vol.SyncDir("."); err != nil { // 6
@@ -195,16 +195,13 @@ func (w *Writer) syncSwap() bool {
 
 // wakeDirectories is step 9, also for new Secrets, whose directories exist since step
 // 5. A repair wakes the watches on all directories.
-func (w *Writer) wakeDirectories(ctx context.Context, old, next *generation.Generation) {
+func (w *Writer) wakeDirectories(old, next *generation.Generation) {
 	number := next.Record.Generation
 	for _, e := range next.Outside {
 		dir := path.Dir(e.Path)
 		if path.Base(e.Path) != generation.DataLink ||
 			old.Record.Generation != number && next.Record.SecretSince(dir) != number {
 			continue
-		}
-		if ctx.Err() != nil {
-			return
 		}
 		err := w.makeRoom(func() error { return w.vol.Replace(e) })
 		if !errors.Is(err, fs.ErrNotExist) { // a missing directory is repaired
@@ -214,7 +211,7 @@ func (w *Writer) wakeDirectories(ctx context.Context, old, next *generation.Gene
 }
 
 // wakeFiles is step 10. Nothing else would wake the watches on replaced files.
-func (w *Writer) wakeFiles(ctx context.Context, old *generation.Generation) {
+func (w *Writer) wakeFiles(old *generation.Generation) {
 	w.events.Forget(generation.Dirs(old.Inside)...)
 	files := map[fs.FileMode][]string{}
 	for _, e := range old.Inside {

@@ -36,7 +36,7 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 			return nil, err
 		}
 	}
-	if changed, err = w.restoreOutside(ctx); err != nil { // 2
+	if changed, err = w.restoreOutside(); err != nil { // 2
 		return nil, err
 	}
 	w.removeStale(ctx) // 3
@@ -51,7 +51,7 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 // reconcileOutside makes steps 2 and 3 of reconcile, or has a later repair make them. It
 // reads no file of the generation.
 func (w *Writer) reconcileOutside(ctx context.Context) {
-	_, err := w.restoreOutside(ctx) // 2
+	_, err := w.restoreOutside() // 2
 	w.retryLater("could not restore links, will retry", ".", err)
 	if err == nil {
 		w.removeStale(ctx) // 3
@@ -59,9 +59,9 @@ func (w *Writer) reconcileOutside(ctx context.Context) {
 }
 
 // restoreOutside makes step 2 of reconcile, and watches all directories.
-func (w *Writer) restoreOutside(ctx context.Context) (changed []generation.Entry, err error) {
+func (w *Writer) restoreOutside() (changed []generation.Entry, err error) {
 	cur := w.current.Load()
-	changed, err = w.restore(ctx, slices.Concat(cur.Outside, w.records(cur))...)
+	changed, err = w.restore(slices.Concat(cur.Outside, w.records(cur))...)
 	w.watchDirs(append(generation.Dirs(cur.Entries), ".")...)
 	if err != nil {
 		return nil, w.vol.Explain(fmt.Errorf("repair %q: %w", w.opts.Dir, err))
@@ -86,12 +86,9 @@ func (w *Writer) records(cur *generation.Generation) []generation.Entry {
 // restore makes the volume contain entries outside of a generation's directory,
 // whatever is in their places. It returns the restored entries. They are on disk
 // when restore or a later call of syncChanged returns nil.
-func (w *Writer) restore(ctx context.Context, entries ...generation.Entry) (changed []generation.Entry, err error) {
+func (w *Writer) restore(entries ...generation.Entry) (changed []generation.Entry, err error) {
 	var errs []error
 	for _, e := range entries { // parents first
-		if ctx.Err() != nil {
-			return changed, ctx.Err()
-		}
 		differs, err := w.differs(e)
 		if differs {
 			changed = append(changed, e)

@@ -57,7 +57,7 @@ func (w *Writer) start(ctx context.Context) error {
 			"path", generation.NotifiedFile, "err", notifiedErr)
 	}
 	w.notified.Volume = cmp.Or(w.notified.Volume, rand.Text())
-	_, err = w.restoreOutside(ctx) // 4
+	_, err = w.restoreOutside() // 4
 	w.retryLater("could not restore links, will retry", ".", err)
 	w.nextSweep = w.now()
 	w.arm()

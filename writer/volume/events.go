@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/fsnotify/fsnotify"
@@ -54,10 +53,7 @@ func (e *Events) collect() {
 			if !ok {
 				return
 			}
-			name := strings.TrimPrefix(event.Name, e.dir+"/")
-			if name == e.dir {
-				name = "."
-			}
+			name, _ := filepath.Rel(e.dir, event.Name) // both begin with e.dir
 			e.Report(name, event.Op)
 		case _, ok := <-e.notify.Errors:
 			if !ok {

@@ -124,11 +124,7 @@ func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && info.Mode().Perm() != mode.Perm() {
-		err = f.Chmod(mode.Perm())
-	}
-	if err != nil {
+	if err := f.Chmod(mode.Perm()); err != nil { // the umask or a default ACL may have reduced the mode
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
