@@ -19,7 +19,6 @@ type Entry struct {
 // IsLink reports whether e is a symbolic link.
 func (e Entry) IsLink() bool { return e.Mode.Type() == fs.ModeSymlink }
 
-// ownLink returns this program's link of this name.
 func ownLink(name string) Entry {
 	return Entry{Path: name, Mode: fs.ModeSymlink, Target: OwnTarget(name)}
 }
@@ -48,7 +47,6 @@ func sorted(entries []Entry) []Entry {
 	return slices.CompactFunc(entries, func(a, b Entry) bool { return a.Path == b.Path })
 }
 
-// find returns the entry of this path from sorted entries.
 func find(entries []Entry, name string) (e Entry, ok bool) {
 	i, ok := slices.BinarySearchFunc(entries, name,
 		func(e Entry, name string) int { return strings.Compare(e.Path, name) })

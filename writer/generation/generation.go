@@ -7,6 +7,7 @@
 package generation
 
 import (
+	"cmp"
 	"io/fs"
 	"maps"
 	"path"
@@ -70,7 +71,6 @@ func New(dir string, rec Record, content Content) *Generation {
 	return g
 }
 
-// addSecret adds the entries of a Secret.
 func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 	layout, mode, top := g.Record.Layout, g.Record.FileMode, g.Dir
 	if layout != Flat {
@@ -85,7 +85,7 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 			g.Partial = true
 			continue
 		}
-		e := Entry{Path: path.Join(g.Dir, layout.Path(name, file)), Mode: rec.mode(mode), Data: value}
+		e := Entry{Path: path.Join(g.Dir, layout.Path(name, file)), Mode: cmp.Or(rec.Mode, mode), Data: value}
 		g.Inside = append(g.Inside, e)
 		for d := path.Dir(e.Path); d != top; d = path.Dir(d) {
 			g.Inside = append(g.Inside, directory(d, mode))

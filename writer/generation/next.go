@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"cmp"
 	"io/fs"
 	"maps"
 )
@@ -72,7 +73,7 @@ func (g *Generation) nextFiles(
 		if was, ok := before[req.Layout.Path(name, file)]; ok {
 			rec.Added = was.Added
 			old, known := g.Content.Secrets[name].Values[file]
-			sameMode := was.mode(g.Record.FileMode) == rec.mode(req.FileMode)
+			sameMode := cmp.Or(was.Mode, g.Record.FileMode) == cmp.Or(rec.Mode, req.FileMode)
 			if was.Secret == name && sameMode && known && old.Equal(value) {
 				rec.Changed = was.Changed
 			}

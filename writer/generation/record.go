@@ -63,15 +63,6 @@ type PathRecord struct {
 	Mode    fs.FileMode `json:"mode,omitempty"` // 0 for the record's FileMode
 }
 
-// mode returns the mode of the file in a volume whose files have the mode common.
-func (r PathRecord) mode(common fs.FileMode) fs.FileMode {
-	if r.Mode != 0 {
-		return r.Mode
-	}
-	return common
-}
-
-// encode returns the JSON of a record.
 func encode(record any) []byte {
 	data, err := json.Marshal(record)
 	if err != nil {

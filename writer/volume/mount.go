@@ -95,7 +95,6 @@ func (m *mount) open(name string, flags int, mode fs.FileMode) (fd int, err erro
 	return fd, err
 }
 
-// openFile opens an entry as a File.
 func (m *mount) openFile(name string, flags int, mode fs.FileMode) (*os.File, error) {
 	fd, err := m.open(name, flags, mode)
 	if err != nil {
@@ -195,7 +194,6 @@ func (m *mount) Lstat(name string) (Info, error) {
 	return Info{Mode: fileMode(st.Mode), Size: st.Size, Inode: st.Ino}, err
 }
 
-// fileMode converts the kernel's mode.
 func fileMode(st uint32) fs.FileMode {
 	types := map[uint32]fs.FileMode{unix.S_IFREG: 0, unix.S_IFDIR: fs.ModeDir, unix.S_IFLNK: fs.ModeSymlink}
 	mode, ok := types[st&unix.S_IFMT]
