@@ -149,6 +149,20 @@ func TestAddUnread_afterRepair(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
 }
 
+// TestAddUnread_readsOnce: after a publish read an unread file, no later publish reads it again. Another process may
+// have changed it since.
+func TestAddUnread_readsOnce(t *testing.T) {
+	dir, w := openedWithUnread(t)
+	_, found := w.Current()
+	publish(t, w, two("db", found.Secrets["db"], "tls", files("9", "tls.crt", "new")))
+	must(os.WriteFile(filepath.Join(dir, w.current.Load().Dir, "db", "password"), []byte("forged"), 0o644))
+	_, found = w.Current()
+	publish(t, w, two("db", found.Secrets["db"], "tls", files("10", "tls.crt", "newer")))
+	want := shown(generation.Nested, mixed)
+	want["tls/tls.crt"] = "newer"
+	equal(t, "visible", visible(t, dir), want)
+}
+
 // TestAddUnread_onlyUnreadFiles: while a file of a Secret is unread, another file of the
 // same version that is no longer wanted is removed.
 func TestAddUnread_onlyUnreadFiles(t *testing.T) {

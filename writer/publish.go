@@ -42,14 +42,13 @@ func (w *Writer) Publish(ctx context.Context, content generation.Content) (numbe
 // were only read from the volume, confirm first repairs differences from content.
 func (w *Writer) confirm(ctx context.Context, rec generation.Record, content generation.Content) error {
 	cur := w.current.Load()
-	if !w.uncertain.unconfirmed && rec.Complete == cur.Record.Complete {
-		return nil
-	}
 	if w.uncertain.unconfirmed {
 		w.current.Store(generation.New(cur.Dir, cur.Record, content))
 		if _, err := w.reconcile(ctx); err != nil {
 			return err
 		}
+	} else if rec.Complete == cur.Record.Complete {
+		return nil
 	}
 	confirmed := generation.New(w.current.Load().Dir, rec, content)
 	if _, err := w.restore(confirmed.RecordFile); err != nil {

@@ -32,8 +32,7 @@ func (m *mount) openDir(name string, flags int) (fd int, done func(), err error)
 	return fd, func() { _ = unix.Close(fd) }, nil
 }
 
-// each makes a call in the directory of each of names, and returns the first error. It opens the
-// directory of consecutive names once.
+// each makes a call in the directory of each of names, and returns the first error.
 func (m *mount) each(op string, names []string, call func(dir int, base string) error) (first error) {
 	var dir string
 	var fd int
