@@ -3,6 +3,7 @@ package process
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,8 +21,11 @@ const (
 var (
 	realtime   = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
 	likeSignal = regexp.MustCompile(`^([A-Z0-9+-]+|(?i:sig).*)$`) // text certainly meant as a signal
-	// signals are the signals whose misspelled names are recognized.
-	signals = strings.Fields("HUP INT QUIT USR1 USR2 TERM KILL ALRM CONT STOP WINCH PIPE ABRT TTIN TTOU")
+	// signals are the signals of Linux from 1. The kubectl plugin parses them on every system.
+	signals = strings.Fields("HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT " +
+		"STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS")
+	// usual are the signals whose misspelled names are recognized.
+	usual = strings.Fields("HUP INT QUIT USR1 USR2 TERM KILL ALRM CONT STOP WINCH PIPE ABRT TTIN TTOU")
 )
 
 // ParseSignal parses a name with or without SIG, in any case (HUP, sighup), RTMIN+n, RTMAX-n, or a number.
@@ -33,7 +37,7 @@ func ParseSignal(s string) (syscall.Signal, error) {
 		offset, _ := strconv.Atoi(match[2]) // 0 without an offset
 		lowest, number = rtMin, offset+map[string]int{"MIN": rtMin, "MAX": signalMax}[match[1]]
 	} else if err != nil {
-		number = signalNumber(name)
+		number = 1 + slices.Index(signals, name)
 	}
 	if number < lowest || number > signalMax || number == 32 || number == 33 {
 		return 0, fmt.Errorf("%q is not a signal: use a name such as HUP, USR1, TERM or RTMIN+1, "+
@@ -52,7 +56,7 @@ func ParseTarget(entry string, standard syscall.Signal) (process string, signal 
 	}
 	text := entry[i+1:]
 	signal, err = ParseSignal(text)
-	name := typo.Nearest(strings.ToUpper(text), signals, (len(text)+1)/3)
+	name := typo.Nearest(strings.ToUpper(text), usual, (len(text)+1)/3)
 	switch {
 	case err == nil:
 		return entry[:i], signal, nil
@@ -63,3 +67,19 @@ func ParseTarget(entry string, standard syscall.Signal) (process string, signal 
 	}
 	return "", 0, fmt.Errorf("%w (for a target named %q, append a signal: \"%[2]s:HUP\")", err, entry)
 }
+
+func signalName(signal syscall.Signal) string {
+	if int(signal) <= len(signals) {
+		return "SIG" + signals[signal-1]
+	}
+	return fmt.Sprintf("SIGRTMIN+%d", int(signal)-rtMin)
+}
+
+// needsHandler reports whether the signal would kill a process without a handler unintentionally, or be lost (CHLD,
+// CONT, URG and WINCH). TERM, INT, QUIT and KILL are intended to end the process, and STOP cannot be handled.
+func needsHandler(signal syscall.Signal) bool {
+	return !slices.Contains([]string{"SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGSTOP"}, signalName(signal))
+}
+
+// inMask reports whether a signal mask of /proc/PID/status contains the signal.
+func inMask(mask uint64, signal syscall.Signal) bool { return mask&(1<<(signal-1)) != 0 }
