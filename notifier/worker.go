@@ -36,12 +36,12 @@ type worker struct {
 	retry   atomic.Bool // the poke ends the current delay
 
 	// Used by the worker's goroutine only.
-	record    notification.TargetRecord
 	unsaved   bool      // record is not on disk
 	lastEarly time.Time // time of the last attempt started by a newer generation
 
-	mu    sync.Mutex // guards state
-	state Status
+	mu     sync.Mutex // guards state, and writes to record
+	state  Status
+	record notification.TargetRecord // written by the worker's goroutine only
 }
 
 // refresh determines whether a notification is pending and returns the state.
@@ -53,6 +53,7 @@ func (w *worker) refresh() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.state
+	s.Notified, s.Observing = w.record.Notified, w.record.Observing
 	s.Pending = newest > 0 && newest != s.Notified
 	if !s.Pending {
 		s.PendingSince = time.Time{}
@@ -72,7 +73,8 @@ func (w *worker) run(ctx context.Context) {
 			}
 			continue
 		}
-		w.sleep(ctx, rand.N(max(w.Splay, 1))) // retries are spread by the backoff
+		for end := time.Now().Add(rand.N(max(w.Splay, 1))); w.wait(ctx, end); { // pokes do not end it
+		}
 		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
 		for ctx.Err() == nil && !w.isStopped() {
 			w.retry.Store(false) // this attempt fulfills an earlier Retry
@@ -106,12 +108,6 @@ func (w *worker) wait(ctx context.Context, end time.Time) (poked bool) {
 		w.observe()
 	}
 	return poked
-}
-
-// sleep waits for delay. Pokes do not end it.
-func (w *worker) sleep(ctx context.Context, delay time.Duration) {
-	for end := time.Now().Add(delay); w.wait(ctx, end); {
-	}
 }
 
 // pause waits for delay. Retry ends it. A generation newer than the attempted generation ends it as well,
@@ -197,7 +193,6 @@ func (w *worker) restore() {
 	if r.Settings != w.target.Settings {
 		r.Settings, r.Ends, r.Observing = w.target.Settings, 0, false
 	}
-	s.Notified, s.Observing = r.Notified, r.Observing
 	if !known || *r != recorded {
 		w.save(*r)
 	}
@@ -217,9 +212,8 @@ func (w *worker) restore() {
 // save sets the record and stores it. It logs the first failure and the recovery.
 func (w *worker) save(r notification.TargetRecord) {
 	w.mu.Lock()
-	w.state.Notified, w.state.Observing = r.Notified, r.Observing
-	w.mu.Unlock()
 	w.record = r
+	w.mu.Unlock()
 	err := w.Volume.SetTargetRecord(w.target.Key, r)
 	if err != nil && !w.unsaved {
 		w.Logger.Warn("cannot record the notification; a restart may repeat it", "generation", r.Notified, "err", err)
