@@ -10,10 +10,9 @@
 //	secret-sync version                 print the version
 //	secret-sync help                    print every variable
 //
-// The environment is the only configuration. On SIGHUP, secret-sync reads the Secrets again, compares
-// the volume with them, and retries failed notifications, at most every 3 s. The exit code is 0 after
-// success, 1 after a failure at run time, and 2 if the environment, the arguments or the volume are
-// invalid.
+// The environment is the only configuration. On SIGHUP, secret-sync reads the Secrets again, compares the volume with
+// them, and retries failed notifications, at most every 3 s. The exit code is 0 after success, 1 after a failure at run
+// time, and 2 if the environment, the arguments or the volume are invalid.
 package main
 
 import (
@@ -39,8 +38,7 @@ import (
 var version string
 
 func main() {
-	// First: an app with the same UID in a shared process namespace could otherwise read the
-	// token through /proc.
+	// First: an app with the same UID in a shared process namespace could otherwise read the token through /proc.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	stderr := logging.NewWriter(os.Stderr)
 	err := command(os.Args[1:], os.Stdout, stderr)

@@ -66,13 +66,11 @@ func fetchStatus(addr, volume string) (*status.Document, error) {
 	return d, err
 }
 
-// instance names this process in /status. By it, `secret-sync wait` recognizes two answers
-// of a single process.
+// instance names this process in /status. By it, `secret-sync wait` recognizes two answers of a single process.
 var instance = rand.Text()
 
-// status returns the document of the running sidecar. It reads the notifications last: a
-// target may by then have been notified of a newer generation, so the document still
-// claims no more than is true.
+// status returns the document of the running sidecar. It reads the notifications last: a target may by then have been
+// notified of a newer generation, so the document still claims no more than is true.
 func (s *sidecar) status() *status.Document {
 	states := s.pipeline.Secrets()
 	d := statusOfVolume(s.writer.State())

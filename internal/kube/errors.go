@@ -131,24 +131,21 @@ func (r request) statusAnswer(answer *http.Response) *Error {
 // the cause of a 403 contains the verb.
 func (r request) statusError(s metav1.Status) *Error {
 	cause, hint := strconv.Itoa(int(s.Code)), "see the log of the API server"
-	switch s.Code {
-	case http.StatusUnauthorized:
+	switch {
+	case s.Code == http.StatusUnauthorized:
 		hint = "the API server rejects the token: it is expired, has another audience, belongs to another cluster, " +
 			"or its ServiceAccount was deleted; check that the token file is renewed, and remove audience from " +
 			"its volume"
-	case http.StatusForbidden:
+	case s.Code == http.StatusForbidden:
 		cause += " for " + r.verb
 		hint = "add the rule to the Role of this Pod's ServiceAccount; `secret-sync rbac` prints the whole Role"
-	case http.StatusNotFound:
+	case s.Code == http.StatusNotFound:
 		hint = "check that the namespace exists and that the address belongs to an API server"
-	case http.StatusGone: // the next list is the remedy
+	case s.Code == http.StatusGone: // the next list is the remedy
 		hint = ""
-	case http.StatusTooManyRequests:
+	case s.Code == http.StatusTooManyRequests:
 		hint = "the API server is overloaded; check its limits (API Priority and Fairness)"
-	case http.StatusMethodNotAllowed:
-		hint = proxyHint
-	}
-	if s.Code/100 == 3 {
+	case s.Code == http.StatusMethodNotAllowed, s.Code/100 == 3:
 		hint = proxyHint
 	}
 	return r.newError(cause, &apierrors.StatusError{ErrStatus: s}, hint)

@@ -48,8 +48,7 @@ func (w *Writer) Write(line []byte) (int, error) {
 // Lost returns the number of lost lines.
 func (w *Writer) Lost() int64 { return w.lost.Load() }
 
-// Close returns when all lines in the buffer are written, and after limit at the latest. It must
-// be called once.
+// Close returns when all lines in the buffer are written, and after limit at the latest. It must be called once.
 func (w *Writer) Close(limit time.Duration) {
 	close(w.closing)
 	select {

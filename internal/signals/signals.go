@@ -11,9 +11,8 @@ import (
 // HUP receives SIGHUP. It holds a signal until the sidecar is ready to read it.
 var HUP = catch(syscall.SIGHUP)
 
-// Nobody reads the channel for SIGPIPE. Without it, a log line to a closed stderr would
-// kill the program. signal.Ignore would do the same, but programs that the sidecar starts
-// would inherit it.
+// Nobody reads the channel for SIGPIPE. Without it, a log line to a closed stderr would kill the program. signal.Ignore
+// would do the same, but programs that the sidecar starts would inherit it.
 var _ = catch(syscall.SIGPIPE)
 
 func catch(s os.Signal) <-chan os.Signal {
