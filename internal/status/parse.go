@@ -12,12 +12,9 @@ import (
 	"strings"
 )
 
-// client sends requests to Pods. It ignores the proxy variables of the environment, follows
-// no redirect, and keeps no connection: a wait asks thousands of Pods.
-var client = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
+// transport sends requests to Pods. It ignores the proxy variables of the environment, follows no redirect, and keeps
+// no connection: a wait asks thousands of Pods.
+var transport = &http.Transport{DisableKeepAlives: true}
 
 // Fetch requests the document of the sidecar at HOST:PORT. It returns at most 8 MiB for Parse.
 func Fetch(ctx context.Context, address string) ([]byte, error) {
@@ -25,7 +22,7 @@ func Fetch(ctx context.Context, address string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := client.Do(request)
+	answer, err := transport.RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}

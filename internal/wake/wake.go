@@ -25,11 +25,9 @@ func (c Channel) Poke() {
 
 // Sleep returns after d, or earlier when ctx ends.
 func Sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-time.After(d):
 	}
 }
 
