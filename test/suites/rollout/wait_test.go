@@ -193,7 +193,7 @@ func TestWaitUsage(t *testing.T) {
 			[]string{`--version "x"`, "exclude each other", "use -n once", "--start-grace must not be negative"}},
 		{[]string{"wait", "--sekret", "db"}, []string{"sekret", "-signal-grace"}},
 		{[]string{"wait", "db"}, []string{`unexpected argument "db"`}},
-		{[]string{"rbac", "--wait", "default"}, []string{`service account "default"`}},
+		{[]string{"rbac", "--wait", "default"}, []string{`service account: Invalid value: "default"`}},
 		{[]string{"status", "-o", "xml"}, []string{"json or text"}},
 	} {
 		run := s.Start(st.Env{"SECRETSYNC_DIR": os.TempDir()}, c.args...)
