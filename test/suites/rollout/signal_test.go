@@ -99,16 +99,47 @@ func TestWaitSignal_pending(t *testing.T) {
 	})
 }
 
-// TestWaitSignal_ends: the app handles the signal, and ends. It has not reloaded.
-func TestWaitSignal_ends(t *testing.T) {
+// TestWaitSignal_killed: the sidecar is killed after it sent the signal and before the process handled it. The next
+// sidecar does not count the process as notified.
+func TestWaitSignal_killed(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	name := shellName(t)
 	r := signaledReplica(t, s, name)
-	startShell(t, name, r, `trap 'exit 1' USR1; echo start >> $SEEN; `+loop)
+	app := startShell(t, name, r, `trap 'cat $DIR/db/password >> $SEEN' USR1; echo start: >> $SEEN; `+loop)
+	if err := app.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	s.SetSecret("db", map[string]string{"password": "1"})
-	r.run.WaitLog("notified the app")
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "8s").exits(1, "Pod app: process is not notified yet: ended")
+	r.run.WaitLog("SIGUSR1 is pending for process")
+	r.restart(s, nil)
+	startWait(t, s, kubeconfig, "--direct", "--signal-grace", "0s", "--timeout", "5s").exits(1,
+		"Pod app: process is not notified yet")
+	if err := app.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	startWait(t, s, kubeconfig, "--direct", "--signal-grace", "0s").exits(0, "all 1 Pods")
+	testsupport.Eventually(t, "the app reads the password", func() error {
+		if got := app.text(); !strings.HasSuffix(got, "1") {
+			return fmt.Errorf("the app has written %q", got)
+		}
+		return nil
+	})
+}
+
+// TestWaitSignal_ends: the app handles the signal, and ends at once or a moment later. It has not reloaded.
+func TestWaitSignal_ends(t *testing.T) {
+	t.Parallel()
+	for handler, grace := range map[string]string{"exit 1": "5s", "sleep 1; exit 1": "0s"} {
+		s, kubeconfig := newScene(t)
+		name := shellName(t)
+		r := signaledReplica(t, s, name)
+		startShell(t, name, r, `trap '`+handler+`' USR1; echo start >> $SEEN; `+loop)
+		s.SetSecret("db", map[string]string{"password": "1"})
+		r.run.WaitLog("notified the app")
+		startWait(t, s, kubeconfig, "--direct", "--signal-grace", grace, "--timeout", "8s").exits(1,
+			"Pod app: process is not notified yet: ended")
+	}
 }
 
 // TestWaitSignal_grace: with a timeout shorter than the grace, the error names the reason.

@@ -19,14 +19,8 @@ type document struct {
 	Instance, Volume       string
 	Generation             uint64
 	Complete               bool
-	Secrets                map[string]struct {
-		Present                         bool
-		UID, ResourceVersion, DataSince string
-		PreviousData                    struct{ Since, Until string }
-		Generation                      uint64
-		Refused                         string
-	}
-	Targets []struct {
+	Secrets                map[string]secretStatus
+	Targets                []struct {
 		Name         string
 		Notified     uint64
 		Pending      bool
@@ -39,6 +33,14 @@ type document struct {
 		Up          bool
 		LastContact *time.Time
 	}
+}
+
+type secretStatus struct {
+	Present                         bool
+	UID, ResourceVersion, DataSince string
+	PreviousData                    struct{ Since, Until string }
+	Generation                      uint64
+	Refused                         string
 }
 
 func (r *replica) status() (d document, err error) {

@@ -1,6 +1,9 @@
 package rollout
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -82,6 +85,41 @@ func TestWaitPods_appNotStarted(t *testing.T) {
 		func(pod *corev1.Pod) { pod.Status.ContainerStatuses = []corev1.ContainerStatus{running("app")} })
 	startWait(t, s, kubeconfig, "--direct", "--start-grace", "1s", "--timeout", "3s").
 		exits(1, "webhook is not notified")
+}
+
+// TestWaitPods_filesLost: an app has never started. Its files were in place, and somebody empties the volume before
+// the grace ends. A sidecar without a connection cannot write the files again, so the Pod is not done. The grace
+// begins again when the files are back.
+func TestWaitPods_filesLost(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	wire := s.Wire()
+	address := newAddress()
+	pod := newPod(t, s, "app", address, oneSidecar, func(pod *corev1.Pod) {
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{waitingStatus("app")}
+	})
+	r := startReplica(t, s, pod, address+":29808", st.Env{"SECRETSYNC_WEBHOOK_URL": "http://127.0.0.1:1/"})
+	s.SetSecret("db", map[string]string{"password": "1"})
+	r.wait(t, "1")
+	const grace = 4 * time.Second
+	wait := startWait(t, s, kubeconfig, "--direct", "--start-grace", grace.String())
+	wait.until("no container of the app has started yet")
+	r.run.Kill()
+	wire.Cut()
+	entries, err := os.ReadDir(r.dir)
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, entry.Name())))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.run = s.Start(r.env)
+	wait.until("the watch of its sidecar is down")
+	wait.running(grace + time.Second)
+	if err := wire.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	wait.exits(0, "all 1 Pods")
 }
 
 // TestWaitUsers: without a selector every user of the Secret counts, and the output names

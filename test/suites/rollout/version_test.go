@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -119,46 +120,74 @@ func TestWaitVersion_restored(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "5s").exits(1, "Pod lost: the watch of its sidecar is down")
 }
 
-// TestWaitVersion_changedFromRestored: a sidecar saw other data before its current data, in a
-// history that a restore of etcd has lost. --changed-from with a version of the new history must
-// not succeed by it. Not in parallel: it stops the API server.
+// TestWaitVersion_changedFromRestored: a sidecar saw other data in a history that a restore of etcd has lost, at
+// last or before its last data. --changed-from with a version of the new history must not succeed by it. Not in
+// parallel: it stops the API server.
 func TestWaitVersion_changedFromRestored(t *testing.T) {
+	for _, last := range []string{"0", "1"} {
+		t.Run("the sidecar saw "+last, func(t *testing.T) { changedFromRestored(t, last) })
+	}
+}
+
+func changedFromRestored(t *testing.T, last string) {
 	s, kubeconfig := newScene(t)
 	r := newReplica(t, s, "app", nil)
 	backup, err := st.ControlPlane().Backup(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	relabel := func(password string, times int) {
-		for i := range times {
-			s.SetSecret("db", map[string]string{"password": password}, fmt.Sprint("n=", i))
-		}
+	relabel(s, "0", 1)
+	r.sees(t, s) // the backup has interrupted the watch
+	relabel(s, "0", 300)
+	lost := r.sees(t, s)
+	if last != "0" {
+		s.SetSecret("db", map[string]string{"password": last})
+		r.sees(t, s)
 	}
-	relabel("0", 300)
-	s.SetSecret("db", map[string]string{"password": "1"})
-	r.wait(t, "1")
 	if err := r.run.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
 		t.Fatal(err)
 	}
-	s.SetSecret("db", map[string]string{"password": "1"})
-	before := s.Get("db").ResourceVersion // the sidecar saw the data 0 at this version
-	relabel("1", 600)
+	relabel(s, "1", 150)
+	before := s.Get("db").ResourceVersion
+	if number(before) < number(lost.DataSince) || number(before) > number(lost.ResourceVersion) {
+		t.Fatalf("version %s is not in the interval of %+v, in which the sidecar saw the data 0", before, lost)
+	}
+	relabel(s, "1", 450)
 	if err := r.run.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	testsupport.Eventually(t, "the sidecar lists the Secret", func() error {
-		if d, err := r.status(); err != nil || !d.Watches[0].Up ||
-			d.Secrets["db"].ResourceVersion != s.Get("db").ResourceVersion {
-			return fmt.Errorf("got %+v, %v", d, err)
-		}
-		return nil
-	})
+	r.sees(t, s)
 	startWait(t, s, kubeconfig, "--direct", "--changed-from", before, "--timeout", "3s").exits(1, "not known to differ")
 	wait := startWait(t, s, kubeconfig, "--direct", "--changed-from", s.Get("db").ResourceVersion)
 	wait.until("not known to differ")
 	s.SetSecret("db", map[string]string{"password": "2"})
 	wait.exits(0, "all 1 Pods")
+}
+
+// relabel sets the password, and writes that many versions.
+func relabel(s *st.Scene, password string, times int) {
+	for i := range times {
+		s.SetSecret("db", map[string]string{"password": password}, fmt.Sprint("n=", i))
+	}
+}
+
+// sees waits until the sidecar has seen the current version.
+func (r *replica) sees(t testing.TB, s *st.Scene) (db secretStatus) {
+	t.Helper()
+	testsupport.Eventually(t, "the sidecar sees the current version", func() error {
+		d, err := r.status()
+		if db = d.Secrets["db"]; err != nil || !d.Watches[0].Up || db.ResourceVersion != s.Get("db").ResourceVersion {
+			return fmt.Errorf("got %+v, %v", d, err)
+		}
+		return nil
+	})
+	return db
+}
+
+func number(version string) (n int) {
+	n, _ = strconv.Atoi(version)
+	return n
 }
