@@ -41,21 +41,19 @@ type Secret struct {
 	PreviousData status.Interval // newest known interval in which the data differed from Data, zero if none is known
 }
 
-// after returns s with its history. If gap is set, the versions between previous and s are unknown: the data may have
+// After returns s with its history. If gap is set, the versions between previous and s are unknown: the data may have
 // changed and changed back, or the cluster may have been restored from a backup. No interval from before the gap then
 // says anything about this history. If the data did not change, the result shares the map of previous.
-func (s Secret) after(previous Secret, gap bool) Secret {
+func (s Secret) After(previous Secret, gap bool) Secret {
 	s.DataSince = s.ResourceVersion
-	switch {
+	switch same := s.sameData(previous); {
 	case s.UID != previous.UID:
-	case !s.sameData(previous):
-		if !gap && older(previous.ResourceVersion, s.ResourceVersion) {
-			s.PreviousData = status.Interval{Since: previous.DataSince, Until: previous.ResourceVersion}
-		}
-	case !gap || s.ResourceVersion == previous.ResourceVersion:
+	case same && (!gap || s.ResourceVersion == previous.ResourceVersion):
 		s.Data, s.DataSince, s.PreviousData = previous.Data, previous.DataSince, previous.PreviousData
-	default:
+	case same:
 		s.Data = previous.Data
+	case !gap:
+		s.PreviousData = status.Interval{Since: previous.DataSince, Until: previous.ResourceVersion}
 	}
 	return s
 }
@@ -116,7 +114,7 @@ func (w *watch) replace(items []object) (missed bool) {
 	for i := range items {
 		if o := &items[i]; w.accepts(o) {
 			missed = missed || old[o.Name].ResourceVersion != o.ResourceVersion
-			w.secrets[o.Name] = o.secret().after(old[o.Name], true)
+			w.secrets[o.Name] = o.secret().After(old[o.Name], true)
 		}
 	}
 	changed := !maps.EqualFunc(old, w.secrets, Secret.same)
@@ -142,7 +140,7 @@ func (w *watch) apply(e event, listed string) {
 			w.changes.Poke()
 		}
 	case w.accepts(o):
-		w.secrets[o.Name] = o.secret().after(previous, false)
+		w.secrets[o.Name] = o.secret().After(previous, false)
 		if !existed || !w.secrets[o.Name].same(previous) {
 			w.changes.Poke()
 		}

@@ -101,18 +101,12 @@ var scenarios = []scenario{
 	{
 		name: "changed from, restored: a sidecar saw other data in a lost history", depth: 14,
 		events: []string{"change", "event", "publish", "notify", "reconnect"},
-		world: func() world {
-			lost := newPod("a")
-			s := &lost.sidecars[0]
-			s.have = known{secretVersion{3, 'b'}, 3, [2]int{1, 2}} // version 2 of the new history contains b
-			s.observed, s.up = s.have, false
-			connected := newPod("b")
-			w := newWorld(Rules{}, lost, connected).waitForChange()
-			w.secret = secretVersion{4, 'b'}
-			w.versions = append(w.versions, w.secret)
-			connected.sidecars[0].event(w.secret)
-			return w
-		},
+		world:  func() world { return lostHistory(newPod("a"), known{secretVersion{3, 'b'}, 3, [2]int{1, 2}}) },
+	},
+	{
+		name: "changed from, replaced: a sidecar saw other data at last in a lost history", depth: 14,
+		events: []string{"change", "event", "publish", "notify", "reconnect"},
+		world:  func() world { return lostHistory(oldPod("a"), known{secretVersion{3, 'a'}, 1, [2]int{}}) },
 	},
 	{
 		name: "address: two Pods share an address", depth: 10,
@@ -210,4 +204,17 @@ var scenarios = []scenario{
 			return w
 		},
 	},
+}
+
+// lostHistory returns a world in which the first sidecar knows version 2 of a lost history with the data a. In the
+// restored cluster, version 2 contains b. The wait is for a change from this version.
+func lostHistory(lost modelPod, have known) world {
+	s := &lost.sidecars[0]
+	s.have, s.observed, s.up = have, have, false
+	connected := newPod("b")
+	w := newWorld(Rules{}, lost, connected).waitForChange()
+	w.secret = secretVersion{4, 'b'}
+	w.versions = append(w.versions, w.secret)
+	connected.sidecars[0].event(w.secret)
+	return w
 }

@@ -12,7 +12,7 @@ import (
 //
 // State: a world contains the Secret's history in the API server, Pods with their sidecars
 // and apps, the Pods' states as the API server shows them, answers and watch events on their
-// way, and the tally under test. See world.
+// way, and the tally under test. The sidecars use the history of package watcher. See world.
 //
 // Events: the world's events happen in the cluster (a change of the Secret, a start, a
 // publish, a notification, a kill, a restored backup). The wait's events are its requests

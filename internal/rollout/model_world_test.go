@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/status"
@@ -55,29 +54,6 @@ type inflight struct {
 	document *status.Document
 }
 
-// A modelSidecar is a sidecar with its volume and its app.
-type modelSidecar struct {
-	instance int
-	running  bool
-	up       bool // its watch is connected
-
-	have     known // by its watcher
-	observed known // by its pipeline: the files in the volume have this data
-	files    byte
-	// generation is the number of the generation in the volume, notified the record.
-	generation, notified uint64
-	app                  byte // the data that the app uses
-	pending              bool // a signal is pending: the app has not handled it
-	successes            uint64
-}
-
-// A known is a version with its history, as package watcher collects it.
-type known struct {
-	secretVersion
-	since    int
-	previous [2]int // the interval of other data
-}
-
 // newWorld returns a world after the change of the data from a to b.
 func newWorld(r Rules, pods ...modelPod) world {
 	r.Secret, r.Selector, r.StartGrace = "db", "app=shop", grace
@@ -108,79 +84,16 @@ func (p modelPod) document(i int) *status.Document {
 	if p.signaled {
 		target = "process"
 	}
-	text := func(rv int) string {
-		if rv == 0 {
-			return ""
-		}
-		return strconv.Itoa(rv)
-	}
 	return &status.Document{
 		Namespace: "shop", Pod: "pod-" + p.uid, PodUID: p.uid, Generation: s.generation, Complete: true,
 		Instance: fmt.Sprint(p.uid, i, "#", s.instance), Volume: fmt.Sprint("volume", i),
 		Secrets: map[string]status.Secret{"db": {
 			Present: true, UID: "u", Generation: s.generation,
-			ResourceVersion: text(s.observed.rv), DataSince: text(s.observed.since),
-			PreviousData: status.Interval{Since: text(s.observed.previous[0]), Until: text(s.observed.previous[1])},
+			ResourceVersion: version(s.observed.rv), DataSince: version(s.observed.since),
+			PreviousData: status.Interval{Since: version(s.observed.previous[0]), Until: version(s.observed.previous[1])},
 		}},
 		Targets: []status.Target{{Name: target, Notified: s.notified, Successes: s.successes}},
 		Watches: []status.Watch{{Name: "secret/db", Up: s.up}},
-	}
-}
-
-// event is the arrival of a watch event.
-func (s *modelSidecar) event(v secretVersion) {
-	if v.data == s.have.data {
-		s.have.secretVersion = v
-	} else {
-		s.have = known{v, v.rv, [2]int{s.have.since, s.have.rv}}
-	}
-	s.observe()
-}
-
-// list is a consistent read, after which the watch is connected.
-func (s *modelSidecar) list(v secretVersion) {
-	s.up = true
-	old := s.have
-	if v != old.secretVersion {
-		s.have = known{v, v.rv, [2]int{}} // the earlier versions may belong to a lost history
-		if v.rv <= old.rv {               // a restored cluster: the files have no version of this history
-			s.observed = known{}
-		}
-	}
-	s.observe()
-}
-
-// observe accepts a version for which no file has to change.
-func (s *modelSidecar) observe() {
-	if s.generation > 0 && s.have.data == s.files {
-		s.observed = s.have
-	}
-}
-
-func (s *modelSidecar) publish() {
-	s.files, s.observed = s.have.data, s.have
-	s.generation++
-}
-
-// notify notifies the app. A signal is handled later.
-func (s *modelSidecar) notify(signal bool) {
-	s.notified = s.generation
-	s.successes++
-	if s.pending = signal; !signal {
-		s.app = s.files
-	}
-}
-
-// start starts a process. It reads the Secret, and publishes the first generation of an
-// empty volume.
-func (s *modelSidecar) start(v secretVersion) {
-	s.running, s.have, s.successes = true, known{}, 0
-	s.instance++
-	s.observed = known{secretVersion{s.observed.rv, s.files}, s.observed.rv, [2]int{}}
-	s.list(v)
-	if s.generation == 0 {
-		s.publish()
-		s.notified = max(s.notified, 1) // a higher record remains, see "empty volume"
 	}
 }
 
