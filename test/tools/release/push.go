@@ -21,8 +21,8 @@ import (
 // credentials are the credentials of `docker login`. A second push of the same release
 // changes nothing.
 //
-//	REGISTRY/secret-sync:v1.2.3           the image
-//	REGISTRY/secret-sync@DIGEST           an SBOM for each architecture, as a referrer
+//	REGISTRY/secret-sync:v1.2.3           the index of the image
+//	REGISTRY/secret-sync@DIGEST           the image of each architecture, and its SBOM, as a referrer
 //	REGISTRY/charts/secret-sync:1.2.3     the charts
 //	REGISTRY/charts/app:1.2.3
 func push(ctx context.Context, o options, out io.Writer) error {
@@ -48,6 +48,7 @@ func push(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	for _, subject := range manifest.Manifests {
+		fmt.Fprintln(out, tag.Context().Digest(subject.Digest.String()))
 		if err := pushSBOM(o, tag.Repository, subject, out, with...); err != nil {
 			return fmt.Errorf("push the SBOM for %s: %w", subject.Platform, err)
 		}

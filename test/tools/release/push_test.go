@@ -70,7 +70,7 @@ func checkPush(t *testing.T, o, again options) {
 		t.Errorf("the second push has other digests: got\n%s\nwant\n%s", second.String(), first.String())
 	}
 	lines := strings.Fields(first.String())
-	if want := 1 + len(architectures) + len(charts); len(lines) != want {
+	if want := 1 + 2*len(architectures) + len(charts); len(lines) != want {
 		t.Errorf("got %d artifacts, want %d:\n%s", len(lines), want, first.String())
 	}
 	for _, line := range lines {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,6 +48,94 @@ func TestWorkflows_pinnedWithMinimalPermissions(t *testing.T) {
 				t.Errorf("%s: every job receives the permission %s: %s", file, scope, access)
 			}
 		}
+	}
+}
+
+// A step is a step of a workflow.
+type step struct {
+	ID, Run, Uses string
+	With          map[string]any
+}
+
+// steps returns the steps of all jobs of a workflow.
+func steps(t *testing.T, file string) (all []step) {
+	t.Helper()
+	var workflow struct {
+		Jobs map[string]struct{ Steps []step }
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".github/workflows/"+file)), &workflow); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	for _, job := range workflow.Jobs {
+		all = append(all, job.Steps...)
+	}
+	return all
+}
+
+// TestWorkflows_scripts: bash parses each script.
+func TestWorkflows_scripts(t *testing.T) {
+	for _, file := range []string{"ci.yml", "release.yml", "vulnerabilities.yml"} {
+		for _, s := range steps(t, file) {
+			cmd := exec.CommandContext(t.Context(), "bash", "-n")
+			cmd.Stdin = strings.NewReader(s.Run)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s\n%s", file, err, out, s.Run)
+			}
+		}
+	}
+}
+
+// TestRelease_provenance: the provenance covers the checksums of all files, and each artifact in the registry.
+func TestRelease_provenance(t *testing.T) {
+	dir, temp := t.TempDir(), t.TempDir()
+	digest := func(i int) string { return strings.Repeat(strconv.Itoa(i), 64) }
+	names := []string{"secret-sync", "secret-sync", "secret-sync", "secret-sync", "secret-sync", "charts/secret-sync",
+		"charts/app"}
+	builder := "#!/bin/sh\n"
+	for i, name := range names {
+		builder += "echo registry.example/team/" + name + "@sha256:" + digest(i) + "\n"
+	}
+	if err := os.Mkdir(filepath.Join(dir, "release"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "release", "build"), []byte(builder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	subjects := ""
+	for _, s := range steps(t, "release.yml") {
+		if s.ID == "build" {
+			cmd := exec.CommandContext(t.Context(), "bash", "-e", "-o", "pipefail", "-c", s.Run)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "REGISTRY=registry.example/team", "RUNNER_TEMP="+temp,
+				"GITHUB_REF_NAME=v1.2.3", "GITHUB_OUTPUT="+filepath.Join(temp, "output"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		if strings.HasPrefix(s.Uses, "actions/attest-build-provenance@") {
+			subjects += fmt.Sprint(s.With["subject-digest"], " ", s.With["subject-checksums"], "\n")
+		}
+	}
+	output, err := os.ReadFile(filepath.Join(temp, "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(output)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		subjects = strings.ReplaceAll(subjects, "${{ steps.build.outputs."+name+" }}", value)
+	}
+	parts, err := os.ReadFile(filepath.Join(temp, "parts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subjects = strings.ReplaceAll(subjects, "${{ runner.temp }}/parts", string(parts))
+	for i, name := range names {
+		if !strings.Contains(subjects, digest(i)) {
+			t.Errorf("no provenance covers the artifact %d, %s, in\n%s", i, name, subjects)
+		}
+	}
+	if !strings.Contains(subjects, "dist/SHA256SUMS") {
+		t.Errorf("no provenance covers the files:\n%s", subjects)
 	}
 }
 
