@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -11,6 +12,8 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/secret-sync/secret-sync/cmd/kubectl-secret_sync/check"
+	"github.com/secret-sync/secret-sync/cmd/kubectl-secret_sync/check/access"
+	"github.com/secret-sync/secret-sync/cmd/kubectl-secret_sync/check/manifest"
 )
 
 // checkFlags are the flags of the command check.
@@ -75,6 +78,12 @@ func (p *plugin) check(ctx context.Context, f *checkFlags, args []string) error 
 
 func (f *checkFlags) validate(args []string) error {
 	files := len(f.files.Filenames) > 0 || f.files.Kustomize != ""
+	isFile := func(arg string) bool {
+		return arg == "-" || slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(arg))
+	}
+	if i := slices.IndexFunc(args, isFile); i >= 0 && !files {
+		return fmt.Errorf("%q is no workload of the cluster: for a file, use -f %s", args[i], args[i])
+	}
 	switch {
 	case f.format != "text" && f.format != "json":
 		return fmt.Errorf("-o %q: must be text or json", f.format)
@@ -91,11 +100,11 @@ func (f *checkFlags) validate(args []string) error {
 // checkInput reads the objects to check.
 func (p *plugin) checkInput(f *checkFlags, args []string) (input check.Input, err error) {
 	builder := resource.NewBuilder(p.flags).Unstructured().ContinueOnError().Flatten()
-	input.Namespace, _, err = p.flags.ToRawKubeConfigLoader().Namespace()
+	input.DefaultNamespace, _, err = p.flags.ToRawKubeConfigLoader().Namespace()
 	var stdin []byte
 	if len(args) == 0 {
 		if err != nil {
-			input.Namespace = "default"
+			input.DefaultNamespace = "default"
 		}
 		if stdin, err = f.addFiles(builder.Local(), p.In); err != nil {
 			return input, err
@@ -104,13 +113,13 @@ func (p *plugin) checkInput(f *checkFlags, args []string) (input check.Input, er
 		if err != nil {
 			return input, err
 		}
-		builder.NamespaceParam(input.Namespace).DefaultNamespace().LabelSelectorParam(f.selector).
+		builder.NamespaceParam(input.DefaultNamespace).DefaultNamespace().LabelSelectorParam(f.selector).
 			ResourceTypeOrNameArgs(true, args...).Latest()
 		config, err := p.flags.ToRESTConfig()
 		if err != nil {
 			return input, err
 		}
-		if input.Cluster, err = check.NewAPIServer(config); err != nil {
+		if input.Cluster, err = access.NewAPIServer(config); err != nil {
 			return input, err
 		}
 	}
@@ -119,7 +128,7 @@ func (p *plugin) checkInput(f *checkFlags, args []string) (input check.Input, er
 		text, _, _ := strings.Cut(err.Error(), " in '") // the text of an object follows, with its values
 		return input, fmt.Errorf("read the workloads: %s", text)
 	}
-	input.Objects = check.Objects(infos, stdin)
+	input.Objects = manifest.Objects(infos, stdin)
 	return input, nil
 }
 
@@ -132,7 +141,7 @@ func (f *checkFlags) addFiles(builder *resource.Builder, in io.Reader) (stdin []
 		if stdin, err = io.ReadAll(in); err != nil {
 			return nil, err
 		}
-		builder.Stream(strings.NewReader(string(stdin)), check.Stdin)
+		builder.Stream(strings.NewReader(string(stdin)), manifest.Stdin)
 	}
 	if len(files.Filenames) > 0 || files.Kustomize != "" {
 		builder.FilenameParam(false, &files)

@@ -64,7 +64,8 @@ var sidecar = sync.OnceValues(func() (string, error) {
 // TestRBAC_events: a Role requires no name of a Pod, and the flag takes precedence over the variable.
 func TestRBAC_events(t *testing.T) {
 	for name, value := range map[string]string{
-		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EVENTS": "true", "POD_NAMESPACE": "other", "POD_NAME": "", "POD_UID": "",
+		"SECRETSYNC_SECRETS": "db", "SECRETSYNC_EVENTS": "true",
+		"POD_NAMESPACE": "other", "POD_NAME": "", "POD_UID": "",
 	} {
 		t.Setenv(name, value)
 	}
@@ -89,7 +90,7 @@ func TestRBAC_equalsSidecar(t *testing.T) {
 		{"names", "SECRETSYNC_SECRETS=db,cache", "app"},
 		{"a name twice", "SECRETSYNC_SECRETS=db,db", "app"},
 		{"a misspelled variable", "SECRETSYNC_SECRETS=db SECRETSYNC_SECRET=web", "app"},
-		{"invalid values of other variables", "SECRETSYNC_SECRETS=db SECRETSYNC_LAYOUT=round SECRETSYNC_SIGNAL=HUB", "app"},
+		{"invalid values", "SECRETSYNC_SECRETS=db SECRETSYNC_LAYOUT=round SECRETSYNC_SIGNAL=HUB", "app"},
 		{"a variable of a Service", "SECRETSYNC_SECRETS=db SECRETSYNC_SERVICE_HOST=db", "app"},
 		{"an empty entry at the end", "SECRETSYNC_SECRETS=db,", "app"},
 		{"optional", "SECRETSYNC_OPTIONAL_SECRETS=tls SECRETSYNC_EVENTS=true POD_NAME=a POD_UID=b", ""},

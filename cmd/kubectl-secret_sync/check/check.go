@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/secret-sync/secret-sync/cmd/kubectl-secret_sync/check/access"
+	"github.com/secret-sync/secret-sync/cmd/kubectl-secret_sync/check/manifest"
 )
 
 // A Cluster answers questions about the cluster around a workload.
@@ -15,29 +18,32 @@ type Cluster interface {
 	SecretKeys(ctx context.Context, namespace, secret string, names bool) (keys []string, found bool, err error)
 	// Allowed reports whether a service account may use a verb on a resource of the core group. An
 	// empty name stands for all objects.
-	Allowed(ctx context.Context, namespace, account, verb, resource, name string) (bool, error)
+	Allowed(ctx context.Context, account access.Account, verb, resource, name string) (bool, error)
+	// Bindings returns the RoleBindings of a namespace and the ClusterRoleBindings. With an error, it
+	// returns the bindings that it can read.
+	Bindings(ctx context.Context, namespace string) ([]*manifest.Object, error)
 	// Object returns an object of the cluster, nil if it does not exist.
-	Object(ctx context.Context, kind, namespace, name string) (*Object, error)
+	Object(ctx context.Context, kind, namespace, name string) (*manifest.Object, error)
 }
 
 // Input is the input of a check.
 type Input struct {
-	Objects   []*Object
-	Namespace string  // of objects without a namespace
-	Cluster   Cluster // nil: decide by the objects alone
+	Objects          []*manifest.Object
+	DefaultNamespace string  // of objects without a namespace
+	Cluster          Cluster // nil: decide by the objects alone
 }
 
 // A checker checks a workload. The rules add their findings to the report.
 type checker struct {
 	*Input
-	*workload
+	*manifest.Workload
 	ctx    context.Context
 	report *Report
 }
 
 // sidecarRules check a single sidecar of a workload, workloadRules the whole Pod.
 var (
-	sidecarRules = []func(*checker, sidecar){
+	sidecarRules = []func(*checker, manifest.Sidecar){
 		checkUnknown, checkNative, checkStartupProbe, checkHTTPServer, checkPodFields,
 		checkVolume, checkReaders, checkOwners, checkMemory,
 		checkProcessNamespace, checkUID, checkProcessName, checkWebhook,
@@ -51,21 +57,21 @@ var (
 func Run(ctx context.Context, in Input) (*Report, error) {
 	report := &Report{Findings: []Finding{}}
 	for _, o := range in.Objects {
-		w, err := newWorkload(o, in.Namespace)
+		w, err := manifest.NewWorkload(o, in.DefaultNamespace)
 		if err != nil {
 			return report, err
 		}
 		if w == nil {
 			continue
 		}
-		c := &checker{Input: &in, workload: w, ctx: ctx, report: report}
-		if len(w.sidecars) == 0 {
+		c := &checker{Input: &in, Workload: w, ctx: ctx, report: report}
+		if len(w.Sidecars) == 0 {
 			checkInjected(c)
 			continue
 		}
 		report.Workloads++
 		for _, rule := range sidecarRules {
-			for _, s := range w.sidecars {
+			for _, s := range w.Sidecars {
 				rule(c, s)
 			}
 		}
@@ -78,31 +84,31 @@ func Run(ctx context.Context, in Input) (*Report, error) {
 }
 
 // add adds a finding about the workload. rule is the name of a rule in anchors.
-func (c *checker) add(severity Severity, rule string, at path, message, remedy string) {
-	c.addTo(c.workload.Object, severity, rule, at, message, remedy)
+func (c *checker) add(severity Severity, rule string, at manifest.Path, message, remedy string) {
+	c.addTo(c.Workload.Object, severity, rule, at, message, remedy)
 }
 
 // addTo adds a finding about an object.
-func (c *checker) addTo(o *Object, severity Severity, rule string, at path, message, remedy string) {
+func (c *checker) addTo(o *manifest.Object, severity Severity, rule string, at manifest.Path, message, remedy string) {
 	anchor, known := anchors[rule]
 	if !known {
 		panic("rule without an anchor: " + rule)
 	}
 	c.report.Findings = append(c.report.Findings, Finding{
-		Severity: severity, Rule: rule, Object: o.String(), Field: at.String(), File: o.File, Line: at.line(o.node),
+		Severity: severity, Rule: rule, Object: o.String(), Field: at.String(), File: o.File, Line: o.Line(at),
 		Message: message, Remedy: remedy, Link: page + anchor,
 	})
 }
 
 // unknown adds a note that check could not decide.
-func (c *checker) unknown(at path, format string, args ...any) {
+func (c *checker) unknown(at manifest.Path, format string, args ...any) {
 	c.add(Note, "unknown", at, fmt.Sprintf(format, args...), "check it by hand")
 }
 
 // object returns an object of the input, or else of the cluster. It returns nil if there is none.
-func (c *checker) object(kind, namespace, name string) *Object {
-	i := slices.IndexFunc(c.Objects, func(o *Object) bool {
-		same := namespace == "" || cmp.Or(o.GetNamespace(), c.Input.Namespace) == namespace
+func (c *checker) object(kind, namespace, name string) *manifest.Object {
+	i := slices.IndexFunc(c.Objects, func(o *manifest.Object) bool {
+		same := namespace == "" || cmp.Or(o.GetNamespace(), c.DefaultNamespace) == namespace
 		return o.GetKind() == kind && o.GetName() == name && same
 	})
 	if i >= 0 {
@@ -120,9 +126,9 @@ func (c *checker) object(kind, namespace, name string) *Object {
 
 // checkInjected notes a Pod whose sidecar is added later.
 func checkInjected(c *checker) {
-	for key := range c.meta.Annotations {
+	for key := range c.Meta.Annotations {
 		if strings.HasPrefix(key, "secret-sync/") {
-			c.add(Note, "injected", c.path.add("metadata", "annotations"),
+			c.add(Note, "injected", c.Path.Add("metadata", "annotations"),
 				"the Pod has annotations of secret-sync and no sidecar",
 				"check the output of `kubectl kustomize`, or a Pod to which the policy added the sidecar")
 			return

@@ -10,12 +10,14 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/resource"
 	"sigs.k8s.io/yaml"
+
+	"github.com/secret-sync/secret-sync/cmd/kubectl-secret_sync/check/manifest"
 )
 
 // inspect checks a manifest in a file.
-func inspect(t *testing.T, manifest string) *Report {
+func inspect(t *testing.T, text string) *Report {
 	t.Helper()
-	report, err := Run(t.Context(), Input{Objects: objects(t, manifest), Namespace: "shop"})
+	report, err := Run(t.Context(), Input{Objects: objects(t, text), DefaultNamespace: "shop"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,10 +25,10 @@ func inspect(t *testing.T, manifest string) *Report {
 }
 
 // objects returns the objects of a manifest in a file.
-func objects(t *testing.T, manifest string) []*Object {
+func objects(t *testing.T, text string) []*manifest.Object {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "app.yaml")
-	if err := os.WriteFile(file, []byte(manifest), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	infos, err := resource.NewBuilder(genericclioptions.NewConfigFlags(false)).Unstructured().Local().Flatten().
@@ -34,7 +36,7 @@ func objects(t *testing.T, manifest string) []*Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Objects(infos, nil)
+	return manifest.Objects(infos, nil)
 }
 
 func read(t *testing.T, path string) string {

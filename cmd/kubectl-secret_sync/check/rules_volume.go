@@ -5,22 +5,24 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/secret-sync/secret-sync/cmd/kubectl-secret_sync/check/manifest"
 )
 
 // checkVolume: the volume is an emptyDir in memory with a limit, and the sidecar can write to it.
-func checkVolume(c *checker, s sidecar) {
-	if !s.variable("SECRETSYNC_DIR").known {
+func checkVolume(c *checker, s manifest.Sidecar) {
+	if !s.Variable("SECRETSYNC_DIR").Known {
 		return
 	}
-	volume, at, mount, mountAt := s.volume()
+	volume, at, mount, mountAt := s.Volume()
 	if volume == nil {
-		c.add(Error, "volume", s.path.add("volumeMounts"),
-			fmt.Sprintf("container %s mounts no volume at %s", s.Name, s.dir()),
-			fmt.Sprintf("mount an emptyDir there: `- {name: secrets, mountPath: %s}`", s.dir()))
+		c.add(Error, "volume", s.Path.Add("volumeMounts"),
+			fmt.Sprintf("container %s mounts no volume at %s", s.Name, s.Dir()),
+			fmt.Sprintf("mount an emptyDir there: `- {name: secrets, mountPath: %s}`", s.Dir()))
 		return
 	}
 	if mount.ReadOnly {
-		c.add(Error, "read-only", mountAt.add("readOnly"),
+		c.add(Error, "read-only", mountAt.Add("readOnly"),
 			fmt.Sprintf("container %s mounts its volume read-only", s.Name),
 			"remove `readOnly` here; it belongs to the mount of the app")
 	}
@@ -33,97 +35,78 @@ func checkVolume(c *checker, s sidecar) {
 	case directory == nil:
 		c.add(Error, "volume-kind", at, fmt.Sprintf("volume %s is not an emptyDir", volume.Name), remedy)
 	case directory.Medium != corev1.StorageMediumMemory:
-		c.add(Warning, "volume-kind", at.add("emptyDir"),
+		c.add(Warning, "volume-kind", at.Add("emptyDir"),
 			fmt.Sprintf("volume %s writes the Secrets to a disk", volume.Name), remedy)
 	}
 	if volume.EmptyDir != nil && volume.EmptyDir.SizeLimit == nil {
-		c.add(Warning, "volume-size", at.add("emptyDir"), fmt.Sprintf("volume %s has no sizeLimit", volume.Name),
+		c.add(Warning, "volume-size", at.Add("emptyDir"), fmt.Sprintf("volume %s has no sizeLimit", volume.Name),
 			remedy)
 	}
 }
 
 // checkReaders: an app mounts the volume read-only and without subPath.
-func checkReaders(c *checker, s sidecar) {
-	volume, at, _, _ := s.volume()
+func checkReaders(c *checker, s manifest.Sidecar) {
+	volume, at, _, _ := s.Volume()
 	if volume == nil {
 		return
 	}
-	readers := s.readers(volume.Name)
+	readers := s.Readers(volume.Name)
 	if len(readers) == 0 {
 		c.add(Error, "not-mounted", at, fmt.Sprintf("no container of the app mounts volume %s", volume.Name),
 			fmt.Sprintf("add to the container of the app: `volumeMounts: [{name: %s, mountPath: %s, readOnly: true}]`",
-				volume.Name, s.dir()))
+				volume.Name, s.Dir()))
 	}
 	for _, app := range readers {
 		for i, m := range app.VolumeMounts {
 			if m.Name == volume.Name {
-				checkMount(c, app, m, app.path.add("volumeMounts", i))
+				checkMount(c, app, m, app.Path.Add("volumeMounts", i))
 			}
 		}
 	}
 }
 
-func checkMount(c *checker, app container, m corev1.VolumeMount, at path) {
+func checkMount(c *checker, app manifest.Container, m corev1.VolumeMount, at manifest.Path) {
 	if m.SubPath != "" || m.SubPathExpr != "" {
-		c.add(Error, "sub-path", at.add("subPath"),
+		c.add(Error, "sub-path", at.Add("subPath"),
 			fmt.Sprintf("container %s mounts volume %s with subPath, so it never sees a change", app.Name, m.Name),
 			"remove `subPath` and mount the whole volume")
 	}
-	if !m.ReadOnly && (!app.init || app.native()) {
+	if !m.ReadOnly && (!app.Init || app.Native()) {
 		c.add(Warning, "writable", at, fmt.Sprintf("container %s can write to volume %s", app.Name, m.Name),
 			"add `readOnly: true` to the mount")
 	}
 }
 
 // checkOwners: only the owner of a file can replace it in a volume in memory.
-func checkOwners(c *checker, s sidecar) {
-	volume, _, _, _ := s.volume()
-	user := c.user(s.container)
+func checkOwners(c *checker, s manifest.Sidecar) {
+	volume, _, _, _ := s.Volume()
+	user := c.User(s.Container)
 	if volume == nil || user == nil {
 		return
 	}
-	for _, other := range c.containers() {
+	for _, other := range c.Containers() {
 		writes := func(m corev1.VolumeMount) bool { return m.Name == volume.Name && !m.ReadOnly }
-		uid := c.user(other)
-		if !other.init || other.native() || uid == nil || *uid == *user ||
+		uid := c.User(other)
+		if !other.Init || other.Native() || uid == nil || *uid == *user ||
 			!slices.ContainsFunc(other.VolumeMounts, writes) {
 			continue
 		}
-		c.add(Error, "other-uid", c.userPath(other),
+		c.add(Error, "other-uid", c.UserPath(other),
 			fmt.Sprintf("init container %s writes to volume %s as UID %d and container %s as UID %d", other.Name,
 				volume.Name, *uid, s.Name, *user), "give both containers the same `runAsUser`")
 	}
 }
 
-// user returns the UID of a container, nil if the image sets it.
-func (w *workload) user(c container) *int64 {
-	if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
-		return c.SecurityContext.RunAsUser
-	}
-	if w.spec.SecurityContext != nil {
-		return w.spec.SecurityContext.RunAsUser
-	}
-	return nil
-}
-
-// userPath returns the place of the UID of a container.
-func (w *workload) userPath(c container) path {
-	if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
-		return c.path.add("securityContext", "runAsUser")
-	}
-	return w.specPath("securityContext", "runAsUser")
-}
-
 // checkMemory: the files in a volume in memory count against the limit of the container. The
 // sidecar itself requires 20 MiB, and half of the volume's limit for a change.
-func checkMemory(c *checker, s sidecar) {
-	volume, _, _, _ := s.volume()
+func checkMemory(c *checker, s manifest.Sidecar) {
+	volume, _, _, _ := s.Volume()
 	limit, limited := s.Resources.Limits[corev1.ResourceMemory]
 	if volume == nil || volume.EmptyDir == nil || volume.EmptyDir.SizeLimit == nil || !limited {
 		return
 	}
 	if need := 20<<20 + volume.EmptyDir.SizeLimit.Value()*3/2; limit.Value() < need {
-		c.add(Warning, "memory", s.path.add("resources", "limits", "memory"),
+		c.add(Warning, "memory", s.Path.Add("resources", "limits", "memory"),
 			fmt.Sprintf("the memory limit of container %s is too small for a full volume %s", s.Name, volume.Name),
 			fmt.Sprintf("set it to at least %dMi", (need+1<<20-1)>>20))
 	}

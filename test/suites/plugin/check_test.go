@@ -1,19 +1,17 @@
 package plugin
 
 import (
+	"context"
 	"fmt"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
-	"github.com/secret-sync/secret-sync/test/harness/helmchart"
-	"github.com/secret-sync/secret-sync/test/harness/kustomize"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
@@ -59,6 +57,59 @@ func TestCheck_cluster(t *testing.T) {
 	check(t, s, admin, 0, "warning role-too-wide", "warning role-too-wide")
 }
 
+// TestCheck_otherSecrets: check reads the Roles and the bindings of the cluster, because no review shows access to
+// another Secret by its name. The administrator of a namespace gets a note about the bindings of the cluster.
+func TestCheck_otherSecrets(t *testing.T) {
+	s, admin := newApp(t), st.ControlPlane().Kubeconfig()
+	s.Apply(s.Print("rbac", "app"))
+	s.SetSecret("db", map[string]string{"password": canary})
+	testsupport.Eventually(t, "the API server knows the Role", func() error { return allowed(t, s, "list", "secrets") })
+	grant(t, s, "app", "events", "create")
+	check(t, s, admin, 0)
+	rbac := st.ControlPlane().Client.RbacV1()
+	meta := metav1.ObjectMeta{Name: "other-" + s.Namespace}
+	subject := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "app", Namespace: s.Namespace}}
+	rules := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"other"},
+			Verbs: []string{"get"}},
+	}
+	if _, err := rbac.ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: meta, Rules: rules},
+		metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name}
+	if _, err := rbac.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: meta, RoleRef: ref, Subjects: subject}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = rbac.ClusterRoleBindings().Delete(context.Background(), meta.Name, metav1.DeleteOptions{})
+		_ = rbac.ClusterRoles().Delete(context.Background(), meta.Name, metav1.DeleteOptions{})
+	})
+	r := check(t, s, admin, 0, "warning role-too-wide")
+	if !strings.Contains(r.out, `"object": "ClusterRole/`+meta.Name) {
+		t.Errorf("the finding does not name the ClusterRole:\n%s", r.out)
+	}
+	patch := []byte(`[{"op":"add","path":"/rules/0/resourceNames/-","value":"other"}]`)
+	if _, err := rbac.Roles(s.Namespace).Patch(t.Context(), "secret-sync-app", types.JSONPatchType, patch,
+		metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, s, admin, 0, "warning role-too-wide", "warning role-too-wide")
+	bind(t, s, st.Account, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"})
+	testsupport.Eventually(t, "the API server knows the administrator of the namespace", func() error {
+		r = run(t, s.Kubeconfig, "check", "deployment/app", "-n", s.Namespace, "-o", "json")
+		if r.code != 0 {
+			return fmt.Errorf("code %d: %s", r.code, r.err)
+		}
+		return nil
+	})
+	if got := r.rules(t); !slices.Equal(got, []string{"note unknown", "warning role-too-wide"}) ||
+		!strings.Contains(r.out, "to other Secrets by name") || !strings.Contains(r.out, "Role/secret-sync-app") {
+		t.Errorf("got %q, want a note about the bindings of the cluster, and a finding about the Role:\n%s", got, r.out)
+	}
+}
+
 // TestCheck_podSecurity: check reads the labels of the namespace.
 func TestCheck_podSecurity(t *testing.T) {
 	s, admin := newApp(t), st.ControlPlane().Kubeconfig()
@@ -99,54 +150,6 @@ func TestCheck_withoutPermission(t *testing.T) {
 	}
 }
 
-// TestCheck_examples: check finds nothing in the manifests, charts and kustomizations of the
-// examples. It uses no cluster.
-func TestCheck_examples(t *testing.T) {
-	manifests := map[string]string{}
-	for _, pattern := range []string{"cases/*/kustomization.yaml", "component/example/kustomization.yaml"} {
-		files, err := filepath.Glob(examples + pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %v", pattern, err)
-		}
-		for _, file := range files {
-			text, err := kustomize.Render(filepath.Dir(file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			manifests[filepath.Dir(strings.TrimPrefix(file, examples))] = string(text)
-		}
-	}
-	chart, err := helmchart.Template(examples+"helm/app", "default", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifests["helm/app"] = string(chart)
-	var extra map[string]any
-	if err := yaml.Unmarshal([]byte(st.Read(t, examples+"helm/values-extra.yaml")), &extra); err != nil {
-		t.Fatal(err)
-	}
-	other, err := helmchart.Template("../manifests/testdata/other", "default", extra)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The values require an account with the Role, and an app that listens for the webhook.
-	manifests["helm/values-extra.yaml"] = strings.NewReplacer(
-		"      automountServiceAccountToken:", "      serviceAccountName: app\n      automountServiceAccountToken:",
-		"image: other:1", "image: other:1\n        ports: [{containerPort: 8080}]",
-	).Replace(string(other)) + "---\n" + st.Read(t, examples+"pod/rbac.yaml")
-	for _, file := range []string{"pod/deployment.yaml", "pod/deployment-webhook.yaml"} {
-		manifests[file] = st.Read(t, examples+file) + "---\n" + st.Read(t, examples+"pod/rbac.yaml")
-	}
-	for name, manifest := range manifests {
-		file := filepath.Join(t.TempDir(), "manifest.yaml")
-		st.Write(t, file, manifest)
-		if r := run(t, "absent", "check", "-f", file); r.code != 0 ||
-			!strings.Contains(r.out, "0 errors, 0 warnings, 0 notes") {
-			t.Errorf("%s: code %d\n%s%s", name, r.code, r.out, r.err)
-		}
-	}
-}
-
 // grant binds a Role with a rule to an account of the scene.
 func grant(t *testing.T, s *st.Scene, account, resource, verb string) {
 	t.Helper()
@@ -157,15 +160,22 @@ func grant(t *testing.T, s *st.Scene, account, resource, verb string) {
 		&rbacv1.Role{ObjectMeta: meta, Rules: rules}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: resource},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: s.Namespace}},
-	}
-	if _, err := client.RoleBindings(s.Namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	bind(t, s, account, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: resource})
 	if account == "app" {
 		testsupport.Eventually(t, "the API server knows the Role",
 			func() error { return allowed(t, s, verb, resource) })
+	}
+}
+
+// bind binds a role to an account of the scene.
+func bind(t *testing.T, s *st.Scene, account string, role rbacv1.RoleRef) {
+	t.Helper()
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name}, RoleRef: role,
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: s.Namespace}},
+	}
+	if _, err := st.ControlPlane().Client.RbacV1().RoleBindings(s.Namespace).Create(t.Context(), binding,
+		metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,8 +1,10 @@
-package check
+// Package manifest contains the objects that check reads: their places in files, and the sidecars of their Pods.
+package manifest
 
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"os"
 	"slices"
 
@@ -19,8 +21,8 @@ type Object struct {
 	node *yaml.Node // the object's text in File, nil if there is none
 }
 
-// into converts the object into a typed object.
-func (o *Object) into(typed any) error {
+// Into converts the object into a typed object.
+func (o *Object) Into(typed any) error {
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(o.UnstructuredContent(), typed)
 }
 
@@ -62,7 +64,7 @@ func documents(source string, stdin []byte) (all []*yaml.Node) {
 			return nil
 		}
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder := yaml.NewDecoder(bytes.NewReader(separated(text)))
 	for {
 		var document yaml.Node
 		if decoder.Decode(&document) != nil { // io.EOF, or text that only the builder can read
@@ -71,6 +73,22 @@ func documents(source string, stdin []byte) (all []*yaml.Node) {
 		if len(document.Content) == 1 {
 			all = append(all, flatten(document.Content[0])...)
 		}
+	}
+}
+
+// separated turns consecutive JSON objects, as `jq` prints them, into documents on the same lines.
+func separated(text []byte) []byte {
+	decoder, result := json.NewDecoder(bytes.NewReader(text)), []byte(nil)
+	for start := int64(0); ; start = decoder.InputOffset() {
+		var object json.RawMessage
+		if decoder.Decode(&object) != nil {
+			return append(result, text[start:]...)
+		}
+		document := text[start:decoder.InputOffset()]
+		if start > 0 { // a directive on a line of its own would change the numbers of the lines
+			document = append([]byte("\n--- "), bytes.TrimPrefix(document, []byte("\n"))...)
+		}
+		result = append(result, document...)
 	}
 }
 
