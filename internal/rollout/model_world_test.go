@@ -84,13 +84,13 @@ func (p modelPod) document(i int) *status.Document {
 	if p.signaled {
 		target = "process"
 	}
+	have := s.observed.secret()
 	return &status.Document{
 		Namespace: "shop", Pod: "pod-" + p.uid, PodUID: p.uid, Generation: s.generation, Complete: true,
 		Instance: fmt.Sprint(p.uid, i, "#", s.instance), Volume: fmt.Sprint("volume", i),
 		Secrets: map[string]status.Secret{"db": {
-			Present: true, UID: "u", Generation: s.generation,
-			ResourceVersion: version(s.observed.rv), DataSince: version(s.observed.since),
-			PreviousData: status.Interval{Since: version(s.observed.previous[0]), Until: version(s.observed.previous[1])},
+			Present: true, UID: "u", ResourceVersion: have.ResourceVersion, DataSince: have.DataSince,
+			PreviousData: have.PreviousData, Generation: s.generation,
 		}},
 		Targets: []status.Target{{Name: target, Notified: s.notified, Successes: s.successes}},
 		Watches: []status.Watch{{Name: "secret/db", Up: s.up}},
