@@ -84,9 +84,7 @@ func (s *sidecar) status() *status.Document {
 		}
 		d.Secrets[name] = secret
 	}
-	for _, t := range s.notifier.Status() {
-		d.Targets = append(d.Targets, t.Target)
-	}
+	d.Targets = append(d.Targets, s.notifier.Status()...)
 	d.Watches = append(d.Watches, s.watcher.Status()...)
 	return d
 }

@@ -94,12 +94,6 @@ type Notifier struct {
 	workers []*worker
 }
 
-// Status is the state of a target.
-type Status struct {
-	status.Target
-	Failed uint64 // failed attempts of this process; waits do not count
-}
-
 // New returns a Notifier and writes the missing records. Call it before the first publish, so that a crash
 // does not change whether the first generation is pending.
 func New(opts Options) *Notifier {
@@ -141,8 +135,8 @@ func (n *Notifier) Run(ctx context.Context) error {
 }
 
 // Status returns the state of all targets in the order of Options.Targets.
-func (n *Notifier) Status() []Status {
-	all := make([]Status, 0, len(n.workers))
+func (n *Notifier) Status() []status.Target {
+	all := make([]status.Target, 0, len(n.workers))
 	for _, w := range n.workers {
 		all = append(all, w.refresh())
 	}

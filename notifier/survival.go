@@ -49,12 +49,8 @@ func (w *worker) observe() {
 func (w *worker) withdraw(f *Failure) {
 	r := w.record
 	r.Notified, r.Ended, r.Ends, r.Observing = r.Previous, r.Notified, r.Ends+1, false
-	f.Err = stopped(f.Err, r.Ends)
-	w.mu.Lock()
-	w.state.Error = endsKind(r.Ends)
-	w.state.Failed++
-	w.state.Failures++
-	w.mu.Unlock()
+	f.Kind, f.Err = endsKind(r.Ends), stopped(f.Err, r.Ends)
+	w.count(f)
 	w.save(r)
 	w.Logger.Warn("the app ended after its notification", "generation", r.Ended, "err", f)
 	w.Report(w.target.Name, f)

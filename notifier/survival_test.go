@@ -101,8 +101,8 @@ func (s *survivalTest) want(notified []uint64, target state, failed uint64) {
 	if target.Successes > 0 {
 		target.Recipient = "7 (app)"
 	}
-	if want := (Status{Target: target, Failed: failed}); got != want {
-		s.t.Errorf("status = %+v, want %+v", got, want)
+	if target.Failed = failed; got != target {
+		s.t.Errorf("status = %+v, want %+v", got, target)
 	}
 }
 

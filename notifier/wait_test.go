@@ -33,7 +33,7 @@ func TestWaiting(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		got := n.Status()[0]
-		if want := (Status{Target: state{Name: "app", Notified: 2, Successes: 1}}); got != want {
+		if want := (state{Name: "app", Notified: 2, Successes: 1}); got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}
 		if got := app.attempted(); got != 2 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/notification"
+	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
@@ -40,7 +41,7 @@ type worker struct {
 	lastEarly time.Time // time of the last attempt started by a newer generation
 
 	mu     sync.Mutex // guards state, and writes to record
-	state  Status
+	state  status.Target
 	record notification.TargetRecord // written by the worker's goroutine only
 }
 
@@ -48,7 +49,7 @@ type worker struct {
 //
 // Numbers only increase within a volume, so a record above the newest number belongs to a reset volume. The
 // notification is then pending too, instead of when the numbers reach the record.
-func (w *worker) refresh() Status {
+func (w *worker) refresh() status.Target {
 	newest := w.Volume.Newest()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,15 +145,10 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 // at debug level, so hours of failure cause a single warning.
 func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
-	w.mu.Lock()
 	repeated, report := w.state.Error == f.Kind, w.state.Failures == 0 && !f.Waiting
-	w.state.Error = f.Kind
-	if !f.Waiting {
+	if w.count(f); !f.Waiting {
 		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", max(backoff.Next(), f.RetryAfter)
-		w.state.Failed++
-		w.state.Failures++
 	}
-	w.mu.Unlock()
 	if f.RetryWithin > 0 {
 		delay = min(delay, f.RetryWithin)
 	}
@@ -165,6 +161,16 @@ func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time
 		w.Report(w.target.Name, f)
 	}
 	return delay
+}
+
+// count adds a failure to the state. A wait is no failure.
+func (w *worker) count(f *Failure) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state.Error = f.Kind; !f.Waiting {
+		w.state.Failed++
+		w.state.Failures++
+	}
 }
 
 // restore sets the record to that of an earlier process. A target without a record is new in the configuration. It

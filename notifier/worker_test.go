@@ -146,9 +146,7 @@ func TestDownForHours(t *testing.T) {
 			t.Errorf("reports = %v, want none for the recovery", reports)
 		}
 		got := n.Status()[0]
-		want := Status{
-			Target: state{Name: "app", Notified: 1 + hours*3600, Successes: 1}, Failed: uint64(app.attempted() - 1),
-		}
+		want := state{Name: "app", Notified: 1 + hours*3600, Successes: 1, Failed: uint64(app.attempted() - 1)}
 		if got != want {
 			t.Errorf("status = %+v, want %+v", got, want)
 		}

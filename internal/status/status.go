@@ -58,6 +58,7 @@ type Target struct {
 	PendingSince time.Time `json:"pendingSince,omitzero"` // when this process found the notification pending
 	Successes    uint64    `json:"successes"`             // notifications sent by this process
 	Failures     uint64    `json:"failures"`              // failed attempts since the last success
+	Failed       uint64    `json:"failed,omitempty"`      // failed attempts of this process
 	Error        string    `json:"error"`                 // kind of the last failure, "" for none
 	Recipient    string    `json:"recipient,omitempty"`   // PID and name of the last signaled process
 	Observing    bool      `json:"observing,omitempty"`   // whether its end would still withdraw the notification

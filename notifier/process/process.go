@@ -82,13 +82,9 @@ func (t *Target) Settings() string {
 //
 // Without pidfds (old kernel, seccomp), os.Process uses the PID. The process could then end between
 // steps 3 and 4, and its PID be reused within microseconds.
-func (t *Target) Notify(ctx context.Context, changes notifier.Changes) error {
+func (t *Target) Notify(ctx context.Context, changes notifier.Changes) (err error) {
 	t.proc.unknown = nil
-	err := t.notify(ctx, changes)
-	return cmp.Or(t.proc.unknown, err)
-}
-
-func (t *Target) notify(ctx context.Context, changes notifier.Changes) error {
+	defer func() { err = cmp.Or(t.proc.unknown, err) }()
 	found, err := t.find()
 	if err != nil {
 		return err
