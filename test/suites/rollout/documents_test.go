@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"regexp"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,7 @@ type fields = map[string]any
 func TestWaitDocument_proof(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
-	var reasons []string
+	reasons := map[string]string{} // by Pod
 	for _, c := range []struct {
 		name, reason string
 		change       func(document, secret, target fields)
@@ -42,6 +43,9 @@ func TestWaitDocument_proof(t *testing.T) {
 		{"refused", "refuses the Secret: no_keys", func(_, secret, _ fields) { secret["refused"] = "no_keys" }},
 		{"down", "watch of its sidecar is down",
 			func(d, _, _ fields) { d["watches"].([]any)[0].(fields)["up"] = false }},
+		{"selector-down", "watch of its sidecar is down", func(d, _, _ fields) { // the selector may match the Secret
+			d["secrets"], d["watches"] = fields{}, []any{fields{"name": "selector", "up": false}}
+		}},
 		{"pending", "webhook is not notified yet", func(_, _, target fields) { target["notified"] = 1 }},
 		{"emptied", "webhook is not notified yet", func(_, _, target fields) { target["notified"] = 3 }},
 	} {
@@ -50,12 +54,19 @@ func TestWaitDocument_proof(t *testing.T) {
 		secret, target := d["secrets"].(fields)["db"].(fields), d["targets"].([]any)[0].(fields)
 		c.change(d, secret, target)
 		serve(t, pod.Status.PodIP+":29808", d)
-		reasons = append(reasons, "Pod "+c.name+": ", c.reason)
+		reasons[c.name] = c.reason
 	}
 	hello := newPod(t, s, "hello", newAddress(), oneSidecar)
 	serve(t, hello.Status.PodIP+":29808", "hello")
-	reasons = append(reasons, "Pod hello: ", "no JSON object")
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "2s").exits(1, reasons...)
+	reasons["hello"] = "no JSON object"
+	wait := startWait(t, s, kubeconfig, "--direct", "--timeout", "2s")
+	wait.exits(1)
+	for pod, reason := range reasons {
+		line := regexp.MustCompile(`(?m)^Pod ` + pod + `: .*` + regexp.QuoteMeta(reason))
+		if text := wait.err.String(); !line.MatchString(text) {
+			t.Errorf("lacks %q:\n%s", line, text)
+		}
+	}
 }
 
 // TestWaitDocument_complete: a document with every part counts, also with a new field.
