@@ -52,8 +52,8 @@ func processTargets(
 		opts.Logger, opts.Warn = log.With("target", name), func(message string) { warn(name, message) }
 		target := process.New(opts)
 		targets = append(targets, notifier.Target{
-			Name: name, Key: key, Notify: target.Notify, Recipient: target.Recipient, Survived: target.Survived, Settings: target.Settings(),
-			State: target.State, Remember: target.Remember,
+			Name: name, Key: key, Notify: target.Notify, Recipient: target.Recipient,
+			Survived: target.Survived, Settings: target.Settings(), State: target.State, Remember: target.Remember,
 		})
 	}
 	for _, t := range cfg.Processes {

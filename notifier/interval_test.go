@@ -46,8 +46,8 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// TestInterval_Swap: a rename waits for the last interval, also for an interval that starts while it waits. No signal is
-// sent during a rename. The end of the context ends the wait.
+// TestInterval_Swap: a rename waits for the last interval, also for an interval that starts while it waits. No signal
+// is sent during a rename. The end of the context ends the wait.
 func TestInterval_Swap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, began := NewInterval(interval), time.Now()

@@ -24,7 +24,7 @@ func TestTargets(t *testing.T) {
 			`"USR9" is not a signal; did you mean USR1?`},
 		{[]string{"SECRETSYNC_PROCESS=app:hupp"}, "SECRETSYNC_PROCESS", `"hupp" is not a signal; did you mean HUP?`},
 		{[]string{"SECRETSYNC_PROCESS=app:huupp"}, "SECRETSYNC_PROCESS",
-			`"huupp" is not a signal; did you mean HUP? (for a target named "app:huupp", append a signal: "app:huupp:HUP")`},
+			`did you mean HUP? (for a target named "app:huupp", append a signal: "app:huupp:HUP")`},
 		{[]string{"SECRETSYNC_PROCESS=app:huupp:HUP"}, "", ""}, // a part of the name, as the error advises
 		{[]string{"SECRETSYNC_PROCESS=app:pip"}, "SECRETSYNC_PROCESS", "did you mean PIPE?"},
 		{[]string{"SECRETSYNC_PROCESS=app:usrr11"}, "SECRETSYNC_PROCESS", "did you mean USR1?"},

@@ -112,7 +112,7 @@ func TestRuntimes_launcher(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.put(process{pid: 7, comm: "jsvc", argv: []string{"jsvc.exec", "-cp", "app.jar", "Main"}, caught: 1 << 11})
 	p := proc.byName("jsvc.exec", Options{Signal: unix.SIGUSR2, Check: true}, func() {})
-	write(t, proc.root+"/7/maps", "7f00 r-xp 00000000 fe:00 1 /usr/lib/jvm/java-17-openjdk-amd64/lib/server/libjvm.so\n")
+	write(t, proc.root+"/7/maps", "7f00 r-xp 00000000 fe:00 1 /usr/lib/jvm/java-17/lib/server/libjvm.so\n")
 	testsupport.WantError(t, p.Notify(t.Context(), noChanges), "in the JVM it crashes it")
 	write(t, proc.root+"/7/maps", "7f00 r-xp 00000000 fe:00 1 /usr/lib/x86_64-linux-gnu/libc.so.6\n")
 	if err := p.Notify(t.Context(), noChanges); err != nil {

@@ -122,7 +122,8 @@ var appServers = []program{
 	},
 	{
 		name: "asyncio, started by its `#!` line", pkg: "python3-minimal",
-		setup:   "(echo '#!/usr/bin/python3'; cat {testdata}/web/loop.py) >payment-service-app; chmod 755 payment-service-app",
+		setup: "(echo '#!/usr/bin/python3'; cat {testdata}/web/loop.py) >payment-service-app; " +
+			"chmod 755 payment-service-app",
 		command: web + "{dir}/payment-service-app {port}",
 		probe:   answer,
 		ways: []way{
