@@ -113,6 +113,7 @@ func TestWaitVersion_restored(t *testing.T) {
 	}
 	s.SetSecret("db", map[string]string{"password": "1"})
 	lost.wait(t, "1")
+	lost.sees(t, s) // its watch is up again after the backup
 	wire.Cut()
 	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
 		t.Fatal(err)
