@@ -214,7 +214,7 @@ func checkPreview(t *testing.T, s *scene, want string) {
 
 // TestManifests_restricted applies the CronJobs under the Pod Security level "restricted".
 // The Role for wait must equal the output of `secret-sync rbac`, without pods/proxy, which
-// --direct does not need.
+// --direct does not need. The job itself reads and updates the Secret.
 func TestManifests_restricted(t *testing.T) {
 	s := st.NewWithoutRole(t, nil)
 	s.Restrict()
@@ -230,6 +230,10 @@ func TestManifests_restricted(t *testing.T) {
 	const name = "secret-sync-wait-rotation"
 	if got, want := st.Rules(t, manifest, name), st.Rules(t, []byte(want), name); got != want {
 		t.Errorf("base/rbac.yaml: got %s, want %s", got, want)
+	}
+	const job = `[{"verbs":["get","update"],"apiGroups":[""],"resources":["secrets"],"resourceNames":["db"]}]`
+	if got := st.Rules(t, manifest, "rotation"); got != job {
+		t.Errorf("base/rbac.yaml: got %s for the job, want %s", got, job)
 	}
 }
 
