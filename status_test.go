@@ -88,7 +88,7 @@ func TestStatus_duringPublishes(t *testing.T) {
 			}
 		})
 	}
-	for n := uint64(1); n <= 200 && ctx.Err() == nil; n++ { // generation n contains version n
+	for n := uint64(1); n <= 50 && ctx.Err() == nil; n++ { // generation n contains version n
 		testsupport.Eventually(t, "the next generation", func() error {
 			if s.writer.Newest() < n && ctx.Err() == nil {
 				return fmt.Errorf("got generation %d, want %d", s.writer.Newest(), n)
