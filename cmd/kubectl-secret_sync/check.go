@@ -115,7 +115,7 @@ func (p *plugin) checkInput(f *checkFlags, args []string) (input check.Input, er
 		}
 		builder.NamespaceParam(input.DefaultNamespace).DefaultNamespace().LabelSelectorParam(f.selector).
 			ResourceTypeOrNameArgs(true, args...).Latest()
-		config, err := p.flags.ToRESTConfig()
+		config, err := p.config()
 		if err != nil {
 			return input, err
 		}

@@ -24,6 +24,9 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // the login methods of kubeconfig files
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 )
 
 // version is set by the linker.
@@ -116,6 +119,21 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		hint = "did you mean " + near[0] + "?"
 	}
 	return fmt.Errorf("%w: unknown command %q; %s", errUsage, args[0], hint)
+}
+
+// config returns the configuration of a client for the cluster. Without any configuration, kubectl's libraries would
+// connect to a port of this machine.
+func (p *plugin) config() (*rest.Config, error) {
+	config, err := p.flags.ToRESTConfig()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	raw, err := p.flags.ToRawKubeConfigLoader().RawConfig()
+	if err == nil && api.IsConfigEmpty(&raw) && config.Host == clientcmd.ClusterDefaults.Server &&
+		*p.flags.APIServer == "" {
+		return nil, fmt.Errorf("%w: no cluster is configured: set KUBECONFIG, --kubeconfig or --server", errUsage)
+	}
+	return config, nil
 }
 
 // maxArgs returns a check for at most n arguments.

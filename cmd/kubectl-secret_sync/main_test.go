@@ -32,9 +32,37 @@ func TestRun_usage(t *testing.T) {
 		{"apply", `unknown command "apply"; kubectl secret-sync --help lists the commands`},
 		{"rbac app web", `unexpected argument "web"`},
 		{"rbac --selector a=b", "unknown flag: --selector"},
+		{"wait db", `unexpected argument "db"; the flag for the Secret is --secret`},
+		{"status secret/db", `"secret/db": must be the name of a Secret, such as db`},
+		{"status", "the name of the Secret is missing"},
 	} {
 		_, errOut, code := execute(t, "", strings.Fields(c.args)...)
 		if code != 2 || !strings.Contains(errOut, c.want) {
+			t.Errorf("%s: got code %d and %q, want 2 and %q", c.args, code, errOut, c.want)
+		}
+	}
+}
+
+// TestRun_noCluster: each command that needs a cluster names the flags, instead of a connection to this machine. An
+// invalid kubeconfig is an invalid argument of each command.
+func TestRun_noCluster(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(broken, []byte("clusters: [a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const none = "invalid arguments: no cluster is configured: set KUBECONFIG, --kubeconfig or --server"
+	for _, c := range []struct{ args, want string }{
+		{"status db", none},
+		{"status db -A", none},
+		{"wait --secret db", none},
+		{"check deployment/app", none},
+		{"status db --context other", `invalid arguments: context "other" does not exist`},
+		{"status db --kubeconfig " + broken, `invalid arguments: error loading config file`},
+		{"wait --secret db --kubeconfig " + broken, `invalid arguments: error loading config file`},
+		{"rbac app --kubeconfig " + broken, `invalid arguments: error loading config file`},
+	} {
+		_, errOut, code := execute(t, "", strings.Fields(c.args)...)
+		if code != 2 || !strings.Contains(errOut, c.want) || strings.Count(errOut, "invalid arguments") > 1 {
 			t.Errorf("%s: got code %d and %q, want 2 and %q", c.args, code, errOut, c.want)
 		}
 	}

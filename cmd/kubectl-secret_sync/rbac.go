@@ -58,5 +58,8 @@ func (p *plugin) namespace() (string, error) {
 		return os.Getenv("POD_NAMESPACE"), nil
 	}
 	namespace, _, err := p.flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errUsage, err)
+	}
 	return namespace, err
 }

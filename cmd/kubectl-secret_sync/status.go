@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/secret-sync/secret-sync/internal/rollout"
@@ -63,7 +64,9 @@ func (f *statusFlags) check(args []string) error {
 	if len(args) == 0 {
 		return errors.New("the name of the Secret is missing")
 	}
-	f.Secret = args[0]
+	if f.Secret = args[0]; len(validation.IsDNS1123Subdomain(f.Secret)) > 0 {
+		return fmt.Errorf("%q: must be the name of a Secret, such as db", f.Secret)
+	}
 	if _, err := labels.Parse(f.Selector); err != nil {
 		return fmt.Errorf("--selector %q: %w", f.Selector, err)
 	}
@@ -81,7 +84,7 @@ type survey struct {
 
 func (p *plugin) status(ctx context.Context, f *statusFlags) (err error) {
 	if f.API, err = p.client("status"); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return err
 	}
 	defer f.API.Close()
 	printed := ""
@@ -115,6 +118,7 @@ func (p *plugin) status(ctx context.Context, f *statusFlags) (err error) {
 // survey asks the sidecars of all chosen namespaces. With -A, it leaves out namespaces without
 // the Secret.
 func (p *plugin) survey(ctx context.Context, f *statusFlags) (s survey, err error) {
+	s.Pods = []rollout.PodState{} // not null in JSON
 	namespaces, err := p.chosenNamespaces(ctx, f)
 	if err != nil {
 		return s, err
@@ -150,7 +154,7 @@ func (p *plugin) chosenNamespaces(ctx context.Context, f *statusFlags) (names []
 		namespace, err := p.namespace()
 		return []string{namespace}, err
 	}
-	config, err := p.flags.ToRESTConfig()
+	config, err := p.config()
 	if err != nil {
 		return nil, err
 	}

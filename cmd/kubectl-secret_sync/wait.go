@@ -24,7 +24,12 @@ func newWait(p *plugin) *cobra.Command {
 		Long: "Wait until every Pod uses the current version of a Secret, so the old password can be revoked.\n\n" +
 			"The exit code is 0 only if every Pod that counts has the version in its files and has notified its app.",
 		Example: "  kubectl secret-sync wait --secret db -n shop && revoke-the-old-password",
-		Args:    maxArgs(0),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%w: unexpected argument %q; the flag for the Secret is --secret", errUsage, args[0])
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			if len(w.Namespaces) == 0 {
 				namespace, err := p.namespace()
@@ -34,11 +39,11 @@ func newWait(p *plugin) *cobra.Command {
 				w.Namespaces = []string{namespace}
 			}
 			err := w.Check()
-			if err == nil {
-				w.API, err = p.client("wait")
-			}
 			if err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)
+			}
+			if w.API, err = p.client("wait"); err != nil {
+				return err
 			}
 			defer w.API.Close()
 			w.Progress = newProgress(p.ErrOut).Show
@@ -68,7 +73,7 @@ func addFlags(c *cobra.Command, flags *flag.FlagSet) {
 
 // client returns a client of the cluster. command is a part of its name in the audit log.
 func (p *plugin) client(command string) (*kube.Client, error) {
-	config, err := p.flags.ToRESTConfig()
+	config, err := p.config()
 	if err != nil {
 		return nil, err
 	}
