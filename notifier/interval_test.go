@@ -28,15 +28,15 @@ func TestInterval(t *testing.T) {
 		if err := i.Signal(7, sent); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(interval - 1)
+		time.Sleep(interval - time.Nanosecond)
 		err := i.Signal(7, func() error { t.Error("signaled twice in the interval"); return nil })
-		if f := AsFailure(err); !f.Waiting || f.RetryAfter != 1 {
+		if f := AsFailure(err); !f.Waiting || f.RetryAfter != time.Nanosecond {
 			t.Errorf("in the interval: %+v, want a wait for the rest", f)
 		}
 		if err := i.Signal(8, sent); err != nil {
 			t.Errorf("another process: %v", err)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if err := i.Signal(7, sent); err != nil {
 			t.Errorf("after the interval: %v", err)
 		}
