@@ -83,8 +83,15 @@ func PostgreSQL(t testing.TB) *Server {
 	return s
 }
 
-// login returns a function that logs in as the administrator of a database.
-func (s *Server) login(t testing.TB) func() error { return Open(t, s.URL, s.Admin).Ping }
+// login returns a function that logs in as the administrator of a database. It keeps no session: PostgreSQL would wait
+// for its end at a SIGTERM.
+func (s *Server) login(t testing.TB) func() error {
+	return func() error {
+		db := Open(t, s.URL, s.Admin)
+		defer db.Close()
+		return db.Ping()
+	}
+}
 
 // serve starts the server and waits until ping succeeds.
 func (s *Server) serve(
