@@ -117,6 +117,7 @@ func TestEnv_afterRestart(t *testing.T) {
 		app := &p.Spec.Containers[0]
 		for key := range hardValues {
 			source := &corev1.FileKeySelector{VolumeName: "secret-sync", Path: "db/db.env", Key: key}
+			source.Optional = new(hardValues[key] == "") // the kubelet takes an empty value for a missing key
 			app.Env = append(app.Env, corev1.EnvVar{Name: key, ValueFrom: &corev1.EnvVarSource{FileKeyRef: source}})
 		}
 	})
