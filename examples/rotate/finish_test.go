@@ -55,7 +55,8 @@ func TestFinish_keepsTheUser(t *testing.T) {
 		},
 		"the administrator sees no session of others": {
 			fault: func(_ *scene, a *attempt) func() {
-				a.db.dialect.sessions = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = CONCAT(?, '_')"
+				a.db.dialect.sessions = "SELECT COUNT(*) FROM information_schema.processlist " +
+					"WHERE user = CONCAT(?, '_')"
 				return func() {}
 			},
 			want: "cannot see sessions of other users",
