@@ -19,10 +19,10 @@ const (
 var appServers = []program{
 	{
 		name: "Gunicorn", pkg: "gunicorn",
-		command: web + "/usr/bin/gunicorn --chdir {testdata}/web -b {addr} -w 2 app:app",
+		command: web + "PYTHONUNBUFFERED=1 /usr/bin/gunicorn --chdir {testdata}/web -b {addr} -w 2 app:app",
 		probe:   answer,
 		ways: []way{
-			bySignal("HUP", "gunicorn", reloads),
+			bySignal("HUP", "gunicorn", reloads, "Set `PYTHONUNBUFFERED=1`: with a buffered stderr, the master can end."),
 			bySignal("USR2", "gunicorn", replaces),
 		},
 	},
