@@ -3,6 +3,7 @@
 package process
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"io"
@@ -79,7 +80,7 @@ func (fs *procfs) language(p process) *language {
 	if lang := cmp.Or(languageOf(p.comm), languageOf(argv0), languageOf(program)); lang != nil {
 		return lang
 	}
-	if loaded, _ := fs.file(p.pid, "maps"); strings.Contains(loaded, "/libjvm.so") {
+	if fs.maps(p.pid, "/libjvm.so") {
 		return languageOf("java")
 	}
 	f, err := os.Open(exe)
@@ -92,6 +93,22 @@ func (fs *procfs) language(p process) *language {
 		return &golang
 	}
 	return nil
+}
+
+// maps reports whether the process has mapped a file whose path contains text. It reads line by line, because a database
+// can have 100,000 mappings, and the list of them more memory than the sidecar.
+func (fs *procfs) maps(pid int, text string) (found bool) {
+	f, err := os.Open(filepath.Join(fs.root, strconv.Itoa(pid), "maps"))
+	if fs.examine(err) != nil {
+		return false
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for !found && lines.Scan() {
+		found = bytes.Contains(lines.Bytes(), []byte(text))
+	}
+	fs.examine(lines.Err())
+	return found
 }
 
 // is reports whether name is the comm of the process, or a name in its arguments.

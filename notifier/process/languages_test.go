@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,6 +118,29 @@ func TestRuntimes_launcher(t *testing.T) {
 	write(t, proc.root+"/7/maps", "7f00 r-xp 00000000 fe:00 1 /usr/lib/x86_64-linux-gnu/libc.so.6\n")
 	if err := p.Notify(t.Context(), noChanges); err != nil {
 		t.Errorf("without the library: %v", err)
+	}
+}
+
+// TestRuntimes_memory: a program with very many mappings or arguments costs the sidecar little memory.
+func TestRuntimes_memory(t *testing.T) {
+	proc := newFakeProc(t)
+	long := strings.Repeat("x", 16<<20)
+	proc.put(process{pid: 7, comm: "server", argv: []string{"server", long}, caught: 1})
+	mapping := "7f0000000000-7f0000001000 r--s 00000000 fe:00 1 /var/lib/index/segment\n"
+	write(t, proc.root+"/7/maps", strings.Repeat(mapping, 200_000)+"7f00 r-xp 00000000 fe:00 1 /opt/lib/libjvm.so\n")
+	p := proc.byName("server", Options{Signal: unix.SIGHUP}, func() {})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	found, err := p.proc.read(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lang := p.proc.language(found); lang == nil || lang.name != "the JVM" {
+		t.Errorf("language %v, want the JVM", lang)
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
+		t.Errorf("allocated %d bytes", used)
 	}
 }
 

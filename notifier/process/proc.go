@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,8 +70,17 @@ func (fs *procfs) examine(err error) error {
 	return err
 }
 
+// fileMax limits a file of a process. Its arguments and environment can have 6 MiB.
+const fileMax = 256 << 10
+
+// file returns the beginning of a file of a process.
 func (fs *procfs) file(pid any, name string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(fs.root, fmt.Sprint(pid), name))
+	f, err := os.Open(filepath.Join(fs.root, fmt.Sprint(pid), name))
+	if err != nil {
+		return "", fs.examine(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, fileMax))
 	return string(data), fs.examine(err)
 }
 
