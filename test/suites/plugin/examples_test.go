@@ -124,8 +124,12 @@ func TestCheck_injected(t *testing.T) {
 	s.SetSecret("db", map[string]string{"password": canary})
 	s.Apply(s.Print("rbac", "app"))
 	testsupport.Eventually(t, "the API server knows the Role", func() error { return allowed(t, s, "list", "secrets") })
+	// Until then, the Pod has no sidecar, or the policy that requires it takes effect first and refuses the Pod.
 	testsupport.Eventually(t, "the policy takes effect", func() error {
-		s.Apply([]byte(injectedPod("first", "")))
+		if err := controlplane.Apply(t.Context(), st.ControlPlane().Config, s.Namespace,
+			[]byte(injectedPod("first", "")), false); err != nil {
+			return err
+		}
 		defer client.Pods(s.Namespace).Delete(t.Context(), "first", *metav1.NewDeleteOptions(0))
 		pod, err := client.Pods(s.Namespace).Get(t.Context(), "first", metav1.GetOptions{})
 		if err == nil && len(pod.Spec.InitContainers) == 0 {
