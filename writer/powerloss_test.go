@@ -67,6 +67,9 @@ func sample(effects []*effect, random *rand.Rand) (all [][]outcome) {
 // necessary link exists, and the next start and publish end as if nothing had
 // happened.
 func TestPowerLoss(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
 	total, recovered, exhaustive := 0, 0, 0
 	for _, layout := range layouts {
 		for name, contents := range map[string][]Content{

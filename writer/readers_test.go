@@ -123,6 +123,10 @@ func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set
 }
 
 func TestReadersBesideAWriter(t *testing.T) {
+	reads := int64(100_000)
+	if testing.Short() {
+		reads = 10_000
+	}
 	for _, tt := range []struct {
 		name  string
 		pause time.Duration
@@ -141,7 +145,7 @@ func TestReadersBesideAWriter(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			began := time.Now()
-			c, publishes := beside(t, tt.pause, 100_000, tt.names, tt.set)
+			c, publishes := beside(t, tt.pause, reads, tt.names, tt.set)
 			t.Logf("%d reads beside %d publishes, %.0f a second: %d torn, %d partial, %d ENOENT,"+
 				" %d of them within the grace",
 				c.reads.Load(), publishes, float64(publishes)/time.Since(began).Seconds(), c.torn.Load(),

@@ -28,6 +28,9 @@ import (
 
 // TestModel_neverTooEarly tries every order of the events of each scenario.
 func TestModel_neverTooEarly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute with the race detector, and starts no goroutine")
+	}
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) { s.explore(t) })
 	}
