@@ -72,22 +72,30 @@ func (p problems) join() error {
 
 const prefix = "SECRETSYNC_"
 
+// similar matches the prefix and its misspellings, such as SECRET_SYNC_.
+var similar = regexp.MustCompile(`(?i)^SECRET`)
+
 // other matches the variables with our prefix that are no settings: SECRETSYNC_GENERATION for
 // the command of SECRETSYNC_EXEC, and the variables of the kubelet for a Service. If the name
 // ends in PORT, the value must also be of the kubelet: SECRETSYNC_HTTP_PORT=8080 is a mistake.
 var other = regexp.MustCompile(`^SECRETSYNC_(GENERATION=|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=[0-9]+$|` +
 	`PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=))`)
 
-// unknown returns a problem for each unknown variable with our prefix. The problem does not contain
-// the value, which may be a token under a misspelled name.
+// unknown returns a problem for each unknown variable with our prefix, and for each misspelled prefix. The problem does
+// not contain the value, which may be a token under a misspelled name.
 func unknown(known []string) (all []error) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
-		if !strings.HasPrefix(name, prefix) || other.MatchString(assignment) || slices.Contains(known, name) {
+		if !similar.MatchString(name) || other.MatchString(assignment) || slices.Contains(known, name) {
 			continue
 		}
-		hint := "secret-sync help lists the variables"
-		if near := nearest(name, known); near != "" {
+		hint, near := "secret-sync help lists the variables", nearest(name, known)
+		if !strings.HasPrefix(name, prefix) { // it may belong to another program
+			if near = typo.Nearest(strings.ToUpper(name), known, 2); near == "" {
+				continue
+			}
+		}
+		if near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		all = append(all, &Problem{strings.Trim(strconv.Quote(name), `"`), "unknown variable; " + hint})

@@ -23,7 +23,7 @@ func environ(t *testing.T, assignments ...string) {
 	t.Helper()
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
-		if strings.HasPrefix(name, prefix) || strings.HasPrefix(name, "POD_") {
+		if similar.MatchString(name) || strings.HasPrefix(name, "POD_") {
 			unset(t, name)
 		}
 	}

@@ -181,8 +181,22 @@ func TestUnknownVariables(t *testing.T) {
 		{"SECRETSYNC_PORT_80_TCP", "unknown variable"},
 		{"SECRETSYNC_METRICS_SERVICE_PORT", "unknown variable"},
 		{"SECRETSYNC_GENERATIONS", "unknown variable"},
+		{"SECRET_SYNC_DIR", "did you mean SECRETSYNC_DIR?"},
+		{"SECRETS_SYNC_SIGNAL", "did you mean SECRETSYNC_SIGNAL?"},
+		{"secretsync_process", "did you mean SECRETSYNC_PROCESS?"},
+		{"SecretSync_Layout", "did you mean SECRETSYNC_LAYOUT?"},
+		{"SECRETSYC_SECRETS", "did you mean SECRETSYNC_SECRETS?"},
 	} {
 		oneProblem(t, []string{tt.name + "=x"}, tt.name, tt.mentions)
+	}
+}
+
+// TestUnknownVariables_ofOtherPrograms: secret-sync ignores variables that look less like its own, and those of a
+// Service named secret-sync.
+func TestUnknownVariables_ofOtherPrograms(t *testing.T) {
+	for _, name := range []string{"SECRET_KEY", "SECRETS_DIR", "SECRET_SYNC_PORT", "SECRET_SYNC_SERVICE_HOST",
+		"SECRET_SYNC_INTERVAL", "SYNC_DIR"} {
+		oneProblem(t, []string{name + "=x"}, "", "")
 	}
 }
 
