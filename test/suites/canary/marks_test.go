@@ -92,7 +92,7 @@ func TestMarks_foundInEveryEncoding(t *testing.T) {
 			t.Errorf("not found in %q", text)
 		}
 	}
-	if found := m.find(rand.Text() + value[:7] + rand.Text()); found != "" {
+	if found := m.find(rand.Text() + " " + value[:7] + " " + rand.Text()); found != "" {
 		t.Errorf("found %s", found)
 	}
 }
