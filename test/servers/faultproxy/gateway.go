@@ -185,11 +185,19 @@ func (g *Gateway) writePart(w http.ResponseWriter, part []byte, ended chan struc
 	return true
 }
 
-func (g *Gateway) roundTrip(r *http.Request) (*http.Response, error) {
+// roundTrip sends the request to the API server. It repeats a failed read: the gateways share a connection, which
+// may break on a busy machine, and a gateway must add no fault of its own.
+func (g *Gateway) roundTrip(r *http.Request) (resp *http.Response, err error) {
 	out := r.Clone(r.Context())
 	out.RequestURI, out.URL.Scheme = "", "https"
 	out.URL.Host = strings.TrimPrefix(st.ControlPlane().Config.Host, "https://")
-	return g.up.RoundTrip(out)
+	for range 5 {
+		resp, err = g.up.RoundTrip(out)
+		if err == nil || r.Method != http.MethodGet || r.Context().Err() != nil {
+			break
+		}
+	}
+	return resp, err
 }
 
 // Half answers a list with the first half of the API server's response, and ends every
