@@ -130,7 +130,7 @@ func (l *load) failedFor() time.Duration {
 func (l *load) more() {
 	l.t.Helper()
 	before := l.counts()
-	testsupport.Eventually(l.t, "the load continues", func() error {
+	testsupport.EventuallyWithin(l.t, appTime, "the load continues", func() error {
 		if c := l.counts().minus(before); c.queries < 30 || c.transactions < 8 {
 			return fmt.Errorf("%d more queries, %d of them transactions", c.queries, c.transactions)
 		}

@@ -178,10 +178,14 @@ func (w *world) waitRecovered() {
 	})
 }
 
+// appTime limits the time of an app for a start, a reload or some queries. At a load of 30 on two cores, the start of
+// gunicorn or of a JVM was seen to take more than 20 s.
+const appTime = 2 * time.Minute
+
 // until waits for a condition, and fails immediately if the app ends.
 func (w *world) until(condition string, f func() error) {
 	w.t.Helper()
-	testsupport.Eventually(w.t, condition, func() error {
+	testsupport.EventuallyWithin(w.t, appTime, condition, func() error {
 		select {
 		case <-w.app.Done():
 			w.t.Fatalf("%s: the app has ended: %s", condition, w.app.State())
