@@ -148,8 +148,7 @@ func (h *health) note(ctx context.Context, err error, now time.Time) bool {
 			const format = "%w, for %s; `secret-sync rbac --wait ACCOUNT` prints the required Role"
 			h.final = fmt.Errorf(format, err, deniedLimit)
 		}
-	case code == http.StatusRequestTimeout, code == http.StatusConflict, code == http.StatusGone,
-		code == http.StatusTooManyRequests:
+	case code == http.StatusRequestTimeout, code == http.StatusGone, code == http.StatusTooManyRequests:
 	case code/100 == 4:
 		h.final = err
 	}

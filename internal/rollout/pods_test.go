@@ -88,6 +88,8 @@ func TestReduce_sidecars(t *testing.T) {
 		{"of the image", `"containers":[{"name":"app"},{"name":"creds",` +
 			`"image":"host:5000/x/secret-sync:v1@sha256:00",` + env + `}]`,
 			[]probe{{container: "creds", port: 29808}}},
+		{"of a digest", `"containers":[{"name":"creds","image":"x/secret-sync@sha256:00",` + env + `}]`,
+			[]probe{{container: "creds", port: 29808}}},
 		{"of the port", `"containers":[{"name":"app","ports":[{"name":"http","containerPort":80}]},` +
 			`{"name":"s","ports":[{"name":"secret-sync","containerPort":81}]}]`, []probe{{container: "s", port: 81}}},
 		{"two", `"initContainers":[{"name":"secret-sync","restartPolicy":"Always"},{"name":"b","image":"secret-sync",` +

@@ -349,15 +349,43 @@ func TestTally_startedStays(t *testing.T) {
 	}
 }
 
-// TestTally_unnotified: a Pod without a target is done, and the state says so.
+// TestTally_unnotified: a Pod is done without a target, and the state says so, or the Pod cannot become done with
+// RequireNotified. This is not said of Pods with a target, with missing files, with an app that will read the files
+// when it starts, or without a sidecar.
 func TestTally_unnotified(t *testing.T) {
-	for _, require := range []bool{false, true} {
-		rules := bySelector
-		rules.RequireNotified = require
-		tally := newTestTally(t, rules, runningPod("a", "s"))
-		tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
-		if s := tally.states(start)[0]; !s.Unnotified || s.Done == require || s.Final != require {
-			t.Errorf("required is %v: got %+v", require, s)
+	missing := done("a", "s")
+	missing.Complete = false
+	for _, c := range []struct {
+		name           string
+		change         func(*pod)
+		answer         *status.Document
+		done, required bool // required: with RequireNotified
+		unnotified     bool
+	}{
+		{"no target", func(*pod) {}, done("a", "s"), true, false, true},
+		{"a target", func(*pod) {}, done("a", "s", target("webhook", 3)), true, true, false},
+		{"files missing", func(*pod) {}, missing, false, false, false},
+		{"the app has not started", func(p *pod) { p.appUnstarted = true }, done("a", "s"), true, true, false},
+		{"created later", func(p *pod) {
+			*p = pod{PodState: PodState{UID: "a", Created: start}, bound: true, uses: []use{{"reads it", true}}}
+		}, nil, true, true, false},
+	} {
+		for _, require := range []bool{false, true} {
+			rules, p, end := bySelector, runningPod("a", "s"), start.Add(bySelector.StartGrace)
+			c.change(&p)
+			rules.RequireNotified = require
+			tally := newTestTally(t, rules, p)
+			for _, q := range tally.due(start, 1) {
+				tally.answer(q, c.answer, nil, start, 0)
+			}
+			want := c.done
+			if require {
+				want = c.required
+			}
+			if s := tally.states(end)[0]; s.Unnotified != c.unnotified || s.Done != want ||
+				s.Final != (require && c.unnotified) {
+				t.Errorf("%s, required is %v: got %+v", c.name, require, s)
+			}
 		}
 	}
 }
@@ -432,6 +460,9 @@ func TestWaiter_pause(t *testing.T) {
 func TestHealth(t *testing.T) {
 	resource := schema.GroupResource{Resource: "secrets"}
 	denied, gone := apierrors.NewForbidden(resource, "db", nil), apierrors.NewNotFound(resource, "db")
+	other := func(code int) error {
+		return apierrors.NewGenericServerResponse(code, "get", resource, "db", "", 0, true)
+	}
 	for _, c := range []struct {
 		name   string
 		errors []error // one every 10 s
@@ -442,9 +473,10 @@ func TestHealth(t *testing.T) {
 		{"not denied in between", []error{denied, denied, nil, denied, denied}, false},
 		{"the token is rejected", []error{apierrors.NewUnauthorized("x"), denied, denied, denied}, true},
 		{"an outage", []error{errLost, errLost, errLost, errLost, errLost}, false},
-		{"overloaded", []error{apierrors.NewTooManyRequests("x", 1),
-			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", resource, "db", "", 0,
-				true)}, false},
+		{"overloaded", []error{apierrors.NewTooManyRequests("x", 1)}, false},
+		{"unavailable", []error{other(http.StatusServiceUnavailable)}, false},
+		{"the request timed out", []error{other(http.StatusRequestTimeout)}, false},
+		{"the next page of a list has expired", []error{apierrors.NewResourceExpired("x")}, false},
 		{"not found", []error{gone}, true},
 		{"bad request", []error{apierrors.NewBadRequest("x")}, true},
 		{"works", []error{nil}, false},

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestUses names each way in which a Pod uses the Secret without a sidecar.
+// TestUses names each way in which a Pod uses the Secret without a sidecar. A Pod that was created after the change
+// has read the new data, except from a volume: it may follow the Secret, and the app may not.
 func TestUses(t *testing.T) {
 	const oneShot = `{"name":"secret-sync","env":[{"name":"SECRETSYNC_SECRETS","value":"db"}]}`
 	for _, c := range []struct{ name, spec, want string }{
@@ -27,6 +28,8 @@ func TestUses(t *testing.T) {
 			"init container secret-sync writes it to files at start"},
 		{"a one-shot container before a sidecar", `"initContainers":[` + oneShot +
 			`,{"name":"s","image":"secret-sync","restartPolicy":"Always"}]`, ""},
+		{"a one-shot container of another Secret", `"initContainers":[{"name":"secret-sync",` +
+			`"env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}]}]`, ""},
 		{"a one-shot container and a sidecar of another Secret",
 			`"initContainers":[` + oneShot + `,{"name":"s","image":"secret-sync",` +
 				`"restartPolicy":"Always","env":[{"name":"SECRETSYNC_SECRETS","value":"tls"}]}]`, "writes it to files"},
@@ -38,6 +41,10 @@ func TestUses(t *testing.T) {
 		var got []string
 		for _, u := range parsePod(t, c.spec, ``).uses {
 			got = append(got, u.problem(time.Unix(0, 0), time.Time{}))
+			late := u.problem(time.Unix(1, 0).Add(time.Hour), time.Unix(1, 0))
+			if stays := strings.HasPrefix(u.text, "unknown"); (late != "") != stays {
+				t.Errorf("%s, created after the change: got %q, want a problem: %v", c.name, late, stays)
+			}
 		}
 		if text := strings.Join(got, "; "); c.want == "" && text != "" || !strings.Contains(text, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, text, c.want)
