@@ -60,7 +60,7 @@ func fetchStatus(addr, volume string) (*status.Document, error) {
 		return nil, fmt.Errorf("the HTTP server does not answer: %w", err)
 	}
 	d, err := status.Parse(body)
-	if err == nil && (volume == "" || d.Volume != volume) {
+	if err == nil && d.Volume != volume {
 		err = fmt.Errorf("the HTTP server at %s belongs to the sidecar of another volume", addr)
 	}
 	return d, err

@@ -62,11 +62,11 @@ func (c *pod) identify(p *probe, d *status.Document) error {
 		return errors.New("its sidecar does not know its Pod: set POD_NAME and POD_UID from the downward API")
 	case d.PodUID != c.UID || d.Namespace != c.Namespace:
 		return fmt.Errorf("another Pod answers at its address: %s/%s (uid %s)", d.Namespace, d.Pod, d.PodUID)
-	case d.Instance == "", d.Volume == "" && d.Generation > 0:
+	case d.Instance == "", d.Volume == "":
 		return errors.New("the answer of its sidecar does not identify the process and the volume")
 	}
 	for _, other := range c.probes {
-		if other != p && (other.instance == d.Instance || other.volume == d.Volume && d.Volume != "") {
+		if other != p && (other.instance == d.Instance || other.volume == d.Volume) {
 			return fmt.Errorf("the sidecar of container %s answers in its place: give both sidecars their own "+
 				"SECRETSYNC_HTTP_ADDR and a container port named secret-sync", other.container)
 		}

@@ -24,7 +24,7 @@ type Document struct {
 	Pod        string            `json:"pod"`
 	PodUID     string            `json:"podUID"`
 	Instance   string            `json:"instance"`   // random name of the process
-	Volume     string            `json:"volume"`     // random name of the volume, "" before its first generation
+	Volume     string            `json:"volume"`     // random name of the volume
 	Generation uint64            `json:"generation"` // in the volume, 0 for none
 	Complete   bool              `json:"complete"`   // as reported by /readyz
 	Secrets    map[string]Secret `json:"secrets"`    // by name
