@@ -90,7 +90,6 @@ func (w *worker) run(ctx context.Context) {
 			}
 		}
 	}
-	w.observe()
 }
 
 // wait waits until a time and observes the process meanwhile. It reports whether a poke ended it.
@@ -197,7 +196,7 @@ func (w *worker) restore() {
 		r.Notified = newest
 	}
 	if r.Settings != w.target.Settings {
-		r.Settings, r.Ends, r.Observing = w.target.Settings, 0, false
+		r.Settings, r.Ends = w.target.Settings, 0
 	}
 	if !known || *r != recorded {
 		w.save(*r)

@@ -25,7 +25,7 @@ const (
 type delivery struct {
 	process    process
 	generation uint64
-	sent       time.Duration // since boot
+	sent       time.Duration // since boot; the latest time at which the process had certainly not received it
 	pending    bool          // in the kernel: the process has not received it
 }
 
@@ -44,8 +44,12 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 		// gVisor shows no pending signals. Survived decides about a process that ends here: it may have
 		// received the signal.
 		t.proc.unknown = nil
+		before := t.proc.uptime()
 		now, running := t.proc.again(p)
-		d.pending = t.proc.unknown != nil || running && inMask(now.pending, t.opts.Signal)
+		if d.pending = running && inMask(now.pending, t.opts.Signal); d.pending {
+			d.sent = before
+		}
+		d.pending = d.pending || t.proc.unknown != nil
 		if !d.pending || ctx.Err() != nil {
 			break
 		}
@@ -58,9 +62,6 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	}
 	f := notifier.Failf("signal pending", "%s is pending for process %v: the process is stopped or blocks the signal",
 		signalName(t.opts.Signal), p)
-	if t.proc.unknown != nil {
-		f = notifier.AsFailure(t.proc.unknown)
-	}
 	f.RetryWithin = pendingMax
 	return f
 }

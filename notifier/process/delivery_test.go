@@ -82,6 +82,70 @@ func TestPendingSignal_newerGeneration(t *testing.T) {
 	}
 }
 
+// TestPendingSignal_replaced: a process that replaces the signaled process has received nothing.
+func TestPendingSignal_replaced(t *testing.T) {
+	for name, next := range map[string]process{
+		"with its PID":     {pid: 7, comm: "app", caught: 1, start: time.Minute},
+		"with another PID": {pid: 8, comm: "app", caught: 1, start: time.Minute},
+	} {
+		proc := newFakeProc(t)
+		proc.put(process{pid: 7, comm: "app", caught: 1, pending: 1})
+		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		err := p.Notify(ctx, notifier.Changes{Generation: 2})
+		cancel()
+		testsupport.WantError(t, err, "SIGHUP is pending")
+		proc.remove(7)
+		proc.put(next)
+		if err := p.Notify(t.Context(), notifier.Changes{Generation: 2}); err != nil || len(proc.sent) != 2 {
+			t.Errorf("%s: signaled %v, error %v, want both", name, proc.sent, err)
+		}
+	}
+}
+
+// TestPendingSignal_late: a process handles its signal at some time after the signal was last seen pending. From this
+// time on, it must survive, and another process can be its successor.
+func TestPendingSignal_late(t *testing.T) {
+	const handled = time.Hour + time.Minute
+	for _, test := range []struct {
+		name     string
+		at       time.Duration
+		now      process
+		decided  bool
+		survived bool
+	}{
+		{"running", handled + survivalTime, process{pid: 7}, false, false},
+		{"survived", handled + survivalTime + 1, process{pid: 7}, true, true},
+		{"ended", handled + survivalTime, process{pid: 9}, true, false},
+		{"successor", handled + survivalTime, process{pid: 9, start: handled}, true, true},
+		{"older", handled + survivalTime, process{pid: 9, start: handled - time.Second}, true, false},
+	} {
+		proc := newFakeProc(t)
+		app := process{pid: 7, ppid: 1, comm: "app", caught: 1, pending: 1}
+		proc.put(app)
+		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
+		now := time.Hour
+		p.proc.uptime = func() time.Duration { return now }
+		for _, now = range []time.Duration{time.Hour, handled} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			err := p.Notify(ctx, notifier.Changes{Generation: 2})
+			cancel()
+			testsupport.WantError(t, err, "SIGHUP is pending")
+		}
+		app.pending, now = 0, handled+time.Second
+		proc.put(app)
+		if err := p.Notify(t.Context(), notifier.Changes{Generation: 2}); err != nil {
+			t.Fatal(err)
+		}
+		proc.remove(7)
+		test.now.comm, test.now.ppid, now = "app", 1, test.at
+		proc.put(test.now)
+		if decided, err := p.Survived(); decided != test.decided || decided && (err == nil) != test.survived {
+			t.Errorf("%s: decided = %v, %v, want %v, survived %v", test.name, decided, err, test.decided, test.survived)
+		}
+	}
+}
+
 // survives waits for the result of Survived.
 func survives(p *Target) error {
 	for {
@@ -160,6 +224,7 @@ func TestSurvived_successor(t *testing.T) {
 				proc.put(other)
 			}
 			proc.put(process{pid: 7, ppid: 6, comm: "app", caught: 1, stack: 1})
+			p.proc.uptime = func() time.Duration { return time.Hour + time.Second/hertz - 1 } // start times are rounded
 			if err := p.Notify(t.Context(), noChanges); err != nil {
 				t.Fatal(err)
 			}

@@ -147,8 +147,8 @@ func (p *process) parseStatus(status string) {
 			p.inert = number != p.pid
 		case "Uid": // real, effective, saved, file system
 			p.uid = number
-		case "SigPnd", "ShdPnd":
-			p.pending |= mask
+		case "ShdPnd": // not SigPnd, which only tgkill sets
+			p.pending = mask
 		case "SigIgn":
 			p.ignored = mask
 		case "SigCgt":

@@ -76,9 +76,9 @@ func signalName(signal syscall.Signal) string {
 }
 
 // needsHandler reports whether the signal would kill a process without a handler unintentionally, or be lost (CHLD,
-// CONT, URG and WINCH). TERM, INT, QUIT and KILL are intended to end the process, and STOP cannot be handled.
+// CONT, URG and WINCH). TERM, INT, QUIT and KILL are intended to end the process.
 func needsHandler(signal syscall.Signal) bool {
-	return !slices.Contains([]string{"SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGSTOP"}, signalName(signal))
+	return !slices.Contains([]string{"SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL"}, signalName(signal))
 }
 
 // inMask reports whether a signal mask of /proc/PID/status contains the signal.

@@ -142,6 +142,27 @@ func TestWaitSignal_ends(t *testing.T) {
 	}
 }
 
+// TestWaitSignal_endsLate: the app is stopped for longer than it must survive its signal. It handles the signal later,
+// and ends a moment after that.
+func TestWaitSignal_endsLate(t *testing.T) {
+	t.Parallel()
+	s, kubeconfig := newScene(t)
+	name := shellName(t)
+	r := signaledReplica(t, s, name)
+	app := startShell(t, name, r, `trap 'sleep 1; exit 1' USR1; echo start >> $SEEN; `+loop)
+	if err := app.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.SetSecret("db", map[string]string{"password": "1"})
+	r.run.WaitLog("SIGUSR1 is pending for process")
+	wait := startWait(t, s, kubeconfig, "--direct", "--signal-grace", "0s", "--timeout", "12s")
+	wait.running(4 * time.Second)
+	if err := app.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	wait.exits(1, "Pod app: process is not notified yet: ended")
+}
+
 // TestWaitSignal_grace: with a timeout shorter than the grace, the error names the reason.
 func TestWaitSignal_grace(t *testing.T) {
 	t.Parallel()
