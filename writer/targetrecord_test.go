@@ -1,10 +1,47 @@
 package writer
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/notification"
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
+
+// TestTargetRecord_base: the first publish writes a base record, so a target without a record is a new target. If the
+// base record is missing or unreadable, the records of all targets were lost. The base record names the volume.
+func TestTargetRecord_base(t *testing.T) {
+	dir := t.TempDir()
+	name := ""
+	for _, step := range []struct {
+		name   string
+		change func(record string)
+		lost   bool
+	}{
+		{"empty volume", func(string) {}, false},
+		{"published", func(string) {}, false},
+		{"unreadable", func(record string) { must(os.WriteFile(record, []byte("{"), 0o600)) }, true},
+		{"missing", func(record string) { must(os.Remove(record)) }, true},
+	} {
+		step.change(filepath.Join(dir, generation.NotifiedFile))
+		w := opened(t, testOptions(t, dir))
+		if record, known := w.TargetRecord("webhook"); known != step.lost || record != (notification.TargetRecord{}) {
+			t.Errorf("%s: record = %+v, %v, want lost = %v", step.name, record, known, step.lost)
+		}
+		if got := w.State().Notified.Volume; got == "" || step.name == "published" && got != name {
+			t.Errorf("%s: the volume is named %q, want a name that stays", step.name, got)
+		}
+		name = w.State().Notified.Volume
+		publish(t, w, mixed)
+		shut(t, w)
+	}
+	empty := t.TempDir()
+	must(os.WriteFile(filepath.Join(empty, generation.NotifiedFile), []byte("{"), 0o600))
+	if _, known := opened(t, testOptions(t, empty)).TargetRecord("webhook"); !known {
+		t.Error("unreadable in an empty volume: want lost")
+	}
+}
 
 // TestTargetRecord_restart: the records and the lowest generation survive a restart.
 func TestTargetRecord_restart(t *testing.T) {

@@ -65,8 +65,8 @@ func TestRemember_survived(t *testing.T) {
 		decided bool
 		err     string
 	}{
-		{"running", time.Second, process{pid: 7, ppid: 6}, false, ""},
-		{"survived", survivalTime + 1, process{pid: 7, ppid: 6}, true, ""},
+		{"running", time.Second, process{pid: 7, ppid: 6, start: time.Minute}, false, ""},
+		{"survived", survivalTime + 1, process{pid: 7, ppid: 6, start: time.Minute}, true, ""},
 		{"ended", time.Second, process{pid: 8, ppid: 6}, true, "process 7 (my app) ended 1.0 s after SIGHUP"},
 		{"ended meanwhile", time.Minute, process{pid: 8}, true, "process 7 (my app) ended up to 60.0 s after SIGHUP"},
 		{"PID reused", time.Second, process{pid: 7, start: time.Hour}, true, "ended"},
@@ -74,7 +74,7 @@ func TestRemember_survived(t *testing.T) {
 	} {
 		proc := newFakeProc(t)
 		proc.put(process{pid: 6, comm: "sv"})
-		proc.put(process{pid: 7, ppid: 6, comm: "my app", caught: 1, stack: 1})
+		proc.put(process{pid: 7, ppid: 6, comm: "my app", caught: 1, stack: 1, start: time.Minute})
 		opts := Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}
 		before, after := proc.byName("my app", opts, func() {}), proc.byName("my app", opts, func() {})
 		if err := before.Notify(t.Context(), noChanges); err != nil {
