@@ -29,7 +29,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/logging"
-	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/typo"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -74,7 +73,6 @@ func command(args []string, out io.Writer, stderr *logging.Writer) error {
 	if len(args) == 0 {
 		return run(stderr)
 	}
-	signals.Restore()
 	name, args := args[0], args[1:]
 	text := config.Help
 	switch name {

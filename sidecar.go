@@ -25,7 +25,6 @@ import (
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/logging"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
-	"github.com/secret-sync/secret-sync/internal/signals"
 	"github.com/secret-sync/secret-sync/internal/telemetry"
 	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/notifier"
@@ -39,8 +38,13 @@ import (
 const exitLimit = 800 * time.Millisecond
 
 // run runs the sidecar, or with SECRETSYNC_ONE_SHOT the init container, until SIGTERM or
-// SIGINT. A second such signal kills the process.
+// SIGINT. A second such signal kills the process. SIGHUP waits until the sidecar is ready to read it.
 func run(stderr *logging.Writer) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	// Nobody reads the channel for SIGPIPE. Without it, a log line to a closed stderr would kill the program.
+	// signal.Ignore would do the same, but programs that the sidecar starts would inherit it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	cfg, err := config.Load()
@@ -70,7 +74,7 @@ func run(stderr *logging.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStart, err)
 	}
-	s.linesLost = output.Lost
+	s.hup, s.linesLost = hup, output.Lost
 	log.Info("started", "version", buildVersion(), "namespace", cfg.Pod.Namespace,
 		"secrets", brief.List(cfg.SecretNames()), "selector", cfg.Selector, "path", cfg.Dir,
 		"memory_limit", debug.SetMemoryLimit(-1))
@@ -135,6 +139,7 @@ func trimMemory() {
 type sidecar struct {
 	cfg       *config.Config
 	log       *slog.Logger
+	hup       <-chan os.Signal
 	linesLost func() int64 // log lines lost because of a failed write
 	began     time.Time
 	publishes telemetry.Publishes
@@ -225,7 +230,7 @@ func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-signals.HUP:
+		case <-s.hup:
 			s.log.Info("received SIGHUP, reading the Secrets again and comparing the volume")
 			s.watcher.Reread()
 			s.writer.Recheck()

@@ -27,7 +27,7 @@ var sidecarFlags = []string{
 const linkerFlags = "-s -w"
 
 // entry is the linker flag for the entry point of the sidecar on amd64 and arm64.
-const entry = "-E " + module + "/internal/signals.start"
+const entry = "-E main.entry"
 
 // RepositoryDir returns the top directory of the repository. The current directory must
 // be in the module examples or test.

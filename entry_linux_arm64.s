@@ -1,11 +1,11 @@
 #include "textflag.h"
 
-// start is the first code of the process. Without arguments, it ignores SIGHUP. Then it starts the
+// entry is the first code of the process. Without arguments, it ignores SIGHUP. Then it starts the
 // Go runtime. At the start of a process, the top of the stack is argc.
 //
 //	sigaction := {handler: SIG_IGN, flags: 0, restorer: 0, mask: 0}
 //	rt_sigaction(SIGHUP, &sigaction, NULL, sizeof(mask))
-TEXT ·start(SB), NOSPLIT|NOFRAME, $0
+TEXT ·entry(SB), NOSPLIT|NOFRAME, $0
 	MOVD 0(RSP), R0
 	CMP  $1, R0
 	BNE  runtime
