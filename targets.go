@@ -51,10 +51,7 @@ func processTargets(
 		opts.Check, opts.ExitCheck = cfg.SignalCheck, cfg.SignalExitCheck
 		opts.Logger, opts.Warn = log.With("target", name), func(message string) { warn(name, message) }
 		target := process.New(opts)
-		targets = append(targets, notifier.Target{
-			Name: name, Key: key, Notify: target.Notify, Recipient: target.Recipient,
-			Survived: target.Survived, Settings: target.Settings(), State: target.State, Remember: target.Remember,
-		})
+		targets = append(targets, notifier.Target{Name: name, Key: key, Notify: target.Notify, Process: target})
 	}
 	for _, t := range cfg.Processes {
 		add("process/"+t.Process, "process:"+t.Process, t, process.Options{Name: t.Process})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ type disk struct {
 	newest  uint64
 	records map[string]notification.TargetRecord
 	full    bool // SetTargetRecord fails
+	lost    bool // other records could not be read
 	writes  int
 }
 
@@ -67,11 +69,10 @@ func (l *life) ChangesSince(generation uint64) Changes {
 	return Changes{Generation: l.newest, Changed: []string{fmt.Sprintf("since/%d", generation)}}
 }
 
-func (l *life) TargetRecord(target string) (notification.TargetRecord, bool) {
+func (l *life) TargetRecords() (map[string]notification.TargetRecord, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	record, ok := l.records[target]
-	return record, ok
+	return maps.Clone(l.records), l.lost
 }
 
 func (l *life) SetTargetRecord(target string, record notification.TargetRecord) error {
@@ -86,17 +87,6 @@ func (l *life) SetTargetRecord(target string, record notification.TargetRecord) 
 	l.writes++
 	l.records[target] = record
 	return nil
-}
-
-func (l *life) LowestNotified() (lowest uint64, known bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, record := range l.records {
-		if !known || record.Notified < lowest {
-			lowest, known = record.Notified, true
-		}
-	}
-	return lowest, known
 }
 
 func (l *life) die() { l.set(func(*disk) { l.dead = true }) }

@@ -78,13 +78,13 @@ func TestInterval_Swap(t *testing.T) {
 // an interval begins with the start. Without a process, or without a generation, nothing waits.
 func TestInterval_restart(t *testing.T) {
 	for _, test := range []struct {
-		newest   uint64
-		remember func(string)
-		wait     time.Duration
-	}{{1, func(string) {}, interval}, {0, func(string) {}, 0}, {1, nil, 0}} {
+		newest  uint64
+		process Process
+		wait    time.Duration
+	}{{1, &fakeProcess{}, interval}, {0, &fakeProcess{}, 0}, {1, nil, 0}} {
 		synctest.Test(t, func(t *testing.T) {
 			i, app := NewInterval(interval), (&fakeApp{name: "app"}).target()
-			app.Remember = test.remember
+			app.Process = test.process
 			newNotifier(t, Options{Targets: []Target{app}, Volume: &life{disk: newDisk(test.newest)}, Interval: i})
 			if got := max(time.Until(i.End()), 0); got != test.wait {
 				t.Errorf("%+v: the first publish waits for %v", test, got)

@@ -26,17 +26,18 @@ type Target struct {
 	Name string // metric label: "process", or "process/nginx" if there are several targets of a kind
 	Key  string // of the record; depends on the kind and on the name, path or URL, not on other targets
 	// Notify returns nil once the app is notified. Its error may be a *Failure.
-	Notify func(ctx context.Context, changes Changes) error
+	Notify  func(ctx context.Context, changes Changes) error
+	Process Process // nil for another kind of target
+}
 
-	// The following fields are set for a process only.
-
-	Recipient func() string // PID and name of the last signaled process
-	// Survived reports whether the process survived its last signal for long enough. It returns an error if
-	// the process ended before.
-	Survived func() (bool, error)
-	Settings string        // how the process is signaled; new settings permit new signals to a stopped target
-	State    func() string // describes the last signaled process for Remember, after a restart
-	Remember func(state string)
+// A Process is the process that received the last signal of a target.
+type Process interface {
+	Recipient() string // its PID and name
+	// Survived reports whether it survived the signal for long enough. It returns an error if it ended before.
+	Survived() (bool, error)
+	Settings() string // how it is signaled; new settings permit new signals to a stopped target
+	State() string    // describes it for Remember, after a restart
+	Remember(state string)
 }
 
 // A Failure explains why a target was not notified and when to retry.
@@ -71,11 +72,9 @@ type Volume interface {
 	// ChangesSince returns the changes from a generation to the current generation. If they are unknown, it
 	// reports all paths as changed.
 	ChangesSince(generation uint64) Changes
-	// TargetRecord returns the record of a target, LowestNotified the lowest generation in all records, and
-	// SetTargetRecord stores a record on disk.
-	TargetRecord(key string) (record notification.TargetRecord, known bool)
-	LowestNotified() (generation uint64, known bool)
-	SetTargetRecord(key string, record notification.TargetRecord) error
+	// TargetRecords returns the records by the keys of the targets. If lost is set, others could not be read.
+	TargetRecords() (records map[string]notification.TargetRecord, lost bool)
+	SetTargetRecord(key string, record notification.TargetRecord) error // on disk
 }
 
 // Options configure a Notifier. All fields except Targets are required; Interval is required with a process.

@@ -51,6 +51,16 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestore_lost: a target whose record could not be read may have missed every generation.
+func TestRestore_lost(t *testing.T) {
+	volume := &life{disk: newDisk(7)}
+	volume.lost = true
+	n := newNotifier(t, Options{Targets: []Target{(&fakeApp{name: "app"}).target()}, Volume: volume})
+	if got := n.Status()[0]; got.Notified != 0 || !got.Pending {
+		t.Errorf("status = %+v, want notified of none and pending", got)
+	}
+}
+
 // TestResetVolumeIsPending: a record above the newest number belongs to a reset volume.
 // The target does not wait until the numbers reach the record.
 func TestResetVolumeIsPending(t *testing.T) {

@@ -37,7 +37,7 @@ func (w *worker) observe() {
 	if !w.record.Observing {
 		return
 	}
-	survived, err := w.target.Survived()
+	survived, err := w.target.Process.Survived()
 	if err != nil {
 		w.withdraw(AsFailure(err))
 	} else if next := w.record; survived {

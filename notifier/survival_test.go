@@ -25,13 +25,15 @@ type fakeProcess struct {
 	remembered string
 }
 
-func (p *fakeProcess) recipient() string { return "7 (app)" }
+func (p *fakeProcess) Recipient() string { return "7 (app)" }
 
-func (p *fakeProcess) state() string { return fmt.Sprintf("after %d signals", len(p.app.notified())) }
+func (p *fakeProcess) Settings() string { return p.settings }
 
-func (p *fakeProcess) remember(state string) { p.remembered = state }
+func (p *fakeProcess) State() string { return fmt.Sprintf("after %d signals", len(p.app.notified())) }
 
-func (p *fakeProcess) survived() (bool, error) {
+func (p *fakeProcess) Remember(state string) { p.remembered = state }
+
+func (p *fakeProcess) Survived() (bool, error) {
 	if n := len(p.app.notified()); n != p.checked {
 		p.checked, p.signaled = n, time.Now()
 	}
@@ -69,8 +71,7 @@ func newSurvivalTest(t *testing.T, ends bool) *survivalTest {
 
 func (s *survivalTest) start() {
 	target := s.app.target()
-	target.Recipient, target.Survived, target.Settings = s.process.recipient, s.process.survived, s.process.settings
-	target.State, target.Remember = s.process.state, s.process.remember
+	target.Process = s.process
 	opts := Options{
 		Targets: []Target{target}, Volume: s.volume, Logger: s.log.Logger(slog.LevelInfo),
 		Report: func(_ string, err error) { s.reports = append(s.reports, err.Error()) },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -129,9 +130,9 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	s, logger := &w.state, w.Logger
 	s.PendingSince, s.Error, s.Failures = time.Time{}, "", 0
 	s.Successes++
-	if w.target.Survived != nil {
+	if w.target.Process != nil {
 		next.Observing, next.Previous = true, next.Notified
-		s.Recipient, next.Process = w.target.Recipient(), w.target.State()
+		s.Recipient, next.Process = w.target.Process.Recipient(), w.target.Process.State()
 		logger = logger.With("process", s.Recipient)
 	}
 	w.mu.Unlock()
@@ -182,30 +183,34 @@ func (w *worker) count(f *Failure) {
 // lost its generations.
 func (w *worker) restore() {
 	newest := w.Volume.Newest()
-	recorded, known := w.Volume.TargetRecord(w.target.Key)
-	lowest, others := w.Volume.LowestNotified()
+	records, lost := w.Volume.TargetRecords()
+	recorded, known := records[w.target.Key]
+	known = known || lost
 	r, s := &w.record, &w.state
 	*r = recorded
 	switch {
 	case known && (newest > 0 || recorded.Notified > 1):
-	case others && newest > 0:
-		r.Notified = lowest
+	case len(records) > 0 && newest > 0:
+		r.Notified = math.MaxUint64
+		for _, other := range records {
+			r.Notified = min(r.Notified, other.Notified)
+		}
 	case newest == 0 && !w.NotifyFirst:
 		r.Notified = 1
 	default:
 		r.Notified = newest
 	}
-	if r.Settings != w.target.Settings {
-		r.Settings, r.Ends = w.target.Settings, 0
-	}
-	if !known || *r != recorded {
-		w.save(*r)
-	}
-	if w.target.Remember != nil {
-		w.target.Remember(r.Process)
+	if p := w.target.Process; p != nil {
+		if r.Settings != p.Settings() {
+			r.Settings, r.Ends = p.Settings(), 0
+		}
+		p.Remember(r.Process)
 		if newest > 0 { // an earlier sidecar may have signaled any process a moment ago
 			w.Interval.Start(everyProcess)
 		}
+	}
+	if !known || *r != recorded {
+		w.save(*r)
 	}
 	if w.isStopped() {
 		s.Error, s.Failures = endsKind(r.Ends), uint64(r.Ends)

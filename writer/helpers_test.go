@@ -322,6 +322,7 @@ func notifiedRecord(generation uint64) notification.TargetRecord {
 }
 
 func lastNotified(w *Writer, target string) (generation uint64, known bool) {
-	record, known := w.TargetRecord(target)
-	return record.Notified, known
+	records, lost := w.TargetRecords()
+	record, known := records[target]
+	return record.Notified, known || lost
 }

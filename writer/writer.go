@@ -165,23 +165,11 @@ func ReadState(dir string) (state State, err error) {
 	return state, err
 }
 
-// TargetRecord returns the record of a target. known is false if the volume contains no
-// record of the target. If a record was lost, the result is a zero record and true.
-func (w *Writer) TargetRecord(target string) (record notification.TargetRecord, known bool) {
+// TargetRecords returns the record of each target. If lost is set, earlier records could not be read. The caller must
+// not modify the map.
+func (w *Writer) TargetRecords() (records map[string]notification.TargetRecord, lost bool) {
 	n := w.State().Notified
-	record, known = n.Targets[target]
-	return record, known || n.Lost
-}
-
-// LowestNotified returns the lowest generation of all records. known is false if the
-// volume contains no record.
-func (w *Writer) LowestNotified() (generation uint64, known bool) {
-	for _, record := range w.State().Notified.Targets {
-		if !known || record.Notified < generation {
-			generation, known = record.Notified, true
-		}
-	}
-	return generation, known
+	return n.Targets, n.Lost
 }
 
 // SetTargetRecord replaces the record of a target. It is on disk when SetTargetRecord

@@ -64,15 +64,12 @@ func (w *slowWriter) Publish(ctx context.Context, set generation.Content) (numbe
 	return number, err
 }
 
-func (w *slowWriter) Newest() uint64                 { number, _ := w.Current(); return number }
-func (w *slowWriter) LowestNotified() (uint64, bool) { return 0, false }
+func (w *slowWriter) Newest() uint64 { number, _ := w.Current(); return number }
 func (w *slowWriter) ChangesSince(uint64) notification.Changes {
 	return notification.Changes{Generation: w.Newest()}
 }
-func (w *slowWriter) TargetRecord(string) (record notification.TargetRecord, known bool) {
-	return record, false
-}
-func (w *slowWriter) SetTargetRecord(string, notification.TargetRecord) error { return nil }
+func (w *slowWriter) TargetRecords() (map[string]notification.TargetRecord, bool) { return nil, false }
+func (w *slowWriter) SetTargetRecord(string, notification.TargetRecord) error     { return nil }
 
 // notify starts a notifier of targets and a pipeline. stop ends the notifier.
 func (w *slowWriter) notify(t *testing.T, targets ...notifier.Target) (stop func()) {

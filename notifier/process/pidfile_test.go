@@ -159,9 +159,8 @@ type pending struct{}
 
 func (pending) Newest() uint64                       { return 2 }
 func (pending) ChangesSince(uint64) notifier.Changes { return notifier.Changes{Generation: 2} }
-func (pending) LowestNotified() (uint64, bool)       { return 1, true }
-func (pending) TargetRecord(string) (notification.TargetRecord, bool) {
-	return notification.TargetRecord{Notified: 1}, true
+func (pending) TargetRecords() (map[string]notification.TargetRecord, bool) {
+	return map[string]notification.TargetRecord{"other": {Notified: 1}}, false
 }
 func (pending) SetTargetRecord(string, notification.TargetRecord) error { return nil }
 
