@@ -15,12 +15,9 @@ type Interval struct {
 	length time.Duration
 
 	mu   sync.Mutex        // held by Signal during a signal, and by Swap during a rename
-	ends map[int]time.Time // by PID
+	ends map[int]time.Time // by PID; 0: signals of an earlier sidecar to any process
 	last time.Time         // the latest of ends
 }
-
-// everyProcess is the key of an interval for signals that an earlier sidecar may have sent.
-const everyProcess = 0
 
 // NewInterval returns an Interval of this length. If it is 0, nothing waits.
 func NewInterval(length time.Duration) *Interval {
@@ -33,7 +30,7 @@ func (i *Interval) Signal(pid int, send func() error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	maps.DeleteFunc(i.ends, func(_ int, end time.Time) bool { return !time.Now().Before(end) })
-	if rest := max(time.Until(i.ends[pid]), time.Until(i.ends[everyProcess])); rest > 0 {
+	if rest := max(time.Until(i.ends[pid]), time.Until(i.ends[0])); rest > 0 {
 		f := Failf("interval", "process %d may be reading its files after an earlier signal; the next signal follows "+
 			"after SECRETSYNC_SIGNAL_INTERVAL (%v)", pid, i.length)
 		f.Waiting, f.RetryAfter = true, rest

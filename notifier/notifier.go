@@ -93,8 +93,7 @@ type Notifier struct {
 	workers []*worker
 }
 
-// New returns a Notifier and writes the missing records. Call it before the first publish, so that a crash
-// does not change whether the first generation is pending.
+// New returns a Notifier and writes the missing records. Call it before the first publish.
 func New(opts Options) *Notifier {
 	n := &Notifier{}
 	for _, target := range opts.Targets {
@@ -122,7 +121,6 @@ func (n *Notifier) Retry() {
 }
 
 // Run notifies the targets until ctx is done. Then it cancels all notifications and delays and returns nil.
-// Pending notifications remain pending for the next process.
 func (n *Notifier) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for _, w := range n.workers {

@@ -1,7 +1,5 @@
 package notifier
 
-import "fmt"
-
 // endsMax is the number of ends in a row that stop the signals. A single end can be an OOM kill.
 const endsMax = 2
 
@@ -15,19 +13,12 @@ func (w *worker) isStopped() bool {
 	return r.Ends >= endsMax || r.Ends > 0 && r.Ended == w.Volume.Newest()
 }
 
-func endsKind(ends int) string {
-	if ends >= endsMax {
-		return Stopped
-	}
-	return "ended"
-}
-
-// stopped adds to err that no further generation is signaled, if this is so after a number of ends.
-func stopped(err error, ends int) error {
+// ended returns the Failure of a number of ends, the last because of err.
+func ended(ends int, err error) *Failure {
 	if ends < endsMax {
-		return err
+		return &Failure{Kind: "ended", Err: err}
 	}
-	return fmt.Errorf("%w; stopped signaling it after %d such ends, until SECRETSYNC_SIGNAL "+
+	return Failf(Stopped, "%w; stopped signaling it after %d such ends, until SECRETSYNC_SIGNAL "+
 		"or another setting of this target changes, or SECRETSYNC_SIGNAL_EXIT_CHECK is false", err, ends)
 }
 
@@ -37,21 +28,17 @@ func (w *worker) observe() {
 	if !w.record.Observing {
 		return
 	}
+	r := w.record
 	survived, err := w.target.Process.Survived()
 	if err != nil {
-		w.withdraw(AsFailure(err))
-	} else if next := w.record; survived {
-		next.Observing, next.Ends = false, 0
-		w.save(next)
+		r.Notified, r.Ended, r.Ends, r.Observing = r.Previous, r.Notified, r.Ends+1, false
+		f := ended(r.Ends, err)
+		w.count(f)
+		w.save(r)
+		w.Logger.Warn("the app ended after its notification", "generation", r.Ended, "err", f)
+		w.Report(w.target.Name, f)
+	} else if survived {
+		r.Observing, r.Ends = false, 0
+		w.save(r)
 	}
-}
-
-func (w *worker) withdraw(f *Failure) {
-	r := w.record
-	r.Notified, r.Ended, r.Ends, r.Observing = r.Previous, r.Notified, r.Ends+1, false
-	f.Kind, f.Err = endsKind(r.Ends), stopped(f.Err, r.Ends)
-	w.count(f)
-	w.save(r)
-	w.Logger.Warn("the app ended after its notification", "generation", r.Ended, "err", f)
-	w.Report(w.target.Name, f)
 }

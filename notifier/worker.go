@@ -46,10 +46,8 @@ type worker struct {
 	record notification.TargetRecord // written by the worker's goroutine only
 }
 
-// refresh determines whether a notification is pending and returns the state.
-//
-// Numbers only increase within a volume, so a record above the newest number belongs to a reset volume. The
-// notification is then pending too, instead of when the numbers reach the record.
+// refresh determines whether a notification is pending and returns the state. Numbers only increase within a volume, so
+// a record above the newest number belongs to a reset volume: the notification is then pending too.
 func (w *worker) refresh() status.Target {
 	newest := w.Volume.Newest()
 	w.mu.Lock()
@@ -141,8 +139,7 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 	w.save(next)
 }
 
-// fail records a failure and returns the delay before the next attempt. Repetitions of a failure are logged
-// at debug level, so hours of failure cause a single warning.
+// fail records a failure and returns the delay before the next attempt. Hours of failure cause a single warning.
 func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	repeated, report := w.state.Error == f.Kind, w.state.Failures == 0 && !f.Waiting
@@ -186,7 +183,7 @@ func (w *worker) restore() {
 	records, lost := w.Volume.TargetRecords()
 	recorded, known := records[w.target.Key]
 	known = known || lost
-	r, s := &w.record, &w.state
+	r := &w.record
 	*r = recorded
 	switch {
 	case known && (newest > 0 || recorded.Notified > 1):
@@ -206,16 +203,17 @@ func (w *worker) restore() {
 		}
 		p.Remember(r.Process)
 		if newest > 0 { // an earlier sidecar may have signaled any process a moment ago
-			w.Interval.Start(everyProcess)
+			w.Interval.Start(0)
 		}
 	}
 	if !known || *r != recorded {
 		w.save(*r)
 	}
 	if w.isStopped() {
-		s.Error, s.Failures = endsKind(r.Ends), uint64(r.Ends)
+		f := ended(r.Ends, errors.New("no signal is sent"))
+		w.state.Error, w.state.Failures = f.Kind, uint64(r.Ends)
 		w.Logger.Warn("the app ended after its notification, before a restart of secret-sync",
-			"generation", r.Ended, "ends", r.Ends, "err", stopped(errors.New("no signal is sent"), r.Ends))
+			"generation", r.Ended, "ends", r.Ends, "err", f)
 	}
 }
 
