@@ -3,7 +3,7 @@
 package telemetry
 
 import (
-	"bytes"
+	_ "embed"
 	"fmt"
 	"maps"
 	"math"
@@ -13,35 +13,42 @@ import (
 	"time"
 )
 
-// A Page is a response of /metrics, in the text format of Prometheus,
-// https://prometheus.io/docs/instrumenting/exposition_formats/.
-type Page struct {
-	text   bytes.Buffer
-	metric string // name of the last metric
-}
+// metrics describes every metric in a line: its kind, its name and its help.
+//
+//go:embed metrics.txt
+var metrics string
 
-// Metric begins a metric. Its kind is gauge, counter or histogram.
-func (p *Page) Metric(kind, name, help string) *Page {
-	p.metric = name
-	fmt.Fprintf(&p.text, "# HELP %s %s\n# TYPE %[1]s %[3]s\n", name, help, kind)
-	return p
-}
+// A Page is a response of /metrics, in the text format of Prometheus,
+// https://prometheus.io/docs/instrumenting/exposition_formats/. It contains the lines of each metric.
+type Page map[string][]byte
 
 // escaped replaces the characters not allowed in quotes.
 var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
 
-// Series adds a series to the last metric. The labels are pairs of a name and a value. Each value of a label creates a
-// series, so values are names and a few fixed words, never the text of an error.
-func (p *Page) Series(value float64, labels ...string) {
+// Add adds a series to a metric of metrics.txt. The labels are pairs of a name and a value. Each value of a label
+// creates a series, so values are names and a few fixed words, never the text of an error.
+func (p Page) Add(metric string, value float64, labels ...string) {
 	var pairs []string
 	for pair := range slices.Chunk(labels, 2) {
 		pairs = append(pairs, pair[0]+`="`+escaped.Replace(strings.ToValidUTF8(pair[1], "\uFFFD"))+`"`)
 	}
-	key := p.metric
+	key := metric
 	if pairs != nil {
 		key += "{" + strings.Join(pairs, ",") + "}"
 	}
-	fmt.Fprintf(&p.text, "%s %v\n", key, value)
+	p[metric] = fmt.Appendf(p[metric], "%s %v\n", key, value)
+}
+
+// String returns the text of the page. A metric without a series has a description, too.
+func (p Page) String() string {
+	var text strings.Builder
+	for line := range strings.Lines(metrics) {
+		kind, line, _ := strings.Cut(line, " ")
+		name, help, _ := strings.Cut(line, " ")
+		fmt.Fprintf(&text, "# HELP %s %s# TYPE %[1]s %[3]s\n", name, help, kind)
+		text.Write(slices.Concat(p[name], p[name+"_bucket"], p[name+"_sum"], p[name+"_count"]))
+	}
+	return text.String()
 }
 
 // buckets are the upper bounds of the histogram in seconds, for memory volumes and slow disks.
@@ -80,23 +87,20 @@ func (p *Publishes) Failed(reason string) {
 }
 
 // Write adds the metrics of the publishes to a page.
-func (p *Publishes) Write(page *Page) {
+func (p *Publishes) Write(page Page) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	count := p.counts[len(buckets)-1]
-	page.Metric("counter", "secretsync_publishes_total", "Published generations.").Series(count)
-	page.Metric("counter", "secretsync_publish_failures_total", "Failed publishes.")
+	page.Add("secretsync_publishes_total", count)
 	for _, reason := range slices.Sorted(maps.Keys(p.failed)) {
-		page.Series(p.failed[reason], "reason", reason)
+		page.Add("secretsync_publish_failures_total", p.failed[reason], "reason", reason)
 	}
-	page.Metric("gauge", "secretsync_last_publish_timestamp_seconds", "Time of the last publish, or 0.")
-	page.Series(Seconds(p.last))
-	const name = "secretsync_publish_duration_seconds"
-	page.Metric("histogram", name, "Duration of a publish.")
+	page.Add("secretsync_last_publish_timestamp_seconds", Seconds(p.last))
 	for i, bound := range buckets {
-		fmt.Fprintf(&page.text, "%s_bucket{le=\"%v\"} %v\n", name, bound, p.counts[i])
+		page.Add("secretsync_publish_duration_seconds_bucket", p.counts[i], "le", fmt.Sprint(bound))
 	}
-	fmt.Fprintf(&page.text, "%s_sum %v\n%[1]s_count %[3]v\n", name, p.seconds, count)
+	page.Add("secretsync_publish_duration_seconds_sum", p.seconds)
+	page.Add("secretsync_publish_duration_seconds_count", count)
 }
 
 // Bool returns 1 for true and 0 for false.

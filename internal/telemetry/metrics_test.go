@@ -12,7 +12,7 @@ import (
 )
 
 // scrape returns the response for /metrics without the lines of HELP and TYPE.
-func scrape(t *testing.T, write func(*Page)) string {
+func scrape(t *testing.T, write func(Page)) string {
 	t.Helper()
 	recorder := httptest.NewRecorder()
 	Handler(Sources{Metrics: write}).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -34,17 +34,16 @@ func scrape(t *testing.T, write func(*Page)) string {
 // TestPage_series: the values of labels are escaped and valid UTF-8.
 func TestPage_series(t *testing.T) {
 	at := time.Unix(1700000000, 500_000_000)
-	got := scrape(t, func(p *Page) {
-		p.Metric("gauge", "a", "Help.").Series(Seconds(at))
-		p.Metric("gauge", "b", "Help.")
-		p.Series(Bool(true), "secret", "tls", "reason", `key "a\b" is`+"\nempty")
-		p.Series(Bool(false), "secret", "a\xffb")
-		p.Series(Seconds(time.Time{}), "watch", "selector")
+	got := scrape(t, func(p Page) {
+		p.Add("secretsync_secret_refused", Bool(true), "secret", "tls", "reason", `key "a\b" is`+"\nempty")
+		p.Add("process_start_time_seconds", Seconds(at))
+		p.Add("secretsync_secret_refused", Bool(false), "secret", "a\xffb")
+		p.Add("secretsync_secret_refused", Seconds(time.Time{}), "watch", "selector")
 	})
-	want := `a 1.7000000005e+09
-b{secret="tls",reason="key \"a\\b\" is\nempty"} 1
-b{secret="a` + "\uFFFD" + `b"} 0
-b{watch="selector"} 0
+	want := `process_start_time_seconds 1.7000000005e+09
+secretsync_secret_refused{secret="tls",reason="key \"a\\b\" is\nempty"} 1
+secretsync_secret_refused{secret="a` + "\uFFFD" + `b"} 0
+secretsync_secret_refused{watch="selector"} 0
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -22,7 +22,7 @@ const maxConnections = 64
 
 // Sources provide the content of the responses. Requests call them concurrently.
 type Sources struct {
-	Metrics func(*Page) // writes every metric
+	Metrics func(Page)  // adds every series
 	Ready   func() bool // reports whether the volume contains a complete generation
 	Status  func() *status.Document
 }
@@ -41,9 +41,9 @@ func Handler(s Sources) http.Handler {
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		var page Page
-		s.Metrics(&page)
-		_, _ = page.text.WriteTo(w)
+		page := Page{}
+		s.Metrics(page)
+		fmt.Fprint(w, page)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
