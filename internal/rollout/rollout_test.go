@@ -26,10 +26,12 @@ type apiServer struct {
 	secret string
 }
 
-// newTestWaiter returns a waiter for the Secret db in the namespace shop.
-func newTestWaiter(t *testing.T, a *apiServer, r Rules) *waiter {
+// newTestWaiter returns a waiter for the Secret db in the namespaces of the servers: 0, 1 and so on.
+func newTestWaiter(t *testing.T, r Rules, namespaces ...*apiServer) *waiter {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		_, path, _ := strings.Cut(r.URL.Path, "/namespaces/")
+		a := namespaces[path[0]-'0']
 		body := a.secret
 		if strings.HasSuffix(r.URL.Path, "/pods") && a.pods != "" {
 			body = `{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"1"` +
@@ -53,7 +55,11 @@ func newTestWaiter(t *testing.T, a *apiServer, r Rules) *waiter {
 	}
 	t.Cleanup(api.Close)
 	r.Secret = "db"
-	return newWaiter(Options{API: api, Rules: r, Namespaces: []string{"shop"}, Direct: true, Progress: func(Result) {}})
+	o := Options{API: api, Rules: r, Direct: true, Progress: func(Result) {}}
+	for i := range namespaces {
+		o.Namespaces = append(o.Namespaces, fmt.Sprint(i))
+	}
+	return newWaiter(o)
 }
 
 // readerPod returns a Pod that reads the Secret at start, and was created long after its last change.
@@ -98,7 +104,7 @@ func TestListAndWatch_deletedPod(t *testing.T) {
 		{"deleting in an event", running, []string{"MODIFIED", deleting}, true},
 		{"gone", running, []string{"MODIFIED", deleting, "DELETED", deleting}, false},
 	} {
-		w := newTestWaiter(t, &apiServer{pods: "[" + c.listed + "]", events: c.events}, Rules{})
+		w := newTestWaiter(t, Rules{}, &apiServer{pods: "[" + c.listed + "]", events: c.events})
 		if err := w.listAndWatch(t.Context(), w.scopes[0]); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -114,7 +120,7 @@ func TestListAndWatch_deletedPod(t *testing.T) {
 }
 
 // TestWaiter_confirm: when all Pods are done, the wait lists the Pods and reads the Secret again. It
-// succeeds only if both requests succeed, and if they show nothing new.
+// succeeds only if both requests succeed in every namespace, and if they show nothing new.
 func TestWaiter_confirm(t *testing.T) {
 	const created, secret = `,"creationTimestamp":"2026-01-02T00:00:00Z"`, `{"apiVersion":"v1","kind":"Secret",` +
 		`"metadata":{"uid":"u","resourceVersion":"1","managedFields":[{},{"time":"2026-01-01T00:00:00Z"},` +
@@ -137,15 +143,20 @@ func TestWaiter_confirm(t *testing.T) {
 		{"other metadata", apiServer{pods: "[" + a + "]", secret: strings.Replace(secret, `n":"1"`, `n":"2"`, 1)},
 			false},
 	} {
-		api := &apiServer{pods: "[" + a + "]", secret: secret}
-		w := newTestWaiter(t, api, Rules{})
-		s := w.scopes[0]
-		if err := w.listAndWatch(t.Context(), s); err != nil || !w.read(t.Context(), s) || !s.complete(time.Now()) {
-			t.Fatalf("%s: %v, %+v", c.name, err, w.result())
-		}
-		*api, w.refreshed = c.last, time.Now()
-		if done, err := w.evaluate(t.Context()); done != c.want || err != nil {
-			t.Errorf("%s: got %v, %v, want %v", c.name, done, err, c.want)
+		for i := range 2 { // in the first or the second namespace
+			first := apiServer{pods: "[" + a + "]", secret: secret}
+			servers := []*apiServer{&first, new(first)}
+			w := newTestWaiter(t, Rules{}, servers...)
+			for _, s := range w.scopes {
+				err := w.listAndWatch(t.Context(), s)
+				if err != nil || !w.read(t.Context(), s) || !s.complete(time.Now()) {
+					t.Fatalf("%s: %v, %+v", c.name, err, w.result())
+				}
+			}
+			*servers[i], w.refreshed = c.last, time.Now()
+			if done, err := w.evaluate(t.Context()); done != c.want || err != nil {
+				t.Errorf("%s, namespace %d: got %v, %v, want %v", c.name, i, done, err, c.want)
+			}
 		}
 	}
 }
