@@ -56,7 +56,7 @@ func (f *fakeProc) remove(pid int) { os.RemoveAll(filepath.Join(f.root, strconv.
 
 // fake makes a target use this /proc. It calls atOpen when it opens a process.
 func (f *fakeProc) fake(s *Target, atOpen func()) {
-	s.self = sidecar
+	s.self, s.started = sidecar, 0
 	s.proc = procfs{root: f.root, uptime: func() time.Duration { return time.Hour }}
 	var opened int
 	s.open = func(pid int) (*os.Process, error) {

@@ -53,7 +53,8 @@ type Target struct {
 	open   func(pid int) (*os.Process, error)
 	signal func(*os.Process, os.Signal) error
 
-	observed                    tree // by the last find
+	started                     time.Duration // of this sidecar, since boot
+	observed                    tree          // by the last find
 	last                        delivery
 	warnedPidfd, warnedLanguage bool
 }
@@ -62,7 +63,7 @@ type Target struct {
 func New(opts Options) *Target {
 	return &Target{
 		opts: opts, proc: procfs{root: "/proc", uptime: uptime}, self: os.Getpid(), euid: os.Geteuid(),
-		open: os.FindProcess, signal: (*os.Process).Signal,
+		open: os.FindProcess, signal: (*os.Process).Signal, started: uptime(),
 	}
 }
 
@@ -177,13 +178,19 @@ func (t *Target) fileError(kind, format string, args ...any) error {
 	return f
 }
 
-// check rejects a process that is too young, and a signal that would kill the process or be lost.
+// check rejects a process that is too young, and a signal that would kill the process or be lost. If /proc hides an
+// exec, the age counts from the last signal, or from the start of this sidecar: an earlier sidecar may have sent a
+// signal. The process may execute itself again at each signal.
 func (t *Target) check(p process) error {
-	signal, name, age, lang := t.opts.Signal, signalName(t.opts.Signal), t.proc.age(p), t.proc.language(p)
+	signal, name, age, lang, from := t.opts.Signal, signalName(t.opts.Signal), t.proc.age(p), t.proc.language(p), ""
+	if p.stack == 0 {
+		age = min(age, t.proc.uptime()-max(t.started, t.last.sent))
+		from = " or may have executed itself again then, which /proc hides"
+	}
 	switch {
 	case age < t.opts.MinAge:
-		f := notifier.Failf("too young", "process %v is %v old; %s is sent at %v (SECRETSYNC_PROCESS_MIN_AGE)",
-			p, age.Round(time.Millisecond), name, t.opts.MinAge)
+		f := notifier.Failf("too young", "process %v is %v old%s; %s is sent at %v (SECRETSYNC_PROCESS_MIN_AGE)",
+			p, age.Round(time.Millisecond), from, name, t.opts.MinAge)
 		// A start time in the future (a restored checkpoint) counts as now.
 		f.Waiting, f.RetryAfter = true, t.opts.MinAge-max(age, 0)+time.Second/hertz
 		return f

@@ -93,3 +93,27 @@ func TestRemember_survived(t *testing.T) {
 		}
 	}
 }
+
+// TestHiddenExec: if /proc hides the stack of a process, the process may execute itself again at each signal, also at
+// the signal of an earlier sidecar. It receives the next signal at its minimum age after the signal. Puma ends
+// otherwise.
+func TestHiddenExec(t *testing.T) {
+	const minAge = 5 * time.Second
+	for stack, hidden := range map[uint64]time.Duration{0: minAge, 1: 0} {
+		proc, now := newFakeProc(t), time.Hour
+		proc.put(process{pid: 7, comm: "app", caught: 1, stack: stack})
+		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, MinAge: minAge}, func() {})
+		p.proc.uptime, p.started = func() time.Duration { return now }, now
+		for signals := range 3 {
+			now += hidden - 1
+			if hidden > 0 {
+				err := p.Notify(t.Context(), noChanges)
+				testsupport.WantError(t, err, "which /proc hides", "SECRETSYNC_PROCESS_MIN_AGE")
+			}
+			now++
+			if err := p.Notify(t.Context(), noChanges); err != nil || len(proc.sent) != signals+1 {
+				t.Errorf("stack %d: %v; %d signals, want %d", stack, err, len(proc.sent), signals+1)
+			}
+		}
+	}
+}
