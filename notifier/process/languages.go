@@ -48,7 +48,9 @@ var languages = [...]language{
 	{programs: "perl", skip: "-I -M -m", none: "-e -E"},
 	{programs: "php", skip: "-d -c -z -S -t", none: "-r", name: "PHP", handles: "SIGHUP SIGUSR1 SIGUSR2"},
 	{programs: "lua", skip: "-l", none: "-e"},
+	{programs: "R", none: "-e", name: "R", handles: "SIGUSR1 SIGUSR2"},
 	{programs: "dotnet", skip: "--depsfile --runtimeconfig --additionalprobingpath --roll-forward", verbs: "exec run"},
+	{programs: "mono"},
 	{programs: "deno", skip: "-c --config", verbs: "run serve", none: "eval"},
 	{programs: "bun", skip: "-r --preload", verbs: "run", none: "-e --eval"},
 	{programs: "beam.smp erl", none: "-- -W -K -A -S", name: "Erlang", handles: "SIGUSR1"},
@@ -69,8 +71,9 @@ func languageOf(program string) *language {
 }
 
 // language returns the language of a process, or nil. A title can replace comm and argv, but not the name of the
-// executable. Launchers of Java (jsvc, jpackage) have other names, but load its library. The executable of a Go program
-// contains the build ID note of the Go linker. With another UID or GID, none of them can be read.
+// executable. Launchers of Java (jpackage) have other names, but load its library. jsvc replaces the handlers of Java.
+// The executable of a Go program contains the build ID note of the Go linker. With another UID or GID, none of them can
+// be read.
 func (fs *procfs) language(p process) *language {
 	argv0 := strings.Join(p.argv[:min(1, len(p.argv))], "")
 	exe := filepath.Join(fs.root, strconv.Itoa(p.pid), "exe")
@@ -80,7 +83,7 @@ func (fs *procfs) language(p process) *language {
 	if lang := cmp.Or(languageOf(p.comm), languageOf(argv0), languageOf(program)); lang != nil {
 		return lang
 	}
-	if fs.maps(p.pid, "/libjvm.so") {
+	if p.comm != "jsvc" && fs.maps(p.pid, "/libjvm.so") {
 		return languageOf("java")
 	}
 	f, err := os.Open(exe)
@@ -161,6 +164,7 @@ func (lang *language) scripts(args []string) []string {
 		case includes(lang.skip, option):
 			i++
 		case !strings.HasPrefix(option, "-") && !includes(lang.verbs, option):
+			option = strings.TrimSuffix(option, "/__main__.py") // a module of Python that executed itself again
 			name := path.Base(option)
 			dot := strings.LastIndexByte(name, '.')
 			if lang.programs == "java" && dot > 0 && name[dot:] != ".jar" {

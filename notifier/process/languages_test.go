@@ -88,6 +88,7 @@ func TestRuntimes(t *testing.T) {
 		{"node server.js", unix.SIGUSR1, "in Node.js it opens its debugger", false},
 		{"/usr/lib/erlang/erts/bin/beam.smp", unix.SIGUSR1, "", true},
 		{"python3 app.py", unix.SIGHUP, "", false},
+		{"/usr/lib/R/bin/exec/R --no-echo --file=app.R", unix.SIGUSR1, "", true},
 	} {
 		var log strings.Builder
 		var warnings []string
@@ -108,13 +109,21 @@ func TestRuntimes(t *testing.T) {
 	}
 }
 
-// TestRuntimes_launcher: a launcher with another name runs the JVM if it has loaded its library.
+// TestRuntimes_launcher: a launcher with another name runs the JVM if it has loaded its library. jsvc replaces the
+// handlers of the JVM.
 func TestRuntimes_launcher(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "jsvc", argv: []string{"jsvc.exec", "-cp", "app.jar", "Main"}, caught: 1 << 11})
-	p := proc.byName("jsvc.exec", Options{Signal: unix.SIGUSR2, Check: true}, func() {})
-	write(t, proc.root+"/7/maps", "7f00 r-xp 00000000 fe:00 1 /usr/lib/jvm/java-17/lib/server/libjvm.so\n")
+	proc.put(process{pid: 7, comm: "PaymentService", caught: 1 << 11})
+	proc.put(process{pid: 8, comm: "jsvc", argv: []string{"jsvc.exec", "-cp", "app.jar", "Main"}, caught: 1 << 11})
+	p := proc.byName("PaymentService", Options{Signal: unix.SIGUSR2, Check: true}, func() {})
+	const library = "7f00 r-xp 00000000 fe:00 1 /usr/lib/jvm/java-17/lib/server/libjvm.so\n"
+	write(t, proc.root+"/7/maps", library)
+	write(t, proc.root+"/8/maps", library)
 	testsupport.WantError(t, p.Notify(t.Context(), noChanges), "in the JVM it crashes it")
+	jsvc := proc.byName("jsvc", Options{Signal: unix.SIGUSR2, Check: true}, func() {})
+	if err := jsvc.Notify(t.Context(), noChanges); err != nil || len(proc.sent) != 1 {
+		t.Errorf("jsvc: %v, signaled %v", err, proc.sent)
+	}
 	write(t, proc.root+"/7/maps", "7f00 r-xp 00000000 fe:00 1 /usr/lib/x86_64-linux-gnu/libc.so.6\n")
 	if err := p.Notify(t.Context(), noChanges); err != nil {
 		t.Errorf("without the library: %v", err)

@@ -36,6 +36,8 @@ func TestNames(t *testing.T) {
 		{"python", "python|-Wignore|-Xdev|app.py", "app.py", ""},
 		{"python", "python|-um|http.server|80", "http.server", "80"},
 		{"python", "python|-c|import app|app.py", "python", "app.py"},
+		{"python3", "python3|/opt/shop/__main__.py|--port|80", "shop", "__main__.py 80"},
+		{"python3", "python3|__main__.py", "__main__.py", ""},
 		{"gunicorn", "/usr/bin/python3|/usr/local/bin/gunicorn|app:app", "gunicorn", "app:app"},
 		{"gunicorn", "gunicorn: master [app:app]", "gunicorn", ""},
 		{"node", "node|--max-old-space-size=512|-r|./otel.js|dist/server.js", "server.js node", "otel.js"},
@@ -57,6 +59,7 @@ func TestNames(t *testing.T) {
 		{"perl", "perl|-ne|app.pl", "perl", "app.pl"},
 		{"php", "php8.3|-d|memory_limit=1G|artisan|queue:work", "artisan", "queue:work"},
 		{"dotnet", "dotnet|exec|App.dll", "App.dll", "exec"},
+		{"mono", "/usr/bin/mono|/app/App.exe", "App.exe mono", ""},
 		{"deno", "deno|run|--allow-net|main.ts", "main.ts", "run"},
 		{"bun", "bun|server.ts", "server.ts", ""},
 
