@@ -52,6 +52,21 @@ var appServers = []program{
 		ways:  []way{bySignal("HUP", "uwsgi", reloads, "`HUP` executes it again.")},
 	},
 	{
+		name: "uWSGI without `--master`", pkg: "uwsgi-core",
+		command: web + "/usr/bin/uwsgi --plugin python3 --chdir {testdata}/web --http-socket {addr} --module app",
+		probe:   answer,
+		ways:    []way{bySignal("HUP", "uwsgi", ends, ended)},
+	},
+	{
+		name: "Celery", pkg: "celery",
+		command: web + "PORT={port} PYTHONPATH={testdata}/web /usr/bin/celery -A tasks worker -c 1",
+		probe:   answer,
+		ways: []way{
+			bySignal("HUP", "celery", reloads, "`HUP` executes it again. Started by `python3 -m celery`, it ends: it "+
+				"executes `celery/__main__.py`, which fails without its package."),
+		},
+	},
+	{
 		name: "Unicorn", pkg: "unicorn",
 		command: web + "/usr/bin/unicorn -c /dev/null -l {addr} {testdata}/web/config.ru",
 		probe:   answer,
@@ -68,6 +83,14 @@ var appServers = []program{
 			bySignal("USR2", "puma", reloads, "`USR2` executes it again."),
 			{env: st.Env{"PID_FILE": "{dir}/pid", "SIGNAL": "USR2"}, want: reloads},
 			bySignal("HUP", "puma", ends, ended),
+		},
+	},
+	{
+		name: "Puma, single mode, with another GID", pkg: "puma", otherGID: true,
+		command: web + "/usr/bin/puma -b tcp://{addr} -w 0 {testdata}/web/config.ru",
+		probe:   answer,
+		ways: []way{
+			bySignal("USR2", "puma", reloads, "The GID of the sidecar differs, so `/proc` hides the exec of Puma."),
 		},
 	},
 	{
@@ -199,7 +222,20 @@ var appServers = []program{
 		probe:   answer,
 		ways: []way{
 			{env: st.Env{"PROCESS": "launcher", "SIGNAL": "USR2"}, want: refused, log: "in the JVM it crashes it",
-				remark: "As with jsvc and jpackage, only the loaded library shows the JVM."},
+				remark: "As with jpackage, only the loaded library shows the JVM."},
+		},
+	},
+	{
+		name: "jsvc", pkg: "jsvc",
+		setup: "javac -d {dir} {testdata}/web/Serve.java {testdata}/web/Daemon.java",
+		command: web + "/usr/bin/jsvc -nodetach -home /usr/lib/jvm/default-java -XX:TieredStopAtLevel=1 " +
+			"-pidfile {dir}/pid -cp /usr/share/java/commons-daemon.jar:{dir} Daemon {port}",
+		probe: answer,
+		ways: []way{
+			bySignal("USR2", "jsvc", reloads, "jsvc calls the method `signal` of the daemon (`DaemonUserSignal`). "+
+				"`HUP` starts the JVM again, at the earliest 60 s after its last start."),
+			{env: st.Env{"PID_FILE": "{dir}/pid", "SIGNAL": "USR2"}, want: reloads, remark: "The file names the JVM, " +
+				"a child of jsvc."},
 		},
 	},
 	{

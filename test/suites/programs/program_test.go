@@ -28,14 +28,15 @@ import (
 // files contain {dir} for the program's directory, {secrets} for the directory of the Secret,
 // {addr}, {host} and {port} for its listener, and {port2} for another port.
 type program struct {
-	name    string   // in docs/programs.md
-	pkg     string   // Debian's package
-	root    bool     // the program and the sidecar run as root
-	setup   string   // shell commands before the start
-	files   []string // of testdata/etc, copied to {dir}
-	command string   // arguments, separated by spaces
-	probe   probe.Probe
-	ways    []way
+	name     string   // in docs/programs.md
+	pkg      string   // Debian's package
+	root     bool     // the program and the sidecar run as root
+	otherGID bool     // the sidecar has the UID of the program, but another GID
+	setup    string   // shell commands before the start
+	files    []string // of testdata/etc, copied to {dir}
+	command  string   // arguments, separated by spaces
+	probe    probe.Probe
+	ways     []way
 }
 
 // A way is a notification of a program, with the expected result.
@@ -165,6 +166,9 @@ func (tr *trial) startSidecar() {
 	var user *syscall.Credential
 	if !tr.program.root {
 		user = &syscall.Credential{Uid: podtest.Nobody, Gid: podtest.Nobody}
+	}
+	if tr.program.otherGID {
+		user.Gid--
 	}
 	tr.runs = append(tr.runs, tr.StartAs(user, nil))
 }
