@@ -16,9 +16,10 @@ import (
 
 // mount makes the calls on the kernel's file system. It is safe for concurrent use.
 type mount struct {
-	dir     *os.File
-	lock    *os.File // holds the lock; nil without one
-	openat2 func(dir int, name string, how *unix.OpenHow) (fd int, err error)
+	dir      *os.File
+	lock     *os.File // holds the lock; nil without one
+	openat2  func(dir int, name string, how *unix.OpenHow) (fd int, err error)
+	fchmodat func(dir int, name string, mode uint32, flags int) error
 }
 
 // openDir returns a descriptor of a directory, and closes it with done.
@@ -74,9 +75,8 @@ func retry(op, name string, call func() error) error {
 	}
 }
 
-// open opens an entry and follows no link on the way. It opens one directory after the
-// other for a kernel or a sandbox without openat2(2), and to tell a link in the place of a
-// directory from a link in the place of a file.
+// open opens an entry and follows no link on the way. It opens one directory after the other for a kernel or a sandbox
+// without openat2(2), and to tell a link in the place of a directory from a link in the place of a file.
 func (m *mount) open(name string, flags int, mode fs.FileMode) (fd int, err error) {
 	flags |= unix.O_CLOEXEC | unix.O_NOFOLLOW
 	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode.Perm()),
@@ -104,17 +104,17 @@ func (m *mount) openFile(name string, flags int, mode fs.FileMode) (*os.File, er
 
 // Mkdir creates a directory. It inherits the setgid bit of its parent.
 func (m *mount) Mkdir(name string, mode fs.FileMode) error {
+	var st unix.Stat_t
 	err := m.in("mkdirat", name, func(dir int, base string) error {
-		return unix.Mkdirat(dir, base, uint32(mode.Perm()))
+		if err := unix.Mkdirat(dir, base, uint32(mode.Perm())); err != nil {
+			return err
+		}
+		return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	})
-	if err != nil {
+	if err != nil || fs.FileMode(st.Mode).Perm() == mode.Perm() {
 		return err
 	}
-	info, err := m.Lstat(name)
-	if err != nil || info.Mode.Perm() == mode.Perm() {
-		return err
-	}
-	return m.Chmod(mode|info.Mode&fs.ModeSetgid, name)
+	return m.Chmod(mode|fileMode(st.Mode)&fs.ModeSetgid, name)
 }
 
 func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
@@ -128,16 +128,23 @@ func (m *mount) Create(name string, mode fs.FileMode) (File, error) {
 	return f, nil
 }
 
-// Chmod sets a mode through a descriptor: before Linux 6.6, every other call follows a link. The
-// entries need not be readable.
+// Chmod follows no link. Before Linux 6.6 or in an older sandbox, this requires a descriptor: three calls instead of
+// one. The entries need not be readable.
 func (m *mount) Chmod(mode fs.FileMode, names ...string) error {
+	bits := uint32(mode.Perm())
+	if mode&fs.ModeSetgid != 0 {
+		bits |= unix.S_ISGID
+	}
 	return m.each("chmod", names, func(dir int, base string) error {
+		if m.fchmodat(dir, base, bits, unix.AT_SYMLINK_NOFOLLOW) == nil {
+			return nil
+		}
 		fd, err := unix.Openat(dir, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = unix.Close(fd) }()
-		return os.Chmod("/proc/self/fd/"+strconv.Itoa(fd), mode)
+		return unix.Fchmodat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), bits, 0)
 	})
 }
 
@@ -170,8 +177,7 @@ func (m *mount) Remove(names ...string) error {
 	return err
 }
 
-// SyncDir writes the entries of a directory to the disk. It succeeds on a file
-// system that cannot sync a directory.
+// SyncDir writes the entries of a directory to the disk. It succeeds on a file system that cannot sync a directory.
 func (m *mount) SyncDir(name string) error {
 	fd, done, err := m.openDir(name, unix.O_RDONLY)
 	if err != nil {
@@ -205,8 +211,7 @@ func fileMode(st uint32) fs.FileMode {
 	return mode | fs.FileMode(st&0o777)
 }
 
-// Readlink returns the target of a link, truncated if it is longer than every target
-// of this program.
+// Readlink returns the target of a link, truncated if it is longer than every target of this program.
 func (m *mount) Readlink(name string) (string, error) {
 	target, n := make([]byte, 512), 0
 	err := m.in("readlinkat", name, func(dir int, base string) (err error) {
@@ -240,8 +245,7 @@ func (m *mount) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
 	}
 }
 
-// ReadFile reads a file. O_NONBLOCK keeps a FIFO in its place from blocking the
-// call.
+// ReadFile reads a file. O_NONBLOCK keeps a FIFO in its place from blocking the call.
 func (m *mount) ReadFile(name string) ([]byte, error) {
 	f, err := m.openFile(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {

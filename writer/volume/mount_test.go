@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -122,9 +123,10 @@ func TestMount_followsNoLink(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// olderKernel returns m on a kernel without openat2(2).
+// olderKernel returns m on a kernel without openat2(2) and fchmodat2(2).
 func olderKernel(m *mount) *mount {
-	return &mount{dir: m.dir, openat2: func(int, string, *unix.OpenHow) (int, error) { return -1, unix.ENOSYS }}
+	return &mount{dir: m.dir, openat2: func(int, string, *unix.OpenHow) (int, error) { return -1, unix.ENOSYS },
+		fchmodat: func(int, string, uint32, int) error { return unix.EOPNOTSUPP }}
 }
 
 // TestOpen_behavesAsOpenat2: the fallback for kernels without openat2(2) opens the
@@ -196,8 +198,17 @@ func TestCreate_exactMode(t *testing.T) {
 
 // TestChmod_followsNoLink: the file need not be readable, and no link is followed.
 func TestChmod_followsNoLink(t *testing.T) {
+	for _, older := range []bool{false, true} {
+		t.Run(fmt.Sprint("older kernel ", older), func(t *testing.T) { testChmod(t, older) })
+	}
+}
+
+func testChmod(t *testing.T, older bool) {
 	dir := t.TempDir()
 	v := opened(t, dir)
+	if older {
+		v.Calls = olderKernel(v.Calls.(*mount))
+	}
 	mode := func(name string) fs.FileMode {
 		info, err := os.Stat(filepath.Join(dir, name))
 		must(t, err)

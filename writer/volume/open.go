@@ -14,12 +14,10 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// ErrUnusable is wrapped by permanent errors. Someone must change the volume or the
-// Pod's spec.
+// ErrUnusable is wrapped by permanent errors. Someone must change the volume or the Pod's spec.
 var ErrUnusable = errors.New("the volume cannot be used")
 
-// Open opens and locks the volume mounted at dir. Its errors wrap ErrUnusable, or
-// ctx's error if ctx ends first.
+// Open opens and locks the volume mounted at dir. Its errors wrap ErrUnusable, or ctx's error if ctx ends first.
 func Open(ctx context.Context, dir string) (Volume, error) {
 	m, err := openMount(dir)
 	if err != nil {
@@ -49,7 +47,7 @@ func openMount(dir string) (*mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the volume as UID %d: %w", os.Geteuid(), err)
 	}
-	return &mount{dir: f, openat2: unix.Openat2}, nil
+	return &mount{dir: f, openat2: unix.Openat2, fchmodat: unix.Fchmodat}, nil
 }
 
 // claim checks for write access, and locks the volume. The kernel releases the lock
