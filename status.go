@@ -99,7 +99,7 @@ func statusOfVolume(v writer.State) *status.Document {
 	for name, s := range v.Secrets {
 		d.Secrets[name] = status.Secret{
 			Present: true, UID: s.UID, ResourceVersion: s.ResourceVersion, DataSince: s.ResourceVersion,
-			Generation: v.SecretSince(name),
+			Generation: s.Generation,
 		}
 	}
 	return d

@@ -17,10 +17,9 @@ func (w *Writer) watchDirs(names ...string) (began bool) {
 	return began
 }
 
-// checkEvents examines the entries reported by inotify, each once, and repairs the
-// volume if an entry differs from the current generation. The Writer's own writes
-// leave no difference. While a retry is pending it does nothing: the retry compares
-// everything.
+// checkEvents examines the entries reported by inotify, each once, and repairs the volume if an entry differs from the
+// current generation. The Writer's own writes leave no difference. While a retry is pending it does nothing: the retry
+// compares everything.
 func (w *Writer) checkEvents(ctx context.Context) {
 	names := w.events.Take()
 	cur := w.current.Load()

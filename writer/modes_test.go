@@ -55,7 +55,7 @@ func TestModePerFile(t *testing.T) {
 		t.Errorf("changed: got %q, want %q", got, want)
 	}
 	state := w.State()
-	if got := state.SecretSince("ssh"); got != 2 {
+	if got := state.Secrets["ssh"].Generation; got != 2 {
 		t.Errorf("the Secret is as it is since generation %d, want 2", got)
 	}
 

@@ -61,45 +61,40 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 
 // replace publishes rec and content in the place of the current generation.
 //
-// These are the system calls in their order, with the view of readers and the rest
-// after a crash. TIME is the directory of the new generation, OLD of the replaced
-// one. If a step up to 7 fails, replace tries to remove the new entries. After a crash
-// or the end of ctx, the next start does (start.go).
+// These are the system calls in their order, with the view of readers and the rest after a crash. TIME is the directory
+// of the new generation, OLD of the replaced one. If a step up to 7 fails, replace tries to remove the new entries.
+// After a crash or the end of ctx, the next start does (start.go).
 //
-//  1. Before the first generation, the record of notifications: create, write and
-//     fsync under a temporary name, rename, fsync DIR. Then mkdir TIME.
-//  2. In TIME, parents first: mkdir of each directory; for each file
-//     open(O_CREAT|O_EXCL), chmod, write, fsync, close. Where the umask or a default
-//     ACL reduced the mode of a directory, also chmod.
+//  1. Before the first generation, the record of notifications: create, write and fsync under a temporary name, rename,
+//     fsync DIR. Then mkdir TIME.
+//  2. In TIME, parents first: mkdir of each directory; for each file open(O_CREAT|O_EXCL), chmod, write, fsync, close.
+//     Where the umask or a default ACL reduced the mode of a directory, also chmod.
 //  3. fsync of each directory in TIME, children first, and of TIME.
 //  4. The record TIME.json beside it, with the calls of step 2.
 //     Readers: nothing points to an entry of steps 1 to 4.
-//     A crash leaves files that may be truncated, or a generation with a higher
-//     number than OLD.
-//  5. The new links, which OLD lacks: symlink under a temporary name, rename, fsync
-//     of the directory. Before the links of a new Secret, also under a temporary
-//     name: mkdir, symlink ..data, fsync, rename.
+//     A crash leaves files that may be truncated, or a generation with a higher number than OLD.
+//  5. The new links, which OLD lacks: symlink under a temporary name, rename, fsync of the directory. Before the links
+//     of a new Secret, also under a temporary name: mkdir, symlink ..data, fsync, rename.
 //     Readers: new links dangle until step 7; no old link changes.
 //  6. fsync DIR: everything survives a power failure before anything points to it.
 //  7. symlink ..data_tmp to TIME, rename over ..data.
 //     Readers: all files of OLD before the rename, all files of TIME after it.
 //  8. fsync DIR. OLD stays until this succeeds.
-//     A power failure leaves OLD or TIME, both complete. If it leaves OLD, the next
-//     generation gets the number of TIME again, and all targets are notified of it: the
-//     fsync after the record of a notification of TIME would have kept TIME.
-//  9. In the nested layout, in the directory of each changed Secret: symlink
-//     ..data_tmp, rename over ..data, with the target unchanged.
-//     Readers: no difference. Watches on the directory wake. If a crash prevents
-//     this, these watches miss the change. The next process notifies the targets.
+//     A power failure leaves OLD or TIME, both complete. If it leaves OLD, the next generation gets the number of TIME
+//     again, and all targets are notified of it: the fsync after the record of a notification of TIME would have kept
+//     TIME.
+//  9. In the nested layout, in the directory of each changed Secret: symlink ..data_tmp, rename over ..data, with the
+//     target unchanged.
+//     Readers: no difference. Watches on the directory wake. If a crash prevents this, these watches miss the change.
+//     The next process notifies the targets.
 //  10. chmod of OLD's files to their present mode: watches on the files wake.
-//  11. If the links, the directories of Secrets or their modes differ from OLD's:
-//     reconcile. It creates the entries omitted in step 5, unlinks stale links, renames
-//     the directories of removed Secrets to a temporary name, syncs DIR and removes
-//     them. Readers: links disappear. They have dangled since step 7.
+//  11. If the links, the directories of Secrets or their modes differ from OLD's: steps 2 and 3 of reconcile. They
+//     create the entries omitted in step 5, unlink stale links, rename the directories of removed Secrets to a
+//     temporary name, sync DIR and remove them.
+//     Readers: links disappear. They have dangled since step 7.
 //  12. Old generations after their grace period: unlink, the record last.
 //     Readers: a descriptor from before the grace period returns ENOENT.
-//     A crash leaves a part with a record. The next start removes it as an old
-//     generation, after another grace period.
+//     A crash leaves a part with a record. The next start removes it as an old generation, after another grace period.
 func (w *Writer) replace(ctx context.Context, rec generation.Record, content generation.Content) error {
 	old, next := w.current.Load(), generation.New(w.vol.FreshName(w.now()), rec, content)
 	err := w.makeRoom(func() error {
@@ -114,15 +109,14 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 	}
 	w.current.Store(next)
 	w.used(rec.Generation)
-	// The publish has succeeded, so failures are logged and retried. Watches before the
-	// swap cost a tenth of the time from the event to the files (40 of 350 µs). The sweep
-	// finds earlier changes by another process.
+	// The publish has succeeded, so failures are logged and retried. Watches before the swap cost a tenth of the time
+	// from the event to the files (40 of 350 µs). The sweep finds earlier changes by another process.
 	w.watchDirs(generation.Dirs(next.Inside)...)
 	w.syncSwap()                 // 8
 	w.wakeDirectories(old, next) // 9
 	w.wakeFiles(old)             // 10
 	if !old.Empty() {
-		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.InsidePaths()})
+		w.old = append(w.old, retired{old.Dir, w.now(), old.DiskSize(), old.Paths()})
 	}
 	if !next.SameOutside(old) {
 		w.reconcileOutside(ctx) // 11
@@ -185,8 +179,7 @@ func (w *Writer) makeRoom(operation func() error) error {
 	}
 }
 
-// syncSwap is step 8. It repeats a failed sync, and reports whether the swap is on
-// disk.
+// syncSwap is step 8. It repeats a failed sync, and reports whether the swap is on disk.
 func (w *Writer) syncSwap() bool {
 	w.retryLater("could not sync the volume after a publish, will retry", ".", w.syncChanged())
 	return !w.uncertain.unsynced["."]
@@ -199,7 +192,7 @@ func (w *Writer) wakeDirectories(old, next *generation.Generation) {
 	for _, e := range next.Outside {
 		dir := path.Dir(e.Path)
 		if path.Base(e.Path) != generation.DataLink ||
-			old.Record.Generation != number && next.Record.SecretSince(dir) != number {
+			old.Record.Generation != number && next.Record.Secrets[dir].Generation != number {
 			continue
 		}
 		err := w.makeRoom(func() error { return w.vol.Replace(e) })

@@ -12,16 +12,13 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// reconcile makes the volume match the current generation and returns the entries that
-// differed:
+// reconcile makes the volume match the current generation and returns the entries that differed:
 //
-//  1. If files are damaged, it publishes the same generation in a new directory. It
-//     never changes a file in place.
-//  2. It restores missing and changed entries outside of the generation's
-//     directory, ..data last: apps that follow it must find everything else.
-//  3. It removes its own entries, except entries of the current generation and of
-//     old generations in their grace period. If step 2 failed, ..data may lead to a
-//     removable entry, so nothing is removed.
+//  1. If files are damaged, it publishes the same generation in a new directory. It never changes a file in place.
+//  2. It restores missing and changed entries outside of the generation's directory, ..data last: apps that follow it
+//     must find everything else.
+//  3. It removes its own entries, except entries of the current generation and of old generations in their grace
+//     period. If step 2 failed, ..data may lead to a removable entry, so nothing is removed.
 //
 // A repair is a reconciliation that finds a difference.
 func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err error) {
@@ -83,9 +80,8 @@ func (w *Writer) records(cur *generation.Generation) []generation.Entry {
 	return nil
 }
 
-// restore makes the volume contain entries outside of a generation's directory,
-// whatever is in their places. It returns the restored entries. They are on disk
-// when restore or a later call of syncChanged returns nil.
+// restore makes the volume contain entries outside of a generation's directory, whatever is in their places. It returns
+// the restored entries. They are on disk when restore or a later call of syncChanged returns nil.
 func (w *Writer) restore(entries ...generation.Entry) (changed []generation.Entry, err error) {
 	var errs []error
 	for _, e := range entries { // parents first
@@ -109,8 +105,7 @@ func (w *Writer) restore(entries ...generation.Entry) (changed []generation.Entr
 // removeStale removes unnecessary entries of this program, up to volume.MaxRemoved of
 // them. It warns about foreign entries directly in the volume.
 func (w *Writer) removeStale(ctx context.Context) {
-	cur, removed := w.current.Load(), 0
-	more := func() bool { removed++; return removed <= volume.MaxRemoved && ctx.Err() == nil }
+	cur, more := w.current.Load(), volume.Limit(ctx)
 	for _, dir := range append(generation.Dirs(cur.Outside), ".") {
 		for name := range w.unexpected(cur, dir) {
 			w.events.Forget(name) // fsnotify would report an error
@@ -129,8 +124,7 @@ func (w *Writer) removeStale(ctx context.Context) {
 	}
 }
 
-// expected returns the entry that the volume must contain under this name, except
-// entries of old generations.
+// expected returns the entry that the volume must contain under this name, except entries of old generations.
 func (w *Writer) expected(cur *generation.Generation, name string) (generation.Entry, bool) {
 	if e, ok := cur.Find(name); ok {
 		return e, true

@@ -16,20 +16,16 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// start recovers from the state of the volume after an earlier process. Files
-// visible to apps stay as they are.
+// start recovers from the state of the volume after an earlier process. Files visible to apps stay as they are.
 //
 //  1. It reads the record of notifications.
-//  2. It finds the current generation and reads its files. The values are trusted
-//     until a publish confirms them.
-//  3. Other generations with a number up to the current one were published before
-//     it. They get a new grace period. The rest never was published.
-//  4. It restores missing links. Run removes temporary entries, unpublished generations,
-//     records without a directory and stale links in the first step of its sweep: however
-//     many there are, the next publish need not wait for all of them.
+//  2. It finds the current generation and reads its files. The values are trusted until a publish confirms them.
+//  3. Other generations with a number up to the current one were published before it. They get a new grace period. The
+//     rest never was published.
+//  4. It restores missing links. Run removes leftovers in the first step of its sweep: however many there are, the next
+//     publish need not wait for all of them.
 //
-// An unreadable volume is an error: without knowing ..data, the files of apps would pass
-// for leftovers.
+// An unreadable volume is an error: without knowing ..data, the files of apps would pass for leftovers.
 func (w *Writer) start(ctx context.Context) error {
 	var notifiedErr error
 	w.notified, notifiedErr = w.vol.ReadNotified() // 1
@@ -64,10 +60,11 @@ func (w *Writer) start(ctx context.Context) error {
 	return nil
 }
 
-// generations returns the directories and records of all generations, lowest number
-// first. The number is 0 if the record is missing, because the generation was not
-// published, or could not be read. It returns an error if a generation or its record may
-// exist.
+const unread = "could not read a file of a generation"
+
+// generations returns the directories and records of all generations, lowest number first. The number is 0 if the
+// record is missing, because the generation was not published, or could not be read. It returns an error if a
+// generation or its record may exist.
 func (w *Writer) generations() (all []*generation.Generation, err error) {
 	for e, err := range w.vol.ReadDir(".") {
 		if err != nil {
@@ -84,7 +81,7 @@ func (w *Writer) generations() (all []*generation.Generation, err error) {
 		case volume.NoResource(err):
 			return nil, err
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			w.warnUnread(err)
+			w.log.Warn(unread, "err", err)
 		}
 		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
 	}
@@ -121,10 +118,9 @@ func (w *Writer) useNotified(all []*generation.Generation) error {
 // used prevents a number from being used again.
 func (w *Writer) used(number uint64) { w.last = max(w.last, number) }
 
-// findCurrent returns the target of ..data. If ..data points to no generation,
-// findCurrent returns the newest generation with all its files, or else the newest
-// generation: it contains some files, and the API server may be unavailable. Apps may
-// have read any generation, unless ..data points to a generation with a lower number.
+// findCurrent returns the target of ..data. If ..data points to no generation, findCurrent returns the newest
+// generation with all its files, or else the newest generation: it contains some files, and the API server may be
+// unavailable. Apps may have read any generation, unless ..data points to a generation with a lower number.
 func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) (*generation.Generation, error) {
 	target, err := w.vol.Readlink(generation.DataLink)
 	if err != nil && !volume.NotALink(err) {
@@ -162,11 +158,10 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	return newest, nil
 }
 
-// load returns the generation in dir with its files. It returns an error if it cannot know
-// whether a file exists.
+// load returns the generation in dir with its files. It returns an error if it cannot know whether a file exists.
 func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
 	content := generation.Content{Secrets: map[string]generation.Files{}}
-	for name, s := range rec.AllSecrets() {
+	for name, s := range rec.Secrets {
 		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion,
 			Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
 		for file, f := range s.Files {
@@ -181,7 +176,7 @@ func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*
 				files.Values[file] = data
 			default:
 				files.Unread = append(files.Unread, file)
-				w.warnUnread(err)
+				w.log.Warn(unread, "err", err)
 			}
 		}
 		content.Secrets[name] = files
@@ -189,13 +184,8 @@ func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*
 	return generation.New(dir, rec, content), nil
 }
 
-func (w *Writer) warnUnread(err error) {
-	w.log.Warn("could not read a file of a generation", "err", err)
-}
-
-// addUnread reads the files of content again that could not be read at the start. It
-// returns an error if such a file may still exist: its Secret may be deleted, and the
-// file the only copy.
+// addUnread reads the files of content again that could not be read at the start. It returns an error if such a file
+// may still exist: its Secret may be deleted, and the file the only copy.
 func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
 	cur := w.current.Load()
 	for name, files := range content.Secrets {

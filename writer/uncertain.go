@@ -13,8 +13,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// uncertain contains the states in which a Writer does not know its volume for
-// certain.
+// uncertain contains the states in which a Writer does not know its volume for certain.
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
 //	------------+-----------------------------+---------------------------+--------------------------------
@@ -52,8 +51,7 @@ func (w *Writer) syncChanged() error {
 	return errors.Join(errs...)
 }
 
-// differs reports whether an entry differs from the volume. It returns an error if
-// this is unknown.
+// differs reports whether an entry differs from the volume. It returns an error if this is unknown.
 func (w *Writer) differs(e generation.Entry) (bool, error) {
 	differs, err := w.vol.Differs(e)
 	if err == nil {
@@ -80,8 +78,7 @@ const (
 	maxWarned    = 64 // remembered warnings
 )
 
-// retryLater logs a failure and schedules a repair. The failure affects no file of
-// the current generation.
+// retryLater logs a failure and schedules a repair. The failure affects no file of the current generation.
 func (w *Writer) retryLater(msg, path string, err error) {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return

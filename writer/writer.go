@@ -1,10 +1,9 @@
 // Package writer publishes the files of Secrets as generations in a volume. A single
 // rename(2) replaces one complete generation with the next.
 //
-// A reader that opens DIR/..data once sees a single, complete generation below this
-// handle for as long as old generations stay (10 s, within limits). Everything visible
-// to a reader is on disk. No failure, and no crash at any system call, removes readable
-// files. Two opens by path may see different generations.
+// A reader that opens DIR/..data once sees a single, complete generation below this handle for as long as old
+// generations stay (10 s, within limits). Everything visible to a reader is on disk. No failure, and no crash at any
+// system call, removes readable files. Two opens by path may see different generations.
 //
 // publish.go contains the algorithm of a publish, reconcile.go the comparison with the
 // current generation, and uncertain.go the states of doubt about the volume.
@@ -39,8 +38,7 @@ type Options struct {
 	Swap func(ctx context.Context, rename func() error) error
 }
 
-// A Writer owns a volume from Open to Close. Its methods are safe for concurrent
-// use.
+// A Writer owns a volume from Open to Close. Its methods are safe for concurrent use.
 type Writer struct {
 	opts        Options
 	log         *slog.Logger
@@ -120,10 +118,11 @@ func (w *Writer) Current() (number uint64, content generation.Content) {
 // known returns the current generation, or the empty generation if the Secrets of
 // its files are unknown. Such files stay until the first publish replaces them.
 func (w *Writer) known() *generation.Generation {
-	if g := w.current.Load(); len(g.Record.Unowned) == 0 {
-		return g
+	g := w.current.Load()
+	if _, unknown := g.Record.Secrets[""]; unknown {
+		return &generation.Generation{}
 	}
-	return &generation.Generation{}
+	return g
 }
 
 // Newest returns the number of the generation visible to apps. It returns 0 if the
@@ -153,11 +152,11 @@ func (w *Writer) State() State {
 	return State{Record: w.known().Record, Notified: w.notified}
 }
 
-// ReadState reads the state of the volume at dir. Another process may own the
-// volume.
+// ReadState reads the state of the volume at dir. Another process may own the volume.
 func ReadState(dir string) (state State, err error) {
 	err = volume.Read(dir, func(v volume.Volume) (err error) {
 		if _, state.Record, err = v.ReadCurrent(); err == nil {
+			delete(state.Secrets, "")            // unknown Secrets
 			state.Notified, _ = v.ReadNotified() // if it cannot be read, the state of the targets is unknown
 		}
 		return err
@@ -172,9 +171,8 @@ func (w *Writer) TargetRecords() (records map[string]notification.TargetRecord, 
 	return n.Targets, n.Lost
 }
 
-// SetTargetRecord replaces the record of a target. It is on disk when SetTargetRecord
-// returns nil. After a crash before then, the target is notified twice rather than
-// not at all.
+// SetTargetRecord replaces the record of a target. It is on disk when SetTargetRecord returns nil. After a crash before
+// then, the target is notified twice rather than not at all.
 func (w *Writer) SetTargetRecord(target string, record notification.TargetRecord) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/sets"
+
 	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
@@ -30,7 +32,7 @@ func (p *Pipeline) hintRepeated(changed []string, before, after map[string]gener
 		switch {
 		case len(keys) == 0 || len(keys) == len(after[name].Values):
 			continue
-		case r.count > 0 && len(keys) > len(r.keys) && containsAll(keys, r.keys):
+		case r.count > 0 && len(keys) > len(r.keys) && sets.New(keys...).HasAll(r.keys...):
 			continue
 		case !slices.Equal(keys, r.keys):
 			r.keys, r.count = keys, 0
@@ -54,8 +56,4 @@ func changedKeys(before, after generation.Files) (keys []string) {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-func containsAll(all, keys []string) bool {
-	return !slices.ContainsFunc(keys, func(key string) bool { return !slices.Contains(all, key) })
 }

@@ -7,9 +7,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/notification"
 )
 
-// ChangesSince returns the changes after a generation. If the generation is older
-// than the record's history, or newer than the record because the volume was
-// emptied, every path counts as changed.
+// ChangesSince returns the changes after a generation. If the generation is older than the record's history, or newer
+// than the record because the volume was emptied, every path counts as changed.
 func (r *Record) ChangesSince(generation uint64) notification.Changes {
 	out := notification.Changes{Generation: r.Generation, Secrets: []string{}, Added: []string{}, Changed: []string{},
 		Removed: []string{}}
@@ -33,7 +32,7 @@ func (r *Record) ChangesSince(generation uint64) notification.Changes {
 			secrets[removals[len(removals)-1].Secret] = true
 		}
 	}
-	delete(secrets, "") // of unowned files
+	delete(secrets, "") // unknown Secrets
 	out.Secrets = slices.AppendSeq(out.Secrets, maps.Keys(secrets))
 	for _, s := range [][]string{out.Secrets, out.Added, out.Changed, out.Removed} {
 		slices.Sort(s)
@@ -46,26 +45,4 @@ func (r *Record) contained(p string, generation uint64) bool {
 	return slices.ContainsFunc(r.Removed[p], func(removal PathRecord) bool {
 		return removal.Added <= generation && generation < removal.Changed
 	})
-}
-
-// SecretSince returns the last generation with a change of a Secret's files, or 0 if
-// the record does not contain the Secret. If the record dropped some history, the
-// result may be too high but never too low.
-func (r *Record) SecretSince(name string) uint64 {
-	s, ok := r.Secrets[name]
-	if !ok {
-		return 0
-	}
-	since := max(r.Since, 1)
-	for _, rec := range s.Files {
-		since = max(since, rec.Changed)
-	}
-	for _, removals := range r.Removed {
-		for _, removal := range removals {
-			if removal.Secret == name {
-				since = max(since, removal.Changed)
-			}
-		}
-	}
-	return since
 }

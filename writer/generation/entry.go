@@ -12,20 +12,16 @@ import (
 type Entry struct {
 	Path   string       // relative to the volume
 	Mode   fs.FileMode  // the type and, except for a link, the permissions
-	Target string       // of a link
+	Target string       // of a link, "" otherwise
 	Data   secret.Value // of a file
 }
-
-// IsLink reports whether e is a symbolic link.
-func (e Entry) IsLink() bool { return e.Mode.Type() == fs.ModeSymlink }
 
 func ownLink(name string) Entry {
 	return Entry{Path: name, Mode: fs.ModeSymlink, Target: OwnTarget(name)}
 }
 
-// directory returns a directory whose group and others may enter it if they may
-// read files of mode fileMode. Only the owner may write, and always can: unlinking
-// a file requires it.
+// directory returns a directory whose group and others may enter it if they may read files of mode fileMode. Only the
+// owner may write, and always can: unlinking a file requires it.
 func directory(name string, fileMode fs.FileMode) Entry {
 	read := fileMode & 0o444
 	return Entry{Path: name, Mode: fs.ModeDir | 0o700 | read | read>>2}

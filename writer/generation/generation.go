@@ -1,9 +1,7 @@
-// Package generation describes generations: their directories, files and links in a
-// volume, and the JSON records beside them. No name in a valid generation points out
-// of the volume.
+// Package generation describes generations: their directories, files and links in a volume, and the JSON records beside
+// them. No name in a valid generation points out of the volume.
 //
-// The package is pure. It makes no system call and does not know the state of a
-// volume.
+// The package is pure. It makes no system call and does not know the state of a volume.
 package generation
 
 import (
@@ -35,9 +33,8 @@ func (f Files) Equal(other Files) bool {
 	return maps.EqualFunc(f.Values, other.Values, secret.Value.Equal) && maps.Equal(f.Modes, other.Modes)
 }
 
-// A Generation is an immutable set of files together with the links through which
-// apps read them. The zero value is the state of a volume before its first
-// generation.
+// A Generation is an immutable set of files together with the links through which apps read them. The zero value is the
+// state of a volume before its first generation.
 type Generation struct {
 	Record     Record
 	Content    Content
@@ -45,8 +42,7 @@ type Generation struct {
 	Entries    []Entry // Inside and Outside
 	Inside     []Entry // Dir and everything in it, parents first
 	RecordFile Entry
-	// Outside contains the Secrets' directories and the links, parents first,
-	// without ..data:
+	// Outside contains the Secrets' directories and the links, parents first, without ..data:
 	//
 	//	flat:    password     → ..data/password
 	//	nested:  db/password  → ..data/password   and   db/..data → ../..data/db
@@ -54,14 +50,13 @@ type Generation struct {
 	Partial bool // a file of the record has no value in Content
 }
 
-// New returns the generation of a record and its content in the directory dir. A
-// file in the record without a value in content could not be read at startup. Its
-// links are part of the generation, the file is not.
+// New returns the generation of a record and its content in the directory dir. A file in the record without a value in
+// content could not be read at startup. Its links are part of the generation, the file is not.
 func New(dir string, rec Record, content Content) *Generation {
 	content.Complete = rec.Complete
 	g := &Generation{Record: rec, Content: content, Dir: dir}
 	g.Inside = append(g.Inside, directory(dir, rec.FileMode))
-	for name, s := range rec.AllSecrets() {
+	for name, s := range rec.Secrets {
 		g.addSecret(name, s, content.Secrets[name])
 	}
 	g.Inside, g.Outside = sorted(g.Inside), sorted(g.Outside)
@@ -74,7 +69,7 @@ func New(dir string, rec Record, content Content) *Generation {
 func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 	layout, mode, top := g.Record.Layout, g.Record.FileMode, g.Dir
 	if layout != Flat {
-		top = path.Join(g.Dir, name)
+		top = g.Dir + "/" + name
 		g.Inside = append(g.Inside, directory(top, mode))
 		g.Outside = append(g.Outside, directory(name, mode), ownLink(path.Join(name, DataLink)))
 	}
@@ -85,7 +80,7 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 			g.Partial = true
 			continue
 		}
-		e := Entry{Path: path.Join(g.Dir, layout.Path(name, file)), Mode: cmp.Or(rec.Mode, mode), Data: value}
+		e := Entry{Path: top + "/" + file, Mode: cmp.Or(rec.Mode, mode), Data: value}
 		g.Inside = append(g.Inside, e)
 		for d := path.Dir(e.Path); d != top; d = path.Dir(d) {
 			g.Inside = append(g.Inside, directory(d, mode))
@@ -93,12 +88,17 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 	}
 }
 
-// InsidePaths returns the paths of g's directory and everything in it, children first.
-func (g *Generation) InsidePaths() (names []string) {
-	for _, e := range slices.Backward(g.Inside) {
-		names = append(names, e.Path)
+// Paths returns the paths of g's files, directories and record, in an order for their removal. If a crash ends the
+// removal, the next start recognizes the rest by the record.
+func (g *Generation) Paths() []string {
+	names, dirs := make([]string, 0, len(g.Inside)+1), Dirs(g.Inside)
+	for _, e := range g.Inside {
+		if e.Mode.IsRegular() {
+			names = append(names, e.Path)
+		}
 	}
-	return names
+	slices.Reverse(dirs) // children first
+	return append(append(names, dirs...), g.RecordFile.Path)
 }
 
 // Empty reports whether g is the state before the first generation.
@@ -135,8 +135,7 @@ func (g *Generation) Added(old *Generation) (added []Entry) {
 	return added
 }
 
-// SameOutside reports whether g and old have the same entries outside of their
-// directories.
+// SameOutside reports whether g and old have the same entries outside of their directories.
 func (g *Generation) SameOutside(old *Generation) bool {
 	return slices.EqualFunc(g.Outside, old.Outside,
 		func(a, b Entry) bool { return a.Path == b.Path && a.Mode == b.Mode })

@@ -196,10 +196,10 @@ func TestNext_history(t *testing.T) {
 	if got, err := json.Marshal(g.Record.ChangesSince(3)); err != nil || string(got) != want {
 		t.Errorf("JSON without changes: got %s, %v, want %s", got, err, want)
 	}
-	if got := g.Record.SecretSince("db"); got != 3 {
+	if got := g.Record.Secrets["db"].Generation; got != 3 {
 		t.Errorf("db since %d, want 3", got)
 	}
-	if got := g.Record.SecretSince("tls"); got != 0 {
+	if got := g.Record.Secrets["tls"].Generation; got != 0 {
 		t.Errorf("a removed Secret since %d, want 0", got)
 	}
 }
@@ -228,7 +228,8 @@ func TestNext_dropsOldRemovals(t *testing.T) {
 // Secret without a name appears in the changes.
 func TestNext_unowned(t *testing.T) {
 	rec := Record{Format: Format, Generation: 4, Since: 4, Layout: Flat, FileMode: 0o644,
-		Unowned: map[string]PathRecord{"a": {Added: 4, Changed: 4}, "gone": {Added: 4, Changed: 4}}}
+		Secrets: map[string]SecretRecord{"": {Generation: 4, Files: map[string]PathRecord{
+			"a": {Added: 4, Changed: 4}, "gone": {Added: 4, Changed: 4}}}}}
 	if err := rec.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -239,8 +240,8 @@ func TestNext_unowned(t *testing.T) {
 	req := request(5, content(map[string]Files{"db": files("1", "a", "1")}))
 	req.Layout = Flat
 	next, changed := g.Next(req)
-	if !changed || next.Unowned != nil {
-		t.Errorf("got changed %v, unowned %v", changed, next.Unowned)
+	if _, unowned := next.Secrets[""]; !changed || unowned {
+		t.Errorf("got changed %v, unowned %v", changed, unowned)
 	}
 	want := changes(5, []string{"db"}, []string{}, []string{"a"}, []string{"gone"})
 	if got := next.ChangesSince(4); !reflect.DeepEqual(got, want) {
@@ -304,8 +305,10 @@ func TestParseRecord_rejects(t *testing.T) {
 		"mode of a file": func(r *Record) { r.Secrets["db"].Files["a"] = PathRecord{Mode: 0o044} },
 		"parent":         func(r *Record) { r.Secrets["db"].Files["../x"] = PathRecord{} },
 		"own name":       func(r *Record) { r.Secrets["db"].Files["..data/x"] = PathRecord{} },
-		"secret":         func(r *Record) { r.Secrets["a/b"] = SecretRecord{} },
-		"no name":        func(r *Record) { r.Secrets[""] = SecretRecord{} },
+		"secret":         func(r *Record) { r.Secrets["a/b"] = SecretRecord{Generation: 1} },
+		"no name":        func(r *Record) { r.Secrets[""] = SecretRecord{Generation: 1} },
+		"no generation":  func(r *Record) { r.Secrets["x"] = SecretRecord{} },
+		"later change":   func(r *Record) { r.Secrets["x"] = SecretRecord{Generation: 2} },
 		"conflict":       func(r *Record) { r.Secrets["db"].Files["a/b"] = PathRecord{} },
 	} {
 		rec, _ := (&Generation{}).Next(request(1, content(map[string]Files{"db": files("1", "a", "1")})))

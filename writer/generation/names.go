@@ -17,12 +17,10 @@ const (
 	Temporary    = "..data_tmp"      // an entry before its rename
 )
 
-// GenerationName matches the name of a generation's directory, as NewName and the
-// kubelet form it.
+// GenerationName matches the name of a generation's directory, as NewName and the kubelet form it.
 var GenerationName = regexp.MustCompile(`^\.\.\d{4}_\d\d_\d\d_\d\d_\d\d_\d\d\.\d+$`)
 
-// NewName returns the name of a generation's directory in the kubelet's format: the
-// time in UTC, then digits.
+// NewName returns the name of a generation's directory in the kubelet's format: the time in UTC, then digits.
 func NewName(now time.Time) string { return now.UTC().Format("..2006_01_02_15_04_05.000000000") }
 
 // RecordName returns the name of the record beside a generation's directory.
@@ -66,7 +64,7 @@ func (l Layout) Path(secret, file string) string {
 	if l == Flat {
 		return file
 	}
-	return path.Join(secret, file)
+	return secret + "/" + file
 }
 
 // UnmarshalText sets l to the layout of this name.

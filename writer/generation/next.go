@@ -12,26 +12,31 @@ type Request struct {
 	Layout   Layout
 	FileMode fs.FileMode
 	Number   uint64 // of the next generation, if necessary
-	// TrustVersions compares Secrets by version before comparing their values. It
-	// is set while the current content was only read from the volume: another
-	// process may change a file there, but not the Secret.
+	// TrustVersions compares Secrets by version before comparing their values. It is set while the current content was
+	// only read from the volume: another process may change a file there, but not the Secret.
 	TrustVersions bool
 }
 
-// Next compares a request with g. If anything differs, it returns the record of the
-// next generation. Otherwise it returns g's record, with Complete updated, and
-// changed is false.
+// Next compares a request with g. If anything differs, it returns the record of the next generation. Otherwise it
+// returns g's record, with Complete updated, and changed is false.
 func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	old := g.Record
-	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout && len(old.Unowned) == 0
-	rec = newRecord(old, req)
+	rec = Record{
+		Format: Format, Generation: req.Number, Complete: req.Content.Complete || old.Complete,
+		Layout: req.Layout, FileMode: req.FileMode, Since: old.Since,
+		Secrets: map[string]SecretRecord{}, Removed: map[string][]PathRecord{},
+	}
+	if g.Empty() && req.Number > 1 { // the generations before are unknown
+		rec.Since = req.Number
+	}
+	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout
 	before := old.Paths()
 	changed = !same || len(old.Secrets) != len(req.Content.Secrets)
 	for name, files := range req.Content.Secrets {
 		s, existed := old.Secrets[name]
 		if !same || !existed || !(req.TrustVersions && s.matches(files)) && !g.Content.Secrets[name].Equal(files) {
 			changed = true
-			s.Files = g.nextFiles(before, name, files, req)
+			s.Files, s.Generation = g.nextFiles(before, name, files, req), req.Number
 		}
 		s.UID, s.ResourceVersion = files.UID, files.ResourceVersion
 		rec.Secrets[name] = s
@@ -43,27 +48,13 @@ func (g *Generation) Next(req Request) (rec Record, changed bool) {
 		old.Complete = rec.Complete
 		return old, false
 	}
+	maps.Copy(rec.Removed, old.Removed)
 	rec.addRemoved(before)
 	return rec, true
 }
 
-// newRecord returns the record of a request after old, without Secrets.
-func newRecord(old Record, req Request) Record {
-	rec := Record{
-		Format: Format, Generation: req.Number, Complete: req.Content.Complete || old.Complete,
-		Layout: req.Layout, FileMode: req.FileMode,
-		Secrets: map[string]SecretRecord{}, Removed: map[string][]PathRecord{}, Since: old.Since,
-	}
-	if old.Generation == 0 && req.Number > 1 { // the generations before are unknown
-		rec.Since = req.Number
-	}
-	maps.Copy(rec.Removed, old.Removed)
-	return rec
-}
-
-// nextFiles returns the records of a Secret's files. A file keeps the generation of
-// its last change if before, which maps paths to the records of g, contains it with
-// the same value, mode and Secret.
+// nextFiles returns the records of a Secret's files. A file keeps the generation of its last change if before, which
+// maps paths to the records of g, contains it with the same value, mode and Secret.
 func (g *Generation) nextFiles(
 	before map[string]PathRecord, name string, files Files, req Request,
 ) map[string]PathRecord {

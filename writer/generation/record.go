@@ -15,8 +15,7 @@ const (
 	// Format is the format number of all records. A record with another number
 	// cannot be read, which costs one additional notification per target.
 	Format = 1
-	// MaxGeneration is the highest generation number. Every JSON reader can
-	// represent it.
+	// MaxGeneration is the highest generation number. Every JSON reader can represent it.
 	MaxGeneration = 1 << 53
 	// MaxFound is the highest number that a start continues with. A higher number
 	// was forged, and could leave no number for the next generation.
@@ -26,24 +25,21 @@ const (
 	maxVolumeID = 64
 )
 
-// A Record is the JSON file beside a generation's directory. It contains the
-// generation's number and, for every path, the generation of its last change. It
-// contains no value, and neither the length nor a hash of a value.
+// A Record is the JSON file beside a generation's directory. It contains the generation's number and, for every path,
+// the generation of its last change. It contains no value, and neither the length nor a hash of a value.
 type Record struct {
-	Format     int                     `json:"format"`
-	Generation uint64                  `json:"generation"`
-	Complete   bool                    `json:"complete"`
-	Layout     Layout                  `json:"layout"`
-	FileMode   fs.FileMode             `json:"fileMode"`
-	Secrets    map[string]SecretRecord `json:"secrets"`
-	// Unowned contains the files of a flat generation whose record was lost: their
-	// Secrets are unknown. Content keeps the values under the Secret "".
-	Unowned map[string]PathRecord `json:"unowned,omitempty"`
+	Format     int         `json:"format"`
+	Generation uint64      `json:"generation"`
+	Complete   bool        `json:"complete"`
+	Layout     Layout      `json:"layout"`
+	FileMode   fs.FileMode `json:"fileMode"`
+	// Secrets contains the Secrets by name. The name "" stands for the unknown Secrets of a
+	// flat generation whose record was lost.
+	Secrets map[string]SecretRecord `json:"secrets"`
 	// Removed contains the removals of each path as apps see it, oldest first. A
 	// path keeps its entries even if it came back later.
 	Removed map[string][]PathRecord `json:"removed,omitempty"`
-	// Since is the oldest generation after which Secrets and Removed contain every
-	// change.
+	// Since is the oldest generation after which Secrets and Removed contain every change.
 	Since uint64 `json:"since"`
 }
 
@@ -51,7 +47,8 @@ type Record struct {
 type SecretRecord struct {
 	UID             string                `json:"uid,omitempty"`
 	ResourceVersion string                `json:"resourceVersion,omitempty"`
-	Files           map[string]PathRecord `json:"files"` // by path inside the Secret
+	Generation      uint64                `json:"generation"` // of the last change of its files
+	Files           map[string]PathRecord `json:"files"`      // by path inside the Secret
 }
 
 // A PathRecord contains the generations in which a path was added and last changed.
@@ -90,11 +87,10 @@ func ParseRecord(data []byte) (Record, error) {
 	return r, nil
 }
 
-// Paths returns every path as apps see it. Each record contains the Secret's name,
-// "" for an unowned file.
+// Paths returns every path as apps see it. Each record contains the Secret's name.
 func (r *Record) Paths() map[string]PathRecord {
 	out := map[string]PathRecord{}
-	for name, s := range r.AllSecrets() {
+	for name, s := range r.Secrets {
 		for file, rec := range s.Files {
 			rec.Secret = name
 			out[r.Layout.Path(name, file)] = rec
@@ -103,41 +99,27 @@ func (r *Record) Paths() map[string]PathRecord {
 	return out
 }
 
-// AllSecrets returns the Secrets, and the unowned files under the name "".
-func (r *Record) AllSecrets() map[string]SecretRecord {
-	if len(r.Unowned) == 0 {
-		return r.Secrets
-	}
-	all := map[string]SecretRecord{"": {Files: r.Unowned}}
-	maps.Copy(all, r.Secrets)
-	return all
-}
-
-// Rebuild returns a record of the files in a generation's directory whose record was
-// lost. In the flat layout the files belong to unknown Secrets.
+// Rebuild returns a record of the files in a generation's directory whose record was lost.
 func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Record {
-	rec := Record{
-		Format: Format, Generation: number, Since: number, Layout: layout, FileMode: mode,
-		Secrets: map[string]SecretRecord{}, Unowned: map[string]PathRecord{},
-	}
-	since := PathRecord{Added: number, Changed: number}
+	rec := Record{Format: Format, Generation: number, Since: number, Layout: layout, FileMode: mode,
+		Secrets: map[string]SecretRecord{}}
 	for _, file := range files {
-		name, below, _ := strings.Cut(file, "/")
-		switch {
-		case layout == Flat && ValidPath(file):
-			rec.Unowned[file] = since
-		case layout == Nested && ValidPath(name) && ValidPath(below):
-			if rec.Secrets[name].Files == nil {
-				rec.Secrets[name] = SecretRecord{Files: map[string]PathRecord{}}
-			}
-			rec.Secrets[name].Files[below] = since
+		name, below := "", file
+		if layout == Nested {
+			name, below, _ = strings.Cut(file, "/")
 		}
+		if !layout.validName(name, "") || !ValidPath(below) {
+			continue
+		}
+		if rec.Secrets[name].Files == nil {
+			rec.Secrets[name] = SecretRecord{Generation: number, Files: map[string]PathRecord{}}
+		}
+		rec.Secrets[name].Files[below] = PathRecord{Added: number, Changed: number}
 	}
 	return rec
 }
 
-// matches reports whether s describes this version of a Secret with the same paths
-// and modes.
+// matches reports whether s describes this version of a Secret with the same paths and modes.
 func (s SecretRecord) matches(files Files) bool {
 	if s.UID == "" || s.UID != files.UID || s.ResourceVersion != files.ResourceVersion ||
 		len(s.Files) != len(files.Values) {

@@ -12,25 +12,21 @@ const (
 	maxPath    = 3840 // PATH_MAX, less the directories above
 )
 
-// Validate checks the paths of the record. Each must stay inside a generation, use
-// no name of this program, and not conflict with another path. This is the last
-// check before anything is written. It also checks records from the volume, which
-// another process may have forged.
+// Validate checks the paths of the record. Each must stay inside a generation, use no name of this program, and not
+// conflict with another path. This is the last check before anything is written. It also checks records from the
+// volume, which another process may have forged.
 func (r *Record) Validate() error {
 	files := map[string]bool{}
 	for name, s := range r.Secrets {
-		if !ValidPath(name) || strings.Contains(name, "/") {
+		if !r.Layout.validName(name, s.UID) {
 			return fmt.Errorf("%q cannot be the name of a Secret's directory", name)
+		}
+		if s.Generation == 0 || s.Generation > r.Generation {
+			return fmt.Errorf("invalid generation %d of Secret %q", s.Generation, name)
 		}
 		if err := r.addValid(files, name, s.Files); err != nil {
 			return err
 		}
-	}
-	if len(r.Unowned) > 0 && r.Layout != Flat {
-		return fmt.Errorf("files without a Secret in the %v layout", r.Layout)
-	}
-	if err := r.addValid(files, "", r.Unowned); err != nil {
-		return err
 	}
 	for p := range files {
 		for d := path.Dir(p); d != "."; d = path.Dir(d) {
@@ -59,8 +55,12 @@ func (r *Record) addValid(all map[string]bool, secret string, files map[string]P
 	return nil
 }
 
-// validMode reports whether a file may have this mode: permissions only, and the
-// owner may read.
+// validName reports whether a record can contain a Secret of this name. Unknown Secrets have neither a name nor a UID.
+func (l Layout) validName(name, uid string) bool {
+	return l == Flat && name+uid == "" || ValidPath(name) && !strings.Contains(name, "/")
+}
+
+// validMode reports whether a file may have this mode: permissions only, and the owner may read.
 func validMode(mode fs.FileMode) bool { return mode&^0o777 == 0 && mode&0o400 != 0 }
 
 // ValidPath reports whether p is relative and clean, and no element begins with

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,7 +19,7 @@ import (
 func (v Volume) Differs(e generation.Entry) (bool, error) {
 	found := generation.Entry{Mode: fs.ModeSymlink}
 	var err error
-	if e.IsLink() {
+	if e.Target != "" {
 		found.Target, err = v.Readlink(e.Path)
 	} else {
 		var info Info
@@ -37,11 +38,10 @@ func (v Volume) Differs(e generation.Entry) (bool, error) {
 	return err != nil || !same, nil
 }
 
-// Add creates an entry under a free name. A file is complete and on disk when Add
-// returns.
+// Add creates an entry under a free name. A file is complete and on disk when Add returns.
 func (v Volume) Add(e generation.Entry) error {
 	switch {
-	case e.IsLink():
+	case e.Target != "":
 		return v.Symlink(e.Target, e.Path)
 	case e.Mode.IsDir():
 		return v.Mkdir(e.Path, e.Mode)
@@ -57,8 +57,7 @@ func (v Volume) Add(e generation.Entry) error {
 	return errors.Join(err, f.Close())
 }
 
-// Symlink creates a link. Its errors tell a file system without links from a directory
-// of another UID.
+// Symlink creates a link. Its errors tell a file system without links from a directory of another UID.
 func (v Volume) Symlink(target, name string) error {
 	err := v.Calls.Symlink(target, name)
 	if isAny(err, unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS) {
@@ -80,9 +79,8 @@ func (v Volume) Restore(e generation.Entry) error {
 	return v.Replace(e)
 }
 
-// Replace replaces whatever is in the place of an entry in a single step: it creates
-// the entry under a temporary name and renames it. A failure may leave the temporary
-// entry, which the next attempt replaces.
+// Replace replaces whatever is in the place of an entry in a single step: it creates the entry under a temporary name
+// and renames it. A failure may leave the temporary entry, which the next attempt replaces.
 func (v Volume) Replace(e generation.Entry) error {
 	tmp := path.Join(path.Dir(e.Path), generation.Temporary)
 	err := v.clearing(tmp, func() error { return v.createAs(tmp, e) })
@@ -98,9 +96,8 @@ func (v Volume) Replace(e generation.Entry) error {
 	return err
 }
 
-// createAs creates an entry under another name, complete and on disk. A Secret's
-// directory contains its ..data from the start: without it, the next start could
-// not tell the directory from a foreign one.
+// createAs creates an entry under another name, complete and on disk. A Secret's directory contains its ..data from the
+// start: without it, the next start could not tell the directory from a foreign one.
 func (v Volume) createAs(name string, e generation.Entry) error {
 	data := path.Join(e.Path, generation.DataLink)
 	e.Path = name
@@ -120,14 +117,13 @@ func (v Volume) clearing(name string, call func() error) error {
 	if !isAny(err, fs.ErrExist, unix.EISDIR, unix.ENOTDIR, unix.ELOOP, unix.ENXIO) {
 		return err
 	}
-	if err := v.RemoveAll(name, atMost(MaxRemoved)); err != nil {
+	if err := v.RemoveAll(name, Limit(context.Background())); err != nil {
 		return fmt.Errorf("remove %q, which is in the way: %w", name, err)
 	}
 	return call()
 }
 
-// FreshName returns a free name for a generation's directory. The clock may stand
-// still or go back.
+// FreshName returns a free name for a generation's directory. The clock may stand still or go back.
 func (v Volume) FreshName(now time.Time) string {
 	for ; ; now = now.Add(1) {
 		name := generation.NewName(now)

@@ -64,8 +64,7 @@ func (e *Events) collect() {
 	}
 }
 
-// Report adds the name of an entry. After an error, some names are missing, and the
-// name "" is reported.
+// Report adds the name of an entry. After an error, some names are missing, and the name "" is reported.
 func (e *Events) Report(name string, op fsnotify.Op) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -12,8 +12,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// ReadCurrent reads the record of the generation to which ..data points, and the
-// generation's directory.
+// ReadCurrent reads the record of the generation to which ..data points, and the generation's directory.
 func (v Volume) ReadCurrent() (dir string, rec generation.Record, err error) {
 	dir, err = v.Readlink(generation.DataLink)
 	switch {
@@ -28,23 +27,24 @@ func (v Volume) ReadCurrent() (dir string, rec generation.Record, err error) {
 	return dir, rec, err
 }
 
-// readRecord reads the file of a record. It repeats a read that the disk failed, as a
-// record cannot wait for the next comparison.
-func (v Volume) readRecord(name string) (data []byte, err error) {
+// readRecord reads and parses the file of a record. It repeats a read that the disk failed, as a record cannot wait for
+// the next comparison.
+func readRecord[T any](v Volume, name string, parse func(data []byte) (T, error)) (record T, err error) {
+	var data []byte
 	for range MaxMisreads {
 		if data, err = v.ReadFile(name); !errors.Is(err, unix.EIO) {
 			break
 		}
 	}
-	return data, err
+	if err == nil {
+		record, err = parse(data)
+	}
+	return record, err
 }
 
 // ReadRecord reads the record of a generation.
-func (v Volume) ReadRecord(dir string) (rec generation.Record, err error) {
-	data, err := v.readRecord(generation.RecordName(dir))
-	if err == nil {
-		rec, err = generation.ParseRecord(data)
-	}
+func (v Volume) ReadRecord(dir string) (generation.Record, error) {
+	rec, err := readRecord(v, generation.RecordName(dir), generation.ParseRecord)
 	if err != nil {
 		err = fmt.Errorf("read the record of %q: %w", dir, err)
 	}
@@ -53,11 +53,7 @@ func (v Volume) ReadRecord(dir string) (rec generation.Record, err error) {
 
 // ReadNotified reads the record of notifications.
 func (v Volume) ReadNotified() (generation.Notified, error) {
-	data, err := v.readRecord(generation.NotifiedFile)
-	if err != nil {
-		return generation.Notified{}, err
-	}
-	return generation.ParseNotified(data)
+	return readRecord(v, generation.NotifiedFile, generation.ParseNotified)
 }
 
 // DiskSize returns the space that the files of a generation occupy.

@@ -118,7 +118,7 @@ func TestRemoveAll_deepTree(t *testing.T) {
 	must(t, at.Close())
 	longest := 0
 	v.Calls = measuring{v.Calls, &longest}
-	if err := v.RemoveAll("d", atMost(MaxRemoved)); err != nil || !v.IsGone("d") {
+	if err := v.RemoveAll("d", Limit(t.Context())); err != nil || !v.IsGone("d") {
 		t.Errorf("got %v, want no error", err)
 	}
 	if longest > 100 {
@@ -147,13 +147,13 @@ func TestRemoveAll_isBounded(t *testing.T) {
 	for i := range MaxRemoved + 10 {
 		must(t, syscall.Mknod(filepath.Join(dir, "d", strconv.Itoa(i)), syscall.S_IFREG|0o600, 0))
 	}
-	if err := v.RemoveAll("d", atMost(MaxRemoved)); !errors.Is(err, ErrMoreEntries) {
+	if err := v.RemoveAll("d", Limit(t.Context())); !errors.Is(err, ErrMoreEntries) {
 		t.Errorf("got %v, want %v", err, ErrMoreEntries)
 	}
 	if entries, _ := os.ReadDir(filepath.Join(dir, "d")); len(entries) == 0 || len(entries) > 20 {
 		t.Errorf("%d entries are left", len(entries))
 	}
-	if err := v.RemoveAll("d", atMost(MaxRemoved)); err != nil || !v.IsGone("d") {
+	if err := v.RemoveAll("d", Limit(t.Context())); err != nil || !v.IsGone("d") {
 		t.Errorf("again: %v", err)
 	}
 }
@@ -166,7 +166,7 @@ func TestRemoveAll_isBoundedBelow(t *testing.T) {
 	for i := range MaxRemoved + 10 {
 		must(t, syscall.Mknod(filepath.Join(dir, "d/full", strconv.Itoa(i)), syscall.S_IFREG|0o600, 0))
 	}
-	if err := v.RemoveAll("d", atMost(MaxRemoved)); !errors.Is(err, ErrMoreEntries) {
+	if err := v.RemoveAll("d", Limit(t.Context())); !errors.Is(err, ErrMoreEntries) {
 		t.Errorf("got %v, want %v", err, ErrMoreEntries)
 	}
 	if entries, _ := os.ReadDir(filepath.Join(dir, "d/full")); len(entries) != 12 {
@@ -218,7 +218,7 @@ func TestRemoveAll_allowsAccess(t *testing.T) {
 			v := opened(t, dir)
 			must(t, os.MkdirAll(filepath.Join(dir, "a/b/c/d"), 0o700))
 			v.Calls = &denying{v.Calls, name, true, readable}
-			if err := v.RemoveAll("a", atMost(MaxRemoved)); err != nil || !v.IsGone("a") {
+			if err := v.RemoveAll("a", Limit(t.Context())); err != nil || !v.IsGone("a") {
 				t.Errorf("%s, readable %v: got %v, want no error", name, readable, err)
 			}
 		}
