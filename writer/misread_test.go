@@ -337,8 +337,8 @@ func TestStart_retriesLinks(t *testing.T) {
 			return do()
 		}
 		w := opened(t, opts)
-		if n := w.Newest(); op == "Symlink" && n != 0 {
-			t.Errorf("apps cannot get there, and the newest generation is %d", n)
+		if n, state := w.Newest(), w.State(); op == "Symlink" && (n != 0 || state.Complete || state.Generation != 0) {
+			t.Errorf("apps cannot get there, and the newest generation is %d, the state %+v", n, state)
 		}
 		if w.uncertain.retryAt.IsZero() {
 			t.Errorf("without %s: it is not tried again", op)

@@ -141,7 +141,7 @@ func (w *Writer) ChangesSince(generation uint64) notification.Changes {
 
 // State is the recorded state of a volume. It contains no values.
 type State struct {
-	generation.Record                     // of the current generation; empty if there is none
+	generation.Record                     // of the generation visible to apps, see Newest; empty if there is none
 	Notified          generation.Notified // the ID of the volume, and the record of each target
 }
 
@@ -149,6 +149,9 @@ type State struct {
 func (w *Writer) State() State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.Newest() == 0 {
+		return State{Notified: w.notified}
+	}
 	return State{Record: w.known().Record, Notified: w.notified}
 }
 
