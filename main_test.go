@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -32,10 +33,8 @@ func TestREADME_runtimes(t *testing.T) {
 	rows := strings.Split(table, "\n")[2:]
 	for _, row := range rows {
 		runtime, handlers := strings.Fields(row)[1], strings.Split(row, "|")[2]
-		_, entry, named := strings.Cut(readme, runtime)
-		entry, _, _ = strings.Cut(entry, ")")
-		if handlers = strings.TrimSpace(handlers); handlers != "none" && (!named ||
-			!strings.HasSuffix(entry, "("+handlers)) {
+		entry := regexp.MustCompile(`\b` + runtime + `\b[^)]*`).FindString(readme)
+		if handlers = strings.TrimSpace(handlers); handlers != "none" && !strings.HasSuffix(entry, "("+handlers) {
 			t.Errorf("the README lacks %s (%s)", runtime, handlers)
 		}
 	}
