@@ -165,7 +165,7 @@ func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *s
 	s.writer, err = writer.Open(ctx, writer.Options{
 		Dir: cfg.Dir, Layout: cfg.Layout, FileMode: cfg.FileMode, Logger: log,
 		Swap:     interval.Swap,
-		Repaired: func() { s.repairs.Add(1); s.notifier.Poke() }, // apps may read the generation again
+		Repaired: func() { s.repairs.Add(1); s.notifier.Poke() }, // Newest may no longer be 0
 	})
 	if err = errors.Join(clusterErr, err); err != nil {
 		return nil, err

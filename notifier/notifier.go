@@ -43,7 +43,7 @@ type Process interface {
 // A Failure explains why a target was not notified and when to retry.
 type Failure struct {
 	Kind        string        // the cause; the log contains a single warning per kind
-	RetryAfter  time.Duration // minimum delay before the next attempt
+	RetryAfter  time.Duration // minimum delay before the next attempt, unless Retry or a newer generation ends it
 	RetryWithin time.Duration // maximum delay, for attempts that cost nothing; 0: no limit
 	Waiting     bool          // the target works but is not ready: the delay is RetryAfter, without backoff
 	Err         error
@@ -65,8 +65,8 @@ func AsFailure(err error) *Failure {
 	return &Failure{Kind: err.Error(), Err: err}
 }
 
-// Volume provides the published generations and stores the records. Its methods are safe for concurrent use
-// and ignore a publish in progress.
+// Volume provides the published generations and stores the records. Its methods are safe for concurrent use.
+// TargetRecords and SetTargetRecord wait for a publish in progress, the other methods do not.
 type Volume interface {
 	Newest() uint64 // number of the current generation, or 0 without a generation
 	// ChangesSince returns the changes from a generation to the current generation. If they are unknown, it
@@ -112,7 +112,7 @@ func (n *Notifier) Poke() {
 	}
 }
 
-// Retry ends the current delay before the next attempt of every failing target. It never blocks.
+// Retry ends the delay before the next attempt of every failing target, not of a stopped one. It never blocks.
 func (n *Notifier) Retry() {
 	for _, w := range n.workers {
 		w.retry.Store(true)

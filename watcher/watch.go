@@ -21,8 +21,8 @@ const (
 	// deliveryTime is the time within which a watch must deliver a change that a list found. The watch cache of an API
 	// server lags behind consistent reads.
 	deliveryTime = 5 * time.Second
-	// pollWatchTime is the duration of a silent watch. A list follows it, after pollInterval at the latest. The API
-	// server sends a bookmark two seconds before the end of a watch.
+	// pollWatchTime is the duration of each stream of a silent watch. A list follows, after pollInterval at the latest.
+	// The API server sends a bookmark two seconds before the end of a stream.
 	pollWatchTime, pollInterval = 12 * time.Second, 15 * time.Second
 	// flushTime is the time for which a silent watch must stay open after its news. A buffering proxy delivers
 	// everything at the end of a watch.

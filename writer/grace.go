@@ -8,7 +8,7 @@ import (
 )
 
 // The grace period of old generations, for readers with an open directory or file. The limits do not apply to the last
-// replaced generation, which readers may be using.
+// replaced generation, which readers may be using. Only a full volume takes it earlier (makeRoom).
 const (
 	grace    = 10 * time.Second
 	maxOld   = 16      // generations
@@ -41,8 +41,8 @@ func (w *Writer) collect() {
 	w.arm()
 }
 
-// removeOldest removes the oldest generation in its grace period, or reports false. While the swap is not on disk, a
-// power failure may return to an old generation, so all of them stay. After a failure, a later repair removes the rest.
+// removeOldest removes the oldest replaced generation, even in its grace period, or reports false. While the swap is
+// not on disk, a power failure may return to an old generation, so all stay. A later repair removes what remains.
 func (w *Writer) removeOldest() bool {
 	if len(w.old) == 0 || !w.syncSwap() {
 		return false

@@ -63,7 +63,7 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 //
 // These are the system calls in their order, with the view of readers and the rest after a crash. TIME is the directory
 // of the new generation, OLD of the replaced one. If a step up to 7 fails, replace tries to remove the new entries.
-// After a crash or the end of ctx, the next start does (start.go).
+// After a crash or the end of ctx, the next start does (start.go), or completes a first publish after step 4.
 //
 //  1. Before the first generation, the record of notifications: create, write and fsync under a temporary name, rename,
 //     fsync DIR. Then mkdir TIME.
@@ -92,14 +92,15 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 //     create the entries omitted in step 5, unlink stale links, rename the directories of removed Secrets to a
 //     temporary name, sync DIR and remove them.
 //     Readers: links disappear. They have dangled since step 7.
-//  12. Old generations after their grace period: unlink, the record last.
+//  12. Old generations after their grace period: unlink, the record last, or first after a restart.
 //     Readers: a descriptor from before the grace period returns ENOENT.
-//     A crash leaves a part with a record. The next start removes it as an old generation, after another grace period.
+//     A crash leaves a part. With a record, the next start gives it another grace period, else the sweep removes it.
 func (w *Writer) replace(ctx context.Context, rec generation.Record, content generation.Content) error {
 	old, next := w.current.Load(), generation.New(w.vol.FreshName(w.now()), rec, content)
 	err := w.makeRoom(func() error {
 		err := w.swap(ctx, old, next) // 1 to 7
 		if err != nil && ctx.Err() == nil {
+			w.discard(ctx, next)
 			w.reconcileOutside(ctx)
 		}
 		return err
@@ -123,6 +124,17 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 	}
 	w.collect() // 12
 	return nil
+}
+
+// discard removes a generation after its swap failed. Step 3 of reconcile also removes it, but not while step 2 fails,
+// and each attempt of a publish makes another copy of all files.
+func (w *Writer) discard(ctx context.Context, failed *generation.Generation) {
+	target, err := w.vol.Readlink(generation.DataLink)
+	if target == failed.Dir || err != nil && !volume.NotALink(err) {
+		return // the swap may have taken effect
+	}
+	_, err = w.vol.RemoveOwn(failed.Dir, volume.Limit(ctx))
+	w.retryLater("could not remove a leftover, will retry", failed.Dir, err)
 }
 
 // swap makes steps 1 to 7 of replace.
@@ -161,7 +173,11 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 	if err := w.vol.SyncDir("."); err != nil { // 6
 		return err
 	}
-	if err := w.opts.Swap(ctx, func() error { return w.vol.Replace(next.Link()) }); err != nil { // 7
+	swap := w.opts.Swap
+	if next.Record.Generation == old.Record.Generation {
+		swap = swapNow // a repair changes no value, so it disturbs no app
+	}
+	if err := swap(ctx, func() error { return w.vol.Replace(next.Link()) }); err != nil { // 7
 		return err
 	}
 	w.uncertain.unreachable.Store(false)
@@ -169,8 +185,8 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 	return nil
 }
 
-// makeRoom repeats an operation while the volume is full. Before each repetition it
-// removes the oldest generation in its grace period.
+// makeRoom repeats an operation while the volume is full. Before each repetition it removes the oldest replaced
+// generation, even the last one in its grace period.
 func (w *Writer) makeRoom(operation func() error) error {
 	for {
 		if err := operation(); !volume.NoSpace(err) || !w.removeOldest() {
@@ -196,7 +212,7 @@ func (w *Writer) wakeDirectories(old, next *generation.Generation) {
 			continue
 		}
 		err := w.makeRoom(func() error { return w.vol.Replace(e) })
-		if !errors.Is(err, fs.ErrNotExist) { // a missing directory is repaired
+		if !volume.Missing(err) { // an event or the sweep finds a missing directory; step 11 replaces a link
 			w.retryLater("could not wake the watches on a directory", dir, err)
 		}
 	}

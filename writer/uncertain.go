@@ -3,7 +3,6 @@ package writer
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"syscall"
@@ -13,7 +12,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// uncertain contains the states in which a Writer does not know its volume for certain.
+// uncertain contains the states in which a Writer does not know its volume for certain. Doubts that last are in the
+// content and the records: Files.Unread, Notified.Lost, and a Secret without a name.
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
 //	------------+-----------------------------+---------------------------+--------------------------------
@@ -42,7 +42,7 @@ func (w *Writer) syncChanged() error {
 	var errs []error
 	for dir := range w.uncertain.unsynced {
 		err := w.vol.SyncDir(dir)
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
+		if err == nil || volume.Missing(err) {
 			delete(w.uncertain.unsynced, dir)
 			continue
 		}
@@ -78,7 +78,7 @@ const (
 	maxWarned    = 64 // remembered warnings
 )
 
-// retryLater logs a failure and schedules a repair. The failure affects no file of the current generation.
+// retryLater logs a failure and schedules a comparison of everything. It ignores the end of a context.
 func (w *Writer) retryLater(msg, path string, err error) {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return

@@ -85,7 +85,7 @@ func open(
 	ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, events *volume.Events,
 ) (*Writer, error) {
 	if opts.Swap == nil {
-		opts.Swap = func(_ context.Context, rename func() error) error { return rename() }
+		opts.Swap = swapNow
 	}
 	w := &Writer{
 		opts: opts, log: opts.Logger, now: now, vol: vol, events: events,
@@ -99,6 +99,8 @@ func open(
 	}
 	return w, nil
 }
+
+func swapNow(_ context.Context, rename func() error) error { return rename() }
 
 // Close releases the volume and its lock. The files stay.
 func (w *Writer) Close() error {

@@ -22,7 +22,7 @@ type Content struct {
 
 // Files are the files of one Secret.
 type Files struct {
-	UID, ResourceVersion string                  // only copied into the record
+	UID, ResourceVersion string                  // for the record, and for TrustVersions
 	Values               map[string]secret.Value // by clean relative path; no element begins with ".."
 	Modes                map[string]fs.FileMode  // by path; files without an entry use the volume's mode
 	Unread               []string                // paths of files that the start of a Writer could not read
