@@ -3,12 +3,12 @@ package notifier
 // endsMax is the number of ends in a row that stop the signals. A single end can be an OOM kill.
 const endsMax = 2
 
-// Stopped is the Error in the Status of a target that receives no more signals.
+// Stopped is the Error in the Status of a target that receives no more signals. After a single end it is "ended".
 const Stopped = "stopped"
 
-// isStopped reports whether the newest generation must not be signaled: the process ended after the signal
+// isHeldBack reports whether the newest generation must not be signaled: the process ended after the signal
 // for this generation, or it ended endsMax times in a row. The notification remains pending.
-func (w *worker) isStopped() bool {
+func (w *worker) isHeldBack() bool {
 	r := w.record
 	return r.Ends >= endsMax || r.Ends > 0 && r.Ended == w.Volume.Newest()
 }

@@ -39,7 +39,7 @@ type worker struct {
 
 	// Used by the worker's goroutine only.
 	unsaved   bool      // record is not on disk
-	lastEarly time.Time // time of the last attempt started by a newer generation
+	lastEarly time.Time // time of the last attempt started by a newer generation, or a time ahead
 
 	mu     sync.Mutex // guards state, and writes to record
 	state  status.Target
@@ -66,7 +66,7 @@ func (w *worker) refresh() status.Target {
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.observe()
-		if !w.refresh().Pending || w.isStopped() {
+		if !w.refresh().Pending || w.isHeldBack() {
 			w.wait(ctx, time.Now().Add(backoffMax))
 			if w.unsaved { // a full volume may have space again
 				w.save(w.record)
@@ -76,7 +76,7 @@ func (w *worker) run(ctx context.Context) {
 		for end := time.Now().Add(rand.N(max(w.Splay, 1))); w.wait(ctx, end); { // pokes do not end it
 		}
 		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
-		for ctx.Err() == nil && !w.isStopped() {
+		for ctx.Err() == nil && !w.isHeldBack() {
 			w.retry.Store(false) // this attempt fulfills an earlier Retry
 			changes, began := w.Volume.ChangesSince(w.record.Notified), time.Now()
 			err := w.target.Notify(ctx, changes)
@@ -209,7 +209,7 @@ func (w *worker) restore() {
 	if !known || *r != recorded {
 		w.save(*r)
 	}
-	if w.isStopped() {
+	if w.isHeldBack() {
 		f := ended(r.Ends, errors.New("no signal is sent"))
 		w.state.Error, w.state.Failures = f.Kind, uint64(r.Ends)
 		w.Logger.Warn("the app ended after its notification, before a restart of secret-sync",

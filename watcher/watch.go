@@ -24,14 +24,14 @@ const (
 	// pollWatchTime is the duration of each stream of a silent watch. A list follows, after pollInterval at the latest.
 	// The API server sends a bookmark two seconds before the end of a stream.
 	pollWatchTime, pollInterval = 12 * time.Second, 15 * time.Second
-	// flushTime is the time for which a silent watch must stay open after its news. A buffering proxy delivers
-	// everything at the end of a watch.
+	// flushTime is the time for which the stream of a silent watch must stay open after its news. A buffering proxy
+	// delivers everything at the end of a stream.
 	flushTime = time.Second
 
-	// upAfter is the time after which an open watch is up again. Without it, a watch that always ends immediately would
-	// alternate between up and down.
+	// upAfter is the time after which an open stream makes its watch up again. Without it, a watch whose streams always
+	// end immediately would alternate between up and down.
 	upAfter = 2 * time.Second
-	// stableAfter is the duration after which the end of a watch is not early.
+	// stableAfter is the duration after which the end of a stream is not early.
 	stableAfter = 10 * time.Second
 	// earlyInterval is the time between two lists if watches end early.
 	earlyInterval = 5 * time.Second
@@ -71,7 +71,7 @@ type watch struct {
 	watchTime time.Duration // requested for this attempt's watch
 	timeout   time.Duration // time limit of a list
 	early     int           // number of early ends in a row
-	delivered string        // last version delivered by the previous stream, or ""
+	delivered string        // last version of the previous stream, at first its start, or ""
 	backoff   wake.Backoff  // pauses after errors
 	err       *kube.Error   // last error since the watch was up, or nil
 

@@ -12,9 +12,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// Publish makes content visible to apps and returns the number of its generation. If
-// nothing changed, it writes nothing. After an error, apps see the same files as before.
-// If ctx ends, Publish stops before the next file; the next start removes the rest.
+// Publish makes content visible to apps and returns the number of its generation. If nothing changed, it writes at
+// most repairs and the record (confirm). After an error, apps see the same files as before. If ctx ends, Publish stops
+// before the next file. The next start then removes the rest, or completes a first publish.
 func (w *Writer) Publish(ctx context.Context, content generation.Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -63,8 +63,8 @@ func (w *Writer) start(ctx context.Context) error {
 const unread = "could not read a file of a generation"
 
 // generations returns the directories and records of all generations, lowest number first. The number is 0 if the
-// record is missing, because the generation was not published, or could not be read. It returns an error if a
-// generation or its record may exist.
+// record is missing, because the generation was not published, or unreadable, even with EIO. It returns an error if it
+// cannot list the volume, or if the process lacks a resource.
 func (w *Writer) generations() (all []*generation.Generation, err error) {
 	for e, err := range w.vol.ReadDir(".") {
 		if err != nil {
@@ -158,7 +158,7 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 	return newest, nil
 }
 
-// load returns the generation in dir with its files. It returns an error if it cannot know whether a file exists.
+// load returns the generation in dir with its files. It returns an error if ctx ends or the process lacks a resource.
 func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
 	content := generation.Content{Secrets: map[string]generation.Files{}}
 	for name, s := range rec.Secrets {

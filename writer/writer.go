@@ -127,8 +127,8 @@ func (w *Writer) known() *generation.Generation {
 	return g
 }
 
-// Newest returns the number of the generation visible to apps. It returns 0 if the
-// volume contains no generation, or if ..data could not be restored at startup.
+// Newest returns the number of the generation visible to apps. It returns 0 if the volume contains no generation, if
+// ..data could not be restored at startup, or if the Secrets of the files are unknown (see known).
 func (w *Writer) Newest() uint64 {
 	if w.uncertain.unreachable.Load() {
 		return 0

@@ -116,8 +116,8 @@ func (t *Target) Remember(state string) {
 }
 
 // Survived reports whether the process survived its last signal for survivalTime. It returns an error if the process
-// ended before, because a handler does not prove a reload. Exceptions are signals intended to end a process, and a
-// successor.
+// ended before, or at an unknown time before a late check, because a handler does not prove a reload. Exceptions are
+// signals intended to end a process, and a successor.
 func (t *Target) Survived() (decided bool, err error) {
 	if !t.opts.ExitCheck || !needsHandler(t.opts.Signal) {
 		return true, nil

@@ -14,7 +14,7 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// ErrUnusable is wrapped by permanent errors. Someone must change the volume or the Pod's spec.
+// ErrUnusable is wrapped by errors that end the process. Most need a change of the volume or of the Pod's spec.
 var ErrUnusable = errors.New("the volume cannot be used")
 
 // Open opens and locks the volume mounted at dir. Its errors wrap ErrUnusable, or ctx's error if ctx ends first.
