@@ -98,8 +98,8 @@ func (fs *procfs) language(p process) *language {
 	return nil
 }
 
-// maps reports whether the process has mapped a file whose path contains text. It reads line by line, because a database
-// can have 100,000 mappings, and the list of them more memory than the sidecar.
+// maps reports whether the process has mapped a file whose path contains text. It reads line by line: a database can
+// have 100,000 mappings, and the list of them would need more memory than the sidecar.
 func (fs *procfs) maps(pid int, text string) (found bool) {
 	f, err := os.Open(filepath.Join(fs.root, strconv.Itoa(pid), "maps"))
 	if fs.examine(err) != nil {
