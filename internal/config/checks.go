@@ -72,7 +72,7 @@ func (p problems) join() error {
 
 const prefix = "SECRETSYNC_"
 
-// similar matches the prefix and its misspellings, such as SECRET_SYNC_.
+// similar matches the names that unknown examines: the prefix, and every beginning that may be a misspelled prefix.
 var similar = regexp.MustCompile(`(?i)^SECRET`)
 
 // other matches the variables with our prefix that are no settings: SECRETSYNC_GENERATION for
@@ -81,8 +81,9 @@ var similar = regexp.MustCompile(`(?i)^SECRET`)
 var other = regexp.MustCompile(`^SECRETSYNC_(GENERATION=|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=[0-9]+$|` +
 	`PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=))`)
 
-// unknown returns a problem for each unknown variable with our prefix, and for each misspelled prefix. The problem does
-// not contain the value, which may be a token under a misspelled name.
+// unknown returns a problem for each unknown variable with our prefix, and for each variable without it whose name
+// differs from a known name by at most two letters, such as SECRET_SYNC_DIR. The problem does not contain the value,
+// which may be a token under a misspelled name.
 func unknown(known []string) (all []error) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")

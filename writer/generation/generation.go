@@ -88,8 +88,8 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 	}
 }
 
-// Paths returns the paths of g's files, directories and record, in an order for their removal. If a crash ends the
-// removal, the next start recognizes the rest by the record.
+// Paths returns the paths of g's files, directories and record, in an order for the removal of a replaced generation.
+// If a crash ends the removal, the next start recognizes the rest by the record, and gives it a new grace period.
 func (g *Generation) Paths() []string {
 	names, dirs := make([]string, 0, len(g.Inside)+1), Dirs(g.Inside)
 	for _, e := range g.Inside {
