@@ -149,6 +149,26 @@ func TestAddUnread_afterRepair(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
 }
 
+// TestAddUnread_unowned: a repair also restores an unread file of an unknown Secret.
+func TestAddUnread_unowned(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	base := testOptions(t, dir)
+	base.Layout = generation.Flat
+	w := opened(t, base)
+	publish(t, w, mixed)
+	shut(t, w)
+	must(os.Remove(current(dir) + ".json"))
+	opts, m := withMisreads(base)
+	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
+	w = opened(t, opts)
+	m.fails = nil
+	must(os.Remove(filepath.Join(dir, w.current.Load().Dir, "tls.crt")))
+	if _, err := w.reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
+}
+
 // TestAddUnread_readsOnce: after a publish read an unread file, no later publish reads it again. Another process may
 // have changed it since.
 func TestAddUnread_readsOnce(t *testing.T) {

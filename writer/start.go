@@ -161,49 +161,70 @@ func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) 
 // load returns the generation in dir with its files. It returns an error if ctx ends or the process lacks a resource.
 func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
 	content := generation.Content{Secrets: map[string]generation.Files{}}
+	var err error
 	for name, s := range rec.Secrets {
-		files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion,
-			Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
-		for file, f := range s.Files {
-			if f.Mode != 0 {
-				files.Modes[file] = f.Mode
-			}
-			data, err := w.vol.ReadFile(path.Join(dir, rec.Layout.Path(name, file)))
-			switch {
-			case ctx.Err() != nil, volume.NoResource(err):
-				return nil, cmp.Or(ctx.Err(), err)
-			case err == nil:
-				files.Values[file] = data
-			default:
-				files.Unread = append(files.Unread, file)
-				w.log.Warn(unread, "err", err)
-			}
+		if content.Secrets[name], err = w.loadFiles(ctx, path.Join(dir, rec.Layout.Path(name, "")), s); err != nil {
+			return nil, err
 		}
-		content.Secrets[name] = files
 	}
-	return generation.New(dir, rec, content), nil
+	content.Unowned, err = w.loadFiles(ctx, dir, generation.SecretRecord{Files: rec.Unowned})
+	return generation.New(dir, rec, content), err
+}
+
+// loadFiles returns the files of a Secret in the directory dir.
+func (w *Writer) loadFiles(ctx context.Context, dir string, s generation.SecretRecord) (generation.Files, error) {
+	files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion,
+		Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
+	for file, f := range s.Files {
+		if f.Mode != 0 {
+			files.Modes[file] = f.Mode
+		}
+		data, err := w.vol.ReadFile(path.Join(dir, file))
+		switch {
+		case ctx.Err() != nil, volume.NoResource(err):
+			return files, cmp.Or(ctx.Err(), err)
+		case err == nil:
+			files.Values[file] = data
+		default:
+			files.Unread = append(files.Unread, file)
+			w.log.Warn(unread, "err", err)
+		}
+	}
+	return files, nil
 }
 
 // addUnread reads the files of content again that could not be read at the start. It returns an error if such a file
 // may still exist: its Secret may be deleted, and the file the only copy.
 func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
 	cur := w.current.Load()
+	var err error
+	content.Secrets = maps.Clone(content.Secrets)
 	for name, files := range content.Secrets {
-		for _, file := range files.Unread {
-			if _, known := files.Values[file]; known {
-				continue
-			}
-			value, err := w.vol.ReadFile(path.Join(cur.Dir, cur.Record.Layout.Path(name, file)))
-			if volume.Unknown(err) {
-				return content, err
-			}
-			if err == nil {
-				files.Values, content.Secrets = maps.Clone(files.Values), maps.Clone(content.Secrets)
-				files.Values[file], content.Secrets[name] = value, files
-			}
+		dir := path.Join(cur.Dir, cur.Record.Layout.Path(name, ""))
+		if content.Secrets[name], err = w.readAgain(dir, files); err != nil {
+			return content, err
 		}
 	}
-	return content, nil
+	content.Unowned, err = w.readAgain(cur.Dir, content.Unowned)
+	return content, err
+}
+
+// readAgain returns files with the unread files of a Secret in the directory dir.
+func (w *Writer) readAgain(dir string, files generation.Files) (generation.Files, error) {
+	for _, file := range files.Unread {
+		if _, known := files.Values[file]; known {
+			continue
+		}
+		value, err := w.vol.ReadFile(path.Join(dir, file))
+		if volume.Unknown(err) {
+			return files, err
+		}
+		if err == nil {
+			files.Values = maps.Clone(files.Values)
+			files.Values[file] = value
+		}
+	}
+	return files, nil
 }
 
 // rebuild creates a record for the target of ..data from its files, with a new number:

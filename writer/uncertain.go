@@ -13,7 +13,7 @@ import (
 )
 
 // uncertain contains the states in which a Writer does not know its volume for certain. Doubts that last are in the
-// content and the records: Files.Unread, Notified.Lost, and a Secret without a name.
+// content and the records: Files.Unread, Notified.Lost and Record.Unowned.
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
 //	------------+-----------------------------+---------------------------+--------------------------------

@@ -121,7 +121,7 @@ func (w *Writer) Current() (number uint64, content generation.Content) {
 // its files are unknown. Such files stay until the first publish replaces them.
 func (w *Writer) known() *generation.Generation {
 	g := w.current.Load()
-	if _, unknown := g.Record.Secrets[""]; unknown {
+	if len(g.Record.Unowned) > 0 {
 		return &generation.Generation{}
 	}
 	return g
@@ -161,7 +161,6 @@ func (w *Writer) State() State {
 func ReadState(dir string) (state State, err error) {
 	err = volume.Read(dir, func(v volume.Volume) (err error) {
 		if _, state.Record, err = v.ReadCurrent(); err == nil {
-			delete(state.Secrets, "")            // unknown Secrets
 			state.Notified, _ = v.ReadNotified() // if it cannot be read, the state of the targets is unknown
 		}
 		return err

@@ -32,7 +32,7 @@ func (r *Record) ChangesSince(generation uint64) notification.Changes {
 			secrets[removals[len(removals)-1].Secret] = true
 		}
 	}
-	delete(secrets, "") // unknown Secrets
+	delete(secrets, "") // unknown
 	out.Secrets = slices.AppendSeq(out.Secrets, maps.Keys(secrets))
 	for _, s := range [][]string{out.Secrets, out.Added, out.Changed, out.Removed} {
 		slices.Sort(s)

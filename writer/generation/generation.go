@@ -18,6 +18,7 @@ import (
 type Content struct {
 	Complete bool
 	Secrets  map[string]Files
+	Unowned  Files // see Record; read by the start of a Writer
 }
 
 // Files are the files of one Secret.
@@ -58,6 +59,9 @@ func New(dir string, rec Record, content Content) *Generation {
 	g.Inside = append(g.Inside, directory(dir, rec.FileMode))
 	for name, s := range rec.Secrets {
 		g.addSecret(name, s, content.Secrets[name])
+	}
+	if len(rec.Unowned) > 0 {
+		g.addSecret("", SecretRecord{Files: rec.Unowned}, content.Unowned)
 	}
 	g.Inside, g.Outside = sorted(g.Inside), sorted(g.Outside)
 	g.Entries = slices.Concat(g.Inside, g.Outside)

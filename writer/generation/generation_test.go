@@ -228,20 +228,23 @@ func TestNext_dropsOldRemovals(t *testing.T) {
 // Secret without a name appears in the changes.
 func TestNext_unowned(t *testing.T) {
 	rec := Record{Format: Format, Generation: 4, Since: 4, Layout: Flat, FileMode: 0o644,
-		Secrets: map[string]SecretRecord{"": {Generation: 4, Files: map[string]PathRecord{
-			"a": {Added: 4, Changed: 4}, "gone": {Added: 4, Changed: 4}}}}}
+		Unowned: map[string]PathRecord{"a": {Added: 4, Changed: 4}, "gone": {Added: 4, Changed: 4}}}
 	if err := rec.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	g := New("T", rec, Content{Secrets: map[string]Files{"": files("", "a", "1", "gone", "1")}})
+	g := New("T", rec, Content{Unowned: files("", "a", "1", "gone", "1")})
 	if got := len(Dirs(g.Inside)); len(g.Inside) != 3 || got != 1 {
 		t.Errorf("got %v, want a directory with two files", listing(g.Inside))
 	}
 	req := request(5, content(map[string]Files{"db": files("1", "a", "1")}))
 	req.Layout = Flat
 	next, changed := g.Next(req)
-	if _, unowned := next.Secrets[""]; !changed || unowned {
-		t.Errorf("got changed %v, unowned %v", changed, unowned)
+	if !changed || next.Unowned != nil {
+		t.Errorf("got changed %v, unowned %v", changed, next.Unowned)
+	}
+	req.Content.Secrets = nil
+	if _, changed := g.Next(req); !changed {
+		t.Error("the files stay without any Secret")
 	}
 	want := changes(5, []string{"db"}, []string{}, []string{"a"}, []string{"gone"})
 	if got := next.ChangesSince(4); !reflect.DeepEqual(got, want) {
@@ -294,6 +297,23 @@ func TestNotified_roundTrip(t *testing.T) {
 	}
 }
 
+// TestRebuild_names: a rebuilt record contains the files with valid names, by Secret if the layout shows it.
+func TestRebuild_names(t *testing.T) {
+	files := []string{"db/a", "a", "db/..b", "..c", "../d"}
+	nested, flat := Rebuild(files, Nested, 0o644, 7), Rebuild(files, Flat, 0o644, 7)
+	if len(nested.Secrets) != 1 || len(nested.Secrets["db"].Files) != 1 || len(nested.Unowned) != 0 {
+		t.Errorf("nested: got %v", nested)
+	}
+	if got := slices.Sorted(maps.Keys(flat.Unowned)); len(flat.Secrets) != 0 || !slices.Equal(got, []string{"a", "db/a"}) {
+		t.Errorf("flat: got %v", flat)
+	}
+	for _, rec := range []Record{nested, flat} {
+		if _, err := ParseRecord(encode(rec)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestParseRecord_rejects: a forged record never leads out of the volume.
 func TestParseRecord_rejects(t *testing.T) {
 	for name, change := range map[string]func(r *Record){
@@ -310,6 +330,8 @@ func TestParseRecord_rejects(t *testing.T) {
 		"no generation":  func(r *Record) { r.Secrets["x"] = SecretRecord{} },
 		"later change":   func(r *Record) { r.Secrets["x"] = SecretRecord{Generation: 2} },
 		"conflict":       func(r *Record) { r.Secrets["db"].Files["a/b"] = PathRecord{} },
+		"unowned":        func(r *Record) { r.Unowned = map[string]PathRecord{"a": {}} },
+		"unowned parent": func(r *Record) { r.Layout, r.Unowned = Flat, map[string]PathRecord{"../x": {}} },
 	} {
 		rec, _ := (&Generation{}).Next(request(1, content(map[string]Files{"db": files("1", "a", "1")})))
 		if _, err := ParseRecord(encode(rec)); err != nil {

@@ -29,7 +29,7 @@ func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	if g.Empty() && req.Number > 1 { // the generations before are unknown
 		rec.Since = req.Number
 	}
-	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout
+	same := !g.Empty() && old.FileMode == req.FileMode && old.Layout == req.Layout && len(old.Unowned) == 0
 	before := old.Paths()
 	changed = !same || len(old.Secrets) != len(req.Content.Secrets)
 	for name, files := range req.Content.Secrets {

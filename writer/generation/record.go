@@ -28,14 +28,14 @@ const (
 // A Record is the JSON file beside a generation's directory. It contains the generation's number and, for every path,
 // the generation of its last change. It contains no value, and neither the length nor a hash of a value.
 type Record struct {
-	Format     int         `json:"format"`
-	Generation uint64      `json:"generation"`
-	Complete   bool        `json:"complete"`
-	Layout     Layout      `json:"layout"`
-	FileMode   fs.FileMode `json:"fileMode"`
-	// Secrets contains the Secrets by name. The name "" stands for the unknown Secrets of a
-	// flat generation whose record was lost.
-	Secrets map[string]SecretRecord `json:"secrets"`
+	Format     int                     `json:"format"`
+	Generation uint64                  `json:"generation"`
+	Complete   bool                    `json:"complete"`
+	Layout     Layout                  `json:"layout"`
+	FileMode   fs.FileMode             `json:"fileMode"`
+	Secrets    map[string]SecretRecord `json:"secrets"`
+	// Unowned contains the files of a flat generation whose record was lost: their Secrets are unknown.
+	Unowned map[string]PathRecord `json:"unowned,omitempty"`
 	// Removed contains the removals of each path as apps see it, oldest first. A
 	// path keeps its entries even if it came back later.
 	Removed map[string][]PathRecord `json:"removed,omitempty"`
@@ -54,7 +54,7 @@ type SecretRecord struct {
 // A PathRecord contains the generations in which a path was added and last changed.
 // For a removed path, Changed is the generation of its removal.
 type PathRecord struct {
-	Secret  string      `json:"secret,omitempty"` // only of a removed path
+	Secret  string      `json:"secret,omitempty"` // only of a removed path; "": unknown
 	Added   uint64      `json:"added"`
 	Changed uint64      `json:"changed"`
 	Mode    fs.FileMode `json:"mode,omitempty"` // 0 for the record's FileMode
@@ -96,25 +96,25 @@ func (r *Record) Paths() map[string]PathRecord {
 			out[r.Layout.Path(name, file)] = rec
 		}
 	}
+	maps.Copy(out, r.Unowned)
 	return out
 }
 
 // Rebuild returns a record of the files in a generation's directory whose record was lost.
 func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Record {
 	rec := Record{Format: Format, Generation: number, Since: number, Layout: layout, FileMode: mode,
-		Secrets: map[string]SecretRecord{}}
+		Secrets: map[string]SecretRecord{}, Unowned: map[string]PathRecord{}}
 	for _, file := range files {
-		name, below := "", file
-		if layout == Nested {
-			name, below, _ = strings.Cut(file, "/")
+		name, below, _ := strings.Cut(file, "/")
+		switch {
+		case layout == Flat && ValidPath(file):
+			rec.Unowned[file] = PathRecord{Added: number, Changed: number}
+		case layout == Nested && validName(name) && ValidPath(below):
+			if rec.Secrets[name].Files == nil {
+				rec.Secrets[name] = SecretRecord{Generation: number, Files: map[string]PathRecord{}}
+			}
+			rec.Secrets[name].Files[below] = PathRecord{Added: number, Changed: number}
 		}
-		if !layout.validName(name, "") || !ValidPath(below) {
-			continue
-		}
-		if rec.Secrets[name].Files == nil {
-			rec.Secrets[name] = SecretRecord{Generation: number, Files: map[string]PathRecord{}}
-		}
-		rec.Secrets[name].Files[below] = PathRecord{Added: number, Changed: number}
 	}
 	return rec
 }

@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -18,7 +19,7 @@ const (
 func (r *Record) Validate() error {
 	files := map[string]bool{}
 	for name, s := range r.Secrets {
-		if !r.Layout.validName(name, s.UID) {
+		if !validName(name) {
 			return fmt.Errorf("%q cannot be the name of a Secret's directory", name)
 		}
 		if s.Generation == 0 || s.Generation > r.Generation {
@@ -27,6 +28,12 @@ func (r *Record) Validate() error {
 		if err := r.addValid(files, name, s.Files); err != nil {
 			return err
 		}
+	}
+	if r.Layout != Flat && len(r.Unowned) > 0 {
+		return errors.New("files without a Secret")
+	}
+	if err := r.addValid(files, "", r.Unowned); err != nil {
+		return err
 	}
 	for p := range files {
 		for d := path.Dir(p); d != "."; d = path.Dir(d) {
@@ -55,10 +62,8 @@ func (r *Record) addValid(all map[string]bool, secret string, files map[string]P
 	return nil
 }
 
-// validName reports whether a record can contain a Secret of this name. Unknown Secrets have neither a name nor a UID.
-func (l Layout) validName(name, uid string) bool {
-	return l == Flat && name+uid == "" || ValidPath(name) && !strings.Contains(name, "/")
-}
+// validName reports whether a record can contain a Secret of this name.
+func validName(name string) bool { return ValidPath(name) && !strings.Contains(name, "/") }
 
 // validMode reports whether a file may have this mode: permissions only, and the owner may read.
 func validMode(mode fs.FileMode) bool { return mode&^0o777 == 0 && mode&0o400 != 0 }

@@ -80,7 +80,7 @@ func (g *shownGeneration) files(name string) []string {
 
 // unowned is part of the record of a flat generation whose previous record was lost. The
 // Secrets of its files are unknown.
-const unowned = `"secrets":{"":`
+const unowned = `"unowned":`
 
 // current returns the generation in use by apps. It returns nil if there is none, or if the
 // path to it was harmed.
