@@ -210,7 +210,7 @@ func (w *world) deliver() {
 	if e.gone {
 		delete(w.tally.pods, e.pod.UID)
 	} else {
-		w.tally.put(fresh(*e.pod), w.now)
+		w.tally.store(fresh(*e.pod), w.now)
 	}
 }
 

@@ -257,7 +257,7 @@ func (w *waiter) listAndWatch(ctx context.Context, s *scope) error {
 		}
 		pod := event.Object.reduce(s.query.Namespace, s.Secret) // the Pod of a bookmark is unbound and unknown
 		pod.bound = pod.bound && event.Type != watch.Deleted
-		w.update(ctx, func() { s.put(pod, time.Now()) })
+		w.update(ctx, func() { s.store(pod, time.Now()) })
 	}
 	return nil
 }

@@ -178,7 +178,7 @@ func TestScope_impossible(t *testing.T) {
 		{"queries are denied", func(s *scope) { s.proxy = health{denied: start, final: errLost} }, true},
 		{"a Pod answers that nothing is at the path", func(s *scope) { s.proxy.final = errLost }, false},
 		{"the data changed", func(s *scope) { s.history.ended = errors.New("changed") }, true},
-		{"a Pod cannot become done", func(s *scope) { s.put(fresh(runningPod("b")), start) }, true},
+		{"a Pod cannot become done", func(s *scope) { s.store(fresh(runningPod("b")), start) }, true},
 	} {
 		s := &scope{tally: newTestTally(t, bySelector, runningPod("a", "s"))}
 		if c.change(s); (s.impossible() != nil) != c.ends {

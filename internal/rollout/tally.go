@@ -60,14 +60,14 @@ func (t *tally) replace(pods []*pod, began time.Time) {
 	listed := map[string]bool{}
 	for _, p := range pods {
 		listed[p.UID] = true
-		t.put(p, began)
+		t.store(p, began)
 	}
 	maps.DeleteFunc(t.pods, func(uid string, _ *pod) bool { return !listed[uid] })
 }
 
-// put stores the new state of a Pod and keeps the knowledge about it. After a container started once, the Pod stays
+// store replaces the state of a Pod and keeps the knowledge about it. After a container started once, the Pod stays
 // started, even if the kubelet forgets it.
-func (t *tally) put(p *pod, now time.Time) {
+func (t *tally) store(p *pod, now time.Time) {
 	if !p.bound || t.Selector == "" && len(p.uses)+len(p.probes) == 0 {
 		delete(t.pods, p.UID)
 		return
@@ -120,14 +120,12 @@ func (t *tally) final(now time.Time) bool {
 }
 
 func (t *tally) states(now time.Time) (all []PodState) {
-	for _, p := range t.pods {
+	byName := func(a, b *pod) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID)) }
+	for _, p := range slices.SortedFunc(maps.Values(t.pods), byName) {
 		if s, counts := t.state(p, now); counts {
 			all = append(all, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b PodState) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
-	})
 	return all
 }
 

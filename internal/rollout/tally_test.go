@@ -152,7 +152,7 @@ func TestTally_selectAll(t *testing.T) {
 		t.Fatalf("got %+v, want Pod a done, and the reader not", states)
 	}
 	reader.Created = start
-	if tally.put(fresh(reader), start); !tally.complete(start) {
+	if tally.store(fresh(reader), start); !tally.complete(start) {
 		t.Errorf("the reader was created after the change: got %+v", tally.states(start))
 	}
 }
@@ -200,7 +200,7 @@ func unstartedPod(uid string) pod {
 // it. A later event does not begin the grace again.
 func TestTally_startGrace(t *testing.T) {
 	tally := newTestTally(t, bySelector, unstartedPod("a"))
-	tally.put(fresh(unstartedPod("a")), start.Add(bySelector.StartGrace/2))
+	tally.store(fresh(unstartedPod("a")), start.Add(bySelector.StartGrace/2))
 	for after, want := range map[time.Duration]int{0: 1, bySelector.StartGrace - 1: 1, bySelector.StartGrace: 0} {
 		if got := len(tally.states(start.Add(after))); got != want {
 			t.Errorf("after %v: got %d Pods, want %d", after, got, want)
@@ -343,7 +343,7 @@ func TestTally_metadata(t *testing.T) {
 // TestTally_startedStays: a Pod that has started counts, even if the kubelet forgets it.
 func TestTally_startedStays(t *testing.T) {
 	tally := newTestTally(t, bySelector, runningPod("a", "s"))
-	tally.put(fresh(unstartedPod("a")), start) // the kubelet has forgotten it
+	tally.store(fresh(unstartedPod("a")), start) // the kubelet has forgotten it
 	if n := len(tally.states(start.Add(time.Hour))); n != 1 {
 		t.Errorf("got %d Pods, want 1", n)
 	}
@@ -421,11 +421,11 @@ func TestTally_pods(t *testing.T) {
 		change func()
 		count  int
 	}{
-		{"appeared", func() { tally.put(fresh(b), start) }, 2},
-		{"ended", func() { tally.put(fresh(ended), start) }, 1},
-		{"appeared", func() { tally.put(fresh(b), start) }, 2},
+		{"appeared", func() { tally.store(fresh(b), start) }, 2},
+		{"ended", func() { tally.store(fresh(ended), start) }, 1},
+		{"appeared", func() { tally.store(fresh(b), start) }, 2},
 		{"gone", func() { delete(tally.pods, "b") }, 1},
-		{"appeared", func() { tally.put(fresh(b), start) }, 2},
+		{"appeared", func() { tally.store(fresh(b), start) }, 2},
 		{"not in a list", func() { tally.replace(toPointers([]pod{runningPod("a", "s")}), start) }, 1},
 	} {
 		step.change()
