@@ -20,17 +20,18 @@ COPY . .
 # Little is inlined (-l): that saves 0.9 MB of code in the memory of each Pod. Where it
 # pays, in the runtime and in the decoding of JSON, 0.1 MB of that make a rotation's way
 # from the event to the file a tenth shorter. Stack traces do without the symbols that
-# -s -w removes. With the entry point main.entry (-E), the process ignores SIGHUP from
-# its first instruction; it exists for amd64 and arm64.
+# -s -w removes. Functions begin at multiples of 8 bytes instead of 32 (-funcalign), which
+# saves 0.2 MB. With the entry point main.entry (-E), the process ignores SIGHUP from its
+# first instruction; it exists for amd64 and arm64.
 ARG TARGETOS=linux
 ARG TARGETARCH
 ARG VERSION=
 ARG GOFIPS140=off
-RUN case "$TARGETARCH" in amd64|arm64) entry="-E main.entry";; esac; \
+RUN case "$TARGETARCH" in amd64|arm64) more="-funcalign 8 -E main.entry";; esac; \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false \
     -gcflags all=-l -gcflags runtime= -gcflags internal/runtime/...= -gcflags encoding/json= -gcflags reflect= \
-    -ldflags "-s -w $entry -X main.version=$VERSION" -o /secret-sync .
+    -ldflags "-s -w $more -X main.version=$VERSION" -o /secret-sync .
 
 FROM ${BASE_IMAGE}
 ARG VERSION=

@@ -26,8 +26,8 @@ var sidecarFlags = []string{
 
 const linkerFlags = "-s -w"
 
-// entry is the linker flag for the entry point of the sidecar on amd64 and arm64.
-const entry = "-E main.entry"
+// sidecarLinkerFlags are further linker flags of the Dockerfile, for amd64 and arm64.
+const sidecarLinkerFlags = "-funcalign 8 -E main.entry"
 
 // RepositoryDir returns the top directory of the repository. The current directory must
 // be in the module examples or test.
@@ -57,7 +57,7 @@ func Sidecar(ctx context.Context, dir string) (string, error) {
 // Release builds secret-sync from the directory source, like the Dockerfile with these
 // build arguments.
 func Release(ctx context.Context, source, path, arch, version string) error {
-	linkerFlags := linkerFlags + " " + entry + " -X main.version=" + version
+	linkerFlags := linkerFlags + " " + sidecarLinkerFlags + " -X main.version=" + version
 	return run(ctx, source, path, ".", sidecarFlags, linkerFlags, "GOOS=linux", "GOARCH="+arch)
 }
 
