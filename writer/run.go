@@ -2,7 +2,6 @@ package writer
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -52,14 +51,18 @@ func (w *Writer) reconcileOrRetry(ctx context.Context) {
 	w.events.Take()
 	changed, err := w.reconcile(ctx)
 	now := w.now()
+	if len(changed) > 0 {
+		w.limit.ReserveN(now, 1)
+	}
+	tokens := w.limit.TokensAt(now)
 	switch {
 	case err != nil:
 		w.retryLater("could not repair the volume, will retry", ".", err)
-	case len(changed) > 0 && !w.limit.AllowN(now, 1):
-		w.retryLater("another process keeps changing the files, repairing less often; "+
-			"look for a container that mounts the volume without readOnly",
-			changed[0].Path, errors.New("too many repairs"))
-	case w.uncertain.retryAt.IsZero() && w.limit.TokensAt(now) > repairBurst/2:
+	case len(changed) > 0 && tokens < 1:
+		w.scheduleRetry(time.Duration((1 - tokens) / float64(w.limit.Limit()) * float64(time.Second)))
+		w.warnOnce("another process keeps changing the files, repairing less often; "+
+			"look for a container that mounts the volume without readOnly", ".")
+	case w.uncertain.retryAt.IsZero() && tokens > repairBurst/2:
 		maps.DeleteFunc(w.warned, func(_ string, keep bool) bool { return !keep })
 	}
 }

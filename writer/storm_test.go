@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -93,6 +95,55 @@ func TestStorm(t *testing.T) {
 	}
 	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, mixed))
 	t.Logf("%d repairs in %v", h.repairs.Load(), time.Since(began))
+}
+
+// TestStorm_rate: another process undoes each repair for a minute. The Writer makes ten repairs immediately, then a
+// repair every 2 s, and logs a single warning. Afterward it repairs immediately again.
+func TestStorm_rate(t *testing.T) {
+	dir, c := testsupport.MemoryDir(t), newClock()
+	var log testsupport.Log
+	var repairs []time.Duration
+	began := c.Now()
+	opts := testOptions(t, dir)
+	opts.now, opts.watch = c.Now, newEvents
+	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	opts.Repaired = func() { repairs = append(repairs, c.Now().Sub(began).Round(100*time.Millisecond)) }
+	w := opened(t, opts)
+	publish(t, w, mixed)
+	must(w.events.Close())
+	w.sweepPeriod, w.nextSweep = time.Hour, c.Now().Add(time.Hour)
+	change := func() {
+		put(current(dir), "db/password", "evil")
+		w.events.Report("", 0)
+		w.locked(func() { w.checkEvents(t.Context()) })
+	}
+	var want []time.Duration
+	for range repairBurst {
+		want = append(want, 0)
+		change()
+	}
+	for second := range 60 {
+		if second > 0 && second%2 == 0 {
+			want = append(want, time.Duration(second)*time.Second)
+		}
+		for range 10 {
+			change()
+			if !w.due().After(c.Now()) {
+				attend(w)
+			}
+			c.Add(100 * time.Millisecond)
+		}
+	}
+	if !slices.Equal(repairs, want) {
+		t.Errorf("got repairs at %v, want %v", repairs, want)
+	}
+	if n := log.Count("another process keeps changing"); n != 1 {
+		t.Errorf("got %d warnings, want 1", n)
+	}
+	c.Add(time.Minute)
+	attend(w)
+	change()
+	equal(t, "visible after the storm", visible(t, dir), shown(generation.Nested, mixed))
 }
 
 // TestEvents_movedAndDeletedDirectory: when a directory is moved away and deleted, fsnotify

@@ -83,11 +83,16 @@ func (w *Writer) retryLater(msg, path string, err error) {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
+	w.scheduleRetry(retryAfter)
+	w.warnOnce(msg, path, "err", err)
+}
+
+// scheduleRetry schedules a comparison of everything, unless an earlier failure has done so.
+func (w *Writer) scheduleRetry(after time.Duration) {
 	if w.uncertain.retryAt.IsZero() {
-		w.uncertain.retryAt = w.now().Add(retryAfter)
+		w.uncertain.retryAt = w.now().Add(after)
 		w.arm()
 	}
-	w.warnOnce(msg, path, "err", err)
 }
 
 // warnOnce logs a warning for path unless it has already done so. A complete repair
