@@ -99,7 +99,7 @@ func (f failing) Readlink(string) (string, error) { return "", f.err }
 // TestDiffers_unknown: after an error unrelated to the entry, Differs reports
 // neither a difference nor a match.
 func TestDiffers_unknown(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO, syscall.EAGAIN} {
 		for _, e := range []generation.Entry{fileEntry("x", ""), linkEntry("x", "y"), dirEntry("x")} {
 			if differs, err := (Volume{failing{err: errno}}).Differs(e); differs || !errors.Is(err, errno) {
 				t.Errorf("%v: got %v, %v", errno, differs, err)

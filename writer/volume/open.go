@@ -65,13 +65,39 @@ func (m *mount) claim(ctx context.Context) error {
 		err = lock(ctx, m.lock)
 	}
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil:
+		return m.awaitLeases(ctx)
+	case ctx.Err() != nil:
 		return err
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return fmt.Errorf("%w: another process has locked %q; only one secret-sync may write to a volume",
 			ErrUnusable, m.dir.Name())
 	}
 	return fmt.Errorf("%w: lock %q: %w", ErrUnusable, m.dir.Name(), err)
+}
+
+// leasePatience exceeds the time after which the kernel ends a lease (/proc/sys/fs/lease-break-time), 45 s by default.
+const leasePatience = time.Minute
+
+// awaitLeases waits until this process can open every record, or until ctx ends. An app with the UID of a record can
+// hold a lease on it (F_SETLEASE), also through a read-only mount. open(2) with O_NONBLOCK then fails with EAGAIN, and
+// makes the kernel end the lease later. A start without its records would notify all targets again. A comparison waits
+// for the end of a lease like for a resource, and never replaces the file: the app could hold a lease on the next file.
+func (m *mount) awaitLeases(ctx context.Context) error {
+	for deadline := time.Now().Add(leasePatience); ; wake.Sleep(ctx, leasePatience/600) {
+		leased := false
+		for e, err := range m.ReadDir(".") { // open all of them: their leases end at the same time
+			if err != nil || !generation.IsOwn(e.Name()) || !e.Type().IsRegular() {
+				continue
+			}
+			f, err := m.openFile(e.Name(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+			leased = leased || errors.Is(err, unix.EAGAIN)
+			_ = f.Close() // fails without a file
+		}
+		if !leased || ctx.Err() != nil || time.Now().After(deadline) {
+			return ctx.Err()
+		}
+	}
 }
 
 const lockPatience, lockMode = time.Second, 0o222

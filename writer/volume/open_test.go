@@ -9,7 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
@@ -109,4 +112,35 @@ func TestOpen_stopsWithContext(t *testing.T) {
 	if _, err := Open(ctx, dir); !errors.Is(err, context.Canceled) || time.Since(began) > lockPatience/2 {
 		t.Errorf("got %v after %v", err, time.Since(began))
 	}
+}
+
+// TestOpen_lease: an app that keeps a lease on a record delays a start for a limited time. The end of the context ends
+// the wait.
+func TestOpen_lease(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	name := filepath.Join(dir, generation.NotifiedFile)
+	must(t, os.WriteFile(name, nil, 0o600))
+	held, err := os.Open(name)
+	must(t, err)
+	defer func() { _ = held.Close() }()
+	if _, err := unix.FcntlInt(held.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("the file system has no leases: %v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		v, err := Open(t.Context(), dir)
+		must(t, err)
+		must(t, v.Close())
+		if waited := time.Since(began).Round(time.Second); waited != leasePatience {
+			t.Errorf("waited %v, want %v", waited, leasePatience)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := Open(ctx, dir); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+		}
+		if waited := time.Since(began).Round(time.Second); waited != leasePatience+time.Second {
+			t.Errorf("waited %v after the end of the context", waited-leasePatience)
+		}
+	})
 }

@@ -75,8 +75,8 @@ func Missing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.I
 func NotALink(err error) bool { return Missing(err) || errors.Is(err, unix.EINVAL) }
 
 // Unknown reports whether err says nothing about the entry itself: the process or
-// the node lacks a resource, or the disk failed.
-func Unknown(err error) bool { return NoResource(err) || errors.Is(err, unix.EIO) }
+// the node lacks a resource, the disk failed, or an app holds a lease on the file (see awaitLeases).
+func Unknown(err error) bool { return NoResource(err) || isAny(err, unix.EIO, unix.EAGAIN) }
 
 // NoResource reports whether err means that the process or the node lacks a resource.
 func NoResource(err error) bool { return isAny(err, unix.EMFILE, unix.ENFILE, unix.ENOMEM) }
