@@ -67,14 +67,20 @@ type planner struct {
 	Input
 	chosen   map[string]generation.Files
 	rejected map[string]Rejection
+
+	owner     map[string]string   // the Secret of each claimed path in the flat layout
+	paths     map[string][]string // the paths that a Secret still has to claim
+	unclaimed []string            // the Secrets with such paths; the last Secret is next
 }
 
 // Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
 // affect the others. Only the first generation waits for all required Secrets.
 func Make(rules Rules, in Input) Result {
-	p := &planner{Rules: rules, Input: in, chosen: map[string]generation.Files{}, rejected: map[string]Rejection{}}
+	p := &planner{Rules: rules, Input: in, chosen: map[string]generation.Files{}, rejected: map[string]Rejection{},
+		owner: map[string]string{}, paths: map[string][]string{}}
 	p.choose()
-	for rules.Layout == generation.Flat && p.rejectConflict() {
+	if rules.Layout == generation.Flat {
+		p.rejectConflicts()
 	}
 	return p.result()
 }
@@ -164,37 +170,64 @@ func (p *planner) waiting(r Result) (reasons []string) {
 	return reasons
 }
 
-// rejectConflict rejects a Secret if two Secrets of the flat layout use the same path, or if a path
-// is both a file and a directory. It reports whether it did. A Secret with the path in the volume
-// keeps it. If the path is new, the first Secret by name gets it. The loop in Make ends, because
-// the last good files conflict only after a change from the nested layout, and then are rejected.
-func (p *planner) rejectConflict() bool {
-	owner := map[string]string{} // the Secret of each path
-	for _, name := range slices.Sorted(maps.Keys(p.chosen)) {
-		for _, file := range slices.Sorted(maps.Keys(p.chosen[name].Values)) {
-			if other, taken := owner[file]; taken {
-				return p.decide(other, name, file, file)
-			}
-			owner[file] = name
+// rejectConflicts rejects Secrets until no two Secrets of the flat layout use the same path, and no path
+// is both a file and a directory. A Secret with the path in the volume keeps it. If the path is new, the
+// first Secret by name gets it. A Secret claims its paths again only after it fell back to its last good
+// files. These conflict only after a change from the nested layout.
+func (p *planner) rejectConflicts() {
+	p.unclaimed = slices.Sorted(maps.Keys(p.chosen))
+	slices.Reverse(p.unclaimed)
+	for again := true; again; again = p.rejectDirectory() {
+		for len(p.unclaimed) > 0 {
+			p.claim(p.unclaimed[len(p.unclaimed)-1])
 		}
 	}
-	for _, file := range slices.Sorted(maps.Keys(owner)) {
+}
+
+// claim claims the next path of the last Secret in unclaimed.
+func (p *planner) claim(name string) {
+	paths, begun := p.paths[name]
+	if !begun {
+		paths = slices.Sorted(maps.Keys(p.chosen[name].Values))
+	}
+	if len(paths) == 0 {
+		p.unclaimed = p.unclaimed[:len(p.unclaimed)-1]
+	} else if other, taken := p.owner[paths[0]]; taken {
+		p.decide(min(name, other), max(name, other), paths[0], paths[0])
+		return
+	} else {
+		p.owner[paths[0]], paths = name, paths[1:]
+	}
+	p.paths[name] = paths
+}
+
+// rejectDirectory reports whether it rejected a Secret because a path is both a file and a directory.
+func (p *planner) rejectDirectory() bool {
+	for _, file := range slices.Sorted(maps.Keys(p.owner)) {
 		for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
-			if other, taken := owner[dir]; taken && other != owner[file] {
-				return p.decide(other, owner[file], dir, file)
+			if other, taken := p.owner[dir]; taken && other != p.owner[file] {
+				p.decide(other, p.owner[file], dir, file)
+				return true
 			}
 		}
 	}
 	return false
 }
 
-// decide rejects a or b: b, unless only the path of b is already in the volume. It returns true.
-func (p *planner) decide(a, b, fileA, fileB string) bool {
+// decide rejects a or b: b, unless only the path of b is already in the volume. The rejected Secret is
+// the next to claim the paths of its last good files.
+func (p *planner) decide(a, b, fileA, fileB string) {
 	_, hasA := p.Previous[a].Values[fileA]
 	_, hasB := p.Previous[b].Values[fileB]
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}
+	for file := range p.chosen[b].Values {
+		if p.owner[file] == b {
+			delete(p.owner, file)
+		}
+	}
+	delete(p.paths, b)
+	p.unclaimed = append(p.unclaimed, b)
 	p.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileB))
-	return true
 }

@@ -402,6 +402,25 @@ func FuzzMake_flatHasNoConflict(f *testing.F) {
 	})
 }
 
+// TestMake_manyConflicts: each conflict costs the same, so half as many Secrets need about half of the work. The
+// unit of work is an allocation. Make once examined all Secrets again after each conflict.
+func TestMake_manyConflicts(t *testing.T) {
+	work := func(secrets int) float64 {
+		var text strings.Builder
+		for i := range secrets {
+			fmt.Fprintf(&text, "s%04d: own%d=1 shared%d=1; ", i, i, i/2)
+		}
+		in := layout.Input{Snapshot: snapshot(text.String())}
+		if got := len(layout.Make(rules("flat selector"), in).Rejected); got != secrets/2 {
+			t.Fatalf("got %d rejected Secrets, want %d", got, secrets/2)
+		}
+		return testing.AllocsPerRun(1, func() { layout.Make(rules("flat selector"), in) })
+	}
+	if few, many := work(500), work(1000); many > 3*few {
+		t.Errorf("got %v allocations for 500 Secrets and %v for 1000, want about twice as many", few, many)
+	}
+}
+
 // TestRejection_isShort: the message about a Secret with thousands of long keys names a few of
 // them.
 func TestRejection_isShort(t *testing.T) {

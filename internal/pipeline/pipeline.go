@@ -78,10 +78,10 @@ type Settings struct {
 type Pipeline struct {
 	Settings
 	started  time.Time
-	deleted  map[string]time.Time // when each deleted Secret was first missing
-	backoff  wake.Backoff         // of failed publishes
-	problem  string               // the logged reason for the lack of a newer generation
-	rejected []layout.Rejection   // as reported
+	deleted  map[string]time.Time        // when each deleted Secret was first missing
+	backoff  wake.Backoff                // of failed publishes
+	problem  string                      // the logged reason for the lack of a newer generation
+	rejected map[string]layout.Rejection // as reported, by Secret
 	repeated map[string]repetition
 	step     sync.Mutex // held during a step
 	states   atomic.Pointer[map[string]SecretState]
@@ -236,18 +236,20 @@ func (p *Pipeline) removeDeleted(s watcher.Snapshot, files map[string]generation
 }
 
 // reportRejected reports each rejection once, and the end of each rejection.
-func (p *Pipeline) reportRejected(now []layout.Rejection) {
-	for _, r := range now {
-		if !slices.Contains(p.rejected, r) {
+func (p *Pipeline) reportRejected(all []layout.Rejection) {
+	before := p.rejected
+	p.rejected = make(map[string]layout.Rejection, len(all))
+	for _, r := range all {
+		p.rejected[r.Secret] = r
+		if r != before[r.Secret] {
 			p.Observer.Rejected(r)
 			p.Logger.Warn("rejected a Secret, its last good files remain",
 				"secret", r.Secret, "reason", r.Reason, "detail", r.Detail)
 		}
 	}
-	for _, r := range p.rejected {
-		if !slices.ContainsFunc(now, func(n layout.Rejection) bool { return n.Secret == r.Secret }) {
-			p.Logger.Info("a Secret is no longer rejected", "secret", r.Secret)
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, rejected := p.rejected[name]; !rejected {
+			p.Logger.Info("a Secret is no longer rejected", "secret", name)
 		}
 	}
-	p.rejected = now
 }
