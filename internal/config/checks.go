@@ -70,54 +70,52 @@ func (p problems) join() error {
 	return errors.Join(append(all, unknown(known)...)...)
 }
 
-const prefix = "SECRETSYNC_"
-
-// similar matches the names that unknown examines: the prefix, and every beginning that may be a misspelled prefix.
-var similar = regexp.MustCompile(`(?i)^SECRET`)
-
-// other matches the variables with our prefix that are no settings: SECRETSYNC_GENERATION for
-// the command of SECRETSYNC_EXEC, and the variables of the kubelet for a Service. If the name
-// ends in PORT, the value must also be of the kubelet: SECRETSYNC_HTTP_PORT=8080 is a mistake.
-var other = regexp.MustCompile(`^SECRETSYNC_(GENERATION=|(.+_)?(SERVICE_HOST=|SERVICE_PORT(_.+)?=[0-9]+$|` +
-	`PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=))`)
-
-// unknown returns a problem for each unknown variable with our prefix, and for each variable without it whose name
-// differs from a known name by at most two letters, such as SECRET_SYNC_DIR. The problem does not contain the value,
-// which may be a token under a misspelled name.
+// unknown returns a problem for each unknown variable with our prefix, in any case and also as SECRET_SYNC_, and for
+// each variable that is almost a known variable, such as SERCETSYNC_DIR or POD_NAMESPCE. Other variables, such as
+// POD_IP, belong to other programs. The problem does not contain the value, which may be a token.
 func unknown(known []string) (all []error) {
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
-		if !similar.MatchString(name) || other.MatchString(assignment) || slices.Contains(known, name) {
+		upper := strings.ToUpper(name)
+		prefix, suffix, sync := strings.Cut(upper, "SYNC_")
+		ours := sync && slices.Contains([]string{"SECRET", "SECRETS", "SECRET_", "SECRETS_"}, prefix)
+		near, hint := "", "secret-sync help lists the variables"
+		switch {
+		case slices.Contains(known, name) || name == "SECRETSYNC_GENERATION" || ours && isOfService(name):
 			continue
-		}
-		hint, near := "secret-sync help lists the variables", nearest(name, known)
-		if !strings.HasPrefix(name, prefix) { // it may belong to another program
-			if near = typo.Nearest(strings.ToUpper(name), known, 2); near == "" {
-				continue
-			}
+		case ours:
+			near = nearest(suffix, known)
+		case sync || strings.HasPrefix(upper, "SECRET") || strings.HasPrefix(upper, "POD_"):
+			near = typo.Nearest(upper, known, min(2, len(name)/8))
 		}
 		if near != "" {
 			hint = "did you mean " + near + "?"
+		} else if !ours {
+			continue
 		}
 		all = append(all, &Problem{strings.Trim(strconv.Quote(name), `"`), "unknown variable; " + hint})
 	}
 	return all
 }
 
-// nearest returns the known variable most similar to name, or "" if more than a third of the
-// letters differ. A missing word (WEBHOOK for WEBHOOK_URL) is a better match. Case and the part
-// before the first underscore do not count: SECRETSYNC_NAMESPACE is POD_NAMESPACE.
-func nearest(name string, known []string) string {
-	_, name, _ = strings.Cut(strings.ToUpper(name), "_")
-	variables := map[string]string{}
+// isOfService reports whether the kubelet set the variable for a Service: it sets the IP address of each Service too.
+func isOfService(name string) bool {
+	return slices.ContainsFunc(os.Environ(), func(assignment string) bool {
+		start, ip, found := strings.Cut(assignment, "SERVICE_HOST=")
+		return found && isIP(ip) && (strings.HasPrefix(name, start+"SERVICE_") || strings.HasPrefix(name, start+"PORT"))
+	})
+}
+
+// nearest returns the variable most similar to suffix after its prefix, or "" if more than a third of the letters
+// differ. A missing word (WEBHOOK for WEBHOOK_URL) is a better match. SECRETSYNC_NAMESPACE is POD_NAMESPACE.
+func nearest(suffix string, known []string) string {
 	for _, variable := range known {
-		if strings.Contains(variable+"_", "_"+name+"_") {
+		if strings.Contains(variable+"_", "_"+suffix+"_") {
 			return variable
 		}
-		_, suffix, _ := strings.Cut(variable, "_")
-		variables[suffix] = variable
 	}
-	return variables[typo.Nearest(name, slices.Sorted(maps.Keys(variables)), max(2, len(name)/3))]
+	limit := max(2, len(suffix)/3)
+	return cmp.Or(typo.Nearest("SECRETSYNC_"+suffix, known, limit), typo.Nearest("POD_"+suffix, known, limit))
 }
 
 // checkValues reports each variable with an invalid value, except the variables of convert.
@@ -151,13 +149,13 @@ func isFile(s string) bool        { return path.IsAbs(s) && !strings.HasSuffix(s
 func isDirectory(s string) bool   { return s[0] == '/' && path.Clean(s) == strings.TrimRight(s, "/") }
 func isProcessName(s string) bool { return s != "" && !strings.Contains(s, "/") }
 func isBool(s string) bool        { _, err := strconv.ParseBool(s); return err == nil }
+func isIP(s string) bool          { _, err := netip.ParseAddr(s); return err == nil }
 func isMethod(s string) bool      { _, err := http.NewRequest(s, "/", nil); return err == nil }
 
 func isAddress(s string) bool {
 	host, port, err := net.SplitHostPort(s)
 	_, portErr := strconv.ParseUint(port, 10, 16)
-	_, ipErr := netip.ParseAddr(host)
-	return err == nil && portErr == nil && (host == "" || ipErr == nil || isSubdomain(strings.ToLower(host)))
+	return err == nil && portErr == nil && (host == "" || isIP(host) || isSubdomain(strings.ToLower(host)))
 }
 
 // isDuration limits durations to a year, so their sums and multiples are far from an overflow.

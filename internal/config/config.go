@@ -153,7 +153,8 @@ func read(prefix string, variables any) {
 // variableNames returns the names of all variables, the first column of Help.
 func variableNames() (names []string) {
 	for line := range strings.Lines(Help) {
-		names = append(names, strings.Fields(line)[0])
+		name, _, _ := strings.Cut(line, " ")
+		names = append(names, name)
 	}
 	return names[1:]
 }

@@ -23,7 +23,8 @@ func environ(t *testing.T, assignments ...string) {
 	t.Helper()
 	for _, assignment := range os.Environ() {
 		name, _, _ := strings.Cut(assignment, "=")
-		if similar.MatchString(name) || strings.HasPrefix(name, "POD_") {
+		upper := strings.ToUpper(name)
+		if strings.Contains(upper, "SYNC_") || strings.HasPrefix(upper, "SECRET") || strings.HasPrefix(upper, "POD_") {
 			unset(t, name)
 		}
 	}
@@ -49,6 +50,7 @@ func unset(t *testing.T, name string) {
 }
 
 const (
+	prefix       = "SECRETSYNC_"
 	podNamespace = "POD_NAMESPACE"
 	dirName      = prefix + "DIR"
 )

@@ -33,7 +33,21 @@ func TestTargets(t *testing.T) {
 		{[]string{"SECRETSYNC_PROCESS=app:user1"}, "SECRETSYNC_PROCESS", "did you mean USR1?"},
 		{[]string{"SECRETSYNC_PROCESS=app:sigreload"}, "SECRETSYNC_PROCESS", `"sigreload" is not`},
 		{[]string{"SECRETSYNC_PROCESS=app:worker"}, "", ""}, // a part of the name
-		{[]string{"SECRETSYNC_PROCESS=nginx:"}, "", ""},     // a strange name
+		{[]string{"SECRETSYNC_PROCESS=php-fpm: pool www,com.example:main,node:app,puma: worker 0: 7 [app]"}, "", ""},
+		{[]string{"SECRETSYNC_PROCESS=app:proxy,app:api,app:db,app:go,app:i,app:reload,nginx:rtsp"}, "", ""},
+		{[]string{"SECRETSYNC_PROCESS=app:"}, "SECRETSYNC_PROCESS",
+			`the signal after the colon is missing (for a target named "app:", append a signal: "app::HUP")`},
+		{[]string{"SECRETSYNC_PROCESS=app::HUP"}, "", ""}, // as the error advises
+		{[]string{"SECRETSYNC_PID_FILE=/run/app.pid:"}, "SECRETSYNC_PID_FILE", "the signal after the colon is missing"},
+		{[]string{"SECRETSYNC_PROCESS=app :HUP"}, "SECRETSYNC_PROCESS", "remove the space beside the colon"},
+		{[]string{"SECRETSYNC_PROCESS=app: HUP"}, "SECRETSYNC_PROCESS", "remove the space beside the colon"},
+		{[]string{"SECRETSYNC_PROCESS=app : hupp"}, "SECRETSYNC_PROCESS", "did you mean HUP?"},
+		{[]string{"SECRETSYNC_PROCESS=app:rtmin+99"}, "SECRETSYNC_PROCESS", `"rtmin+99" is not a signal`},
+		{[]string{"SECRETSYNC_PROCESS=app:rtmn+1"}, "SECRETSYNC_PROCESS", `"rtmn+1" is not a signal`},
+		{[]string{"SECRETSYNC_PROCESS=app:hangup"}, "SECRETSYNC_PROCESS", `"hangup" is not a signal`},
+		{[]string{"SECRETSYNC_PROCESS=app:terminate"}, "SECRETSYNC_PROCESS", `"terminate" is not a signal`},
+		{[]string{"SECRETSYNC_PROCESS=app:chdl"}, "SECRETSYNC_PROCESS", "did you mean CHLD?"},
+		{[]string{"SECRETSYNC_PROCESS=app:prov"}, "SECRETSYNC_PROCESS", "did you mean PROF?"},
 		{[]string{"SECRETSYNC_PROCESS=:HUP"}, "SECRETSYNC_PROCESS", "names of processes"},
 		{[]string{"SECRETSYNC_PROCESS=app:HUP,app:USR1"}, "SECRETSYNC_PROCESS", `"app" is listed twice`},
 		{[]string{"SECRETSYNC_PID_FILE=/run/a.pid,b.pid:HUP"}, "SECRETSYNC_PID_FILE", "absolute"},
@@ -125,7 +139,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// No problem contains a possibly secret value.
+// TestProblemsDoNotLeak: no problem contains a possibly secret value.
 func TestProblemsDoNotLeak(t *testing.T) {
 	const canary = "hunter2"
 	for _, env := range [][]string{
@@ -186,17 +200,45 @@ func TestUnknownVariables(t *testing.T) {
 		{"secretsync_process", "did you mean SECRETSYNC_PROCESS?"},
 		{"SecretSync_Layout", "did you mean SECRETSYNC_LAYOUT?"},
 		{"SECRETSYC_SECRETS", "did you mean SECRETSYNC_SECRETS?"},
+		{"SECRETS_SYNC_WEBHOOK", "did you mean SECRETSYNC_WEBHOOK_URL?"},
+		{"SECRETSSYNC_METHOD", "did you mean SECRETSYNC_WEBHOOK_METHOD?"},
+		{"SECRET_SYNC_WEBHOOK", "did you mean SECRETSYNC_WEBHOOK_URL?"},
+		{"SECRET_SYNC_HTTP_PORT", "unknown variable"},
+		{"SECRET_SYNC_INTERVAL", "unknown variable"},
+		{"secretsync_directory", "unknown variable"},
+		{"Secretsync_Webhook", "did you mean SECRETSYNC_WEBHOOK_URL?"},
+		{"SECRETSYNC__DIR", "did you mean SECRETSYNC_DIR?"},
+		{"SERCETSYNC_DIR", "did you mean SECRETSYNC_DIR?"},
+		{"SECERTSYNC_DIR", "did you mean SECRETSYNC_DIR?"},
+		{"SCRETSYNC_DIR", "did you mean SECRETSYNC_DIR?"},
+		{"SECRETYSNC_LAYOUT", "did you mean SECRETSYNC_LAYOUT?"},
+		{"POD_SERVICE_ACOUNT", "did you mean POD_SERVICE_ACCOUNT?"},
+		{"POD_SERVICEACCOUNT", "did you mean POD_SERVICE_ACCOUNT?"},
+		{"POD_NAMESPCE", "did you mean POD_NAMESPACE?"},
 	} {
 		oneProblem(t, []string{tt.name + "=x"}, tt.name, tt.mentions)
 	}
 }
 
-// TestUnknownVariables_ofOtherPrograms: secret-sync ignores variables that look less like its own, and those of a
-// Service named secret-sync.
+// TestUnknownVariables_ofOtherPrograms: secret-sync ignores variables that look less like its own.
 func TestUnknownVariables_ofOtherPrograms(t *testing.T) {
-	for _, name := range []string{"SECRET_KEY", "SECRETS_DIR", "SECRET_SYNC_PORT", "SECRET_SYNC_SERVICE_HOST",
-		"SECRET_SYNC_INTERVAL", "SYNC_DIR"} {
+	for _, name := range []string{"SECRET", "SECRET_KEY", "SECRETS_DIR", "SYNC_DIR", "FOO_SECRETSYNC_DIR", "RSYNC_DIR",
+		"POD_IP", "POD_IPS", "POD_ID", "POD_GID", "POD_NODE_NAME", "POD_NODE", "POD_HOST_IP", "POD_LABELS"} {
 		oneProblem(t, []string{name + "=x"}, "", "")
+	}
+}
+
+// TestUnknownVariables_likeAService: the variables of a Service are mistakes without the IP address of the Service,
+// which the kubelet sets too.
+func TestUnknownVariables_likeAService(t *testing.T) {
+	for _, assignment := range []string{
+		"SECRETSYNC_HTTP_SERVICE_PORT=8080", "SECRETSYNC_HTTP_SERVICE_PORT_HTTP=8080", "SECRETSYNC_HTTP_PORT=tcp://",
+		"SECRETSYNC_HTTP_PORT=tcp://:8080", "SECRETSYNC_HTTP_PORT_8080_TCP_PORT=x",
+		"SECRETSYNC_HTTP_PORT_8080_TCP_ADDR=:8080", "SECRETSYNC_HTTP_SERVICE_HOST=yes", "SECRETSYNC_SERVICE_HOST=",
+		"SECRET_SYNC_SERVICE_PORT=8080",
+	} {
+		name, _, _ := strings.Cut(assignment, "=")
+		oneProblem(t, []string{assignment, "SECRETSYNC_OTHER_SERVICE_HOST=10.0.0.1"}, name, "unknown variable")
 	}
 }
 
@@ -207,9 +249,10 @@ func TestUnknownNameIsOneLine(t *testing.T) {
 	}
 }
 
-// The kubelet sets these for a Service whose name begins as our variables do.
+// TestServiceLinksAreNoProblem: the kubelet sets these for a Service whose name begins as our variables do.
 func TestServiceLinksAreNoProblem(t *testing.T) {
-	for _, service := range []string{"SECRETSYNC", "SECRETSYNC_METRICS", "SECRETSYNC_DIR_2"} {
+	for _, service := range []string{"SECRETSYNC", "SECRETSYNC_METRICS", "SECRETSYNC_DIR_2", "SECRET_SYNC",
+		"SECRETSYNC_PORT"} {
 		environ(t)
 		for suffix, value := range map[string]string{
 			"SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "80", "SERVICE_PORT_HTTP_METRICS": "80",

@@ -13,22 +13,26 @@ func Nearest(word string, candidates []string, limit int) string {
 	return best
 }
 
-// distance returns the Levenshtein distance of a and b in bytes.
+// distance returns the number of bytes to insert, to remove or to replace, and of neighbors to swap, to turn a into b.
 func distance(a, b string) int {
+	var last []int // the row before the last row
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
+		next := []int{i + 1}
 		for j := range len(b) {
-			cost := diagonal
+			cost := row[j]
 			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
+				cost = 1 + min(row[j], row[j+1], next[j])
 			}
-			diagonal, row[j+1] = row[j+1], cost
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cost = min(cost, 1+last[j-1])
+			}
+			next = append(next, cost)
 		}
+		last, row = row, next
 	}
 	return row[len(b)]
 }

@@ -9,7 +9,7 @@ func TestNearest_limit(t *testing.T) {
 		limit int
 		want  string
 	}{
-		{"statsu", 2, "status"}, {"statsu", 1, ""}, {"wait", 0, "wait"},
+		{"statsu", 1, "status"}, {"statsu", 0, ""}, {"stats", 0, ""}, {"wait", 0, "wait"},
 		{"", 3, ""}, {"", 4, "wait"}, {"read", 2, "ready"},
 	} {
 		if got := Nearest(tt.word, words, tt.limit); got != tt.want {
@@ -24,7 +24,9 @@ func TestDistance_knownValues(t *testing.T) {
 		want int
 	}{
 		{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"ab", "ab", 0},
-		{"ab", "ba", 2}, {"kitten", "sitting", 3}, {"abc", "ac", 1},
+		{"kitten", "sitting", 3}, {"abc", "ac", 1},
+		{"ab", "ba", 1}, {"xaby", "xbay", 1}, {"aab", "aba", 1}, {"abab", "baba", 2}, {"abc", "cab", 2},
+		{"ab", "bca", 3},
 	} {
 		if got := distance(tt.a, tt.b); got != tt.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -19,12 +21,13 @@ const (
 )
 
 var (
-	realtime   = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
-	likeSignal = regexp.MustCompile(`^([A-Z0-9+-]+|(?i:sig).*)$`) // text certainly meant as a signal
+	realtime = regexp.MustCompile(`^RT(MIN|MAX)([+-][0-9]+)?$`)
+	// likeSignal matches text that is certainly meant as a signal.
+	likeSignal = regexp.MustCompile(`^([A-Z0-9+-]+|(?i:sig.*|rtm.*|hangup|terminate|interrupt))$`)
 	// signals are the signals of Linux from 1. The kubectl plugin parses them on every system.
 	signals = strings.Fields("HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT " +
 		"STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS")
-	// usual are the signals whose misspelled names are recognized.
+	// usual are the signals of which more than a single letter can be wrong.
 	usual = strings.Fields("HUP INT QUIT USR1 USR2 TERM KILL ALRM CONT STOP WINCH PIPE ABRT TTIN TTOU")
 )
 
@@ -47,19 +50,24 @@ func ParseSignal(s string) (syscall.Signal, error) {
 }
 
 // ParseTarget splits an entry at its last colon into a process and a signal. If the text after the colon neither is a
-// signal nor looks like a misspelled signal (about a third of its letters differ), the colon is part of the process,
-// and the signal is the standard signal.
+// signal nor looks like a misspelled signal (a letter differs, or about a third of the letters of a usual signal), the
+// colon is part of the process, and the signal is the standard signal.
 func ParseTarget(entry string, standard syscall.Signal) (process string, signal syscall.Signal, err error) {
 	i := strings.LastIndex(entry, ":")
 	if i < 0 {
 		return entry, standard, nil
 	}
-	text := entry[i+1:]
+	process, text := entry[:i], strings.TrimSpace(entry[i+1:])
 	signal, err = ParseSignal(text)
-	name := typo.Nearest(strings.ToUpper(text), usual, (len(text)+1)/3)
+	name := strings.ToUpper(text)
+	name = cmp.Or(typo.Nearest(name, signals, min(1, len(name)/3)), typo.Nearest(name, usual, (len(name)+1)/3))
 	switch {
+	case text == "":
+		err = errors.New("the signal after the colon is missing")
+	case err == nil && strings.TrimSpace(process)+":"+text != entry:
+		err = errors.New("remove the space beside the colon")
 	case err == nil:
-		return entry[:i], signal, nil
+		return process, signal, nil
 	case name != "":
 		err = fmt.Errorf("%q is not a signal; did you mean %s?", text, name)
 	case !likeSignal.MatchString(text):
