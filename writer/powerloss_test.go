@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -187,16 +186,18 @@ func TestPowerLoss_removedSecret(t *testing.T) {
 	publish(t, w, mixed)
 	seam.reset(nil)
 	publish(t, w, fewer)
-	renamed, synced, removed := false, false, 0
+	leftover, synced, removed := "", false, 0
 	for _, c := range seam.recorded() {
 		switch {
 		case c.op == "Rename" && c.name == "tls":
-			renamed, synced = true, false
+			leftover, synced = c.to, false
 		case c.op == "SyncDir" && c.name == ".":
 			synced = true
-		case c.op == "Remove" && strings.HasPrefix(c.name, generation.Temporary):
+		case c.op == "Remove" && generation.Top(c.name) == "tls":
+			t.Errorf("%v under the name of the Secret", c)
+		case c.op == "Remove" && generation.Top(c.name) == leftover:
 			removed++
-			if !renamed || !synced {
+			if !synced {
 				t.Errorf("%v before the renaming was on disk", c)
 			}
 		}

@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -110,14 +109,19 @@ func (v Volume) createAs(name string, e generation.Entry) error {
 	return v.SyncDir(name)
 }
 
-// clearing makes a call for a free name. If the name is taken, by a leftover or by a
-// planted entry, clearing removes the entry and repeats the call.
+// clearing makes a call for a free name. If the name is taken, by a leftover or by a planted entry, clearing removes the
+// entry and repeats the call. It moves a directory with entries out of the way instead, however many there are: under
+// the name of an unpublished generation, it is a leftover.
 func (v Volume) clearing(name string, call func() error) error {
 	err := call()
 	if !isAny(err, fs.ErrExist, unix.EISDIR, unix.ENOTDIR, unix.ELOOP, unix.ENXIO) {
 		return err
 	}
-	if err := v.RemoveAll(name, Limit(context.Background())); err != nil {
+	if err = v.Remove(name); isFull(err) {
+		_ = v.Chmod(0o700, name) // the move changes its entry for the parent
+		err = v.Rename(name, v.FreshName(time.Now()))
+	}
+	if err != nil {
 		return fmt.Errorf("remove %q, which is in the way: %w", name, err)
 	}
 	return call()

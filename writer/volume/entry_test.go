@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -57,6 +59,58 @@ func TestRestore_replacesEverything(t *testing.T) {
 					t.Errorf("%s: the temporary entry is left", place)
 				}
 			}
+		}
+	}
+}
+
+// counting counts the removals and renames.
+type counting struct {
+	Calls
+	changes *int
+}
+
+func (c counting) Remove(names ...string) error {
+	*c.changes += len(names)
+	return c.Calls.Remove(names...)
+}
+
+func (c counting) Rename(from, to string) error {
+	*c.changes++
+	return c.Calls.Rename(from, to)
+}
+
+// TestReplace_plantedDirectory: the number of entries of a directory in the way does not matter. The directory becomes
+// a leftover, whose removal succeeds.
+func TestReplace_plantedDirectory(t *testing.T) {
+	for _, place := range []string{"..data", generation.Temporary, "db/..data", "db/" + generation.Temporary} {
+		dir, changes := t.TempDir(), 0
+		v := opened(t, dir)
+		for i := range 100 {
+			must(t, os.MkdirAll(filepath.Join(dir, place, strconv.Itoa(i), "deep"), 0o700))
+		}
+		must(t, os.Chmod(filepath.Join(dir, place), 0))
+		if os.Geteuid() == 0 {
+			must(t, filepath.WalkDir(dir, func(p string, _ fs.DirEntry, _ error) error { return os.Chown(p, 65534, 65534) }))
+		}
+		v.Calls = counting{v.Calls, &changes}
+		var err error
+		asUser(func() { err = v.Replace(linkEntry(path.Join(path.Dir(place), "..data"), "new")) })
+		must(t, err)
+		if changes > 5 {
+			t.Errorf("%s: %d removals and renames, want few", place, changes)
+		}
+		names, err := list(v, ".")
+		must(t, err)
+		for _, name := range names {
+			if generation.GenerationName.MatchString(name) {
+				place = ""
+				if _, err := v.RemoveOwn(name, always); err != nil || !v.IsGone(name) {
+					t.Errorf("the leftover %s: %v", name, err)
+				}
+			}
+		}
+		if place != "" {
+			t.Errorf("%s: got no leftover in %v", place, names)
 		}
 	}
 }

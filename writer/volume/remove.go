@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"time"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
@@ -33,15 +34,16 @@ func (v Volume) RemoveOwn(name string, more func() bool) (foreign bool, err erro
 	return path.Dir(name) == ".", nil
 }
 
-// removeSecretDir removes a Secret's directory under a temporary name. Under its own name and without its ..data, the
-// directory would look foreign after a crash.
+// removeSecretDir removes a Secret's directory under the name of an unpublished generation. Under its own name and
+// without its ..data, the directory would look foreign after a crash.
 func (v Volume) removeSecretDir(name string, more func() bool) error {
-	err := v.clearing(generation.Temporary, func() error { return v.Rename(name, generation.Temporary) })
+	leftover := v.FreshName(time.Now())
+	err := v.Rename(name, leftover)
 	if err == nil {
 		err = v.SyncDir(".") // otherwise a power failure may undo the rename but not the removals
 	}
 	if err == nil {
-		err = v.RemoveAll(generation.Temporary, more)
+		err = v.RemoveAll(leftover, more)
 	}
 	return err
 }
