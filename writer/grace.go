@@ -30,10 +30,10 @@ func (w *Writer) collect() {
 	for _, r := range w.old {
 		total += r.size
 	}
-	limit := max(w.current.Load().DiskSize(), minBytes)
+	limit, more := max(w.current.Load().DiskSize(), minBytes), volume.Limit(context.Background())
 	for len(w.old) > 0 {
 		r, exceeded := w.old[0], len(w.old) > 1 && (len(w.old) > maxOld || total > limit)
-		if w.now().Sub(r.at) < grace && !exceeded || !w.removeOldest() {
+		if w.now().Sub(r.at) < grace && !exceeded || !w.removeOldest(more) {
 			break
 		}
 		total -= r.size
@@ -42,8 +42,9 @@ func (w *Writer) collect() {
 }
 
 // removeOldest removes the oldest replaced generation, even in its grace period, or reports false. While the swap is
-// not on disk, a power failure may return to an old generation, so all stay. A later repair removes what remains.
-func (w *Writer) removeOldest() bool {
+// not on disk, a power failure may return to an old generation, so all stay. The sweep removes the rest after a failure,
+// or if more returns false.
+func (w *Writer) removeOldest(more func() bool) bool {
 	if len(w.old) == 0 || !w.syncSwap() {
 		return false
 	}
@@ -51,9 +52,8 @@ func (w *Writer) removeOldest() bool {
 	w.old = w.old[1:]
 	err := w.vol.Remove(r.paths...) // it lists no directory: 10 calls instead of 22 for a single file
 	if err != nil || r.paths == nil {
-		_, err = w.vol.RemoveOwn(r.dir, volume.Limit(context.Background()))
+		_, _ = w.vol.RemoveOwn(r.dir, more)
 	}
-	w.retryLater("could not remove an old generation, will retry", r.dir, err)
 	return true
 }
 

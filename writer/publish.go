@@ -133,8 +133,7 @@ func (w *Writer) discard(ctx context.Context, failed *generation.Generation) {
 	if target == failed.Dir || err != nil && !volume.NotALink(err) {
 		return // the swap may have taken effect
 	}
-	_, err = w.vol.RemoveOwn(failed.Dir, volume.Limit(ctx))
-	w.retryLater("could not remove a leftover, will retry", failed.Dir, err)
+	_, _ = w.vol.RemoveOwn(failed.Dir, volume.Limit(ctx)) // the sweep retries it
 }
 
 // swap makes steps 1 to 7 of replace.
@@ -189,7 +188,7 @@ func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) err
 // generation, even the last one in its grace period.
 func (w *Writer) makeRoom(operation func() error) error {
 	for {
-		if err := operation(); !volume.NoSpace(err) || !w.removeOldest() {
+		if err := operation(); !volume.NoSpace(err) || !w.removeOldest(volume.Limit(context.Background())) {
 			return err
 		}
 	}

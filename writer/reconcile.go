@@ -103,21 +103,19 @@ func (w *Writer) restore(entries ...generation.Entry) (changed []generation.Entr
 }
 
 // removeStale removes unnecessary entries of this program, up to volume.MaxRemoved of
-// them. It warns about foreign entries directly in the volume.
+// them. The next sweep retries a failed removal. removeStale warns about foreign entries directly in the volume.
 func (w *Writer) removeStale(ctx context.Context) {
 	cur, more := w.current.Load(), volume.Limit(ctx)
 	for _, dir := range append(generation.Dirs(cur.Outside), ".") {
 		for name := range w.unexpected(cur, dir) {
 			w.events.Forget(name) // fsnotify would report an error
 			foreign, err := w.vol.RemoveOwn(name, more)
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil, errors.Is(err, volume.ErrMoreEntries):
 				return
-			}
-			w.retryLater("could not remove a leftover, will retry", name, err)
-			if errors.Is(err, volume.ErrMoreEntries) {
-				return
-			}
-			if foreign {
+			case err != nil:
+				w.warnOnce("could not remove a leftover, will retry", name, "err", err)
+			case foreign:
 				w.warnOnce(foreignEntry, name)
 			}
 		}

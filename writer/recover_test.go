@@ -1,7 +1,6 @@
 package writer
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -14,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -246,60 +244,6 @@ func TestRecovery(t *testing.T) {
 				t.Errorf("the next generation: got %d after %d", next, number)
 			}
 		})
-	}
-}
-
-// TestOpen_removesNothing: a start makes no call for leftovers, however many there are.
-// The first steps of Run remove them, each a limited number.
-func TestOpen_removesNothing(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
-	w := opened(t, testOptions(t, dir))
-	publish(t, w, mixed)
-	want := tree(t, dir)
-	shut(t, w)
-	const trees, files = 3, volume.MaxRemoved / 2
-	for i := range trees {
-		name := filepath.Join(dir, "..2031_01_01_00_00_00."+itoa(i+1))
-		must(os.MkdirAll(name, 0o755))
-		for k := range files {
-			must(syscall.Mknod(filepath.Join(name, itoa(k)), syscall.S_IFREG|0o600, 0))
-		}
-	}
-	opts, seam := withSeam(testOptions(t, dir))
-	opts.now = c.Now
-	w = opened(t, opts)
-	if calls := seam.recorded(); len(calls) > 0 {
-		t.Errorf("the start made %d calls, such as %v", len(calls), calls[0])
-	}
-	for pass := range trees - 1 {
-		seam.reset(nil)
-		attend(w)
-		if n := len(seam.recorded()); n == 0 || n > volume.MaxRemoved+10 {
-			t.Errorf("pass %d made %d calls, want at most %d", pass, n, volume.MaxRemoved)
-		}
-		c.Add(retryAfter)
-	}
-	equal(t, "in the end", tree(t, dir), want)
-}
-
-// TestRemoveStale_stopsWithContext: the end of the context ends the removal of a tree.
-func TestRemoveStale_stopsWithContext(t *testing.T) {
-	dir := memoryDir(t)
-	for i := range 100 {
-		put(dir, "..2031_01_01_00_00_00.1/"+itoa(i), "")
-	}
-	opts, seam := withSeam(testOptions(t, dir))
-	w := opened(t, opts)
-	ctx, cancel := context.WithCancel(t.Context())
-	seam.reset(func(n int, _ call, do func() error) error {
-		if n == 10 {
-			cancel()
-		}
-		return do()
-	})
-	w.locked(func() { w.compare(ctx) })
-	if n := len(seam.recorded()); n != 11 {
-		t.Errorf("made %d calls, want the end after 11", n)
 	}
 }
 

@@ -175,7 +175,7 @@ func TestEvents_movedAndDeletedDirectory(t *testing.T) {
 	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, fewer))
 }
 
-// A failed repair and a failed removal of stale entries are retried.
+// A failed repair is retried.
 func TestFailedRepairIsTriedAgain(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
