@@ -42,8 +42,8 @@ func (w *Writer) collect() {
 }
 
 // removeOldest removes the oldest replaced generation, even in its grace period, or reports false. While the swap is
-// not on disk, a power failure may return to an old generation, so all stay. The sweep removes the rest after a failure,
-// or if more returns false.
+// not on disk, a power failure may return to an old generation, so all stay. The sweep removes the rest after a
+// failure, or if more returns false.
 func (w *Writer) removeOldest(more func() bool) bool {
 	if len(w.old) == 0 || !w.syncSwap() {
 		return false

@@ -109,7 +109,7 @@ func TestCollect_isBounded(t *testing.T) {
 	c.Add(grace)
 	w.locked(func() {})
 	if n := len(seam.recorded()); len(w.old) > 0 || n < files || n > volume.MaxRemoved+20 {
-		t.Errorf("a pass made %d calls and left %d generations, want at most %d calls", n, len(w.old), volume.MaxRemoved)
+		t.Errorf("made %d calls and left %d generations, want at most %d calls", n, len(w.old), volume.MaxRemoved)
 	}
 	attend(w)
 	equal(t, "in the end", tree(t, dir), before)

@@ -109,9 +109,9 @@ func (v Volume) createAs(name string, e generation.Entry) error {
 	return v.SyncDir(name)
 }
 
-// clearing makes a call for a free name. If the name is taken, by a leftover or by a planted entry, clearing removes the
-// entry and repeats the call. It moves a directory with entries out of the way instead, however many there are: under
-// the name of an unpublished generation, it is a leftover.
+// clearing makes a call for a free name. If the name is taken, by a leftover or by a planted entry, clearing removes
+// the entry and repeats the call. It moves a directory with entries out of the way instead, however many there are:
+// under the name of an unpublished generation, the directory is a leftover.
 func (v Volume) clearing(name string, call func() error) error {
 	err := call()
 	if !isAny(err, fs.ErrExist, unix.EISDIR, unix.ENOTDIR, unix.ELOOP, unix.ENXIO) {

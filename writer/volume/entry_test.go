@@ -90,7 +90,9 @@ func TestReplace_plantedDirectory(t *testing.T) {
 		}
 		must(t, os.Chmod(filepath.Join(dir, place), 0))
 		if os.Geteuid() == 0 {
-			must(t, filepath.WalkDir(dir, func(p string, _ fs.DirEntry, _ error) error { return os.Chown(p, 65534, 65534) }))
+			must(t, filepath.WalkDir(dir, func(p string, _ fs.DirEntry, _ error) error {
+				return os.Chown(p, 65534, 65534)
+			}))
 		}
 		v.Calls = counting{v.Calls, &changes}
 		var err error
