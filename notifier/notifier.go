@@ -42,7 +42,7 @@ type Process interface {
 
 // A Failure explains why a target was not notified and when to retry.
 type Failure struct {
-	Kind        string        // the cause; the log contains a single warning per kind
+	Kind        string        // the cause, without names and paths; the log contains a single warning per kind
 	RetryAfter  time.Duration // minimum delay before the next attempt, unless Retry or a newer generation ends it
 	RetryWithin time.Duration // maximum delay, for attempts that cost nothing; 0: no limit
 	Waiting     bool          // the target works but is not ready: the delay is RetryAfter, without backoff
@@ -57,12 +57,13 @@ func Failf(kind, format string, args ...any) *Failure {
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
-// AsFailure returns the Failure wrapped in err, or else a Failure whose kind is the text of err.
+// AsFailure returns the Failure wrapped in err, or else a Failure of the kind "other". /status contains the kind, and the
+// text of err may contain the name of a key.
 func AsFailure(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	return &Failure{Kind: err.Error(), Err: err}
+	return &Failure{Kind: "other", Err: err}
 }
 
 // Volume provides the published generations and stores the records. Its methods are safe for concurrent use.

@@ -267,3 +267,11 @@ func TestRecordAtTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestAsFailure_otherErrors: the kind of another error is a constant, because its text may contain the name of a key.
+func TestAsFailure_otherErrors(t *testing.T) {
+	err := errors.New("open /secrets/db/password: no such file")
+	if f := AsFailure(err); f.Kind != "other" || f.Err != err {
+		t.Errorf("got %+v, want the kind other", f)
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -68,7 +67,11 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 		return notifier.Failf("timeout", "exec %q: killed after %v, see SECRETSYNC_EXEC_TIMEOUT: %w",
 			name, t.Timeout, ctx.Err())
 	}
-	return fmt.Errorf("exec %q: %w", name, err)
+	kind := "start"
+	if cmd.ProcessState != nil {
+		kind = cmd.ProcessState.String()
+	}
+	return notifier.Failf(kind, "exec %q: %w", name, err)
 }
 
 // An output stores the beginning of a stream. It accepts all data, so the command never blocks.

@@ -70,7 +70,11 @@ func TestExecFails(t *testing.T) {
 		"kill -KILL $$": "signal: killed",
 	} {
 		var log testsupport.Log
-		testsupport.WantError(t, sh(script, patience, &log).Notify(t.Context(), someChanges), `"sh"`, want)
+		err := sh(script, patience, &log).Notify(t.Context(), someChanges)
+		testsupport.WantError(t, err, `"sh"`, want)
+		if kind := notifier.AsFailure(err).Kind; kind != want {
+			t.Errorf("%s: kind = %q, want %q", script, kind, want)
+		}
 	}
 	for _, command := range [][]string{{"/no/such/program", "hunter2"}, {"no-such-program", "hunter2"},
 		{t.TempDir(), "hunter2"}} {
@@ -78,6 +82,9 @@ func TestExecFails(t *testing.T) {
 		e := Target{Command: command, Timeout: patience, Logger: log.Logger(slog.LevelDebug)}
 		err := e.Notify(t.Context(), someChanges)
 		testsupport.WantError(t, err, "exec")
+		if kind := notifier.AsFailure(err).Kind; kind != "start" {
+			t.Errorf("%q: kind = %q, want the constant %q", command[0], kind, "start")
+		}
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("the error contains an argument: %v", err)
 		}

@@ -58,7 +58,7 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 	request, requestErr := t.request(ctx, changes)
 	transport, transportErr := t.transport()
 	if err := errors.Join(requestErr, transportErr); err != nil {
-		return t.failed(err.Error(), err)
+		return t.failed(notifier.AsFailure(err).Kind, err)
 	}
 	response, err := transport.RoundTrip(request) // unlike http.Client, it follows no redirect
 	switch {
@@ -121,11 +121,12 @@ func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Re
 	}
 	data, err := os.ReadFile(t.TokenFile)
 	if err != nil {
-		return nil, fmt.Errorf("token file: %w", err)
+		return nil, notifier.Failf("token file", "token file: %w", err)
 	}
 	token := bytes.TrimSpace(data) // net/http would reject an invalid token without the name of the file
 	if len(token) == 0 || bytes.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, fmt.Errorf("token file %q is empty or contains characters not allowed in a token", t.TokenFile)
+		return nil, notifier.Failf("token", "token file %q is empty or contains characters not allowed in a token",
+			t.TokenFile)
 	}
 	request.Header.Set("Authorization", "Bearer "+string(token))
 	return request, nil
@@ -146,12 +147,12 @@ func (t Target) transport() (*http.Transport, error) {
 	}
 	pem, err := os.ReadFile(t.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("CA file: %w", err)
+		return nil, notifier.Failf("CA file", "CA file: %w", err)
 	}
 	roots := x509.NewCertPool()
 	transport.TLSClientConfig.RootCAs = roots
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA file %q contains no PEM certificate", t.CAFile)
+		return nil, notifier.Failf("CA", "CA file %q contains no PEM certificate", t.CAFile)
 	}
 	return transport, nil
 }
@@ -200,7 +201,7 @@ func (t Target) result(response *http.Response) error {
 	case code == http.StatusTooManyRequests:
 		advice = ": the app, or a proxy before it, limits the rate of calls"
 	}
-	f := notifier.Failf(response.Status, "webhook %v: answered %s%s", t.URL, response.Status, advice)
+	f := notifier.Failf(fmt.Sprint("HTTP ", code), "webhook %v: answered %s%s", t.URL, response.Status, advice)
 	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
 		f.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
 	}
@@ -217,11 +218,12 @@ func retryAfter(value string, now time.Time) (delay time.Duration) {
 	return min(max(delay, 0), retryAfterMax)
 }
 
-// errorKind returns the parts of err common to all attempts: without local ports, times and name servers.
+// errorKind returns the kind of err, common to all attempts: without addresses, times and names.
 func errorKind(err error) string {
 	_, lookup := errors.AsType[*net.DNSError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	op, isOp := errors.AsType[*net.OpError](err)
+	errno, isErrno := errors.AsType[syscall.Errno](err)
 	switch {
 	case errors.Is(err, errHTTP2):
 		return "HTTP/2"
@@ -229,8 +231,12 @@ func errorKind(err error) string {
 		return "lookup"
 	case certificate:
 		return "certificate"
+	case isOp && isErrno:
+		return op.Op + ": " + errno.Error()
 	case isOp:
-		return op.Op + ": " + op.Err.Error()
+		return op.Op
+	case errors.Is(err, io.EOF):
+		return "EOF"
 	}
-	return err.Error()
+	return "other"
 }

@@ -40,3 +40,38 @@ func TestHTTP_keyNames(t *testing.T) {
 		t.Errorf("the log lacks the names:\n%s", run.Log)
 	}
 }
+
+// TestHTTP_keyNamesOfFailures: no response of the HTTP server contains a path or the name of a key, while every target
+// fails because of the file of a key: one that is missing, or one with wrong content. The log contains these names.
+func TestHTTP_keyNamesOfFailures(t *testing.T) {
+	t.Parallel()
+	const key = "markedkey"
+	for _, file := range []string{key, key + "-missing"} {
+		addr := childprocess.FreeAddr(t)
+		s := st.New(t, st.Env{
+			"SECRETSYNC_SECRETS": "db", "SECRETSYNC_HTTP_ADDR": addr, "SECRETSYNC_NOTIFY_FIRST": "true",
+		})
+		path := s.Dir + "/db/" + file
+		s.Env["SECRETSYNC_EXEC"], s.Env["SECRETSYNC_PID_FILE"] = `["`+path+`"]`, path
+		s.SetSecret("db", files{key: "no token"})
+		for name, env := range map[string]st.Env{
+			"token":  {"SECRETSYNC_WEBHOOK_URL": "http://127.0.0.1:1/", "SECRETSYNC_WEBHOOK_TOKEN_FILE": path},
+			"CA":     {"SECRETSYNC_WEBHOOK_URL": "https://127.0.0.1:1/", "SECRETSYNC_WEBHOOK_CA_FILE": path},
+			"socket": {"SECRETSYNC_WEBHOOK_URL": "unix://" + path + ":/"},
+		} {
+			run := s.Start(env)
+			for _, target := range []string{"process", "webhook", "exec"} {
+				run.WaitLog(`"cannot notify the app, will try again","target":"` + target)
+			}
+			if !strings.Contains(run.Log.String(), path) {
+				t.Errorf("the log lacks the names:\n%s", run.Log)
+			}
+			for _, page := range []string{"/metrics", "/status", "/livez", "/readyz"} {
+				if got := fetch(t, "http://"+addr+page); strings.Contains(got, key) || strings.Contains(got, s.Dir) {
+					t.Errorf("%s contains the name of a key, with a failing %s:\n%s", page, name, got)
+				}
+			}
+			run.Stop()
+		}
+	}
+}

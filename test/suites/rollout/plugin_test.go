@@ -166,7 +166,7 @@ func TestPlugin_status(t *testing.T) {
 			{"POD", "VERSION AGE TARGETS WATCH REASON"},
 			{"unreachable", "unknown unknown unknown its sidecar does not answer"},
 			{"app-pending", version +
-				" webhook pending for 503 up webhook is not notified yet: 503 Service Unavailable"},
+				" webhook pending for HTTP 503 up webhook is not notified yet: HTTP 503"},
 			{"lost", version + " webhook notified down since the watch of its sidecar is down"},
 			{"done", version + " webhook notified up -"},
 			{"unnotified", version + " none up files in place, nobody was notified"},
