@@ -33,10 +33,10 @@ func (p *pipes) Close() error   { close(p.closed); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // serving runs the server in a synctest bubble and returns a function to connect to it.
-func serving(t *testing.T) (connect func() net.Conn) {
+func serving(t *testing.T, sources Sources) (connect func() net.Conn) {
 	t.Helper()
 	listener := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
-	handler := Handler(Sources{})
+	handler := Handler(sources)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
@@ -77,7 +77,7 @@ func TestServe_timeLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := serving(t)()
+				conn := serving(t, Sources{})()
 				go func() { _, _ = io.WriteString(conn, tt.sent) }()
 				if took := closedAfter(t, conn); took < tt.want || took > tt.want+time.Second {
 					t.Errorf("closed after %v, want %v", took, tt.want)
@@ -90,7 +90,7 @@ func TestServe_timeLimits(t *testing.T) {
 // TestServe_writeTimeout: a client loses its connection if it does not read the response.
 func TestServe_writeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn := serving(t)()
+		conn := serving(t, Sources{})()
 		_, _ = io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
 		time.Sleep(time.Minute) // nobody reads the pipe, and it is unbuffered
 		if n, err := io.Copy(io.Discard, conn); n > 0 || err != nil {
@@ -103,7 +103,7 @@ func TestServe_writeTimeout(t *testing.T) {
 func TestServe_headerLimit(t *testing.T) {
 	for size, want := range map[int]int{4 << 10: http.StatusOK, 20 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		synctest.Test(t, func(t *testing.T) {
-			conn := serving(t)()
+			conn := serving(t, Sources{})()
 			go func() {
 				fmt.Fprintf(conn, "GET /livez HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n", strings.Repeat("x", size))
 			}()
@@ -120,7 +120,7 @@ func TestServe_headerLimit(t *testing.T) {
 // idle or have sent a part of a request, and a probe still gets its answer.
 func TestServe_connectionLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		connect := serving(t)
+		connect := serving(t, Sources{})
 		var conns []net.Conn
 		for i := range maxConnections + 10 {
 			conn := connect()

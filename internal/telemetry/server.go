@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,9 +17,13 @@ import (
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
-// maxConnections is enough for a kubelet, several Prometheus servers and many waits. Partially
-// sent requests on all connections occupy about 1 MiB.
-const maxConnections = 64
+const (
+	// maxConnections is enough for a kubelet, several Prometheus servers and many waits. Partially
+	// sent requests on all connections occupy about 1 MiB.
+	maxConnections = 64
+	maxResponses   = 4               // of /status, and of /metrics, at a time
+	maxWait        = 5 * time.Second // of a further request
+)
 
 // Sources provide the content of the responses. Requests call them concurrently.
 type Sources struct {
@@ -28,7 +33,7 @@ type Sources struct {
 }
 
 // Handler serves /livez, /readyz, /metrics and /status. /livez depends on nothing, because an
-// outage of the API server must not restart the container. No response contains a key name.
+// outage of the API server must not restart the container. No response contains a key name or a path.
 func Handler(s Sources) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -39,18 +44,42 @@ func Handler(s Sources) http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /metrics", limited(func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		page := Page{}
 		s.Metrics(page)
 		fmt.Fprint(w, page)
-	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+	}))
+	mux.HandleFunc("GET /status", limited(func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		_ = status.WriteJSON(w, s.Status())
-	})
+	}))
 	return mux
+}
+
+// limited limits the concurrent calls of respond, and the requests that wait. A response can be
+// large, its client slow to read, and Status waits for a publish. A connection closed by
+// connections does not end its request.
+func limited(respond func(http.ResponseWriter)) http.HandlerFunc {
+	var requests atomic.Int64
+	slots := make(chan struct{}, maxResponses)
+	return func(w http.ResponseWriter, r *http.Request) {
+		wait := maxWait
+		if requests.Add(1) > maxConnections {
+			wait = 0
+		}
+		defer requests.Add(-1)
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			respond(w)
+		case <-r.Context().Done():
+		case <-time.After(wait):
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many concurrent requests, or the volume is slow", http.StatusServiceUnavailable)
+		}
+	}
 }
 
 // Serve serves h at an address until ctx ends and then returns nil. If it cannot listen, for
