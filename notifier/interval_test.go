@@ -140,6 +140,29 @@ func TestPause_newerGeneration(t *testing.T) {
 	})
 }
 
+// TestPause_newerGenerationResets: after long failures, a newer generation whose first attempt fails is notified with the
+// second attempt, after the first delay of the backoff.
+func TestPause_newerGenerationResets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		volume, app := notifiedOf(1), &fakeApp{name: "app", err: errors.New("500")}
+		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
+		defer stop()
+		volume.publish()
+		n.Poke()
+		time.Sleep(2 * time.Minute)
+		before := app.attempted()
+		volume.publish()
+		n.Poke()
+		synctest.Wait()
+		app.set(func(a *fakeApp) { a.err = nil })
+		time.Sleep(backoffFirst)
+		synctest.Wait()
+		if got := app.notified(); app.attempted() != before+2 || !slices.Equal(got, []uint64{3}) {
+			t.Errorf("notified = %v in %d attempts, want 3 in 2", got, app.attempted()-before)
+		}
+	})
+}
+
 // TestRetry_endsTheCurrentDelayOnly: without a failing target, Retry does not end a later delay, such as
 // Retry-After. During an attempt, it ends the delay after this attempt.
 func TestRetry_endsTheCurrentDelayOnly(t *testing.T) {

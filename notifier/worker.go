@@ -85,7 +85,8 @@ func (w *worker) run(ctx context.Context) {
 				break
 			}
 			if ctx.Err() == nil { // if ctx canceled the attempt, the target has not failed
-				w.pause(ctx, w.fail(AsFailure(err), changes.Generation, &backoff), changes.Generation)
+				delay := w.fail(AsFailure(err), changes.Generation, &backoff)
+				w.pause(ctx, delay, changes.Generation, &backoff)
 			}
 		}
 	}
@@ -109,15 +110,16 @@ func (w *worker) wait(ctx context.Context, end time.Time) (poked bool) {
 	return poked
 }
 
-// pause waits for delay. Retry ends it. A generation newer than the attempted generation ends it as well,
-// because it may correct the cause of the failure, but not more often than every newerInterval: a rotating
-// Secret must not overload an app while it is down.
-func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64) {
+// pause waits for delay. Retry ends it. A generation newer than the attempted generation ends it and resets
+// the backoff, because it may correct the cause of the failure, but not more often than every newerInterval:
+// a rotating Secret must not overload an app while it is down.
+func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64, backoff *wake.Backoff) {
 	for end := time.Now().Add(delay); w.wait(ctx, end) && !w.retry.Load(); {
 		early := max(time.Until(w.lastEarly.Add(newerInterval)), 0)
 		if w.Volume.Newest() != attempted && early < time.Until(end) {
 			end = time.Now().Add(early)
 			w.lastEarly = end
+			backoff.Reset()
 		}
 	}
 }
