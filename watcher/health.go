@@ -33,7 +33,7 @@ var (
 )
 
 func watchError(cause, text, hint string) *kube.Error {
-	resource := kube.Secrets.Name
+	resource := kube.Secrets.Resource
 	return &kube.Error{Verb: kube.VerbWatch, Resource: resource, Cause: cause, Err: errors.New(text), Hint: hint}
 }
 

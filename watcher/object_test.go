@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 
+	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/secret"
 )
 
@@ -53,7 +54,7 @@ func TestObject_coreV1(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got object
-		if err := json.Unmarshal(text, &got); err != nil || !got.Is("Secret") || got.Is("Pod") {
+		if err := json.Unmarshal(text, &got); err != nil || !got.Is(kube.Secrets) || got.Is(kube.Pods) {
 			t.Errorf("got %v and %+v, want a Secret", err, got.TypeMeta)
 		}
 		compareSecret(t, "read", got, want)

@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	clienttransport "k8s.io/client-go/transport"
 	"k8s.io/client-go/util/connrotation"
@@ -34,18 +35,27 @@ import (
 // whole objects with the values of Secrets.
 func init() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) }
 
-// A Resource is a namespaced resource of the core API group, and the kind of its objects.
-type Resource struct{ Name, Kind string }
+// A Resource is a namespaced resource, and the kind of its objects.
+type Resource struct {
+	schema.GroupVersionResource
+	Kind string
+}
 
 var (
-	Secrets = Resource{"secrets", "Secret"}
-	Pods    = Resource{"pods", "Pod"}
-	events  = Resource{"events", "Event"}
+	core    = schema.GroupVersion{Version: "v1"}
+	Secrets = Resource{core.WithResource("secrets"), "Secret"}
+	Pods    = Resource{core.WithResource("pods"), "Pod"}
+	events  = Resource{core.WithResource("events"), "Event"}
 )
 
 // Path returns the path of the resource in a namespace, or of elements below it.
 func (r Resource) Path(namespace string, elements ...string) string {
-	return strings.Join(append([]string{"/api/v1/namespaces", namespace, r.Name}, elements...), "/")
+	root := "/apis"
+	if r.Group == "" {
+		root = "/api"
+	}
+	return strings.Join(append([]string{root, r.GroupVersion().String(), "namespaces", namespace, r.Resource},
+		elements...), "/")
 }
 
 // A Client sends requests to an API server. Its methods are safe for concurrent use.

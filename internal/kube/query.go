@@ -50,7 +50,7 @@ func (q Query) request(verb string) request {
 	if q.Name != "" {
 		params = url.Values{"fieldSelector": {"metadata.name=" + q.Name}}
 	}
-	return request{verb: verb, resource: q.Resource.Name, path: q.Resource.Path(q.Namespace), params: params}
+	return request{verb: verb, resource: q.Resource.Resource, path: q.Resource.Path(q.Namespace), params: params}
 }
 
 // TypeMeta identifies the type of an object or a list. Types for List and Watch embed it.
@@ -59,9 +59,11 @@ type TypeMeta struct {
 	Kind       string `json:"kind"`
 }
 
-// Is reports whether the type is the given kind of the core API group. Without this check, "{}" would be an empty list,
-// and the Secret would count as deleted.
-func (t TypeMeta) Is(kind string) bool { return t.APIVersion == "v1" && t.Kind == kind }
+// Is reports whether the object is of the resource. Without this check, "{}" would be an empty list, and the Secret
+// would count as deleted.
+func (t TypeMeta) Is(r Resource) bool {
+	return t.APIVersion == r.GroupVersion().String() && t.Kind == r.Kind
+}
 
 type page[T any] struct {
 	TypeMeta
@@ -101,8 +103,8 @@ func readPage[T any](ctx context.Context, c *Client, q Query, token string) (p p
 		return p, err
 	}
 	body, err := r.read(answer, math.MaxInt64)
-	if err == nil && (json.Unmarshal(body, &p) != nil || !p.Is(q.Resource.Kind+"List") ||
-		p.Metadata.ResourceVersion == "") {
+	list := Resource{q.Resource.GroupVersionResource, q.Resource.Kind + "List"}
+	if err == nil && (json.Unmarshal(body, &p) != nil || !p.Is(list) || p.Metadata.ResourceVersion == "") {
 		err = r.invalidAnswer(answer)
 	}
 	return p, err
@@ -114,7 +116,7 @@ type Event[T any] struct {
 	Object T               `json:"object"`
 }
 
-type typed interface{ Is(kind string) bool } // implemented by TypeMeta
+type typed interface{ Is(Resource) bool } // implemented by TypeMeta
 
 // Watch opens a watch and returns its events after resourceVersion. The sequence ends without an error if the server
 // ends the watch. It ends with an error after any other end. The caller must cancel ctx in the end.
@@ -137,7 +139,7 @@ func Watch[T typed](
 			// A decoder keeps a buffer of the size of its largest value. The decoder of a single event does not outlive
 			// the event.
 			decoder := json.NewDecoder(stream)
-			event, err := readEvent[T](decoder, r, answer, q.Resource.Kind)
+			event, err := readEvent[T](decoder, r, answer, q.Resource)
 			if err == io.EOF || !yield(event, err) || err != nil {
 				return
 			}
@@ -147,7 +149,9 @@ func Watch[T typed](
 }
 
 // readEvent reads an event. It returns io.EOF at the end of the watch.
-func readEvent[T typed](decoder *json.Decoder, r request, answer *http.Response, kind string) (e Event[T], err error) {
+func readEvent[T typed](
+	decoder *json.Decoder, r request, answer *http.Response, of Resource,
+) (e Event[T], err error) {
 	var raw Event[json.RawMessage]
 	err = decoder.Decode(&raw)
 	syntax, wrongType := (*json.SyntaxError)(nil), (*json.UnmarshalTypeError)(nil)
@@ -160,7 +164,7 @@ func readEvent[T typed](decoder *json.Decoder, r request, answer *http.Response,
 	switch raw.Type {
 	case watch.Added, watch.Modified, watch.Deleted, watch.Bookmark:
 		e.Type = raw.Type
-		if json.Unmarshal(raw.Object, &e.Object) == nil && e.Object.Is(kind) {
+		if json.Unmarshal(raw.Object, &e.Object) == nil && e.Object.Is(of) {
 			return e, nil
 		}
 	case watch.Error:

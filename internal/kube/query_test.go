@@ -15,6 +15,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
@@ -66,6 +67,23 @@ func readEvents(c *Client) (types []watch.EventType, err error) {
 		types = append(types, e.Type)
 	}
 	return types, nil
+}
+
+// TestResource_group: the path of a resource and the type of its objects contain the group and the version.
+func TestResource_group(t *testing.T) {
+	deployments := Resource{schema.GroupVersion{Group: "apps", Version: "v1"}.WithResource("deployments"), "Deployment"}
+	for path, got := range map[string]string{
+		"/apis/apps/v1/namespaces/ns/deployments/app": deployments.Path("ns", "app"),
+		"/api/v1/namespaces/ns/secrets":               Secrets.Path("ns"),
+	} {
+		if got != path {
+			t.Errorf("got %s, want %s", got, path)
+		}
+	}
+	if !(TypeMeta{"apps/v1", "Deployment"}).Is(deployments) || (TypeMeta{"v1", "Deployment"}).Is(deployments) ||
+		(TypeMeta{"apps/v1", "Pod"}).Is(deployments) {
+		t.Error("the type of a Deployment is not apps/v1 Deployment alone")
+	}
 }
 
 // TestWatch: every JSON object is an event. An incomplete object at the end of the body

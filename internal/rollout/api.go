@@ -81,7 +81,7 @@ func (o *Options) readSecret(ctx context.Context, namespace string) (r reading, 
 		metav1.ObjectMeta `json:"metadata"`
 		Data              json.RawMessage
 	}
-	if json.Unmarshal(body, &object) != nil || !object.Is("Secret") || object.ResourceVersion == "" {
+	if json.Unmarshal(body, &object) != nil || !object.Is(kube.Secrets) || object.ResourceVersion == "" {
 		return r, fmt.Errorf("read Secret %s/%s: the answer does not come from an API server", namespace, o.Secret)
 	}
 	r = reading{uid: string(object.UID), version: object.ResourceVersion, data: maphash.Bytes(hashSeed, object.Data)}
