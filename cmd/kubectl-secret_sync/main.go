@@ -27,6 +27,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/secret-sync/secret-sync/internal/kube"
 )
 
 // version is set by the linker.
@@ -134,6 +136,28 @@ func (p *plugin) config() (*rest.Config, error) {
 		return nil, fmt.Errorf("%w: no cluster is configured: set KUBECONFIG, --kubeconfig or --server", errUsage)
 	}
 	return config, nil
+}
+
+// client returns a client of the cluster. command is a part of its name in the audit log.
+func (p *plugin) client(command string) (*kube.Client, error) {
+	config, err := p.config()
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = "kubectl-secret-sync-" + command + "/" + buildVersion()
+	return kube.NewClient(config)
+}
+
+// namespace returns the namespace of the flag -n, else of the sidecar's variable, else of the kubeconfig.
+func (p *plugin) namespace() (string, error) {
+	if *p.flags.Namespace == "" && os.Getenv("POD_NAMESPACE") != "" {
+		return os.Getenv("POD_NAMESPACE"), nil
+	}
+	namespace, _, err := p.flags.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return namespace, err
 }
 
 // maxArgs returns a check for at most n arguments.

@@ -51,15 +51,3 @@ func setPod(namespace string) {
 		os.Setenv(name, cmp.Or(os.Getenv(name), "any"))
 	}
 }
-
-// namespace returns the namespace of the flag -n, else of the sidecar's variable, else of the kubeconfig.
-func (p *plugin) namespace() (string, error) {
-	if *p.flags.Namespace == "" && os.Getenv("POD_NAMESPACE") != "" {
-		return os.Getenv("POD_NAMESPACE"), nil
-	}
-	namespace, _, err := p.flags.ToRawKubeConfigLoader().Namespace()
-	if err != nil {
-		err = fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return namespace, err
-}

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/rollout"
 	"github.com/secret-sync/secret-sync/internal/waitcommand"
 )
@@ -69,16 +68,6 @@ func addFlags(c *cobra.Command, flags *flag.FlagSet) {
 		}
 		c.Flags().AddFlag(added)
 	})
-}
-
-// client returns a client of the cluster. command is a part of its name in the audit log.
-func (p *plugin) client(command string) (*kube.Client, error) {
-	config, err := p.config()
-	if err != nil {
-		return nil, err
-	}
-	config.UserAgent = "kubectl-secret-sync-" + command + "/" + buildVersion()
-	return kube.NewClient(config)
 }
 
 // A progress shows the state of a wait: a bar on a terminal, otherwise a line per change.
