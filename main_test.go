@@ -43,7 +43,7 @@ func TestREADME_runtimes(t *testing.T) {
 	}
 }
 
-// CI runs the commands in the README.
+// TestCIRunsTheREADMEsCommands: CI runs the commands in the README.
 func TestCIRunsTheREADMEsCommands(t *testing.T) {
 	readme, ci := readFile(t, "README.md"), readFile(t, ".ci/run")
 	for _, command := range []string{

@@ -189,7 +189,7 @@ func newSidecar(ctx context.Context, cfg *config.Config, log *slog.Logger) (s *s
 		Targets: newTargets(cfg, interval, log, s.events.NotifyUnverified), Volume: s.writer, Interval: interval,
 		NotifyFirst: cfg.NotifyFirst, Splay: cfg.Splay, Logger: log, Report: s.events.NotifyFailing,
 	})
-	s.pipeline = pipeline.New(pipeline.Settings{
+	s.pipeline = pipeline.New(pipeline.Options{
 		Rules: layout.Rules{Layout: cfg.Layout, Required: cfg.Secrets, Optional: cfg.OptionalSecrets,
 			Selector: cfg.Selector != "", Items: cfg.Items, RequiredKeys: cfg.RequiredKeys},
 		RemoveDeleted: cfg.OnDelete == "remove", OneShot: cfg.OneShot, SyncTimeout: cfg.SyncTimeout,

@@ -62,7 +62,7 @@ func newStatusSidecar(t *testing.T, source pipeline.Source) *sidecar {
 		t.Fatal(err)
 	}
 	s.notifier = notifier.New(notifier.Options{Volume: s.writer, Logger: log})
-	s.pipeline = pipeline.New(pipeline.Settings{
+	s.pipeline = pipeline.New(pipeline.Options{
 		Rules: layout.Rules{Layout: "nested", Required: []string{"db"}}, Source: source, Publisher: s.writer,
 		PublishAfter: func() time.Time { return time.Time{} }, Observer: s, Logger: log,
 	})

@@ -106,7 +106,7 @@ func TestDefect5_reservedPaths(t *testing.T) {
 			if _, err := w.Publish(context.Background(), one(p, files("2", "k", "v"))); err == nil && p != "p" {
 				t.Errorf("%.20q as a Secret's name: published", p)
 			}
-			equal(t, "after a refused path", tree(t, dir), before)
+			equal(t, "after a rejected path", tree(t, dir), before)
 			publish(t, w, changes)
 		}
 	}
@@ -272,8 +272,8 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
-// Secrets with conflicting paths are refused, and change nothing.
-func TestConflictsAreRefused(t *testing.T) {
+// TestPublish_conflicts: Secrets with conflicting paths are rejected, and change nothing.
+func TestPublish_conflicts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		layout Layout
 		set    Content

@@ -50,7 +50,7 @@ func testSurvey() survey {
 			{Name: "secret/db", DownSince: now.Add(-time.Hour), LastContact: now}} // a silent watch has contact
 	})
 	add("e-refused", func(o *rollout.PodState, d *status.Document) {
-		o.Reason = "its sidecar refuses the Secret: missing_key"
+		o.Reason = "its sidecar rejects the Secret: missing_key"
 		d.Secrets["db"] = status.Secret{ResourceVersion: "4711", Generation: 2, Refused: "missing_key"}
 		d.Watches = []status.Watch{{Name: "selector"}}
 	})
@@ -84,7 +84,7 @@ g-silent  unknown  90m  unknown  unknown  its sidecar does not answer
 h-reader  -  90m  -  -  container app reads it into PASSWORD at start
 c-pending  4711  90m  exec notified, webhook pending for 12s: HTTP 503  up  webhook is not notified yet: HTTP 503
 d-down  4711  90m  webhook notified  down since ` + down + `  the watch of its sidecar is down
-e-refused  older than 4711  90m  webhook notified  down, never up  its sidecar refuses the Secret: missing_key
+e-refused  older than 4711  90m  webhook notified  down, never up  its sidecar rejects the Secret: missing_key
 e2-starting  4711  90m  webhook notified  not up yet  the watch of its sidecar is down
 f-empty  none  90m  none  none  the files are not in the volume yet
 a-done  4711  90m  webhook notified  up  -

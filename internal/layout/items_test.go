@@ -30,7 +30,7 @@ var listedCases = []layoutCase{
 		name:     "a key of a bundle is missing",
 		rules:    "required=db items=db/a+b>all",
 		snapshot: "db: a=1", volume: "db: all=old",
-		want: "db: all=old", refused: "db missing_item", complete: true,
+		want: "db: all=old", rejected: "db missing_item", complete: true,
 	},
 	{
 		name:     "a dotenv file with all keys, and no other file",
@@ -48,26 +48,26 @@ var listedCases = []layoutCase{
 		name:     "a key of a dotenv file is missing",
 		rules:    "required=db env=db/A+B>db.env",
 		snapshot: "db: A=1", volume: "-",
-		want: "", refused: "db missing_item",
+		want: "", rejected: "db missing_item",
 		waiting: `the key "B" for the file "db.env" is missing; the Secret contains ["A"]`,
 	},
 	{
 		name:     "a dotenv file without keys",
 		rules:    "required=db env=db>db.env",
 		snapshot: "db:", volume: "db: db.env=old",
-		want: "db: db.env=old", refused: "db no_keys", complete: true,
+		want: "db: db.env=old", rejected: "db no_keys", complete: true,
 	},
 	{
 		name:     "a required key is empty, but listed for a dotenv file",
 		rules:    "required=db env=db>db.env keys=db/A",
 		snapshot: "db: A=", volume: "-",
-		want: "", refused: "db empty_key", waiting: `"A" is empty`,
+		want: "", rejected: "db empty_key", waiting: `"A" is empty`,
 	},
 	{
 		name:     "flat: two Secrets with a dotenv file of the same path",
 		rules:    "flat required=a,b env=a>app.env env=b>app.env",
 		snapshot: "a: X=1; b: X=2", volume: "a: app.env=X='1'\n",
-		want: "a: app.env=X='1'\n", refused: "b path_conflict",
+		want: "a: app.env=X='1'\n", rejected: "b path_conflict",
 	},
 }
 
@@ -80,7 +80,7 @@ func only(t *testing.T, rule string, data map[string]string) (content string, re
 	}
 	snapshot := watcher.Snapshot{Secrets: map[string]watcher.Secret{"db": s}}
 	result := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: snapshot})
-	for _, value := range result.Set.Secrets["db"].Values {
+	for _, value := range result.Content.Secrets["db"].Values {
 		content += string([]byte(value))
 	}
 	return content, result.Rejected
@@ -106,10 +106,11 @@ func TestItems_onlyListedKeysCount(t *testing.T) {
 		"items=db/a>a": "a", "items=db/a+b>ab": "ab", "env=db/c+a>e": "ac",
 		"env=db>e": "abcd", "items=db/b>b env=db/c>e": "bc",
 	} {
-		before := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: snapshot("db: a=1 b=1 c=1 d=1")}).Set
+		const all = "db: a=1 b=1 c=1 d=1"
+		before := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: snapshot(all)}).Content
 		for _, key := range []string{"a", "b", "c", "d"} {
-			now := strings.Replace("db: a=1 b=1 c=1 d=1", key+"=1", key+"=2", 1)
-			after := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: snapshot(now)}).Set
+			now := strings.Replace(all, key+"=1", key+"=2", 1)
+			after := layout.Make(rules("required=db "+rule), layout.Input{Snapshot: snapshot(now)}).Content
 			changed := !before.Secrets["db"].Equal(after.Secrets["db"])
 			if want := strings.Contains(listed, key); changed != want {
 				t.Errorf("%s: after a change of %s the files differ: %v, want %v", rule, key, changed, want)

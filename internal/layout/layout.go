@@ -54,15 +54,15 @@ func (r Rejection) String() string {
 
 // Result is the result of Make.
 type Result struct {
-	Set       generation.Content
-	Rejected  []Rejection // by name
-	Waiting   []string    // the reasons not to publish Set; empty: publish it
-	Synced    bool        // every watch is synced, so Set contains every Secret
-	Confirmed bool        // Set contains every required Secret in its current version
+	Content  generation.Content
+	Rejected []Rejection // by name
+	Waiting  []string    // the reasons not to publish Content; empty: publish it
+	Synced   bool        // every watch is synced, so Content contains every Secret
+	Current  bool        // Content contains every required Secret in its current version
 }
 
-// planner is the state of a single Make.
-type planner struct {
+// A maker is the state of a single Make.
+type maker struct {
 	Rules
 	Input
 	chosen   map[string]generation.Files
@@ -76,45 +76,45 @@ type planner struct {
 // Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
 // affect the others. Only the first generation waits for all required Secrets.
 func Make(rules Rules, in Input) Result {
-	p := &planner{Rules: rules, Input: in, chosen: map[string]generation.Files{}, rejected: map[string]Rejection{},
+	m := &maker{Rules: rules, Input: in, chosen: map[string]generation.Files{}, rejected: map[string]Rejection{},
 		owner: map[string]string{}, paths: map[string][]string{}}
-	p.choose()
+	m.choose()
 	if rules.Layout == generation.Flat {
-		p.rejectConflicts()
+		m.rejectConflicts()
 	}
-	return p.result()
+	return m.result()
 }
 
 // choose selects the files of each existing Secret. An absent Secret keeps its previous files,
 // unless the rules no longer select it.
-func (p *planner) choose() {
-	for name, s := range p.Snapshot.Secrets {
+func (m *maker) choose() {
+	for name, s := range m.Snapshot.Secrets {
 		var rejection *Rejection
-		if p.chosen[name], rejection = p.files(name, s); rejection != nil {
-			p.reject(name, rejection)
+		if m.chosen[name], rejection = m.files(name, s); rejection != nil {
+			m.reject(name, rejection)
 		}
 	}
-	for name, files := range p.Previous {
-		if !p.exists(name) && (p.named(name) || p.Selector) {
-			p.chosen[name] = files
+	for name, files := range m.Previous {
+		if !m.exists(name) && (m.named(name) || m.Selector) {
+			m.chosen[name] = files
 		}
 	}
 }
 
 // reject restores the last good files of a Secret. If the Secret is rejected a second time,
 // these files conflict with others too, and the Secret gets no files.
-func (p *planner) reject(name string, r *Rejection) {
-	previous, published := p.Previous[name]
-	_, again := p.rejected[name]
-	if p.chosen[name] = previous; again || !published {
-		delete(p.chosen, name)
+func (m *maker) reject(name string, r *Rejection) {
+	previous, published := m.Previous[name]
+	_, again := m.rejected[name]
+	if m.chosen[name] = previous; again || !published {
+		delete(m.chosen, name)
 	}
 	if r.Secret = name; !again {
-		p.rejected[name] = *r
+		m.rejected[name] = *r
 	}
 }
 
-func (p *planner) exists(name string) bool { _, ok := p.Snapshot.Secrets[name]; return ok }
+func (m *maker) exists(name string) bool { _, ok := m.Snapshot.Secrets[name]; return ok }
 func (r Rules) named(name string) bool {
 	return slices.Contains(r.Required, name) || slices.Contains(r.Optional, name)
 }
@@ -127,44 +127,44 @@ func (r Rules) Watch(name string) string {
 	return watcher.SelectorWatch
 }
 
-func (p *planner) result() Result {
-	r := Result{Set: generation.Content{Secrets: p.chosen}, Synced: len(p.Snapshot.Unsynced) == 0}
-	for _, name := range slices.Sorted(maps.Keys(p.rejected)) {
-		r.Rejected = append(r.Rejected, p.rejected[name])
+func (m *maker) result() Result {
+	r := Result{Content: generation.Content{Secrets: m.chosen}, Synced: len(m.Snapshot.Unsynced) == 0}
+	for _, name := range slices.Sorted(maps.Keys(m.rejected)) {
+		r.Rejected = append(r.Rejected, m.rejected[name])
 	}
-	present, current, selected := true, true, !p.Selector
-	for _, name := range p.Required {
-		_, chosen := p.chosen[name]
+	present, current, selected := true, true, !m.Selector
+	for _, name := range m.Required {
+		_, chosen := m.chosen[name]
 		present = present && chosen
-		current = current && p.exists(name) && p.rejected[name].Reason == ""
+		current = current && m.exists(name) && m.rejected[name].Reason == ""
 	}
-	for name := range p.chosen {
-		selected = selected || !p.named(name)
+	for name := range m.chosen {
+		selected = selected || !m.named(name)
 	}
-	r.Set.Complete = r.Synced && present && selected
-	r.Confirmed = r.Set.Complete && current
-	if !p.Published {
-		r.Waiting = p.waiting(r)
+	r.Content.Complete = r.Synced && present && selected
+	r.Current = r.Content.Complete && current
+	if !m.Published {
+		r.Waiting = m.waiting(r)
 	}
 	return r
 }
 
 // waiting returns the reasons not to publish a first generation.
-func (p *planner) waiting(r Result) (reasons []string) {
-	for _, watch := range slices.Sorted(maps.Keys(p.Snapshot.Unsynced)) {
+func (m *maker) waiting(r Result) (reasons []string) {
+	for _, watch := range slices.Sorted(maps.Keys(m.Snapshot.Unsynced)) {
 		reasons = append(reasons, "no answer yet for "+watch)
 	}
 	for _, rejection := range r.Rejected {
-		if rejection.Reason == ReasonConflict || slices.Contains(p.Required, rejection.Secret) {
+		if rejection.Reason == ReasonConflict || slices.Contains(m.Required, rejection.Secret) {
 			reasons = append(reasons, rejection.String())
 		}
 	}
-	for _, name := range p.Required {
-		if !p.exists(name) && !p.Snapshot.Unsynced[p.Watch(name)] {
+	for _, name := range m.Required {
+		if !m.exists(name) && !m.Snapshot.Unsynced[m.Watch(name)] {
 			reasons = append(reasons, fmt.Sprintf("Secret %q does not exist", name))
 		}
 	}
-	if len(reasons) == 0 && len(p.chosen) == 0 && !r.Set.Complete {
+	if len(reasons) == 0 && len(m.chosen) == 0 && !r.Content.Complete {
 		reasons = append(reasons, "no Secret matches the selector")
 	}
 	return reasons
@@ -174,39 +174,39 @@ func (p *planner) waiting(r Result) (reasons []string) {
 // is both a file and a directory. A Secret with the path in the volume keeps it. If the path is new, the
 // first Secret by name gets it. A Secret claims its paths again only after it fell back to its last good
 // files. These conflict only after a change from the nested layout.
-func (p *planner) rejectConflicts() {
-	p.unclaimed = slices.Sorted(maps.Keys(p.chosen))
-	slices.Reverse(p.unclaimed)
-	for again := true; again; again = p.rejectDirectory() {
-		for len(p.unclaimed) > 0 {
-			p.claim(p.unclaimed[len(p.unclaimed)-1])
+func (m *maker) rejectConflicts() {
+	m.unclaimed = slices.Sorted(maps.Keys(m.chosen))
+	slices.Reverse(m.unclaimed)
+	for again := true; again; again = m.rejectDirectory() {
+		for len(m.unclaimed) > 0 {
+			m.claim(m.unclaimed[len(m.unclaimed)-1])
 		}
 	}
 }
 
 // claim claims the next path of the last Secret in unclaimed.
-func (p *planner) claim(name string) {
-	paths, begun := p.paths[name]
+func (m *maker) claim(name string) {
+	paths, begun := m.paths[name]
 	if !begun {
-		paths = slices.Sorted(maps.Keys(p.chosen[name].Values))
+		paths = slices.Sorted(maps.Keys(m.chosen[name].Values))
 	}
 	if len(paths) == 0 {
-		p.unclaimed = p.unclaimed[:len(p.unclaimed)-1]
-	} else if other, taken := p.owner[paths[0]]; taken {
-		p.decide(min(name, other), max(name, other), paths[0], paths[0])
+		m.unclaimed = m.unclaimed[:len(m.unclaimed)-1]
+	} else if other, taken := m.owner[paths[0]]; taken {
+		m.decide(min(name, other), max(name, other), paths[0], paths[0])
 		return
 	} else {
-		p.owner[paths[0]], paths = name, paths[1:]
+		m.owner[paths[0]], paths = name, paths[1:]
 	}
-	p.paths[name] = paths
+	m.paths[name] = paths
 }
 
 // rejectDirectory reports whether it rejected a Secret because a path is both a file and a directory.
-func (p *planner) rejectDirectory() bool {
-	for _, file := range slices.Sorted(maps.Keys(p.owner)) {
+func (m *maker) rejectDirectory() bool {
+	for _, file := range slices.Sorted(maps.Keys(m.owner)) {
 		for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
-			if other, taken := p.owner[dir]; taken && other != p.owner[file] {
-				p.decide(other, p.owner[file], dir, file)
+			if other, taken := m.owner[dir]; taken && other != m.owner[file] {
+				m.decide(other, m.owner[file], dir, file)
 				return true
 			}
 		}
@@ -216,18 +216,18 @@ func (p *planner) rejectDirectory() bool {
 
 // decide rejects a or b: b, unless only the path of b is already in the volume. The rejected Secret is
 // the next to claim the paths of its last good files.
-func (p *planner) decide(a, b, fileA, fileB string) {
-	_, hasA := p.Previous[a].Values[fileA]
-	_, hasB := p.Previous[b].Values[fileB]
+func (m *maker) decide(a, b, fileA, fileB string) {
+	_, hasA := m.Previous[a].Values[fileA]
+	_, hasB := m.Previous[b].Values[fileB]
 	if hasB && !hasA {
 		a, b, fileB = b, a, fileA
 	}
-	for file := range p.chosen[b].Values {
-		if p.owner[file] == b {
-			delete(p.owner, file)
+	for file := range m.chosen[b].Values {
+		if m.owner[file] == b {
+			delete(m.owner, file)
 		}
 	}
-	delete(p.paths, b)
-	p.unclaimed = append(p.unclaimed, b)
-	p.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileB))
+	delete(m.paths, b)
+	m.unclaimed = append(m.unclaimed, b)
+	m.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileB))
 }

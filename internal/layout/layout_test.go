@@ -105,7 +105,7 @@ func show(s generation.Content) string {
 	return strings.Join(parts, "; ")
 }
 
-func showRefused(all []layout.Rejection) string {
+func showRejected(all []layout.Rejection) string {
 	var parts []string
 	for _, r := range all {
 		parts = append(parts, r.Secret+" "+r.Reason)
@@ -120,10 +120,10 @@ type layoutCase struct {
 	volume   string // without the Secrets to remove
 
 	want     string // the files
-	refused  string // SECRET REASON, ...
+	rejected string // SECRET REASON, ...
 	waiting  string // a part of the reasons to wait; "" for none
 	complete bool
-	current  bool // Confirmed
+	current  bool // Result.Current
 }
 
 var cases = []layoutCase{
@@ -185,13 +185,13 @@ var cases = []layoutCase{
 		name:     "a required key that is missing: the last good files stay, the others go on",
 		rules:    "required=db,tls keys=db/password",
 		snapshot: "db: user=new; tls: crt=new", volume: "db: password=old user=old; tls: crt=old",
-		want: "db: password=old user=old; tls: crt=new", refused: "db missing_key", complete: true,
+		want: "db: password=old user=old; tls: crt=new", rejected: "db missing_key", complete: true,
 	},
 	{
 		name:     "a required key that is empty",
 		rules:    "required=db keys=db/password",
 		snapshot: "db: password=", volume: "db: password=old",
-		want: "db: password=old", refused: "db empty_key", complete: true,
+		want: "db: password=old", rejected: "db empty_key", complete: true,
 	},
 	{
 		name:     "a key that is empty and not required is a file",
@@ -200,40 +200,40 @@ var cases = []layoutCase{
 		want: "db: password=", complete: true, current: true,
 	},
 	{
-		name:     "a required Secret that is refused keeps a first generation back",
+		name:     "a required Secret that is rejected keeps a first generation back",
 		rules:    "required=db,tls keys=db/password",
 		snapshot: "db: user=u; tls: crt=c", volume: "-",
-		want: "tls: crt=c", refused: "db missing_key", waiting: `Secret "db" is rejected`,
+		want: "tls: crt=c", rejected: "db missing_key", waiting: `Secret "db" is rejected`,
 	},
 	{
-		name:     "an optional Secret that is refused does not",
+		name:     "an optional Secret that is rejected does not",
 		rules:    "required=tls optional=db keys=db/password",
 		snapshot: "db: user=u; tls: crt=c", volume: "-",
-		want: "tls: crt=c", refused: "db missing_key", complete: true, current: true,
+		want: "tls: crt=c", rejected: "db missing_key", complete: true, current: true,
 	},
 	{
 		name:     "a named item that is missing",
 		rules:    "required=db items=db/password>pw",
 		snapshot: "db: user=u", volume: "db: pw=old",
-		want: "db: pw=old", refused: "db missing_item", complete: true,
+		want: "db: pw=old", rejected: "db missing_item", complete: true,
 	},
 	{
 		name:     "no keys at all",
 		rules:    "required=db",
 		snapshot: "db:", volume: "db: pw=old",
-		want: "db: pw=old", refused: "db no_keys", complete: true,
+		want: "db: pw=old", rejected: "db no_keys", complete: true,
 	},
 	{
 		name:     "a key that is no name of a file",
 		rules:    "required=db",
 		snapshot: "db: ..data=x", volume: "db: pw=old",
-		want: "db: pw=old", refused: "db bad_name", complete: true,
+		want: "db: pw=old", rejected: "db bad_name", complete: true,
 	},
 	{
 		name:     "a key with a slash, from a server that does not check",
 		rules:    "required=db",
 		snapshot: "db: ../../etc/passwd=x", volume: "-",
-		want: "", refused: "db bad_name", waiting: "is rejected",
+		want: "", rejected: "db bad_name", waiting: "is rejected",
 	},
 	{
 		name:     "a deleted Secret keeps its files",
@@ -281,20 +281,20 @@ var cases = []layoutCase{
 		name:     "flat: a common path in a first generation publishes nothing",
 		rules:    "flat required=a optional=b",
 		snapshot: "a: x=1; b: x=2", volume: "-",
-		want: "a: x=1", refused: "b path_conflict", waiting: `Secret "a" already uses the path "x"`,
+		want: "a: x=1", rejected: "b path_conflict", waiting: `Secret "a" already uses the path "x"`,
 		complete: true, current: true,
 	},
 	{
 		name:     "flat: who has the path keeps it, also against an earlier name",
 		rules:    "flat selector",
 		snapshot: "a: x=1; b: x=2", volume: "b: x=2",
-		want: "b: x=2", refused: "a path_conflict", complete: true, current: true,
+		want: "b: x=2", rejected: "a path_conflict", complete: true, current: true,
 	},
 	{
 		name:     "flat: a Secret that grows into another's path is back at its last good files",
 		rules:    "flat required=a,b",
 		snapshot: "a: x=new y=3; b: y=2", volume: "a: x=1; b: y=2",
-		want: "a: x=1; b: y=2", refused: "a path_conflict", complete: true,
+		want: "a: x=1; b: y=2", rejected: "a path_conflict", complete: true,
 	},
 	{
 		name:     "flat: a path that its owner gives up is free",
@@ -303,22 +303,22 @@ var cases = []layoutCase{
 		want: "a: x=1 y=1; b: z=2", complete: true, current: true,
 	},
 	{
-		name:     "flat: unless its owner is refused",
+		name:     "flat: unless its owner is rejected",
 		rules:    "flat required=a,b keys=b/y",
 		snapshot: "a: x=1 y=1; b: z=2", volume: "a: x=1; b: y=2",
-		want: "a: x=1; b: y=2", refused: "a path_conflict, b missing_key", complete: true,
+		want: "a: x=1; b: y=2", rejected: "a path_conflict, b missing_key", complete: true,
 	},
 	{
 		name:     "flat: a file where another has a directory",
 		rules:    "flat required=a,b items=a/k>conf items=b/k>conf/db",
 		snapshot: "a: k=1; b: k=2", volume: "-",
-		want: "a: conf=1", refused: "b path_conflict", waiting: "conf", complete: false,
+		want: "a: conf=1", rejected: "b path_conflict", waiting: "conf", complete: false,
 	},
 	{
 		name:     "flat: the volume was nested, with one path in two Secrets",
 		rules:    "flat required=a,b",
 		snapshot: "a: x=1; b: x=2", volume: "a: x=1; b: x=2",
-		want: "a: x=1", refused: "b path_conflict",
+		want: "a: x=1", rejected: "b path_conflict",
 	},
 	{
 		name:     "nested: one key in two Secrets is no conflict",
@@ -335,12 +335,12 @@ func TestMake_cases(t *testing.T) {
 			if in.Published {
 				in.Previous = volume(c.volume)
 			}
-			plan := layout.Make(rules(c.rules), in)
-			check(t, "files", show(plan.Set), c.want)
-			check(t, "refused", showRefused(plan.Rejected), c.refused)
-			check(t, "complete", plan.Set.Complete, c.complete)
-			check(t, "confirmed", plan.Confirmed, c.current)
-			waiting := strings.Join(plan.Waiting, "; ")
+			result := layout.Make(rules(c.rules), in)
+			check(t, "files", show(result.Content), c.want)
+			check(t, "rejected", showRejected(result.Rejected), c.rejected)
+			check(t, "complete", result.Content.Complete, c.complete)
+			check(t, "current", result.Current, c.current)
+			waiting := strings.Join(result.Waiting, "; ")
 			if (waiting == "") != (c.waiting == "") || !strings.Contains(waiting, c.waiting) {
 				t.Errorf("waiting: got %q, want %q in it", waiting, c.waiting)
 			}
@@ -350,9 +350,9 @@ func TestMake_cases(t *testing.T) {
 
 func TestMake_modes(t *testing.T) {
 	o := rules("required=db,tls items=db/password>pw:0600 items=db/user>user")
-	set := layout.Make(o, layout.Input{Snapshot: snapshot("db: password=a user=u; tls: crt=c")}).Set
-	if got := set.Secrets["db"].Modes; len(got) != 1 || got["pw"] != 0o600 || set.Secrets["tls"].Modes != nil {
-		t.Errorf("got %v and %v", got, set.Secrets["tls"].Modes)
+	content := layout.Make(o, layout.Input{Snapshot: snapshot("db: password=a user=u; tls: crt=c")}).Content
+	if got := content.Secrets["db"].Modes; len(got) != 1 || got["pw"] != 0o600 || content.Secrets["tls"].Modes != nil {
+		t.Errorf("got %v and %v", got, content.Secrets["tls"].Modes)
 	}
 }
 
@@ -377,9 +377,10 @@ func FuzzMake_flatHasNoConflict(f *testing.F) {
 			}
 		}
 		first := layout.Make(o, layout.Input{Snapshot: snapshot(before)})
-		plan := layout.Make(o, layout.Input{Snapshot: snapshot(now), Previous: first.Set.Secrets, Published: true})
+		in := layout.Input{Snapshot: snapshot(now), Previous: first.Content.Secrets, Published: true}
+		result := layout.Make(o, in)
 		owner := map[string]string{}
-		for name, files := range plan.Set.Secrets {
+		for name, files := range result.Content.Secrets {
 			for file := range files.Values {
 				if other, taken := owner[file]; taken {
 					t.Fatalf("%q is of %q and of %q", file, name, other)
@@ -394,8 +395,8 @@ func FuzzMake_flatHasNoConflict(f *testing.F) {
 				}
 			}
 		}
-		for name := range first.Set.Secrets {
-			if _, ok := plan.Set.Secrets[name]; !ok {
+		for name := range first.Content.Secrets {
+			if _, ok := result.Content.Secrets[name]; !ok {
 				t.Fatalf("the files of %q are gone", name)
 			}
 		}

@@ -25,7 +25,8 @@ func rotate(ctx context.Context, t *testing.T, w *writer.Writer, published chan<
 			UID: "u", ResourceVersion: fmt.Sprint(n), Data: map[string]secret.Value{"key": value, "crt": value},
 		}
 		snapshot := watcher.Snapshot{Secrets: map[string]watcher.Secret{"tls": tls}}
-		if _, err := w.Publish(context.Background(), layout.Make(r, layout.Input{Snapshot: snapshot}).Set); err != nil {
+		result := layout.Make(r, layout.Input{Snapshot: snapshot})
+		if _, err := w.Publish(context.Background(), result.Content); err != nil {
 			t.Error(err)
 			break
 		}

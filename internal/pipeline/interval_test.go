@@ -23,7 +23,7 @@ func TestPublishAfter(t *testing.T) {
 		w := newWorld()
 		var quiet time.Time
 		w.answer("db", "1")
-		w.start(t, pipeline.Settings{PublishAfter: func() time.Time { return quiet }})
+		w.start(t, pipeline.Options{PublishAfter: func() time.Time { return quiet }})
 		synctest.Wait()
 		w.want(t, 1, "map[db:1]")
 		quiet = time.Now().Add(interval)
@@ -53,11 +53,11 @@ type slowWriter struct {
 	events   []event // in their order, because Interval serializes them
 }
 
-func (w *slowWriter) Publish(ctx context.Context, set generation.Content) (number uint64, err error) {
+func (w *slowWriter) Publish(ctx context.Context, content generation.Content) (number uint64, err error) {
 	time.Sleep(w.prepare)
 	err = w.interval.Swap(ctx, func() error {
 		w.events = append(w.events, event{false, time.Now()})
-		number, err = w.world.Publish(ctx, set)
+		number, err = w.world.Publish(ctx, content)
 		return err
 	})
 	w.notifier.Poke()
@@ -80,7 +80,7 @@ func (w *slowWriter) notify(t *testing.T, targets ...notifier.Target) (stop func
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- w.notifier.Run(ctx) }()
-	w.start(t, pipeline.Settings{Publisher: w, PublishAfter: w.interval.End})
+	w.start(t, pipeline.Options{Publisher: w, PublishAfter: w.interval.End})
 	return func() { cancel(); <-ended }
 }
 

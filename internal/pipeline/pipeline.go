@@ -48,8 +48,8 @@ type Source interface {
 
 // A Publisher writes generations to the volume: the writer.
 type Publisher interface {
-	Current() (number uint64, set generation.Content)
-	Publish(ctx context.Context, set generation.Content) (number uint64, err error)
+	Current() (number uint64, content generation.Content)
+	Publish(ctx context.Context, content generation.Content) (number uint64, err error)
 	ChangesSince(generation uint64) notification.Changes
 }
 
@@ -61,8 +61,8 @@ type Observer interface {
 	PublishFailed(reason string)
 }
 
-// Settings configure a Pipeline. All but the durations and the bools are required.
-type Settings struct {
+// Options configure a Pipeline. All but the durations and the bools are required.
+type Options struct {
 	Rules         layout.Rules
 	RemoveDeleted bool          // remove the files of a Secret recreateTime after its deletion
 	OneShot       bool          // return after a generation was published and confirmed
@@ -76,7 +76,7 @@ type Settings struct {
 
 // A Pipeline publishes the Secrets of a Source. Create it with New and call Run once.
 type Pipeline struct {
-	Settings
+	Options
 	started  time.Time
 	deleted  map[string]time.Time        // when each deleted Secret was first missing
 	backoff  wake.Backoff                // of failed publishes
@@ -88,8 +88,8 @@ type Pipeline struct {
 }
 
 // New returns a Pipeline.
-func New(s Settings) *Pipeline {
-	p := &Pipeline{Settings: s, backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second},
+func New(o Options) *Pipeline {
+	p := &Pipeline{Options: o, backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second},
 		repeated: map[string]repetition{}}
 	p.states.Store(&map[string]SecretState{})
 	return p
@@ -129,12 +129,12 @@ func (p *Pipeline) run(ctx context.Context) (next time.Duration, done bool, err 
 	p.reportRejected(result.Rejected)
 	pause, waiting := p.delay(result), len(result.Waiting) > 0
 	if pause <= 0 {
-		pause, err = p.publish(ctx, number, current, result.Set)
+		pause, err = p.publish(ctx, number, current, result.Content)
 	}
 	if waiting || pause == forever {
 		p.states.Store(&states)
 	}
-	if done = !waiting && pause == forever && p.OneShot && result.Confirmed; done || err != nil {
+	if done = !waiting && pause == forever && p.OneShot && result.Current; done || err != nil {
 		return 0, done, err
 	}
 	left, err := p.timeLeft(result)
@@ -159,11 +159,13 @@ func (p *Pipeline) delay(result layout.Result) time.Duration {
 	return time.Until(p.PublishAfter())
 }
 
-// publish publishes the set and reports the result. It returns the pause before a retry, or
+// publish publishes the content and reports the result. It returns the pause before a retry, or
 // forever after success. Its errors wrap volume.ErrUnusable.
-func (p *Pipeline) publish(ctx context.Context, before uint64, current, set generation.Content) (time.Duration, error) {
+func (p *Pipeline) publish(
+	ctx context.Context, before uint64, current, content generation.Content,
+) (time.Duration, error) {
 	began := time.Now()
-	number, err := p.Publisher.Publish(ctx, set)
+	number, err := p.Publisher.Publish(ctx, content)
 	took := time.Since(began)
 	switch {
 	case errors.Is(err, volume.ErrUnusable):
@@ -187,8 +189,8 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, current, set gene
 		p.Observer.Published(number, changes.Secrets, took)
 		p.Logger.Info("published", "generation", number, "secrets", brief.List(changes.Secrets),
 			"added", brief.List(changes.Added), "changed", brief.List(changes.Changed),
-			"removed", brief.List(changes.Removed), "complete", set.Complete, "duration", took.String())
-		p.hintRepeated(changes.Secrets, current.Secrets, set.Secrets)
+			"removed", brief.List(changes.Removed), "complete", content.Complete, "duration", took.String())
+		p.hintRepeated(changes.Secrets, current.Secrets, content.Secrets)
 	}
 	return forever, nil
 }
@@ -196,9 +198,9 @@ func (p *Pipeline) publish(ctx context.Context, before uint64, current, set gene
 // timeLeft returns the time left for the first complete generation, or forever. Its error is
 // ErrTimeout with the reasons.
 func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error) {
-	number, set := p.Publisher.Current()
+	number, content := p.Publisher.Current()
 	left = p.SyncTimeout - time.Since(p.started)
-	if p.SyncTimeout <= 0 || number > 0 && set.Complete && !p.OneShot {
+	if p.SyncTimeout <= 0 || number > 0 && content.Complete && !p.OneShot {
 		return forever, nil
 	} else if left > 0 {
 		return left, nil

@@ -34,13 +34,13 @@ type world struct {
 	changed  chan struct{}
 
 	number   uint64
-	set      generation.Content
+	content  generation.Content
 	latest   []string // Secrets that the last Publish changed
 	fail     error
 	before   func() // called by Publish; nil: nothing
 	tries    int
 	notified int
-	refused  []layout.Rejection              // each report
+	rejected []layout.Rejection              // each report
 	seen     map[string]pipeline.SecretState // the last report
 	log      bytes.Buffer
 }
@@ -112,9 +112,9 @@ func (w *world) Snapshot() watcher.Snapshot {
 func (w *world) Current() (uint64, generation.Content) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.number, w.set
+	return w.number, w.content
 }
-func (w *world) Publish(_ context.Context, set generation.Content) (uint64, error) {
+func (w *world) Publish(_ context.Context, content generation.Content) (uint64, error) {
 	if w.before != nil {
 		w.before()
 	}
@@ -124,26 +124,29 @@ func (w *world) Publish(_ context.Context, set generation.Content) (uint64, erro
 	if w.fail != nil {
 		return 0, w.fail
 	}
-	set.Complete = set.Complete || w.set.Complete
+	content.Complete = content.Complete || w.content.Complete
 	w.latest = nil
-	for name, files := range set.Secrets {
-		if !files.Equal(w.set.Secrets[name]) {
+	for name, files := range content.Secrets {
+		if !files.Equal(w.content.Secrets[name]) {
 			w.latest = append(w.latest, name)
 		}
 	}
-	if w.number == 0 || len(w.latest) > 0 || len(set.Secrets) != len(w.set.Secrets) {
+	if w.number == 0 || len(w.latest) > 0 || len(content.Secrets) != len(w.content.Secrets) {
 		w.number++
 	}
-	w.set = set
+	w.content = content
 	return w.number, nil
 }
 
-// oldFiles are the files of a Secret in a volume.
-var oldFiles = generation.Files{Values: map[string]secret.Value{"key": secret.Value("old")}}
+// oldFiles are the files of a Secret in a volume, and oldContent is a volume with only these.
+var (
+	oldFiles   = generation.Files{Values: map[string]secret.Value{"key": secret.Value("old")}}
+	oldContent = generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
+)
 
-func content(set generation.Content) map[string]string {
+func show(content generation.Content) map[string]string {
 	out := map[string]string{}
-	for name, files := range set.Secrets {
+	for name, files := range content.Secrets {
 		out[name] = string(files.Values["key"])
 	}
 	return out
@@ -154,9 +157,9 @@ func (w *world) ChangesSince(uint64) notification.Changes {
 }
 func (w *world) Published(uint64, []string, time.Duration)   { w.notified++ }
 func (w *world) PublishFailed(string)                        {}
-func (w *world) Rejected(r layout.Rejection)                 { w.refused = append(w.refused, r) }
+func (w *world) Rejected(r layout.Rejection)                 { w.rejected = append(w.rejected, r) }
 func (w *world) Secrets(all map[string]pipeline.SecretState) { w.seen = all }
-func (w *world) options(o pipeline.Settings) pipeline.Settings {
+func (w *world) options(o pipeline.Options) pipeline.Options {
 	if o.Rules.Required == nil && o.Rules.Optional == nil {
 		o.Rules.Required = []string{"db"}
 	}
@@ -172,7 +175,7 @@ func (w *world) options(o pipeline.Settings) pipeline.Settings {
 }
 
 // start runs a pipeline in a bubble of fake time. result receives the error of Run.
-func (w *world) start(t *testing.T, o pipeline.Settings) (result chan error) {
+func (w *world) start(t *testing.T, o pipeline.Options) (result chan error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result = make(chan error, 1)
 	done := make(chan struct{})
@@ -190,7 +193,7 @@ func (w *world) want(t *testing.T, number uint64, files string) {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if got := fmt.Sprint(content(w.set)); w.number != number || got != files {
+	if got := fmt.Sprint(show(w.content)); w.number != number || got != files {
 		t.Errorf("got generation %d of %s, want %d of %s", w.number, got, number, files)
 	}
 }
@@ -198,7 +201,7 @@ func (w *world) want(t *testing.T, number uint64, files string) {
 func TestRun_publishesAfterTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{})
+		w.start(t, pipeline.Options{})
 		time.Sleep(time.Hour)
 		w.want(t, 0, "map[]")
 		if got := strings.Count(w.log.String(), "nothing is published yet"); got != 1 {
@@ -219,11 +222,11 @@ func TestRun_publishesAfterTheAnswer(t *testing.T) {
 func TestRestart_singleGeneration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, generation.Content{Secrets: map[string]generation.Files{
+		w.number, w.content = 7, generation.Content{Secrets: map[string]generation.Files{
 			"db": oldFiles, "tls": oldFiles,
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
-		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
+		w.start(t, pipeline.Options{Rules: layout.Rules{Required: []string{"db", "tls"}}})
 		w.answer("db", "new")
 		w.want(t, 7, "map[db:old tls:old]")
 		w.answer("tls", "new")
@@ -234,11 +237,11 @@ func TestRestart_singleGeneration(t *testing.T) {
 func TestRestart_limitedWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, generation.Content{Secrets: map[string]generation.Files{
+		w.number, w.content = 7, generation.Content{Secrets: map[string]generation.Files{
 			"db": oldFiles, "tls": oldFiles,
 		}}
 		w.snapshot.Unsynced["secret/tls"] = true
-		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
+		w.start(t, pipeline.Options{Rules: layout.Rules{Required: []string{"db", "tls"}}})
 		w.answer("db", "new")
 		time.Sleep(5 * time.Second)
 		w.want(t, 8, "map[db:new tls:old]")
@@ -248,7 +251,7 @@ func TestRestart_limitedWait(t *testing.T) {
 func TestRemove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{RemoveDeleted: true})
+		w.start(t, pipeline.Options{RemoveDeleted: true})
 		w.answer("db", "a")
 		w.want(t, 1, "map[db:a]")
 		w.answer("db", "")
@@ -264,12 +267,12 @@ func TestRemove(t *testing.T) {
 	})
 }
 
-// An outage is no absence: the 5 s begin with the answer without the Secret.
-func TestRemoveCountsFromTheAnswer(t *testing.T) {
+// TestRemove_afterAnOutage: an outage is no absence: the 5 s begin with the answer without the Secret.
+func TestRemove_afterAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
-		w.start(t, pipeline.Settings{RemoveDeleted: true})
+		w.number, w.content = 7, oldContent
+		w.start(t, pipeline.Options{RemoveDeleted: true})
 		time.Sleep(time.Hour)
 		w.answer("db", "")
 		time.Sleep(4900 * time.Millisecond)
@@ -282,7 +285,7 @@ func TestRemoveCountsFromTheAnswer(t *testing.T) {
 func TestKeepIsTheDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{})
+		w.start(t, pipeline.Options{})
 		w.answer("db", "a")
 		w.want(t, 1, "map[db:a]")
 		w.answer("db", "")
@@ -295,7 +298,7 @@ func TestPublish_retriesWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
-		w.start(t, pipeline.Settings{})
+		w.start(t, pipeline.Options{})
 		w.answer("db", "a")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -329,7 +332,7 @@ func TestRun_unusableVolume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = fmt.Errorf("%w: taken", volume.ErrUnusable)
-		result := w.start(t, pipeline.Settings{})
+		result := w.start(t, pipeline.Options{})
 		w.answer("db", "a")
 		if err := <-result; !errors.Is(err, volume.ErrUnusable) {
 			t.Errorf("got %v, want ErrUnusable", err)
@@ -341,7 +344,7 @@ func TestSyncTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		began := time.Now()
-		err := <-w.start(t, pipeline.Settings{SyncTimeout: 300 * time.Millisecond})
+		err := <-w.start(t, pipeline.Options{SyncTimeout: 300 * time.Millisecond})
 		if !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "secret/db") {
 			t.Errorf("got %v, want ErrTimeout that names secret/db", err)
 		}
@@ -356,7 +359,7 @@ func TestSyncTimeout_failedPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.fail = errors.New("disk full")
-		result := w.start(t, pipeline.Settings{SyncTimeout: time.Second})
+		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
 		w.answer("db", "a")
 		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) ||
 			!strings.Contains(err.Error(), "the publish fails") {
@@ -369,20 +372,20 @@ func TestSyncTimeout_failedPublish(t *testing.T) {
 func TestSyncTimeoutOfOneShot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
-		err := <-w.start(t, pipeline.Settings{OneShot: true, SyncTimeout: time.Minute})
+		w.number, w.content = 7, oldContent
+		err := <-w.start(t, pipeline.Options{OneShot: true, SyncTimeout: time.Minute})
 		if !errors.Is(err, pipeline.ErrTimeout) {
 			t.Errorf("got %v, want ErrTimeout", err)
 		}
 	})
 }
 
-// Answers arrive one after the other. If all arrive soon, the start logs nothing.
-func TestAStartIsQuietAtFirst(t *testing.T) {
+// TestRun_quietStart: answers arrive one after the other. If all arrive soon, the start logs nothing.
+func TestRun_quietStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.snapshot.Unsynced["secret/tls"] = true
-		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db", "tls"}}})
+		w.start(t, pipeline.Options{Rules: layout.Rules{Required: []string{"db", "tls"}}})
 		time.Sleep(100 * time.Millisecond)
 		w.answer("db", "a")
 		time.Sleep(100 * time.Millisecond)
@@ -397,7 +400,7 @@ func TestAStartIsQuietAtFirst(t *testing.T) {
 func TestSyncTimeout_firstGenerationOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		result := w.start(t, pipeline.Settings{SyncTimeout: time.Second})
+		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
 		w.answer("db", "a")
 		time.Sleep(time.Hour)
 		select {
@@ -411,8 +414,8 @@ func TestSyncTimeout_firstGenerationOnly(t *testing.T) {
 func TestOneShot_confirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.number, w.set = 7, generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
-		result := w.start(t, pipeline.Settings{OneShot: true})
+		w.number, w.content = 7, oldContent
+		result := w.start(t, pipeline.Options{OneShot: true})
 		time.Sleep(time.Minute) // this process did not confirm the files in the volume
 		select {
 		case err := <-result:
@@ -427,12 +430,12 @@ func TestOneShot_confirmed(t *testing.T) {
 	})
 }
 
-// TestRejected_reportedOncePerChange: a Secret is refused again and again, then for another
+// TestRejected_reportedOncePerChange: a Secret is rejected again and again, then for another
 // reason, then anew. Each change goes to the log and to the observer.
 func TestRejected_reportedOncePerChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{Rules: layout.Rules{
+		w.start(t, pipeline.Options{Rules: layout.Rules{
 			Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"other"}},
 		}})
 		for range 5 {
@@ -440,8 +443,8 @@ func TestRejected_reportedOncePerChange(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		if got := strings.Count(w.log.String(), "rejected a Secret"); got != 1 || len(w.refused) != 1 {
-			t.Errorf("logged %d times and reported %d times, want 1 and 1:\n%s", got, len(w.refused), w.log.String())
+		if got := strings.Count(w.log.String(), "rejected a Secret"); got != 1 || len(w.rejected) != 1 {
+			t.Errorf("logged %d times and reported %d times, want 1 and 1:\n%s", got, len(w.rejected), w.log.String())
 		}
 		if got := w.seen["db"]; !got.Present || got.Rejected != layout.ReasonMissingKey {
 			t.Errorf("seen: got %+v", got)
@@ -449,39 +452,39 @@ func TestRejected_reportedOncePerChange(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{Rules: layout.Rules{
+		w.start(t, pipeline.Options{Rules: layout.Rules{
 			Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}},
 		}})
 		for _, step := range []struct {
 			value    string
-			refused  int // reports, with this Secret
-			restored int // lines about the end of the refusal
+			rejected int // reports, with this Secret
+			restored int // lines about the end of the rejection
 		}{{"-", 1, 0}, {"-", 1, 0}, {"a", 1, 1}, {"-", 2, 1}, {"", 2, 2}} {
 			w.answer("db", step.value)
 			synctest.Wait()
 			restored := strings.Count(w.log.String(), "a Secret is no longer rejected")
-			if len(w.refused) != step.refused || restored != step.restored {
-				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.refused), restored,
+			if len(w.rejected) != step.rejected || restored != step.restored {
+				t.Errorf("%+v: reported %d times, restored %d times:\n%s", step, len(w.rejected), restored,
 					w.log.String())
 			}
 		}
 	})
 }
 
-// TestAnotherReasonIsReported, and is no end of the refusal.
-func TestAnotherReasonIsReported(t *testing.T) {
+// TestRejected_anotherReason: another reason is reported, and is no end of the rejection.
+func TestRejected_anotherReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{Rules: layout.Rules{
+		w.start(t, pipeline.Options{Rules: layout.Rules{
 			Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key", "other"}},
 		}})
 		w.answer("db", "-")
 		synctest.Wait()
 		w.answer("db", "a")
 		synctest.Wait()
-		if len(w.refused) != 2 || w.refused[0].Reason != layout.ReasonEmptyKey ||
-			w.refused[1].Reason != layout.ReasonMissingKey {
-			t.Errorf("got %+v", w.refused)
+		if len(w.rejected) != 2 || w.rejected[0].Reason != layout.ReasonEmptyKey ||
+			w.rejected[1].Reason != layout.ReasonMissingKey {
+			t.Errorf("got %+v", w.rejected)
 		}
 		if strings.Contains(w.log.String(), "a Secret is no longer rejected") {
 			t.Errorf("got\n%s", w.log.String())
@@ -495,7 +498,7 @@ func TestStates_beforeAndAfterTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.snapshot.Unsynced["selector"] = true
-		w.start(t, pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}, Selector: true}})
+		w.start(t, pipeline.Options{Rules: layout.Rules{Required: []string{"db"}, Selector: true}})
 		if len(w.seen) != 0 {
 			t.Errorf("before an answer: got %v", w.seen)
 		}
@@ -526,7 +529,7 @@ func (wide) ChangesSince(uint64) notification.Changes {
 func TestPublished_logsAShortLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.start(t, pipeline.Settings{Publisher: wide{w}})
+		w.start(t, pipeline.Options{Publisher: wide{w}})
 		w.answer("db", "a")
 		w.want(t, 1, "map[db:a]")
 		if got := w.log.String(); strings.Count(got, "and 1990 more") != 4 || len(got) > 4000 {

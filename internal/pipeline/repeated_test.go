@@ -28,7 +28,7 @@ func TestHintRepeated(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
-			w.start(t, pipeline.Settings{})
+			w.start(t, pipeline.Options{})
 			for _, state := range strings.Split(c.states, ",") {
 				data := map[string]secret.Value{}
 				for j, value := range strings.Fields(state) {

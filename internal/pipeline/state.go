@@ -56,7 +56,7 @@ func (p *Pipeline) compareVersions(s watcher.Snapshot) {
 // statesOf returns the state of every synced Secret in a snapshot.
 func (p *Pipeline) statesOf(s watcher.Snapshot, result layout.Result) map[string]SecretState {
 	states, named := map[string]SecretState{}, slices.Concat(p.Rules.Required, p.Rules.Optional)
-	for _, name := range slices.AppendSeq(named, maps.Keys(result.Set.Secrets)) {
+	for _, name := range slices.AppendSeq(named, maps.Keys(result.Content.Secrets)) {
 		if !s.Unsynced[p.Rules.Watch(name)] {
 			last := (*p.states.Load())[name] // deleted, unless the snapshot contains it
 			states[name] = SecretState{Secret: watcher.Secret{UID: last.UID, ResourceVersion: last.ResourceVersion}}

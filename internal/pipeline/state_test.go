@@ -11,12 +11,12 @@ import (
 	"github.com/secret-sync/secret-sync/watcher"
 )
 
-// TestObserved runs a pipeline on a world, lets the steps happen in order, and checks the
-// observed state of "db" after each: its version, or the reason for its absence.
-func TestObserved(t *testing.T) {
+// TestSecrets_steps runs a pipeline on a world, lets the steps happen in order, and checks the
+// state of "db" after each: its version, or the reason for its absence.
+func TestSecrets_steps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		p := pipeline.New(w.options(pipeline.Settings{
+		p := pipeline.New(w.options(pipeline.Options{
 			Rules: layout.Rules{Required: []string{"db"}, RequiredKeys: map[string][]string{"db": {"key"}}},
 		}))
 		go func() { _ = p.Run(t.Context()) }()
@@ -47,12 +47,12 @@ func TestObserved(t *testing.T) {
 	})
 }
 
-// TestObservedWhileItPublishes: the Secret goes from a to b and back. While b is being
+// TestSecrets_duringPublish: the Secret goes from a to b and back. While b is being
 // written, the newest version looks like the last processed version.
-func TestObservedWhileItPublishes(t *testing.T) {
+func TestSecrets_duringPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		p := pipeline.New(w.options(pipeline.Settings{}))
+		p := pipeline.New(w.options(pipeline.Options{}))
 		go func() { _ = p.Run(t.Context()) }()
 		w.answer("db", "a")
 		synctest.Wait()
@@ -83,7 +83,7 @@ func TestObservedWhileItPublishes(t *testing.T) {
 func TestSecrets_deletedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		p := pipeline.New(w.options(pipeline.Settings{}))
+		p := pipeline.New(w.options(pipeline.Options{}))
 		go func() { _ = p.Run(t.Context()) }()
 		for _, step := range []struct{ uid, value, want string }{
 			{"first", "a", "first"}, {"", "", "first"}, {"second", "a", "second"}, {"", "", "second"},
@@ -103,7 +103,7 @@ func TestSecrets_deletedTwice(t *testing.T) {
 func TestSecrets_history(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		p := pipeline.New(w.options(pipeline.Settings{}))
+		p := pipeline.New(w.options(pipeline.Options{}))
 		go func() { _ = p.Run(t.Context()) }()
 		for _, version := range []string{"1", "2"} {
 			w.history = watcher.Secret{
@@ -130,7 +130,7 @@ func TestSecrets_history(t *testing.T) {
 func TestSecrets_restoredCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		p := pipeline.New(w.options(pipeline.Settings{Rules: layout.Rules{Required: []string{"db"}}}))
+		p := pipeline.New(w.options(pipeline.Options{Rules: layout.Rules{Required: []string{"db"}}}))
 		go func() { _ = p.Run(t.Context()) }()
 		w.answer("db", "a")
 		synctest.Wait()

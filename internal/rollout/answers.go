@@ -108,7 +108,7 @@ func (t *tally) filesMissing(d *status.Document, up bool) string {
 	case !atMost(t.history.version, s.ResourceVersion): // also if the version to wait for is not known yet
 		return "its sidecar has version " + s.ResourceVersion
 	case s.Refused != "":
-		return "its sidecar refuses the Secret: " + s.Refused
+		return "its sidecar rejects the Secret: " + s.Refused
 	case s.Generation == 0 || !d.Complete:
 		return "the files are not in the volume yet"
 	}

@@ -92,7 +92,7 @@ func TestTally_answer(t *testing.T) {
 		{"another object", secretDB(func(s *status.Secret) { s.UID = "w" }), "uid w"},
 		{"of a lost history", secretDB(func(s *status.Secret) { s.ResourceVersion = "3" }), "does not have"},
 		{"old", secretDB(func(s *status.Secret) { s.ResourceVersion, s.DataSince = "1", "1" }), "has version 1"},
-		{"refused", secretDB(func(s *status.Secret) { s.Refused = "empty_key" }), "refuses the Secret: empty_key"},
+		{"refused", secretDB(func(s *status.Secret) { s.Refused = "empty_key" }), "rejects the Secret: empty_key"},
 		{"not in the volume", secretDB(func(s *status.Secret) { s.Generation = 0 }), "not in the volume"},
 		{"notified", func(d *status.Document) {
 			d.Targets = []status.Target{target("exec", 3),

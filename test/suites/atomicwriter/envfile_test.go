@@ -34,7 +34,7 @@ func envFile(t *testing.T, data map[string]secret.Value) (path string, ok bool) 
 		return "", false
 	}
 	path = filepath.Join(t.TempDir(), "db.env")
-	if err := os.WriteFile(path, result.Set.Secrets["db"].Values["db.env"], 0o600); err != nil {
+	if err := os.WriteFile(path, result.Content.Secrets["db"].Values["db.env"], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path, true

@@ -40,7 +40,7 @@ func TestWaitDocument_proof(t *testing.T) {
 		{"uid", "another Secret of that name", func(_, secret, _ fields) { secret["uid"] = "another" }},
 		{"lost", "the API server does not have", func(_, secret, _ fields) { secret["resourceVersion"] = "99999999" }},
 		{"old", "its sidecar has version 1", func(_, secret, _ fields) { secret["resourceVersion"] = "1" }},
-		{"refused", "refuses the Secret: no_keys", func(_, secret, _ fields) { secret["refused"] = "no_keys" }},
+		{"refused", "rejects the Secret: no_keys", func(_, secret, _ fields) { secret["refused"] = "no_keys" }},
 		{"down", "watch of its sidecar is down",
 			func(d, _, _ fields) { d["watches"].([]any)[0].(fields)["up"] = false }},
 		{"selector-down", "watch of its sidecar is down", func(d, _, _ fields) { // the selector may match the Secret

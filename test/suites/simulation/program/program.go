@@ -68,7 +68,7 @@ func New(c Config, o Outside) (p Program, err error) {
 		Logger: o.Logger, Report: func(string, error) {},
 	})
 	poke = p.notifier.Poke
-	p.pipeline = pipeline.New(pipeline.Settings{
+	p.pipeline = pipeline.New(pipeline.Options{
 		Rules: layout.Rules{
 			Layout: c.Layout, Required: []string{Required}, Optional: []string{optional}, Selector: true,
 			RequiredKeys: map[string][]string{Required: {requiredKey}},
