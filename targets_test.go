@@ -110,7 +110,9 @@ func TestEachHasItsSignal(t *testing.T) {
 		})
 		target := newTargets(cfg, notifier.NewInterval(0), slog.New(slog.DiscardHandler), func(string, string) {})[0]
 		// The kernel may still be executing the program, which Notify takes for a replacement.
-		testsupport.Eventually(t, "a notification", func() error { return target.Notify(t.Context(), notifier.Changes{}) })
+		testsupport.Eventually(t, "a notification", func() error {
+			return target.Notify(t.Context(), notifier.Changes{})
+		})
 		var exit *exec.ExitError
 		if err := child.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != want {
 			t.Errorf("%q: the process ended by %v, want %v", own, err, want)

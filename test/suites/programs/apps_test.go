@@ -22,7 +22,8 @@ var appServers = []program{
 		command: web + "PYTHONUNBUFFERED=1 /usr/bin/gunicorn --chdir {testdata}/web -b {addr} -w 2 app:app",
 		probe:   answer,
 		ways: []way{
-			bySignal("HUP", "gunicorn", reloads, "Set `PYTHONUNBUFFERED=1`: with a buffered stderr, the master can end."),
+			bySignal("HUP", "gunicorn", reloads,
+				"Set `PYTHONUNBUFFERED=1`: with a buffered stderr, the master can end."),
 			bySignal("USR2", "gunicorn", replaces),
 		},
 	},
