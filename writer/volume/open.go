@@ -102,15 +102,24 @@ func (m *mount) awaitLeases(ctx context.Context) error {
 
 const lockPatience, lockMode = time.Second, 0o222
 
-// openLock opens the lock file. Every UID can open it, so that all writers lock the same
-// file, but only for writing, so that no app with a read-only mount can lock it. If the
-// volume has no space for it, the lock is on the volume's directory.
+// openLock opens the lock file. Its mode is 0222: no app can open it for reading, so no app with a read-only mount can
+// lock it. Every UID can open it for writing, so writers with different UIDs lock the same file, such as a root init
+// container and its sidecar: with mode 0200 the second could not start, or would have to replace a locked file.
+// openLock replaces an entry that is readable or no file, which an app may have created to lock it. If the volume has
+// no space for the file, the lock is on the volume's directory.
 func (m *mount) openLock() error {
 	const flags = unix.O_WRONLY | unix.O_NONBLOCK
 	err := Volume{m}.clearing(generation.LockFile, func() (err error) {
 		m.lock, err = m.openFile(generation.LockFile, flags, 0)
 		if errors.Is(err, unix.ENOENT) { // with O_CREAT, a sticky volume rejects the file of another UID
 			m.lock, err = m.openFile(generation.LockFile, flags|unix.O_CREAT, lockMode)
+		}
+		if err != nil {
+			return err
+		}
+		info, err := m.lock.Stat()
+		if err == nil && (!info.Mode().IsRegular() || info.Mode()&0o444 != 0) {
+			err = errors.Join(fs.ErrExist, m.lock.Close())
 		}
 		return err
 	})

@@ -90,6 +90,45 @@ func TestOpen_anotherUID(t *testing.T) {
 	}
 }
 
+// TestOpen_lockFileOfAnApp: the sidecar does not lock an entry that an app can open for reading, and so can lock. If the
+// sidecar cannot replace the entry, it names the remedy.
+func TestOpen_lockFileOfAnApp(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for name, plant := range map[string]func(p string) error{
+		"a readable file":      func(p string) error { return os.WriteFile(p, nil, 0o600) },
+		"a FIFO with a reader": func(p string) error { return syscall.Mkfifo(p, 0o600) },
+	} {
+		for _, mode := range []os.FileMode{0o777, 0o777 | os.ModeSticky} {
+			dir := testsupport.MemoryDir(t)
+			must(t, os.Chmod(dir, mode))
+			lock := filepath.Join(dir, generation.LockFile)
+			must(t, plant(lock))
+			must(t, os.Chmod(lock, 0o666))
+			app, err := os.OpenFile(lock, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+			must(t, err)
+			must(t, syscall.Flock(int(app.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+			if strings.Contains(name, "FIFO") {
+				must(t, os.Chmod(lock, lockMode))
+			}
+			asUser(func() { _, err = Open(t.Context(), dir) })
+			if mode&os.ModeSticky != 0 {
+				if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "delete this file") {
+					t.Errorf("%s of another UID: got %v, want the remedy", name, err)
+				}
+				opened(t, dir) // root can replace it
+			} else if err != nil {
+				t.Errorf("%s: got %v, want no error", name, err)
+			}
+			if info, err := os.Lstat(lock); err != nil || info.Mode() != lockMode {
+				t.Errorf("%s: the lock file is %v, %v, want mode 0222", name, info, err)
+			}
+			must(t, app.Close())
+		}
+	}
+}
+
 // asUser calls f in a thread with the file access of another UID.
 func asUser(f func()) {
 	done := make(chan struct{})
