@@ -55,5 +55,5 @@ func find(entries []Entry, name string) (e Entry, ok bool) {
 // page is the unit in which a file system allocates space.
 const page = 4096
 
-// DiskSize returns the disk space for a file of this length.
-func DiskSize(length int64) int64 { return (length + page - 1) / page * page }
+// DiskSize returns the disk space for a file of this length, at least a page: an empty file occupies an inode.
+func DiskSize(length int64) int64 { return (max(length, 1) + page - 1) / page * page }

@@ -145,8 +145,9 @@ func (g *Generation) SameOutside(old *Generation) bool {
 		func(a, b Entry) bool { return a.Path == b.Path && a.Mode == b.Mode })
 }
 
-// DiskSize returns the space that the generation's files occupy.
+// DiskSize returns the space that the generation's entries and its record occupy.
 func (g *Generation) DiskSize() (bytes int64) {
+	bytes = DiskSize(int64(len(g.RecordFile.Data)))
 	for _, e := range g.Inside {
 		bytes += DiskSize(int64(len(e.Data)))
 	}

@@ -125,6 +125,8 @@ func TestDiffers_inEveryAttribute(t *testing.T) {
 	must(t, v.Add(e))
 	must(t, v.Add(linkEntry("link", "..data/link")))
 	must(t, v.Add(dirEntry("dir")))
+	must(t, v.Add(dirEntry("fsGroup")))
+	must(t, os.Chmod(filepath.Join(dir, "fsGroup"), 0o755|fs.ModeSetgid)) // a new directory inherits it
 	other := e
 	other.Mode = 0o600
 	for name, e := range map[string]generation.Entry{
@@ -136,7 +138,8 @@ func TestDiffers_inEveryAttribute(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want that it differs", name, differs, err)
 		}
 	}
-	for _, same := range []generation.Entry{e, linkEntry("link", "..data/link"), dirEntry("dir")} {
+	for _, same := range []generation.Entry{e, linkEntry("link", "..data/link"), dirEntry("dir"),
+		dirEntry("fsGroup")} {
 		if differs, err := v.Differs(same); err != nil || differs {
 			t.Errorf("%s: got %v, %v, want no difference", same.Path, differs, err)
 		}

@@ -56,10 +56,12 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 	return readRecord(v, generation.NotifiedFile, generation.ParseNotified)
 }
 
-// DiskSize returns the space that the files of a generation occupy.
+// DiskSize returns the space that the files of a generation and its record occupy.
 func (v Volume) DiskSize(dir string, rec generation.Record) (bytes int64) {
+	info, _ := v.Lstat(generation.RecordName(dir))
+	bytes = generation.DiskSize(info.Size)
 	for name := range rec.Paths() {
-		info, _ := v.Lstat(path.Join(dir, name))
+		info, _ = v.Lstat(path.Join(dir, name))
 		bytes += generation.DiskSize(info.Size)
 	}
 	return bytes
