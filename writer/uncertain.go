@@ -12,8 +12,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// uncertain contains the states in which a Writer does not know its volume for certain. Doubts that last are in the
-// content and the records: Files.Unread, Notified.Lost and Record.Unowned.
+// uncertain contains the states in which a Writer does not know its volume for certain. The last three of the table are
+// fields of the content and of the records.
 //
 //	state       | cause that sets it          | event that clears it      | operations it forbids
 //	------------+-----------------------------+---------------------------+--------------------------------
@@ -29,6 +29,13 @@ import (
 //	            | Recheck                     |                           | generation in a publish
 //	misreads    | a comparison failed with    | a successful comparison   | replacing the entry, up to the
 //	            | EIO                         |                           | third failure in a row
+//	Files.      | Open: a file could not be   | reading the file, or      | a publish or a repair without
+//	Unread      | read                        | another version of its    | the file, unless it is known
+//	            |                             | Secret                    | to be missing
+//	Notified.   | Open: the record of         | none                      | counting a target without a
+//	Lost        | notifications was lost      |                           | record as notified
+//	Record.     | Open: the record of a flat  | a new generation          | Current, Newest and State
+//	Unowned     | generation was lost         |                           | returning the generation
 type uncertain struct {
 	unconfirmed bool
 	unreachable atomic.Bool     // read without the Writer's lock
