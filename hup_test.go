@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/watcher"
 )
 
 // runMain makes this test binary secret-sync itself.
@@ -189,7 +190,7 @@ func TestHUP_storm(t *testing.T) {
 		p.signal(syscall.SIGHUP)
 		time.Sleep(100 * time.Millisecond)
 	}
-	rounds := int64(time.Since(began)/rereadInterval) + 1
+	rounds := int64(time.Since(began)/watcher.RereadInterval) + 1
 	attempts, lists = calls.Load()-attempts, a.lists.Load()-lists
 	lines := int64(1)
 	for len(p.log) > 0 {

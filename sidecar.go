@@ -219,11 +219,8 @@ func (s *sidecar) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// rereadInterval is the shortest time between two reads of the Secrets after a SIGHUP.
-const rereadInterval = 3 * time.Second
-
 // rereadOnHUP reads the Secrets, compares the volume and retries failed notifications on SIGHUP, until ctx ends. The
-// first signal takes effect at once, and signals within rereadInterval are combined. In a shared process namespace, a
+// first signal takes effect at once, and signals within RereadInterval are combined. In a shared process namespace, a
 // HUP for the app by name may also reach the sidecar.
 func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 	for {
@@ -235,7 +232,7 @@ func (s *sidecar) rereadOnHUP(ctx context.Context) error {
 			s.watcher.Reread()
 			s.writer.Recheck()
 			s.notifier.Retry()
-			wake.Sleep(ctx, rereadInterval)
+			wake.Sleep(ctx, watcher.RereadInterval)
 		}
 	}
 }

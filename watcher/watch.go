@@ -68,6 +68,7 @@ type watch struct {
 
 	// The goroutine of run owns these fields. It holds shared.mu when it sets err.
 	listed    time.Time     // time of this attempt's list, or zero if it did not succeed
+	rereadAt  time.Time     // start of the last list that followed Reread
 	watchTime time.Duration // requested for this attempt's watch
 	timeout   time.Duration // time limit of a list
 	early     int           // number of early ends in a row
@@ -107,9 +108,16 @@ func (w *watch) run(ctx context.Context) {
 		select {
 		case <-time.After(pause):
 		case <-w.reread:
+			w.spaceReread(ctx)
 		case <-ctx.Done():
 		}
 	}
+}
+
+// spaceReread waits for the rest of RereadInterval.
+func (w *watch) spaceReread(ctx context.Context) {
+	wake.Sleep(ctx, time.Until(w.rereadAt.Add(RereadInterval)))
+	w.rereadAt = time.Now()
 }
 
 // attempt performs a list and follows a stream until a new list is due. previous is the result of the attempt before.
@@ -176,6 +184,7 @@ func (w *watch) follow(ctx context.Context, s *stream, replay bool) error {
 		case err := <-s.ended:
 			return err
 		case <-w.reread:
+			w.spaceReread(ctx) // the stream applies events meanwhile
 			return errListDue
 		case <-stale.C:
 			if replay {

@@ -478,15 +478,22 @@ func TestPauseAfter_jitter(t *testing.T) {
 	}
 }
 
-// TestReread_storm: a Reread every 0.2 s and lists of 1 s. The first read starts at once,
-// and reads never overlap and are not canceled.
+// TestReread_storm: a Reread every 0.2 s, and lists of 5.9 s alternate with lists of 0 s. The first read starts at once.
+// Then a read starts at most every RereadInterval. Reads never overlap and are not canceled. The same is true while
+// every list fails.
 func TestReread_storm(t *testing.T) {
+	for _, onList := range []func() error{nil, func() error { return statusError(500, 3600) }} {
+		rereadStorm(t, &script{onWatch: bookmarks(1), onList: onList})
+	}
+}
+
+func rereadStorm(t *testing.T, s *script) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{onWatch: bookmarks(1)}
+		const slow = 5900 * time.Millisecond
 		canceled := 0
 		s.slow = func(ctx context.Context) error {
 			select {
-			case <-time.After(time.Second):
+			case <-time.After(time.Duration(s.count()%2) * slow):
 			case <-ctx.Done():
 				canceled++
 			}
@@ -507,12 +514,12 @@ func TestReread_storm(t *testing.T) {
 			t.Errorf("first read after %v, want at once", got)
 		}
 		for i := 2; i < len(s.lists); i++ {
-			if got := s.lists[i].Sub(s.lists[i-1]); got < time.Second {
-				t.Errorf("read %d after %v, want at least 1 s", i, got)
+			if got := s.lists[i].Sub(s.lists[i-1]); got < RereadInterval || got < time.Duration(i%2)*slow {
+				t.Errorf("read %d after %v, want at least %v and after the read before", i, got, RereadInterval)
 			}
 		}
-		if got := len(s.lists); got < 59 || canceled > 0 {
-			t.Errorf("%d lists, %d canceled, want about 60 and none", got, canceled)
+		if got, want := len(s.lists), int(time.Minute/(slow+RereadInterval))*2; got < want || canceled > 0 {
+			t.Errorf("%d lists, %d canceled, want at least %d and none", got, canceled, want)
 		}
 		cancel()
 		group.Wait()

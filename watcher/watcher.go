@@ -23,6 +23,9 @@ import (
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
+// RereadInterval is the shortest time between the starts of two lists that follow Reread.
+const RereadInterval = 3 * time.Second
+
 const (
 	firstWait   = 3 * time.Second // longest delay of the other watches at startup
 	maxDebounce = 10              // longest delay of a poke, as a multiple of the debounce time
@@ -95,8 +98,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Reread starts a consistent read in every watch, even during a pause after an error, or after a list in progress. It
-// does not wait for the answers.
+// Reread starts a consistent read in every watch, even during a pause after an error. A list in progress and
+// RereadInterval delay it. Reread does not wait for the answers.
 func (w *Watcher) Reread() {
 	for _, watch := range w.watches {
 		watch.reread.Poke()
