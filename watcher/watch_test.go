@@ -457,20 +457,28 @@ func TestWatch_slowList(t *testing.T) {
 	})
 }
 
-// TestPauseAfter_jitter: if a server ends a watch before its time, the next list is delayed by a
-// random time, because the server ends the watches of all Pods at once.
+// TestPauseAfter_jitter: if a server ends a watch before its time, or breaks its connection, the next list is delayed by
+// a random time, because the server ends the watches of all Pods at once. A failed list is retried soon.
 func TestPauseAfter_jitter(t *testing.T) {
 	w := newIdleWatch()
 	w.watchTime = 2 * kube.MinWatchTime
 	for _, lasted := range []time.Duration{stableAfter, w.watchTime - time.Second} {
-		var most time.Duration
-		for range 1000 {
-			w.listed = time.Now().Add(-lasted)
-			most = max(most, w.pauseAfter(nil))
+		for _, err := range []error{nil, refused()} {
+			least, most := maxJitter, time.Duration(0)
+			for range 1000 {
+				w.listed = time.Now().Add(-lasted)
+				pause := w.pauseAfter(err)
+				least, most = min(least, pause), max(most, pause)
+			}
+			if least > maxJitter/10 || most < maxJitter*9/10 || most > maxJitter {
+				t.Errorf("%v after %v: pauses of %v to %v, want 0 to %v", err, lasted, least, most, maxJitter)
+			}
 		}
-		if most < maxJitter/2 || most > maxJitter {
-			t.Errorf("largest pause after %v: got %v, want about %v", lasted, most, maxJitter)
-		}
+	}
+	w.backoff.Reset()
+	w.listed = time.Time{}
+	if got := w.pauseAfter(refused()); got > firstPause {
+		t.Errorf("after a failed list: got %v, want at most %v", got, firstPause)
 	}
 	w.listed = time.Now().Add(-w.watchTime)
 	if got := w.pauseAfter(nil); got != 0 {
