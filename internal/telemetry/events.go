@@ -47,26 +47,26 @@ func NewEvents(pod Pod, post func(context.Context, string, []byte) error, log *s
 
 // Published reports a generation in which the given Secrets changed.
 func (e *Events) Published(generation uint64, secrets []string) {
-	e.put("Normal", "SecretsPublished", "published generation %d: %s", generation,
+	e.enqueue("Normal", "SecretsPublished", "published generation %d: %s", generation,
 		strings.Join(brief.List(secrets), ", "))
 }
 
 // Rejected reports that the current version of a Secret is rejected, without values.
 func (e *Events) Rejected(secret, reason string) {
-	e.put("Warning", "SecretRefused", "Secret %s is not published: %s", secret, reason)
+	e.enqueue("Warning", "SecretRefused", "Secret %s is not published: %s", secret, reason)
 }
 
 // NotifyFailing reports a failure to notify a target. The error contains no values.
 func (e *Events) NotifyFailing(target string, err error) {
-	e.put("Warning", "NotifyFailing", "notifying %s fails: %v", target, err)
+	e.enqueue("Warning", "NotifyFailing", "notifying %s fails: %v", target, err)
 }
 
 // NotifyUnverified reports a signal with an uncertain effect: the app may not reload.
 func (e *Events) NotifyUnverified(target, message string) {
-	e.put("Warning", "NotifyUnverified", "%s: %s", target, message)
+	e.enqueue("Warning", "NotifyUnverified", "%s: %s", target, message)
 }
 
-func (e *Events) put(kind, reason, format string, args ...any) {
+func (e *Events) enqueue(kind, reason, format string, args ...any) {
 	if e == nil {
 		return
 	}

@@ -26,7 +26,7 @@ func (t *Target) choose(seen tree) (process, error) {
 	case len(matches) > 0:
 		return slices.MaxFunc(matches, func(a, b process) int { return cmp.Compare(t.proc.age(a), t.proc.age(b)) }), nil
 	case len(others) > 0:
-		found := list(others, func(p process) string { return fmt.Sprintf("%d (%s)", p.pid, p.allNames()) })
+		found := joinProcesses(others, func(p process) string { return fmt.Sprintf("%d (%s)", p.pid, p.allNames()) })
 		return process{}, notifier.Failf("no match", "no process is named %q; found: %s%s", name, found, t.hint(""))
 	default:
 		return process{}, notifier.Failf("alone", "no process is named %q%s", name, t.hint(
@@ -102,7 +102,7 @@ func (t *Target) mainProcess(seen tree, old, matches []process) (process, error)
 	}
 	return process{}, notifier.Failf("several",
 		"%d unrelated processes are named %q: %s; set SECRETSYNC_PID_FILE, or a name that only one of them uses",
-		len(roots), t.opts.Name, list(roots, func(p process) string {
+		len(roots), t.opts.Name, joinProcesses(roots, func(p process) string {
 			age := t.proc.age(p).Round(time.Second)
 			return fmt.Sprintf("pid %d (%s; parent %d, age %v)", p.pid, p.allNames(), p.ppid, age)
 		}))
@@ -122,8 +122,8 @@ func contains(all []process, pid int) bool {
 	return slices.ContainsFunc(all, func(p process) bool { return p.pid == pid })
 }
 
-// list joins at most ten processes. It never shows arguments, which may be passwords.
-func list(ps []process, show func(process) string) string {
+// joinProcesses joins at most ten processes. It never shows arguments, which may be passwords.
+func joinProcesses(ps []process, show func(process) string) string {
 	parts := make([]string, len(ps))
 	for i, p := range ps {
 		parts[i] = show(p)
