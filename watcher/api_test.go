@@ -73,8 +73,8 @@ func (a *api) config(address string) *rest.Config {
 		TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
 }
 
-// put creates or updates a Secret. An empty uid keeps the current UID.
-func (a *api) put(name, value, uid string, set labels.Set) {
+// setSecret creates or updates a Secret. An empty uid keeps the current UID.
+func (a *api) setSecret(name, value, uid string, set labels.Set) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.version++

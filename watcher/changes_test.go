@@ -25,9 +25,9 @@ func TestChanges(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	web, api := labels.Set{"app": "web"}, labels.Set{"app": "api"}
-	a.put("db", "1", "", web) // named and selected
-	a.put("tls", "1", "", web)
-	a.put("other", "1", "", api)
+	a.setSecret("db", "1", "", web) // named and selected
+	a.setSecret("tls", "1", "", web)
+	a.setSecret("other", "1", "", api)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db", "db"}, Selector: "app=web"})
 	for _, step := range []struct {
 		name string
@@ -35,16 +35,18 @@ func TestChanges(t *testing.T) {
 		want map[string]string
 	}{
 		{"initial state", func() {}, map[string]string{"db": "1", "tls": "1"}},
-		{"new value", func() { a.put("tls", "2", "", web) }, map[string]string{"db": "1", "tls": "2"}},
-		{"new Secret", func() { a.put("new", "1", "", web) }, map[string]string{"db": "1", "tls": "2", "new": "1"}},
-		{"named Secret stops matching", func() { a.put("db", "2", "", api) },
+		{"new value", func() { a.setSecret("tls", "2", "", web) }, map[string]string{"db": "1", "tls": "2"}},
+		{"new Secret", func() { a.setSecret("new", "1", "", web) },
+			map[string]string{"db": "1", "tls": "2", "new": "1"}},
+		{"named Secret stops matching", func() { a.setSecret("db", "2", "", api) },
 			map[string]string{"db": "2", "tls": "2", "new": "1"}},
-		{"selected Secret stops matching", func() { a.put("tls", "2", "", api) },
+		{"selected Secret stops matching", func() { a.setSecret("tls", "2", "", api) },
 			map[string]string{"db": "2", "new": "1"}},
-		{"selected Secret matches again", func() { a.put("tls", "3", "", web) },
+		{"selected Secret matches again", func() { a.setSecret("tls", "3", "", web) },
 			map[string]string{"db": "2", "tls": "3", "new": "1"}},
 		{"deleted", func() { a.remove("db") }, map[string]string{"tls": "3", "new": "1"}},
-		{"recreated", func() { a.put("db", "3", "uid-2", web) }, map[string]string{"db": "3", "tls": "3", "new": "1"}},
+		{"recreated", func() { a.setSecret("db", "3", "uid-2", web) },
+			map[string]string{"db": "3", "tls": "3", "new": "1"}},
 		{"deleted during an outage", func() {
 			a.fault(abort)
 			a.endWatches()
@@ -71,8 +73,8 @@ func TestSelector_namedSecret(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	set := labels.Set{"app": "web"}
-	a.put("db", "1", "", set)
-	a.put("tls", "1", "", set)
+	a.setSecret("db", "1", "", set)
+	a.setSecret("tls", "1", "", set)
 	broken := errorAnswer(500, metav1.StatusReasonInternalError, "no")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		return r.URL.Query().Has("fieldSelector") && broken(w, r)
@@ -90,11 +92,11 @@ func TestSelector_namedSecret(t *testing.T) {
 func TestChanged_recreated(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 	r.waitValue("db", "1", 5*time.Second)
 	r.wait("first poke", time.Second, r.poked)
-	a.put("db", "1", "uid-2", nil)
+	a.setSecret("db", "1", "uid-2", nil)
 	r.wait("poke", 5*time.Second, r.poked)
 	if got := r.Snapshot().Secrets["db"].UID; got != "uid-2" {
 		t.Errorf("uid: got %q, want uid-2", got)
@@ -106,12 +108,12 @@ func TestChanged_recreated(t *testing.T) {
 func TestChanged_labelsOnly(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 	r.waitValue("db", "1", 5*time.Second)
 	r.wait("first poke", time.Second, r.poked)
 	before := r.Snapshot()
-	a.put("db", "1", "", labels.Set{"app": "web"})
+	a.setSecret("db", "1", "", labels.Set{"app": "web"})
 	r.wait("version 102", 5*time.Second, func() bool { return r.Snapshot().Secrets["db"].ResourceVersion == "102" })
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
 	a.endWatches()
@@ -129,9 +131,9 @@ func TestChanged_labelsOnly(t *testing.T) {
 func TestList_restoredBackup(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	backup := a.secrets["db"].DeepCopy()
-	a.put("db", "2", "", nil)
+	a.setSecret("db", "2", "", nil)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 	r.waitValue("db", "2", 5*time.Second)
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
@@ -143,7 +145,7 @@ func TestList_restoredBackup(t *testing.T) {
 	r.wait("watch", 5*time.Second, func() bool {
 		return strings.Contains(slices.Concat(a.received("watch"), []string{""})[1], "resourceVersion=50")
 	})
-	a.put("db", "3", "", nil)
+	a.setSecret("db", "3", "", nil)
 	r.waitValue("db", "3", 5*time.Second)
 }
 
@@ -152,11 +154,11 @@ func TestLargeSecret(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	large := strings.Repeat("x", 1<<20)
-	a.put("db", large, "", nil)
+	a.setSecret("db", large, "", nil)
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 	for i, end := range []string{"", "a", "b", "c"} {
 		if i > 0 {
-			a.put("db", large+end, "", nil)
+			a.setSecret("db", large+end, "", nil)
 		}
 		version := strconv.Itoa(101 + i)
 		r.wait(version, 20*time.Second, func() bool { return r.Snapshot().Secrets["db"].ResourceVersion == version })
@@ -171,8 +173,8 @@ func TestLargeSecret(t *testing.T) {
 func TestList_unrelatedObjects(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
-	a.put("other", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
+	a.setSecret("other", "1", "", nil)
 	list := func() corev1.SecretList {
 		a.mu.Lock()
 		defer a.mu.Unlock()

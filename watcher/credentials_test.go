@@ -20,7 +20,7 @@ import (
 func TestCredentials_newCA(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	file := filepath.Join(t.TempDir(), "ca.crt")
 	writePEM(t, file, "CERTIFICATE", otherAuthority(t))
 	cfg := &rest.Config{Host: "https://" + a.Listener.Addr().String(),
@@ -38,7 +38,7 @@ func TestCredentials_newCA(t *testing.T) {
 func TestCredentials_newToken(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	unauthorized := errorAnswer(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		return r.Header.Get("Authorization") != "Bearer new" && unauthorized(w, r)
@@ -62,8 +62,8 @@ func TestCredentials_newToken(t *testing.T) {
 func TestCredentials_allWatches(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("quiet", "1", "", nil)
-	a.put("refused", "1", "", nil)
+	a.setSecret("quiet", "1", "", nil)
+	a.setSecret("refused", "1", "", nil)
 	var restarted atomic.Bool
 	unauthorized := errorAnswer(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
@@ -96,7 +96,7 @@ func TestCredentials_allWatches(t *testing.T) {
 func TestCredentials_newClientCertificate(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	unauthorized := errorAnswer(401, "Unauthorized", "Unauthorized")
 	a.fault(func(w http.ResponseWriter, r *http.Request) bool {
 		peers := r.TLS.PeerCertificates
@@ -145,12 +145,12 @@ func TestCredentials_kubeconfig(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newAPI(t)
-			a.put("db", "1", "", nil)
+			a.setSecret("db", "1", "", nil)
 			cfg := a.config("")
 			used := change(cfg, a)
 			r := start(t, Options{Config: cfg, Names: []string{"db"}})
 			r.waitValue("db", "1", 5*time.Second)
-			a.put("db", "2", "", nil)
+			a.setSecret("db", "2", "", nil)
 			r.waitValue("db", "2", 5*time.Second)
 			if !used() {
 				t.Error("the credentials were not used")
@@ -180,7 +180,7 @@ func TestNetwork_disableHTTP2(t *testing.T) {
 	for value, want := range map[string]int32{"": 2, "true": 1} {
 		t.Setenv("DISABLE_HTTP2", value)
 		a := newAPI(t)
-		a.put("db", "1", "", nil)
+		a.setSecret("db", "1", "", nil)
 		var got atomic.Int32
 		a.fault(func(_ http.ResponseWriter, r *http.Request) bool { got.Store(int32(r.ProtoMajor)); return false })
 		start(t, Options{Config: a.config(""), Names: []string{"db"}}).waitValue("db", "1", 5*time.Second)

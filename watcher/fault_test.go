@@ -143,7 +143,7 @@ func TestFault_atStart(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			a := newAPI(t)
-			a.put("db", "1", "", nil)
+			a.setSecret("db", "1", "", nil)
 			a.fault(f.answer)
 			stopped := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 			r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
@@ -165,7 +165,7 @@ func TestFault_later(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			a := newAPI(t)
-			a.put("db", "1", "", nil)
+			a.setSecret("db", "1", "", nil)
 			stopped := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 			r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 			stopped.waitValue("db", "1", 5*time.Second)
@@ -176,12 +176,12 @@ func TestFault_later(t *testing.T) {
 			r.wait("down", 15*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 && !r.up("secret/db") })
 			stopped.stop()
 			if !f.lists {
-				a.put("db", "2", "", nil)
+				a.setSecret("db", "2", "", nil)
 			}
 			if got := r.value("db"); got != "1" {
 				t.Errorf("during the fault: got %q, want the last good value", got)
 			}
-			a.put("db", "3", "", nil)
+			a.setSecret("db", "3", "", nil)
 			a.recover(t, r, f.want, "3", f.noRemedy)
 		})
 	}

@@ -17,7 +17,7 @@ import (
 func TestNetwork_refused(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	p := newProxy(t, a.Listener.Addr().String())
 	p.refuse()
 	r := start(t, Options{Config: a.config(p.address), Names: []string{"db"}})
@@ -37,7 +37,7 @@ func TestNetwork_refused(t *testing.T) {
 	if warns := r.logs.level("WARN"); len(warns) != 2 || p.connections() != attempts {
 		t.Errorf("got %q, want a warning per outage", warns)
 	}
-	a.put("db", "2", "", nil)
+	a.setSecret("db", "2", "", nil)
 	if got := r.value("db"); got != "1" {
 		t.Errorf("while refused: got %q, want the last good value", got)
 	}
@@ -51,13 +51,13 @@ func TestNetwork_refused(t *testing.T) {
 func TestNetwork_reset(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	p := newProxy(t, a.Listener.Addr().String())
 	r := start(t, Options{Config: a.config(p.address), Names: []string{"db"}})
 	r.waitValue("db", "1", 5*time.Second)
 	r.wait("up", 5*time.Second, func() bool { return r.up("secret/db") })
 	p.reset()
-	a.put("db", "2", "", nil)
+	a.setSecret("db", "2", "", nil)
 	r.waitValue("db", "2", 11*time.Second)
 	if warns := r.logs.level("WARN"); len(warns) != 1 || !strings.Contains(warns[0], "reset") {
 		t.Errorf("got %q, want a single warning of the reset", warns)
@@ -70,14 +70,14 @@ func TestNetwork_reset(t *testing.T) {
 func TestNetwork_dead(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	p := newProxy(t, a.Listener.Addr().String())
 	r := start(t, Options{Config: a.config(p.address), Names: []string{"db"}})
 	stopped := start(t, Options{Config: a.config(p.address), Names: []string{"db"}})
 	r.waitValue("db", "1", 5*time.Second)
 	stopped.waitValue("db", "1", 5*time.Second)
 	p.freeze()
-	a.put("db", "2", "", nil)
+	a.setSecret("db", "2", "", nil)
 	stopped.stop()
 	start(t, Options{Config: a.config(p.address), Names: []string{"db"}}).stop() // during a TLS handshake
 	r.wait("down", 20*time.Second, func() bool { return len(r.logs.level("WARN")) == 1 && !r.up("secret/db") })
@@ -130,7 +130,7 @@ func TestRun_closesHandshakes(t *testing.T) {
 func TestList_hangs(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	a.fault(func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true })
 	stopped := start(t, Options{Config: a.config(""), Names: []string{"db"}})
 	r := start(t, Options{Config: a.config(""), Names: []string{"db"}})
@@ -153,7 +153,7 @@ func TestRun_sharedConnection(t *testing.T) {
 	for i := range 100 {
 		name := "s" + strings.Repeat("x", i%7) + string(rune('a'+i/26)) + string(rune('a'+i%26))
 		names = append(names, name)
-		a.put(name, "1", "", nil)
+		a.setSecret(name, "1", "", nil)
 	}
 	p := newProxy(t, a.Listener.Addr().String())
 	began := time.Now()
@@ -164,7 +164,7 @@ func TestRun_sharedConnection(t *testing.T) {
 	})
 	t.Logf("a hundred Secrets in %v", time.Since(began))
 	for _, name := range names {
-		a.put(name, "2", "", nil)
+		a.setSecret(name, "2", "", nil)
 	}
 	for _, name := range names {
 		r.waitValue(name, "2", 10*time.Second)
@@ -178,13 +178,13 @@ func TestRun_sharedConnection(t *testing.T) {
 func TestNetwork_http1(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
-	a.put("db", "1", "", nil)
+	a.setSecret("db", "1", "", nil)
 	old := httptest.NewTLSServer(http.HandlerFunc(a.serve))
 	defer old.Close()
 	defer a.endWatches()
 	r := start(t, Options{Config: a.config(old.Listener.Addr().String()), Names: []string{"db"}})
 	r.waitValue("db", "1", 5*time.Second)
-	a.put("db", "2", "", nil)
+	a.setSecret("db", "2", "", nil)
 	r.waitValue("db", "2", 5*time.Second)
 	r.stop()
 }

@@ -91,18 +91,14 @@ func (r *running) value(name string) string {
 }
 
 // wait waits until ok returns true. After the longest time it fails the test.
-func (r *running) wait(what string, longest time.Duration, ok func() bool) {
+func (r *running) wait(condition string, longest time.Duration, ok func() bool) {
 	r.t.Helper()
-	eventually(r.t, what, longest, ok, func() string { return r.logs.String() })
-}
-
-func eventually(t *testing.T, what string, longest time.Duration, ok func() bool, detail func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(longest); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s\n%s", longest, what, detail())
+	testsupport.EventuallyWithin(r.t, longest, condition, func() error {
+		if !ok() {
+			return fmt.Errorf("not yet\n%s", r.logs)
 		}
-	}
+		return nil
+	})
 }
 
 // waitValue waits until a Secret contains the value, or does not exist if value is "".

@@ -157,17 +157,13 @@ func TestExecTimeoutKillsTheGroup(t *testing.T) {
 // waitGone waits for the end of a killed process.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	testsupport.EventuallyWithin(t, patience, "the end of a process", func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return
+		if err == nil && !strings.Contains(string(stat), ") Z ") {
+			return fmt.Errorf("%s is alive", stat)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %s is still alive", stat)
-		}
-		time.Sleep(time.Millisecond)
-	}
+		return nil
+	})
 }
 
 // TestExecLeftBehind: a command succeeds when it exits, although a process left behind

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,11 +50,12 @@ func reapDuringCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(patience); zombies(t) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d zombies remain", zombies(t))
+	testsupport.EventuallyWithin(t, patience, "the end of the zombies", func() error {
+		if n := zombies(t); n > 0 {
+			return fmt.Errorf("%d remain", n)
 		}
-	}
+		return nil
+	})
 }
 
 // reapThrottled: a throttled process may wait for its command long after the command has ended. However
@@ -71,12 +71,13 @@ func reapThrottled(t *testing.T) {
 		if err := unix.Waitid(unix.P_PID, child.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
 			t.Fatalf("the child was reaped before Wait: %v", err)
 		}
-		for deadline := time.Now().Add(patience); running.TryRLock(); time.Sleep(time.Millisecond) {
-			running.RUnlock() // until the reaper waits for the lock
-			if time.Now().After(deadline) {
-				t.Fatal("the reaper does not wait for the command")
+		testsupport.EventuallyWithin(t, patience, "the reaper to wait for the command", func() error {
+			if running.TryRLock() { // fails once the reaper waits for the lock
+				running.RUnlock()
+				return errors.New("it does not")
 			}
-		}
+			return nil
+		})
 		if err := child.Wait(); child.ProcessState == nil || child.ProcessState.ExitCode() != 3 {
 			t.Fatalf("the command ended with %v, want exit status 3", err)
 		}

@@ -60,7 +60,7 @@ func TestPendingSignal(t *testing.T) {
 func TestPendingSignal_newerGeneration(t *testing.T) {
 	proc := newFakeProc(t)
 	app := process{pid: 7, comm: "app", caught: 1, pending: 1}
-	proc.put(app)
+	proc.setProcess(app)
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	notify := func(generation uint64) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -76,7 +76,7 @@ func TestPendingSignal_newerGeneration(t *testing.T) {
 		t.Fatalf("%d signals, error %v, want 1: the process will handle it after generation 3", len(proc.sent), err)
 	}
 	app.pending = 0
-	proc.put(app)
+	proc.setProcess(app)
 	if err := notify(4); err != nil || len(proc.sent) != 2 {
 		t.Errorf("%d signals, error %v, want 2", len(proc.sent), err)
 	}
@@ -89,14 +89,14 @@ func TestPendingSignal_replaced(t *testing.T) {
 		"with another PID": {pid: 8, comm: "app", caught: 1, start: time.Minute},
 	} {
 		proc := newFakeProc(t)
-		proc.put(process{pid: 7, comm: "app", caught: 1, pending: 1})
+		proc.setProcess(process{pid: 7, comm: "app", caught: 1, pending: 1})
 		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		err := p.Notify(ctx, notifier.Changes{Generation: 2})
 		cancel()
 		testsupport.WantError(t, err, "SIGHUP is pending")
 		proc.remove(7)
-		proc.put(next)
+		proc.setProcess(next)
 		if err := p.Notify(t.Context(), notifier.Changes{Generation: 2}); err != nil || len(proc.sent) != 2 {
 			t.Errorf("%s: signaled %v, error %v, want both", name, proc.sent, err)
 		}
@@ -122,7 +122,7 @@ func TestPendingSignal_late(t *testing.T) {
 	} {
 		proc := newFakeProc(t)
 		app := process{pid: 7, ppid: 1, comm: "app", caught: 1, pending: 1}
-		proc.put(app)
+		proc.setProcess(app)
 		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
 		now := time.Hour
 		p.proc.uptime = func() time.Duration { return now }
@@ -133,13 +133,13 @@ func TestPendingSignal_late(t *testing.T) {
 			testsupport.WantError(t, err, "SIGHUP is pending")
 		}
 		app.pending, now = 0, handled+time.Second
-		proc.put(app)
+		proc.setProcess(app)
 		if err := p.Notify(t.Context(), notifier.Changes{Generation: 2}); err != nil {
 			t.Fatal(err)
 		}
 		proc.remove(7)
 		test.now.comm, test.now.ppid, now = "app", 1, test.at
-		proc.put(test.now)
+		proc.setProcess(test.now)
 		if decided, err := p.Survived(); decided != test.decided || decided && (err == nil) != test.survived {
 			t.Errorf("%s: decided = %v, %v, want %v, survived %v", test.name, decided, err, test.decided, test.survived)
 		}
@@ -221,9 +221,9 @@ func TestSurvived_successor(t *testing.T) {
 			proc.fake(p, func() {})
 			for _, other := range []process{{pid: 5, comm: "tini"}, {pid: 6, ppid: 5, comm: "sv"},
 				{pid: 9, comm: "sh"}} {
-				proc.put(other)
+				proc.setProcess(other)
 			}
-			proc.put(process{pid: 7, ppid: 6, comm: "app", caught: 1, stack: 1})
+			proc.setProcess(process{pid: 7, ppid: 6, comm: "app", caught: 1, stack: 1})
 			p.proc.uptime = func() time.Duration { return time.Hour + time.Second/hertz - 1 } // start times are rounded
 			if err := p.Notify(t.Context(), noChanges); err != nil {
 				t.Fatal(err)
@@ -231,7 +231,7 @@ func TestSurvived_successor(t *testing.T) {
 			proc.remove(7)
 			young := test.young
 			young.pid, young.comm = 8, cmp.Or(young.comm, "app")
-			proc.put(young)
+			proc.setProcess(young)
 			if decided, err := p.Survived(); !decided || (err == nil) != test.replaced {
 				t.Errorf("%s, PID file %q: error %v, want a successor: %v", test.name, p.opts.PIDFile, err,
 					test.replaced)
@@ -244,7 +244,7 @@ func TestSurvived_successor(t *testing.T) {
 // restarted: then nothing counts against the process.
 func TestSurvived_undecided(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "app", caught: 1})
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1})
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
 	if err := p.Notify(t.Context(), noChanges); err != nil {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func TestSurvived_undecided(t *testing.T) {
 // TestSurvived_unchecked: without ExitCheck, the end of a process is not a failure.
 func TestSurvived_unchecked(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "app", caught: 1})
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1})
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	if err := p.Notify(t.Context(), noChanges); err != nil {
 		t.Fatal(err)
@@ -276,14 +276,14 @@ func TestSurvived_unchecked(t *testing.T) {
 func TestSurvived_observesExec(t *testing.T) {
 	const minAge = 5 * time.Second
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "app", caught: 1, stack: 1})
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1, stack: 1})
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true, MinAge: minAge}, func() {})
 	now := time.Hour
 	p.proc.uptime = func() time.Duration { return now }
 	if err := p.Notify(t.Context(), noChanges); err != nil {
 		t.Fatal(err)
 	}
-	proc.put(process{pid: 7, comm: "app", caught: 1, stack: 2})
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1, stack: 2})
 	now += survivalTime + 1
 	if err := survives(p); err != nil {
 		t.Fatal(err)

@@ -24,8 +24,8 @@ type fakeProc struct {
 
 func newFakeProc(t *testing.T) *fakeProc { return &fakeProc{t: t, root: t.TempDir()} }
 
-// put creates a process, or replaces the process with its PID.
-func (f *fakeProc) put(p process) {
+// setProcess creates a process, or replaces the process with its PID.
+func (f *fakeProc) setProcess(p process) {
 	f.t.Helper()
 	dir := filepath.Join(f.root, strconv.Itoa(p.pid))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -88,15 +88,15 @@ func TestReusedPID(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := newFakeProc(t)
-			proc.put(app)
-			p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.put(other) })
+			proc.setProcess(app)
+			p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.setProcess(other) })
 			if err := p.Notify(t.Context(), notifier.Changes{}); err == nil || len(proc.sent) > 0 {
 				t.Errorf("signaled %v, error %v", proc.sent, err)
 			}
 		})
 	}
 	proc := newFakeProc(t)
-	proc.put(app)
+	proc.setProcess(app)
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	if err := p.Notify(t.Context(), notifier.Changes{}); err != nil || len(proc.sent) != 1 || proc.sent[0] != 7 {
 		t.Errorf("unchanged: signaled %v, error %v", proc.sent, err)
@@ -107,7 +107,7 @@ func TestReusedPID(t *testing.T) {
 // presence nor the absence of a handler.
 func TestNoMasks(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "app"})
+	proc.setProcess(process{pid: 7, comm: "app"})
 	write(t, proc.root+"/7/status", "Name:\tapp\nTgid:\t7\n")
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "cannot determine",
@@ -122,10 +122,10 @@ func TestNoMasks(t *testing.T) {
 func TestEndedMeanwhile(t *testing.T) {
 	app := process{pid: 7, comm: "app", caught: 1}
 	proc := newFakeProc(t)
-	proc.put(app)
+	proc.setProcess(app)
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() { proc.remove(7) })
 	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended or was replaced")
-	proc.put(app)
+	proc.setProcess(app)
 	p.signal = (*os.Process).Signal
 	p.open = func(int) (*os.Process, error) { return os.FindProcess(nobody) } // pidfd_open: ESRCH
 	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "7 (app) ended before SIGHUP")
@@ -140,7 +140,7 @@ func TestEndedMeanwhile(t *testing.T) {
 func TestPIDFileReplacedMeanwhile(t *testing.T) {
 	proc, path := newFakeProc(t), t.TempDir()+"/pid"
 	for _, pid := range []int{7, 8} {
-		proc.put(process{pid: pid, comm: "app", caught: 1})
+		proc.setProcess(process{pid: pid, comm: "app", caught: 1})
 	}
 	write(t, path, "7")
 	p := byFile(path)
@@ -156,7 +156,7 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 // TestPIDFileOfAZombie: the file names a process that has ended and is not reaped yet.
 func TestPIDFileOfAZombie(t *testing.T) {
 	proc, path := newFakeProc(t), t.TempDir()+"/pid"
-	proc.put(process{pid: 7, comm: "app", caught: 1, inert: true})
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1, inert: true})
 	write(t, path, "7")
 	p := byFile(path)
 	proc.fake(p, func() {})

@@ -57,7 +57,7 @@ func TestInterval_twoTargets(t *testing.T) {
 func TestInterval_pending(t *testing.T) {
 	proc, interval := newFakeProc(t), notifier.NewInterval(time.Hour)
 	app := process{pid: 7, comm: "app", caught: 1, pending: 1}
-	proc.put(app)
+	proc.setProcess(app)
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, Interval: interval}, func() {})
 	notify := func(generation uint64) (end time.Time, err error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -74,7 +74,7 @@ func TestInterval_pending(t *testing.T) {
 		}
 	}
 	app.pending = 0
-	proc.put(app)
+	proc.setProcess(app)
 	if end, err := notify(3); err != nil || !end.After(sent) {
 		t.Errorf("error %v, interval until %v, want a new interval after %v", err, end, sent)
 	}

@@ -19,7 +19,7 @@ import (
 func TestRuntimes_title(t *testing.T) {
 	var warnings []string
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "ruby", argv: []string{"puma 5.6.5 (tcp://0.0.0.0:80) [app]"}, caught: 1})
+	proc.setProcess(process{pid: 7, comm: "ruby", argv: []string{"puma 5.6.5 (tcp://0.0.0.0:80) [app]"}, caught: 1})
 	p := proc.byName("puma", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	p.opts.Warn = func(message string) { warnings = append(warnings, message) }
 	if err := p.Notify(t.Context(), noChanges); err != nil || len(warnings) != 1 {
@@ -45,7 +45,9 @@ func TestRuntimes_executable(t *testing.T) {
 	} {
 		var warning string
 		proc := newFakeProc(t)
-		proc.put(process{pid: 7, comm: test.comm, argv: []string{test.title}, caught: 1<<0 | 1<<9 | 1<<11 | 1<<13})
+		proc.setProcess(process{
+			pid: 7, comm: test.comm, argv: []string{test.title}, caught: 1<<0 | 1<<9 | 1<<11 | 1<<13,
+		})
 		symlink(t, test.exe, proc.root+"/7/exe")
 		p := proc.byName(test.comm, Options{Signal: test.signal, Check: true}, func() {})
 		p.opts.Warn = func(message string) { warning = message }
@@ -61,7 +63,7 @@ func TestRuntimes_executable(t *testing.T) {
 // TestRuntimes_fatalWithoutCheck: SECRETSYNC_SIGNAL_CHECK=false permits no signal that is fatal for a runtime.
 func TestRuntimes_fatalWithoutCheck(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "java", caught: 1 << 11})
+	proc.setProcess(process{pid: 7, comm: "java", caught: 1 << 11})
 	p := proc.byName("java", Options{Signal: unix.SIGUSR2}, func() {})
 	testsupport.WantError(t, p.Notify(t.Context(), noChanges), "in the JVM it crashes it")
 	if len(proc.sent) > 0 {
@@ -93,7 +95,7 @@ func TestRuntimes(t *testing.T) {
 		var log strings.Builder
 		var warnings []string
 		proc := newFakeProc(t)
-		proc.put(process{pid: 7, comm: "app", argv: strings.Fields(test.argv), caught: 1<<0 | 1<<9 | 1<<11})
+		proc.setProcess(process{pid: 7, comm: "app", argv: strings.Fields(test.argv), caught: 1<<0 | 1<<9 | 1<<11})
 		p := proc.byName("app", Options{Signal: test.signal, Check: true}, func() {})
 		p.opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		p.opts.Warn = func(message string) { warnings = append(warnings, message) }
@@ -113,8 +115,10 @@ func TestRuntimes(t *testing.T) {
 // handlers of the JVM.
 func TestRuntimes_launcher(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "PaymentService", caught: 1 << 11})
-	proc.put(process{pid: 8, comm: "jsvc", argv: []string{"jsvc.exec", "-cp", "app.jar", "Main"}, caught: 1 << 11})
+	proc.setProcess(process{pid: 7, comm: "PaymentService", caught: 1 << 11})
+	proc.setProcess(process{
+		pid: 8, comm: "jsvc", argv: []string{"jsvc.exec", "-cp", "app.jar", "Main"}, caught: 1 << 11,
+	})
 	p := proc.byName("PaymentService", Options{Signal: unix.SIGUSR2, Check: true}, func() {})
 	const library = "7f00 r-xp 00000000 fe:00 1 /usr/lib/jvm/java-17/lib/server/libjvm.so\n"
 	write(t, proc.root+"/7/maps", library)
@@ -134,7 +138,7 @@ func TestRuntimes_launcher(t *testing.T) {
 func TestRuntimes_memory(t *testing.T) {
 	proc := newFakeProc(t)
 	long := strings.Repeat("x", 16<<20)
-	proc.put(process{pid: 7, comm: "server", argv: []string{"server", long}, caught: 1})
+	proc.setProcess(process{pid: 7, comm: "server", argv: []string{"server", long}, caught: 1})
 	mapping := "7f0000000000-7f0000001000 r--s 00000000 fe:00 1 /var/lib/index/segment\n"
 	write(t, proc.root+"/7/maps", strings.Repeat(mapping, 200_000)+"7f00 r-xp 00000000 fe:00 1 /opt/lib/libjvm.so\n")
 	p := proc.byName("server", Options{Signal: unix.SIGHUP}, func() {})

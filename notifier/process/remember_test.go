@@ -28,7 +28,7 @@ func TestRemember(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			proc := newFakeProc(t)
-			proc.put(process{pid: 7, comm: "app", caught: 1, stack: 0x7ffd1000})
+			proc.setProcess(process{pid: 7, comm: "app", caught: 1, stack: 0x7ffd1000})
 			now, opts := time.Hour, Options{Signal: unix.SIGHUP, Check: true, MinAge: minAge}
 			target := func() *Target {
 				p := proc.byName("app", opts, func() {})
@@ -40,7 +40,7 @@ func TestRemember(t *testing.T) {
 			if err := before.Notify(t.Context(), noChanges); err != nil {
 				t.Fatal(err)
 			}
-			proc.put(process{pid: 7, comm: "app", caught: 1, stack: test.stack, start: test.start})
+			proc.setProcess(process{pid: 7, comm: "app", caught: 1, stack: test.stack, start: test.start})
 			if test.remember {
 				after.Remember(before.State())
 			}
@@ -73,8 +73,8 @@ func TestRemember_survived(t *testing.T) {
 		{"successor", time.Second, process{pid: 8, ppid: 6, start: time.Hour}, true, ""},
 	} {
 		proc := newFakeProc(t)
-		proc.put(process{pid: 6, comm: "sv"})
-		proc.put(process{pid: 7, ppid: 6, comm: "my app", caught: 1, stack: 1, start: time.Minute})
+		proc.setProcess(process{pid: 6, comm: "sv"})
+		proc.setProcess(process{pid: 7, ppid: 6, comm: "my app", caught: 1, stack: 1, start: time.Minute})
 		opts := Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}
 		before, after := proc.byName("my app", opts, func() {}), proc.byName("my app", opts, func() {})
 		if err := before.Notify(t.Context(), noChanges); err != nil {
@@ -82,7 +82,7 @@ func TestRemember_survived(t *testing.T) {
 		}
 		proc.remove(7)
 		test.process.comm = "my app"
-		proc.put(test.process)
+		proc.setProcess(test.process)
 		after.proc.uptime = func() time.Duration { return time.Hour + test.after }
 		after.Remember(before.State())
 		decided, err := after.Survived()
@@ -101,7 +101,7 @@ func TestHiddenExec(t *testing.T) {
 	const minAge = 5 * time.Second
 	for stack, hidden := range map[uint64]time.Duration{0: minAge, 1: 0} {
 		proc, now := newFakeProc(t), time.Hour
-		proc.put(process{pid: 7, comm: "app", caught: 1, stack: stack})
+		proc.setProcess(process{pid: 7, comm: "app", caught: 1, stack: stack})
 		p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, MinAge: minAge}, func() {})
 		p.proc.uptime, p.started = func() time.Duration { return now }, now
 		for signals := range 3 {

@@ -20,7 +20,7 @@ func chooseIn(t *testing.T, name string, pod []fakeProcess) (int, error) {
 	t.Helper()
 	proc := newFakeProc(t)
 	for _, p := range pod {
-		proc.put(p.process)
+		proc.setProcess(p.process)
 		if p.environ != "-" {
 			write(t, fmt.Sprintf("%s/%d/environ", proc.root, p.pid), strings.ReplaceAll(p.environ, " ", "\x00")+"\x00")
 		}
@@ -113,14 +113,14 @@ func TestSuccessor(t *testing.T) {
 // process after the choice.
 func TestConfirmParentOfWorkers(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, stack: 1, comm: "ruby", caught: 1})
-	proc.put(process{pid: 8, ppid: 7, stack: 1, comm: "ruby", argv: []string{"puma: cluster worker 0: 7"}})
+	proc.setProcess(process{pid: 7, stack: 1, comm: "ruby", caught: 1})
+	proc.setProcess(process{pid: 8, ppid: 7, stack: 1, comm: "ruby", argv: []string{"puma: cluster worker 0: 7"}})
 	p := proc.byName("puma", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	if err := p.Notify(t.Context(), noChanges); err != nil || len(proc.sent) != 1 || proc.sent[0] != 7 {
 		t.Errorf("signaled %v, error %v, want 7", proc.sent, err)
 	}
 	p = proc.byName("puma", Options{Signal: unix.SIGHUP, Check: true},
-		func() { proc.put(process{pid: 7, stack: 1, comm: "sh", caught: 1}) })
+		func() { proc.setProcess(process{pid: 7, stack: 1, comm: "sh", caught: 1}) })
 	if err := p.Notify(t.Context(), noChanges); err == nil || len(proc.sent) != 1 {
 		t.Errorf("signaled %v, error %v, want an error", proc.sent, err)
 	}
@@ -147,10 +147,10 @@ func TestOtherPods(t *testing.T) {
 		{"", "0::/x", true},
 	} {
 		proc := newFakeProc(t)
-		proc.put(process{pid: 7, comm: "app"})
+		proc.setProcess(process{pid: 7, comm: "app"})
 		write(t, proc.root+"/7/cgroup", test.cgroup+"\n")
 		if test.own != "" {
-			proc.put(process{pid: 8, comm: "secret-sync"})
+			proc.setProcess(process{pid: 8, comm: "secret-sync"})
 			write(t, proc.root+"/8/cgroup", test.own+"\n")
 			symlink(t, "8", proc.root+"/self")
 		}
@@ -172,7 +172,7 @@ func TestOtherPods(t *testing.T) {
 // visible, and with a PID file.
 func TestHiddenProcesses(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: sidecar, comm: "secret-sync"})
+	proc.setProcess(process{pid: sidecar, comm: "secret-sync"})
 	symlink(t, fmt.Sprint(sidecar), proc.root+"/self")
 	write(t, fmt.Sprintf("%s/%d/mounts", proc.root, sidecar), "proc /proc proc rw,nosuid,hidepid=invisible 0 0\n")
 	path := t.TempDir() + "/pid"
@@ -180,7 +180,7 @@ func TestHiddenProcesses(t *testing.T) {
 	file := byFile(path)
 	proc.fake(file, func() {})
 	for _, pid := range []int{sidecar, 8} { // without and with another process
-		proc.put(process{pid: pid, comm: "secret-sync"})
+		proc.setProcess(process{pid: pid, comm: "secret-sync"})
 		for _, p := range []*Target{proc.byName("app", Options{Signal: unix.SIGHUP}, func() {}), file} {
 			_, err := p.find()
 			wantError(t, err, "mounted with hidepid")

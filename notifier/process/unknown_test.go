@@ -36,7 +36,7 @@ func TestUnknown_survived(t *testing.T) {
 	for name, after := range map[string]time.Duration{"at once": 0, "late": survivalTime + 1} {
 		t.Run(name, func(t *testing.T) {
 			proc := newFakeProc(t)
-			proc.put(process{pid: 7, comm: "app", caught: 1})
+			proc.setProcess(process{pid: 7, comm: "app", caught: 1})
 			p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}, func() {})
 			if err := p.Notify(t.Context(), noChanges); err != nil {
 				t.Fatal(err)
@@ -59,7 +59,7 @@ func TestUnknown_survived(t *testing.T) {
 // TestUnknown_pending: while /proc cannot be read, a sent signal counts as pending. It is not sent again.
 func TestUnknown_pending(t *testing.T) {
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "app", caught: 1})
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1})
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	var restore func()
 	p.signal = func(*os.Process, os.Signal) error { restore = exhaust(t); return nil }
@@ -88,7 +88,7 @@ func TestUnknown_notify(t *testing.T) {
 	name := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	for _, p := range []*Target{name, file} {
 		for stack := range uint64(2) {
-			proc.put(process{pid: 7, comm: "app", caught: 1, stack: 1 + stack})
+			proc.setProcess(process{pid: 7, comm: "app", caught: 1, stack: 1 + stack})
 			p.find()
 		}
 		execed := p.observed[7].execed
@@ -127,7 +127,7 @@ func TestUnknown_steps(t *testing.T) {
 		t.Error("all omits a process that could not be read")
 	}
 	proc := newFakeProc(t)
-	proc.put(process{pid: 7, comm: "app", caught: 1})
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1})
 	p := proc.byName("app", Options{Signal: unix.SIGHUP, Check: true}, func() {})
 	p.proc.uptime = func() time.Duration { p.proc.examine(fmt.Errorf("read: %w", unix.ENOMEM)); return time.Hour }
 	testsupport.WantError(t, p.Notify(t.Context(), noChanges), "cannot allocate memory")
