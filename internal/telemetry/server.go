@@ -22,7 +22,7 @@ const (
 	// sent requests on all connections occupy about 1 MiB.
 	maxConnections = 64
 	maxResponses   = 4               // of /status, and of /metrics, at a time
-	maxWait        = 5 * time.Second // of a further request
+	maxWait        = 3 * time.Second // of a further request; clients wait for up to 5 s
 )
 
 // Sources provide the content of the responses. Requests call them concurrently.
