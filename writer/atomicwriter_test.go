@@ -15,13 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // The seven defects of the kubelet's AtomicWriter, one test each.
 
 func TestDefect1_leftoverLink(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	for _, name := range []string{"..data_tmp", "db/..data_tmp"} {
@@ -35,7 +36,7 @@ func TestDefect1_leftoverLink(t *testing.T) {
 }
 
 func TestDefect2_crashedWrites(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	before := tree(t, dir)
@@ -43,13 +44,13 @@ func TestDefect2_crashedWrites(t *testing.T) {
 	old := filepath.Join(dir, "..2020_01_01_00_00_00.123", "db")
 	must(os.MkdirAll(old, 0o755))
 	must(os.WriteFile(filepath.Join(old, "password"), []byte("old credentials"), 0o644))
-	attend(opened(t, testOptions(t, dir)))
+	runDue(opened(t, testOptions(t, dir)))
 	equal(t, "after the next start", tree(t, dir), before)
 }
 
 func TestDefect3ModeAloneIsApplied(t *testing.T) {
 	for _, layout := range layouts {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		opts := testOptions(t, dir)
 		opts.Layout = layout
 		w := opened(t, opts)
@@ -72,14 +73,14 @@ func TestDefect3ModeAloneIsApplied(t *testing.T) {
 }
 
 func TestDefect4_danglingLinks(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	shut(t, w)
 	for _, name := range []string{"gone", "db/gone"} { // a crash before step 11
 		must(os.Symlink("..data/gone", filepath.Join(dir, name)))
 	}
-	attend(opened(t, testOptions(t, dir)))
+	runDue(opened(t, testOptions(t, dir)))
 	for _, name := range []string{"gone", "db/gone"} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			t.Errorf("%s is still there", name)
@@ -94,7 +95,7 @@ func TestDefect5_reservedPaths(t *testing.T) {
 		strings.Repeat("n", 256), strings.Repeat("p/", 2000) + "p", "nul\x00", "\xff",
 	} {
 		for _, layout := range layouts {
-			dir := memoryDir(t)
+			dir := testsupport.MemoryDir(t)
 			opts := quiet(testOptions(t, dir))
 			opts.Layout = layout
 			w := opened(t, opts)
@@ -117,7 +118,7 @@ func TestDefect6UmaskTakesNothing(t *testing.T) {
 	modesAreRight(t, func(string) {})
 }
 
-// The kernel takes a default ACL in the place of the umask.
+// TestDefaultACLTakesNothing: the kernel takes a default ACL in the place of the umask.
 func TestDefaultACLTakesNothing(t *testing.T) {
 	modesAreRight(t, func(dir string) {
 		const version, user, group, other = 2, 0x01, 0x04, 0x20 // linux/posix_acl_xattr.h
@@ -137,7 +138,7 @@ func TestDefaultACLTakesNothing(t *testing.T) {
 func modesAreRight(t *testing.T, change func(dir string)) {
 	t.Helper()
 	for _, layout := range layouts {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		opts := testOptions(t, dir)
 		opts.Layout = layout
 		w := opened(t, opts)
@@ -156,7 +157,7 @@ func modesAreRight(t *testing.T, change func(dir string)) {
 }
 
 func TestDefect7_syncedAndKept(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
 	w := opened(t, opts)
@@ -195,15 +196,14 @@ func TestDefect7_syncedAndKept(t *testing.T) {
 		t.Errorf("through a handle from before: got %q, %v", data, err)
 	}
 	c.Add(grace + time.Second)
-	attend(w)
+	runDue(w)
 	if _, err := os.ReadFile(old); err == nil {
 		t.Error("the old generation is there after its grace")
 	}
 }
 
-// The cases of AtomicWriter's own tests, as rows of this test: each payload is
-// published into an empty volume, and each step of an update after the previous
-// step.
+// TestPayloads has the cases of AtomicWriter's own tests, as rows of this test: each payload is published into an empty
+// volume, and each step of an update after the previous step.
 func TestPayloads(t *testing.T) {
 	type payload = []string
 	big := strings.Repeat("v", 900_000)
@@ -239,7 +239,7 @@ func TestPayloads(t *testing.T) {
 	} {
 		for _, layout := range layouts {
 			t.Run(name, func(t *testing.T) {
-				dir, c := memoryDir(t), newClock()
+				dir, c := testsupport.MemoryDir(t), newClock()
 				opts := quiet(testOptions(t, dir))
 				opts.Layout, opts.now = layout, c.Now
 				w := opened(t, opts)
@@ -255,7 +255,7 @@ func TestPayloads(t *testing.T) {
 					last = n
 					equal(t, "visible", visible(t, dir), shown(layout, set))
 				}
-				settle(w, c)
+				endGracePeriods(w, c)
 				entries, err := os.ReadDir(dir)
 				must(err)
 				generations := 0
@@ -284,7 +284,7 @@ func TestPublish_conflicts(t *testing.T) {
 		"file and directory, reversed": {generation.Flat, two("a", files("1", "k", "x"), "b", files("1", "k/x", "y"))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := memoryDir(t)
+			dir := testsupport.MemoryDir(t)
 			opts := testOptions(t, dir)
 			opts.Layout = tt.layout
 			w := opened(t, opts)

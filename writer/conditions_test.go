@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -53,10 +54,9 @@ func large(n, size int) Content {
 	return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size)))
 }
 
-// If the volume is full, the last good generation stays. The error names the free
-// space, but not the required space. Nothing is left behind, and the next publish
-// succeeds once there is room. Old generations in their grace period make room
-// first.
+// TestFullVolume: if the volume is full, the last good generation stays. The error names the free space, but not the
+// required space. Nothing is left behind, and the next publish succeeds once there is room. Old generations in their
+// grace period make room first.
 func TestFullVolume(t *testing.T)      { inNamespace(t, "full") }
 func TestOutOfInodes(t *testing.T)     { inNamespace(t, "inodes") }
 func TestReadOnlyRemount(t *testing.T) { inNamespace(t, "readonly") }
@@ -178,10 +178,10 @@ func readOnlyChild(args []string) error {
 	return nil
 }
 
-// EIO on any sync, through the seam: before the swap nothing changes. After it the
-// new generation exists and the old generation is kept until a sync succeeds.
+// TestFailedSync: a sync fails with EIO. Before the swap nothing changes. After it the new generation exists and the
+// old generation is kept until a sync succeeds.
 func TestFailedSync(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
 	w := opened(t, opts)
@@ -197,7 +197,7 @@ func TestFailedSync(t *testing.T) {
 	publish(t, w, changes)
 	c.Add(grace * 2)
 	before := c.Now()
-	attend(w)
+	runDue(w)
 	if got := len(w.old); got != 1 {
 		t.Errorf("while the swap is not on disk: got %d old generations, want 1", got)
 	}
@@ -215,26 +215,25 @@ func TestFailedSync(t *testing.T) {
 	}
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, changes))
 	seam.reset(nil)
-	attend(w)
+	runDue(w)
 	if got := len(w.old); got != 0 {
 		t.Errorf("after a sync: got %d old generations, want 0", got)
 	}
 	publish(t, w, mixed)
 }
 
-// Errors and the log contain nothing secret, at any level: no value, and no length
-// of a value.
+// TestNoValueIsLogged: errors and the log contain nothing secret, at any level: no value, and no length of a value.
 func TestNoValueIsLogged(t *testing.T) {
 	const canary = "hunter2-canary"
-	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
+	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents, nil)
 	set := one("db", files("1", "password", canary, "long", strings.Repeat(canary, 12345)))
-	publish(t, h.Writer, set)
-	put(current(h.dir), "db/password", canary+"evil")
-	atOnce(t, "healed", h.intact)
-	_, err := h.Publish(context.Background(), one("db", files("1", "password", canary, "..x", canary)))
-	_, _ = fmt.Fprintln(&h.log, err, set, set.Secrets)
+	publish(t, r.Writer, set)
+	put(current(r.dir), "db/password", canary+"evil")
+	atOnce(t, "repaired", r.intact)
+	_, err := r.Publish(context.Background(), one("db", files("1", "password", canary, "..x", canary)))
+	_, _ = fmt.Fprintln(&r.log, err, set, set.Secrets)
 	for _, leak := range []string{canary, fmt.Sprint(12345 * len(canary))} {
-		if n := h.log.count(leak); n > 0 {
+		if n := r.log.Count(leak); n > 0 {
 			t.Errorf("%q is in the log %d times", leak, n)
 		}
 	}
@@ -243,7 +242,7 @@ func TestNoValueIsLogged(t *testing.T) {
 // TestMakeRoom_unsyncedSwap: a full volume takes no old generation away while the swap is not on
 // disk.
 func TestMakeRoom_unsyncedSwap(t *testing.T) {
-	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	publish(t, w, mixed)
 	swapped := false
@@ -278,7 +277,7 @@ func TestForeignEntry_stays(t *testing.T) {
 	opts := testOptions(t, dir)
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	w = opened(t, opts)
-	heal(w)
+	reconcileAll(w)
 	if got := strings.Count(log.String(), "path=theirs"); got != 1 {
 		t.Errorf("got %d warnings, want 1:\n%s", got, &log)
 	}

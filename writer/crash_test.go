@@ -37,7 +37,7 @@ func (s scenario) reference(t *testing.T) reference {
 	}
 	r.calls, r.after = seam.recorded(), visible(t, dir)
 	seam.reset(nil)
-	settle(w, c)
+	endGracePeriods(w, c)
 	r.tree = tree(t, dir)
 	shut(t, w)
 	return r
@@ -60,12 +60,12 @@ func (r reference) finish(t *testing.T, w *Writer, operation func(*Writer) error
 		t.Fatalf("after the interruption: %v", err)
 	}
 	if r.mixed {
-		heal(w) // as Run does within seconds after a failed repair
+		reconcileAll(w) // as Run does within seconds after a failed repair
 	}
 	if !equal(t, "visible after the interruption", visible(t, dir), r.after) {
 		return
 	}
-	settle(w, c)
+	endGracePeriods(w, c)
 	equal(t, "in the end", tree(t, dir), r.tree)
 }
 

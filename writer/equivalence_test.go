@@ -96,7 +96,7 @@ func publishAll(t *testing.T, layout Layout, sets ...Content) (*Writer, map[stri
 		}
 	}
 	c.Add(grace + time.Second)
-	attend(w)
+	runDue(w)
 	return w, tree(t, dir)
 }
 

@@ -114,13 +114,13 @@ func FuzzRecovery(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			settle(w, c)
+			endGracePeriods(w, c)
 			check(t, dir, layout, mixed)
 			if n, err := w.Publish(context.Background(),
 				changes); err != nil || n == 0 || n > generation.MaxGeneration {
 				t.Fatalf("generation %d, %v", n, err)
 			}
-			settle(w, c)
+			endGracePeriods(w, c)
 			check(t, dir, layout, changes)
 			if err := Ready(dir); err != nil {
 				t.Error(err)
@@ -131,7 +131,7 @@ func FuzzRecovery(f *testing.F) {
 	})
 }
 
-// check looks for the files of set; entries of others may be beside them.
+// check finds the files of set; foreign entries may be beside them.
 func check(t *testing.T, dir string, layout Layout, set Content) {
 	t.Helper()
 	for p, want := range shown(layout, set) { // not visible: planted links may point anywhere

@@ -131,17 +131,6 @@ func quiet(o setup) setup {
 	return o
 }
 
-// memoryDir is a directory on a memory volume, where syncs cost nothing.
-func memoryDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "writer-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 func opened(t testing.TB, opts setup) *Writer {
 	t.Helper()
 	w, err := start(opts)
@@ -297,11 +286,11 @@ func equal(t testing.TB, what string, got, want map[string]string) bool {
 	return false
 }
 
-// heal compares everything, as Run does after a retry.
-func heal(w *Writer) { w.locked(func() { w.reconcileOrRetry(context.Background()) }) }
+// reconcileAll compares everything, as Run does after a retry.
+func reconcileAll(w *Writer) { w.locked(func() { w.reconcileOrRetry(context.Background()) }) }
 
-// attend does the work due now, as Run does when its timer expires.
-func attend(w *Writer) { w.locked(func() { w.compare(context.Background()) }) }
+// runDue does the work due now, as Run does when its timer expires.
+func runDue(w *Writer) { w.locked(func() { w.compare(context.Background()) }) }
 
 // mismatches returns all differences from the current generation.
 func mismatches(w *Writer) []generation.Entry {
@@ -309,11 +298,11 @@ func mismatches(w *Writer) []generation.Entry {
 	return w.damage(cur, slices.Concat(cur.Entries, w.records(cur)))
 }
 
-// settle ends all grace periods and removes the rest.
-func settle(w *Writer, c *clock) {
+// endGracePeriods ends all grace periods and removes the rest.
+func endGracePeriods(w *Writer, c *clock) {
 	c.Add(grace + time.Second)
-	attend(w)
-	heal(w)
+	runDue(w)
+	reconcileAll(w)
 }
 
 // notifiedRecord returns the record of a target that was notified of a generation.

@@ -34,13 +34,13 @@ func TestReconcile_lease(t *testing.T) {
 	publish(t, w, mixed)
 	held := leased(t, filepath.Join(current(dir), "db/password"))
 	for range 5 {
-		heal(w)
+		reconcileAll(w)
 	}
 	if repaired != 0 || w.uncertain.retryAt.IsZero() {
 		t.Errorf("got %d repairs, another comparison at %v", repaired, w.uncertain.retryAt)
 	}
 	must(held.Close())
-	heal(w)
+	reconcileAll(w)
 	if repaired != 0 || !w.uncertain.retryAt.IsZero() {
 		t.Errorf("after the lease: got %d repairs, another comparison at %v", repaired, w.uncertain.retryAt)
 	}

@@ -16,7 +16,7 @@ import (
 // TestOpen_removesNothing: a start makes no call for leftovers, however many there are.
 // The first steps of Run remove them, each a limited number.
 func TestOpen_removesNothing(t *testing.T) {
-	dir, c, log := memoryDir(t), newClock(), testsupport.Log{}
+	dir, c, log := testsupport.MemoryDir(t), newClock(), testsupport.Log{}
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	want := tree(t, dir)
@@ -35,11 +35,11 @@ func TestOpen_removesNothing(t *testing.T) {
 	if calls := seam.recorded(); len(calls) > 0 {
 		t.Errorf("the start made %d calls, such as %v", len(calls), calls[0])
 	}
-	for pass := range trees - 1 {
+	for sweep := range trees - 1 {
 		seam.reset(nil)
-		attend(w)
+		runDue(w)
 		if n := len(seam.recorded()); n == 0 || n > volume.MaxRemoved+10 {
-			t.Errorf("pass %d made %d calls, want at most %d", pass, n, volume.MaxRemoved)
+			t.Errorf("sweep %d made %d calls, want at most %d", sweep, n, volume.MaxRemoved)
 		}
 		if !w.uncertain.retryAt.IsZero() {
 			t.Error("the removal of the rest is a reason to compare everything")
@@ -55,7 +55,7 @@ func TestOpen_removesNothing(t *testing.T) {
 // TestRemoveStale_failure: a leftover that cannot be removed is no reason to compare everything, and delays no repair.
 // Each sweep tries to remove it.
 func TestRemoveStale_failure(t *testing.T) {
-	dir, c, log := memoryDir(t), newClock(), testsupport.Log{}
+	dir, c, log := testsupport.MemoryDir(t), newClock(), testsupport.Log{}
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now, opts.Logger = c.Now, slog.New(slog.NewTextHandler(&log, nil))
 	w := opened(t, opts)
@@ -72,7 +72,7 @@ func TestRemoveStale_failure(t *testing.T) {
 	})
 	for sweep := range 3 {
 		attempts = 0
-		attend(w)
+		runDue(w)
 		if attempts == 0 || !w.uncertain.retryAt.IsZero() {
 			t.Errorf("sweep %d: %d attempts, another comparison at %v", sweep, attempts, w.uncertain.retryAt)
 		}
@@ -82,14 +82,14 @@ func TestRemoveStale_failure(t *testing.T) {
 		t.Errorf("got %d warnings, want 1", n)
 	}
 	seam.reset(nil)
-	attend(w)
+	runDue(w)
 	equal(t, "in the end", tree(t, dir), before)
 }
 
-// TestCollect_isBounded: the grace periods of many planted generations end at once. A pass removes a limited number of
+// TestCollect_isBounded: the grace periods of many planted generations end at once. collect removes a limited number of
 // their entries, and the sweep removes the rest.
 func TestCollect_isBounded(t *testing.T) {
-	dir, c := memoryDir(t), newClock()
+	dir, c := testsupport.MemoryDir(t), newClock()
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
 	before := tree(t, dir)
@@ -111,13 +111,13 @@ func TestCollect_isBounded(t *testing.T) {
 	if n := len(seam.recorded()); len(w.old) > 0 || n < files || n > volume.MaxRemoved+20 {
 		t.Errorf("made %d calls and left %d generations, want at most %d calls", n, len(w.old), volume.MaxRemoved)
 	}
-	attend(w)
+	runDue(w)
 	equal(t, "in the end", tree(t, dir), before)
 }
 
 // TestRemoveStale_stopsWithContext: the end of the context ends the removal of a tree.
 func TestRemoveStale_stopsWithContext(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	for i := range 100 {
 		put(dir, "..2031_01_01_00_00_00.1/"+itoa(i), "")
 	}

@@ -98,7 +98,7 @@ func TestStart_unreadFile(t *testing.T) {
 		if _, err := w.Publish(context.Background(), changed); !errors.Is(err, syscall.EIO) {
 			t.Errorf("got %v, want EIO", err)
 		}
-		heal(w)
+		reconcileAll(w)
 		equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
 		if know {
 			if n := publish(t, w, mixed); n != 1 {
@@ -363,13 +363,13 @@ func TestStart_retriesLinks(t *testing.T) {
 		if w.uncertain.retryAt.IsZero() {
 			t.Errorf("without %s: it is not tried again", op)
 		}
-		heal(w)
+		reconcileAll(w)
 		if w.uncertain.retryAt.IsZero() {
 			t.Errorf("without %s, after a repair that failed: it is not tried again", op)
 		}
 		repaired = 0
 		seam.reset(nil)
-		heal(w)
+		reconcileAll(w)
 		if w.Newest() != 1 || repaired != 1 || !w.uncertain.retryAt.IsZero() {
 			t.Errorf("without %s, in the end: newest %d, repairs %d, unfinished %v", op, w.Newest(), repaired,
 				!w.uncertain.retryAt.IsZero())
@@ -387,12 +387,12 @@ func TestRepair_unreadableObstacle(t *testing.T) {
 	publish(t, w, mixed)
 	must(os.Remove(filepath.Join(dir, "db", "user")))
 	m.fails = func(call, name string) bool { return call == "lstat" && name == "db" }
-	heal(w)
+	reconcileAll(w)
 	if got := visible(t, dir)["db/password"]; got != "old" {
 		t.Errorf("db/password: got %q, want it as it was", got)
 	}
 	m.fails = nil
-	heal(w)
+	reconcileAll(w)
 	equal(t, "seen in the end", visible(t, dir), shown(generation.Nested, mixed))
 }
 
@@ -410,13 +410,13 @@ func TestRemoveStale_unreadableLink(t *testing.T) {
 		t.Errorf("got %v, want the stale link", err)
 	}
 	c.Add(sweepPeriod)
-	attend(w)
+	runDue(w)
 	if _, err := os.Lstat(filepath.Join(dir, "db", "b")); err == nil {
 		t.Error("the stale link is there")
 	}
 }
 
-// The rest of an unpublished generation is left without a record: with a record, the
+// TestALeftoversRecordGoesFirst: the rest of an unpublished generation is left without a record: with a record, the
 // next start would take it for an old generation.
 func TestALeftoversRecordGoesFirst(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))

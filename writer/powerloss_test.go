@@ -138,7 +138,7 @@ func recordPower(t *testing.T, layout Layout, sets []Content) power {
 	for i, call := range p.calls {
 		p.disk.record(i, call)
 	}
-	settle(w, c)
+	endGracePeriods(w, c)
 	p.tree = tree(t, dir)
 	delete(p.tree, "TIME1.json") // its numbers depend on the earlier publishes
 	return p
@@ -171,7 +171,7 @@ func (p power) recover(t *testing.T, k int, s state) {
 	opts.Layout, opts.now = p.layout, c.Now
 	w := opened(t, opts)
 	publish(t, w, p.sets[len(p.sets)-1])
-	settle(w, c)
+	endGracePeriods(w, c)
 	got := tree(t, dir)
 	delete(got, "TIME1.json")
 	equal(t, "in the end", got, p.tree)

@@ -5,12 +5,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
 // TestReason_hasARemedy: each class of errors has a reason, and its text names a
 // remedy.
 func TestReason_hasARemedy(t *testing.T) {
-	w := opened(t, testOptions(t, memoryDir(t)))
+	w := opened(t, testOptions(t, testsupport.MemoryDir(t)))
 	for errno, want := range map[syscall.Errno][2]string{
 		syscall.ENOSPC: {"no_space", "sizeLimit"}, syscall.EDQUOT: {"no_space", "quota"},
 		syscall.EROFS: {"read_only", "volumeMount"}, syscall.EACCES: {"permission", "UID"},
@@ -27,7 +29,7 @@ func TestReason_hasARemedy(t *testing.T) {
 // TestReason_noSymlinks: a file system without symbolic links is no matter of UIDs.
 func TestReason_noSymlinks(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.EOPNOTSUPP, syscall.ENOSYS} {
-		opts, seam := withSeam(testOptions(t, memoryDir(t)))
+		opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 		w := opened(t, opts)
 		seam.reset(func(_ int, c call, do func() error) error {
 			if c.op == "Symlink" {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
@@ -34,7 +35,7 @@ func identity(t *testing.T, dir string) map[string]string {
 
 func TestStart_unchanged(t *testing.T) {
 	for _, layout := range layouts {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		opts := testOptions(t, dir)
 		opts.Layout = layout
 		w := opened(t, opts)
@@ -62,22 +63,22 @@ func TestStart_unchanged(t *testing.T) {
 	}
 }
 
-// The no-change publish makes no call at all, of any kind.
+// TestNoChangeMakesNoCall: a publish without a change makes no call at all, of any kind.
 func TestNoChangeMakesNoCall(t *testing.T) {
-	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	publish(t, w, mixed)
 	seam.reset(nil)
 	for range 10 {
 		publish(t, w, mixed)
 	}
-	if n := len(seam.recorded()) + seam.looks; n != 0 {
+	if n := len(seam.recorded()) + seam.reads; n != 0 {
 		t.Errorf("got %d calls, want 0", n)
 	}
 }
 
-// Each row leaves a possible state of an earlier process. The volume contains
-// generations 1 (fewer) and 2 (mixed), and the target was notified of 2.
+// TestRecovery: each row leaves a possible state of an earlier process. The volume contains generations 1 (fewer) and 2
+// (mixed), and the target was notified of 2.
 func TestRecovery(t *testing.T) {
 	rows := map[string]struct {
 		do      func(dir, gen string)
@@ -199,7 +200,7 @@ func TestRecovery(t *testing.T) {
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir, c := memoryDir(t), newClock()
+			dir, c := testsupport.MemoryDir(t), newClock()
 			opts := testOptions(t, dir)
 			opts.now = c.Now
 			w := opened(t, opts)
@@ -230,7 +231,7 @@ func TestRecovery(t *testing.T) {
 			if err := Ready(dir); err != nil {
 				t.Error(err)
 			}
-			settle(w, c)
+			endGracePeriods(w, c)
 			got := tree(t, dir)
 			for _, tr := range []map[string]string{got, want} {
 				maps.DeleteFunc(tr, func(p, _ string) bool {

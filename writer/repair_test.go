@@ -23,32 +23,27 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// healer is a writer whose Run runs.
-type healer struct {
+// runningWriter is a Writer with its Run.
+type runningWriter struct {
 	*Writer
 	dir     string
 	repairs atomic.Int64
-	log     lockedBuffer
+	log     testsupport.Log
 }
 
-// A lockedBuffer is the log of a healer.
-type lockedBuffer struct{ testsupport.Log }
-
-func (b *lockedBuffer) count(text string) int { return b.Count(text) }
-
-func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(Options) *volume.Events,
-	limit *rate.Limiter) *healer {
+func newRunningWriter(t testing.TB, layout Layout, sweep time.Duration, watch func(Options) *volume.Events,
+	limit *rate.Limiter) *runningWriter {
 	t.Helper()
-	h := &healer{dir: testsupport.MemoryDir(t)}
-	opts := testOptions(t, h.dir)
+	r := &runningWriter{dir: testsupport.MemoryDir(t)}
+	opts := testOptions(t, r.dir)
 	opts.Layout, opts.now, opts.watch = layout, time.Now, watch
-	opts.Logger = slog.New(slog.NewTextHandler(&h.log, nil))
-	opts.Repaired = func() { h.repairs.Add(1) }
+	opts.Logger = slog.New(slog.NewTextHandler(&r.log, nil))
+	opts.Repaired = func() { r.repairs.Add(1) }
 	w, err := start(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Writer, w.sweepPeriod, w.nextSweep = w, sweep, time.Now().Add(sweep)
+	r.Writer, w.sweepPeriod, w.nextSweep = w, sweep, time.Now().Add(sweep)
 	if limit != nil {
 		w.limit = limit
 	}
@@ -58,14 +53,14 @@ func newHealer(t testing.TB, layout Layout, sweep time.Duration, watch func(Opti
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done; _ = w.Close() })
-	return h
+	return r
 }
 
-// intact reports whether all of ours is as it should be.
-func (h *healer) intact() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(mismatches(h.Writer)) == 0
+// intact reports whether the volume matches the current generation.
+func (r *runningWriter) intact() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(mismatches(r.Writer)) == 0
 }
 
 // until polls the file system, which another goroutine repairs.
@@ -177,8 +172,8 @@ var changesTo = map[string]func(p string, info os.FileInfo) bool{
 	},
 }
 
-// Each change of each kind of entry is put back at once, or by the sweep where
-// there is no inotify; the number stays.
+// TestRepair: each change of each kind of entry is repaired immediately, or by the sweep where there is no inotify; the
+// number stays.
 func TestRepair(t *testing.T) {
 	cases := 0
 	for _, layout := range layouts {
@@ -187,34 +182,34 @@ func TestRepair(t *testing.T) {
 			if way == "sweep" {
 				watch, sweep = noEvents, time.Millisecond
 			}
-			h := newHealer(t, layout, sweep, watch, rate.NewLimiter(rate.Inf, 1000))
-			for kind := range targets(layout, h.dir) {
+			r := newRunningWriter(t, layout, sweep, watch, rate.NewLimiter(rate.Inf, 1000))
+			for kind := range targets(layout, r.dir) {
 				for what, do := range changesTo {
 					name := fmt.Sprintf("%s, %s, %s, %v", way, kind, what, layout)
-					p := filepath.Join(h.dir, targets(layout, h.dir)[kind])
+					p := filepath.Join(r.dir, targets(layout, r.dir)[kind])
 					info, err := os.Lstat(p)
 					must(err)
-					h.mu.Lock() // no repair between the steps of a change
+					r.mu.Lock() // no repair between the steps of a change
 					done := do(p, info)
-					h.mu.Unlock()
+					r.mu.Unlock()
 					if !done {
 						continue
 					}
 					cases++
-					atOnce(t, name, h.intact)
-					equal(t, name, withoutAway(visible(t, h.dir)), shown(layout, mixed))
-					if n := h.Newest(); n != 1 {
+					atOnce(t, name, r.intact)
+					equal(t, name, withoutAway(visible(t, r.dir)), shown(layout, mixed))
+					if n := r.Newest(); n != 1 {
 						t.Fatalf("%s: got generation %d, want 1", name, n)
 					}
-					for _, e := range must2(os.ReadDir(h.dir)) {
+					for _, e := range must2(os.ReadDir(r.dir)) {
 						if strings.HasSuffix(e.Name(), ".away") || strings.HasSuffix(e.Name(), ".new") {
-							must(os.RemoveAll(filepath.Join(h.dir, e.Name())))
+							must(os.RemoveAll(filepath.Join(r.dir, e.Name())))
 						}
 					}
-					atOnce(t, name+" and cleaned", h.intact)
+					atOnce(t, name+" and cleaned", r.intact)
 				}
 			}
-			if h.repairs.Load() == 0 {
+			if r.repairs.Load() == 0 {
 				t.Error("no repair was counted")
 			}
 		}
@@ -230,9 +225,8 @@ func withoutAway(seen map[string]string) map[string]string {
 	return seen
 }
 
-// The kernel watches the directories of a generation once apps see it. Earlier
-// changes by another process are undone when the grace period of the replaced
-// generation ends.
+// TestChangedBeforeItIsWatched: the kernel watches the directories of a generation once apps see it. Earlier changes by
+// another process are undone when the grace period of the replaced generation ends.
 func TestChangedBeforeItIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := testsupport.MemoryDir(t)
@@ -261,11 +255,11 @@ func TestChangedBeforeItIsWatched(t *testing.T) {
 func TestCompare_startsAgainAfterAGracePeriod(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, quiet(testOptions(t, dir)))
-	attend(w)
+	runDue(w)
 	publish(t, w, manySecrets(10, 50, "1"))
 	w.swept = 5 * sweepStep
 	must(os.Remove(filepath.Join(current(dir), "secret0", "key0")))
-	attend(w)
+	runDue(w)
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, manySecrets(10, 50, "1")))
 	if w.swept != 5*sweepStep {
 		t.Errorf("the sweep continues at entry %d, want %d", w.swept, 5*sweepStep)
@@ -275,11 +269,11 @@ func TestCompare_startsAgainAfterAGracePeriod(t *testing.T) {
 // TestWatchedAfterEachPublish: a generation whose links were there before is watched as
 // well, and does not wait for the end of a grace.
 func TestWatchedAfterEachPublish(t *testing.T) {
-	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
+	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents, nil)
 	for i := range 3 {
-		publish(t, h.Writer, one("db", files(itoa(2*i+2), "password", "one")))
-		publish(t, h.Writer, one("db", files(itoa(2*i+3), "password", "another")))
-		must(os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644))
-		atOnce(t, "put back", func() bool { return h.repairs.Load() == int64(i+1) })
+		publish(t, r.Writer, one("db", files(itoa(2*i+2), "password", "one")))
+		publish(t, r.Writer, one("db", files(itoa(2*i+3), "password", "another")))
+		must(os.WriteFile(filepath.Join(current(r.dir), "db/password"), []byte("evil"), 0o644))
+		atOnce(t, "repaired", func() bool { return r.repairs.Load() == int64(i+1) })
 	}
 }

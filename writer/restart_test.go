@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// In a volume without a generation, a foreign entry under a required name stays.
-// Nothing is written, and the error ends the program.
+// TestTakenNamesInAFreshVolume: in a volume without a generation, a foreign entry under a required name stays. Nothing
+// is written, and the error ends the program.
 func TestTakenNamesInAFreshVolume(t *testing.T) {
 	for _, plant := range []func(dir string){
 		func(dir string) { put(dir, "db", "mine") },
@@ -47,7 +47,7 @@ func TestTakenNamesInAFreshVolume(t *testing.T) {
 			t.Errorf("db/password: got %q", got)
 		}
 		if got := visible(t, dir)["lost+found/x"]; got != "other" {
-			t.Errorf("an entry of others: got %q", got)
+			t.Errorf("a foreign entry: got %q", got)
 		}
 	}
 }
@@ -73,8 +73,7 @@ func TestFlat_withoutARecord(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
 }
 
-// A number is never used twice if a target was notified of it, even if records were
-// lost.
+// TestNumbersAreNotUsedAgain: a number is never used twice if a target was notified of it, even if records were lost.
 func TestNumbersAreNotUsedAgain(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -137,8 +136,8 @@ func TestOpen_waitsForTheLock(t *testing.T) {
 	opened(t, testOptions(t, dir))
 }
 
-// The limits of the grace period are 10 s, 16 generations, and the size of the
-// newest generation or 1 MiB. The last replaced generation always stays.
+// TestGraceBounds: the limits of the grace period are 10 s, 16 generations, and the size of the newest generation or 1
+// MiB. The last replaced generation always stays.
 func TestGraceBounds(t *testing.T) {
 	sized := func(n, size int) Content { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
 	for _, tt := range []struct {
@@ -164,7 +163,7 @@ func TestGraceBounds(t *testing.T) {
 				publish(t, w, sized(i, size))
 			}
 			c.Add(tt.wait)
-			attend(w)
+			runDue(w)
 			if got := len(w.old); got != tt.want {
 				t.Errorf("old generations: got %d, want %d", got, tt.want)
 			}
@@ -249,7 +248,7 @@ func TestComplete_sameGeneration(t *testing.T) {
 	}
 }
 
-// Run wakes at the end of the oldest grace period, or earlier for a retry.
+// TestWhatIsDueFirst: Run wakes at the end of the oldest grace period, or earlier for a retry.
 func TestWhatIsDueFirst(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts := testOptions(t, dir)
@@ -269,9 +268,8 @@ func TestWhatIsDueFirst(t *testing.T) {
 	}
 }
 
-// The record of a generation is removed last, so the next start recognizes the rest
-// as an old generation after a crash. The record of a notification is on disk when
-// SetTargetRecord returns.
+// TestOrderAroundRecords: the record of a generation is removed last, so the next start recognizes the rest as an old
+// generation after a crash. The record of a notification is on disk when SetTargetRecord returns.
 func TestOrderAroundRecords(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
@@ -282,7 +280,7 @@ func TestOrderAroundRecords(t *testing.T) {
 	publish(t, w, mixed)
 	c.Add(grace + time.Second)
 	seam.reset(nil)
-	attend(w)
+	runDue(w)
 	calls := seam.recorded()
 	first := slices.IndexFunc(calls, func(c call) bool { return c.op == "Remove" && c.name == old+".json" })
 	if first != len(calls)-1 {
@@ -351,7 +349,7 @@ func TestUnconfirmed_changedFile(t *testing.T) {
 	equal(t, "volume", visible(t, dir), shown(generation.Nested, mixed))
 }
 
-// A generation is not ready if a file is missing, and the error names the file.
+// TestNotReadyWithoutAFile: a generation is not ready if a file is missing, and the error names the file.
 func TestNotReadyWithoutAFile(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)

@@ -44,11 +44,11 @@ func cpu() time.Duration {
 
 // idle waits until the Writer has examined the events of a marker, and so all events
 // before it.
-func (h *healer) idle(t testing.TB, marker string) {
+func (r *runningWriter) idle(t testing.TB, marker string) {
 	t.Helper()
-	warnings := h.log.count("unknown entry")
-	must(os.WriteFile(filepath.Join(h.dir, marker), nil, 0o600))
-	for deadline := time.Now().Add(2 * time.Minute); h.log.count("unknown "+
+	warnings := r.log.Count("unknown entry")
+	must(os.WriteFile(filepath.Join(r.dir, marker), nil, 0o600))
+	for deadline := time.Now().Add(2 * time.Minute); r.log.Count("unknown "+
 		"entry") == warnings; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the Writer does not become idle")
@@ -64,11 +64,11 @@ func BenchmarkPublishUntilIdle(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			var total time.Duration
 			for i := range b.N {
-				h := newHealer(b, generation.Nested, time.Hour, newEvents, nil)
+				r := newRunningWriter(b, generation.Nested, time.Hour, newEvents, nil)
 				content := manySecrets(n, 2, "1")
 				before := cpu()
-				publish(b, h.Writer, content)
-				h.idle(b, fmt.Sprint("marker", i))
+				publish(b, r.Writer, content)
+				r.idle(b, fmt.Sprint("marker", i))
 				total += cpu() - before
 			}
 			b.ReportMetric(float64(total.Milliseconds())/float64(b.N), "cpu-ms")
@@ -82,7 +82,7 @@ func BenchmarkPublishUntilIdle(b *testing.B) {
 func BenchmarkChangeOfOneKey(b *testing.B) {
 	for _, secrets := range []int{200, 2000} {
 		b.Run(fmt.Sprintf("%d keys", secrets*10), func(b *testing.B) {
-			opts := quiet(testOptions(b, memoryDir(b)))
+			opts := quiet(testOptions(b, testsupport.MemoryDir(b)))
 			opts.now = time.Now
 			w := opened(b, opts)
 			contents := []Content{manySecrets(secrets, 10, "1"), manySecrets(secrets, 10, "2")}
@@ -102,20 +102,20 @@ func BenchmarkChangeOfOneKey(b *testing.B) {
 // every new directory caused a comparison of the whole volume.
 func TestEvents_newSecrets(t *testing.T) {
 	var listed atomic.Int64
-	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
-	h.mu.Lock()
-	h.vol.Calls = listings{h.vol.Calls, &listed}
-	h.mu.Unlock()
-	h.idle(t, "first")
+	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents, nil)
+	r.mu.Lock()
+	r.vol.Calls = listings{r.vol.Calls, &listed}
+	r.mu.Unlock()
+	r.idle(t, "first")
 	listed.Store(0)
 	for n := range 20 {
-		publish(t, h.Writer, manySecrets(5*(n+1), 1, "1"))
-		h.idle(t, fmt.Sprint("marker", n))
+		publish(t, r.Writer, manySecrets(5*(n+1), 1, "1"))
+		r.idle(t, fmt.Sprint("marker", n))
 	}
 	if got := listed.Load(); got != 20 {
 		t.Errorf("the volume was listed %d times, want once per publish, 20", got)
 	}
-	if got := h.repairs.Load(); got != 0 {
+	if got := r.repairs.Load(); got != 0 {
 		t.Errorf("got %d repairs, want none", got)
 	}
 }
@@ -123,7 +123,7 @@ func TestEvents_newSecrets(t *testing.T) {
 // TestFewDescriptors publishes more directories than the process may open files. The
 // child has a lower limit.
 func TestFewDescriptors(t *testing.T) {
-	if out, err := child("descriptors", memoryDir(t)).CombinedOutput(); err != nil {
+	if out, err := child("descriptors", testsupport.MemoryDir(t)).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
@@ -149,7 +149,7 @@ func descriptorsChild(args []string) error {
 			held = append(held, f)
 		}
 	}
-	heal(w) // nothing can be compared: nothing is repaired
+	reconcileAll(w) // nothing can be compared: nothing is repaired
 	_, err = w.Publish(context.Background(), manySecrets(100, 2, "3"))
 	if Reason(err) != "too_many_files" || !strings.Contains(err.Error(), "ulimit") {
 		return fmt.Errorf("without descriptors: got %v", err)
@@ -163,7 +163,7 @@ func descriptorsChild(args []string) error {
 // TestTooLargeRecordIsRefused: an unreadably large record is refused before the
 // swap.
 func TestTooLargeRecordIsRefused(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, quiet(testOptions(t, dir)))
 	publish(t, w, mixed)
 	before := tree(t, dir)
@@ -180,7 +180,7 @@ func TestTooLargeRecordIsRefused(t *testing.T) {
 // TestPublish_stopsWithItsContext: a publish makes no further file after the end of its
 // context. The next start removes the others without a warning.
 func TestPublish_stopsWithItsContext(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
 	w := opened(t, opts)
 	publish(t, w, mixed)
@@ -206,7 +206,7 @@ func TestPublish_stopsWithItsContext(t *testing.T) {
 	log := &testsupport.Log{}
 	opts = testOptions(t, dir)
 	opts.Logger = log.Logger(slog.LevelWarn)
-	attend(opened(t, opts))
+	runDue(opened(t, opts))
 	equal(t, "after the next start", tree(t, dir), before)
 	if log.String() != "" {
 		t.Errorf("got a warning: %s", log)
@@ -216,7 +216,7 @@ func TestPublish_stopsWithItsContext(t *testing.T) {
 // TestOpenStopsWithItsContext: a start reads no further file after the end of its
 // context, and changes nothing.
 func TestOpenStopsWithItsContext(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, manySecrets(100, 1, "1"))
 	shut(t, w)
@@ -242,7 +242,7 @@ func TestOpenStopsWithItsContext(t *testing.T) {
 // TestSweep_spreadsItsReads: a step of the sweep compares a limited number of entries,
 // and a whole sweep finds every change.
 func TestSweep_spreadsItsReads(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	var reads int
 	opts := quiet(testOptions(t, dir))
 	opts.calls = func(under volume.Calls) volume.Calls {

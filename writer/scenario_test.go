@@ -46,7 +46,7 @@ func publishing(content Content) func(w *Writer) error {
 	return func(w *Writer) error { _, err := w.Publish(context.Background(), content); return err }
 }
 
-func healing(w *Writer) error { heal(w); return nil }
+func reconciling(w *Writer) error { reconcileAll(w); return nil }
 
 func notifying(w *Writer) error { return w.SetTargetRecord("webhook", notifiedRecord(1)) }
 
@@ -66,9 +66,9 @@ func scenarios() (all []scenario) {
 			{name: "new Secret", published: []Content{fewer}, operation: publishing(mixed)},
 			{name: "complete", published: []Content{incomplete(mixed)}, operation: publishing(mixed)},
 			{name: "notified", published: []Content{mixed}, operation: notifying},
-			{name: "damaged files", published: []Content{mixed}, damage: damageFiles, operation: healing,
+			{name: "damaged files", published: []Content{mixed}, damage: damageFiles, operation: reconciling,
 				next: publishing(mixed), mixed: true},
-			{name: "damaged links", published: []Content{mixed}, damage: damageLinks, operation: healing,
+			{name: "damaged links", published: []Content{mixed}, damage: damageLinks, operation: reconciling,
 				next: publishing(mixed), mixed: true},
 			{name: "leftovers", published: []Content{mixed}, leftovers: leaveEntries, operation: publishing(mixed),
 				mixed: true},

@@ -29,7 +29,7 @@ func (c call) String() string { return fmt.Sprintf("%s %s %s", c.op, c.name, c.t
 type seam struct {
 	under volume.Calls
 	mu    sync.Mutex
-	looks int
+	reads int
 	calls []call
 	step  step
 }
@@ -42,7 +42,7 @@ type step func(n int, c call, do func() error) error
 var (
 	changing = []string{"Mkdir", "Create", "Chmod", "Symlink", "Rename", "Remove", "SyncDir", "file.Write", "file.Sync",
 		"file.Close"}
-	looking = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Close"}
+	reading = []string{"Lstat", "Readlink", "ReadDir", "ReadFile", "Free", "Close"}
 )
 
 func (s *seam) change(c call, do func() error) error {
@@ -56,16 +56,16 @@ func (s *seam) change(c call, do func() error) error {
 	return step(n, c, do)
 }
 
-func (s *seam) look() {
+func (s *seam) read() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looks++
+	s.reads++
 }
 
 func (s *seam) reset(step step) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls, s.looks, s.step = nil, 0, step
+	s.calls, s.reads, s.step = nil, 0, step
 }
 
 func (s *seam) recorded() []call {
@@ -123,14 +123,14 @@ func (s *seam) SyncDir(name string) error {
 	return s.change(call{op: "SyncDir", name: name}, func() error { return s.under.SyncDir(name) })
 }
 
-func (s *seam) Lstat(name string) (volume.Info, error) { s.look(); return s.under.Lstat(name) }
-func (s *seam) Readlink(name string) (string, error)   { s.look(); return s.under.Readlink(name) }
+func (s *seam) Lstat(name string) (volume.Info, error) { s.read(); return s.under.Lstat(name) }
+func (s *seam) Readlink(name string) (string, error)   { s.read(); return s.under.Readlink(name) }
 func (s *seam) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
-	s.look()
+	s.read()
 	return s.under.ReadDir(name)
 }
-func (s *seam) ReadFile(name string) ([]byte, error) { s.look(); return s.under.ReadFile(name) }
-func (s *seam) Free() (uint64, uint64, error)        { s.look(); return s.under.Free() }
+func (s *seam) ReadFile(name string) ([]byte, error) { s.read(); return s.under.ReadFile(name) }
+func (s *seam) Free() (uint64, uint64, error)        { s.read(); return s.under.Free() }
 func (s *seam) Close() error                         { return s.under.Close() }
 
 type seamFile struct {
@@ -176,7 +176,7 @@ func TestSeam_classifiesEveryCall(t *testing.T) {
 	for m := range reflect.TypeFor[volume.File]().Methods() {
 		got = append(got, "file."+m.Name)
 	}
-	want := slices.Concat(changing, looking)
+	want := slices.Concat(changing, reading)
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {

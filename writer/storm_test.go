@@ -23,18 +23,18 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// The Writer's own writes cause no repair. The test makes all kinds of publishes. A
-// last change by another process shows when all earlier events have been examined.
+// TestOwnWritesCauseNoRepair: the Writer's own writes cause no repair. The test makes all kinds of publishes. A last
+// change by another process shows when all earlier events have been examined.
 func TestOwnWritesCauseNoRepair(t *testing.T) {
 	for _, layout := range layouts {
-		h := newHealer(t, layout, time.Hour, newEvents, nil)
+		r := newRunningWriter(t, layout, time.Hour, newEvents, nil)
 		for i := range 60 {
-			publish(t, h.Writer, []Content{mixed, changes, fewer}[i%3])
-			must(h.SetTargetRecord("webhook", notifiedRecord(h.Newest())))
+			publish(t, r.Writer, []Content{mixed, changes, fewer}[i%3])
+			must(r.SetTargetRecord("webhook", notifiedRecord(r.Newest())))
 		}
-		must(os.WriteFile(filepath.Join(h.dir, "foreign"), nil, 0o644))
-		until(t, "the last event", func() bool { return h.log.Count("unknown entry") > 0 })
-		if n := h.repairs.Load(); n != 0 {
+		must(os.WriteFile(filepath.Join(r.dir, "foreign"), nil, 0o644))
+		until(t, "the last event", func() bool { return r.log.Count("unknown entry") > 0 })
+		if n := r.repairs.Load(); n != 0 {
 			t.Errorf("got %d repairs, want 0", n)
 		}
 	}
@@ -57,44 +57,44 @@ func (l listings) ReadDir(name string) iter.Seq2[fs.DirEntry, error] {
 // reconciliation either. The writer examines only the entry of each event.
 func TestEvents_ownWrites(t *testing.T) {
 	var listed atomic.Int64
-	h := newHealer(t, generation.Nested, time.Hour, newEvents, nil)
-	h.mu.Lock()
-	h.vol.Calls = listings{h.vol.Calls, &listed}
-	h.mu.Unlock()
+	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents, nil)
+	r.mu.Lock()
+	r.vol.Calls = listings{r.vol.Calls, &listed}
+	r.mu.Unlock()
 	for i := range 2 { // the second time counts: in the first, links and directories come and go
 		listed.Store(0)
 		for n := range 30 {
-			publish(t, h.Writer, one("db", files(itoa(n), "password", itoa(n))))
+			publish(t, r.Writer, one("db", files(itoa(n), "password", itoa(n))))
 		}
-		must(os.WriteFile(filepath.Join(h.dir, "foreign"+itoa(i)), nil, 0o644))
-		until(t, "the last event", func() bool { return h.log.Count("unknown entry") > i })
+		must(os.WriteFile(filepath.Join(r.dir, "foreign"+itoa(i)), nil, 0o644))
+		until(t, "the last event", func() bool { return r.log.Count("unknown entry") > i })
 	}
 	if n := listed.Load(); n > 0 {
 		t.Errorf("the volume was listed %d times, want never", n)
 	}
 }
 
-// If another process undoes the repairs, the Writer makes a limited number of
-// repairs and logs a single warning. It repairs everything once the process stops.
+// TestStorm: if another process undoes the repairs, the Writer makes a limited number of repairs and logs a single
+// warning. It repairs everything once the process stops.
 func TestStorm(t *testing.T) {
 	const burst = 5
-	h := newHealer(t, generation.Nested, time.Hour, newEvents,
+	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents,
 		rate.NewLimiter(rate.Every(100*time.Millisecond), burst))
 	began := time.Now()
-	for h.log.Count("another process keeps changing") == 0 || time.Since(began) < time.Second {
-		_ = os.WriteFile(filepath.Join(current(h.dir), "db/password"), []byte("evil"), 0o644)
-		_ = os.Remove(filepath.Join(h.dir, "db/user"))
+	for r.log.Count("another process keeps changing") == 0 || time.Since(began) < time.Second {
+		_ = os.WriteFile(filepath.Join(current(r.dir), "db/password"), []byte("evil"), 0o644)
+		_ = os.Remove(filepath.Join(r.dir, "db/user"))
 	}
 	most := burst + int64(time.Since(began)/(100*time.Millisecond)) + 2
-	if n := h.repairs.Load(); n > most {
+	if n := r.repairs.Load(); n > most {
 		t.Errorf("got %d repairs, want %d at most", n, most)
 	}
-	until(t, "healed after the storm", h.intact)
-	if n := h.log.Count("another process keeps changing"); n != 1 {
+	until(t, "repaired after the storm", r.intact)
+	if n := r.log.Count("another process keeps changing"); n != 1 {
 		t.Errorf("got %d warnings, want 1", n)
 	}
-	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, mixed))
-	t.Logf("%d repairs in %v", h.repairs.Load(), time.Since(began))
+	equal(t, "visible", visible(t, r.dir), shown(generation.Nested, mixed))
+	t.Logf("%d repairs in %v", r.repairs.Load(), time.Since(began))
 }
 
 // TestStorm_rate: another process undoes each repair for a minute. The Writer makes ten repairs immediately, then a
@@ -129,7 +129,7 @@ func TestStorm_rate(t *testing.T) {
 		for range 10 {
 			change()
 			if !w.due().After(c.Now()) {
-				attend(w)
+				runDue(w)
 			}
 			c.Add(100 * time.Millisecond)
 		}
@@ -141,7 +141,7 @@ func TestStorm_rate(t *testing.T) {
 		t.Errorf("got %d warnings, want 1", n)
 	}
 	c.Add(time.Minute)
-	attend(w)
+	runDue(w)
 	change()
 	equal(t, "visible after the storm", visible(t, dir), shown(generation.Nested, mixed))
 }
@@ -150,7 +150,7 @@ func TestStorm_rate(t *testing.T) {
 // reports an error while it holds its lock. The goroutine that receives the error must not wait
 // for this lock.
 func TestEvents_movedAndDeletedDirectory(t *testing.T) {
-	h := newHealer(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Inf, 1000))
+	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents, rate.NewLimiter(rate.Inf, 1000))
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -160,22 +160,22 @@ func TestEvents_movedAndDeletedDirectory(t *testing.T) {
 				return
 			default:
 			}
-			away := filepath.Join(h.dir, fmt.Sprintf("away%d", i%3))
-			_ = os.Rename(filepath.Join(h.dir, "db"), away)
+			away := filepath.Join(r.dir, fmt.Sprintf("away%d", i%3))
+			_ = os.Rename(filepath.Join(r.dir, "db"), away)
 			_ = os.RemoveAll(away)
 		}
 	})
 	for i := range 150 {
-		_, _ = h.Publish(context.Background(), []Content{mixed, changes}[i%2])
+		_, _ = r.Publish(context.Background(), []Content{mixed, changes}[i%2])
 	}
 	close(stop)
 	group.Wait()
-	publish(t, h.Writer, fewer)
-	until(t, "healed", h.intact)
-	equal(t, "visible", visible(t, h.dir), shown(generation.Nested, fewer))
+	publish(t, r.Writer, fewer)
+	until(t, "repaired", r.intact)
+	equal(t, "visible", visible(t, r.dir), shown(generation.Nested, fewer))
 }
 
-// A failed repair is retried.
+// TestFailedRepairIsTriedAgain: a failed repair is retried.
 func TestFailedRepairIsTriedAgain(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
@@ -185,14 +185,14 @@ func TestFailedRepairIsTriedAgain(t *testing.T) {
 	before := tree(t, dir)
 	put(current(dir), "db/password", "evil")
 	seam.reset(func(int, call, func() error) error { return syscall.EIO })
-	heal(w)
+	reconcileAll(w)
 	if !w.uncertain.retryAt.After(c.Now()) {
 		t.Error("a repair that failed is not tried again")
 	}
 	seam.reset(nil)
-	heal(w)
+	reconcileAll(w)
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
-	settle(w, c)
+	endGracePeriods(w, c)
 	equal(t, "in the end", tree(t, dir), before)
 }
 
@@ -214,9 +214,9 @@ func TestReconcile_otherTargetOfData(t *testing.T) {
 		}
 		return do()
 	})
-	heal(w)
+	reconcileAll(w)
 	equal(t, "visible while the link cannot be made", visible(t, dir), shown(generation.Nested, mixed))
 	seam.reset(nil)
-	heal(w)
+	reconcileAll(w)
 	equal(t, "in the end", tree(t, dir), before)
 }

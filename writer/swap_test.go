@@ -51,7 +51,7 @@ func TestSwap_repair(t *testing.T) {
 	for name := range before {
 		put(opts.Dir, name, "damaged")
 	}
-	heal(w)
+	reconcileAll(w)
 	if got := visible(t, opts.Dir); swaps != 1 || !maps.Equal(got, before) {
 		t.Errorf("%d swaps waited, want 1; visible %v, want %v", swaps, got, before)
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -23,7 +24,7 @@ func TestMisread_replacedAtTheThirdTime(t *testing.T) {
 		syscall.EIO: {0, 0, 1, 1}, syscall.EMFILE: {0, 0, 0, 0}, syscall.ENFILE: {0, 0, 0, 0}, syscall.ENOMEM: {0, 0,
 			0, 0},
 	} {
-		dir, repaired := memoryDir(t), 0
+		dir, repaired := testsupport.MemoryDir(t), 0
 		opts := testOptions(t, dir)
 		opts.Repaired = func() { repaired++ }
 		u := &unreadable{errno: errno}
@@ -32,7 +33,7 @@ func TestMisread_replacedAtTheThirdTime(t *testing.T) {
 		publish(t, w, mixed)
 		u.name = path.Join(w.current.Load().Dir, "db/user")
 		for i, want := range want {
-			heal(w)
+			reconcileAll(w)
 			if repaired != want {
 				t.Errorf("%v, comparison %d: got %d repairs, want %d", errno, i+1, repaired, want)
 			}
@@ -47,14 +48,14 @@ func TestMisread_replacedAtTheThirdTime(t *testing.T) {
 // TestMisread_successStartsAgain: only failures in a row count.
 func TestMisread_successStartsAgain(t *testing.T) {
 	repaired, u := 0, &unreadable{errno: syscall.EIO}
-	opts := testOptions(t, memoryDir(t))
+	opts := testOptions(t, testsupport.MemoryDir(t))
 	opts.Repaired = func() { repaired++ }
 	opts.calls = func(under volume.Calls) volume.Calls { u.Calls = under; return u }
 	w := opened(t, opts)
 	publish(t, w, mixed)
 	file := path.Join(w.current.Load().Dir, "db/user")
 	for _, u.name = range []string{file, file, "", file, file} {
-		heal(w)
+		reconcileAll(w)
 	}
 	if repaired != 0 {
 		t.Errorf("got %d repairs, want none", repaired)
@@ -64,7 +65,7 @@ func TestMisread_successStartsAgain(t *testing.T) {
 // TestPublish_restoresLinksDuringRetry: while a comparison is pending, a publish does
 // not rely on the links of the current generation.
 func TestPublish_restoresLinksDuringRetry(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)
 	must(os.Remove(filepath.Join(dir, "db", "user")))
@@ -79,7 +80,7 @@ func TestPublish_restoresLinksDuringRetry(t *testing.T) {
 // TestUnsynced_syncedAgain: after a failed sync of a directory, the retry syncs it, although its
 // entries are already correct.
 func TestUnsynced_syncedAgain(t *testing.T) {
-	opts, seam := withSeam(testOptions(t, memoryDir(t)))
+	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	publish(t, w, mixed)
 	must(os.Remove(filepath.Join(opts.Dir, "db", "user")))
@@ -96,8 +97,8 @@ func TestUnsynced_syncedAgain(t *testing.T) {
 	if _, err := w.reconcile(context.Background()); err == nil {
 		t.Error("got no error of a repair whose sync failed")
 	}
-	heal(w)
-	heal(w)
+	reconcileAll(w)
+	reconcileAll(w)
 	if synced != 1 || len(w.uncertain.unsynced) > 0 {
 		t.Errorf("got %d syncs after the failure, and %v unsynced; want 1 and none", synced, w.uncertain.unsynced)
 	}
@@ -137,7 +138,7 @@ func TestForgedNumbers(t *testing.T) {
 				0o644))
 		},
 	} {
-		dir := memoryDir(t)
+		dir := testsupport.MemoryDir(t)
 		w := opened(t, testOptions(t, dir))
 		publish(t, w, fewer)
 		publish(t, w, mixed)
@@ -173,7 +174,7 @@ func TestForgedNumbers(t *testing.T) {
 // TestVolumeID: the first publish writes the base record with the ID of the volume,
 // and a restart keeps it. Without the record, all targets are pending.
 func TestVolumeID(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	if _, err := os.Lstat(filepath.Join(dir, generation.NotifiedFile)); err == nil {
 		t.Error("an empty volume has a base record")
@@ -203,7 +204,8 @@ func TestVolumeID(t *testing.T) {
 			t.Errorf("without the record: %s is notified of %d, known %v, want pending", target, n, known)
 		}
 	}
-	if other := opened(t, testOptions(t, memoryDir(t))); other.State().Notified.Volume == w.State().Notified.Volume {
+	other := opened(t, testOptions(t, testsupport.MemoryDir(t)))
+	if other.State().Notified.Volume == w.State().Notified.Volume {
 		t.Error("two volumes have the same ID")
 	}
 }

@@ -39,9 +39,8 @@ func asUser(t *testing.T, role, dir string) {
 	}
 }
 
-// The Writer runs as another UID than root, under umask 077, in a directory with the
-// setgid bit of fsGroup. All new entries belong to its group and inherit the bit,
-// and their modes are exact.
+// TestSetgidAndUmaskAsAUser: the Writer runs as another UID than root, under umask 077, in a directory with the setgid
+// bit of fsGroup. All new entries belong to its group and inherit the bit, and their modes are exact.
 func TestSetgidAndUmaskAsAUser(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	must(os.Chmod(dir, 0o777|fs.ModeSetgid))
@@ -87,7 +86,7 @@ func userChild(args []string) error {
 		if err := expect(dir, set); err != nil {
 			return err
 		}
-		settle(w, c)
+		endGracePeriods(w, c)
 		if err := w.Close(); err != nil {
 			return err
 		}
@@ -112,15 +111,15 @@ func plantedChild(opts setup) error {
 	if err != nil {
 		return err
 	}
-	attend(w)
+	runDue(w)
 	if _, err := os.Lstat(planted); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: got %w, want that it is gone", planted, err)
 	}
 	return w.Close()
 }
 
-// A root init container has filled a sticky memory volume. Another UID cannot
-// replace its files. They stay, and the error names the reason.
+// TestStickyVolumeOfAnotherUID: a root init container has filled a sticky memory volume. Another UID cannot replace its
+// files. They stay, and the error names the reason.
 func TestStickyVolumeOfAnotherUID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs two UIDs: run as root")

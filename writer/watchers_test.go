@@ -92,8 +92,8 @@ func TestWatchers_everyRotation(t *testing.T) {
 	}
 }
 
-// A repair replaces all files: a watch on the directory of a Secret wakes, though
-// the Secret did not change.
+// TestWatchersWakeOnARepair: a repair replaces all files: a watch on the directory of a Secret wakes, though the Secret
+// did not change.
 func TestWatchersWakeOnARepair(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -101,7 +101,7 @@ func TestWatchersWakeOnARepair(t *testing.T) {
 	publish(t, w, changes) // tls is as in the generation before
 	watch := newWatch(t, filepath.Join(dir, "tls"))
 	put(current(dir), "tls/tls.crt", "evil")
-	heal(w)
+	reconcileAll(w)
 	if !watch.woken(time.Second) {
 		t.Error("a watch on the directory of a Secret saw nothing")
 	}
