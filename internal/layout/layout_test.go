@@ -321,6 +321,18 @@ var cases = []layoutCase{
 		want: "a: x=1", rejected: "b path_conflict",
 	},
 	{
+		name:     "flat: a Secret that fell back keeps its path, also against a later name",
+		rules:    "flat selector",
+		snapshot: "a: x=2; b: x=1; c: k=3", volume: "a: k=1; b: x=1",
+		want: "a: k=1; b: x=1", rejected: "a path_conflict, c path_conflict", complete: true, current: true,
+	},
+	{
+		name:     "flat: a Secret does not lose a path to a Secret that is rejected",
+		rules:    "flat selector",
+		snapshot: "a: q=1; b: q=2; c: f=3 g=3; d: g=4", volume: "a: q=1; b: f=1",
+		want: "a: q=1; b: f=1; d: g=4", rejected: "b path_conflict, c path_conflict", complete: true, current: true,
+	},
+	{
 		name:     "nested: one key in two Secrets is no conflict",
 		rules:    "required=a,b",
 		snapshot: "a: x=1; b: x=2", volume: "-",
