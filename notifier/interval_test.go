@@ -140,8 +140,8 @@ func TestPause_newerGeneration(t *testing.T) {
 	})
 }
 
-// TestPause_newerGenerationResets: after long failures, a newer generation whose first attempt fails is notified with the
-// second attempt, after the first delay of the backoff.
+// TestPause_newerGenerationResets: after long failures, a newer generation whose first attempt fails is
+// attempted again after the first delay of the backoff.
 func TestPause_newerGenerationResets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app", err: errors.New("500")}

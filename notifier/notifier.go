@@ -57,8 +57,8 @@ func Failf(kind, format string, args ...any) *Failure {
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
-// AsFailure returns the Failure wrapped in err, or else a Failure of the kind "other". /status contains the kind, and the
-// text of err may contain the name of a key.
+// AsFailure returns the Failure wrapped in err, or else a Failure of the kind "other". /status contains the kind, and
+// the text of err may contain the name of a key.
 func AsFailure(err error) *Failure {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f

@@ -80,8 +80,9 @@ func TestWatch_endsEarly(t *testing.T) {
 	})
 }
 
-// TestPauseAfter_jitter: if a server ends a watch before its time, or breaks its connection, the next list is delayed by
-// a random time, because the server ends the watches of all Pods at once. A failed list is retried soon.
+// TestPauseAfter_jitter: if a server ends a watch before its time, or breaks its connection, the next list
+// is delayed by a random time, because the server ends the watches of all Pods at once. A failed list is
+// retried soon.
 func TestPauseAfter_jitter(t *testing.T) {
 	w := newIdleWatch()
 	w.watchTime = 2 * kube.MinWatchTime

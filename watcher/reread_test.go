@@ -33,9 +33,9 @@ func TestReread(t *testing.T) {
 	}
 }
 
-// TestReread_storm: a Reread every 0.2 s, and lists of 5.9 s alternate with lists of 0 s. The first read starts at once.
-// Then a read starts at most every RereadInterval. Reads never overlap and are not canceled. The same is true while
-// every list fails.
+// TestReread_storm: a Reread every 0.2 s, and lists of 5.9 s alternate with lists of 0 s. The first read
+// starts at once. Then a read starts at most every RereadInterval. Reads never overlap and are not canceled.
+// The same is true while every list fails.
 func TestReread_storm(t *testing.T) {
 	for _, onList := range []func() error{nil, func() error { return statusError(500, 3600) }} {
 		rereadStorm(t, &script{onWatch: bookmarks(1), onList: onList})

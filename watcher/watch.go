@@ -37,8 +37,8 @@ const (
 	earlyInterval = 5 * time.Second
 	// firstPause and longestPause limit the pauses after errors.
 	firstPause, longestPause = 500 * time.Millisecond, 10 * time.Second
-	// maxJitter limits the random delay of a list after a server or a broken connection ended a watch. During a shutdown,
-	// a server ends the watches of all Pods simultaneously.
+	// maxJitter limits the random delay of a list after a server or a broken connection ended a watch. During a
+	// shutdown, a server ends the watches of all Pods simultaneously.
 	maxJitter = 2 * time.Second
 
 	// listTimeout is the first time limit of a list. The limit grows after a timeout up to longestListTimeout, because
