@@ -119,7 +119,7 @@ func TestRBAC_equalsSidecar(t *testing.T) {
 		{"a name twice", "SECRETSYNC_SECRETS=db,db", "app"},
 		{"a misspelled variable", "SECRETSYNC_SECRETS=db SECRETSYNC_SECRET=web", "app"},
 		{"invalid values", "SECRETSYNC_SECRETS=db SECRETSYNC_LAYOUT=round SECRETSYNC_SIGNAL=HUB", "app"},
-		{"a variable of a Service", "SECRETSYNC_SECRETS=db SECRETSYNC_SERVICE_HOST=db", "app"},
+		{"a variable of a Service", "SECRETSYNC_SECRETS=db SECRETSYNC_SERVICE_HOST=10.0.0.1", "app"},
 		{"an empty entry at the end", "SECRETSYNC_SECRETS=db,", "app"},
 		{"optional", "SECRETSYNC_OPTIONAL_SECRETS=tls SECRETSYNC_EVENTS=true POD_NAME=a POD_UID=b", ""},
 		{"selector", "SECRETSYNC_SELECTOR=team=a POD_SERVICE_ACCOUNT=web", ""},
