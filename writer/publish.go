@@ -47,8 +47,8 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 		if _, err := w.reconcile(ctx); err != nil {
 			return err
 		}
-	} else if rec.Complete == cur.Record.Complete {
-		return nil
+	} else if rec.Complete == cur.Record.Complete && rec.SameUIDs(cur.Record) {
+		return nil // a change of metadata writes nothing
 	}
 	confirmed := generation.New(w.current.Load().Dir, rec, content)
 	if _, err := w.restore(confirmed.RecordFile); err != nil {

@@ -132,3 +132,29 @@ func TestReadState_besideTheWriter(t *testing.T) {
 		}
 	}
 }
+
+// TestPublish_newUID: if a Secret was created again with the same data, its UID is in the record, also after a restart.
+// A new version alone writes nothing.
+func TestPublish_newUID(t *testing.T) {
+	dir := memoryDir(t)
+	opts, seam := withSeam(testOptions(t, dir))
+	w := opened(t, opts)
+	f := files("1", "a", "1")
+	n := publish(t, w, one("db", f))
+	f.ResourceVersion = "2"
+	seam.reset(nil)
+	publish(t, w, one("db", f))
+	if calls := seam.recorded(); len(calls) > 0 {
+		t.Errorf("a new version: got %v", calls)
+	}
+	f.UID, f.ResourceVersion = "new", "3"
+	if got := publish(t, w, one("db", f)); got != n {
+		t.Errorf("got generation %d, want %d", got, n)
+	}
+	shut(t, w)
+	for name, got := range map[string]State{"volume": must2(ReadState(dir)), "restart": opened(t, testOptions(t, dir)).State()} {
+		if s := got.Secrets["db"]; s.UID != "new" || s.ResourceVersion != "3" || s.Generation != n {
+			t.Errorf("%s: got %+v", name, s)
+		}
+	}
+}

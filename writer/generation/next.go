@@ -18,7 +18,7 @@ type Request struct {
 }
 
 // Next compares a request with g. If anything differs, it returns the record of the next generation. Otherwise it
-// returns g's record, with Complete updated, and changed is false.
+// returns g's record, with Complete and changed UIDs updated, and changed is false.
 func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	old := g.Record
 	rec = Record{
@@ -46,6 +46,9 @@ func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	}
 	if !changed {
 		old.Complete = rec.Complete
+		if !rec.SameUIDs(old) { // Secrets were created again
+			old.Secrets = rec.Secrets
+		}
 		return old, false
 	}
 	maps.Copy(rec.Removed, old.Removed)
@@ -72,4 +75,9 @@ func (g *Generation) nextFiles(
 		records[file] = rec
 	}
 	return records
+}
+
+// SameUIDs reports whether the Secrets of r and other have the same UIDs.
+func (r *Record) SameUIDs(other Record) bool {
+	return maps.EqualFunc(r.Secrets, other.Secrets, func(a, b SecretRecord) bool { return a.UID == b.UID })
 }
