@@ -138,7 +138,7 @@ func (w *Writer) discard(ctx context.Context, failed *generation.Generation) {
 
 // swap makes steps 1 to 7 of replace.
 func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) error {
-	if len(next.RecordFile.Data) > volume.MaxFile {
+	if len(next.RecordFile.Data) > generation.MaxRecord { // otherwise Add fails after it wrote all files
 		return volume.ErrTooLarge
 	}
 	if old.Empty() { // 1

@@ -290,7 +290,8 @@ func TestNotified_roundTrip(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for _, bad := range []string{"", "{", `{"format":2}`, `{"format":1,"targets":{"a":{"notified":4503599627370497}}}`,
-		`{"format":1,"volume":"` + strings.Repeat("x", 65) + `"}`} {
+		`{"format":1,"volume":"` + strings.Repeat("x", 65) + `"}`,
+		`{"format":1,"targets":{"` + strings.Repeat("x", maxNotified) + `":{}}}`} {
 		if _, err := ParseNotified([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
@@ -332,6 +333,14 @@ func TestParseRecord_rejects(t *testing.T) {
 		"conflict":       func(r *Record) { r.Secrets["db"].Files["a/b"] = PathRecord{} },
 		"unowned":        func(r *Record) { r.Unowned = map[string]PathRecord{"a": {}} },
 		"unowned parent": func(r *Record) { r.Layout, r.Unowned = Flat, map[string]PathRecord{"../x": {}} },
+		"later history":  func(r *Record) { r.Since = 2 },
+		"later addition": func(r *Record) { r.Secrets["db"].Files["a"] = PathRecord{Added: 2} },
+		"later value":    func(r *Record) { r.Secrets["db"].Files["a"] = PathRecord{Changed: 2} },
+		"later removal":  func(r *Record) { r.Removed["b"] = []PathRecord{{Changed: 2}} },
+		"no removal":     func(r *Record) { r.Removed["b"] = nil },
+		"removed parent": func(r *Record) { r.Removed["../b"] = []PathRecord{{}} },
+		"long removal":   func(r *Record) { r.Removed[strings.Repeat("a/", maxPath)+"b"] = []PathRecord{{}} },
+		"many removals":  func(r *Record) { r.Removed["b"] = make([]PathRecord, maxRemoved+1) },
 	} {
 		rec, _ := (&Generation{}).Next(request(1, content(map[string]Files{"db": files("1", "a", "1")})))
 		if _, err := ParseRecord(encode(rec)); err != nil {
@@ -344,6 +353,50 @@ func TestParseRecord_rejects(t *testing.T) {
 	}
 	if _, err := ParseRecord([]byte(`{"format":1,"generation":1,"fileMode":420,"layout":"round"}`)); err == nil {
 		t.Error("an unknown layout: no error")
+	}
+}
+
+// TestParseRecord_growing: a record must fit when it is written again with all fields, as each later record contains it.
+func TestParseRecord_growing(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"format":1,"generation":1,"fileMode":420,"secrets":{"db":{"generation":1,"files":{"a":{}`)
+	for i := range MaxRecord / 20 {
+		fmt.Fprintf(&b, `,"%x":{}`, i)
+	}
+	b.WriteString("}}}}")
+	if _, err := ParseRecord([]byte(b.String())); b.Len() > MaxRecord || err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("%d bytes: got %v", b.Len(), err)
+	}
+}
+
+// TestParseNumber: the number is known from the first bytes, and forged numbers are rejected.
+func TestParseNumber(t *testing.T) {
+	rec, _ := (&Generation{}).Next(request(7, content(map[string]Files{"db": files("1", "a", "1")})))
+	if n, err := ParseNumber(encode(rec)[:40]); n != 7 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	for _, bad := range []string{"", "{}", `{"format":2,"generation":1,`, `{"format":1,"generation":0,`,
+		`{"format":1,"generation":-1,`, `{"format":1,"generation":4503599627370497,`} {
+		if n, err := ParseNumber([]byte(bad)); err == nil {
+			t.Errorf("%s: got %d", bad, n)
+		}
+	}
+}
+
+// TestRebuild_tooLarge: a rebuilt record omits files of the largest Secrets, and has room for more.
+func TestRebuild_tooLarge(t *testing.T) {
+	files := []string{"db/a", "db/b"}
+	for i := range MaxRecord / 30 {
+		files = append(files, fmt.Sprint("planted/", i))
+	}
+	nested, flat := Rebuild(files, Nested, 0o644, 7), Rebuild(files, Flat, 0o644, 7)
+	for _, rec := range []Record{nested, flat} {
+		if n := len(encode(rec)); n > MaxRecord/2 || n < MaxRecord/4 {
+			t.Errorf("%s: %d bytes, want about half of a record", rec.Layout, n)
+		}
+	}
+	if len(nested.Secrets["db"].Files) != 2 {
+		t.Errorf("db: got %v", nested.Secrets["db"].Files)
 	}
 }
 

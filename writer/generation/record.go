@@ -2,6 +2,7 @@ package generation
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -19,8 +20,11 @@ const (
 	MaxGeneration = 1 << 53
 	// MaxFound is the highest number that a start continues with. A higher number
 	// was forged, and could leave no number for the next generation.
-	MaxFound   = MaxGeneration / 2
-	maxRemoved = 1024 // removals in a record
+	MaxFound = MaxGeneration / 2
+	// MaxRecord is the size of the largest record. A start reads no larger one.
+	MaxRecord   = 4 << 20
+	maxNotified = 1 << 20 // of the record of notifications at a start, so that its targets can still change
+	maxRemoved  = 1024    // removals in a record
 
 	maxVolumeID = 64
 )
@@ -68,6 +72,17 @@ func encode(record any) []byte {
 	return data
 }
 
+// ParseNumber returns the number of a Record from its first fields. Its cost does not depend on the record's size.
+func ParseNumber(data []byte) (number uint64, err error) {
+	var format int
+	start := string(data[:min(len(data), 64)])
+	_, err = fmt.Sscanf(start, `{"format":%d,"generation":%d,`, &format, &number)
+	if err != nil || format != Format || number == 0 || number > MaxFound {
+		return 0, fmt.Errorf("parse the record: it begins with %.64q", start)
+	}
+	return number, nil
+}
+
 // ParseRecord parses the JSON of a Record.
 func ParseRecord(data []byte) (Record, error) {
 	r := Record{Layout: Nested}
@@ -80,6 +95,9 @@ func ParseRecord(data []byte) (Record, error) {
 		err = fmt.Errorf("invalid file mode %o", uint32(r.FileMode))
 	default:
 		err = r.Validate()
+	}
+	if err == nil && len(encode(r)) > MaxRecord { // its JSON omits fields or escapes fewer characters
+		err = errors.New("the record is too large to write again")
 	}
 	if err != nil {
 		return Record{}, fmt.Errorf("parse the record: %w", err)
@@ -100,7 +118,9 @@ func (r *Record) Paths() map[string]PathRecord {
 	return out
 }
 
-// Rebuild returns a record of the files in a generation's directory whose record was lost.
+// Rebuild returns a record of the files in a generation's directory whose record was lost. If the record becomes too
+// large, another process planted files: Rebuild omits files of the largest Secrets, and leaves half a record free for
+// later generations.
 func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Record {
 	rec := Record{Format: Format, Generation: number, Since: number, Layout: layout, FileMode: mode,
 		Secrets: map[string]SecretRecord{}, Unowned: map[string]PathRecord{}}
@@ -116,7 +136,22 @@ func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Rec
 			rec.Secrets[name].Files[below] = PathRecord{Added: number, Changed: number}
 		}
 	}
+	for limit := MaxRecord; len(encode(rec)) > limit; limit = MaxRecord / 2 {
+		rec.halve()
+	}
 	return rec
+}
+
+// halve removes half of the files of the largest Secret, or of the files without a Secret.
+func (r *Record) halve() {
+	largest := r.Unowned
+	for _, s := range r.Secrets {
+		if len(s.Files) > len(largest) {
+			largest = s.Files
+		}
+	}
+	half := len(largest) / 2
+	maps.DeleteFunc(largest, func(string, PathRecord) bool { return len(largest) > half })
 }
 
 // matches reports whether s describes this version of a Secret with the same paths and modes.
@@ -133,20 +168,24 @@ func (s SecretRecord) matches(files Files) bool {
 	return true
 }
 
-// addRemoved adds the removal of paths by this generation. If the record then
-// contains too many removals, it drops all of them and restarts Since.
+// addRemoved adds the removal of paths by this generation. If the record then contains too many removals or becomes too
+// large, addRemoved drops all of them and restarts Since.
 func (r *Record) addRemoved(paths map[string]PathRecord) {
 	for p, rec := range paths {
 		removal := PathRecord{Secret: rec.Secret, Added: rec.Added, Changed: r.Generation}
 		r.Removed[p] = append(slices.Clip(r.Removed[p]), removal) // the previous record shares the slice
 	}
-	count := 0
+	if n := r.removals(); n > maxRemoved || n > 0 && len(encode(r)) > MaxRecord {
+		r.Removed, r.Since = nil, r.Generation
+	}
+}
+
+// removals returns the number of removals in the record.
+func (r *Record) removals() (count int) {
 	for _, removals := range r.Removed {
 		count += len(removals)
 	}
-	if count > maxRemoved {
-		r.Removed, r.Since = nil, r.Generation
-	}
+	return count
 }
 
 // Notified contains the record of each target. The first publish writes it, so a
@@ -182,6 +221,8 @@ func ParseNotified(data []byte) (n Notified, err error) {
 		err = fmt.Errorf("unsupported format %d", n.Format)
 	case len(n.Volume) > maxVolumeID:
 		err = fmt.Errorf("the ID of the volume is longer than %d bytes", maxVolumeID)
+	case len(encode(n)) > maxNotified:
+		err = fmt.Errorf("the record is larger than %d bytes", maxNotified)
 	}
 	for _, record := range n.Targets {
 		if record.Notified > MaxFound {

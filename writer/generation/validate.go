@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -17,10 +18,18 @@ const (
 // conflict with another path. This is the last check before anything is written. It also checks records from the
 // volume, which another process may have forged.
 func (r *Record) Validate() error {
+	if r.Since > r.Generation || r.removals() > maxRemoved {
+		return fmt.Errorf("%d removals since generation %d", r.removals(), r.Since)
+	}
+	for p, removals := range r.Removed {
+		if !ValidPath(p) || len(removals) == 0 || slices.ContainsFunc(removals, r.isLater) {
+			return fmt.Errorf("invalid removal of %.99q", p)
+		}
+	}
 	files := map[string]bool{}
 	for name, s := range r.Secrets {
 		if !validName(name) {
-			return fmt.Errorf("%q cannot be the name of a Secret's directory", name)
+			return fmt.Errorf("%.99q cannot be the name of a Secret's directory", name)
 		}
 		if s.Generation == 0 || s.Generation > r.Generation {
 			return fmt.Errorf("invalid generation %d of Secret %q", s.Generation, name)
@@ -50,10 +59,12 @@ func (r *Record) addValid(all map[string]bool, secret string, files map[string]P
 	for file, rec := range files {
 		p := r.Layout.Path(secret, file)
 		switch {
+		case r.isLater(rec):
+			return fmt.Errorf("%q of Secret %q was changed by a later generation", file, secret)
+		case !ValidPath(file) || len(p) > maxPath:
+			return fmt.Errorf("invalid path %.99q in Secret %q", file, secret)
 		case rec.Mode != 0 && !validMode(rec.Mode):
 			return fmt.Errorf("invalid mode %o of %q in Secret %q", uint32(rec.Mode), file, secret)
-		case !ValidPath(file) || len(p) > maxPath:
-			return fmt.Errorf("invalid path %q in Secret %q", file, secret)
 		case all[p]:
 			return fmt.Errorf("%q of Secret %q: another Secret uses this path", file, secret)
 		}
@@ -61,6 +72,9 @@ func (r *Record) addValid(all map[string]bool, secret string, files map[string]P
 	}
 	return nil
 }
+
+// isLater reports whether rec names a generation after r.
+func (r *Record) isLater(rec PathRecord) bool { return max(rec.Added, rec.Changed) > r.Generation }
 
 // validName reports whether a record can contain a Secret of this name.
 func validName(name string) bool { return ValidPath(name) && !strings.Contains(name, "/") }
@@ -71,7 +85,7 @@ func validMode(mode fs.FileMode) bool { return mode&^0o777 == 0 && mode&0o400 !=
 // ValidPath reports whether p is relative and clean, and no element begins with
 // "..", the prefix of this program's names.
 func ValidPath(p string) bool {
-	if !fs.ValidPath(p) || p == "." || strings.ContainsRune(p, 0) {
+	if !fs.ValidPath(p) || p == "." || len(p) > maxPath || strings.ContainsRune(p, 0) {
 		return false
 	}
 	for element := range strings.SplitSeq(p, "/") {

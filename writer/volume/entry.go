@@ -37,13 +37,16 @@ func (v Volume) Differs(e generation.Entry) (bool, error) {
 	return err != nil || !same, nil
 }
 
-// Add creates an entry under a free name. A file is complete and on disk when Add returns.
+// Add creates an entry under a free name. A file is complete and on disk when Add returns. Add refuses a file that
+// ReadFile could not read.
 func (v Volume) Add(e generation.Entry) error {
 	switch {
 	case e.Target != "":
 		return v.Symlink(e.Target, e.Path)
 	case e.Mode.IsDir():
 		return v.Mkdir(e.Path, e.Mode)
+	case len(e.Data) > MaxFile:
+		return ErrTooLarge
 	}
 	f, err := v.Create(e.Path, e.Mode)
 	if err != nil {

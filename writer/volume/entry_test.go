@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -206,5 +207,16 @@ func TestReplace_noticesSuccess(t *testing.T) {
 	v.Calls = lying(v)
 	if err := v.Replace(linkEntry("..data", "new")); err != nil {
 		t.Errorf("got %v, want no error", err)
+	}
+}
+
+// TestAdd_tooLarge: no file is written that ReadFile cannot read, such as a record that has grown.
+func TestAdd_tooLarge(t *testing.T) {
+	v := opened(t, t.TempDir())
+	for size, want := range map[int]error{MaxFile: nil, MaxFile + 1: ErrTooLarge} {
+		e := fileEntry("x"+strconv.Itoa(size), strings.Repeat("x", size))
+		if err := v.Replace(e); !errors.Is(err, want) {
+			t.Errorf("%d bytes: got %v, want %v", size, err, want)
+		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
 // A Volume is a volume and the operations of a writer on it.
@@ -60,7 +62,7 @@ type Info struct {
 }
 
 // MaxFile limits the size of a file in ReadFile. A Secret holds at most 1 MiB.
-const MaxFile = 4 << 20
+const MaxFile = generation.MaxRecord
 
 // MaxMisreads is the number of EIO failures in a row after which an entry counts as damaged.
 const MaxMisreads = 3
