@@ -127,6 +127,9 @@ func (w *Writer) expected(cur *generation.Generation, name string) (generation.E
 	if e, ok := cur.Find(name); ok {
 		return e, true
 	}
+	if name != generation.NotifiedFile && name != generation.DataLink && name != cur.RecordFile.Path {
+		return generation.Entry{}, false // a foreign entry or a leftover: records encodes all targets
+	}
 	for _, e := range w.records(cur) {
 		if e.Path == name {
 			return e, true

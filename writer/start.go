@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"runtime/debug"
 	"slices"
 
 	"github.com/secret-sync/secret-sync/internal/secret"
@@ -20,8 +21,8 @@ import (
 //
 //  1. It reads the record of notifications.
 //  2. It finds the current generation and reads its files. The values are trusted until a publish confirms them.
-//  3. Other generations with a number up to the current one were published before it. They get a new grace period. The
-//     rest never was published.
+//  3. Other generations with a number up to the current one were published before it. Within the limits of the grace
+//     period, they get a new one. The rest is superfluous, or never was published.
 //  4. It restores missing links. Run removes leftovers in the first step of its sweep: however many there are, the next
 //     publish need not wait for all of them.
 //
@@ -29,24 +30,17 @@ import (
 func (w *Writer) start(ctx context.Context) error {
 	var notifiedErr error
 	w.notified, notifiedErr = w.vol.ReadNotified() // 1
-	all, err := w.generations()
+	target, all, err := w.vol.Generations()
 	notifiedErr = cmp.Or(notifiedErr, w.useNotified(all))
 	if volume.NoResource(notifiedErr) {
 		err = notifiedErr
 	}
-	var cur *generation.Generation
-	if err == nil {
-		cur, err = w.findCurrent(ctx, all) // 2
-	}
-	if err := cmp.Or(ctx.Err(), err); err != nil {
+	cur, findErr := w.findCurrent(ctx, target, all) // 2
+	if err := cmp.Or(ctx.Err(), err, findErr); err != nil {
 		return fmt.Errorf("%w: find the current generation in %q: %w", volume.ErrUnusable, w.opts.Dir, err)
 	}
 	w.current.Store(cur)
-	for _, g := range all { // 3
-		if n := g.Record.Generation; g.Dir != cur.Dir && n != 0 && n <= cur.Record.Generation {
-			w.old = append(w.old, retired{dir: g.Dir, at: w.now(), size: w.vol.DiskSize(g.Dir, g.Record)})
-		}
-	}
+	w.keepOld(all) // 3
 	if notifiedErr != nil && (!cur.Empty() || !errors.Is(notifiedErr, fs.ErrNotExist)) {
 		w.notified.Lost = true
 		w.log.Warn("could not read the record of notifications, notifying all targets again",
@@ -60,48 +54,33 @@ func (w *Writer) start(ctx context.Context) error {
 	return nil
 }
 
-const unread = "could not read a file of a generation"
-
-// generations returns the directories and records of all generations, lowest number first. The number is 0 if the
-// record is missing, because the generation was not published, or unreadable, even with EIO. It returns an error if it
-// cannot list the volume, or if the process lacks a resource.
-func (w *Writer) generations() (all []*generation.Generation, err error) {
-	for e, err := range w.vol.ReadDir(".") {
-		if err != nil {
-			return nil, err
-		}
-		if !generation.GenerationName.MatchString(e.Name()) || !e.IsDir() {
+// keepOld makes step 3 of start.
+func (w *Writer) keepOld(all []volume.Found) {
+	cur := w.current.Load()
+	limit := max(cur.DiskSize(), minBytes)
+	for _, f := range slices.Backward(all) {
+		if f.Dir == cur.Dir || f.Number > cur.Record.Generation {
 			continue
 		}
-		rec, err := w.vol.ReadRecord(e.Name())
-		if err == nil && rec.Generation > generation.MaxFound {
-			rec, err = generation.Record{}, fmt.Errorf("read the record of %q: its number is too high", e.Name())
+		size := w.vol.DiskSize(f.Dir, limit)
+		if limit -= size; len(w.old) == maxOld || len(w.old) > 0 && limit < 0 {
+			break
 		}
-		switch {
-		case volume.NoResource(err):
-			return nil, err
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			w.log.Warn(unread, "err", err)
-		}
-		all = append(all, &generation.Generation{Dir: e.Name(), Record: rec})
+		w.old = append(w.old, retired{dir: f.Dir, at: w.now(), size: size})
 	}
-	slices.SortFunc(all, func(a, b *generation.Generation) int {
-		return cmp.Or(cmp.Compare(a.Record.Generation, b.Record.Generation), cmp.Compare(a.Dir, b.Dir))
-	})
-	return all, nil
+	slices.Reverse(w.old)
 }
 
-// maxAhead is the distance of a plausible notification from the highest generation: a
-// power failure or a repair may have lost generations.
+// maxAhead is the distance of a plausible notification from the highest generation: a power failure may lose some.
 const maxAhead = 1 << 20
 
 // useNotified prevents the numbers of notifications from being used again, except 1: in
 // an empty volume, targets count as notified of it in advance. If a number belongs to no
 // plausible generation, useNotified drops all records and returns an error.
-func (w *Writer) useNotified(all []*generation.Generation) error {
+func (w *Writer) useNotified(all []volume.Found) error {
 	highest := uint64(maxAhead)
-	for _, g := range all {
-		highest = max(highest, g.Record.Generation+maxAhead)
+	for _, f := range all {
+		highest = max(highest, f.Number+maxAhead)
 	}
 	for _, record := range w.notified.Targets {
 		switch n := record.Notified; {
@@ -121,65 +100,84 @@ func (w *Writer) used(number uint64) { w.last = max(w.last, number) }
 // findCurrent returns the target of ..data. If ..data points to no generation, findCurrent returns the newest
 // generation with all its files, or else the newest generation: it contains some files, and the API server may be
 // unavailable. Apps may have read any generation, unless ..data points to a generation with a lower number.
-func (w *Writer) findCurrent(ctx context.Context, all []*generation.Generation) (*generation.Generation, error) {
-	target, err := w.vol.Readlink(generation.DataLink)
-	if err != nil && !volume.NotALink(err) {
-		return nil, err
+func (w *Writer) findCurrent(ctx context.Context, at volume.Found, all []volume.Found) (*generation.Generation, error) {
+	if at.Number > 0 {
+		w.used(at.Number)
+		if cur, err := w.load(ctx, at); err != nil || !cur.Empty() {
+			return cur, err
+		}
 	}
-	i := slices.IndexFunc(all, func(g *generation.Generation) bool { return g.Dir == target })
-	if i >= 0 && !all[i].Empty() {
-		w.used(all[i].Record.Generation)
-		return w.load(ctx, target, all[i].Record)
+	for _, f := range all {
+		w.used(f.Number)
 	}
-	for _, g := range all {
-		w.used(g.Record.Generation)
-	}
-	if i >= 0 {
-		return w.rebuild(ctx, target)
+	if at.Dir != "" {
+		return w.rebuild(ctx, at.Dir)
 	}
 	newest := &generation.Generation{}
-	for _, g := range slices.Backward(all) {
-		if g.Empty() || !newest.Empty() && !newest.Partial {
-			break
-		}
-		loaded, err := w.load(ctx, g.Dir, g.Record)
+	for i := len(all) - 1; i >= 0 && (newest.Empty() || newest.Partial); i-- {
+		loaded, err := w.load(ctx, all[i])
 		if err != nil {
 			return nil, err
 		}
-		if newest.Empty() || !loaded.Partial {
+		if newest.Empty() || !loaded.Empty() && !loaded.Partial {
 			newest = loaded
 		}
 	}
 	if !newest.Empty() {
 		w.uncertain.unreachable.Store(true)
 		w.log.Warn("..data points to no generation, restoring the newest one",
-			"generation", newest.Record.Generation, "path", target)
+			"generation", newest.Record.Generation, "path", newest.Dir)
 	}
 	return newest, nil
 }
 
-// load returns the generation in dir with its files. It returns an error if ctx ends or the process lacks a resource.
-func (w *Writer) load(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
+// load returns a generation with its files, or the empty generation if its record is unreadable, even with EIO.
+func (w *Writer) load(ctx context.Context, f volume.Found) (*generation.Generation, error) {
+	rec, err := w.vol.ReadRecord(f.Dir)
+	switch {
+	case volume.NoResource(err):
+		return nil, err
+	case err == nil && rec.Generation == f.Number:
+		return w.loadRecord(ctx, f.Dir, rec)
+	}
+	w.warnOnce("could not read the record of a generation", f.Dir, "err", err)
+	return &generation.Generation{}, nil
+}
+
+// maxLoaded limits the bytes that a start reads: another process may plant more. It is three times the supported size.
+const maxLoaded = 64 << 20
+
+// loadRecord returns the generation of a record with its files, of which it reads at most maxLoaded and Go's memory
+// limit. It returns an error if ctx ends or the process lacks a resource.
+func (w *Writer) loadRecord(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
 	content := generation.Content{Secrets: map[string]generation.Files{}}
-	var err error
+	left, err := min(maxLoaded, debug.SetMemoryLimit(-1)), error(nil)
 	for name, s := range rec.Secrets {
-		if content.Secrets[name], err = w.loadFiles(ctx, path.Join(dir, rec.Layout.Path(name, "")), s); err != nil {
+		top := path.Join(dir, rec.Layout.Path(name, ""))
+		if content.Secrets[name], err = w.loadFiles(ctx, top, s, &left); err != nil {
 			return nil, err
 		}
 	}
-	content.Unowned, err = w.loadFiles(ctx, dir, generation.SecretRecord{Files: rec.Unowned})
+	content.Unowned, err = w.loadFiles(ctx, dir, generation.SecretRecord{Files: rec.Unowned}, &left)
 	return generation.New(dir, rec, content), err
 }
 
-// loadFiles returns the files of a Secret in the directory dir.
-func (w *Writer) loadFiles(ctx context.Context, dir string, s generation.SecretRecord) (generation.Files, error) {
+// loadFiles returns the files of a Secret in the directory dir. It subtracts their lengths from left, and then stops.
+func (w *Writer) loadFiles(
+	ctx context.Context, dir string, s generation.SecretRecord, left *int64,
+) (generation.Files, error) {
 	files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion,
 		Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
 	for file, f := range s.Files {
 		if f.Mode != 0 {
 			files.Modes[file] = f.Mode
 		}
+		if *left <= 0 {
+			w.warnOnce("a generation is too large to read at the start, leaving out files", dir)
+			continue
+		}
 		data, err := w.vol.ReadFile(path.Join(dir, file))
+		*left -= int64(len(data))
 		switch {
 		case ctx.Err() != nil, volume.NoResource(err):
 			return files, cmp.Or(ctx.Err(), err)
@@ -187,7 +185,7 @@ func (w *Writer) loadFiles(ctx context.Context, dir string, s generation.SecretR
 			files.Values[file] = data
 		default:
 			files.Unread = append(files.Unread, file)
-			w.log.Warn(unread, "err", err)
+			w.warnOnce("could not read a file of a generation", path.Join(dir, file), "err", err)
 		}
 	}
 	return files, nil
@@ -240,5 +238,5 @@ func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generatio
 	w.last++
 	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again",
 		"generation", w.last)
-	return w.load(ctx, dir, generation.Rebuild(files, w.opts.Layout, w.opts.FileMode, w.last))
+	return w.loadRecord(ctx, dir, generation.Rebuild(files, w.opts.Layout, w.opts.FileMode, w.last))
 }

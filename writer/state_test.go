@@ -136,7 +136,7 @@ func TestReadState_besideTheWriter(t *testing.T) {
 // TestPublish_newUID: if a Secret was created again with the same data, its UID is in the record, also after a restart.
 // A new version alone writes nothing.
 func TestPublish_newUID(t *testing.T) {
-	dir := memoryDir(t)
+	dir := testsupport.MemoryDir(t)
 	opts, seam := withSeam(testOptions(t, dir))
 	w := opened(t, opts)
 	f := files("1", "a", "1")
@@ -152,7 +152,8 @@ func TestPublish_newUID(t *testing.T) {
 		t.Errorf("got generation %d, want %d", got, n)
 	}
 	shut(t, w)
-	for name, got := range map[string]State{"volume": must2(ReadState(dir)), "restart": opened(t, testOptions(t, dir)).State()} {
+	w = opened(t, testOptions(t, dir))
+	for name, got := range map[string]State{"volume": must2(ReadState(dir)), "restart": w.State()} {
 		if s := got.Secrets["db"]; s.UID != "new" || s.ResourceVersion != "3" || s.Generation != n {
 			t.Errorf("%s: got %+v", name, s)
 		}

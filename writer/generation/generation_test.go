@@ -356,7 +356,7 @@ func TestParseRecord_rejects(t *testing.T) {
 	}
 }
 
-// TestParseRecord_growing: a record must fit when it is written again with all fields, as each later record contains it.
+// TestParseRecord_growing: a record must fit when it is written again with all fields.
 func TestParseRecord_growing(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`{"format":1,"generation":1,"fileMode":420,"secrets":{"db":{"generation":1,"files":{"a":{}`)
@@ -364,7 +364,8 @@ func TestParseRecord_growing(t *testing.T) {
 		fmt.Fprintf(&b, `,"%x":{}`, i)
 	}
 	b.WriteString("}}}}")
-	if _, err := ParseRecord([]byte(b.String())); b.Len() > MaxRecord || err == nil || !strings.Contains(err.Error(), "too large") {
+	_, err := ParseRecord([]byte(b.String()))
+	if b.Len() > MaxRecord || err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("%d bytes: got %v", b.Len(), err)
 	}
 }
@@ -385,7 +386,10 @@ func TestParseNumber(t *testing.T) {
 
 // TestRebuild_tooLarge: a rebuilt record omits files of the largest Secrets, and has room for more.
 func TestRebuild_tooLarge(t *testing.T) {
-	files := []string{"db/a", "db/b"}
+	files := []string{}
+	for i := range 20 {
+		files = append(files, fmt.Sprintf("db%d/a", i), fmt.Sprintf("db%d/b", i))
+	}
 	for i := range MaxRecord / 30 {
 		files = append(files, fmt.Sprint("planted/", i))
 	}
@@ -395,8 +399,10 @@ func TestRebuild_tooLarge(t *testing.T) {
 			t.Errorf("%s: %d bytes, want about half of a record", rec.Layout, n)
 		}
 	}
-	if len(nested.Secrets["db"].Files) != 2 {
-		t.Errorf("db: got %v", nested.Secrets["db"].Files)
+	for name, s := range nested.Secrets {
+		if len(s.Files) < 2 {
+			t.Errorf("%s: got %v", name, s.Files)
+		}
 	}
 }
 

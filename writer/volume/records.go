@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -56,12 +57,51 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 	return readRecord(v, generation.NotifiedFile, generation.ParseNotified)
 }
 
-// DiskSize returns the space that the files of a generation and its record occupy.
-func (v Volume) DiskSize(dir string, rec generation.Record) (bytes int64) {
+// Found is a generation whose record was not parsed, except its number: another process may have planted large records.
+type Found struct {
+	Dir    string
+	Number uint64 // 0 if the record is missing, because the generation was not published, or unreadable
+}
+
+// Generations returns the generation to which ..data points, and all generations with a number, lowest first. It fails
+// if it cannot list the volume, or if the process lacks a resource.
+func (v Volume) Generations() (target Found, all []Found, err error) {
+	link, err := v.Readlink(generation.DataLink)
+	if err != nil && !NotALink(err) {
+		return target, nil, err
+	}
+	for e, err := range v.ReadDir(".") {
+		if err != nil {
+			return target, nil, err
+		}
+		if !e.IsDir() || !generation.GenerationName.MatchString(e.Name()) {
+			continue
+		}
+		found := Found{Dir: e.Name()}
+		found.Number, err = readRecord(v, generation.RecordName(found.Dir), generation.ParseNumber)
+		if NoResource(err) {
+			return target, nil, err
+		}
+		if found.Number > 0 {
+			all = append(all, found)
+		}
+		if found.Dir == link {
+			target = found
+		}
+	}
+	slices.SortFunc(all, func(a, b Found) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Dir, b.Dir))
+	})
+	return target, all, nil
+}
+
+// DiskSize returns the space that the files of a generation and its record occupy. It stops above limit.
+func (v Volume) DiskSize(dir string, limit int64) (bytes int64) {
 	info, _ := v.Lstat(generation.RecordName(dir))
 	bytes = generation.DiskSize(info.Size)
-	for name := range rec.Paths() {
-		info, _ = v.Lstat(path.Join(dir, name))
+	names, _ := v.Files(dir)
+	for i := 0; i < len(names) && bytes <= limit; i++ {
+		info, _ = v.Lstat(path.Join(dir, names[i]))
 		bytes += generation.DiskSize(info.Size)
 	}
 	return bytes

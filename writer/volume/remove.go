@@ -114,24 +114,33 @@ func (v Volume) empty(dir string, more func() bool, each func(subdirectory strin
 // isFull reports whether err means that a directory contains entries.
 func isFull(err error) bool { return errors.Is(err, fs.ErrExist) } // the class of ENOTEMPTY
 
-// Files returns the paths of the regular files below a directory, relative to it. It
+// maxNames limits the memory for the names of Files. It is twice the names of a supported volume.
+const maxNames = 16 << 20
+
+// Files returns the paths of the regular files below a directory, relative to it, the deepest last. It omits paths that
+// no record may contain, and the rest after maxNames bytes: another process may have planted a tree of any size. It
 // returns an error if files may exist that it cannot list.
 func (v Volume) Files(dir string) (all []string, err error) {
-	for e, err := range v.ReadDir(dir) {
-		switch {
-		case Unknown(err):
-			return nil, err
-		case err != nil:
-		case e.IsDir():
-			below, err := v.Files(path.Join(dir, e.Name()))
-			if err != nil {
+	left := maxNames
+	for dirs := []string{""}; len(dirs) > 0; dirs = dirs[1:] {
+		for e, err := range v.ReadDir(path.Join(dir, dirs[0])) {
+			switch {
+			case Unknown(err):
 				return nil, err
+			case err != nil:
+				continue
 			}
-			for _, name := range below {
-				all = append(all, path.Join(e.Name(), name))
+			name := path.Join(dirs[0], e.Name())
+			left -= len(name) + 32
+			switch {
+			case left < 0:
+				return all, nil
+			case !generation.ValidPath(name):
+			case e.IsDir():
+				dirs = append(dirs, name)
+			case e.Type().IsRegular():
+				all = append(all, name)
 			}
-		case e.Type().IsRegular():
-			all = append(all, e.Name())
 		}
 	}
 	return all, nil

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -222,5 +223,57 @@ func TestRemoveAll_allowsAccess(t *testing.T) {
 				t.Errorf("%s, readable %v: got %v, want no error", name, readable, err)
 			}
 		}
+	}
+}
+
+// TestFiles_limits: Files omits paths that no record may contain, and after a limit everything, the deepest first.
+func TestFiles_limits(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	v := opened(t, dir)
+	for _, name := range []string{"d/a", "d/b/c", "d/b/..x/y", "d/..z", "d/b/e/f"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	must(t, os.Symlink("a", filepath.Join(dir, "d/link")))
+	if got, err := v.Files("d"); err != nil || !slices.Equal(got, []string{"a", "b/c", "b/e/f"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "d"))
+	must(t, err)
+	v.Calls = planting{v.Calls, entries}
+	if got, err := v.Files("d"); err != nil || len(got) == 0 || len(got) > maxNames/32 {
+		t.Errorf("got %d paths, %v", len(got), err)
+	}
+}
+
+// planting shows endless copies of entries in each directory.
+type planting struct {
+	Calls
+	entries []fs.DirEntry
+}
+
+func (p planting) ReadDir(string) iter.Seq2[fs.DirEntry, error] {
+	return func(yield func(fs.DirEntry, error) bool) {
+		for i := 0; yield(p.entries[i%len(p.entries)], nil); i++ {
+		}
+	}
+}
+
+// TestDiskSize_limit: DiskSize rounds the sizes of files and of the record up, and stops above a limit.
+func TestDiskSize_limit(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	v := opened(t, dir)
+	must(t, os.MkdirAll(filepath.Join(dir, "d/e"), 0o700))
+	for name, size := range map[string]int{"d/a": 1, "d/e/b": 4097, "d/empty": 0, "d.json": 5000} {
+		must(t, os.WriteFile(filepath.Join(dir, name), make([]byte, size), 0o600))
+	}
+	if got := v.DiskSize("d", 1<<20); got != 24<<10 {
+		t.Errorf("got %d, want %d", got, 24<<10)
+	}
+	for i := range 1000 {
+		must(t, os.WriteFile(filepath.Join(dir, "d", strconv.Itoa(i)), nil, 0o600))
+	}
+	if got := v.DiskSize("d", 100<<10); got < 100<<10 || got > 104<<10 {
+		t.Errorf("got %d, want little more than the limit", got)
 	}
 }
