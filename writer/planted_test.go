@@ -67,7 +67,7 @@ func withPlanted(r *generation.Record, n int) {
 	r.Secrets["planted"] = s
 }
 
-// TestOpen_manyLargeRecords: a start parses no record of other generations, and examines few files of them. Thirty links
+// TestOpen_manyLargeRecords: a start parses no record of other generations, and examines few of their files. 30 links
 // to a forged record cost 618 MiB and 27 s of CPU at each start.
 func TestOpen_manyLargeRecords(t *testing.T) {
 	for keys, want := range map[int]int{0: maxOld, 80_000: 1} {
@@ -261,6 +261,23 @@ func TestOpen_limitsWarnings(t *testing.T) {
 		t.Errorf("%d lines, want a few", n)
 	}
 	if _, err := w.Publish(context.Background(), manySecrets(200, 10, "1")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOpen_twoNumbers: a record with a second, forged number is lost. Targets would count as notified of this number.
+func TestOpen_twoNumbers(t *testing.T) {
+	dir := afterPublish(t)
+	name := current(dir) + ".json"
+	data := must2(os.ReadFile(name))
+	data = fmt.Appendf(data[:len(data)-1], `,"generation":%d}`, uint64(generation.MaxGeneration))
+	must(os.WriteFile(name, data, 0o644))
+	w := opened(t, quiet(testOptions(t, dir)))
+	if n := w.Newest(); n == 0 || n > 10 {
+		t.Errorf("got generation %d", n)
+	}
+	publish(t, w, mixed)
+	if err := Ready(dir); err != nil {
 		t.Error(err)
 	}
 }
