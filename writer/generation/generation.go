@@ -77,6 +77,7 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 		g.Inside = append(g.Inside, directory(top, mode))
 		g.Outside = append(g.Outside, directory(name, mode), ownLink(path.Join(name, DataLink)))
 	}
+	dirs := map[string]bool{}
 	for file, rec := range s.Files {
 		g.Outside = append(g.Outside, ownLink(layout.Path(name, Top(file))))
 		value, ok := files.Values[file]
@@ -86,7 +87,8 @@ func (g *Generation) addSecret(name string, s SecretRecord, files Files) {
 		}
 		e := Entry{Path: top + "/" + file, Mode: cmp.Or(rec.Mode, mode), Data: value}
 		g.Inside = append(g.Inside, e)
-		for d := path.Dir(e.Path); d != top; d = path.Dir(d) {
+		for d := path.Dir(e.Path); d != top && !dirs[d]; d = path.Dir(d) {
+			dirs[d] = true
 			g.Inside = append(g.Inside, directory(d, mode))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -403,6 +404,25 @@ func TestRebuild_tooLarge(t *testing.T) {
 		if len(s.Files) < 2 {
 			t.Errorf("%s: got %v", name, s.Files)
 		}
+	}
+}
+
+// TestNew_deepPaths: the memory for a generation does not grow with the number of files in the same deep directory.
+func TestNew_deepPaths(t *testing.T) {
+	f, deep := files("1"), strings.Repeat("d/", maxPath/2-50)
+	for i := range 500 {
+		f.Values[fmt.Sprint(deep, i)] = nil
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	rec, _ := (&Generation{}).Next(request(1, content(map[string]Files{"db": f})))
+	if err := rec.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	g := New("T", rec, content(map[string]Files{"db": f}))
+	runtime.ReadMemStats(&after)
+	if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 30 || len(Dirs(g.Inside)) != maxPath/2-50+2 {
+		t.Errorf("allocated %d MiB for %d directories, want at most 30 MiB", mib, len(Dirs(g.Inside)))
 	}
 }
 

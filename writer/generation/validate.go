@@ -44,8 +44,10 @@ func (r *Record) Validate() error {
 	if err := r.addValid(files, "", r.Unowned); err != nil {
 		return err
 	}
+	dirs := map[string]bool{}
 	for p := range files {
-		for d := path.Dir(p); d != "."; d = path.Dir(d) {
+		for d := path.Dir(p); d != "." && !dirs[d]; d = path.Dir(d) {
+			dirs[d] = true
 			if files[d] {
 				return fmt.Errorf("%q is a file, and %q requires a directory of that name", d, p)
 			}
