@@ -306,7 +306,8 @@ func TestRebuild_names(t *testing.T) {
 	if len(nested.Secrets) != 1 || len(nested.Secrets["db"].Files) != 1 || len(nested.Unowned) != 0 {
 		t.Errorf("nested: got %v", nested)
 	}
-	if got := slices.Sorted(maps.Keys(flat.Unowned)); len(flat.Secrets) != 0 || !slices.Equal(got, []string{"a", "db/a"}) {
+	got := slices.Sorted(maps.Keys(flat.Unowned))
+	if len(flat.Secrets) != 0 || !slices.Equal(got, []string{"a", "db/a"}) {
 		t.Errorf("flat: got %v", flat)
 	}
 	for _, rec := range []Record{nested, flat} {

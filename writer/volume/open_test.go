@@ -90,7 +90,7 @@ func TestOpen_anotherUID(t *testing.T) {
 	}
 }
 
-// TestOpen_lockFileOfAnApp: the sidecar does not lock an entry that an app can open for reading, and so can lock. If the
+// TestOpen_lockFileOfAnApp: the sidecar does not lock an entry that an app can open for reading, and so lock. If the
 // sidecar cannot replace the entry, it names the remedy.
 func TestOpen_lockFileOfAnApp(t *testing.T) {
 	if os.Geteuid() != 0 {
