@@ -19,7 +19,7 @@ const (
 type retired struct {
 	dir   string
 	at    time.Time // of the replacement
-	size  int64     // disk space of its files
+	size  int64     // disk space of its entries and its record
 	paths []string  // of its entries, the record last; nil after a restart
 }
 

@@ -94,7 +94,7 @@ func TestOpen_manyLargeRecords(t *testing.T) {
 }
 
 // TestOpen_largePlantedFiles: a start reads a limited number of bytes, however many files a forged record lists. The
-// limit is lower if the memory of the container is. The next publish is complete.
+// limit is lower if the memory of the container is. The files left out stay until the next publish, which is complete.
 func TestOpen_largePlantedFiles(t *testing.T) {
 	for _, limit := range []int64{maxLoaded, 16 << 20} {
 		dir := afterPublish(t)
@@ -110,6 +110,10 @@ func TestOpen_largePlantedFiles(t *testing.T) {
 		total, _ := allocated(func() { w = opened(t, quiet(testOptions(t, dir))) })
 		if want := limit + 10<<20; int64(total) > want {
 			t.Errorf("a start allocated %d MiB, want at most %d", total>>20, want>>20)
+		}
+		reconcileAll(w)
+		if left := must2(os.ReadDir(current(dir) + "/planted")); len(left) != 100 {
+			t.Errorf("%d files are left before the first publish, want 100", len(left))
 		}
 		publish(t, w, fewer)
 		reconcileAll(w)

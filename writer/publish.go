@@ -14,7 +14,7 @@ import (
 
 // Publish makes content visible to apps and returns the number of its generation. If nothing changed, it writes at
 // most repairs and the record (confirm). After an error, apps see the same files as before. If ctx ends, Publish stops
-// before the next file. The next start then removes the rest, or completes a first publish.
+// before the next file. The next process then removes the rest, or completes a first publish.
 func (w *Writer) Publish(ctx context.Context, content generation.Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,7 +63,7 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 //
 // These are the system calls in their order, with the view of readers and the rest after a crash. TIME is the directory
 // of the new generation, OLD of the replaced one. If a step up to 7 fails, replace tries to remove the new entries.
-// After a crash or the end of ctx, the next start does (start.go), or completes a first publish after step 4.
+// After a crash or the end of ctx, the next process does, or completes a first publish after step 4.
 //
 //  1. Before the first generation, the record of notifications: create, write and fsync under a temporary name, rename,
 //     fsync DIR. Then mkdir TIME.
@@ -89,8 +89,8 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 //     The next process notifies the targets.
 //  10. chmod of OLD's files to their present mode: watches on the files wake.
 //  11. If the links, the directories of Secrets or their modes differ from OLD's: steps 2 and 3 of reconcile. They
-//     create the entries omitted in step 5, unlink stale links, rename the directories of removed Secrets to a
-//     temporary name, sync DIR and remove them.
+//     create the entries omitted in step 5, unlink stale links, rename the directories of removed Secrets to the
+//     name of an unpublished generation, sync DIR and remove them.
 //     Readers: links disappear. They have dangled since step 7.
 //  12. Old generations after their grace period: unlink, the record last, or first after a restart.
 //     Readers: a descriptor from before the grace period returns ENOENT.
@@ -138,7 +138,7 @@ func (w *Writer) discard(ctx context.Context, failed *generation.Generation) {
 
 // swap makes steps 1 to 7 of replace.
 func (w *Writer) swap(ctx context.Context, old, next *generation.Generation) error {
-	if len(next.RecordFile.Data) > generation.MaxRecord { // otherwise Add fails after it wrote all files
+	if len(next.RecordFile.Data) > generation.MaxRecord { // otherwise step 4 fails, after all files were written
 		return volume.ErrTooLarge
 	}
 	if old.Empty() { // 1

@@ -128,7 +128,7 @@ func (w *Writer) expected(cur *generation.Generation, name string) (generation.E
 		return e, true
 	}
 	if name != generation.NotifiedFile && name != generation.DataLink && name != cur.RecordFile.Path {
-		return generation.Entry{}, false // a foreign entry or a leftover: records encodes all targets
+		return generation.Entry{}, false // a foreign entry or a leftover, for which records need not encode all targets
 	}
 	for _, e := range w.records(cur) {
 		if e.Path == name {
@@ -160,14 +160,15 @@ func (w *Writer) unexpected(cur *generation.Generation, dir string) iter.Seq[str
 	}
 }
 
-// damage compares entries of the current generation with the volume. It returns the
-// entries that differ, and an unexpected entry of each directory inside the generation's.
+// damage compares entries of the current generation with the volume. It returns the entries that differ, and an
+// unexpected entry of each directory inside the generation's. In a partial generation, such an entry may be one of the
+// files that the start left out.
 func (w *Writer) damage(cur *generation.Generation, entries []generation.Entry) (damaged []generation.Entry) {
 	for _, e := range entries {
 		switch {
 		case w.isDifferent(e):
 			damaged = append(damaged, e)
-		case e.Mode.IsDir() && generation.Top(e.Path) == cur.Dir:
+		case e.Mode.IsDir() && generation.Top(e.Path) == cur.Dir && !cur.Partial:
 			for name := range w.unexpected(cur, e.Path) {
 				damaged = append(damaged, generation.Entry{Path: name})
 				break

@@ -71,7 +71,8 @@ func (w *Writer) keepOld(all []volume.Found) {
 	slices.Reverse(w.old)
 }
 
-// maxAhead is the distance of a plausible notification from the highest generation: a power failure may lose some.
+// maxAhead is the distance of a plausible notification from the highest generation. A power failure may lose
+// generations.
 const maxAhead = 1 << 20
 
 // useNotified prevents the numbers of notifications from being used again, except 1: in
@@ -131,6 +132,8 @@ func (w *Writer) findCurrent(ctx context.Context, at volume.Found, all []volume.
 	return newest, nil
 }
 
+var errTwoNumbers = errors.New("it contains two generation numbers")
+
 // load returns a generation with its files, or the empty generation if its record is unreadable, even with EIO.
 func (w *Writer) load(ctx context.Context, f volume.Found) (*generation.Generation, error) {
 	rec, err := w.vol.ReadRecord(f.Dir)
@@ -140,14 +143,14 @@ func (w *Writer) load(ctx context.Context, f volume.Found) (*generation.Generati
 	case err == nil && rec.Generation == f.Number:
 		return w.loadRecord(ctx, f.Dir, rec)
 	}
-	w.warnOnce("could not read the record of a generation", f.Dir, "err", err)
+	w.warnOnce("could not read the record of a generation", f.Dir, "err", cmp.Or(err, errTwoNumbers))
 	return &generation.Generation{}, nil
 }
 
 // maxLoaded limits the bytes that a start reads: another process may plant more. It is three times the supported size.
 const maxLoaded = 64 << 20
 
-// loadRecord returns the generation of a record with its files, of which it reads at most maxLoaded and Go's memory
+// loadRecord returns the generation of a record with its files, of which it reads at most maxLoaded or Go's memory
 // limit. It returns an error if ctx ends or the process lacks a resource.
 func (w *Writer) loadRecord(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
 	content := generation.Content{Secrets: map[string]generation.Files{}}
@@ -162,7 +165,8 @@ func (w *Writer) loadRecord(ctx context.Context, dir string, rec generation.Reco
 	return generation.New(dir, rec, content), err
 }
 
-// loadFiles returns the files of a Secret in the directory dir. It subtracts their lengths from left, and then stops.
+// loadFiles returns the files of a Secret in the directory dir. It subtracts their lengths from left, and reads
+// no more file if nothing is left.
 func (w *Writer) loadFiles(
 	ctx context.Context, dir string, s generation.SecretRecord, left *int64,
 ) (generation.Files, error) {

@@ -395,8 +395,12 @@ func TestRebuild_tooLarge(t *testing.T) {
 	for i := range MaxRecord / 30 {
 		files = append(files, fmt.Sprint("planted/", i))
 	}
+	var single []string
+	for i := range 70_000 {
+		single = append(single, fmt.Sprintf("planted-directory-%d/a", i))
+	}
 	nested, flat := Rebuild(files, Nested, 0o644, 7), Rebuild(files, Flat, 0o644, 7)
-	for _, rec := range []Record{nested, flat} {
+	for _, rec := range []Record{nested, flat, Rebuild(single, Nested, 0o644, 7)} {
 		if n := len(encode(rec)); n > MaxRecord/2 || n < MaxRecord/4 {
 			t.Errorf("%s: %d bytes, want about half of a record", rec.Layout, n)
 		}

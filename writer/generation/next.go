@@ -18,7 +18,7 @@ type Request struct {
 }
 
 // Next compares a request with g. If anything differs, it returns the record of the next generation. Otherwise it
-// returns g's record, with Complete and changed UIDs updated, and changed is false.
+// returns g's record with Complete updated, and with the new UIDs and versions if a UID differs, and changed is false.
 func (g *Generation) Next(req Request) (rec Record, changed bool) {
 	old := g.Record
 	rec = Record{

@@ -23,7 +23,7 @@ const (
 	MaxFound = MaxGeneration / 2
 	// MaxRecord is the size of the largest record. A start reads no larger one.
 	MaxRecord   = 4 << 20
-	maxNotified = 1 << 20 // of the record of notifications at a start, so that its targets can still change
+	maxNotified = 1 << 20 // of the record of notifications at a start; its targets may need more later
 	maxRemoved  = 1024    // removals in a record
 
 	maxVolumeID = 64
@@ -142,16 +142,18 @@ func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Rec
 	return rec
 }
 
-// halve removes half of the files of the largest Secret, or of the files without a Secret.
+// halve limits the files of each Secret, or without a Secret, to half of the largest number. If each Secret contains a
+// single file, halve removes half of the Secrets.
 func (r *Record) halve() {
-	largest := r.Unowned
+	most, half := len(r.Unowned), len(r.Secrets)/2
 	for _, s := range r.Secrets {
-		if len(s.Files) > len(largest) {
-			largest = s.Files
-		}
+		most = max(most, len(s.Files))
 	}
-	half := len(largest) / 2
-	maps.DeleteFunc(largest, func(string, PathRecord) bool { return len(largest) > half })
+	maps.DeleteFunc(r.Unowned, func(string, PathRecord) bool { return len(r.Unowned) > most/2 })
+	for _, s := range r.Secrets {
+		maps.DeleteFunc(s.Files, func(string, PathRecord) bool { return len(s.Files) > max(most/2, 1) })
+	}
+	maps.DeleteFunc(r.Secrets, func(string, SecretRecord) bool { return most == 1 && len(r.Secrets) > half })
 }
 
 // matches reports whether s describes this version of a Secret with the same paths and modes.

@@ -79,10 +79,10 @@ func (m *mount) claim(ctx context.Context) error {
 // leasePatience exceeds the time after which the kernel ends a lease (/proc/sys/fs/lease-break-time), 45 s by default.
 const leasePatience = time.Minute
 
-// awaitLeases waits until this process can open every record, or until ctx ends. An app with the UID of a record can
-// hold a lease on it (F_SETLEASE), also through a read-only mount. open(2) with O_NONBLOCK then fails with EAGAIN, and
-// makes the kernel end the lease later. A start without its records would notify all targets again. A comparison waits
-// for the end of a lease like for a resource, and never replaces the file: the app could hold a lease on the next file.
+// awaitLeases waits until this process can open every record, for at most leasePatience, or until ctx ends. An app with
+// the UID of a record can hold a lease on it (F_SETLEASE), also through a read-only mount. open(2) with O_NONBLOCK then
+// fails with EAGAIN, and makes the kernel end the lease later. A start without its records would notify all targets
+// again. A comparison treats the file as unknown, and never replaces it: the app could hold a lease on the next file.
 func (m *mount) awaitLeases(ctx context.Context) error {
 	for deadline := time.Now().Add(leasePatience); ; wake.Sleep(ctx, leasePatience/600) {
 		leased := false

@@ -57,7 +57,7 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 	return readRecord(v, generation.NotifiedFile, generation.ParseNotified)
 }
 
-// Found is a generation whose record was not parsed, except its number: another process may have planted large records.
+// A Found is a generation of whose record only the number was parsed: another process may have planted large records.
 type Found struct {
 	Dir    string
 	Number uint64 // 0 if the record is missing, because the generation was not published, or unreadable

@@ -119,7 +119,7 @@ const maxNames = 16 << 20
 
 // Files returns the paths of the regular files below a directory, relative to it, the deepest last. It omits paths that
 // no record may contain, and the rest after maxNames bytes: another process may have planted a tree of any size. It
-// returns an error if files may exist that it cannot list.
+// skips directories without permission, and returns an error if the process lacks a resource or the disk fails.
 func (v Volume) Files(dir string) (all []string, err error) {
 	left := maxNames
 	for dirs := []string{""}; len(dirs) > 0; dirs = dirs[1:] {
