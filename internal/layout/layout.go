@@ -220,7 +220,7 @@ func (m *maker) decide(a, b, fileA, fileB string) {
 	_, hasA := m.Previous[a].Values[fileA]
 	_, hasB := m.Previous[b].Values[fileB]
 	if hasB && !hasA {
-		a, b, fileB = b, a, fileA
+		a, b, fileA = b, a, fileB
 	}
 	for file := range m.chosen[b].Values {
 		if m.owner[file] == b {
@@ -229,5 +229,5 @@ func (m *maker) decide(a, b, fileA, fileB string) {
 	}
 	delete(m.paths, b)
 	m.unclaimed = append(m.unclaimed, b)
-	m.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileB))
+	m.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileA))
 }

@@ -312,7 +312,8 @@ var cases = []layoutCase{
 		name:     "flat: a file where another has a directory",
 		rules:    "flat required=a,b items=a/k>conf items=b/k>conf/db",
 		snapshot: "a: k=1; b: k=2", volume: "-",
-		want: "a: conf=1", rejected: "b path_conflict", waiting: "conf", complete: false,
+		want: "a: conf=1", rejected: "b path_conflict",
+		waiting: `Secret "a" already uses the path "conf"`,
 	},
 	{
 		name:     "flat: the volume was nested, with one path in two Secrets",
