@@ -160,7 +160,7 @@ func TestWaitSignal_endsLate(t *testing.T) {
 	if err := app.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	wait.exits(1, "Pod app: process is not notified yet: ended")
+	wait.exits(1, "Pod app: process is not notified yet") // on a busy machine: it no longer exists
 }
 
 // TestWaitSignal_grace: with a timeout shorter than the grace, the error names the reason.

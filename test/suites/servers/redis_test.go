@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/podtest"
 )
 
@@ -44,10 +45,14 @@ func startRedis(t *testing.T) (*server, *podtest.Program) {
 func (s *server) ask(user, password string, command ...string) string {
 	s.T.Helper()
 	args := append([]string{"-p", s.port, "--no-auth-warning", "--user", user, "--pass", password}, command...)
-	out, err := exec.Command(podtest.Need(s.T, "/usr/bin/redis-cli"), args...).CombinedOutput()
-	if err != nil {
-		s.T.Fatalf("redis-cli: %v\n%s", err, out)
-	}
+	var out []byte
+	testsupport.Eventually(s.T, "an answer; ACL LOAD closes connections", func() (err error) {
+		out, err = exec.Command(podtest.Need(s.T, "/usr/bin/redis-cli"), args...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("redis-cli: %w\n%s", err, out)
+		}
+		return err
+	})
 	return strings.TrimSpace(string(out))
 }
 
