@@ -161,8 +161,7 @@ func (w *Writer) unexpected(cur *generation.Generation, dir string) iter.Seq[str
 }
 
 // damage compares entries of the current generation with the volume. It returns the entries that differ, and an
-// unexpected entry of each directory inside the generation's. In a partial generation, such an entry may be one of the
-// files that the start left out.
+// unexpected entry of each directory inside the generation's, which a partial generation may have left out itself.
 func (w *Writer) damage(cur *generation.Generation, entries []generation.Entry) (damaged []generation.Entry) {
 	for _, e := range entries {
 		switch {

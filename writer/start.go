@@ -71,8 +71,7 @@ func (w *Writer) keepOld(all []volume.Found) {
 	slices.Reverse(w.old)
 }
 
-// maxAhead is the distance of a plausible notification from the highest generation. A power failure may lose
-// generations.
+// maxAhead limits the distance of a notification from the highest generation: a power failure may lose generations.
 const maxAhead = 1 << 20
 
 // useNotified prevents the numbers of notifications from being used again, except 1: in
@@ -132,8 +131,6 @@ func (w *Writer) findCurrent(ctx context.Context, at volume.Found, all []volume.
 	return newest, nil
 }
 
-var errTwoNumbers = errors.New("it contains two generation numbers")
-
 // load returns a generation with its files, or the empty generation if its record is unreadable, even with EIO.
 func (w *Writer) load(ctx context.Context, f volume.Found) (*generation.Generation, error) {
 	rec, err := w.vol.ReadRecord(f.Dir)
@@ -143,7 +140,7 @@ func (w *Writer) load(ctx context.Context, f volume.Found) (*generation.Generati
 	case err == nil && rec.Generation == f.Number:
 		return w.loadRecord(ctx, f.Dir, rec)
 	}
-	w.warnOnce("could not read the record of a generation", f.Dir, "err", cmp.Or(err, errTwoNumbers))
+	w.warnOnce("could not read the record of a generation", f.Dir, "err", cmp.Or(err, errors.New("two numbers")))
 	return &generation.Generation{}, nil
 }
 
@@ -165,8 +162,7 @@ func (w *Writer) loadRecord(ctx context.Context, dir string, rec generation.Reco
 	return generation.New(dir, rec, content), err
 }
 
-// loadFiles returns the files of a Secret in the directory dir. It subtracts their lengths from left, and reads
-// no more file if nothing is left.
+// loadFiles returns the files of a Secret in dir. It subtracts their lengths from left, and stops if nothing is left.
 func (w *Writer) loadFiles(
 	ctx context.Context, dir string, s generation.SecretRecord, left *int64,
 ) (generation.Files, error) {
