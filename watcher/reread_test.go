@@ -42,6 +42,27 @@ func TestReread_storm(t *testing.T) {
 	}
 }
 
+// TestReread_duringPause: a second Reread within RereadInterval does not prolong the pause after an error.
+func TestReread_duringPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{onList: func() error { return statusError(500, 0) }}
+		w := &Watcher{watches: []*watch{newTestWatch(s, slog.New(slog.DiscardHandler))}}
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() { w.watches[0].run(ctx) })
+		for range 2 { // the second list starts at once, the third within the second pause
+			time.Sleep(100 * time.Millisecond)
+			w.Reread()
+		}
+		time.Sleep(2 * firstPause)
+		cancel()
+		group.Wait()
+		if got := len(s.lists); got != 3 {
+			t.Errorf("%d lists, want 3", got)
+		}
+	})
+}
+
 func rereadStorm(t *testing.T, s *script) {
 	synctest.Test(t, func(t *testing.T) {
 		const slow = 5900 * time.Millisecond

@@ -104,19 +104,20 @@ func (w *watch) run(ctx context.Context) {
 			continue
 		}
 		pause := w.pauseAfter(err)
+		end := time.Now().Add(pause)
 		w.logger.Debug("watch ended", "err", err, "pause", pause)
 		select {
 		case <-time.After(pause):
 		case <-w.reread:
-			w.spaceReread(ctx)
+			w.spaceReread(ctx, time.Until(end))
 		case <-ctx.Done():
 		}
 	}
 }
 
-// spaceReread waits for the rest of RereadInterval.
-func (w *watch) spaceReread(ctx context.Context) {
-	wake.Sleep(ctx, time.Until(w.rereadAt.Add(RereadInterval)))
+// spaceReread waits for the rest of RereadInterval, but not for longer than limit, after which a list is due anyway.
+func (w *watch) spaceReread(ctx context.Context, limit time.Duration) {
+	wake.Sleep(ctx, min(limit, time.Until(w.rereadAt.Add(RereadInterval))))
 	w.rereadAt = time.Now()
 }
 
@@ -184,7 +185,7 @@ func (w *watch) follow(ctx context.Context, s *stream, replay bool) error {
 		case err := <-s.ended:
 			return err
 		case <-w.reread:
-			w.spaceReread(ctx) // the stream applies events meanwhile
+			w.spaceReread(ctx, RereadInterval) // the stream applies events meanwhile
 			return errListDue
 		case <-stale.C:
 			if replay {
