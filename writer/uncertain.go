@@ -29,9 +29,9 @@ import (
 //	            | Recheck                     |                           | generation in a publish
 //	misreads    | a comparison failed with    | a successful comparison   | replacing the entry, up to the
 //	            | EIO                         |                           | third failure in a row
-//	Files.      | Open: a file could not be   | reading the file, or      | a publish or a repair without
-//	Unread      | read                        | another version of its    | the file, unless it is known
-//	            |                             | Secret                    | to be missing
+//	Files.      | Open: a read of a file      | another version of its    | a publish or a repair without
+//	Unread      | failed                      | Secret                    | the file, unless a later read
+//	            |                             |                           | succeeds or shows no file
 //	Notified.   | Open: the record of         | none                      | counting a target without a
 //	Lost        | notifications was lost      |                           | record as notified
 //	Record.     | Open: the record of a flat  | a new generation          | Current, Newest and State

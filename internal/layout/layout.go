@@ -70,7 +70,7 @@ type maker struct {
 
 	owner     map[string]string   // the Secret of each claimed path in the flat layout
 	paths     map[string][]string // the paths that a Secret still has to claim
-	unclaimed []string            // the Secrets with such paths; the last Secret is next
+	unclaimed []string            // a stack of the Secrets with such paths
 }
 
 // Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
@@ -172,8 +172,9 @@ func (m *maker) waiting(r Result) (reasons []string) {
 
 // rejectConflicts rejects Secrets until no two Secrets of the flat layout use the same path, and no path
 // is both a file and a directory. A Secret with the path in the volume keeps it. If the path is new, the
-// first Secret by name gets it. A Secret claims its paths again only after it fell back to its last good
-// files. These conflict only after a change from the nested layout.
+// first Secret by name gets it, or the Secret with the file whose path is another's directory. A Secret
+// claims its paths again only after it fell back to its last good files. Last good files conflict only after
+// a change from the nested layout.
 func (m *maker) rejectConflicts() {
 	m.unclaimed = slices.Sorted(maps.Keys(m.chosen))
 	slices.Reverse(m.unclaimed)

@@ -65,7 +65,7 @@ type Observer interface {
 type Options struct {
 	Rules         layout.Rules
 	RemoveDeleted bool          // remove the files of a Secret recreateTime after its deletion
-	OneShot       bool          // return after a generation was published and confirmed
+	OneShot       bool          // return after the current version of every required Secret was published
 	SyncTimeout   time.Duration // for the first complete generation; 0: no limit
 	Source        Source
 	Publisher     Publisher

@@ -59,8 +59,8 @@ func Handler(s Sources) http.Handler {
 }
 
 // limited limits the concurrent calls of respond, and the requests that wait. A response can be
-// large, its client slow to read, and Status waits for a publish. A connection closed by
-// connections does not end its request.
+// large, its client slow to read, and Status waits for a publish. The end of a
+// connection does not end its request.
 func limited(respond func(http.ResponseWriter)) http.HandlerFunc {
 	var requests atomic.Int64
 	slots := make(chan struct{}, maxResponses)

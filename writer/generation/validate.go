@@ -19,7 +19,7 @@ const (
 // volume, which another process may have forged.
 func (r *Record) Validate() error {
 	if r.Since > r.Generation || r.removals() > maxRemoved {
-		return fmt.Errorf("%d removals since generation %d", r.removals(), r.Since)
+		return fmt.Errorf("%d removals since generation %d, above the limits", r.removals(), r.Since)
 	}
 	for p, removals := range r.Removed {
 		if !ValidPath(p) || len(removals) == 0 || slices.ContainsFunc(removals, r.isLater) {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrTooLarge is returned for a record too large for a later start.
+// ErrTooLarge is returned for a file too large for a later start. It is a record, because a Secret is smaller.
 var ErrTooLarge = errors.New("too many keys: the record would exceed 4 MiB")
 
 // errNoSymlinks is returned for a symbolic link on a file system such as vfat.
