@@ -14,14 +14,14 @@ func TestCheckEvents_missing(t *testing.T) {
 	opts.watch, opts.Repaired = newEvents, func() { repaired++ }
 	w := opened(t, opts)
 	publish(t, w, mixed)
-	must(w.events.Close()) // no event arrives any more
-	w.events.Take()
+	must(w.events.close()) // no event arrives any more
+	w.events.take()
 	put(current(dir), "db/password", "evil")
 	w.locked(func() { w.checkEvents(t.Context()) })
 	if repaired != 0 {
 		t.Error("repaired without an event")
 	}
-	w.events.Report("", 0)
+	w.events.report("", 0)
 	w.locked(func() { w.checkEvents(t.Context()) })
 	if repaired != 1 {
 		t.Errorf("got %d repairs, want 1", repaired)

@@ -83,13 +83,13 @@ var layouts = []Layout{generation.Nested, generation.Flat}
 type setup struct {
 	Options
 	now   func() time.Time
-	watch func(Options) *volume.Events
+	watch func(Options) *events
 	calls func(volume.Calls) volume.Calls // wraps the calls on the volume; nil: as they are
 }
 
-func noEvents(Options) *volume.Events { return &volume.Events{} }
+func noEvents(Options) *events { return &events{} }
 
-func newEvents(opts Options) *volume.Events { return must2(volume.NewEvents(opts.Dir)) }
+func newEvents(opts Options) *events { return must2(watchVolume(opts.Dir)) }
 
 // start opens a Writer as Open does, with the parts of the setup.
 func start(s setup) (*Writer, error) {

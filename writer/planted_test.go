@@ -96,14 +96,14 @@ func TestOpen_manyLargeRecords(t *testing.T) {
 // TestOpen_largePlantedFiles: a start reads a limited number of bytes, however many files a forged record lists. The
 // limit is lower if the memory of the container is. The files left out stay until the next publish, which is complete.
 func TestOpen_largePlantedFiles(t *testing.T) {
-	for _, limit := range []int64{maxLoaded, 16 << 20} {
+	for _, limit := range []int64{volume.MaxLoaded, 16 << 20} {
 		dir := afterPublish(t)
 		file := filepath.Join(current(dir), "sparse")
 		put(current(dir), "sparse", "")
 		must(os.Truncate(file, volume.MaxFile))
 		link(file, current(dir)+"/planted", 100)
 		forge(dir, func(r *generation.Record) { withPlanted(r, 100) })
-		if limit < maxLoaded {
+		if limit < volume.MaxLoaded {
 			defer debug.SetMemoryLimit(debug.SetMemoryLimit(limit))
 		}
 		var w *Writer

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 
@@ -18,7 +17,7 @@ import (
 func (w *Writer) Publish(ctx context.Context, content generation.Content) (number uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if content, err = w.addUnread(content); err != nil {
+	if content, err = w.vol.AddUnread(w.current.Load(), content); err != nil {
 		return 0, w.vol.Explain(fmt.Errorf("publish in %q: %w", w.opts.Dir, err))
 	}
 	rec, changed := w.current.Load().Next(generation.Request{
@@ -219,16 +218,8 @@ func (w *Writer) wakeDirectories(old, next *generation.Generation) {
 
 // wakeFiles is step 10. Nothing else would wake the watches on replaced files.
 func (w *Writer) wakeFiles(old *generation.Generation) {
-	w.events.Forget(generation.Dirs(old.Inside)...)
-	files := map[fs.FileMode][]string{}
-	for _, e := range old.Inside {
-		if e.Mode.IsRegular() {
-			files[e.Mode] = append(files[e.Mode], e.Path)
-		}
-	}
-	for mode, names := range files {
-		if err := w.vol.Chmod(mode, names...); err != nil {
-			w.log.Debug("could not wake the watches on replaced files", "path", old.Dir, "err", err)
-		}
+	w.events.forget(generation.Dirs(old.Inside)...)
+	if err := w.vol.Touch(old.Inside); err != nil {
+		w.log.Debug("could not wake the watches on replaced files", "path", old.Dir, "err", err)
 	}
 }

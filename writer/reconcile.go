@@ -25,7 +25,7 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 	cur := w.current.Load()
 	damaged := w.damage(cur, cur.Inside)
 	if len(damaged) > 0 { // 1
-		content, err := w.addUnread(cur.Content)
+		content, err := w.vol.AddUnread(cur, cur.Content)
 		if err == nil {
 			err = w.replace(ctx, cur.Record, content)
 		}
@@ -108,7 +108,7 @@ func (w *Writer) removeStale(ctx context.Context) {
 	cur, more := w.current.Load(), volume.Limit(ctx)
 	for _, dir := range append(generation.Dirs(cur.Outside), ".") {
 		for name := range w.unexpected(cur, dir) {
-			w.events.Forget(name) // fsnotify would report an error
+			w.events.forget(name) // fsnotify would report an error
 			foreign, err := w.vol.RemoveOwn(name, more)
 			switch {
 			case ctx.Err() != nil, errors.Is(err, volume.ErrMoreEntries):

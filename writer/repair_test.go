@@ -20,7 +20,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/writer/generation"
-	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
 // runningWriter is a Writer with its Run.
@@ -31,7 +30,7 @@ type runningWriter struct {
 	log     testsupport.Log
 }
 
-func newRunningWriter(t testing.TB, layout Layout, sweep time.Duration, watch func(Options) *volume.Events,
+func newRunningWriter(t testing.TB, layout Layout, sweep time.Duration, watch func(Options) *events,
 	limit *rate.Limiter) *runningWriter {
 	t.Helper()
 	r := &runningWriter{dir: testsupport.MemoryDir(t)}

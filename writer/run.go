@@ -22,7 +22,7 @@ func (w *Writer) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.events.Ready:
+		case <-w.events.ready:
 			w.locked(func() { w.checkEvents(ctx) })
 		case <-w.timer.C:
 			w.locked(func() { w.compare(ctx) })
@@ -48,7 +48,7 @@ func (w *Writer) mustWait() bool { return w.now().Before(w.uncertain.retryAt) }
 // too many repairs. Events from before its start are ignored.
 func (w *Writer) reconcileOrRetry(ctx context.Context) {
 	w.uncertain.retryAt = time.Time{}
-	w.events.Take()
+	w.events.take()
 	changed, err := w.reconcile(ctx)
 	now := w.now()
 	if len(changed) > 0 {

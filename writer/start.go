@@ -7,12 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"path"
-	"runtime/debug"
 	"slices"
 
-	"github.com/secret-sync/secret-sync/internal/secret"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
@@ -55,7 +51,7 @@ func (w *Writer) start(ctx context.Context) error {
 }
 
 // keepOld makes step 3 of start.
-func (w *Writer) keepOld(all []volume.Found) {
+func (w *Writer) keepOld(all []generation.Found) {
 	cur := w.current.Load()
 	limit := max(cur.DiskSize(), minBytes)
 	for _, f := range slices.Backward(all) {
@@ -77,7 +73,7 @@ const maxAhead = 1 << 20
 // useNotified prevents the numbers of notifications from being used again, except 1: in
 // an empty volume, targets count as notified of it in advance. If a number belongs to no
 // plausible generation, useNotified drops all records and returns an error.
-func (w *Writer) useNotified(all []volume.Found) error {
+func (w *Writer) useNotified(all []generation.Found) error {
 	highest := uint64(maxAhead)
 	for _, f := range all {
 		highest = max(highest, f.Number+maxAhead)
@@ -100,10 +96,10 @@ func (w *Writer) used(number uint64) { w.last = max(w.last, number) }
 // findCurrent returns the target of ..data, whose record it rebuilds if it is unreadable. Without a target, it returns
 // the newest generation with all its files, or else the newest generation: it contains some files, and the API server
 // may be unavailable. Apps may have read any generation, unless ..data points to a generation with a lower number.
-func (w *Writer) findCurrent(ctx context.Context, at volume.Found, all []volume.Found) (*generation.Generation, error) {
+func (w *Writer) findCurrent(ctx context.Context, at generation.Found, all []generation.Found) (*generation.Generation, error) {
 	if at.Number > 0 {
 		w.used(at.Number)
-		if cur, err := w.load(ctx, at); err != nil || !cur.Empty() {
+		if cur, err := w.vol.Load(ctx, at, w.warnOnce); err != nil || !cur.Empty() {
 			return cur, err
 		}
 	}
@@ -115,7 +111,7 @@ func (w *Writer) findCurrent(ctx context.Context, at volume.Found, all []volume.
 	}
 	newest := &generation.Generation{}
 	for i := len(all) - 1; i >= 0 && (newest.Empty() || newest.Partial); i-- {
-		loaded, err := w.load(ctx, all[i])
+		loaded, err := w.vol.Load(ctx, all[i], w.warnOnce)
 		if err != nil {
 			return nil, err
 		}
@@ -131,100 +127,6 @@ func (w *Writer) findCurrent(ctx context.Context, at volume.Found, all []volume.
 	return newest, nil
 }
 
-// load returns a generation with its files, or the empty generation if its record is unreadable, even with EIO.
-func (w *Writer) load(ctx context.Context, f volume.Found) (*generation.Generation, error) {
-	rec, err := w.vol.ReadRecord(f.Dir)
-	switch {
-	case volume.NoResource(err):
-		return nil, err
-	case err == nil && rec.Generation == f.Number:
-		return w.loadRecord(ctx, f.Dir, rec)
-	}
-	w.warnOnce("could not read the record of a generation", f.Dir, "err", cmp.Or(err, errors.New("two numbers")))
-	return &generation.Generation{}, nil
-}
-
-// maxLoaded limits the bytes that a start reads: another process may plant more. It is three times the supported size.
-const maxLoaded = 64 << 20
-
-// loadRecord returns the generation of a record with its files, of which it reads at most maxLoaded or Go's memory
-// limit. It returns an error if ctx ends or the process lacks a resource.
-func (w *Writer) loadRecord(ctx context.Context, dir string, rec generation.Record) (*generation.Generation, error) {
-	content := generation.Content{Secrets: map[string]generation.Files{}}
-	left, err := min(maxLoaded, debug.SetMemoryLimit(-1)), error(nil)
-	for name, s := range rec.Secrets {
-		top := path.Join(dir, rec.Layout.Path(name, ""))
-		if content.Secrets[name], err = w.loadFiles(ctx, top, s, &left); err != nil {
-			return nil, err
-		}
-	}
-	content.Unowned, err = w.loadFiles(ctx, dir, generation.SecretRecord{Files: rec.Unowned}, &left)
-	return generation.New(dir, rec, content), err
-}
-
-// loadFiles returns the files of a Secret in dir. It subtracts their lengths from left, and stops if nothing is left.
-func (w *Writer) loadFiles(
-	ctx context.Context, dir string, s generation.SecretRecord, left *int64,
-) (generation.Files, error) {
-	files := generation.Files{UID: s.UID, ResourceVersion: s.ResourceVersion,
-		Values: map[string]secret.Value{}, Modes: map[string]fs.FileMode{}}
-	for file, f := range s.Files {
-		if f.Mode != 0 {
-			files.Modes[file] = f.Mode
-		}
-		if *left <= 0 {
-			w.warnOnce("a generation is too large to read at the start, leaving out files", dir)
-			continue
-		}
-		data, err := w.vol.ReadFile(path.Join(dir, file))
-		*left -= int64(len(data))
-		switch {
-		case ctx.Err() != nil, volume.NoResource(err):
-			return files, cmp.Or(ctx.Err(), err)
-		case err == nil:
-			files.Values[file] = data
-		default:
-			files.Unread = append(files.Unread, file)
-			w.warnOnce("could not read a file of a generation", path.Join(dir, file), "err", err)
-		}
-	}
-	return files, nil
-}
-
-// addUnread reads the files of content again that could not be read at the start. It returns an error if such a file
-// may still exist: its Secret may be deleted, and the file the only copy.
-func (w *Writer) addUnread(content generation.Content) (generation.Content, error) {
-	cur := w.current.Load()
-	var err error
-	content.Secrets = maps.Clone(content.Secrets)
-	for name, files := range content.Secrets {
-		dir := path.Join(cur.Dir, cur.Record.Layout.Path(name, ""))
-		if content.Secrets[name], err = w.readAgain(dir, files); err != nil {
-			return content, err
-		}
-	}
-	content.Unowned, err = w.readAgain(cur.Dir, content.Unowned)
-	return content, err
-}
-
-// readAgain returns files with the unread files of a Secret in the directory dir.
-func (w *Writer) readAgain(dir string, files generation.Files) (generation.Files, error) {
-	for _, file := range files.Unread {
-		if _, known := files.Values[file]; known {
-			continue
-		}
-		value, err := w.vol.ReadFile(path.Join(dir, file))
-		if volume.Unknown(err) {
-			return files, err
-		}
-		if err == nil {
-			files.Values = maps.Clone(files.Values)
-			files.Values[file] = value
-		}
-	}
-	return files, nil
-}
-
 // rebuild creates a record for the target of ..data from its files, with a new number:
 // no target counts as notified of it. The API server must confirm its completeness.
 func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generation, error) {
@@ -238,5 +140,6 @@ func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generatio
 	w.last++
 	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again",
 		"generation", w.last)
-	return w.loadRecord(ctx, dir, generation.Rebuild(files, w.opts.Layout, w.opts.FileMode, w.last))
+	rec := generation.Rebuild(files, w.opts.Layout, w.opts.FileMode, w.last)
+	return w.vol.LoadRecord(ctx, dir, rec, w.warnOnce)
 }

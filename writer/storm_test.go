@@ -110,11 +110,11 @@ func TestStorm_rate(t *testing.T) {
 	opts.Repaired = func() { repairs = append(repairs, c.Now().Sub(began).Round(100*time.Millisecond)) }
 	w := opened(t, opts)
 	publish(t, w, mixed)
-	must(w.events.Close())
+	must(w.events.close())
 	w.sweepPeriod, w.nextSweep = time.Hour, c.Now().Add(time.Hour)
 	change := func() {
 		put(current(dir), "db/password", "evil")
-		w.events.Report("", 0)
+		w.events.report("", 0)
 		w.locked(func() { w.checkEvents(t.Context()) })
 	}
 	var want []time.Duration

@@ -43,7 +43,7 @@ type Writer struct {
 	opts        Options
 	log         *slog.Logger
 	now         func() time.Time
-	events      *volume.Events
+	events      *events
 	timer       *time.Timer // wakes Run at due
 	sweepPeriod time.Duration
 	limit       *rate.Limiter // of repairs
@@ -68,7 +68,7 @@ func Open(ctx context.Context, opts Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	events, err := volume.NewEvents(opts.Dir)
+	events, err := watchVolume(opts.Dir)
 	if err != nil {
 		opts.Logger.Warn("inotify is unavailable; changes by other processes are found within a minute", "err", err)
 	}
@@ -77,12 +77,12 @@ func Open(ctx context.Context, opts Options) (*Writer, error) {
 
 // New returns the Writer of a volume opened by the caller, without inotify.
 func New(ctx context.Context, vol volume.Calls, opts Options) (*Writer, error) {
-	return open(ctx, volume.Volume{Calls: vol}, opts, time.Now, &volume.Events{})
+	return open(ctx, volume.Volume{Calls: vol}, opts, time.Now, &events{})
 }
 
 // open returns a Writer, or closes the volume.
 func open(
-	ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, events *volume.Events,
+	ctx context.Context, vol volume.Volume, opts Options, now func() time.Time, events *events,
 ) (*Writer, error) {
 	if opts.Swap == nil {
 		opts.Swap = swapNow
@@ -107,7 +107,7 @@ func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timer.Stop()
-	return errors.Join(w.events.Close(), w.vol.Close())
+	return errors.Join(w.events.close(), w.vol.Close())
 }
 
 // Current returns the number and the content of the current generation, or 0 and no

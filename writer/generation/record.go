@@ -83,6 +83,12 @@ func ParseNumber(data []byte) (number uint64, err error) {
 	return number, nil
 }
 
+// A Found is a generation of whose record only the number was parsed: another process may have planted large records.
+type Found struct {
+	Dir    string
+	Number uint64 // 0 if the record is missing, because the generation was not published, or unreadable
+}
+
 // ParseRecord parses the JSON of a Record.
 func ParseRecord(data []byte) (Record, error) {
 	r := Record{Layout: Nested}

@@ -98,6 +98,21 @@ func (v Volume) Replace(e generation.Entry) error {
 	return err
 }
 
+// Touch sets the mode of files to their present mode, which wakes the watches on them.
+func (v Volume) Touch(entries []generation.Entry) error {
+	files := map[fs.FileMode][]string{}
+	for _, e := range entries {
+		if e.Mode.IsRegular() {
+			files[e.Mode] = append(files[e.Mode], e.Path)
+		}
+	}
+	var errs []error
+	for mode, names := range files {
+		errs = append(errs, v.Chmod(mode, names...))
+	}
+	return errors.Join(errs...)
+}
+
 // createAs creates an entry under another name, complete and on disk. A Secret's directory contains its ..data from the
 // start: without it, the next start could not tell the directory from a foreign one.
 func (v Volume) createAs(name string, e generation.Entry) error {

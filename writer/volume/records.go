@@ -57,15 +57,9 @@ func (v Volume) ReadNotified() (generation.Notified, error) {
 	return readRecord(v, generation.NotifiedFile, generation.ParseNotified)
 }
 
-// A Found is a generation of whose record only the number was parsed: another process may have planted large records.
-type Found struct {
-	Dir    string
-	Number uint64 // 0 if the record is missing, because the generation was not published, or unreadable
-}
-
 // Generations returns the generation to which ..data points, and all generations with a number, lowest first. It fails
 // if it cannot list the volume, or if the process lacks a resource.
-func (v Volume) Generations() (target Found, all []Found, err error) {
+func (v Volume) Generations() (target generation.Found, all []generation.Found, err error) {
 	link, err := v.Readlink(generation.DataLink)
 	if err != nil && !NotALink(err) {
 		return target, nil, err
@@ -77,7 +71,7 @@ func (v Volume) Generations() (target Found, all []Found, err error) {
 		if !e.IsDir() || !generation.GenerationName.MatchString(e.Name()) {
 			continue
 		}
-		found := Found{Dir: e.Name()}
+		found := generation.Found{Dir: e.Name()}
 		found.Number, err = readRecord(v, generation.RecordName(found.Dir), generation.ParseNumber)
 		if NoResource(err) {
 			return target, nil, err
@@ -89,7 +83,7 @@ func (v Volume) Generations() (target Found, all []Found, err error) {
 			target = found
 		}
 	}
-	slices.SortFunc(all, func(a, b Found) int {
+	slices.SortFunc(all, func(a, b generation.Found) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Dir, b.Dir))
 	})
 	return target, all, nil
