@@ -1,7 +1,6 @@
 package watcher
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -79,29 +78,23 @@ type object struct {
 	Data     map[string]secret.Value `json:"data"`
 }
 
+// JSON matches the names of metadata without regard to case.
 type metadata struct {
-	Name            string            `json:"name"`
-	Namespace       string            `json:"namespace"`
-	UID             string            `json:"uid"`
-	ResourceVersion string            `json:"resourceVersion"`
-	Labels          map[string]string `json:"labels"`
+	Name, Namespace, UID, ResourceVersion string
+	Labels                                map[string]string
 }
 
 func (o *object) secret() Secret {
 	return Secret{UID: o.UID, ResourceVersion: o.ResourceVersion, Data: o.Data}
 }
 
-// accepts reports whether the watch stores the object. It logs the first object outside the request. A named Secret
+// accepts reports whether the watch stores the object. It ignores objects that it did not request. A named Secret
 // belongs to its own watch.
 func (w *watch) accepts(o *object) bool {
-	requested := o.Namespace == w.Namespace && (w.Name == "" || w.Name == o.Name) &&
-		w.labels.Matches(labels.Set(o.Labels))
-	if !requested && !w.warned {
-		w.warned = true
-		w.logger.Warn("ignored an object that does not match the request",
-			"object", fmt.Sprintf("Secret %.300q in namespace %.80q", o.Name, o.Namespace))
+	if w.Name == "" && slices.Contains(w.names, o.Name) {
+		return false
 	}
-	return requested && (w.Name != "" || !slices.Contains(w.names, o.Name))
+	return o.Namespace == w.Namespace && (w.Name == "" || w.Name == o.Name) && w.labels.Matches(labels.Set(o.Labels))
 }
 
 // replace stores the answer of a list, and reports whether the synced state lacked a version or a deletion.

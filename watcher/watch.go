@@ -76,9 +76,8 @@ type watch struct {
 	backoff   wake.Backoff  // pauses after errors
 	err       *kube.Error   // last error since the watch was up, or nil
 
-	// shared.mu guards these fields.
+	// mu guards these fields.
 	secrets map[string]Secret // by name; nil until the watch is synced
-	warned  bool              // whether accepts logged
 	state   status.Watch      // its Name never changes
 	outage  *outage           // nil if the watch did not fail
 }
