@@ -42,7 +42,7 @@ func TestReplace_pokes(t *testing.T) {
 func TestApply_unselected(t *testing.T) {
 	selector := labels.SelectorFromSet(labels.Set{"app": "web"})
 	query := kube.Query{Resource: kube.Secrets, Namespace: "ns", Selector: selector.String()}
-	w := newWatch(newShared(&script{}, nil, slog.New(slog.DiscardHandler)), query, selector)
+	w := newWatch(newTestWatcher(&script{}, slog.New(slog.DiscardHandler)), query, selector)
 	web, other := map[string]string{"app": "web"}, map[string]string{"app": "other"}
 	w.replace([]object{{metadata: metadata{Namespace: "ns", Name: "a", ResourceVersion: "1", Labels: web}}})
 	for _, kind := range []apiwatch.EventType{apiwatch.Added, apiwatch.Modified} {

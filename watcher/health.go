@@ -2,15 +2,12 @@ package watcher
 
 import (
 	"errors"
-	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
-	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 const (
@@ -37,24 +34,8 @@ func watchError(cause, text, hint string) *kube.Error {
 	return &kube.Error{Verb: kube.VerbWatch, Resource: resource, Cause: cause, Err: errors.New(text), Hint: hint}
 }
 
-// shared is the common state of the watches of a Watcher.
-type shared struct {
-	source  source
-	names   []string // Secrets with a watch by name, sorted
-	logger  *slog.Logger
-	changes wake.Channel // poked after a change
-
-	mu      sync.Mutex
-	outages map[string]*outage // by cause; an outage without a watch is over
-}
-
-func newShared(s source, names []string, logger *slog.Logger) *shared {
-	return &shared{source: s, names: names, logger: logger, changes: wake.NewChannel(), outages: map[string]*outage{}}
-}
-
 // An outage is a cause for which watches are down. It combines their log lines.
 type outage struct {
-	cause         string
 	since, logged time.Time // begin, and time of the last log line
 	down, most    int       // number of watches with this cause, and its largest value
 }
@@ -84,16 +65,18 @@ func (w *watch) setDown(e *kube.Error) {
 		w.state.DownSince = time.Now().UTC()
 	}
 	w.state.Up, w.err = false, e
-	if first && apierrors.IsForbidden(e) || w.outage != nil && w.outage.cause == e.Cause {
+	o := w.outages[e.Cause]
+	if first && apierrors.IsForbidden(e) || o != nil && o == w.outage {
 		return
 	}
 	if w.outage != nil {
 		w.outage.down--
 	}
-	if o := w.outages[e.Cause]; o == nil || o.down == 0 {
-		w.outages[e.Cause] = &outage{cause: e.Cause, since: time.Now()}
+	if o == nil || o.down == 0 {
+		o = &outage{since: time.Now()}
+		w.outages[e.Cause] = o
 	}
-	w.outage = w.outages[e.Cause]
+	w.outage = o
 	w.outage.down++
 	w.outage.most = max(w.outage.most, w.outage.down)
 	if time.Since(w.outage.logged) >= logAgainAfter {

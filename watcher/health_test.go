@@ -20,10 +20,10 @@ func newWatches(n int) (watches []*watch, logs *journal) {
 	for i := range n {
 		names[i] = fmt.Sprint("s", i)
 	}
-	shared := newShared(&script{}, names, slog.New(slog.NewJSONHandler(logs, nil)))
+	w := newTestWatcher(&script{}, slog.New(slog.NewJSONHandler(logs, nil)), names...)
 	query := kube.Query{Resource: kube.Secrets, Namespace: "ns"}
 	for _, query.Name = range names {
-		watches = append(watches, newWatch(shared, query, labels.Everything()))
+		watches = append(watches, newWatch(w, query, labels.Everything()))
 	}
 	return watches, logs
 }

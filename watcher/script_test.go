@@ -17,6 +17,7 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // A script is a source for tests in virtual time. Lists succeed, and watches stay open
@@ -109,6 +110,8 @@ func (s *script) Watch(ctx context.Context, q kube.Query, version string) (iter.
 	}, nil
 }
 
+func (s *script) Close() {}
+
 // bookmarks sends a bookmark every minute. step is the difference of their versions.
 func bookmarks(step int) func(context.Context, chan<- event) error {
 	return func(ctx context.Context, news chan<- event) error {
@@ -176,7 +179,12 @@ func play(t *testing.T, s source, duration time.Duration, check func(logs *journ
 // newTestWatch returns the watch of the Secret db.
 func newTestWatch(s source, logger *slog.Logger) *watch {
 	query := kube.Query{Resource: kube.Secrets, Namespace: "ns", Name: "db"}
-	return newWatch(newShared(s, []string{"db"}, logger), query, labels.Everything())
+	return newWatch(newTestWatcher(s, logger, "db"), query, labels.Everything())
+}
+
+// newTestWatcher returns a Watcher without watches. names have their own watches.
+func newTestWatcher(s source, logger *slog.Logger, names ...string) *Watcher {
+	return &Watcher{source: s, names: names, logger: logger, changes: wake.NewChannel(), outages: map[string]*outage{}}
 }
 
 // newIdleWatch returns a watch that does not run.

@@ -14,6 +14,7 @@ import (
 type source interface {
 	List(ctx context.Context, q kube.Query) (items []object, resourceVersion string, err error)
 	Watch(ctx context.Context, q kube.Query, resourceVersion string) (iter.Seq2[event, error], error)
+	Close() // breaks every connection
 }
 
 type event = kube.Event[object]

@@ -59,14 +59,14 @@ var errListDue = errors.New("a list is due")
 // If a list finds a change that an open stream did not deliver, the change may be younger than the end of the stream.
 // The next stream therefore starts before the change. If it does not deliver the change either, the watch is silent.
 type watch struct {
-	*shared
+	*Watcher // to which the watch belongs
 	kube.Query
 	labels   labels.Selector // Query.Selector, parsed
 	logger   *slog.Logger
 	answered wake.Channel // poked by each answer or error of a list
 	reread   wake.Channel // asks for a list
 
-	// The goroutine of run owns these fields. It holds shared.mu when it sets err.
+	// The goroutine of run owns these fields. It holds mu when it sets err.
 	listed    time.Time     // time of this attempt's list, or zero if it did not succeed
 	rereadAt  time.Time     // start of the last list that followed Reread
 	watchTime time.Duration // requested for this attempt's watch
@@ -82,14 +82,14 @@ type watch struct {
 	outage  *outage           // nil if the watch did not fail
 }
 
-func newWatch(s *shared, q kube.Query, selector labels.Selector) *watch {
+func newWatch(all *Watcher, q kube.Query, selector labels.Selector) *watch {
 	name := SelectorWatch
 	if q.Name != "" {
 		name = WatchName(q.Name)
 	}
 	return &watch{
-		shared: s, Query: q, labels: selector, logger: s.logger.With("watch", name), state: status.Watch{Name: name},
-		answered: wake.NewChannel(), reread: wake.NewChannel(),
+		Watcher: all, Query: q, labels: selector, logger: all.logger.With("watch", name),
+		state: status.Watch{Name: name}, answered: wake.NewChannel(), reread: wake.NewChannel(),
 		timeout: listTimeout, backoff: wake.Backoff{First: firstPause, Max: longestPause},
 	}
 }

@@ -43,11 +43,16 @@ type Options struct {
 
 // A Watcher follows the Secrets of its Options. Its methods are safe for concurrent use, before, during and after Run.
 type Watcher struct {
-	*shared
-	client    *kube.Client
+	source    source
+	names     []string // Secrets with a watch by name, sorted
+	logger    *slog.Logger
 	watches   []*watch     // sorted by name, then the selector
+	changes   wake.Channel // poked by the watches after a change
 	debounced wake.Channel // returned by Changed
 	debounce  time.Duration
+
+	mu      sync.Mutex
+	outages map[string]*outage // by cause; an outage without a watch is over
 }
 
 // New returns a Watcher. It sends no request.
@@ -62,16 +67,16 @@ func New(o Options) (*Watcher, error) {
 	}
 	names := slices.Compact(slices.Sorted(slices.Values(o.Names)))
 	w := &Watcher{
-		shared: newShared(client{c}, names, o.Logger), client: c, debounce: o.Debounce,
-		debounced: wake.NewChannel(),
+		source: client{c}, names: names, logger: o.Logger, debounce: o.Debounce,
+		changes: wake.NewChannel(), debounced: wake.NewChannel(), outages: map[string]*outage{},
 	}
 	query := kube.Query{Resource: kube.Secrets, Namespace: o.Namespace}
 	for _, query.Name = range names {
-		w.watches = append(w.watches, newWatch(w.shared, query, labels.Everything()))
+		w.watches = append(w.watches, newWatch(w, query, labels.Everything()))
 	}
 	if o.Selector != "" {
 		query.Name, query.Selector = "", selector.String()
-		w.watches = append(w.watches, newWatch(w.shared, query, selector))
+		w.watches = append(w.watches, newWatch(w, query, selector))
 	}
 	return w, nil
 }
@@ -80,7 +85,7 @@ func New(o Options) (*Watcher, error) {
 // no goroutine behind. Run must be called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	var group sync.WaitGroup
-	defer w.client.Close()
+	defer w.source.Close()
 	defer group.Wait()
 	group.Go(func() { debounce(ctx, w.changes, w.debounced, w.debounce) })
 	for i, watch := range w.watches {
