@@ -122,8 +122,8 @@ func eventually(t *testing.T, condition string, check func() bool) {
 
 const hupLine = "received SIGHUP, reading the Secrets again and comparing the volume"
 
-// TestHUPDoesNotEnd: as a sidecar and as an init container, with no API server.
-func TestHUPDoesNotEnd(t *testing.T) {
+// TestHUP_doesNotEnd: as a sidecar and as an init container, with no API server.
+func TestHUP_doesNotEnd(t *testing.T) {
 	for _, oneShot := range []string{"false", "true"} {
 		p := start(t, "http://127.0.0.1:1", t.TempDir(), "SECRETSYNC_ONE_SHOT="+oneShot)
 		p.waitLog(`"started"`)
@@ -213,9 +213,9 @@ func changed(version int) []byte {
 	return text
 }
 
-// TestHUPLooksAgain changes a file through a hard link, which inotify does not
+// TestHUP_readsAgain changes a file through a hard link, which inotify does not
 // report: only SIGHUP finds it before the sweep does.
-func TestHUPLooksAgain(t *testing.T) {
+func TestHUP_readsAgain(t *testing.T) {
 	a := &api{}
 	server := httptest.NewServer(a)
 	t.Cleanup(server.CloseClientConnections)

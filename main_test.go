@@ -43,8 +43,8 @@ func TestREADME_runtimes(t *testing.T) {
 	}
 }
 
-// TestCIRunsTheREADMEsCommands: CI runs the commands in the README.
-func TestCIRunsTheREADMEsCommands(t *testing.T) {
+// TestCI_runsTheCommandsOfTheREADME: CI runs the commands in the README.
+func TestCI_runsTheCommandsOfTheREADME(t *testing.T) {
 	readme, ci := readFile(t, "README.md"), readFile(t, ".ci/run")
 	for _, command := range []string{
 		"go run -C examples ./quickstart",
@@ -108,8 +108,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestOneProcessor: many cores cost no memory, unless the user sets GOMAXPROCS.
-func TestOneProcessor(t *testing.T) {
+// TestProcessors_one: many cores cost no memory, unless the user sets GOMAXPROCS.
+func TestProcessors_one(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 	for _, c := range []struct {
@@ -125,9 +125,9 @@ func TestOneProcessor(t *testing.T) {
 	}
 }
 
-// TestMemoryLimit: the limit is 3/8 of the container's limit, unless the user sets
+// TestMemoryLimit_ofTheContainer: the limit is 3/8 of the container's limit, unless the user sets
 // GOMEMLIMIT.
-func TestMemoryLimit(t *testing.T) {
+func TestMemoryLimit_ofTheContainer(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 	dir := t.TempDir()
@@ -165,8 +165,8 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// TestStartHasTheMemoryLimit: the limit follows this container, or GOMEMLIMIT.
-func TestStartHasTheMemoryLimit(t *testing.T) {
+// TestMemoryLimit_atTheStart: the limit follows this container, or GOMEMLIMIT.
+func TestMemoryLimit_atTheStart(t *testing.T) {
 	own := int64(math.MaxInt64)
 	for _, file := range memoryLimitFiles {
 		text, _ := os.ReadFile(file)

@@ -143,9 +143,9 @@ func TestMetrics_events(t *testing.T) {
 	}
 }
 
-// TestSecretsInMetrics: an absent Secret counts as 0 if it is listed by name. Otherwise
+// TestMetrics_secrets: an absent Secret counts as 0 if it is listed by name. Otherwise
 // its series ends. Secrets in SECRETSYNC_SECRETS are required.
-func TestSecretsInMetrics(t *testing.T) {
+func TestMetrics_secrets(t *testing.T) {
 	cfg := loadConfig(t, map[string]string{"SECRETSYNC_OPTIONAL_SECRETS": "tls", "SECRETSYNC_SELECTOR": "app=shop"})
 	a := &sidecar{cfg: cfg}
 	check := func(want string) {

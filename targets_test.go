@@ -42,9 +42,9 @@ func targetsOf(t *testing.T, process, pidFile, webhook, exec string) []notifier.
 	return newTargets(cfg, notifier.NewInterval(0), slog.New(slog.DiscardHandler), func(string, string) {})
 }
 
-// TestTargetNames: a single target of a kind uses the name of the kind. Several targets
+// TestTargets_names: a single target of a kind uses the name of the kind. Several targets
 // have their own names. The names are labels of metrics.
-func TestTargetNames(t *testing.T) {
+func TestTargets_names(t *testing.T) {
 	for _, c := range []struct {
 		process, pidFile, webhook, exec string
 		want                            []string
@@ -67,9 +67,9 @@ func TestTargetNames(t *testing.T) {
 	}
 }
 
-// TestTargetKeys: the key of a record does not depend on the other targets, and contains no
+// TestTargets_keys: the key of a record does not depend on the other targets, and contains no
 // credentials.
-func TestTargetKeys(t *testing.T) {
+func TestTargets_keys(t *testing.T) {
 	for _, c := range []struct {
 		process, pidFile, webhook string
 		want                      []string
@@ -90,9 +90,9 @@ func TestTargetKeys(t *testing.T) {
 	}
 }
 
-// TestEachHasItsSignal: the signal comes from the target's entry, or from
+// TestTargets_eachHasItsSignal: the signal comes from the target's entry, or from
 // SECRETSYNC_SIGNAL.
-func TestEachHasItsSignal(t *testing.T) {
+func TestTargets_eachHasItsSignal(t *testing.T) {
 	for own, want := range map[string]syscall.Signal{"": syscall.SIGTERM, ":USR1": syscall.SIGUSR1} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()

@@ -97,9 +97,9 @@ func enumerate(prefix sequence, s setting, run func(sequence)) {
 	}
 }
 
-// TestPendingEnumerated runs every sequence of steps. In each, the app is notified of the
+// TestPending_enumerated runs every sequence of steps. In each, the app is notified of the
 // newest generation, in order, and twice only if a crash explains the repetition.
-func TestPendingEnumerated(t *testing.T) {
+func TestPending_enumerated(t *testing.T) {
 	for _, notifyFirst := range []bool{false, true} {
 		t.Run(fmt.Sprintf("NotifyFirst=%v", notifyFirst), func(t *testing.T) {
 			t.Parallel()

@@ -61,9 +61,9 @@ func TestRestore_lost(t *testing.T) {
 	}
 }
 
-// TestResetVolumeIsPending: a record above the newest number belongs to a reset volume.
+// TestPending_resetVolume: a record above the newest number belongs to a reset volume.
 // The target does not wait until the numbers reach the record.
-func TestResetVolumeIsPending(t *testing.T) {
+func TestPending_resetVolume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(7), &fakeApp{name: "app"}
 		volume.newest = 3
@@ -79,9 +79,9 @@ func TestResetVolumeIsPending(t *testing.T) {
 	})
 }
 
-// TestRecordIsRetried: with a full disk, the process repeats no notification, and records
+// TestRecord_isRetried: with a full disk, the process repeats no notification, and records
 // it once there is space.
-func TestRecordIsRetried(t *testing.T) {
+func TestRecord_isRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log testsupport.Log
 		volume, app := &life{disk: newDisk(1)}, &fakeApp{name: "app"}
@@ -109,9 +109,9 @@ func TestRecordIsRetried(t *testing.T) {
 	})
 }
 
-// TestNewTarget: a target added to the configuration starts with the lowest generation of all
+// TestRestore_newTarget: a target added to the configuration starts with the lowest generation of all
 // records, so a pending notification is not lost if the list of targets changes.
-func TestNewTarget(t *testing.T) {
+func TestRestore_newTarget(t *testing.T) {
 	volume := &life{disk: newDisk(7)}
 	volume.records["webhook:http://a"] = notification.TargetRecord{Notified: 5}
 	volume.records["exec"] = notification.TargetRecord{Notified: 7}

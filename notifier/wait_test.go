@@ -11,8 +11,8 @@ import (
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
-// TestWaiting: a wait is no failure and lasts as long as the target requests.
-func TestWaiting(t *testing.T) {
+// TestFailure_waiting: a wait is no failure and lasts as long as the target requests.
+func TestFailure_waiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log testsupport.Log
 		began := time.Now()
@@ -45,8 +45,8 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
-// TestRetryAfter: the delay is at least RetryAfter.
-func TestRetryAfter(t *testing.T) {
+// TestFailure_retryAfter: the delay is at least RetryAfter.
+func TestFailure_retryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		app.err = &Failure{Kind: "503", RetryAfter: 2 * time.Minute, Err: errors.New("503")}
@@ -66,9 +66,9 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// TestRetryWithin: after any number of failures, the target is notified within this time
+// TestFailure_retryWithin: after any number of failures, the target is notified within this time
 // after it recovers. The number of attempts is limited accordingly.
-func TestRetryWithin(t *testing.T) {
+func TestFailure_retryWithin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const within = time.Second
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}

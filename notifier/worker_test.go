@@ -22,8 +22,8 @@ func notifiedOf(n uint64) *life {
 	return &life{disk: d}
 }
 
-// TestChangesDuringNotification: they become a single further notification.
-func TestChangesDuringNotification(t *testing.T) {
+// TestRun_changesDuringNotification: they become a single further notification.
+func TestRun_changesDuringNotification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app", block: make(chan struct{})}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
@@ -50,8 +50,8 @@ func TestChangesDuringNotification(t *testing.T) {
 	})
 }
 
-// TestSplay: the delay before a notification is random.
-func TestSplay(t *testing.T) {
+// TestSplay_delays: the delay before a notification is random.
+func TestSplay_delays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const splay = time.Minute
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}
@@ -75,9 +75,9 @@ func TestSplay(t *testing.T) {
 	})
 }
 
-// TestSplayTakesTheNewest: the notification contains the generations published during the
+// TestSplay_takesTheNewest: the notification contains the generations published during the
 // splay.
-func TestSplayTakesTheNewest(t *testing.T) {
+func TestSplay_takesTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume, Splay: time.Hour})
@@ -94,8 +94,8 @@ func TestSplayTakesTheNewest(t *testing.T) {
 	})
 }
 
-// TestBackoff: the delays double from 0.5 s to 30 s, minus a random quarter.
-func TestBackoff(t *testing.T) {
+// TestBackoff_grows: the delays double from 0.5 s to 30 s, minus a random quarter.
+func TestBackoff_grows(t *testing.T) {
 	backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
 	for attempt := range 100 {
 		d := backoff.Next()
@@ -109,10 +109,10 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestDownForHours: while a target is down, the newer generations restart the backoff at most every
+// TestBackoff_downForHours: while a target is down, the newer generations restart the backoff at most every
 // newerInterval, after 0, 0.5, 1.5, 3.5 and 7.5 s at most. The log contains a single line, and
 // Report is called once. When the target is back, it is notified once, of the newest generation.
-func TestDownForHours(t *testing.T) {
+func TestBackoff_downForHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log testsupport.Log
 		var reports []error
@@ -153,8 +153,8 @@ func TestDownForHours(t *testing.T) {
 	})
 }
 
-// TestBackoffRestarts: after a success, the backoff starts with its first delay.
-func TestBackoffRestarts(t *testing.T) {
+// TestBackoff_restarts: after a success, the backoff starts with its first delay.
+func TestBackoff_restarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app", err: errors.New("down")}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
@@ -182,8 +182,8 @@ func TestBackoffRestarts(t *testing.T) {
 	})
 }
 
-// TestTargetsAreIndependent: a failing target delays no other target.
-func TestTargetsAreIndependent(t *testing.T) {
+// TestTargets_areIndependent: a failing target delays no other target.
+func TestTargets_areIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume := &life{disk: newDisk(1)}
 		down, stuck, fine := &fakeApp{name: "down", err: errors.New("down")}, &fakeApp{name: "stuck",
@@ -204,8 +204,8 @@ func TestTargetsAreIndependent(t *testing.T) {
 	})
 }
 
-// TestNoChange: without a change, no target is notified and nothing is written.
-func TestNoChange(t *testing.T) {
+// TestRun_noChange: without a change, no target is notified and nothing is written.
+func TestRun_noChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(3), &fakeApp{name: "app"}
 		n, stop := start(t, Options{Targets: []Target{app.target()}, Volume: volume})
@@ -220,8 +220,8 @@ func TestNoChange(t *testing.T) {
 	})
 }
 
-// TestRunEnds: Run returns immediately in every state, and the notification remains pending.
-func TestRunEnds(t *testing.T) {
+// TestRun_ends: Run returns immediately in every state, and the notification remains pending.
+func TestRun_ends(t *testing.T) {
 	for name, prepare := range map[string]func(*fakeApp, *Options){
 		"idle":    func(_ *fakeApp, o *Options) { o.Volume.(*life).newest = 1 },
 		"splay":   func(_ *fakeApp, o *Options) { o.Splay = 1000 * time.Hour },
@@ -253,9 +253,9 @@ func TestRunEnds(t *testing.T) {
 	}
 }
 
-// TestRecordAtTheEnd: a notification is recorded if it succeeds while the sidecar ends.
+// TestRecord_atTheEnd: a notification is recorded if it succeeds while the sidecar ends.
 // Otherwise the next process would repeat it.
-func TestRecordAtTheEnd(t *testing.T) {
+func TestRecord_atTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		volume, app := notifiedOf(1), &fakeApp{name: "app"}
 		n := newNotifier(t, Options{Targets: []Target{app.target()}, Volume: volume})

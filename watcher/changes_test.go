@@ -143,8 +143,8 @@ func TestList_restoredBackup(t *testing.T) {
 	r.waitValue("db", "3", 5*time.Second)
 }
 
-// TestLargeSecret: a list and events deliver a Secret of 1 MB.
-func TestLargeSecret(t *testing.T) {
+// TestChanges_largeSecret: a list and events deliver a Secret of 1 MB.
+func TestChanges_largeSecret(t *testing.T) {
 	t.Parallel()
 	a := newAPI(t)
 	large := strings.Repeat("x", 1<<20)

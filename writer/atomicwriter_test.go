@@ -48,7 +48,7 @@ func TestDefect2_crashedWrites(t *testing.T) {
 	equal(t, "after the next start", tree(t, dir), before)
 }
 
-func TestDefect3ModeAloneIsApplied(t *testing.T) {
+func TestDefect3_modeAlone(t *testing.T) {
 	for _, layout := range layouts {
 		dir := testsupport.MemoryDir(t)
 		opts := testOptions(t, dir)
@@ -113,13 +113,13 @@ func TestDefect5_reservedPaths(t *testing.T) {
 	}
 }
 
-func TestDefect6UmaskTakesNothing(t *testing.T) {
+func TestDefect6_umask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	modesAreRight(t, func(string) {})
 }
 
-// TestDefaultACLTakesNothing: the kernel takes a default ACL in the place of the umask.
-func TestDefaultACLTakesNothing(t *testing.T) {
+// TestPublish_defaultACL: the kernel takes a default ACL in the place of the umask.
+func TestPublish_defaultACL(t *testing.T) {
 	modesAreRight(t, func(dir string) {
 		const version, user, group, other = 2, 0x01, 0x04, 0x20 // linux/posix_acl_xattr.h
 		acl := binary.LittleEndian.AppendUint32(nil, version)
@@ -202,9 +202,9 @@ func TestDefect7_syncedAndKept(t *testing.T) {
 	}
 }
 
-// TestPayloads has the cases of AtomicWriter's own tests, as rows of this test: each payload is published into an empty
-// volume, and each step of an update after the previous step.
-func TestPayloads(t *testing.T) {
+// TestPublish_payloads has the cases of AtomicWriter's own tests, as rows of this test: each payload is published into
+// an empty volume, and each step of an update after the previous step.
+func TestPublish_payloads(t *testing.T) {
 	type payload = []string
 	big := strings.Repeat("v", 900_000)
 	for name, steps := range map[string][]payload{

@@ -54,12 +54,12 @@ func large(n, size int) Content {
 	return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size)))
 }
 
-// TestFullVolume: if the volume is full, the last good generation stays. The error names the free space, but not the
-// required space. Nothing is left behind, and the next publish succeeds once there is room. Old generations in their
-// grace period make room first.
-func TestFullVolume(t *testing.T)      { inNamespace(t, "full") }
-func TestOutOfInodes(t *testing.T)     { inNamespace(t, "inodes") }
-func TestReadOnlyRemount(t *testing.T) { inNamespace(t, "readonly") }
+// TestPublish_fullVolume: if the volume is full, the last good generation stays. The error names the free space, but
+// not the required space. Nothing is left behind, and the next publish succeeds once there is room. Old generations in
+// their grace period make room first.
+func TestPublish_fullVolume(t *testing.T)      { inNamespace(t, "full") }
+func TestPublish_outOfInodes(t *testing.T)     { inNamespace(t, "inodes") }
+func TestPublish_readOnlyRemount(t *testing.T) { inNamespace(t, "readonly") }
 
 func fullChild(args []string) error {
 	dir := args[0]
@@ -178,9 +178,9 @@ func readOnlyChild(args []string) error {
 	return nil
 }
 
-// TestFailedSync: a sync fails with EIO. Before the swap nothing changes. After it the new generation exists and the
-// old generation is kept until a sync succeeds.
-func TestFailedSync(t *testing.T) {
+// TestPublish_failedSync: a sync fails with EIO. Before the swap nothing changes. After it the new generation exists
+// and the old generation is kept until a sync succeeds.
+func TestPublish_failedSync(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
@@ -222,8 +222,8 @@ func TestFailedSync(t *testing.T) {
 	publish(t, w, mixed)
 }
 
-// TestNoValueIsLogged: errors and the log contain nothing secret, at any level: no value, and no length of a value.
-func TestNoValueIsLogged(t *testing.T) {
+// TestLog_containsNoValue: errors and the log contain nothing secret, at any level: no value, and no length of a value.
+func TestLog_containsNoValue(t *testing.T) {
 	const canary = "hunter2-canary"
 	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents, nil)
 	set := one("db", files("1", "password", canary, "long", strings.Repeat(canary, 12345)))

@@ -107,9 +107,9 @@ func (r reference) faults(at int) []fault {
 	return faults
 }
 
-// TestFaultAtEveryCall makes every changing call fail. Apps must see the old or the
+// TestCrash_faultAtEveryCall makes every changing call fail. Apps must see the old or the
 // new files, and the same or the next process must finish the operation.
-func TestFaultAtEveryCall(t *testing.T) {
+func TestCrash_faultAtEveryCall(t *testing.T) {
 	calls, faults := 0, 0
 	for _, s := range scenarios() {
 		r := s.reference(t)
@@ -174,10 +174,10 @@ func (r reference) writesRecordOnly() bool {
 	return strings.HasPrefix(r.name, "notified") || strings.HasPrefix(r.name, "complete")
 }
 
-// TestKillAtEveryCall kills a process with SIGKILL before and after every changing
+// TestCrash_killAtEveryCall kills a process with SIGKILL before and after every changing
 // call. Apps must see the old or the new files, and the next process must finish the
 // operation.
-func TestKillAtEveryCall(t *testing.T) {
+func TestCrash_killAtEveryCall(t *testing.T) {
 	killed := 0
 	for _, s := range scenarios() {
 		r := s.reference(t)

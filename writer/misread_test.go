@@ -416,9 +416,9 @@ func TestRemoveStale_unreadableLink(t *testing.T) {
 	}
 }
 
-// TestALeftoversRecordGoesFirst: the rest of an unpublished generation is left without a record: with a record, the
+// TestRemoveStale_recordFirst: the rest of an unpublished generation is left without a record: with a record, the
 // next start would take it for an old generation.
-func TestALeftoversRecordGoesFirst(t *testing.T) {
+func TestRemoveStale_recordFirst(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	seam.reset(func(_ int, c call, do func() error) error {

@@ -25,9 +25,9 @@ func modeOf(t *testing.T, dir, path string) fs.FileMode {
 	return info.Mode()
 }
 
-// TestModePerFile: a file is created with its own mode, a change of only this mode
+// TestModes_perFile: a file is created with its own mode, a change of only this mode
 // makes a new generation, and a repair restores it.
-func TestModePerFile(t *testing.T) {
+func TestModes_perFile(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	key := func(mode fs.FileMode) Content {

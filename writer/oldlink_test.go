@@ -12,9 +12,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// TestOldGenerationIsALink: a planted link in the place of an old generation's
+// TestOldGeneration_isALink: a planted link in the place of an old generation's
 // directory is removed, but not its target.
-func TestOldGenerationIsALink(t *testing.T) {
+func TestOldGeneration_isALink(t *testing.T) {
 	for _, layout := range layouts {
 		for _, place := range []string{"the generation", "a Secret's directory in it"} {
 			if layout == generation.Flat && place != "the generation" {

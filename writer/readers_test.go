@@ -122,7 +122,7 @@ func beside(t *testing.T, pause time.Duration, reads int64, names [2]string, set
 	}
 }
 
-func TestReadersBesideAWriter(t *testing.T) {
+func TestReaders_besideAWriter(t *testing.T) {
 	reads := int64(100_000)
 	if testing.Short() {
 		reads = 10_000

@@ -63,8 +63,8 @@ func TestStart_unchanged(t *testing.T) {
 	}
 }
 
-// TestNoChangeMakesNoCall: a publish without a change makes no call at all, of any kind.
-func TestNoChangeMakesNoCall(t *testing.T) {
+// TestPublish_noChange: a publish without a change makes no call at all, of any kind.
+func TestPublish_noChange(t *testing.T) {
 	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
 	w := opened(t, opts)
 	publish(t, w, mixed)
@@ -77,9 +77,9 @@ func TestNoChangeMakesNoCall(t *testing.T) {
 	}
 }
 
-// TestRecovery: each row leaves a possible state of an earlier process. The volume contains generations 1 (fewer) and 2
-// (mixed), and the target was notified of 2.
-func TestRecovery(t *testing.T) {
+// TestStart_recovery: each row leaves a possible state of an earlier process. The volume contains generations 1 (fewer)
+// and 2 (mixed), and the target was notified of 2.
+func TestStart_recovery(t *testing.T) {
 	rows := map[string]struct {
 		do      func(dir, gen string)
 		number  uint64 // after publishing mixed again

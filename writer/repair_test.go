@@ -224,9 +224,9 @@ func withoutAway(seen map[string]string) map[string]string {
 	return seen
 }
 
-// TestChangedBeforeItIsWatched: the kernel watches the directories of a generation once apps see it. Earlier changes by
-// another process are undone when the grace period of the replaced generation ends.
-func TestChangedBeforeItIsWatched(t *testing.T) {
+// TestRepair_changedBeforeItIsWatched: the kernel watches the directories of a generation once apps see it. Earlier
+// changes by another process are undone when the grace period of the replaced generation ends.
+func TestRepair_changedBeforeItIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := testsupport.MemoryDir(t)
 		opts, seam := withSeam(testOptions(t, dir))
@@ -265,9 +265,9 @@ func TestCompare_startsAgainAfterAGracePeriod(t *testing.T) {
 	}
 }
 
-// TestWatchedAfterEachPublish: a generation whose links were there before is watched as
+// TestRepair_watchedAfterEachPublish: a generation whose links were there before is watched as
 // well, and does not wait for the end of a grace.
-func TestWatchedAfterEachPublish(t *testing.T) {
+func TestRepair_watchedAfterEachPublish(t *testing.T) {
 	r := newRunningWriter(t, generation.Nested, time.Hour, newEvents, nil)
 	for i := range 3 {
 		publish(t, r.Writer, one("db", files(itoa(2*i+2), "password", "one")))

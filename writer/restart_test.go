@@ -16,9 +16,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// TestTakenNamesInAFreshVolume: in a volume without a generation, a foreign entry under a required name stays. Nothing
+// TestFreshVolume_takenNames: in a volume without a generation, a foreign entry under a required name stays. Nothing
 // is written, and the error ends the program.
-func TestTakenNamesInAFreshVolume(t *testing.T) {
+func TestFreshVolume_takenNames(t *testing.T) {
 	for _, plant := range []func(dir string){
 		func(dir string) { put(dir, "db", "mine") },
 		func(dir string) { put(dir, "db/x", "mine") },
@@ -73,8 +73,8 @@ func TestFlat_withoutARecord(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
 }
 
-// TestNumbersAreNotUsedAgain: a number is never used twice if a target was notified of it, even if records were lost.
-func TestNumbersAreNotUsedAgain(t *testing.T) {
+// TestNumbers_areNotUsedAgain: a number is never used twice if a target was notified of it, even if records were lost.
+func TestNumbers_areNotUsedAgain(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, fewer)
@@ -117,7 +117,7 @@ func TestNotified_lostRecord(t *testing.T) {
 	}
 }
 
-func TestSecondWriterIsRefused(t *testing.T) {
+func TestOpen_secondWriter(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	if _, err := start(testOptions(t, dir)); !errors.Is(err, ErrUnusable) {
@@ -248,8 +248,8 @@ func TestComplete_sameGeneration(t *testing.T) {
 	}
 }
 
-// TestWhatIsDueFirst: Run wakes at the end of the oldest grace period, or earlier for a retry.
-func TestWhatIsDueFirst(t *testing.T) {
+// TestDue_first: Run wakes at the end of the oldest grace period, or earlier for a retry.
+func TestDue_first(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts := testOptions(t, dir)
 	opts.now = c.Now
@@ -268,9 +268,9 @@ func TestWhatIsDueFirst(t *testing.T) {
 	}
 }
 
-// TestOrderAroundRecords: the record of a generation is removed last, so the next start recognizes the rest as an old
+// TestRecords_order: the record of a generation is removed last, so the next start recognizes the rest as an old
 // generation after a crash. The record of a notification is on disk when SetTargetRecord returns.
-func TestOrderAroundRecords(t *testing.T) {
+func TestRecords_order(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now
@@ -349,8 +349,8 @@ func TestUnconfirmed_changedFile(t *testing.T) {
 	equal(t, "volume", visible(t, dir), shown(generation.Nested, mixed))
 }
 
-// TestNotReadyWithoutAFile: a generation is not ready if a file is missing, and the error names the file.
-func TestNotReadyWithoutAFile(t *testing.T) {
+// TestReady_withoutAFile: a generation is not ready if a file is missing, and the error names the file.
+func TestReady_withoutAFile(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	publish(t, opened(t, testOptions(t, dir)), mixed)
 	must(os.Remove(filepath.Join(dir, generation.DataLink, "tls", "tls.crt")))

@@ -120,9 +120,9 @@ func TestEvents_newSecrets(t *testing.T) {
 	}
 }
 
-// TestFewDescriptors publishes more directories than the process may open files. The
+// TestPublish_fewDescriptors publishes more directories than the process may open files. The
 // child has a lower limit.
-func TestFewDescriptors(t *testing.T) {
+func TestPublish_fewDescriptors(t *testing.T) {
 	if out, err := child("descriptors", testsupport.MemoryDir(t)).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -160,9 +160,9 @@ func descriptorsChild(args []string) error {
 	return expect(args[0], manySecrets(100, 2, "2"))
 }
 
-// TestTooLargeRecordIsRefused: an unreadably large record is refused before the
+// TestPublish_tooLargeRecord: an unreadably large record is refused before the
 // swap.
-func TestTooLargeRecordIsRefused(t *testing.T) {
+func TestPublish_tooLargeRecord(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, quiet(testOptions(t, dir)))
 	publish(t, w, mixed)
@@ -213,9 +213,9 @@ func TestPublish_stopsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestOpenStopsWithItsContext: a start reads no further file after the end of its
+// TestOpen_stopsWithItsContext: a start reads no further file after the end of its
 // context, and changes nothing.
-func TestOpenStopsWithItsContext(t *testing.T) {
+func TestOpen_stopsWithItsContext(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, manySecrets(100, 1, "1"))

@@ -23,9 +23,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// TestOwnWritesCauseNoRepair: the Writer's own writes cause no repair. The test makes all kinds of publishes. A last
+// TestOwnWrites_causeNoRepair: the Writer's own writes cause no repair. The test makes all kinds of publishes. A last
 // change by another process shows when all earlier events have been examined.
-func TestOwnWritesCauseNoRepair(t *testing.T) {
+func TestOwnWrites_causeNoRepair(t *testing.T) {
 	for _, layout := range layouts {
 		r := newRunningWriter(t, layout, time.Hour, newEvents, nil)
 		for i := range 60 {
@@ -175,8 +175,8 @@ func TestEvents_movedAndDeletedDirectory(t *testing.T) {
 	equal(t, "visible", visible(t, r.dir), shown(generation.Nested, fewer))
 }
 
-// TestFailedRepairIsTriedAgain: a failed repair is retried.
-func TestFailedRepairIsTriedAgain(t *testing.T) {
+// TestRepair_failsAndIsTriedAgain: a failed repair is retried.
+func TestRepair_failsAndIsTriedAgain(t *testing.T) {
 	dir, c := testsupport.MemoryDir(t), newClock()
 	opts, seam := withSeam(testOptions(t, dir))
 	opts.now = c.Now

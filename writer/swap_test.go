@@ -15,8 +15,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// TestSwap: until the rename, apps see the old files. Without the rename, the publish fails and the old files stay.
-func TestSwap(t *testing.T) {
+// TestSwap_showsAllFiles: until the rename, apps see the old files. Without the rename, the publish fails and the old
+// files stay.
+func TestSwap_showsAllFiles(t *testing.T) {
 	opts := testOptions(t, t.TempDir())
 	allowed := true
 	var during map[string]string

@@ -118,9 +118,9 @@ func (u *unreadable) ReadFile(name string) ([]byte, error) {
 	return u.Calls.ReadFile(name)
 }
 
-// TestForgedNumbers: a forged number in a record never makes the next generation
+// TestNumbers_forged: a forged number in a record never makes the next generation
 // unreadable, and no notification is lost.
-func TestForgedNumbers(t *testing.T) {
+func TestNumbers_forged(t *testing.T) {
 	highest, found := strconv.Itoa(generation.MaxGeneration), strconv.Itoa(generation.MaxFound)
 	for name, forge := range map[string]func(dir, record string){
 		"notified": func(dir, _ string) {
@@ -171,9 +171,9 @@ func TestForgedNumbers(t *testing.T) {
 	}
 }
 
-// TestVolumeID: the first publish writes the base record with the ID of the volume,
+// TestVolumeID_isStable: the first publish writes the base record with the ID of the volume,
 // and a restart keeps it. Without the record, all targets are pending.
-func TestVolumeID(t *testing.T) {
+func TestVolumeID_isStable(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	if _, err := os.Lstat(filepath.Join(dir, generation.NotifiedFile)); err == nil {

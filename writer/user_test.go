@@ -39,9 +39,9 @@ func asUser(t *testing.T, role, dir string) {
 	}
 }
 
-// TestSetgidAndUmaskAsAUser: the Writer runs as another UID than root, under umask 077, in a directory with the setgid
+// TestUser_setgidAndUmask: the Writer runs as another UID than root, under umask 077, in a directory with the setgid
 // bit of fsGroup. All new entries belong to its group and inherit the bit, and their modes are exact.
-func TestSetgidAndUmaskAsAUser(t *testing.T) {
+func TestUser_setgidAndUmask(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	must(os.Chmod(dir, 0o777|fs.ModeSetgid))
 	group := os.Getgid()
@@ -118,9 +118,9 @@ func plantedChild(opts setup) error {
 	return w.Close()
 }
 
-// TestStickyVolumeOfAnotherUID: a root init container has filled a sticky memory volume. Another UID cannot replace its
-// files. They stay, and the error names the reason.
-func TestStickyVolumeOfAnotherUID(t *testing.T) {
+// TestUser_stickyVolumeOfAnotherUID: a root init container has filled a sticky memory volume. Another UID cannot
+// replace its files. They stay, and the error names the reason.
+func TestUser_stickyVolumeOfAnotherUID(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs two UIDs: run as root")
 	}

@@ -92,9 +92,9 @@ func TestWatchers_everyRotation(t *testing.T) {
 	}
 }
 
-// TestWatchersWakeOnARepair: a repair replaces all files: a watch on the directory of a Secret wakes, though the Secret
-// did not change.
-func TestWatchersWakeOnARepair(t *testing.T) {
+// TestWatchers_wakeOnARepair: a repair replaces all files: a watch on the directory of a Secret wakes, though the
+// Secret did not change.
+func TestWatchers_wakeOnARepair(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
 	publish(t, w, mixed)

@@ -205,7 +205,7 @@ func oneProblem(t *testing.T, env []string, wrong, mentions string) {
 	}
 }
 
-func TestOwnerMayAlwaysRead(t *testing.T) {
+func TestFileMode_ownerMayRead(t *testing.T) {
 	for value, want := range map[string]uint32{"0": 0o400, "0077": 0o477, "640": 0o640, "0o755": 0o755} {
 		environ(t, "SECRETSYNC_FILE_MODE="+value)
 		if got, err := Load(); err != nil || uint32(got.FileMode) != want {

@@ -139,8 +139,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestProblemsDoNotLeak: no problem contains a possibly secret value.
-func TestProblemsDoNotLeak(t *testing.T) {
+// TestProblems_doNotLeak: no problem contains a possibly secret value.
+func TestProblems_doNotLeak(t *testing.T) {
 	const canary = "hunter2"
 	for _, env := range [][]string{
 		{"SECRETSYNC_WEBHOOK_URL=http://u:hunter2@host:99999/"},
@@ -179,7 +179,7 @@ func TestProblemsDoNotLeak(t *testing.T) {
 	}
 }
 
-func TestUnknownVariables(t *testing.T) {
+func TestUnknown_variables(t *testing.T) {
 	for _, tt := range []struct{ name, mentions string }{
 		{"SECRETSYNC_SECRTES", "did you mean SECRETSYNC_SECRETS?"},
 		{"SECRETSYNC_REQUIRED_KEY", "did you mean SECRETSYNC_REQUIRED_KEYS?"},
@@ -242,15 +242,15 @@ func TestUnknownVariables_likeAService(t *testing.T) {
 	}
 }
 
-func TestUnknownNameIsOneLine(t *testing.T) {
+func TestUnknown_isOneLine(t *testing.T) {
 	environ(t, "SECRETSYNC_A\nB\x1b=x")
 	if got := loadText(t); strings.ContainsAny(got, "\n\x1b") || !strings.HasPrefix(got, prefix+"A") {
 		t.Errorf("got %q, want one line", got)
 	}
 }
 
-// TestServiceLinksAreNoProblem: the kubelet sets these for a Service whose name begins as our variables do.
-func TestServiceLinksAreNoProblem(t *testing.T) {
+// TestUnknown_serviceLinks: the kubelet sets these for a Service whose name begins as our variables do.
+func TestUnknown_serviceLinks(t *testing.T) {
 	for _, service := range []string{"SECRETSYNC", "SECRETSYNC_METRICS", "SECRETSYNC_DIR_2", "SECRET_SYNC",
 		"SECRETSYNC_PORT"} {
 		environ(t)
@@ -268,7 +268,7 @@ func TestServiceLinksAreNoProblem(t *testing.T) {
 	}
 }
 
-func TestGenerationIsReserved(t *testing.T) {
+func TestUnknown_generationIsReserved(t *testing.T) {
 	oneProblem(t, []string{"SECRETSYNC_GENERATION=7"}, "", "")
 	if slices.Contains(variableNames(), prefix+"GENERATION") {
 		t.Error("help lists the variable")

@@ -15,9 +15,9 @@ import (
 	"github.com/secret-sync/secret-sync/writer/generation"
 )
 
-// TestPublishAfter: a publish waits for the end of the interval after a signal. The first publish
+// TestPublish_after: a publish waits for the end of the interval after a signal. The first publish
 // of a burst does not wait.
-func TestPublishAfter(t *testing.T) {
+func TestPublish_after(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = 500 * time.Millisecond
 		w := newWorld()

@@ -248,7 +248,7 @@ func TestRestart_limitedWait(t *testing.T) {
 	})
 }
 
-func TestRemove(t *testing.T) {
+func TestDeleted_remove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(t, pipeline.Options{RemoveDeleted: true})
@@ -282,7 +282,7 @@ func TestRemove_afterAnOutage(t *testing.T) {
 	})
 }
 
-func TestKeepIsTheDefault(t *testing.T) {
+func TestDeleted_keepIsTheDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(t, pipeline.Options{})
@@ -368,8 +368,8 @@ func TestSyncTimeout_failedPublish(t *testing.T) {
 	})
 }
 
-// TestSyncTimeoutOfOneShot: a publish by an earlier process is not enough.
-func TestSyncTimeoutOfOneShot(t *testing.T) {
+// TestSyncTimeout_oneShot: a publish by an earlier process is not enough.
+func TestSyncTimeout_oneShot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.number, w.content = 7, oldContent

@@ -31,7 +31,7 @@ func sh(script string, timeout time.Duration, log *testsupport.Log) Target {
 	}
 }
 
-func TestExecInput(t *testing.T) {
+func TestExec_input(t *testing.T) {
 	var log testsupport.Log
 	out := filepath.Join(t.TempDir(), "out")
 	t.Setenv("SECRETSYNC_GENERATION", "999") // the command does not inherit this value
@@ -46,8 +46,8 @@ func TestExecInput(t *testing.T) {
 	}
 }
 
-// TestExecInputUnread: a command can succeed without reading its input.
-func TestExecInputUnread(t *testing.T) {
+// TestExec_inputUnread: a command can succeed without reading its input.
+func TestExec_inputUnread(t *testing.T) {
 	var log testsupport.Log
 	changes := notifier.Changes{Generation: 7, Changed: []string{strings.Repeat("x", 1<<20)}}
 	if err := sh("exit 0", patience, &log).Notify(t.Context(), changes); err != nil {
@@ -55,8 +55,8 @@ func TestExecInputUnread(t *testing.T) {
 	}
 }
 
-// TestExecWithoutShell: no shell interprets the arguments.
-func TestExecWithoutShell(t *testing.T) {
+// TestExec_withoutShell: no shell interprets the arguments.
+func TestExec_withoutShell(t *testing.T) {
 	var log testsupport.Log
 	e := Target{Command: []string{"/bin/echo", "$HOME;", "*"}, Timeout: patience, Logger: log.Logger(slog.LevelInfo)}
 	if err := e.Notify(t.Context(), someChanges); err != nil || log.Count(`line="$HOME; *"`) != 1 {
@@ -64,7 +64,7 @@ func TestExecWithoutShell(t *testing.T) {
 	}
 }
 
-func TestExecFails(t *testing.T) {
+func TestExec_fails(t *testing.T) {
 	for script, want := range map[string]string{
 		"exit 3":        "exit status 3",
 		"kill -KILL $$": "signal: killed",
@@ -91,7 +91,7 @@ func TestExecFails(t *testing.T) {
 	}
 }
 
-func TestExecOutput(t *testing.T) {
+func TestExec_output(t *testing.T) {
 	var log testsupport.Log
 	script := `echo one; printf 'two\r\n' >&2; printf '\377\n'; printf last`
 	if err := sh(script, patience, &log).Notify(t.Context(), someChanges); err != nil {
@@ -105,9 +105,9 @@ func TestExecOutput(t *testing.T) {
 	}
 }
 
-// TestExecOutputIsBounded: the log contains the beginning of each stream and the number of
+// TestExec_boundedOutput: the log contains the beginning of each stream and the number of
 // omitted bytes.
-func TestExecOutputIsBounded(t *testing.T) {
+func TestExec_boundedOutput(t *testing.T) {
 	var log testsupport.Log
 	script := `i=0; while [ $i -lt 1000 ]; do printf '%2000d\n' $i; i=$((i+1)); done; echo err >&2`
 	if err := sh(script, patience, &log).Notify(t.Context(), someChanges); err != nil {
@@ -126,9 +126,9 @@ func TestExecOutputIsBounded(t *testing.T) {
 	}
 }
 
-// TestExecTimeoutKillsTheGroup: the timeout also ends the children of a shell and the
+// TestExec_timeoutKillsTheGroup: the timeout also ends the children of a shell and the
 // processes holding its output.
-func TestExecTimeoutKillsTheGroup(t *testing.T) {
+func TestExec_timeoutKillsTheGroup(t *testing.T) {
 	var log testsupport.Log
 	pids := filepath.Join(t.TempDir(), "pids")
 	script := fmt.Sprintf(`sleep 1000 & echo $! >> %[1]s; (sleep 1000 & echo $! >> %[1]s; wait) & echo $! >> %[1]s; `+
@@ -166,9 +166,9 @@ func waitGone(t *testing.T, pid int) {
 	})
 }
 
-// TestExecLeftBehind: a command succeeds when it exits, although a process left behind
+// TestExec_leftBehind: a command succeeds when it exits, although a process left behind
 // holds its output. This process keeps running.
-func TestExecLeftBehind(t *testing.T) {
+func TestExec_leftBehind(t *testing.T) {
 	var log testsupport.Log
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	began := time.Now()
@@ -184,9 +184,9 @@ func TestExecLeftBehind(t *testing.T) {
 	}
 }
 
-// TestExecEndsWithItsContext: the end of the sidecar ends the command within a second,
+// TestExec_endsWithItsContext: the end of the sidecar ends the command within a second,
 // even if a process outside the group holds its output.
-func TestExecEndsWithItsContext(t *testing.T) {
+func TestExec_endsWithItsContext(t *testing.T) {
 	var log testsupport.Log
 	dir := t.TempDir()
 	fifo, pidFile := dir+"/fifo", dir+"/pid"

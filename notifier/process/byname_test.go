@@ -78,8 +78,8 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// TestNeverPause: PID 1 of a shared namespace is never signaled, whatever its name.
-func TestNeverPause(t *testing.T) {
+// TestChoose_neverPause: PID 1 of a shared namespace is never signaled, whatever its name.
+func TestChoose_neverPause(t *testing.T) {
 	_, err := chooser("pause").choose(pod(process{pid: 7, comm: "app"}))
 	testsupport.WantError(t, err, "no process is named")
 	_, err = chooser("secret-sync").choose(pod(process{pid: 7, comm: "app"}))
@@ -89,8 +89,8 @@ func TestNeverPause(t *testing.T) {
 	testsupport.WantError(t, err, "no process is named", "1 (app)")
 }
 
-// TestPID1OfTheSameContainer: in an image with the app and the sidecar, PID 1 is the app.
-func TestPID1OfTheSameContainer(t *testing.T) {
+// TestChoose_pid1OfTheSameContainer: in an image with the app and the sidecar, PID 1 is the app.
+func TestChoose_pid1OfTheSameContainer(t *testing.T) {
 	got, err := chooser("app").choose(container(process{pid: 1, comm: "app"},
 		process{pid: sidecar, ppid: 1, comm: "secret-sync"}))
 	if err != nil || got.pid != 1 {
@@ -98,9 +98,9 @@ func TestPID1OfTheSameContainer(t *testing.T) {
 	}
 }
 
-// TestHintOfTheSharedNamespace: if only the own container is visible, the error names
+// TestChoose_hintOfTheSharedNamespace: if only the own container is visible, the error names
 // shareProcessNamespace.
-func TestHintOfTheSharedNamespace(t *testing.T) {
+func TestChoose_hintOfTheSharedNamespace(t *testing.T) {
 	for name, ps := range map[string][]process{
 		"alone":            {{pid: 1, comm: "secret-sync"}},
 		"below a shell":    {{pid: 1, comm: "tini"}, {pid: 2, ppid: 1, comm: "secret-sync"}},
@@ -122,8 +122,8 @@ func TestHintOfTheSharedNamespace(t *testing.T) {
 	testsupport.WantError(t, err, "found: 1 (pause)")
 }
 
-// TestListIsBounded: an error lists ten processes, without arguments.
-func TestListIsBounded(t *testing.T) {
+// TestChoose_boundedList: an error lists ten processes, without arguments.
+func TestChoose_boundedList(t *testing.T) {
 	var ps []process
 	for i := range 500 {
 		ps = append(ps, process{pid: 100 + i, comm: "other", argv: []string{"other", "--password=hunter2"}})
@@ -140,9 +140,9 @@ func TestListIsBounded(t *testing.T) {
 	testsupport.WantError(t, err, "500 unrelated", "490 more")
 }
 
-// TestExecIsYoung: the age starts again when an exec is observed. If the shell is an hour
+// TestAge_exec: the age starts again when an exec is observed. If the shell is an hour
 // old, the app executed by it is not.
-func TestExecIsYoung(t *testing.T) {
+func TestAge_exec(t *testing.T) {
 	p := chooser("app")
 	now := time.Hour
 	p.proc.uptime = func() time.Duration { return now }

@@ -24,9 +24,9 @@ func symlink(t *testing.T, target, path string) {
 	}
 }
 
-// TestPendingSignal: a stopped process does not receive its signal, so it is not notified.
+// TestDeliver_pendingSignal: a stopped process does not receive its signal, so it is not notified.
 // When it continues, it receives a single signal.
-func TestPendingSignal(t *testing.T) {
+func TestDeliver_pendingSignal(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGUSR1, Check: true})
@@ -156,8 +156,8 @@ func survives(p *Target) error {
 	}
 }
 
-// TestSurvived: if a process ends shortly after its signal, it was not notified.
-func TestSurvived(t *testing.T) {
+// TestSurvived_decides: if a process ends shortly after its signal, it was not notified.
+func TestSurvived_decides(t *testing.T) {
 	for mode, want := range map[string]string{"handle": "", "exit": "ended 0."} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -73,9 +73,9 @@ func (f *fakeProc) byName(name string, opts Options, atOpen func()) *Target {
 	return p
 }
 
-// TestReusedPID: between the choice and the pidfd, the PID is given to another process, which
+// TestNotify_reusedPID: between the choice and the pidfd, the PID is given to another process, which
 // differs in a single property. It is never signaled.
-func TestReusedPID(t *testing.T) {
+func TestNotify_reusedPID(t *testing.T) {
 	app := process{pid: 7, comm: "app", start: time.Minute, uid: 1000, caught: 1, stack: 1}
 	change := func(f func(*process)) process { p := app; f(&p); return p }
 	for name, other := range map[string]process{
@@ -103,9 +103,9 @@ func TestReusedPID(t *testing.T) {
 	}
 }
 
-// TestNoMasks: a /proc/PID/status without signal masks (gVisor) proves neither the
+// TestCheck_noMasks: a /proc/PID/status without signal masks (gVisor) proves neither the
 // presence nor the absence of a handler.
-func TestNoMasks(t *testing.T) {
+func TestCheck_noMasks(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.setProcess(process{pid: 7, comm: "app"})
 	write(t, proc.root+"/7/status", "Name:\tapp\nTgid:\t7\n")
@@ -118,8 +118,8 @@ func TestNoMasks(t *testing.T) {
 	}
 }
 
-// TestEndedMeanwhile: the process ends between the choice and the signal.
-func TestEndedMeanwhile(t *testing.T) {
+// TestNotify_endedMeanwhile: the process ends between the choice and the signal.
+func TestNotify_endedMeanwhile(t *testing.T) {
 	app := process{pid: 7, comm: "app", caught: 1}
 	proc := newFakeProc(t)
 	proc.setProcess(app)
@@ -136,8 +136,8 @@ func TestEndedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestPIDFileReplacedMeanwhile: the PID file is replaced between the choice and the signal.
-func TestPIDFileReplacedMeanwhile(t *testing.T) {
+// TestPIDFile_replacedMeanwhile: the PID file is replaced between the choice and the signal.
+func TestPIDFile_replacedMeanwhile(t *testing.T) {
 	proc, path := newFakeProc(t), t.TempDir()+"/pid"
 	for _, pid := range []int{7, 8} {
 		proc.setProcess(process{pid: pid, comm: "app", caught: 1})
@@ -153,8 +153,8 @@ func TestPIDFileReplacedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestPIDFileOfAZombie: the file names a process that has ended and is not reaped yet.
-func TestPIDFileOfAZombie(t *testing.T) {
+// TestPIDFile_ofAZombie: the file names a process that has ended and is not reaped yet.
+func TestPIDFile_ofAZombie(t *testing.T) {
 	proc, path := newFakeProc(t), t.TempDir()+"/pid"
 	proc.setProcess(process{pid: 7, comm: "app", caught: 1, inert: true})
 	write(t, path, "7")

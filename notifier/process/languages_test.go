@@ -157,8 +157,8 @@ func TestRuntimes_memory(t *testing.T) {
 	}
 }
 
-// TestGoRuntime: a Go program is recognized by its executable.
-func TestGoRuntime(t *testing.T) {
+// TestRuntimes_go: a Go program is recognized by its executable.
+func TestRuntimes_go(t *testing.T) {
 	if New(Options{}).proc.language(process{pid: os.Getpid()}) != &golang {
 		t.Error("the test binary is not recognized as a Go program")
 	}

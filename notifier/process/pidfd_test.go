@@ -18,9 +18,9 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// TestWithoutPidfd: without a pidfd the target uses the PID and logs a single warning. A
+// TestNotify_withoutPidfd: without a pidfd the target uses the PID and logs a single warning. A
 // seccomp filter rejects the system call in the test binary, which runs as the sidecar.
-func TestWithoutPidfd(t *testing.T) {
+func TestNotify_withoutPidfd(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		call  int

@@ -22,8 +22,8 @@ func byFile(path string) *Target {
 	return newTarget(Options{PIDFile: path, Signal: unix.SIGHUP, Check: true})
 }
 
-// TestPIDFile: the number is in the first line, with or without white space.
-func TestPIDFile(t *testing.T) {
+// TestPIDFile_namesTheProcess: the number is in the first line, with or without white space.
+func TestPIDFile_namesTheProcess(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	for _, text := range []string{"%d", "%d\n", " \n\t%d \r\n", "%d\n/var/lib/postgresql\n1700000000\n5432\n"} {
 		h := startHelper(t, unique(), "handle")
@@ -35,8 +35,8 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
-// TestPIDFileRejected: the error names the path and the reason.
-func TestPIDFileRejected(t *testing.T) {
+// TestPIDFile_rejected: the error names the path and the reason.
+func TestPIDFile_rejected(t *testing.T) {
 	dir := t.TempDir()
 	gone := startHelper(t, unique(), "handle")
 	gone.end()
@@ -66,8 +66,8 @@ func TestPIDFileRejected(t *testing.T) {
 	wantError(t, byFile("/dev/zero").Notify(t.Context(), notifier.Changes{}), "not a regular file")
 }
 
-// TestPIDFileIsFIFO: opening a FIFO without a writer must not block.
-func TestPIDFileIsFIFO(t *testing.T) {
+// TestPIDFile_isAFIFO: opening a FIFO without a writer must not block.
+func TestPIDFile_isAFIFO(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -75,9 +75,9 @@ func TestPIDFileIsFIFO(t *testing.T) {
 	wantError(t, byFile(path).Notify(t.Context(), notifier.Changes{}), "not a regular file")
 }
 
-// TestPIDFileReused: the PID in the file was given to a process started long after the file
+// TestPIDFile_reused: the PID in the file was given to a process started long after the file
 // was written.
-func TestPIDFileReused(t *testing.T) {
+func TestPIDFile_reused(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	h := startHelper(t, unique(), "handle")
 	write(t, path, strconv.Itoa(h.pid))
@@ -89,8 +89,8 @@ func TestPIDFileReused(t *testing.T) {
 	h.alive()
 }
 
-// TestPIDFileOfAThread: the PID of a thread is rejected.
-func TestPIDFileOfAThread(t *testing.T) {
+// TestPIDFile_ofAThread: the PID of a thread is rejected.
+func TestPIDFile_ofAThread(t *testing.T) {
 	path := t.TempDir() + "/pid"
 	h := startHelper(t, unique(), "handle")
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", h.pid))
@@ -107,9 +107,9 @@ func TestPIDFileOfAThread(t *testing.T) {
 	h.alive()
 }
 
-// TestPIDFileAppears: a new file is read within pidFileRetry, even if the backoff is already
+// TestPIDFile_appears: a new file is read within pidFileRetry, even if the backoff is already
 // seconds.
-func TestPIDFileAppears(t *testing.T) {
+func TestPIDFile_appears(t *testing.T) {
 	for name, appear := range map[string]func(t *testing.T, path, text string){
 		"written": write,
 		"renamed": func(t *testing.T, path, text string) {

@@ -16,8 +16,8 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// TestSignalReachesTheProcess: Notify sends the configured signal.
-func TestSignalReachesTheProcess(t *testing.T) {
+// TestNotify_reachesTheProcess: Notify sends the configured signal.
+func TestNotify_reachesTheProcess(t *testing.T) {
 	for _, signal := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1, 40} {
 		name := unique()
 		h := startHelper(t, name, "handle")
@@ -29,8 +29,8 @@ func TestSignalReachesTheProcess(t *testing.T) {
 	}
 }
 
-// TestUnsafeSignals: a process without a handler is not signaled.
-func TestUnsafeSignals(t *testing.T) {
+// TestCheck_unsafeSignals: a process without a handler is not signaled.
+func TestCheck_unsafeSignals(t *testing.T) {
 	for _, test := range []struct {
 		mode   string
 		signal syscall.Signal
@@ -51,9 +51,9 @@ func TestUnsafeSignals(t *testing.T) {
 	}
 }
 
-// TestSignalsThatEnd: without the check, and for signals intended to end a process, only the
+// TestCheck_signalsThatEnd: without the check, and for signals intended to end a process, only the
 // age is checked.
-func TestSignalsThatEnd(t *testing.T) {
+func TestCheck_signalsThatEnd(t *testing.T) {
 	for _, opts := range []Options{
 		{Signal: unix.SIGTERM, Check: true},
 		{Signal: unix.SIGINT, Check: true},
@@ -79,8 +79,8 @@ func TestSignalsThatEnd(t *testing.T) {
 	}
 }
 
-// TestTooYoungWaitsExactly: the delay ends when the process reaches the minimum age.
-func TestTooYoungWaitsExactly(t *testing.T) {
+// TestCheck_tooYoungWaitsExactly: the delay ends when the process reaches the minimum age.
+func TestCheck_tooYoungWaitsExactly(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true, MinAge: time.Minute})
@@ -97,9 +97,9 @@ func TestTooYoungWaitsExactly(t *testing.T) {
 	h.expect("got SIGHUP")
 }
 
-// TestStartInTheFutureWaits: a start time in the future (a restored checkpoint) counts as
+// TestCheck_startInTheFuture: a start time in the future (a restored checkpoint) counts as
 // now.
-func TestStartInTheFutureWaits(t *testing.T) {
+func TestCheck_startInTheFuture(t *testing.T) {
 	p := chooser("app")
 	var f *notifier.Failure
 	if err := p.check(process{pid: 7, start: 3 * time.Hour}); !errors.As(err, &f) ||
@@ -108,8 +108,8 @@ func TestStartInTheFutureWaits(t *testing.T) {
 	}
 }
 
-// TestParentWithWorkers: the parent is signaled, not its workers.
-func TestParentWithWorkers(t *testing.T) {
+// TestChoose_parentWithWorkers: the parent is signaled, not its workers.
+func TestChoose_parentWithWorkers(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "workers")
 	h.expect("worker ready")
@@ -122,8 +122,8 @@ func TestParentWithWorkers(t *testing.T) {
 	h.alive()
 }
 
-// TestSeveralUnrelated: the error lists the unrelated processes, and none is signaled.
-func TestSeveralUnrelated(t *testing.T) {
+// TestChoose_severalUnrelated: the error lists the unrelated processes, and none is signaled.
+func TestChoose_severalUnrelated(t *testing.T) {
 	name := unique()
 	a, b := startHelper(t, name, "handle"), startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
@@ -164,8 +164,8 @@ func TestYoung_besideOld(t *testing.T) {
 	young.alive()
 }
 
-// TestNeverItselfNorItsChildren: the sidecar never signals itself or its commands.
-func TestNeverItselfNorItsChildren(t *testing.T) {
+// TestChoose_neverItselfNorItsChildren: the sidecar never signals itself or its commands.
+func TestChoose_neverItselfNorItsChildren(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle") // a child of this process
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})
@@ -186,8 +186,8 @@ func TestNeverItselfNorItsChildren(t *testing.T) {
 	}
 }
 
-// TestZombieDoesNotCount: a zombie keeps its name and accepts every signal.
-func TestZombieDoesNotCount(t *testing.T) {
+// TestChoose_zombie: a zombie keeps its name and accepts every signal.
+func TestChoose_zombie(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
 	h.stop.Close()
@@ -201,8 +201,8 @@ func TestZombieDoesNotCount(t *testing.T) {
 	testsupport.WantError(t, p.Notify(t.Context(), notifier.Changes{}), "no process is named")
 }
 
-// TestScriptByName: an interpreter is found by the name of its script.
-func TestScriptByName(t *testing.T) {
+// TestChoose_scriptByName: an interpreter is found by the name of its script.
+func TestChoose_scriptByName(t *testing.T) {
 	name := t.TempDir() + "/" + unique() + ".sh"
 	script := "trap 'echo got it' HUP\necho ready\nwhile read -r line || [ $? -gt 128 ]; do :; done\n"
 	if err := os.WriteFile(name, []byte(script), 0o600); err != nil {
@@ -217,8 +217,8 @@ func TestScriptByName(t *testing.T) {
 	h.expect("got it")
 }
 
-// TestPermissionIsExplained: the error for EPERM names both UIDs and the setting.
-func TestPermissionIsExplained(t *testing.T) {
+// TestNotify_permission: the error for EPERM names both UIDs and the setting.
+func TestNotify_permission(t *testing.T) {
 	name := unique()
 	h := startHelper(t, name, "handle")
 	p := newByName(name, Options{Signal: unix.SIGHUP, Check: true})

@@ -9,9 +9,9 @@ import (
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
 
-// TestRemember: after a restart of the sidecar, a process that has called exec since its last signal is signaled at its
-// minimum age, which begins with the restart.
-func TestRemember(t *testing.T) {
+// TestRemember_afterARestart: after a restart of the sidecar, a process that has called exec since its last signal is
+// signaled at its minimum age, which begins with the restart.
+func TestRemember_afterARestart(t *testing.T) {
 	const minAge = 5 * time.Second
 	for _, test := range []struct {
 		name     string
@@ -94,10 +94,10 @@ func TestRemember_survived(t *testing.T) {
 	}
 }
 
-// TestHiddenExec: if /proc hides the stack of a process, the process may execute itself again at each signal, also at
-// the signal of an earlier sidecar. It receives the next signal at its minimum age after the signal. Puma ends
+// TestCheck_hiddenExec: if /proc hides the stack of a process, the process may execute itself again at each signal,
+// also at the signal of an earlier sidecar. It receives the next signal at its minimum age after the signal. Puma ends
 // otherwise.
-func TestHiddenExec(t *testing.T) {
+func TestCheck_hiddenExec(t *testing.T) {
 	const minAge = 5 * time.Second
 	for stack, hidden := range map[uint64]time.Duration{0: minAge, 1: 0} {
 		proc, now := newFakeProc(t), time.Hour

@@ -30,8 +30,8 @@ func chooseIn(t *testing.T, name string, pod []fakeProcess) (int, error) {
 	return chosen.pid, err
 }
 
-// TestSuccessor distinguishes workers from a successor.
-func TestSuccessor(t *testing.T) {
+// TestChoose_successor distinguishes workers from a successor.
+func TestChoose_successor(t *testing.T) {
 	gunicorn := func(pid, ppid int, stack uint64) process {
 		return process{pid: pid, ppid: ppid, stack: stack, comm: "gunicorn", argv: []string{"gunicorn: master [app]"}}
 	}
@@ -109,9 +109,9 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
-// TestConfirmParentOfWorkers: a main process that does not match itself is still the same
+// TestChoose_confirmsParentOfWorkers: a main process that does not match itself is still the same
 // process after the choice.
-func TestConfirmParentOfWorkers(t *testing.T) {
+func TestChoose_confirmsParentOfWorkers(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.setProcess(process{pid: 7, stack: 1, comm: "ruby", caught: 1})
 	proc.setProcess(process{pid: 8, ppid: 7, stack: 1, comm: "ruby", argv: []string{"puma: cluster worker 0: 7"}})
@@ -126,8 +126,8 @@ func TestConfirmParentOfWorkers(t *testing.T) {
 	}
 }
 
-// TestOtherPods: with hostPID, only the processes of this Pod match.
-func TestOtherPods(t *testing.T) {
+// TestChoose_otherPods: with hostPID, only the processes of this Pod match.
+func TestChoose_otherPods(t *testing.T) {
 	const mine, other = "pod0123abcd-0123-0123-0123-0123456789ab", "podffffabcd-0123-0123-0123-0123456789ab"
 	for _, test := range []struct {
 		own, cgroup string
@@ -168,9 +168,9 @@ func TestOtherPods(t *testing.T) {
 	}
 }
 
-// TestHiddenProcesses: the error for hidepid names hidepid and not the shared namespace, also if other processes are
-// visible, and with a PID file.
-func TestHiddenProcesses(t *testing.T) {
+// TestChoose_hiddenProcesses: the error for hidepid names hidepid and not the shared namespace, also if other processes
+// are visible, and with a PID file.
+func TestChoose_hiddenProcesses(t *testing.T) {
 	proc := newFakeProc(t)
 	proc.setProcess(process{pid: sidecar, comm: "secret-sync"})
 	symlink(t, fmt.Sprint(sidecar), proc.root+"/self")

@@ -14,9 +14,9 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// TestWebhookEnds calls servers whose answers do not end. The call ends at the timeout,
+// TestWebhook_ends calls servers whose answers do not end. The call ends at the timeout,
 // or succeeds as soon as it reads the status.
-func TestWebhookEnds(t *testing.T) {
+func TestWebhook_ends(t *testing.T) {
 	hold := func(conn net.Conn, _ string) { io.Copy(io.Discard, conn) }
 	for _, test := range []struct {
 		name   string
@@ -87,8 +87,8 @@ func rawServer(t *testing.T, answer func(net.Conn, string)) string {
 	return "http://" + listener.Addr().String()
 }
 
-// TestWebhookIncompleteBody: a success does not wait for the rest of the body.
-func TestWebhookIncompleteBody(t *testing.T) {
+// TestWebhook_incompleteBody: a success does not wait for the rest of the body.
+func TestWebhook_incompleteBody(t *testing.T) {
 	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123")
 		io.Copy(io.Discard, c) // until the client closes it
@@ -100,8 +100,8 @@ func TestWebhookIncompleteBody(t *testing.T) {
 	}
 }
 
-// TestWebhookEndsWithItsContext: the end of the sidecar cancels the call.
-func TestWebhookEndsWithItsContext(t *testing.T) {
+// TestWebhook_endsWithItsContext: the end of the sidecar cancels the call.
+func TestWebhook_endsWithItsContext(t *testing.T) {
 	called := make(chan struct{})
 	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) {
 		close(called)
@@ -114,9 +114,9 @@ func TestWebhookEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestWebhookKindsAreStable: repeated failures are of the same kind, so the log contains a
+// TestWebhook_stableKinds: repeated failures are of the same kind, so the log contains a
 // single warning.
-func TestWebhookKindsAreStable(t *testing.T) {
+func TestWebhook_stableKinds(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

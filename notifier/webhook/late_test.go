@@ -15,9 +15,9 @@ import (
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
-// TestWebhookLateAnswer: an answer after three timeouts is a success of the first call.
+// TestWebhook_lateAnswer: an answer after three timeouts is a success of the first call.
 // A second call would make the app reload twice.
-func TestWebhookLateAnswer(t *testing.T) {
+func TestWebhook_lateAnswer(t *testing.T) {
 	const timeout = 300 * time.Millisecond
 	var log testsupport.Log
 	server, got := serve(t, func(http.ResponseWriter, *http.Request) { <-time.After(3 * timeout) })
@@ -37,8 +37,8 @@ func TestWebhookLateAnswer(t *testing.T) {
 	}
 }
 
-// TestWebhookNeverAnswers: Notify abandons the call after lateFactor timeouts.
-func TestWebhookNeverAnswers(t *testing.T) {
+// TestWebhook_neverAnswers: Notify abandons the call after lateFactor timeouts.
+func TestWebhook_neverAnswers(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	w := newWebhook(t, rawServer(t, func(c net.Conn, _ string) { io.Copy(io.Discard, c) }), Target{Timeout: timeout})
 	began := time.Now()
@@ -52,8 +52,8 @@ func TestWebhookNeverAnswers(t *testing.T) {
 	}
 }
 
-// TestWebhookNotSent: a call whose request cannot be sent ends after a single timeout.
-func TestWebhookNotSent(t *testing.T) {
+// TestWebhook_notSent: a call whose request cannot be sent ends after a single timeout.
+func TestWebhook_notSent(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,8 +68,8 @@ func TestWebhookNotSent(t *testing.T) {
 	}
 }
 
-// TestWebhookAdvice: the error of each status names its likely cause.
-func TestWebhookAdvice(t *testing.T) {
+// TestWebhook_advice: the error of each status names its likely cause.
+func TestWebhook_advice(t *testing.T) {
 	token := t.TempDir() + "/token"
 	write(t, token, "hunter2")
 	for status, want := range map[int]string{
@@ -88,8 +88,8 @@ func TestWebhookAdvice(t *testing.T) {
 	}
 }
 
-// TestWebhookHTTP2Only: an https server that speaks only HTTP/2 can be called.
-func TestWebhookHTTP2Only(t *testing.T) {
+// TestWebhook_http2Only: an https server that speaks only HTTP/2 can be called.
+func TestWebhook_http2Only(t *testing.T) {
 	var major atomic.Int64
 	server, _ := serve(t, func(_ http.ResponseWriter, r *http.Request) { major.Store(int64(r.ProtoMajor)) })
 	server.Config.Protocols = new(http.Protocols)
@@ -102,9 +102,9 @@ func TestWebhookHTTP2Only(t *testing.T) {
 	}
 }
 
-// TestWebhookH2C: the error for a server that speaks only HTTP/2 without TLS names the
+// TestWebhook_h2c: the error for a server that speaks only HTTP/2 without TLS names the
 // cause.
-func TestWebhookH2C(t *testing.T) {
+func TestWebhook_h2c(t *testing.T) {
 	address := rawServer(t, func(c net.Conn, _ string) {
 		c.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // SETTINGS
 		io.Copy(io.Discard, c)
@@ -116,8 +116,8 @@ func TestWebhookH2C(t *testing.T) {
 	}
 }
 
-// TestWebhookHeaderLimit: net/http alone would read a megabyte of response headers.
-func TestWebhookHeaderLimit(t *testing.T) {
+// TestWebhook_headerLimit: net/http alone would read a megabyte of response headers.
+func TestWebhook_headerLimit(t *testing.T) {
 	for size, want := range map[int]string{32 << 10: "", 128 << 10: "webhook"} {
 		server, _ := serve(t,
 			func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", size)) })

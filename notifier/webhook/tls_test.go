@@ -27,7 +27,7 @@ func caFile(t *testing.T, server *httptest.Server) string {
 	return path
 }
 
-func TestWebhookTLS(t *testing.T) {
+func TestWebhook_tls(t *testing.T) {
 	server, got := serve(t, nil)
 	server.StartTLS()
 	ca := t.TempDir() + "/ca.crt"

@@ -60,7 +60,7 @@ func serve(t *testing.T, answer http.HandlerFunc) (*httptest.Server, chan seen) 
 	return server, got
 }
 
-func TestWebhookCall(t *testing.T) {
+func TestWebhook_call(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	w := newWebhook(t, server.URL+"/reload?now=1", Target{})
@@ -86,7 +86,7 @@ func TestWebhookCall(t *testing.T) {
 	}
 }
 
-func TestWebhookMethods(t *testing.T) {
+func TestWebhook_methods(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	for _, method := range []string{"PUT", "PATCH", "GET", "HEAD"} {
@@ -101,7 +101,7 @@ func TestWebhookMethods(t *testing.T) {
 	}
 }
 
-func TestWebhookStatus(t *testing.T) {
+func TestWebhook_status(t *testing.T) {
 	for status, want := range map[int]string{
 		200: "", 201: "", 202: "", 204: "", 299: "",
 		300: "300", 301: "301", 302: "302", 304: "304", 307: "307", 308: "308",
@@ -131,8 +131,8 @@ func TestWebhookStatus(t *testing.T) {
 	}
 }
 
-// TestWebhookUser: the user of the URL is sent as Basic authorization.
-func TestWebhookUser(t *testing.T) {
+// TestWebhook_user: the user of the URL is sent as Basic authorization.
+func TestWebhook_user(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	url := strings.Replace(server.URL, "//", "//user:hunter2@", 1)
@@ -144,8 +144,8 @@ func TestWebhookUser(t *testing.T) {
 	}
 }
 
-// TestWebhookFollowsNoRedirect: a followed redirect would be a second request.
-func TestWebhookFollowsNoRedirect(t *testing.T) {
+// TestWebhook_followsNoRedirect: a followed redirect would be a second request.
+func TestWebhook_followsNoRedirect(t *testing.T) {
 	server, got := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 	})
@@ -156,7 +156,7 @@ func TestWebhookFollowsNoRedirect(t *testing.T) {
 	}
 }
 
-func TestWebhookUsesNoProxy(t *testing.T) {
+func TestWebhook_usesNoProxy(t *testing.T) {
 	proxy, requests := serve(t, nil)
 	proxy.Start()
 	t.Setenv("HTTP_PROXY", proxy.URL)
@@ -171,7 +171,7 @@ func TestWebhookUsesNoProxy(t *testing.T) {
 	}
 }
 
-func TestWebhookUnixSocket(t *testing.T) {
+func TestWebhook_unixSocket(t *testing.T) {
 	server, got := serve(t, nil)
 	path := t.TempDir() + "/app.sock"
 	listener, err := net.Listen("unix", path)
@@ -192,7 +192,7 @@ func TestWebhookUnixSocket(t *testing.T) {
 	testsupport.WantError(t, w.Notify(t.Context(), someChanges), path+":/a/b", "no such file")
 }
 
-func TestWebhookToken(t *testing.T) {
+func TestWebhook_token(t *testing.T) {
 	server, got := serve(t, nil)
 	server.Start()
 	path := t.TempDir() + "/token"

@@ -372,8 +372,8 @@ func TestParseRecord_growing(t *testing.T) {
 	}
 }
 
-// TestParseNumber: the number is known from the first bytes, and forged numbers are rejected.
-func TestParseNumber(t *testing.T) {
+// TestParseNumber_rejects: the number is known from the first bytes, and forged numbers are rejected.
+func TestParseNumber_rejects(t *testing.T) {
 	rec, _ := (&Generation{}).Next(request(7, content(map[string]Files{"db": files("1", "a", "1")})))
 	if n, err := ParseNumber(encode(rec)[:40]); n != 7 || err != nil {
 		t.Errorf("got %d, %v", n, err)

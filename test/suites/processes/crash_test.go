@@ -38,10 +38,10 @@ type crash struct {
 	locked int
 }
 
-// TestKilledSidecar kills the sidecar at random moments of rotations and restarts it. The last
+// TestSidecar_killed kills the sidecar at random moments of rotations and restarts it. The last
 // generation is always notified, never before its files exist. Without a change there is no
 // notification.
-func TestKilledSidecar(t *testing.T) {
+func TestSidecar_killed(t *testing.T) {
 	kills := podtest.Number("PROGRAMS_KILLS", 60)
 	for i, target := range []string{"process", "webhook", "exec"} {
 		t.Run(target, func(t *testing.T) {

@@ -48,9 +48,9 @@ func startWithPID(p *podtest.Pod, inner int, name string) *podtest.Program {
 	return g
 }
 
-// TestReusedPID stops the sidecar (SIGSTOP) at a random moment of a notification,
+// TestSidecar_reusedPID stops the sidecar (SIGSTOP) at a random moment of a notification,
 // lets the app end and another program have its number, and continues it.
-func TestReusedPID(t *testing.T) {
+func TestSidecar_reusedPID(t *testing.T) {
 	t.Parallel()
 	// The test kills the app after notifications, so an end must not stop the signals.
 	p := podtest.New(t, st.Env{

@@ -23,9 +23,9 @@ func gunicorn(t *testing.T, dir, addr string) []string {
 	return []string{podtest.Need(t, "/usr/bin/gunicorn"), "--chdir", dir, "-b", addr, "-w", "2", "app:app"}
 }
 
-// TestGunicornSuccessor: after USR2, the old master of gunicorn keeps running until it is ended.
+// TestGunicorn_successor: after USR2, the old master of gunicorn keeps running until it is ended.
 // The sidecar signals its successor, which refuses to start another successor before that.
-func TestGunicornSuccessor(t *testing.T) {
+func TestGunicorn_successor(t *testing.T) {
 	t.Parallel()
 	p := podtest.New(t, st.Env{
 		"SECRETSYNC_PROCESS": "gunicorn", "SECRETSYNC_SIGNAL": "USR2", "SECRETSYNC_PROCESS_MIN_AGE": "2s",

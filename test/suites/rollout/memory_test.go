@@ -23,9 +23,9 @@ const (
 	podSize  = 10 << 10
 )
 
-// TestWaitMemory: a wait for 5,000 Pods of 10 KB needs at most 40 MiB. The API server and
+// TestWait_memory: a wait for 5,000 Pods of 10 KB needs at most 40 MiB. The API server and
 // the sidecars are generated answers.
-func TestWaitMemory(t *testing.T) {
+func TestWait_memory(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(generate))
 	defer server.Close()
 	kubeconfig := filepath.Join(t.TempDir(), "config")

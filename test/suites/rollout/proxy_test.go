@@ -13,10 +13,10 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// TestWaitThroughProxy: the API server asks the Pods on the port of their container,
+// TestWait_throughProxy: the API server asks the Pods on the port of their container,
 // and the account needs no more than `rbac --wait` prints. `wait` watches the Pods, so
 // a long wait costs no further list.
-func TestWaitThroughProxy(t *testing.T) {
+func TestWait_throughProxy(t *testing.T) {
 	s, kubeconfig := newScene(t) // not in parallel: it counts requests
 	app, slow := newProxied(t, s, "app", 29808), newProxied(t, s, "slow", 29900)
 	startWait(t, s, kubeconfig).exits(0, "all 2 Pods")

@@ -122,9 +122,9 @@ func TestWaitPods_filesLost(t *testing.T) {
 	wait.exits(0, "all 1 Pods")
 }
 
-// TestWaitUsers: without a selector every user of the Secret counts, and the output names
+// TestWait_users: without a selector every user of the Secret counts, and the output names
 // the way in which each uses it.
-func TestWaitUsers(t *testing.T) {
+func TestWait_users(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	startWait(t, s, kubeconfig, "--direct", allUsers, "--timeout", "500ms").exits(1, "no Pod counts")

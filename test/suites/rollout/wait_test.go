@@ -45,8 +45,8 @@ func TestWait(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct").exits(0, "all 3 Pods")
 }
 
-// TestWaitJSON: the document for machines, at a yes and at a no.
-func TestWaitJSON(t *testing.T) {
+// TestWait_json: the document for machines, at a yes and at a no.
+func TestWait_json(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	r := newReplica(t, s, "app", nil)
@@ -79,8 +79,8 @@ func TestWaitJSON(t *testing.T) {
 	}
 }
 
-// TestWaitCountsPods: which Pods hold a yes back.
-func TestWaitCountsPods(t *testing.T) {
+// TestWait_countsPods: which Pods hold a yes back.
+func TestWait_countsPods(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	startWait(t, s, kubeconfig, "--direct", "--timeout", "300ms").exits(1, "no Pod counts")
@@ -100,8 +100,8 @@ func TestWaitCountsPods(t *testing.T) {
 	wait.exits(0, "all 1 Pods")
 }
 
-// TestWaitSeesPodsThatAppear: `wait` also asks a Pod started during the wait.
-func TestWaitSeesPodsThatAppear(t *testing.T) {
+// TestWait_podsThatAppear: `wait` also asks a Pod started during the wait.
+func TestWait_podsThatAppear(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	first := newReplica(t, s, "first", nil)
@@ -117,8 +117,8 @@ func TestWaitSeesPodsThatAppear(t *testing.T) {
 	wait.exits(0, "all 1 Pods")
 }
 
-// TestWaitSignalGrace: a signal is delivered, and the yes comes later.
-func TestWaitSignalGrace(t *testing.T) {
+// TestWait_signalGrace: a signal is delivered, and the yes comes later.
+func TestWait_signalGrace(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	newReplica(t, s, "app", st.Env{"SECRETSYNC_WEBHOOK_URL": "", "SECRETSYNC_PROCESS": "nobody-is-called-so"})
@@ -128,8 +128,8 @@ func TestWaitSignalGrace(t *testing.T) {
 	startWait(t, s, kubeconfig, "--direct", "--signal-grace", "0s", "--timeout", "1500ms").exits(0)
 }
 
-// TestWaitSecretRecreated: versions of another object say nothing.
-func TestWaitSecretRecreated(t *testing.T) {
+// TestWait_secretRecreated: versions of another object say nothing.
+func TestWait_secretRecreated(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	r := newReplica(t, s, "app", nil)
@@ -143,8 +143,8 @@ func TestWaitSecretRecreated(t *testing.T) {
 	wait.exits(1, "Secret "+s.Namespace+"/db: it was deleted and created again")
 }
 
-// TestWaitRole: `rbac --wait` prints the required permissions, and no more.
-func TestWaitRole(t *testing.T) {
+// TestWait_role: `rbac --wait` prints the required permissions, and no more.
+func TestWait_role(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	newReplica(t, s, "app", nil)
@@ -176,8 +176,8 @@ func TestWaitRole(t *testing.T) {
 	wait.exits(1, "forbidden")
 }
 
-// TestWaitUsage: all usage errors at once, and exit code 2.
-func TestWaitUsage(t *testing.T) {
+// TestWait_usage: all usage errors at once, and exit code 2.
+func TestWait_usage(t *testing.T) {
 	t.Parallel()
 	s := st.New(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 	for _, c := range []struct {
@@ -204,9 +204,9 @@ func TestWaitUsage(t *testing.T) {
 	}
 }
 
-// TestWaitNamespaces: with -n twice, every namespace must be done. If the account cannot read
+// TestWait_namespaces: with -n twice, every namespace must be done. If the account cannot read
 // one of them, the wait fails.
-func TestWaitNamespaces(t *testing.T) {
+func TestWait_namespaces(t *testing.T) {
 	t.Parallel()
 	s, kubeconfig := newScene(t)
 	other, _ := newScene(t)

@@ -59,7 +59,7 @@ func load(t *testing.T, addr string) (stop func() int64) {
 
 // A certificate from the volume is swapped in nginx under a load of connections,
 // none of which fails.
-func TestNginxCertificate(t *testing.T) {
+func TestCertificate_nginx(t *testing.T) {
 	t.Parallel()
 	certificates(t, "nginx", "HUP", "", "start worker process", func(a *app, addr string) *podtest.Program {
 		conf := a.write("nginx.conf", nginxConf(a, fmt.Sprintf(
@@ -72,7 +72,7 @@ func TestNginxCertificate(t *testing.T) {
 
 // The same with HAProxy and the configuration of examples/recipes/haproxy. Its master
 // starts itself again on USR2.
-func TestHAProxyCertificate(t *testing.T) {
+func TestCertificate_haproxy(t *testing.T) {
 	t.Parallel()
 	certificates(t, "haproxy", "USR2", "tls/tls.crt+tls.key=bundle.pem", "Loading success",
 		func(a *app, addr string) *podtest.Program {
