@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	_ "embed"
+	"encoding/json"
 	"io"
 	"os"
 	"path"
@@ -13,58 +15,42 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A language describes the programs that run a script, and the signal handlers that the language installs
-// without a request of the script. Most fields are lists of words.
+// without a request of the script.
 type language struct {
-	programs string // base names without a version
-	name     string // in messages
+	Programs []string // base names without a version
+	Name     string   // in messages
 	// The arguments of a program. Arguments of other programs are ignored: "vi app.py" is not app.py.
-	skip  string // options followed by a value, except options naming the script, such as -m
-	none  string // options that replace the script
-	verbs string // first arguments that are not the script
+	Skip  []string // options followed by a value, except options naming the script, such as -m
+	None  []string // options that replace the script
+	Verbs []string // first arguments that are not the script
 
-	handles string // signals handled without a request
-	fatal   string // a signal that is never useful
-	effect  string // of fatal
+	Handles []string // signals handled without a request
+	Fatal   string   // a signal that is never useful
+	Effect  string   // of Fatal
 }
 
-var languages = [...]language{
-	{programs: "python pypy", skip: "-W -X", none: "-c"},
-	{programs: "sh bash dash ash ksh zsh", skip: "-o -O +o +O --rcfile --init-file", none: "-c -s"},
-	{
-		programs: "node nodejs", none: "-e --eval -p --print",
-		skip: "-r --require --import --loader --experimental-loader -C --conditions --title --stack-trace-limit",
-		name: "Node.js", fatal: "SIGUSR1", effect: "opens its debugger",
-	},
-	{
-		programs: "java",
-		skip: "-cp -classpath --class-path -p --module-path --upgrade-module-path --add-modules " +
-			"--limit-modules --add-opens --add-exports --add-reads --patch-module",
-		name: "the JVM", handles: "SIGHUP", fatal: "SIGUSR2", effect: "crashes it",
-	},
-	{programs: "ruby", skip: "-r -I -C -E", none: "-e", name: "Ruby", handles: "SIGHUP SIGUSR1 SIGUSR2 SIGALRM"},
-	{programs: "perl", skip: "-I -M -m", none: "-e -E"},
-	{programs: "php", skip: "-d -c -z -S -t", none: "-r", name: "PHP", handles: "SIGHUP SIGUSR1 SIGUSR2"},
-	{programs: "lua", skip: "-l", none: "-e"},
-	{programs: "R", none: "-e", name: "R", handles: "SIGUSR1 SIGUSR2"},
-	{programs: "dotnet", skip: "--depsfile --runtimeconfig --additionalprobingpath --roll-forward", verbs: "exec run"},
-	{programs: "mono"},
-	{programs: "deno", skip: "-c --config", verbs: "run serve", none: "eval"},
-	{programs: "bun", skip: "-r --preload", verbs: "run", none: "-e --eval"},
-	{programs: "beam.smp erl", none: "-- -W -K -A -S", name: "Erlang", handles: "SIGUSR1"},
-}
+//go:embed languages.json
+var languagesJSON []byte
+
+// languages returns the languages of languages.json.
+var languages = sync.OnceValue(func() (all []*language) {
+	_ = json.Unmarshal(languagesJSON, &all) // a test checks it
+	return all
+})
 
 // golang describes programs recognized by their executable. They handle every signal.
-var golang = language{name: "Go"}
+var golang = language{Name: "Go"}
 
 // languageOf returns the language of a program with this name, such as python3.12, or nil.
 func languageOf(program string) *language {
 	program = strings.TrimRight(path.Base(program), "0123456789.")
-	for i, lang := range languages {
-		if includes(lang.programs, program) {
-			return &languages[i]
+	for _, lang := range languages() {
+		if slices.Contains(lang.Programs, program) {
+			return lang
 		}
 	}
 	return nil
@@ -159,15 +145,15 @@ func (lang *language) scripts(args []string) []string {
 	for i := 0; lang != nil && i < len(args); i++ {
 		option := lang.option(args[i])
 		switch {
-		case includes(lang.none, option):
+		case slices.Contains(lang.None, option):
 			return nil
-		case includes(lang.skip, option):
+		case slices.Contains(lang.Skip, option):
 			i++
-		case !strings.HasPrefix(option, "-") && !includes(lang.verbs, option):
+		case !strings.HasPrefix(option, "-") && !slices.Contains(lang.Verbs, option):
 			option = strings.TrimSuffix(option, "/__main__.py") // a module of Python that executed itself again
 			name := path.Base(option)
 			dot := strings.LastIndexByte(name, '.')
-			if lang.programs == "java" && dot > 0 && name[dot:] != ".jar" {
+			if lang.Programs[0] == "java" && dot > 0 && name[dot:] != ".jar" {
 				return []string{name, name[dot+1:]} // com.example.Main and Main
 			}
 			return []string{name}
@@ -179,13 +165,8 @@ func (lang *language) scripts(args []string) []string {
 // option returns the option in arg whose value may follow: the last option of a cluster such as -ec, unless
 // a value is attached to the first (-Wignore). Java does not combine options.
 func (lang *language) option(arg string) string {
-	if lang.programs == "java" || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || includes(lang.skip, arg[:2]) {
+	if lang.Programs[0] == "java" || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || slices.Contains(lang.Skip, arg[:2]) {
 		return arg
 	}
 	return "-" + arg[len(arg)-1:]
-}
-
-// includes reports whether word is in a list of words separated by spaces.
-func includes(list, word string) bool {
-	return word != "" && slices.Contains(strings.Fields(list), word)
 }

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -14,6 +16,29 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 )
+
+// TestLanguages_valid: languages.json contains no unknown field, no program twice, and the texts of each message.
+func TestLanguages_valid(t *testing.T) {
+	var all []language
+	table := json.NewDecoder(bytes.NewReader(languagesJSON))
+	table.DisallowUnknownFields()
+	if err := table.Decode(&all); err != nil || len(languages()) != len(all) {
+		t.Fatalf("%d of %d languages, %v", len(languages()), len(all), err)
+	}
+	seen := map[string]bool{}
+	for _, lang := range all {
+		for _, program := range lang.Programs {
+			if seen[program] || languageOf(program) == nil {
+				t.Errorf("%s is listed twice or not found", program)
+			}
+			seen[program] = true
+		}
+		if warns := lang.Handles != nil || lang.Fatal != ""; warns != (lang.Name != "") ||
+			(lang.Fatal != "") != (lang.Effect != "") || len(lang.Programs) == 0 {
+			t.Errorf("incomplete: %+v", lang)
+		}
+	}
+}
 
 // TestRuntimes_title: a program that replaced its arguments is recognized by its comm.
 func TestRuntimes_title(t *testing.T) {
@@ -148,7 +173,7 @@ func TestRuntimes_memory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lang := p.proc.language(found); lang == nil || lang.name != "the JVM" {
+	if lang := p.proc.language(found); lang == nil || lang.Name != "the JVM" {
 		t.Errorf("language %v, want the JVM", lang)
 	}
 	runtime.ReadMemStats(&after)

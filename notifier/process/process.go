@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -194,9 +195,9 @@ func (t *Target) check(p process) error {
 		// A start time in the future (a restored checkpoint) counts as now.
 		f.Waiting, f.RetryAfter = true, t.opts.MinAge-max(age, 0)+time.Second/hertz
 		return f
-	case lang != nil && lang.fatal == name:
+	case lang != nil && lang.Fatal == name:
 		return notifier.Failf("unsafe signal", "%s is unsafe for process %v: in %s it %s; "+
-			"set SECRETSYNC_SIGNAL to another signal", name, p, lang.name, lang.effect)
+			"set SECRETSYNC_SIGNAL to another signal", name, p, lang.Name, lang.Effect)
 	case !t.opts.Check || !needsHandler(signal):
 		return nil
 	case inMask(p.caught, signal):
@@ -218,12 +219,12 @@ func (t *Target) check(p process) error {
 // warn warns once if the handler of a process may be the handler of its language.
 func (t *Target) warn(p process, lang *language) {
 	name := signalName(t.opts.Signal)
-	if lang == nil || t.warnedLanguage || lang != &golang && !includes(lang.handles, name) {
+	if lang == nil || t.warnedLanguage || lang != &golang && !slices.Contains(lang.Handles, name) {
 		return
 	}
 	t.warnedLanguage = true
 	message := fmt.Sprintf("process %v may not handle %s itself: %s installs a handler for every program; "+
-		"the program must install its own within SECRETSYNC_PROCESS_MIN_AGE (%v)", p, name, lang.name, t.opts.MinAge)
+		"the program must install its own within SECRETSYNC_PROCESS_MIN_AGE (%v)", p, name, lang.Name, t.opts.MinAge)
 	t.opts.Logger.Warn("cannot verify the signal handler", "reason", message)
 	t.opts.Warn(message)
 }
