@@ -9,10 +9,13 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/status"
 )
+
+const backoffFirst = 500 * time.Millisecond // the longest first delay
 
 type state = status.Target
 

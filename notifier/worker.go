@@ -10,13 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 const (
-	backoffFirst    = 500 * time.Millisecond
 	backoffMax      = 30 * time.Second
 	newerInterval   = 10 * time.Second      // minimum between two attempts started early by a newer generation
 	observeInterval = 50 * time.Millisecond // between two checks whether a signaled process is still running
@@ -75,7 +76,7 @@ func (w *worker) run(ctx context.Context) {
 		}
 		for end := time.Now().Add(rand.N(max(w.Splay, 1))); w.wait(ctx, end); { // pokes do not end it
 		}
-		backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
+		backoff := wake.NewBackoff(backoffMax)
 		for ctx.Err() == nil && !w.isHeldBack() {
 			w.retry.Store(false) // this attempt fulfills an earlier Retry
 			changes, began := w.Volume.ChangesSince(w.record.Notified), time.Now()
@@ -113,13 +114,13 @@ func (w *worker) wait(ctx context.Context, end time.Time) (poked bool) {
 // pause waits for delay. Retry ends it. A generation newer than the attempted generation ends it and resets
 // the backoff, because it may correct the cause of the failure, but not more often than every newerInterval:
 // a rotating Secret must not overload an app while it is down.
-func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64, backoff *wake.Backoff) {
+func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64, backoff *wait.Backoff) {
 	for end := time.Now().Add(delay); w.wait(ctx, end) && !w.retry.Load(); {
 		early := max(time.Until(w.lastEarly.Add(newerInterval)), 0)
 		if w.Volume.Newest() != attempted && early < time.Until(end) {
 			end = time.Now().Add(early)
 			w.lastEarly = end
-			backoff.Reset()
+			*backoff = wake.NewBackoff(backoffMax)
 		}
 	}
 }
@@ -142,11 +143,11 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 }
 
 // fail records a failure and returns the delay before the next attempt. Hours of failure cause a single warning.
-func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time.Duration {
+func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	repeated, report := w.state.Error == f.Kind, w.state.Failures == 0 && !f.Waiting
 	if w.count(f); !f.Waiting {
-		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", max(backoff.Next(), f.RetryAfter)
+		level, msg, delay = slog.LevelWarn, "cannot notify the app, will try again", max(backoff.Step(), f.RetryAfter)
 	}
 	if f.RetryWithin > 0 {
 		delay = min(delay, f.RetryWithin)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/testsupport"
-	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // notifiedOf returns a disk whose newest generation is n and whose target "app" is notified of
@@ -92,21 +91,6 @@ func TestSplay_takesTheNewest(t *testing.T) {
 			t.Errorf("notified = %v, want %v", got, want)
 		}
 	})
-}
-
-// TestBackoff_grows: the delays double from 0.5 s to 30 s, minus a random quarter.
-func TestBackoff_grows(t *testing.T) {
-	backoff := wake.Backoff{First: backoffFirst, Max: backoffMax}
-	for attempt := range 100 {
-		d := backoff.Next()
-		most := backoffMax
-		if attempt < 6 {
-			most = min(backoffFirst<<attempt, backoffMax)
-		}
-		if d > most || d < most*3/4 {
-			t.Errorf("delay %d = %v, want at most a quarter below %v", attempt, d, most)
-		}
-	}
 }
 
 // TestBackoff_downForHours: while a target is down, the newer generations restart the backoff at most every

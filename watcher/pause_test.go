@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
+	"github.com/secret-sync/secret-sync/internal/wake"
 )
 
 // TestBackoff: pauses double, are random, stay below the maximum, and are never zero.
@@ -13,7 +14,7 @@ func TestBackoff(t *testing.T) {
 	b := newIdleWatch().backoff
 	for i := range 1000 {
 		most := min(500*time.Millisecond<<min(i, 10), 10*time.Second)
-		if got := b.Next(); got < most/2 || got > most {
+		if got := b.Step(); got < most/2 || got > most {
 			t.Fatalf("pause %d: got %v, want %v to %v", i, got, most/2, most)
 		}
 	}
@@ -99,7 +100,7 @@ func TestPauseAfter_jitter(t *testing.T) {
 			}
 		}
 	}
-	w.backoff.Reset()
+	w.backoff = wake.NewBackoff(longestPause)
 	w.listed = time.Time{}
 	if got := w.pauseAfter(refused()); got > firstPause {
 		t.Errorf("after a failed list: got %v, want at most %v", got, firstPause)

@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
@@ -73,7 +74,7 @@ type watch struct {
 	timeout   time.Duration // time limit of a list
 	early     int           // number of early ends in a row
 	delivered string        // last version of the previous stream, at first its start, or ""
-	backoff   wake.Backoff  // pauses after errors
+	backoff   wait.Backoff  // pauses after errors
 	err       *kube.Error   // last error since the watch was up, or nil
 
 	// mu guards these fields.
@@ -90,7 +91,7 @@ func newWatch(all *Watcher, q kube.Query, selector labels.Selector) *watch {
 	return &watch{
 		Watcher: all, Query: q, labels: selector, logger: all.logger.With("watch", name),
 		state: status.Watch{Name: name}, answered: wake.NewChannel(), reread: wake.NewChannel(),
-		timeout: listTimeout, backoff: wake.Backoff{First: firstPause, Max: longestPause},
+		timeout: listTimeout, backoff: wake.NewBackoff(longestPause),
 	}
 }
 
@@ -137,7 +138,7 @@ func (w *watch) attempt(ctx context.Context, previous error) error {
 	w.delivered = s.version
 	if time.Since(w.listed) >= stableAfter {
 		w.early = 0
-		w.backoff.Reset()
+		w.backoff = wake.NewBackoff(longestPause)
 	}
 	return err
 }
@@ -211,7 +212,7 @@ func (w *watch) pauseAfter(err error) time.Duration {
 	switch {
 	case w.err == errSilent && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err)):
 		w.delivered = "" // the API server no longer has the version
-		return w.backoff.Next()
+		return w.backoff.Step()
 	case failed == nil && lasted >= w.watchTime: // each watch requests a random time
 		return 0
 	case failed == nil && lasted >= stableAfter:
@@ -226,7 +227,7 @@ func (w *watch) pauseAfter(err error) time.Duration {
 			return max(earlyInterval-lasted+rand.N(earlyInterval/5), firstPause/2)
 		}
 	}
-	pause := w.backoff.Next()
+	pause := w.backoff.Step()
 	if failed != nil {
 		w.setDown(failed)
 	}

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/notification"
@@ -31,6 +33,7 @@ const (
 	// A restart waits for all watches, to publish all changes since then as a single generation.
 	restartDelay = 5 * time.Second
 	quietStart   = time.Second // the log does not mention earlier that answers are missing
+	longestPause = 30 * time.Second
 	forever      = time.Duration(1<<63 - 1)
 )
 
@@ -79,7 +82,8 @@ type Pipeline struct {
 	Options
 	started  time.Time
 	deleted  map[string]time.Time        // when each deleted Secret was first missing
-	backoff  wake.Backoff                // of failed publishes
+	backoff  wait.Backoff                // of failed publishes
+	failing  bool                        // whether the last publish failed
 	problem  string                      // the logged reason for the lack of a newer generation
 	rejected map[string]layout.Rejection // as reported, by Secret
 	repeated map[string]repetition
@@ -89,8 +93,7 @@ type Pipeline struct {
 
 // New returns a Pipeline.
 func New(o Options) *Pipeline {
-	p := &Pipeline{Options: o, backoff: wake.Backoff{First: 500 * time.Millisecond, Max: 30 * time.Second},
-		repeated: map[string]repetition{}}
+	p := &Pipeline{Options: o, backoff: wake.NewBackoff(longestPause), repeated: map[string]repetition{}}
 	p.states.Store(&map[string]SecretState{})
 	return p
 }
@@ -171,19 +174,19 @@ func (p *Pipeline) publish(
 	case errors.Is(err, volume.ErrUnusable):
 		return 0, err
 	case err != nil && ctx.Err() != nil: // stopped, not failed
-		return p.backoff.First, nil
+		return p.backoff.Step(), nil
 	case err != nil:
+		p.failing = true
 		p.Observer.PublishFailed(volume.Reason(err))
 		if problem := "the publish fails: " + volume.Reason(err); problem != p.problem {
 			p.problem = problem
 			p.Logger.Error("publish failed, retrying; the last good files remain", "err", err)
 		}
-		return p.backoff.Next(), nil
-	case p.backoff.Active():
+		return p.backoff.Step(), nil
+	case p.failing:
 		p.Logger.Info("publish works again")
 	}
-	p.backoff.Reset()
-	p.problem = ""
+	p.failing, p.problem, p.backoff = false, "", wake.NewBackoff(longestPause)
 	if number != before {
 		changes := p.Publisher.ChangesSince(before)
 		p.Observer.Published(number, changes.Secrets, took)
@@ -209,7 +212,7 @@ func (p *Pipeline) timeLeft(result layout.Result) (left time.Duration, err error
 	for _, r := range result.Rejected {
 		reasons = append(reasons, r.String())
 	}
-	if p.backoff.Active() {
+	if p.failing {
 		reasons = append(reasons, p.problem)
 	}
 	text := cmp.Or(strings.Join(brief.List(reasons), "; "),

@@ -4,8 +4,10 @@ package wake
 
 import (
 	"context"
-	"math/rand/v2"
+	"math"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // A Channel wakes a worker. The worker then examines the whole state. The channel holds a single poke: any further
@@ -31,22 +33,11 @@ func Sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A Backoff computes the pauses between retries. The first pause is First and each further pause is twice as long, up
-// to Max. Every pause is shortened by up to a quarter, at random, so replicas do not retry together after a common
+// NewBackoff returns the pauses between retries. The first pause is 0.5 s and each further pause is twice as long, up to
+// longest. Every pause is shortened by up to a fifth, at random, so replicas do not retry together after a common
 // failure.
-type Backoff struct {
-	First, Max time.Duration
-	pause      time.Duration // the last pause before it was shortened; 0 after Reset
+func NewBackoff(longest time.Duration) wait.Backoff {
+	return wait.Backoff{
+		Duration: 400 * time.Millisecond, Factor: 2, Cap: longest / 5 * 4, Jitter: 0.25, Steps: math.MaxInt,
+	}
 }
-
-// Next returns the next pause.
-func (b *Backoff) Next() time.Duration {
-	b.pause = min(max(2*b.pause, b.First), b.Max)
-	return b.pause - rand.N(b.pause/4+1)
-}
-
-// Reset makes the next pause the first again.
-func (b *Backoff) Reset() { b.pause = 0 }
-
-// Active reports whether Next was called since the last Reset.
-func (b *Backoff) Active() bool { return b.pause > 0 }

@@ -41,24 +41,16 @@ func TestSleep_waits(t *testing.T) {
 	})
 }
 
-// TestBackoff_growsToMax: the pauses double up to Max, less a quarter at most, and Reset
-// starts again.
-func TestBackoff_growsToMax(t *testing.T) {
-	b := Backoff{First: 500 * time.Millisecond, Max: 3 * time.Second}
+// TestBackoff_growsToLongest: the pauses double from 0.5 s up to the longest, less a quarter at most.
+func TestBackoff_growsToLongest(t *testing.T) {
 	for range 100 {
-		if b.Active() {
-			t.Fatal("active before the first pause")
-		}
-		for i, longest := range []time.Duration{500, 1000, 2000, 3000, 3000} {
+		b := NewBackoff(3 * time.Second)
+		for i, longest := range []time.Duration{500, 1000, 2000, 3000, 3000, 3000} {
 			longest *= time.Millisecond
-			if pause := b.Next(); pause > longest || pause < longest*3/4 {
+			if pause := b.Step(); pause > longest || pause < longest*3/4 {
 				t.Fatalf("pause %d is %v, want %v less a quarter at most", i, pause, longest)
 			}
 		}
-		if !b.Active() {
-			t.Fatal("not active after pauses")
-		}
-		b.Reset()
 	}
 }
 
@@ -66,8 +58,8 @@ func TestBackoff_growsToMax(t *testing.T) {
 func TestBackoff_spreads(t *testing.T) {
 	pauses := map[time.Duration]bool{}
 	for range 20 {
-		b := Backoff{First: time.Second, Max: time.Minute}
-		pauses[b.Next()] = true
+		b := NewBackoff(time.Minute)
+		pauses[b.Step()] = true
 	}
 	if len(pauses) < 10 {
 		t.Errorf("20 first pauses have only %d values", len(pauses))
