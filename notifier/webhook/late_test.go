@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/notifier"
 )
@@ -65,6 +67,36 @@ func TestWebhook_notSent(t *testing.T) {
 	testsupport.WantError(t, w.Notify(t.Context(), someChanges), "no answer within")
 	if took := time.Since(began); took >= lateFactor*timeout {
 		t.Errorf("Notify returned after %v, want about %v", took, timeout)
+	}
+}
+
+// TestWebhook_notConnected: a call that cannot connect ends after a single timeout.
+func TestWebhook_notConnected(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	raw, err := listener.(*net.TCPListener).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { _ = unix.Listen(int(fd), 0) }) // a queue of a single connection
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // fill the queue
+		var conn net.Conn
+		if conn, err = net.DialTimeout("tcp", listener.Addr().String(), timeout); err == nil {
+			defer conn.Close()
+		}
+	}
+	w := newWebhook(t, "http://"+listener.Addr().String(), Target{Timeout: timeout})
+	began := time.Now()
+	err = w.Notify(t.Context(), someChanges)
+	testsupport.WantError(t, err, "no answer within", "SECRETSYNC_WEBHOOK_TIMEOUT")
+	if took := time.Since(began); took >= lateFactor*timeout || notifier.AsFailure(err).Kind != "timeout" {
+		t.Errorf("%v after %v, want a timeout after about %v", err, took, timeout)
 	}
 }
 

@@ -16,10 +16,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"os"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,7 +28,7 @@ import (
 type Target struct {
 	URL       *URL
 	Method    string        // GET and HEAD requests have no body
-	Timeout   time.Duration // see Notify
+	Timeout   time.Duration // of each step of a call, see Notify
 	CAFile    string        // trust only the certificates in this file; each call reads it again
 	TokenFile string        // send the bearer token in this file; each call reads it again
 	Logger    *slog.Logger
@@ -43,33 +41,36 @@ const (
 	drainTime     = 100 * time.Millisecond
 )
 
-var (
-	errTimeout = errors.New("timeout")
-	errHTTP2   = errors.New("the server speaks only HTTP/2 without TLS (h2c); " +
-		"use an https URL or enable HTTP/1.1 in the server")
-)
+var errHTTP2 = errors.New("the server speaks only HTTP/2 without TLS (h2c); " +
+	"use an https URL or enable HTTP/1.1 in the server")
 
-// Notify calls the URL with the changes as JSON. Any 2xx status is a success. If the request is not sent
-// within Timeout, Notify fails. If it is sent, the app may be reloading: a second call would make it reload
-// again. Notify then waits for up to lateFactor timeouts.
+// Notify calls the URL with the changes as JSON. Any 2xx status is a success. Timeout limits the time to connect, and
+// the TLS handshake. Later, the app may be reloading: a second call would make it reload again. Notify therefore waits
+// for the answer for up to lateFactor timeouts.
 func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
-	ctx, stop := t.withTimeout(ctx)
-	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, lateFactor*t.Timeout)
+	defer cancel()
+	began := time.Now()
 	request, requestErr := t.request(ctx, changes)
 	transport, transportErr := t.transport()
 	if err := errors.Join(requestErr, transportErr); err != nil {
 		return t.failed(notifier.AsFailure(err).Kind, err)
 	}
 	response, err := transport.RoundTrip(request) // unlike http.Client, it follows no redirect
+	if took := time.Since(began); err == nil && took > t.Timeout {
+		t.Logger.Warn("webhook is slower than SECRETSYNC_WEBHOOK_TIMEOUT",
+			"url", fmt.Sprint(t.URL), "timeout", t.Timeout.String(), "duration", took.String())
+	}
+	netErr, isNetErr := errors.AsType[net.Error](err)
 	switch {
 	case err == nil:
 		defer time.AfterFunc(drainTime, func() { response.Body.Close() }).Stop()
 		io.CopyN(io.Discard, response.Body, drainMax)
 		response.Body.Close()
 		return t.result(response)
-	case errors.Is(context.Cause(ctx), errTimeout):
+	case isNetErr && netErr.Timeout():
 		return notifier.Failf("timeout", "webhook %v: no answer within %v (SECRETSYNC_WEBHOOK_TIMEOUT): %w",
-			t.URL, t.Timeout, context.DeadlineExceeded)
+			t.URL, t.Timeout, err)
 	}
 	return t.failed(errorKind(err), err)
 }
@@ -80,23 +81,6 @@ func (t Target) failed(kind string, err error) error {
 		err = fmt.Errorf("%w; the process or the node has no file descriptor left: raise the limit (ulimit -n)", err)
 	}
 	return notifier.Failf(kind, "webhook %v: %w", t.URL, err)
-}
-
-// withTimeout returns a context that ends as described at Notify. The caller must call stop.
-func (t Target) withTimeout(ctx context.Context) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	var sent atomic.Bool
-	trace := &httptrace.ClientTrace{WroteRequest: func(info httptrace.WroteRequestInfo) { sent.Store(info.Err == nil) }}
-	first := time.AfterFunc(t.Timeout, func() {
-		if !sent.Load() {
-			cancel(errTimeout)
-			return
-		}
-		t.Logger.Warn("webhook is slower than SECRETSYNC_WEBHOOK_TIMEOUT, still waiting for the answer",
-			"url", fmt.Sprint(t.URL), "timeout", t.Timeout.String(), "until", (lateFactor * t.Timeout).String())
-	})
-	last := time.AfterFunc(lateFactor*t.Timeout, func() { cancel(errTimeout) })
-	return httptrace.WithClientTrace(ctx, trace), func() { first.Stop(); last.Stop(); cancel(nil) }
 }
 
 func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Request, error) {
@@ -137,6 +121,7 @@ func (t Target) request(ctx context.Context, changes notifier.Changes) (*http.Re
 func (t Target) transport() (*http.Transport, error) {
 	transport := &http.Transport{
 		DisableKeepAlives:      true,
+		TLSHandshakeTimeout:    t.Timeout,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true, // a TLSClientConfig disables HTTP/2 otherwise
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -161,7 +146,7 @@ func (t Target) dial(ctx context.Context, network, address string) (net.Conn, er
 	if t.URL.socket != "" {
 		network, address = "unix", t.URL.socket
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	conn, err := (&net.Dialer{Timeout: t.Timeout}).DialContext(ctx, network, address)
 	return &connection{Conn: conn}, err
 }
 
