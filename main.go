@@ -29,7 +29,6 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/config"
 	"github.com/secret-sync/secret-sync/internal/logging"
-	"github.com/secret-sync/secret-sync/internal/typo"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
@@ -86,7 +85,8 @@ func command(args []string, out io.Writer, stderr *logging.Writer) error {
 		text = "secret-sync " + buildVersion() + "\n"
 	case "ready", "help", "--help", "-h":
 	default:
-		return unknownCommand(name)
+		return fmt.Errorf("%w: unknown command %q; the commands are ready, rbac, status, wait, version and help; "+
+			"without a command, secret-sync runs the sidecar", errUsage, name)
 	}
 	if len(args) > 0 {
 		return fmt.Errorf("%w: unexpected argument %q: %s has no arguments", errUsage, args[0], name)
@@ -97,15 +97,6 @@ func command(args []string, out io.Writer, stderr *logging.Writer) error {
 	}
 	_, err := io.WriteString(out, text)
 	return err
-}
-
-func unknownCommand(name string) error {
-	commands := []string{"ready", "rbac", "status", "wait", "version", "help"}
-	remedy := "the commands are " + strings.Join(commands, ", ") + "; without a command, secret-sync runs the sidecar"
-	if near := typo.Nearest(name, commands, 2); near != "" {
-		remedy = "did you mean " + near + "?"
-	}
-	return fmt.Errorf("%w: unknown command %q; %s", errUsage, name, remedy)
 }
 
 // parseFlags parses the flags of a command without other arguments.
