@@ -19,14 +19,9 @@ require (
 )
 
 require (
-	github.com/blang/semver/v4 v4.0.0 // indirect
 	github.com/dolthub/go-mysql-server v0.20.0 // indirect
-	github.com/go-errors/errors v1.5.1 // indirect
-	github.com/monochromegane/go-gitignore v0.0.0-20200626010858-205db1a8cc00 // indirect
 	github.com/sirupsen/logrus v1.9.4 // indirect
-	github.com/xlab/treeprint v1.2.0 // indirect
-	sigs.k8s.io/kustomize/api v0.21.1 // indirect
-	sigs.k8s.io/kustomize/kyaml v0.21.2 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 

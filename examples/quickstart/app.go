@@ -33,7 +33,7 @@ var apps = []app{
 
 func prepareGo(ctx context.Context, dir, _ string) (recipe.Program, error) {
 	path := filepath.Join(dir, "app")
-	return func(string) *exec.Cmd { return exec.Command(path) }, build.App(ctx, path)
+	return func(string) *exec.Cmd { return exec.Command(path) }, build.Example(ctx, "app", path)
 }
 
 func preparePython(ctx context.Context, _, database string) (recipe.Program, error) {

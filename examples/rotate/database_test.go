@@ -1,64 +1,101 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/secret-sync/secret-sync/examples/app/pool"
-	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
+	"github.com/secret-sync/secret-sync/test/servers/mysqlserver"
 )
 
-// canary is a password that no output may contain.
-var canary = pool.Credentials{Username: "app_b", Password: "canary"}
+// The tests of this package call single functions. test/suites/rotate runs the program.
 
-// TestExists_singleHost covers an account app_b@localhost, which MariaDB prefers to app_b@%. A run must fail and
-// change nothing: its user app_b@% could not log in from this host, and the job would never rotate.
-func TestExists_singleHost(t *testing.T) {
-	s := newScene(t, embedded(t))
-	db, unlock := s.locked()
-	mustDo(t, db.exec(t.Context(), statement{sql: "CREATE USER app_b@localhost IDENTIFIED BY 'x'"}))
-	before := s.Get("db").ResourceVersion
-	unlock()
-	for range 2 {
-		err := s.newRun().run(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "app_b@localhost takes precedence over app_b@%") {
-			t.Errorf("got error %v, want the other account", err)
-		}
+var (
+	appA   = pool.Credentials{Username: "app_a", Password: "first"}
+	canary = pool.Credentials{Username: "app_b", Password: "canary"} // no output may contain the password
+)
+
+// locked starts the database of the quickstart and takes the lock.
+func locked(t *testing.T) *database {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	mustDo(t, err)
+	go mysqlserver.Serve(t.Context(), l, "root", "root")
+	admin := pool.Credentials{Username: "root", Password: "root"}
+	db, err := openDatabase(t.Context(), "mysql://"+l.Addr().String()+"/"+mysqlserver.Database, admin)
+	mustDo(t, err)
+	t.Cleanup(db.close)
+	unlock, err := db.lock(t.Context())
+	mustDo(t, err)
+	t.Cleanup(unlock)
+	return db
+}
+
+func mustDo(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if s.Get("db").ResourceVersion != before {
-		t.Error("the run changed the Secret")
+}
+
+// wantExists checks whether a user exists.
+func wantExists(t *testing.T, db *database, user string, want bool) {
+	t.Helper()
+	if got, err := db.exists(t.Context(), user); got != want || err != nil {
+		t.Errorf("user %s exists: got %v, %v, want %v", user, got, err, want)
 	}
-	db, unlock = s.locked()
-	mustDo(t, db.exec(t.Context(), statement{sql: "DROP USER app_b@localhost"}))
-	unlock()
-	s.mustRotate()
 }
 
 // TestCreate_laterStatementFails: no run leaves a user behind that the Secret never contained.
 func TestCreate_laterStatementFails(t *testing.T) {
-	s := newScene(t, embedded(t))
-	a := s.newRun()
-	create := a.db.dialect.create
-	a.db.dialect.create = func(database string, c pool.Credentials) ([]statement, error) {
+	db := locked(t)
+	create := db.dialect.create
+	db.dialect.create = func(database string, c pool.Credentials) ([]statement, error) {
 		statements, err := create(database, c)
 		return append(statements, statement{sql: "GRANT nothing"}), err
 	}
-	if err := a.run(t.Context()); err == nil || !strings.Contains(err.Error(), "create user app_b") {
+	if err := db.create(t.Context(), canary); err == nil || !strings.Contains(err.Error(), "create user app_b") {
 		t.Errorf("got error %v, want the failed statement", err)
 	}
-	if got := s.existing(); !slices.Equal(got, []string{"app_a"}) || s.inSecret() != firstUser {
-		t.Errorf("users %q exist, and the Secret contains %s, want app_a", got, s.inSecret())
+	wantExists(t, db, "app_b", false)
+}
+
+// TestDrop_missingUser: the statement fails without the user.
+func TestDrop_missingUser(t *testing.T) {
+	db := locked(t)
+	mustDo(t, db.create(t.Context(), appA))
+	mustDo(t, db.drop(t.Context(), "app_a"))
+	if db.drop(t.Context(), "app_a") == nil {
+		t.Error("the statement succeeds without the user")
 	}
-	s.mustRotate()
+}
+
+// TestFinish_noSessionsOfOthers covers an administrator who sees no session of other users. A run must drop nobody. In
+// the embedded database, every user sees all sessions.
+func TestFinish_noSessionsOfOthers(t *testing.T) {
+	db := locked(t)
+	mustDo(t, db.create(t.Context(), appA))
+	mustDo(t, db.create(t.Context(), canary))
+	db.conn.Close() // finish takes the lock
+	db.dialect.sessions = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = CONCAT(?, '_')"
+	r := &rotation{db: db, secret: "db", out: t.Output()}
+	err := r.finish(t.Context(), state{current: canary, other: "app_a"})
+	const want = "keeping user app_a: the administrator cannot see sessions of other users"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got error %v, want %q", err, want)
+	}
+	unlock, err := db.lock(t.Context())
+	mustDo(t, err)
+	defer unlock()
+	wantExists(t, db, "app_a", true)
 }
 
 // TestExec_omitsTheSecret: a server quotes the end of an invalid statement, and thus the password.
 func TestExec_omitsTheSecret(t *testing.T) {
-	db, unlock := newScene(t, embedded(t)).locked()
-	defer unlock()
+	db := locked(t)
 	invalid := statement{sql: "GRANT ", secret: quote(canary.Password, "'")}
 	_, raw := db.conn.ExecContext(t.Context(), invalid.sql+invalid.secret)
 	if raw == nil || !strings.Contains(raw.Error(), canary.Password) {
@@ -73,14 +110,14 @@ func TestExec_omitsTheSecret(t *testing.T) {
 func TestWaitCommand_version(t *testing.T) {
 	dir := t.TempDir()
 	program, seen := filepath.Join(dir, "secret-sync"), filepath.Join(dir, "seen")
-	st.Write(t, program, "#!/bin/sh\necho \"$@\" >"+seen+"\nexit 3\n")
-	mustDo(t, os.Chmod(program, 0o755))
+	mustDo(t, os.WriteFile(program, []byte("#!/bin/sh\necho \"$@\" >"+seen+"\nexit 3\n"), 0o755))
 	t.Setenv("ROTATE_SECRET_SYNC", program)
 	err := waitCommand("db", []string{"--direct"}).run(t.Context(), "7")
 	if err == nil || err.Error() != "exit status 3" {
 		t.Errorf("got error %v, want exit status 3", err)
 	}
-	if got := st.Read(t, seen); got != "wait --secret db --direct --version 7\n" {
-		t.Errorf("got the arguments %q", got)
+	text, err := os.ReadFile(seen)
+	if got := string(text); err != nil || got != "wait --secret db --direct --version 7\n" {
+		t.Errorf("got the arguments %q, %v", got, err)
 	}
 }

@@ -79,20 +79,13 @@ func Package(ctx context.Context, moduleDir, pkg, path string) error {
 	return run(ctx, filepath.Join(source, moduleDir), path, pkg, sidecarFlags, linkerFlags)
 }
 
-// App builds the example app at path.
-func App(ctx context.Context, path string) error {
+// Example builds the program in a folder of the examples at path, with the flags of the Dockerfiles there.
+func Example(ctx context.Context, folder, path string) error {
 	source, err := RepositoryDir(ctx)
 	if err != nil {
 		return err
 	}
-	return run(
-		ctx,
-		filepath.Join(source, "examples"),
-		path,
-		"./app",
-		reproducible,
-		linkerFlags,
-	)
+	return run(ctx, filepath.Join(source, "examples"), path, "./"+folder, reproducible, linkerFlags)
 }
 
 func run(ctx context.Context, source, out, pkg string, flags []string, linkerFlags string, env ...string) error {

@@ -44,7 +44,8 @@ type Gateway struct {
 // An Answer responds in place of the API server.
 type Answer func(g *Gateway, w http.ResponseWriter, r *http.Request)
 
-func newGateway(t testing.TB) *Gateway {
+// NewGateway starts a gateway, which forwards everything.
+func NewGateway(t testing.TB) *Gateway {
 	config := rest.AnonymousClientConfig(st.ControlPlane().Config)
 	up, err := rest.TransportFor(config)
 	if err != nil {
@@ -103,7 +104,8 @@ func (g *Gateway) Trust(t testing.TB) {
 	}
 }
 
-func (g *Gateway) address() string { return g.Listener.Addr().String() }
+// Address returns the HOST:PORT of the gateway.
+func (g *Gateway) Address() string { return g.Listener.Addr().String() }
 
 // SetAnswer makes the gateway answer with a and ends all forwarded responses. After
 // SetAnswer(nil) the gateway forwards requests again.

@@ -32,8 +32,8 @@ type Route struct {
 
 // New returns a scene whose sidecars reach the API server through the Route.
 func New(t *testing.T, env st.Env) (*st.Scene, *Route) {
-	g := newGateway(t)
-	r := &Route{T: t, Gateway: g, Wire: NewWire(t, g.address())}
+	g := NewGateway(t)
+	r := &Route{T: t, Gateway: g, Wire: NewWire(t, g.Address())}
 	s := st.New(t, env)
 	Detour(s, r.Wire.Address, g.CAFile)
 	return s, r
@@ -42,18 +42,24 @@ func New(t *testing.T, env st.Env) (*st.Scene, *Route) {
 // Detour makes the scene's sidecars connect to another address. An empty caFile keeps the
 // CA of the real API server.
 func Detour(s *st.Scene, address, caFile string) {
-	config, err := clientcmd.LoadFromFile(s.Kubeconfig)
+	s.Env["KUBECONFIG"] = DetourFile(s.T.(*testing.T), s.Kubeconfig, address, caFile)
+}
+
+// DetourFile returns a copy of a kubeconfig with another address. See Detour.
+func DetourFile(t *testing.T, kubeconfig, address, caFile string) string {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(kubeconfig)
 	if err != nil {
-		s.T.Fatal(err)
+		t.Fatal(err)
 	}
 	cluster := config.Clusters["c"]
 	cluster.Server = "https://" + address
 	if caFile != "" {
 		cluster.CertificateAuthority, cluster.CertificateAuthorityData = caFile, nil
 	}
-	path := filepath.Join(s.T.(*testing.T).TempDir(), "kubeconfig")
+	path := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		s.T.Fatal(err)
+		t.Fatal(err)
 	}
-	s.Env["KUBECONFIG"] = path
+	return path
 }

@@ -57,17 +57,6 @@ func effective(pod *corev1.Pod) st.Env {
 	return env
 }
 
-// TestRotate_restricted applies the CronJobs of examples/rotate.
-func TestRotate_restricted(t *testing.T) {
-	for _, dir := range []string{"mariadb", "postgres"} {
-		s := st.NewWithoutRole(t, nil)
-		s.Restrict()
-		if pods := s.DryRun(s.Kustomize("../../../examples/rotate/" + dir)); len(pods) == 0 {
-			t.Errorf("%s: got no Pod", dir)
-		}
-	}
-}
-
 // The folders of CRDs in the Go modules of two operators.
 const (
 	externalSecrets = "github.com/external-secrets/external-secrets@v0.16.2:config/crds/bases/"

@@ -202,11 +202,8 @@ func (w *world) write(name, text string) string {
 func (w *world) build(pkg string) string {
 	w.t.Helper()
 	path := filepath.Join(w.scratch, filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "./"+pkg)
-	cmd.Dir = w.file(".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		w.t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	if err := build.Example(w.t.Context(), pkg, path); err != nil {
+		w.t.Fatal(err)
 	}
 	return path
 }

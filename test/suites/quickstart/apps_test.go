@@ -1,6 +1,6 @@
 //go:build programs
 
-package main
+package quickstart
 
 import (
 	"os"
@@ -17,7 +17,8 @@ import (
 // language than Go. .ci/run covers the app in Go.
 func TestApps_rotateWithoutAFailedQuery(t *testing.T) {
 	quickstart := filepath.Join(t.TempDir(), "quickstart")
-	build := exec.Command("go", "build", "-o", quickstart, ".")
+	// The flags of `go run`: a run of CI then compiles the packages only once.
+	build := exec.Command("go", "build", "-C", "../../../examples", "-o", quickstart, "./quickstart")
 	build.Env = append(os.Environ(), "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

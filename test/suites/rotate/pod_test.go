@@ -1,14 +1,12 @@
-package main
+package rotate
 
 import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,9 +18,15 @@ import (
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
 
-// TestRun_withTheRealWait runs the job with the real `secret-sync wait`, a real sidecar, and
-// the permissions in base/rbac.yaml. The webhook of the app reads the Secret and closes the
-// old session.
+// withTheRealWait returns a run that waits with the real `secret-sync wait`.
+func (s *scene) withTheRealWait(flags ...string) *run {
+	s.t.Helper()
+	args := append([]string{"--", "-n", s.Namespace, "--direct", "--timeout", "1m"}, flags...)
+	return s.newRun(st.Env{"ROTATE_SECRET_SYNC": st.Binary()}, args...)
+}
+
+// TestRun_withTheRealWait runs the job with the real `secret-sync wait` and a real sidecar. The webhook of the app
+// reads the Secret and closes the old session.
 func TestRun_withTheRealWait(t *testing.T) {
 	s := newScene(t, embedded(t))
 	session := s.open()
@@ -35,77 +39,42 @@ func TestRun_withTheRealWait(t *testing.T) {
 	}))
 	t.Cleanup(webhook.Close)
 	s.startPod(webhook.URL)
-	t.Setenv("KUBECONFIG", s.jobKubeconfig())
-	t.Setenv("ROTATE_SECRET_SYNC", st.Binary())
-	a := s.newRun()
-	var err error
-	a.secrets, err = secretsClient(s.Namespace)
-	mustDo(t, err)
-	a.rotation.wait = waitCommand("db", []string{"-n", s.Namespace, "--direct", "--timeout", "1m"})
-	mustDo(t, a.run(t.Context()))
+	r := s.withTheRealWait()
+	r.start()
+	mustDo(t, r.result())
 	<-reloaded
 	s.check("after the run")
-	if got := s.existing(); !slices.Equal(got, []string{"app_b"}) || s.app.Username != "app_b" {
-		t.Errorf("users %q exist and the app uses %s, want app_b", got, s.app)
+	s.wantUsers("after the run", "app_b")
+	if s.app.Username != "app_b" {
+		t.Errorf("the app uses %s, want app_b", s.app)
 	}
-}
-
-// jobKubeconfig returns a kubeconfig with the permissions in base/rbac.yaml.
-func (s *scene) jobKubeconfig() string {
-	s.t.Helper()
-	manifest, err := os.ReadFile("base/rbac.yaml")
-	mustDo(s.t, err)
-	s.Apply(manifest)
-	kubeconfig, err := st.ControlPlane().TokenKubeconfig(s.t.Context(), s.Namespace, "rotation")
-	mustDo(s.t, err)
-	return kubeconfig
 }
 
 // waitMemory is the most that `secret-sync wait` needs, for 5,000 Pods.
 const waitMemory = 40 << 10 // KiB
 
-// TestRun_memory runs the job as a process. The peaks of the job and of its wait must fit into
-// the memory limit of the CronJob.
+// TestRun_memory: the peaks of the job and of its wait must fit into the memory limit of the CronJob.
 func TestRun_memory(t *testing.T) {
 	s := newScene(t, embedded(t))
 	webhook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(webhook.Close)
 	s.startPod(webhook.URL)
-	dir := t.TempDir()
-	job, admin := filepath.Join(dir, "rotate"), filepath.Join(dir, "admin")
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", job, ".")
-	build.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0") // without the race detector's memory
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	files := filepath.Join(admin, "..data") // as in the volume of a Secret
-	mustDo(t, os.MkdirAll(files, 0o700))
-	st.Write(t, filepath.Join(files, "username"), s.server.Admin.Username)
-	st.Write(t, filepath.Join(files, "password"), s.server.Admin.Password)
-	cmd := exec.Command(job, "--", "-n", s.Namespace, "--direct", "--timeout", "1m", "--start-grace", "1s")
-	cmd.Env = []string{
-		"KUBECONFIG=" + s.jobKubeconfig(), "ROTATE_SECRET_SYNC=" + st.Binary(), "POD_NAMESPACE=" + s.Namespace,
-		"ROTATE_SECRET=db", "ROTATE_USERS=app_a,app_b", "ROTATE_DATABASE=" + s.server.URL, "ROTATE_ADMIN=" + admin,
-	}
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
-	mustDo(t, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	r := s.withTheRealWait("--start-grace", "1s")
+	r.start()
 	peaks := map[string]int{}
 	for done := false; !done; {
 		select {
-		case err := <-ended:
-			mustDo(t, err)
+		case <-r.Done():
+			mustDo(t, r.result())
 			done = true
 		case <-time.After(2 * time.Millisecond):
-			for name, peak := range peakMemory(cmd.Process.Pid) {
+			for name, peak := range peakMemory(r.PID()) {
 				peaks[name] = max(peaks[name], peak)
 			}
 		}
 	}
-	manifest, err := os.ReadFile("base/cronjob.yaml")
-	mustDo(t, err)
-	limit, err := strconv.Atoi(string(regexp.MustCompile(`limits: \{memory: (\d+)Mi\}`).FindSubmatch(manifest)[1]))
+	manifest := st.Read(t, example+"base/cronjob.yaml")
+	limit, err := strconv.Atoi(regexp.MustCompile(`limits: \{memory: (\d+)Mi\}`).FindStringSubmatch(manifest)[1])
 	mustDo(t, err)
 	t.Logf("the peaks are %d KiB for the job and %d KiB for wait, the limit is %d MiB", peaks["rotate"],
 		peaks["secret-sync"], limit)
