@@ -61,7 +61,7 @@ func TestOneShot_existingVolume(t *testing.T) {
 	if err := s.CheckFiles(files{"db/k": "2"}); err != nil {
 		t.Error(err)
 	}
-	s.Start(st.Env{"SECRETSYNC_PROCESS": "app"}).WaitExit(2, 5*time.Second)
+	s.Start(st.Env{"SECRETSYNC_PROCESS": "app"}).WaitExit(2, testsupport.Patience)
 }
 
 // TestSyncTimeout_missingSecret ends with code 1 and writes nothing.
@@ -118,7 +118,7 @@ func TestEnvironment_invalid(t *testing.T) {
 			t.Parallel()
 			s := st.NewWithoutRole(t, st.Env{"SECRETSYNC_SECRETS": "db"})
 			r := s.Start(tt.env)
-			r.WaitExit(2, 5*time.Second)
+			r.WaitExit(2, testsupport.Patience)
 			for _, word := range tt.want {
 				if !strings.Contains(r.Log.String(), word) {
 					t.Errorf("no %q in\n%s", word, r.Log)
@@ -155,7 +155,7 @@ func TestVolume_secondWriter(t *testing.T) {
 	s.SetSecret("db", files{"k": "1"})
 	r := s.Start(nil)
 	r.WaitReady()
-	s.Start(nil).WaitExit(2, 5*time.Second)
+	s.Start(nil).WaitExit(2, testsupport.Patience)
 	s.SetSecret("db", files{"k": "2"})
 	s.WaitFiles(files{"db/k": "2"})
 	r.Stop()

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(targetVariable) != "" {
 		beTarget()
 	}
-	sidecartest.Main(m, sidecartest.Options{})
+	sidecartest.Main(m, sidecartest.Options{Parallel: 12})
 }
 
 // beTarget prints a line for each HUP.

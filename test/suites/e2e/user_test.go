@@ -7,8 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/secret-sync/secret-sync/internal/testsupport"
 	"github.com/secret-sync/secret-sync/test/harness/childprocess"
 	st "github.com/secret-sync/secret-sync/test/harness/sidecartest"
 )
@@ -71,7 +71,7 @@ func TestVolume_invalid(t *testing.T) {
 			}
 			r := s.StartAs(podUser(),
 				st.Env{"SECRETSYNC_DIR": path, "KUBECONFIG": st.CopyKubeconfig(t, s.Kubeconfig, "")})
-			r.WaitExit(2, 5*time.Second)
+			r.WaitExit(2, testsupport.Patience)
 			if !strings.Contains(r.Log.String(), path) || strings.Contains(r.Log.String(), "kubeconfig") {
 				t.Errorf("want a single error about %s:\n%s", path, r.Log)
 			}

@@ -13,7 +13,7 @@ import (
 // addresses of the loopback range. The plugin is built before, in the real network.
 func TestMain(m *testing.M) {
 	sidecartest.Main(m, sidecartest.Options{
-		Namespaces: syscall.CLONE_NEWNET, BeforeNamespaces: buildBefore, Prepare: sidecartest.UseNetwork,
+		Parallel: 12, Namespaces: syscall.CLONE_NEWNET, BeforeNamespaces: buildBefore, Prepare: sidecartest.UseNetwork,
 	})
 }
 

@@ -197,7 +197,7 @@ func TestWait_usage(t *testing.T) {
 		{[]string{"status", "-o", "xml"}, []string{"json or text"}},
 	} {
 		run := s.Start(st.Env{"SECRETSYNC_DIR": os.TempDir()}, c.args...)
-		run.WaitExit(2, 5*time.Second)
+		run.WaitExit(2, testsupport.Patience)
 		for _, text := range c.texts {
 			run.WaitLog(text)
 		}

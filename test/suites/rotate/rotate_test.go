@@ -128,6 +128,7 @@ func TestRotate_hangingUpdate(t *testing.T) {
 	wire.Reset() // the lock ends with its connection
 	s.job = direct
 	s.mustRun()
+	first.endWait("0") // the run would reach its wait only if its update succeeded
 	close(resume)
 	wantError(t, first.result(), `update Secret "db": Operation cannot be fulfilled`)
 	s.check("after the hanging update")
