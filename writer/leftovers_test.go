@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
+	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
@@ -130,5 +132,50 @@ func TestRemoveStale_stopsWithContext(t *testing.T) {
 	w.locked(func() { w.compare(ctx) })
 	if n := len(seam.recorded()); n != 11 {
 		t.Errorf("made %d calls, want the end after 11", n)
+	}
+}
+
+// TestRemoveStale_unreadableLink: the next sweep examines a stale link again after a failure.
+func TestRemoveStale_unreadableLink(t *testing.T) {
+	dir, c := testsupport.MemoryDir(t), newClock()
+	opts, m := withMisreads(testOptions(t, dir))
+	opts.now = c.Now
+	w := opened(t, opts)
+	publish(t, w, one("db", files("1", "a", "1", "b", "1")))
+	m.fails = func(call, name string) bool { return call == "readlink" && name == "db/b" }
+	publish(t, w, one("db", files("2", "a", "2")))
+	m.fails = nil
+	if _, err := os.Lstat(filepath.Join(dir, "db", "b")); err != nil {
+		t.Errorf("got %v, want the stale link", err)
+	}
+	c.Add(sweepPeriod)
+	runDue(w)
+	if _, err := os.Lstat(filepath.Join(dir, "db", "b")); err == nil {
+		t.Error("the stale link is there")
+	}
+}
+
+// TestRemoveStale_recordFirst: the rest of an unpublished generation is left without a record: with a record, the
+// next start would take it for an old generation.
+func TestRemoveStale_recordFirst(t *testing.T) {
+	opts, seam := withSeam(testOptions(t, testsupport.MemoryDir(t)))
+	w := opened(t, opts)
+	seam.reset(func(_ int, c call, do func() error) error {
+		if c.name == generation.Temporary && c.op == "Symlink" {
+			return errInjected
+		}
+		return do()
+	})
+	if _, err := w.Publish(context.Background(), mixed); err == nil {
+		t.Fatal("it was published")
+	}
+	var removed []string
+	for _, c := range seam.recorded() {
+		if top := generation.Top(c.name); c.op == "Remove" && strings.HasPrefix(top, "..2") {
+			removed = append(removed, c.name)
+		}
+	}
+	if i := slices.IndexFunc(removed, func(name string) bool { return strings.HasSuffix(name, ".json") }); i != 0 {
+		t.Errorf("removed in the order %v", removed)
 	}
 }

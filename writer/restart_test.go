@@ -52,27 +52,6 @@ func TestFreshVolume_takenNames(t *testing.T) {
 	}
 }
 
-// TestFlat_withoutARecord: in the flat layout a lost record leaves files of unknown Secrets. They
-// stay unchanged until the API server has answered.
-func TestFlat_withoutARecord(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	opts := testOptions(t, dir)
-	opts.Layout = generation.Flat
-	w := opened(t, opts)
-	publish(t, w, mixed)
-	shut(t, w)
-	must(os.Remove(current(dir) + ".json"))
-	w = opened(t, opts)
-	if n, set := w.Current(); n != 0 || len(set.Secrets) != 0 {
-		t.Errorf("current: got %d, %v", n, set)
-	}
-	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
-	if n := publish(t, w, mixed); n != 2 {
-		t.Errorf("got generation %d, want 2", n)
-	}
-	equal(t, "visible", visible(t, dir), shown(generation.Flat, mixed))
-}
-
 // TestNumbers_areNotUsedAgain: a number is never used twice if a target was notified of it, even if records were lost.
 func TestNumbers_areNotUsedAgain(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
@@ -97,26 +76,6 @@ func TestNumbers_areNotUsedAgain(t *testing.T) {
 	}
 }
 
-func TestNotified_lostRecord(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	w := opened(t, testOptions(t, dir))
-	n := publish(t, w, mixed)
-	must(w.SetTargetRecord("a", notifiedRecord(n)))
-	must(w.SetTargetRecord("b", notifiedRecord(n)))
-	shut(t, w)
-	put(dir, generation.NotifiedFile, "garbage")
-	w = opened(t, testOptions(t, dir))
-	must(w.SetTargetRecord("a", notifiedRecord(n))) // and a crash before b was notified
-	shut(t, w)
-	w = opened(t, testOptions(t, dir))
-	if got, known := lastNotified(w, "b"); got != 0 || !known {
-		t.Errorf("b: got %d %v, want 0 true", got, known)
-	}
-	if got, known := lastNotified(w, "a"); got != n || !known {
-		t.Errorf("a: got %d %v, want %d true", got, known, n)
-	}
-}
-
 func TestOpen_secondWriter(t *testing.T) {
 	dir := testsupport.MemoryDir(t)
 	w := opened(t, testOptions(t, dir))
@@ -134,73 +93,6 @@ func TestOpen_waitsForTheLock(t *testing.T) {
 	w := opened(t, testOptions(t, dir))
 	time.AfterFunc(200*time.Millisecond, func() { _ = w.Close() })
 	opened(t, testOptions(t, dir))
-}
-
-// TestGraceBounds: the limits of the grace period are 10 s, 16 generations, and the size of the newest generation or 1
-// MiB. The last replaced generation always stays.
-func TestGraceBounds(t *testing.T) {
-	sized := func(n, size int) Content { return one("db", files(itoa(n), "k", strings.Repeat(itoa(n%10), size))) }
-	for _, tt := range []struct {
-		name  string
-		sizes []int
-		wait  time.Duration
-		want  int // remaining old generations
-		then  int // and after another publish by the next process
-	}{
-		{"time", []int{1, 2, 3}, 11 * time.Second, 0, 1},
-		{"within the time", []int{1, 2, 3}, 9 * time.Second, 2, 3},
-		{"count", slices.Repeat([]int{10}, 40), 0, 16, 16},
-		{"size", slices.Repeat([]int{490 << 10}, 12), 0, 2, 2},
-		{"small ones by count", slices.Repeat([]int{8 << 10}, 40), 0, 16, 16},
-		{"just replaced and large", []int{900 << 10, 900 << 10, 900 << 10, 3 << 20, 1}, 0, 1, 1},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			dir, c := testsupport.MemoryDir(t), newClock()
-			opts := testOptions(t, dir)
-			opts.now = c.Now
-			w := opened(t, opts)
-			for i, size := range tt.sizes {
-				publish(t, w, sized(i, size))
-			}
-			c.Add(tt.wait)
-			runDue(w)
-			if got := len(w.old); got != tt.want {
-				t.Errorf("old generations: got %d, want %d", got, tt.want)
-			}
-			shut(t, w)
-			w = opened(t, opts) // the next process respects the limits, too
-			if got := len(w.old); got != tt.want {
-				t.Errorf("after a restart: got %d, want %d", got, tt.want)
-			}
-			publish(t, w, sized(len(tt.sizes), tt.sizes[len(tt.sizes)-1]))
-			if got, want := len(w.old), tt.then; got != want {
-				t.Errorf("after one more: got %d, want %d", got, want)
-			}
-		})
-	}
-}
-
-// TestGraceBounds_emptyKeys: an empty file counts as a page, because it occupies an inode. So do directories and the
-// record. The next process does not count the directories.
-func TestGraceBounds_emptyKeys(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	w := opened(t, testOptions(t, dir))
-	for n := range 4 {
-		content := files(itoa(n), "version", itoa(n))
-		for i := range 300 {
-			content.Values[itoa(i)] = nil
-		}
-		publish(t, w, one("db", content))
-	}
-	if n, size := len(w.old), w.old[0].size>>12; n != 1 || size < 301+2+1 || size > 301+2+20 {
-		t.Errorf("got %d old generations of %d pages, want 1 of a page for each entry", n, size)
-	}
-	want := w.old[0].size - 2<<12
-	shut(t, w)
-	w = opened(t, testOptions(t, dir))
-	if len(w.old) != 1 || w.old[0].size != want {
-		t.Errorf("after a restart: got %+v, want a generation of %d bytes", w.old, want)
-	}
 }
 
 // TestFirstGeneration_afterAnIdleStart: the notifier counts generation 1 as notified in advance,
@@ -248,26 +140,6 @@ func TestComplete_sameGeneration(t *testing.T) {
 	}
 }
 
-// TestDue_first: Run wakes at the end of the oldest grace period, or earlier for a retry.
-func TestDue_first(t *testing.T) {
-	dir, c := testsupport.MemoryDir(t), newClock()
-	opts := testOptions(t, dir)
-	opts.now = c.Now
-	w := opened(t, opts)
-	publish(t, w, fewer)
-	if due := w.due(); !due.Equal(w.nextSweep) {
-		t.Errorf("with nothing to do: got %v, want the next step of the sweep", due)
-	}
-	publish(t, w, mixed)
-	end := w.old[0].at.Add(grace)
-	w.nextSweep = end.Add(sweepPeriod)
-	for again, want := range map[time.Time]time.Time{{}: end, end.Add(1): end, end.Add(-1): end.Add(-1)} {
-		if w.uncertain.retryAt = again; !w.due().Equal(want) {
-			t.Errorf("to be tried again at %v: got %v, want %v", again, w.due(), want)
-		}
-	}
-}
-
 // TestRecords_order: the record of a generation is removed last, so the next start recognizes the rest as an old
 // generation after a crash. The record of a notification is on disk when SetTargetRecord returns.
 func TestRecords_order(t *testing.T) {
@@ -312,22 +184,6 @@ func TestSecret_withoutFiles(t *testing.T) {
 	}
 }
 
-// TestRebuild_reservedNames: someone put files under reserved names into a generation without a
-// record. They are not counted as files of a Secret: no generation could contain them.
-func TestRebuild_reservedNames(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	w := opened(t, testOptions(t, dir))
-	publish(t, w, mixed)
-	current := w.current.Load().Dir
-	shut(t, w)
-	put(dir, generation.RecordName(current), "garbage")
-	put(dir, current+"/db/..planted", "evil")
-	put(dir, current+"/..planted/file", "evil")
-	w = opened(t, testOptions(t, dir))
-	_, found := w.Current()
-	equal(t, "found", shown(generation.Nested, found), shown(generation.Nested, mixed))
-}
-
 // TestUnconfirmed_changedFile: someone changed a file while no process ran. Until all Secrets are
 // confirmed, this is no change of its Secret: the same generation restores the file.
 func TestUnconfirmed_changedFile(t *testing.T) {
@@ -356,20 +212,5 @@ func TestReady_withoutAFile(t *testing.T) {
 	must(os.Remove(filepath.Join(dir, generation.DataLink, "tls", "tls.crt")))
 	if err := Ready(dir); err == nil || !strings.Contains(err.Error(), "tls/tls.crt") {
 		t.Errorf("got %v, want the file that is missing", err)
-	}
-}
-
-// TestRebuild_allChanged: changes before the loss of a record are unknown, so all paths count as
-// changed.
-func TestRebuild_allChanged(t *testing.T) {
-	dir := testsupport.MemoryDir(t)
-	w := opened(t, testOptions(t, dir))
-	publish(t, w, fewer)
-	current := w.current.Load().Dir
-	shut(t, w)
-	put(dir, generation.RecordName(current), "garbage")
-	w = opened(t, testOptions(t, dir))
-	if got := w.ChangesSince(0); len(got.Changed) != 3 || len(got.Added) != 0 {
-		t.Errorf("got %+v, want all three as changed", got)
 	}
 }

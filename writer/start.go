@@ -96,7 +96,9 @@ func (w *Writer) used(number uint64) { w.last = max(w.last, number) }
 // findCurrent returns the target of ..data, whose record it rebuilds if it is unreadable. Without a target, it returns
 // the newest generation with all its files, or else the newest generation: it contains some files, and the API server
 // may be unavailable. Apps may have read any generation, unless ..data points to a generation with a lower number.
-func (w *Writer) findCurrent(ctx context.Context, at generation.Found, all []generation.Found) (*generation.Generation, error) {
+func (w *Writer) findCurrent(
+	ctx context.Context, at generation.Found, all []generation.Found,
+) (*generation.Generation, error) {
 	if at.Number > 0 {
 		w.used(at.Number)
 		if cur, err := w.vol.Load(ctx, at, w.warnOnce); err != nil || !cur.Empty() {

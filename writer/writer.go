@@ -33,8 +33,7 @@ type Options struct {
 	FileMode fs.FileMode // at least 0400
 	Logger   *slog.Logger
 	Repaired func() // called after each repair
-	// Swap waits until the new generation disturbs no app, and then calls rename, which makes it current. nil does not
-	// wait.
+	// Swap waits until a new generation disturbs no app, and then calls rename to make it current. nil does not wait.
 	Swap func(ctx context.Context, rename func() error) error
 }
 
