@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/secret-sync/secret-sync/internal/wake"
 	"github.com/secret-sync/secret-sync/notifier"
 )
 
@@ -38,9 +38,7 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 	} else if err := t.opts.Interval.Signal(p.pid, func() error { return t.send(held, p) }); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, pendingMax)
-	defer cancel()
-	for {
+	_ = wait.PollUntilContextTimeout(ctx, pendingPoll, pendingMax, true, func(context.Context) (done bool, _ error) {
 		// gVisor shows no pending signals. Survived decides about a process that ends here: it may have
 		// received the signal.
 		t.proc.unknown = nil
@@ -50,11 +48,8 @@ func (t *Target) deliver(ctx context.Context, held *os.Process, p process, gener
 			d.sent = before
 		}
 		d.pending = d.pending || t.proc.unknown != nil
-		if !d.pending || ctx.Err() != nil {
-			break
-		}
-		wake.Sleep(ctx, pendingPoll)
-	}
+		return !d.pending, nil
+	})
 	t.last = d
 	if !d.pending {
 		t.opts.Interval.Start(p.pid)
