@@ -179,8 +179,7 @@ func (c *Config) checkPod(p problems) {
 	}
 }
 
-// checkSecrets reports an environment without any Secret, a Secret listed twice, and items
-// and required keys of unlisted Secrets, unless the selector may match these Secrets.
+// checkSecrets reports an environment without any Secret, and a Secret listed twice.
 func (c *Config) checkSecrets(p problems) {
 	const required, optional = "SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS"
 	if c.syncVariables.Secrets == "" && c.syncVariables.OptionalSecrets == "" && c.Selector == "" {
@@ -189,24 +188,6 @@ func (c *Config) checkSecrets(p problems) {
 	for _, secret := range c.OptionalSecrets {
 		if slices.Contains(c.Secrets, secret) {
 			p.invalid(optional, secret, errors.New("also in "+required+"; remove it there or here"))
-		}
-	}
-	if c.Selector != "" || p[required] != nil || p[optional] != nil {
-		return
-	}
-	variables := map[string]string{} // with the items or required keys of each Secret
-	for secret := range c.RequiredKeys {
-		variables[secret] = "SECRETSYNC_REQUIRED_KEYS"
-	}
-	for secret, items := range c.Items {
-		variables[secret] = "SECRETSYNC_ITEMS"
-		if items[0].Env {
-			variables[secret] = "SECRETSYNC_ENV_FILES"
-		}
-	}
-	for _, secret := range slices.Sorted(maps.Keys(variables)) {
-		if !slices.Contains(c.SecretNames(), secret) {
-			p.invalid(variables[secret], secret, errors.New("this Secret is neither in "+required+" nor in "+optional))
 		}
 	}
 }

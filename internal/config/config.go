@@ -165,16 +165,23 @@ func (c *Config) convert(p problems) {
 	c.Secrets = each(p, "SECRETSYNC_SECRETS", text.Secrets, "names of Secrets", parseName)
 	c.OptionalSecrets = each(p, "SECRETSYNC_OPTIONAL_SECRETS", text.OptionalSecrets, "names of Secrets", parseName)
 	parse(p, "SECRETSYNC_SELECTOR", text.Selector, "a label selector, such as app=db,tier in (a, b)", parseSelector)
+	lists := c.Selector == "" && p["SECRETSYNC_SECRETS"] == nil && p["SECRETSYNC_OPTIONAL_SECRETS"] == nil
+	listed := func(secret string, err error) (any, error) {
+		if err == nil && lists && !slices.Contains(c.SecretNames(), secret) {
+			err = errors.New("this Secret is neither in SECRETSYNC_SECRETS nor in SECRETSYNC_OPTIONAL_SECRETS")
+		}
+		return nil, err
+	}
 	each(p, "SECRETSYNC_ITEMS", text.Items, "secret/key=path, secret/key+key=path or secret/key=path:0600",
-		func(entry string) (any, error) { return nil, c.Items.Add(entry, false) })
+		func(entry string) (any, error) { return listed(c.Items.Add(entry, false)) })
 	each(p, "SECRETSYNC_ENV_FILES", text.EnvFiles, "secret=path, secret/key+key=path or secret=path:0600",
-		func(entry string) (any, error) { return nil, c.Items.Add(entry, true) })
+		func(entry string) (any, error) { return listed(c.Items.Add(entry, true)) })
 	each(p, "SECRETSYNC_REQUIRED_KEYS", text.RequiredKeys, "secret/key", func(entry string) (any, error) {
 		secret, keys, err := layout.ParseKeys(entry, false)
 		if err == nil {
 			c.RequiredKeys[secret] = append(c.RequiredKeys[secret], keys...)
 		}
-		return nil, err
+		return listed(secret, err)
 	})
 	c.Dir = text.Dir[:1] + strings.TrimRight(text.Dir[1:], "/")
 	c.FileMode, _ = parse(p, "SECRETSYNC_FILE_MODE", text.FileMode, "octal, such as 0640", layout.ParseMode)

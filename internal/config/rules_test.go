@@ -82,7 +82,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=x/y"}, "SECRETSYNC_ITEMS", "a path is a file or a directory"},
 		{[]string{"SECRETSYNC_ITEMS=db/b=x/y/z,db/a=x/y"}, "SECRETSYNC_ITEMS", "a path is a file or a directory"},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x,db/b=xy"}, "", ""},
-		{[]string{"SECRETSYNC_ITEMS=bd/a=x"}, "SECRETSYNC_ITEMS", `Invalid value: "bd": this Secret is neither`},
+		{[]string{"SECRETSYNC_ITEMS=bd/a=x"}, "SECRETSYNC_ITEMS", `Invalid value: "bd/a=x": this Secret is neither`},
 		{[]string{"SECRETSYNC_ITEMS=bd/a=x", "SECRETSYNC_SELECTOR=a"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=o/a=x", "SECRETSYNC_OPTIONAL_SECRETS=o"}, "", ""},
 		{[]string{"SECRETSYNC_ITEMS=db/a=x", "SECRETSYNC_SECRETS=DB"}, "SECRETSYNC_SECRETS", `"DB"`}, // and no more
@@ -108,7 +108,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_ENV_FILES=db=x", "SECRETSYNC_ITEMS=db/a=x"}, "SECRETSYNC_ENV_FILES", "same path"},
 		{[]string{"SECRETSYNC_ENV_FILES=db=x/y", "SECRETSYNC_ITEMS=db/a=x"}, "SECRETSYNC_ENV_FILES",
 			"a file or a directory"},
-		{[]string{"SECRETSYNC_ENV_FILES=bd=x"}, "SECRETSYNC_ENV_FILES", `Invalid value: "bd": this Secret is neither`},
+		{[]string{"SECRETSYNC_ENV_FILES=bd=x"}, "SECRETSYNC_ENV_FILES", `Invalid value: "bd=x": this Secret is neither`},
 		{[]string{"SECRETSYNC_ENV_FILES=bd=x", "SECRETSYNC_SELECTOR=a"}, "", ""},
 
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/a,db/a,tls/b,db/c+d"}, "", ""},
@@ -117,7 +117,7 @@ func TestRules(t *testing.T) {
 		{[]string{"SECRETSYNC_REQUIRED_KEYS=db/..x"}, "SECRETSYNC_REQUIRED_KEYS", "is not a valid key"},
 		{
 			[]string{"SECRETSYNC_REQUIRED_KEYS=bd/a"},
-			"SECRETSYNC_REQUIRED_KEYS", `Invalid value: "bd": this Secret is neither`,
+			"SECRETSYNC_REQUIRED_KEYS", `Invalid value: "bd/a": this Secret is neither`,
 		},
 
 		{[]string{"SECRETSYNC_DIR=secrets"}, "SECRETSYNC_DIR", `"secrets"`},
@@ -226,7 +226,7 @@ func FuzzItems(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string, env bool) {
 		p, items := problems{}, layout.Items{}
 		each(p, "SECRETSYNC_ITEMS", List(value), "items",
-			func(entry string) (any, error) { return nil, items.Add(entry, env) })
+			func(entry string) (string, error) { return items.Add(entry, env) })
 		for secret, files := range items {
 			if !isSubdomain(secret) || len(files) == 0 {
 				t.Errorf("%q: Secret %q with %d items", value, secret, len(files))

@@ -38,34 +38,33 @@ const maxPath = 3584 // PATH_MAX minus DIR and the names of the generation and t
 
 // Add adds an entry of SECRETSYNC_ITEMS, or with env of SECRETSYNC_ENV_FILES: secret/key=path,
 // secret/key+key=path or secret/key=path:0600. A dotenv file may omit the slash and the keys.
-func (all Items) Add(entry string, env bool) (err error) {
+func (all Items) Add(entry string, env bool) (secret string, err error) {
 	left, path, ok := strings.Cut(entry, "=") // the path may contain further = and /
 	if !ok {
-		return errors.New("the = before the path is missing")
+		return "", errors.New("the = before the path is missing")
 	}
 	item := Item{Path: strings.TrimSpace(path), Env: env}
 	if match := pathAndMode.FindStringSubmatch(item.Path); match != nil {
 		item.Path = match[1]
 		if item.Mode, err = ParseMode(match[2]); err != nil {
-			return fmt.Errorf("the mode %w", err)
+			return "", fmt.Errorf("the mode %w", err)
 		}
 	}
-	secret, keys, err := ParseKeys(strings.TrimSpace(left), env)
-	item.Keys = keys
-	invalid := slices.IndexFunc(keys, func(key string) bool { return env && !isVariable(key) })
+	secret, item.Keys, err = ParseKeys(strings.TrimSpace(left), env)
+	invalid := slices.IndexFunc(item.Keys, func(key string) bool { return env && !isVariable(key) })
 	switch {
 	case err != nil:
-		return err
+		return "", err
 	case invalid >= 0:
-		return fmt.Errorf("%q is not %s", keys[invalid], variableName)
+		return "", fmt.Errorf("%q is not %s", item.Keys[invalid], variableName)
 	case !generation.ValidPath(item.Path) || len(item.Path) > maxPath:
-		return fmt.Errorf("the path must be relative, clean and UTF-8, of at most %d bytes; "+
+		return "", fmt.Errorf("the path must be relative, clean and UTF-8, of at most %d bytes; "+
 			"no element may begin with two dots or be longer than 255 bytes", maxPath)
 	}
 	if err = item.checkConflict(all[secret]); err == nil {
 		all[secret] = append(all[secret], item)
 	}
-	return err
+	return secret, err
 }
 
 // ParseKeys parses secret/key or secret/key+key, or with optional also a secret without keys.

@@ -56,7 +56,7 @@ func rules(text string) layout.Rules {
 		case "keys":
 			r.RequiredKeys[secret] = append(r.RequiredKeys[secret], rest)
 		case "items", "env":
-			if err := r.Items.Add(strings.Replace(list, ">", "=", 1), option == "env"); err != nil {
+			if _, err := r.Items.Add(strings.Replace(list, ">", "=", 1), option == "env"); err != nil {
 				panic(err)
 			}
 		default:

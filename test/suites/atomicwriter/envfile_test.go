@@ -22,7 +22,7 @@ import (
 func envFile(t *testing.T, data map[string]secret.Value) (path string, ok bool) {
 	t.Helper()
 	items := layout.Items{}
-	if err := items.Add("db=db.env", true); err != nil {
+	if _, err := items.Add("db=db.env", true); err != nil {
 		t.Fatal(err)
 	}
 	result := layout.Make(layout.Rules{Required: []string{"db"}, Items: items}, layout.Input{
