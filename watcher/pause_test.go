@@ -86,8 +86,8 @@ func TestWatch_endsEarly(t *testing.T) {
 // retried soon.
 func TestPauseAfter_jitter(t *testing.T) {
 	w := newIdleWatch()
-	w.watchTime = 2 * kube.MinWatchTime
-	for _, lasted := range []time.Duration{stableAfter, w.watchTime - time.Second} {
+	w.WatchTimeout = 2 * kube.MinWatchTime
+	for _, lasted := range []time.Duration{stableAfter, w.WatchTimeout - time.Second} {
 		for _, err := range []error{nil, refused()} {
 			least, most := maxJitter, time.Duration(0)
 			for range 1000 {
@@ -105,7 +105,7 @@ func TestPauseAfter_jitter(t *testing.T) {
 	if got := w.pauseAfter(refused()); got > firstPause {
 		t.Errorf("after a failed list: got %v, want at most %v", got, firstPause)
 	}
-	w.listed = time.Now().Add(-w.watchTime)
+	w.listed = time.Now().Add(-w.WatchTimeout)
 	if got := w.pauseAfter(nil); got != 0 {
 		t.Errorf("after the requested duration: got %v, want no pause", got)
 	}

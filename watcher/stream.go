@@ -42,17 +42,15 @@ type stream struct {
 // open starts a stream from version start. It does not wait for the server: some proxies delay the headers of a watch
 // until its first event.
 func (w *watch) open(ctx context.Context, start, listed string) *stream {
-	query := w.Query
-	w.watchTime = kube.RandomWatchTime()
-	query.WatchTimeout = w.watchTime
+	w.WatchTimeout = kube.RandomWatchTime()
 	if w.err == errSilent {
-		query.WatchTimeout = pollWatchTime
+		w.WatchTimeout = pollWatchTime
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{cancel: cancel, news: wake.NewChannel(), ended: make(chan error, 1), version: start}
 	go func() {
 		defer close(s.ended)
-		s.ended <- w.receive(ctx, s, query, listed)
+		s.ended <- w.receive(ctx, s, listed)
 	}()
 	return s
 }
@@ -66,8 +64,8 @@ func (s *stream) close() {
 
 // receive applies the events of a stream until it ends or delivers an older version. A bookmark with the same version
 // is not news: a server without its etcd may repeat it.
-func (w *watch) receive(ctx context.Context, s *stream, query kube.Query, listed string) error {
-	events, err := w.source.Watch(ctx, query, s.version)
+func (w *watch) receive(ctx context.Context, s *stream, listed string) error {
+	events, err := w.source.Watch(ctx, w.Query, s.version)
 	if err != nil {
 		return err
 	}

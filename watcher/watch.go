@@ -42,9 +42,8 @@ const (
 	// shutdown, a server ends the watches of all Pods simultaneously.
 	maxJitter = 2 * time.Second
 
-	// listTimeout is the first time limit of a list. The limit grows after a timeout up to longestListTimeout, because
-	// API Priority and Fairness may queue a list.
-	listTimeout, longestListTimeout = 15 * time.Second, 2 * time.Minute
+	// listTimeout is the first ListTimeout of a watch.
+	listTimeout = 15 * time.Second
 )
 
 // errListDue ends an attempt whose stream is open: it delivered no news for some time, or Reread asked for a list.
@@ -67,15 +66,13 @@ type watch struct {
 	answered wake.Channel // poked by each answer or error of a list
 	reread   wake.Channel // asks for a list
 
-	// The goroutine of run owns these fields. It holds mu when it sets err.
-	listed    time.Time     // time of this attempt's list, or zero if it did not succeed
-	rereadAt  time.Time     // start of the last list that followed Reread
-	watchTime time.Duration // requested for this attempt's watch
-	timeout   time.Duration // time limit of a list
-	early     int           // number of early ends in a row
-	delivered string        // last version of the previous stream, at first its start, or ""
-	backoff   wait.Backoff  // pauses after errors
-	err       *kube.Error   // last error since the watch was up, or nil
+	// The goroutine of run owns these fields and the timeouts in Query. It holds mu when it sets err.
+	listed    time.Time    // time of this attempt's list, or zero if it did not succeed
+	rereadAt  time.Time    // start of the last list that followed Reread
+	early     int          // number of early ends in a row
+	delivered string       // last version of the previous stream, at first its start, or ""
+	backoff   wait.Backoff // pauses after errors
+	err       *kube.Error  // last error since the watch was up, or nil
 
 	// mu guards these fields.
 	secrets map[string]Secret // by name; nil until the watch is synced
@@ -88,10 +85,11 @@ func newWatch(all *Watcher, q kube.Query, selector labels.Selector) *watch {
 	if q.Name != "" {
 		name = WatchName(q.Name)
 	}
+	q.ListTimeout = listTimeout
 	return &watch{
 		Watcher: all, Query: q, labels: selector, logger: all.logger.With("watch", name),
 		state: status.Watch{Name: name}, answered: wake.NewChannel(), reread: wake.NewChannel(),
-		timeout: listTimeout, backoff: wake.NewBackoff(longestPause),
+		backoff: wake.NewBackoff(longestPause),
 	}
 }
 
@@ -147,19 +145,15 @@ func (w *watch) attempt(ctx context.Context, previous error) error {
 // an event.
 func (w *watch) list(ctx context.Context) (version string, missed bool, err error) {
 	began := time.Now()
-	query := w.Query
-	query.ListTimeout = w.timeout
 	w.listed = time.Time{}
-	items, version, err := w.source.List(ctx, query)
+	items, version, err := w.source.List(ctx, w.Query)
 	w.answered.Poke()
-	if errors.Is(err, context.DeadlineExceeded) {
-		w.timeout = min(2*w.timeout, longestListTimeout)
-	}
+	w.AllowLonger(err)
 	if err != nil {
 		return "", false, err
 	}
 	w.listed = time.Now()
-	w.timeout = min(max(listTimeout, 2*w.listed.Sub(began)), longestListTimeout)
+	w.ListTimeout = min(max(listTimeout, 2*w.listed.Sub(began)), kube.LongestListTimeout)
 	return version, w.replace(items), nil
 }
 
@@ -213,7 +207,7 @@ func (w *watch) pauseAfter(err error) time.Duration {
 	case w.err == errSilent && (apierrors.IsResourceExpired(err) || apierrors.IsGone(err)):
 		w.delivered = "" // the API server no longer has the version
 		return w.backoff.Step()
-	case failed == nil && lasted >= w.watchTime: // each watch requests a random time
+	case failed == nil && w.err != errSilent && lasted >= w.WatchTimeout: // each watch requests a random time
 		return 0
 	case failed == nil && lasted >= stableAfter:
 		return rand.N(maxJitter)

@@ -191,8 +191,8 @@ func TestWatch_slowList(t *testing.T) {
 		if synced == 0 || synced > 110*time.Second {
 			t.Fatalf("synced after %v, want at most 15 + 30 + 50 s and pauses:\n%s", synced, logs)
 		}
-		if w.timeout != 2*duration {
-			t.Errorf("time limit: got %v, want %v", w.timeout, 2*duration)
+		if w.ListTimeout != 2*duration {
+			t.Errorf("time limit: got %v, want %v", w.ListTimeout, 2*duration)
 		}
 	})
 }

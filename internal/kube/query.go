@@ -27,6 +27,9 @@ func RandomWatchTime() time.Duration {
 	return (MinWatchTime + rand.N(MinWatchTime)).Truncate(time.Second)
 }
 
+// LongestListTimeout limits the timeout of a list, which grows because API Priority and Fairness may queue a list.
+const LongestListTimeout = 2 * time.Minute
+
 const pageSize = 100 // objects; a whole list of 5,000 Pods of 10 KB would need 50 MB
 
 // A Query selects objects of a namespace, by name or by label.
@@ -41,6 +44,13 @@ type Query struct {
 	ListTimeout time.Duration
 	// WatchTimeout is the time after which the server ends a watch, 0 for a random time.
 	WatchTimeout time.Duration
+}
+
+// AllowLonger doubles the ListTimeout if err is the timeout of a list.
+func (q *Query) AllowLonger(err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		q.ListTimeout = min(2*q.ListTimeout, LongestListTimeout)
+	}
 }
 
 // request returns the request for the selected objects. Without a resourceVersion a list is a quorum read: with "0",

@@ -24,10 +24,7 @@ import (
 const (
 	askTimeout  = 5 * time.Second  // for the answer of a sidecar
 	readTimeout = 30 * time.Second // for the answer of the API server
-	// longestTimeout limits the timeout of a list of Pods, which grows because API Priority and Fairness may
-	// queue a list.
-	longestTimeout = 2 * time.Minute
-	deniedLimit    = 30 * time.Second // of 403 or 401; a starting API server returns 403 until RBAC is loaded
+	deniedLimit = 30 * time.Second // of 403 or 401; a starting API server returns 403 until RBAC is loaded
 )
 
 var hashSeed = maphash.MakeSeed()

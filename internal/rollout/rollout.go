@@ -229,9 +229,7 @@ func (w *waiter) follow(ctx context.Context, s *scope) {
 		err := w.listAndWatch(ctx, s)
 		w.update(ctx, func() {
 			s.list.note(ctx, err, time.Now())
-			if errors.Is(err, context.DeadlineExceeded) {
-				s.query.ListTimeout = min(2*s.query.ListTimeout, longestTimeout)
-			}
+			s.query.AllowLonger(err)
 		})
 	}
 }
