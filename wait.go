@@ -13,12 +13,11 @@ import (
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/rollout"
-	"github.com/secret-sync/secret-sync/internal/waitcommand"
 )
 
 // waitForPods runs `secret-sync wait`. It returns nil when every Pod uses the version.
 func waitForPods(args []string, out io.Writer) error {
-	var c waitcommand.Command
+	var c rollout.Options
 	flags := flag.NewFlagSet("wait", flag.ContinueOnError)
 	c.AddFlags(flags)
 	flags.Func("n", "`namespace`, may be repeated; default: POD_NAMESPACE, else as kubectl does",
@@ -56,7 +55,7 @@ func newProgress() func(rollout.Result) {
 		format, end = "\r\x1b[K%s", "\n"
 	}
 	return func(r rollout.Result) {
-		if line := waitcommand.Line(r); r.Error == "" && line != last {
+		if line := rollout.Line(r); r.Error == "" && line != last {
 			last = line
 			fmt.Fprintf(os.Stderr, format, line)
 		}

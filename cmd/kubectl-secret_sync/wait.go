@@ -10,13 +10,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/secret-sync/secret-sync/internal/rollout"
-	"github.com/secret-sync/secret-sync/internal/waitcommand"
 )
 
 // newWait returns the command wait. It decides and prints as `secret-sync wait` does in the
 // image of the sidecar.
 func newWait(p *plugin) *cobra.Command {
-	var w waitcommand.Command
+	var w rollout.Options
 	c := &cobra.Command{
 		Use:   "wait --secret NAME [-l SELECTOR]",
 		Short: "Wait until every Pod uses the current version of a Secret",
@@ -88,13 +87,13 @@ func (p *progress) Show(r rollout.Result) {
 		return
 	}
 	if columns == 0 {
-		if line := waitcommand.Line(r); line != p.last {
+		if line := rollout.Line(r); line != p.last {
 			fmt.Fprintln(p.out, line)
 			p.last = line
 		}
 		return
 	}
-	line := fit(bar(r)+" "+waitcommand.Line(r), columns-1)
+	line := fit(bar(r)+" "+rollout.Line(r), columns-1)
 	// Spaces overwrite the rest of the previous line, because not every console clears it.
 	if line != p.last {
 		fmt.Fprint(p.out, "\r"+line+strings.Repeat(" ", max(0, len([]rune(p.last))-len([]rune(line)))))

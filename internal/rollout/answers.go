@@ -28,9 +28,9 @@ type probe struct {
 	sent       string
 }
 
-// answer evaluates the document d of a sidecar, or the error of the query. It reports whether d is the answer of that
-// sidecar. The sidecar is asked again after pause, unless it is done.
-func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pause time.Duration) bool {
+// answer evaluates the document d of a sidecar, or the error of the query. It returns d if it is the answer of that
+// sidecar, else nil. The sidecar is asked again after pause, unless it is done.
+func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pause time.Duration) *status.Document {
 	p := q.probe
 	p.asking, p.next, p.notWatching = false, now.Add(pause), false
 	if err == nil {
@@ -38,20 +38,20 @@ func (t *tally) answer(q query, d *status.Document, err error, now time.Time, pa
 	}
 	if err != nil {
 		p.reason = err.Error()
-		return false
+		return nil
 	}
 	up, watching := watchState(d, t.Secret)
 	if p.notWatching, p.reason = !watching, ""; !watching {
-		return true
+		return d
 	}
 	if p.reason = t.filesMissing(d, up); p.reason != "" {
 		p.filesAt = time.Time{}
-		return true
+		return d
 	}
 	p.filesAt = cmp.Or(p.filesAt, now)
 	p.targets = len(d.Targets)
 	p.reason = t.targetsMissing(p, d, now)
-	return true
+	return d
 }
 
 // identify returns an error unless d is the answer of the sidecar that was asked. Two Pods may share an address, two

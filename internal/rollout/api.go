@@ -53,10 +53,7 @@ func Survey(ctx context.Context, o Options, namespace string) (Result, error) {
 			document, err := o.askSidecar(ctx, q)
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			if !s.answer(q, document, err, time.Now(), 0) {
-				document = nil
-			}
-			q.Sidecars[q.container] = document
+			q.Sidecars[q.container] = s.answer(q, document, err, time.Now(), 0)
 			return nil
 		})
 	}

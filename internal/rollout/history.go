@@ -93,11 +93,8 @@ func (h *history) problem() string {
 	return ""
 }
 
-// atMost reports whether version a is known to be at most b.
+// atMost reports whether version a is known to be at most b. Nothing is known of an invalid version.
 func atMost(a, b string) bool {
 	order, err := resourceversion.CompareResourceVersion(a, b)
 	return err == nil && order <= 0
 }
-
-// ValidVersion reports whether version can be a resourceVersion.
-func ValidVersion(version string) bool { return atMost(version, version) }

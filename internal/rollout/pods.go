@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -28,7 +27,7 @@ type podObject struct {
 	}
 	Spec struct {
 		NodeName                                        string
-		InitContainers, Containers, EphemeralContainers []container
+		InitContainers, Containers, EphemeralContainers []Container
 		Volumes                                         []struct {
 			Name      string
 			Secret    struct{ SecretName string }
@@ -44,7 +43,8 @@ type podObject struct {
 	}
 }
 
-type container struct {
+// A Container is a container in the spec of a Pod.
+type Container struct {
 	Name, Image, RestartPolicy string
 	Command, Args              []string
 	Env                        []struct {
@@ -83,7 +83,7 @@ type pod struct {
 	seen                    time.Time // when the Pod was first seen
 }
 
-func (o *podObject) containers() []container {
+func (o *podObject) containers() []Container {
 	all := slices.Concat(o.Spec.InitContainers, o.Spec.Containers, o.Spec.EphemeralContainers)
 	for i := range o.Spec.InitContainers {
 		all[i].init = all[i].RestartPolicy != "Always"
@@ -114,29 +114,23 @@ func (o *podObject) reduce(namespace, secret string) *pod {
 		}
 		if !waiting[c.Name] {
 			p.unstarted = false
-			p.appUnstarted = p.appUnstarted && c.runsSecretSync()
+			p.appUnstarted = p.appUnstarted && c.RunsSecretSync()
 		}
 	}
 	p.uses = o.uses(secret, len(p.probes) > 0)
 	return p
 }
 
-// RunsSecretSync reports whether a container runs the sidecar. spec is the JSON of the container in the spec of a Pod.
-func RunsSecretSync(spec []byte) bool {
-	var c container
-	return json.Unmarshal(spec, &c) == nil && c.runsSecretSync()
-}
-
-// runsSecretSync reports whether the container runs secret-sync and none of its commands. A port or a container of
+// RunsSecretSync reports whether the container runs secret-sync and none of its commands. A port or a container of
 // its name is proof enough. The image also contains `wait`.
-func (c container) runsSecretSync() bool {
+func (c Container) RunsSecretSync() bool {
 	image, _, _ := strings.Cut(c.Image, "@")
 	image, _, _ = strings.Cut(path.Base(image), ":")
 	return c.namedPort() != 0 || c.Name == sidecarName ||
 		image == sidecarName && len(c.Command) <= 1 && len(c.Args) == 0
 }
 
-func (c container) namedPort() int {
+func (c Container) namedPort() int {
 	for _, p := range c.Ports {
 		if p.Name == sidecarName {
 			return p.ContainerPort
@@ -147,7 +141,7 @@ func (c container) namedPort() int {
 
 // mayWatch reports whether the container runs secret-sync and may watch the Secret. Only a spec with the whole
 // configuration proves the opposite. An annotation proves nothing: it may have changed after the start of the process.
-func (c container) mayWatch(secret string) bool {
+func (c Container) mayWatch(secret string) bool {
 	certain, named := len(c.EnvFrom) == 0, false
 	for _, v := range c.Env {
 		switch v.Name {
@@ -161,7 +155,7 @@ func (c container) mayWatch(secret string) bool {
 			certain = certain && v.ValueFrom == nil && v.Value == ""
 		}
 	}
-	return c.runsSecretSync() && !(certain && named)
+	return c.RunsSecretSync() && !(certain && named)
 }
 
 // A use is a way in which a Pod uses the Secret without a sidecar.

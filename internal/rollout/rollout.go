@@ -28,14 +28,16 @@ const (
 	retryPause      = time.Second            // between two watches of the Pods
 )
 
-// Options configure a Wait.
+// Options configure a Wait. Timeout and Format are for Run.
 type Options struct {
 	Rules
 	API         *kube.Client
 	Namespaces  []string
-	Version     string       // wait for this version, or a later one with the same data
-	ChangedFrom string       // first wait until the data differs from this version
-	Direct      bool         // query the addresses of the Pods, not the API server's proxy
+	Version     string // wait for this version, or a later one with the same data
+	ChangedFrom string // first wait until the data differs from this version
+	Direct      bool   // query the addresses of the Pods, not the API server's proxy
+	Timeout     time.Duration
+	Format      string       // text or json
 	Progress    func(Result) // called from time to time and with the final Result, never concurrently
 }
 

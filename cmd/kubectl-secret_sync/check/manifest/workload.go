@@ -3,6 +3,7 @@ package manifest
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,13 +101,13 @@ func runsSecretSync(c corev1.Container) bool {
 		return false
 	}
 	spec, err := json.Marshal(c)
-	if err != nil {
+	var known rollout.Container
+	if err = errors.Join(err, json.Unmarshal(spec, &known)); err != nil {
 		panic("the spec of a container is not JSON: " + err.Error())
 	}
 	variables := []string{"SECRETSYNC_SECRETS", "SECRETSYNC_OPTIONAL_SECRETS", "SECRETSYNC_SELECTOR"}
 	selects := func(v corev1.EnvVar) bool { return slices.Contains(variables, v.Name) }
-	recognized := rollout.RunsSecretSync(spec)
-	return recognized || slices.ContainsFunc(c.Env, selects)
+	return known.RunsSecretSync() || slices.ContainsFunc(c.Env, selects)
 }
 
 // runsCommand reports whether the container runs a command of the program, for example wait.
