@@ -417,17 +417,59 @@ func TestOneShot_confirmed(t *testing.T) {
 		w.number, w.content = 7, oldContent
 		result := w.start(t, pipeline.Options{OneShot: true})
 		time.Sleep(time.Minute) // this process did not confirm the files in the volume
-		select {
-		case err := <-result:
-			t.Fatalf("it ended: %v", err)
-		default:
-		}
+		wantRunning(t, result)
 		w.answer("db", "old")
 		if err := <-result; err != nil {
 			t.Errorf("got %v, want nil", err)
 		}
 		w.want(t, 7, "map[db:old]")
 	})
+}
+
+// TestOneShot_notPublished: a one-shot run does not end while its publish fails, or while a conflict of paths prevents the
+// first generation.
+func TestOneShot_notPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.number, w.content, w.fail = 7, oldContent, errors.New("full")
+		result := w.start(t, pipeline.Options{OneShot: true})
+		w.answer("db", "new")
+		time.Sleep(time.Minute)
+		wantRunning(t, result)
+		w.mu.Lock()
+		w.fail = nil
+		w.mu.Unlock()
+		if err := <-result; err != nil {
+			t.Errorf("got %v, want nil", err)
+		}
+		w.want(t, 8, "map[db:new]")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.snapshot.Unsynced["secret/tls"] = true
+		rules := layout.Rules{Layout: generation.Flat, Required: []string{"db"}, Optional: []string{"tls"}}
+		result := w.start(t, pipeline.Options{OneShot: true, Rules: rules})
+		w.answer("db", "a")
+		w.answer("tls", "b")
+		for range 5 {
+			time.Sleep(time.Second)
+			w.answer("tls", "c")
+		}
+		wantRunning(t, result)
+		if got := strings.Count(w.log.String(), "nothing is published yet"); got != 1 {
+			t.Errorf("logged %d times that nothing is published, want once:\n%s", got, w.log.String())
+		}
+		w.want(t, 0, "map[]")
+	})
+}
+
+func wantRunning(t *testing.T, result chan error) {
+	t.Helper()
+	select {
+	case err := <-result:
+		t.Fatalf("it ended: %v", err)
+	default:
+	}
 }
 
 // TestRejected_reportedOncePerChange: a Secret is rejected again and again, then for another
