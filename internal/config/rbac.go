@@ -2,7 +2,7 @@ package config
 
 import (
 	"cmp"
-	"errors"
+	"fmt"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 )
@@ -33,9 +33,8 @@ func Role(args RoleArguments) (string, error) {
 		}
 	}
 	if name := role.ServiceAccount; name == "default" || !isSubdomain(name) {
-		p := problems{}
-		p.invalid("service account", name, errors.New("name an account that only this Pod uses"))
-		return "", p["service account"][0]
+		return "", &Problem{"service account",
+			fmt.Sprintf("Invalid value: %q: name an account that only this Pod uses", name)}
 	}
 	if args.Wait != "" {
 		return role.ForWait(args.Secret), nil
