@@ -45,7 +45,7 @@ type Secret struct {
 // says anything about this history. If the data did not change, the result shares the map of previous.
 func (s Secret) After(previous Secret, gap bool) Secret {
 	s.DataSince = s.ResourceVersion
-	switch same := s.sameData(previous); {
+	switch same := s.same(previous); {
 	case s.UID != previous.UID:
 	case same && (!gap || s.ResourceVersion == previous.ResourceVersion):
 		s.Data, s.DataSince, s.PreviousData = previous.Data, previous.DataSince, previous.PreviousData
@@ -57,12 +57,10 @@ func (s Secret) After(previous Secret, gap bool) Secret {
 	return s
 }
 
-func (s Secret) sameData(other Secret) bool {
-	return maps.EqualFunc(s.Data, other.Data, secret.Value.Equal)
-}
-
 // same reports whether only the metadata of two versions differs.
-func (s Secret) same(other Secret) bool { return s.UID == other.UID && s.sameData(other) }
+func (s Secret) same(other Secret) bool {
+	return s.UID == other.UID && maps.EqualFunc(s.Data, other.Data, secret.Value.Equal)
+}
 
 // older reports whether resourceVersion a is provably older than b.
 func older(a, b string) bool {
