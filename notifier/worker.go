@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
 	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/status"
 	"github.com/secret-sync/secret-sync/internal/wake"
@@ -114,7 +112,7 @@ func (w *worker) wait(ctx context.Context, end time.Time) (poked bool) {
 // pause waits for delay. Retry ends it. A generation newer than the attempted generation ends it and resets
 // the backoff, because it may correct the cause of the failure, but not more often than every newerInterval:
 // a rotating Secret must not overload an app while it is down.
-func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64, backoff *wait.Backoff) {
+func (w *worker) pause(ctx context.Context, delay time.Duration, attempted uint64, backoff *wake.Backoff) {
 	for end := time.Now().Add(delay); w.wait(ctx, end) && !w.retry.Load(); {
 		early := max(time.Until(w.lastEarly.Add(newerInterval)), 0)
 		if w.Volume.Newest() != attempted && early < time.Until(end) {
@@ -143,7 +141,7 @@ func (w *worker) succeed(generation uint64, took time.Duration) {
 }
 
 // fail records a failure and returns the delay before the next attempt. Hours of failure cause a single warning.
-func (w *worker) fail(f *Failure, generation uint64, backoff *wait.Backoff) time.Duration {
+func (w *worker) fail(f *Failure, generation uint64, backoff *wake.Backoff) time.Duration {
 	level, msg, delay := slog.LevelInfo, "waiting to notify the app", f.RetryAfter
 	repeated, report := w.state.Error == f.Kind, w.state.Failures == 0 && !f.Waiting
 	if w.count(f); !f.Waiting {

@@ -9,7 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/secret-sync/secret-sync/internal/kube"
 	"github.com/secret-sync/secret-sync/internal/status"
@@ -71,7 +70,7 @@ type watch struct {
 	rereadAt  time.Time    // start of the last list that followed Reread
 	early     int          // number of early ends in a row
 	delivered string       // last version of the previous stream, at first its start, or ""
-	backoff   wait.Backoff // pauses after errors
+	backoff   wake.Backoff // pauses after errors
 	err       *kube.Error  // last error since the watch was up, or nil
 
 	// mu guards these fields.

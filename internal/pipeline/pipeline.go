@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
 	"github.com/secret-sync/secret-sync/internal/brief"
 	"github.com/secret-sync/secret-sync/internal/layout"
 	"github.com/secret-sync/secret-sync/internal/notification"
@@ -82,7 +80,7 @@ type Pipeline struct {
 	Options
 	started  time.Time
 	deleted  map[string]time.Time        // when each deleted Secret was first missing
-	backoff  wait.Backoff                // of failed publishes
+	backoff  wake.Backoff                // of failed publishes
 	failing  bool                        // whether the last publish failed
 	problem  string                      // the logged reason for the lack of a newer generation
 	rejected map[string]layout.Rejection // as reported, by Secret

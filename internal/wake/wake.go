@@ -33,11 +33,13 @@ func Sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// NewBackoff returns the pauses between retries. The first pause is 0.5 s and each further pause is twice as long, up to
-// longest. Every pause is shortened by up to a fifth, at random, so replicas do not retry together after a common
-// failure.
-func NewBackoff(longest time.Duration) wait.Backoff {
-	return wait.Backoff{
+// A Backoff contains the pauses between retries. Its method Step returns the next pause.
+type Backoff = wait.Backoff
+
+// NewBackoff returns a Backoff. The first pause is 0.5 s and each further pause is twice as long, up to longest. Every
+// pause is shortened by up to a fifth, at random, so replicas do not retry together after a common failure.
+func NewBackoff(longest time.Duration) Backoff {
+	return Backoff{
 		Duration: 400 * time.Millisecond, Factor: 2, Cap: longest / 5 * 4, Jitter: 0.25, Steps: math.MaxInt,
 	}
 }
