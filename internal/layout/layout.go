@@ -68,9 +68,8 @@ type maker struct {
 	chosen   map[string]generation.Files
 	rejected map[string]Rejection
 
-	owner     map[string]string   // the Secret of each claimed path in the flat layout
-	paths     map[string][]string // the paths that a Secret still has to claim
-	unclaimed []string            // a stack of the Secrets with such paths
+	owner map[string]string   // the Secret of each claimed path in the flat layout
+	paths map[string][]string // the paths that a Secret still has to claim
 }
 
 // Make returns the files for all Secrets of in. An invalid Secret is rejected and does not
@@ -176,30 +175,25 @@ func (m *maker) waiting(r Result) (reasons []string) {
 // claims its paths again only after it fell back to its last good files. Last good files conflict only after
 // a change from the nested layout.
 func (m *maker) rejectConflicts() {
-	m.unclaimed = slices.Sorted(maps.Keys(m.chosen))
-	slices.Reverse(m.unclaimed)
-	for again := true; again; again = m.rejectDirectory() {
-		for len(m.unclaimed) > 0 {
-			m.claim(m.unclaimed[len(m.unclaimed)-1])
-		}
+	for _, name := range slices.Sorted(maps.Keys(m.chosen)) {
+		m.claim(name)
+	}
+	for m.rejectDirectory() {
 	}
 }
 
-// claim claims the next path of the last Secret in unclaimed.
+// claim claims the paths of a Secret. A conflict can reject this Secret or a Secret that already claimed its paths. The
+// rejected Secret then claims the paths of its last good files, and nothing remains for an earlier claim of that Secret.
 func (m *maker) claim(name string) {
-	paths, begun := m.paths[name]
-	if !begun {
-		paths = slices.Sorted(maps.Keys(m.chosen[name].Values))
+	m.paths[name] = slices.Sorted(maps.Keys(m.chosen[name].Values))
+	for len(m.paths[name]) > 0 {
+		file := m.paths[name][0]
+		if other, taken := m.owner[file]; taken {
+			m.decide(min(name, other), max(name, other), file, file)
+		} else {
+			m.owner[file], m.paths[name] = name, m.paths[name][1:]
+		}
 	}
-	if len(paths) == 0 {
-		m.unclaimed = m.unclaimed[:len(m.unclaimed)-1]
-	} else if other, taken := m.owner[paths[0]]; taken {
-		m.decide(min(name, other), max(name, other), paths[0], paths[0])
-		return
-	} else {
-		m.owner[paths[0]], paths = name, paths[1:]
-	}
-	m.paths[name] = paths
 }
 
 // rejectDirectory reports whether it rejected a Secret because a path is both a file and a directory.
@@ -215,8 +209,8 @@ func (m *maker) rejectDirectory() bool {
 	return false
 }
 
-// decide rejects a or b: b, unless only the path of b is already in the volume. The rejected Secret is
-// the next to claim the paths of its last good files.
+// decide rejects a or b: b, unless only the path of b is already in the volume. The rejected Secret claims the paths of
+// its last good files.
 func (m *maker) decide(a, b, fileA, fileB string) {
 	_, hasA := m.Previous[a].Values[fileA]
 	_, hasB := m.Previous[b].Values[fileB]
@@ -228,7 +222,6 @@ func (m *maker) decide(a, b, fileA, fileB string) {
 			delete(m.owner, file)
 		}
 	}
-	delete(m.paths, b)
-	m.unclaimed = append(m.unclaimed, b)
 	m.reject(b, reject(ReasonConflict, "Secret %q already uses the path %q", a, fileA))
+	m.claim(b)
 }
