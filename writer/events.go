@@ -38,7 +38,7 @@ func watchVolume(dir string) (*events, error) {
 		return &events{}, err
 	}
 	e := &events{
-		dir: filepath.Clean(dir), notify: notify, ready: wake.NewChannel(),
+		dir: dir, notify: notify, ready: wake.NewChannel(),
 		inodes: map[string]uint64{}, names: map[string]fsnotify.Op{},
 	}
 	// Nothing here waits for the Writer: fsnotify holds a lock while it delivers an error, and its other methods wait for
