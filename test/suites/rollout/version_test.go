@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -98,81 +97,6 @@ func TestWaitVersion_changedFrom(t *testing.T) {
 	after := s.Get("db").ResourceVersion
 	wait.exits(0, "all 1 Pods are on version "+after)
 	startWait(t, s, kubeconfig, "--direct", "--changed-from", before).exits(0, "all 1 Pods are on version "+after)
-}
-
-// TestWaitVersion_restored: a sidecar without a connection reports a version of a lost
-// history. Not in parallel: it stops the API server.
-func TestWaitVersion_restored(t *testing.T) {
-	s, kubeconfig := newScene(t)
-	newReplica(t, s, "app", nil)
-	wire := s.Wire()
-	lost := newReplica(t, s, "lost", nil)
-	backup, err := st.ControlPlane().Backup(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.SetSecret("db", map[string]string{"password": "1"})
-	lost.wait(t, "1")
-	lost.sees(t, s) // its watch is up again after the backup
-	wire.Cut()
-	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
-		t.Fatal(err)
-	}
-	startWait(t, s, kubeconfig, "--direct", "--timeout", "5s").exits(1, "Pod lost: the watch of its sidecar is down")
-}
-
-// TestWaitVersion_changedFromRestored: a sidecar saw other data in a history that a restore of etcd has lost, at
-// last or before its last data. --changed-from with a version of the new history must not succeed by it. Not in
-// parallel: it stops the API server.
-func TestWaitVersion_changedFromRestored(t *testing.T) {
-	for _, last := range []string{"0", "1"} {
-		t.Run("the sidecar saw "+last, func(t *testing.T) { changedFromRestored(t, last) })
-	}
-}
-
-func changedFromRestored(t *testing.T, last string) {
-	s, kubeconfig := newScene(t)
-	r := newReplica(t, s, "app", nil)
-	backup, err := st.ControlPlane().Backup(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	relabel(s, "0", 1)
-	r.sees(t, s) // the backup has interrupted the watch
-	relabel(s, "0", 300)
-	lost := r.sees(t, s)
-	if last != "0" {
-		s.SetSecret("db", map[string]string{"password": last})
-		r.sees(t, s)
-	}
-	if err := r.run.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	if err := st.ControlPlane().Restore(t.Context(), backup); err != nil {
-		t.Fatal(err)
-	}
-	relabel(s, "1", 150)
-	before := s.Get("db").ResourceVersion
-	if number(before) < number(lost.DataSince) || number(before) > number(lost.ResourceVersion) {
-		t.Fatalf("version %s is not in the interval of %+v, in which the sidecar saw the data 0", before, lost)
-	}
-	relabel(s, "1", 450)
-	if err := r.run.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	r.sees(t, s)
-	startWait(t, s, kubeconfig, "--direct", "--changed-from", before, "--timeout", "3s").exits(1, "not known to differ")
-	wait := startWait(t, s, kubeconfig, "--direct", "--changed-from", s.Get("db").ResourceVersion)
-	wait.until("not known to differ")
-	s.SetSecret("db", map[string]string{"password": "2"})
-	wait.exits(0, "all 1 Pods")
-}
-
-// relabel sets the password, and writes that many versions.
-func relabel(s *st.Scene, password string, times int) {
-	for i := range times {
-		s.SetSecret("db", map[string]string{"password": password}, fmt.Sprint("n=", i))
-	}
 }
 
 // sees waits until the sidecar has seen the current version.
