@@ -23,12 +23,20 @@ import (
 
 // Main runs the tests with sidecartest.Main, as root or as root of a user namespace. Up to parallel tests run
 // simultaneously: most of them wait most of the time.
-func Main(m *testing.M, parallel int) {
+func Main(m *testing.M, parallel int) { run(m, sidecartest.Options{Parallel: parallel}) }
+
+// MainAlone is Main for a suite that waits for other suites with sidecartest.Options.Alone.
+func MainAlone(m *testing.M, parallel int) {
+	run(m, sidecartest.Options{Parallel: parallel, Alone: true})
+}
+
+func run(m *testing.M, o sidecartest.Options) {
 	printSeed := func() error {
 		_, err := fmt.Fprintf(os.Stderr, "PROGRAMS_SEED=%d\n", seed)
 		return err
 	}
-	sidecartest.Main(m, sidecartest.Options{NeedsRoot: true, Parallel: parallel, Prepare: printSeed})
+	o.NeedsRoot, o.Prepare = true, printSeed
+	sidecartest.Main(m, o)
 }
 
 var seed = Number("PROGRAMS_SEED", int(time.Now().UnixNano()&0xffffffff))

@@ -29,6 +29,9 @@ type Options struct {
 	// Parallel is the number of simultaneous tests. Zero keeps the
 	// default of go test. Most end-to-end tests wait more than they compute.
 	Parallel int
+	// Alone makes the suite wait while another suite with this option runs on the machine. Side by side, suites that
+	// compute all the time would delay each other beyond the time limits of their tests.
+	Alone bool
 	// NeedsRoot runs the tests as root of a new user namespace if the user is not root.
 	NeedsRoot bool
 	// Namespaces are flags of clone(2), such as CLONE_NEWNS. If set, the tests run in
@@ -59,6 +62,13 @@ func (o Options) run(m *testing.M) (int, error) {
 	}
 	if err := o.enterNamespaces(); err != nil {
 		return 0, err
+	}
+	if o.Alone {
+		release, err := waitAlone()
+		if err != nil {
+			return 0, err
+		}
+		defer release()
 	}
 	if o.Parallel > 0 {
 		if err := flag.Set("test.parallel", strconv.Itoa(o.Parallel)); err != nil {

@@ -13,4 +13,4 @@ import (
 
 var update = flag.Bool("update", false, "write the measurements and docs/programs.md")
 
-func TestMain(m *testing.M) { podtest.Main(m, 12) }
+func TestMain(m *testing.M) { podtest.MainAlone(m, 12) }

@@ -10,5 +10,5 @@ import (
 
 func TestMain(m *testing.M) {
 	// Each test mostly waits: for transactions of 100 ms and for the start of an app.
-	st.Main(m, st.Options{Parallel: 3})
+	st.Main(m, st.Options{Parallel: 3, Alone: true})
 }
