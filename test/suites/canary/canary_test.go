@@ -3,11 +3,13 @@ package canary
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,21 +21,38 @@ import (
 	"github.com/secret-sync/secret-sync/test/servers/faultproxy"
 )
 
+// sidecars share the faults, because each sidecar pauses after each of them.
+const sidecars = 4
+
 // TestCanary_everyOutput searches for the values of a Secret in every output, with all
 // targets enabled, at debug level, and through every fault. The values may occur only in
 // the files.
 func TestCanary_everyOutput(t *testing.T) {
-	t.Parallel()
-	c := newCanary(t)
+	for share := range sidecars {
+		t.Run(fmt.Sprintf("share %d of %d", share+1, sidecars), func(t *testing.T) {
+			t.Parallel()
+			newCanary(t).everyOutput(share)
+		})
+	}
+}
+
+// everyOutput searches every output, after a share of the faults.
+func (c *canary) everyOutput(share int) {
 	c.rotate()
 	c.run = c.StartAs(c.user, nil)
 	c.CheckWritten()
 	c.createPod()
-	for _, f := range faultproxy.Faults {
-		c.through(f.Name, func() { f.Begin(c.route) }, func() { f.End(c.route) })
+	for i, f := range faultproxy.Faults {
+		if i%sidecars == share {
+			c.through(f.Name, func() { f.Begin(c.route) }, func() { f.End(c.route) })
+		}
 	}
-	for name, a := range c.answersWithMarks() {
-		c.through(name, func() { c.route.Gateway.SetAnswer(a) }, func() { c.route.Gateway.SetAnswer(nil) })
+	answers := c.answersWithMarks()
+	for i, name := range slices.Sorted(maps.Keys(answers)) {
+		if i%sidecars == share {
+			answer := answers[name]
+			c.through(name, func() { c.route.Gateway.SetAnswer(answer) }, func() { c.route.Gateway.SetAnswer(nil) })
+		}
 	}
 	c.through("no notification", func() { c.refused.Store(true) }, func() { c.refused.Store(false) })
 	c.through("a volume that is read-only", func() { c.chmod(0o555) }, func() { c.chmod(0o777) })
@@ -46,7 +65,7 @@ func TestCanary_everyOutput(t *testing.T) {
 	c.commands() // from the volume
 	c.check("the log", c.run.Log.String())
 	c.check("the webhook's requests", c.requests.String())
-	c.check("the command's environment and input", st.Read(t, c.output))
+	c.check("the command's environment and input", st.Read(c.t, c.output))
 	c.events()
 }
 

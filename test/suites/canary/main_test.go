@@ -21,5 +21,5 @@ func TestMain(m *testing.M) {
 		readProcess(pid)
 		return
 	}
-	sidecartest.Main(m, sidecartest.Options{})
+	sidecartest.Main(m, sidecartest.Options{Parallel: 8})
 }

@@ -2,6 +2,7 @@ package canary
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -42,6 +43,9 @@ type canary struct {
 	refused  atomic.Bool // the webhook returns an error
 }
 
+// number is the number of canaries so far.
+var number atomic.Int64
+
 // sharedDir returns a directory for every user. t.TempDir is private.
 func sharedDir(t *testing.T) string {
 	t.Helper()
@@ -63,7 +67,7 @@ func newCanary(t *testing.T) *canary {
 	c.output = filepath.Join(c.cores, "output")
 	hook := httptest.NewServer(http.HandlerFunc(c.webhook))
 	t.Cleanup(hook.Close)
-	name := "canary" + strconv.Itoa(os.Getpid()%100000)
+	name := fmt.Sprintf("canary%d-%d", os.Getpid()%100000, number.Add(1)) // at most 15 bytes
 	c.app(name)
 	byFile := c.app("filed")
 	pidFile := filepath.Join(c.cores, "pid")
