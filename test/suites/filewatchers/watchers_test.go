@@ -18,7 +18,7 @@ import (
 const (
 	rotations = 20
 	pace      = 100 * time.Millisecond // between two rotations; a generation is kept for 10 s
-	within    = time.Second            // the time limit for a watcher to see a rotation
+	within    = 5 * time.Second        // the time limit for a watcher to see a rotation; the removal is later
 )
 
 // consumers are the programs that follow the volume. Each is ready when its function returns.
