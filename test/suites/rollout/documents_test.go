@@ -59,7 +59,7 @@ func TestWaitDocument_proof(t *testing.T) {
 	hello := newPod(t, s, "hello", newAddress(), oneSidecar)
 	serve(t, hello.Status.PodIP+":29808", "hello")
 	reasons["hello"] = "no JSON object"
-	wait := startWait(t, s, kubeconfig, "--direct", "--timeout", "2s")
+	wait := startWait(t, s, kubeconfig, "--direct", "--timeout", "5s")
 	wait.exits(1)
 	for pod, reason := range reasons {
 		line := regexp.MustCompile(`(?m)^Pod ` + pod + `: .*` + regexp.QuoteMeta(reason))

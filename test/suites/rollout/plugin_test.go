@@ -47,18 +47,13 @@ func startPlugin(t testing.TB, kubeconfig string, terminal *os.File, args ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &waiting{t: t, ended: make(chan error, 1),
-		cmd: exec.Command(path, append(args, "--kubeconfig", kubeconfig)...)}
-	w.cmd.Env = []string{"HOME=" + t.TempDir(), "TERM=xterm"}
-	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.err
+	cmd := exec.Command(path, append(args, "--kubeconfig", kubeconfig)...)
+	cmd.Env = []string{"HOME=" + t.TempDir(), "TERM=xterm"}
 	if terminal != nil {
-		w.cmd.Stdout, w.cmd.Stderr = terminal, terminal
+		cmd.Stdout, cmd.Stderr = terminal, terminal
 	}
-	if err := w.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { w.ended <- w.cmd.Wait() }()
-	t.Cleanup(func() { _ = w.cmd.Process.Kill() })
+	w := &waiting{t: t}
+	w.start(cmd)
 	return w
 }
 
@@ -264,10 +259,10 @@ func TestPlugin_statusFollows(t *testing.T) {
 	w := startPlugin(t, kubeconfig, nil, args...)
 	terminal, out := openTerminal(t)
 	onTerminal := startPlugin(t, kubeconfig, terminal, args...)
-	prints(t, &w.out, "used by 1 of 1 Pods")
+	prints(t, w.out, "used by 1 of 1 Pods")
 	s.SetSecret("db", map[string]string{"password": "1"})
 	version := s.Get("db").ResourceVersion
-	prints(t, &w.out, "\nSecret "+s.Namespace+"/db: version "+version)
+	prints(t, w.out, "\nSecret "+s.Namespace+"/db: version "+version)
 	prints(t, out, "\x1b[H\x1b[2JSecret "+s.Namespace+"/db: version "+version)
 	_ = w.cmd.Process.Signal(os.Interrupt)
 	_ = onTerminal.cmd.Process.Signal(os.Interrupt)

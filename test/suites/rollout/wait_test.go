@@ -53,7 +53,7 @@ func TestWait_json(t *testing.T) {
 	for status, want := range map[int]bool{http.StatusOK: true, http.StatusBadGateway: false} {
 		r.app.Status.Store(int64(status))
 		s.SetSecret("db", map[string]string{"password": fmt.Sprint(status)})
-		wait := startWait(t, s, kubeconfig, "--direct", "-o", "json", "--timeout", "2s")
+		wait := startWait(t, s, kubeconfig, "--direct", "-o", "json", "--timeout", "5s")
 		code := 1
 		if want {
 			code = 0
@@ -125,7 +125,7 @@ func TestWait_signalGrace(t *testing.T) {
 	wait := startWait(t, s, kubeconfig, "--direct", "--signal-grace", "2s")
 	wait.running(1500 * time.Millisecond)
 	wait.exits(0)
-	startWait(t, s, kubeconfig, "--direct", "--signal-grace", "0s", "--timeout", "1500ms").exits(0)
+	startWait(t, s, kubeconfig, "--direct", "--signal-grace", "0s", "--timeout", "4s").exits(0) // less than the default
 }
 
 // TestWait_secretRecreated: versions of another object say nothing.
