@@ -6,7 +6,6 @@ package config
 
 import (
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/secret-sync/secret-sync/internal/layout"
+	"github.com/secret-sync/secret-sync/notifier/exec"
 	"github.com/secret-sync/secret-sync/notifier/process"
 	"github.com/secret-sync/secret-sync/notifier/webhook"
 	"github.com/secret-sync/secret-sync/writer/generation"
@@ -193,7 +193,7 @@ func (c *Config) convert(p problems) {
 	c.Webhooks = each(p, "SECRETSYNC_WEBHOOK_URL", text.WebhookURL,
 		"http://host/path, https://host/path or unix:///path/to.sock:/url/path", webhook.ParseURL)
 	c.Exec, _ = parse(p, "SECRETSYNC_EXEC", text.Exec,
-		`a JSON array of strings, such as ["nginx","-s","reload"]`, parseCommand)
+		`a JSON array of strings, such as ["nginx","-s","reload"]`, exec.ParseCommand)
 	if c.OneShot {
 		c.HTTPAddr = "" // an init container ends before a client could connect
 	}
@@ -247,17 +247,6 @@ func parseSelector(s string) (string, error) {
 		err = errors.New("it selects every Secret")
 	}
 	return s, err
-}
-
-// parseCommand decodes a program and its arguments. Its errors contain no part of s, which may contain a password.
-func parseCommand(s string) (command []string, err error) {
-	if json.Unmarshal([]byte(s), &command) != nil {
-		return nil, errors.New("malformed")
-	}
-	if len(command) == 0 || command[0] == "" {
-		return nil, errors.New("it names no program")
-	}
-	return command, nil
 }
 
 // parseTarget returns a conversion of PROCESS or PROCESS:SIGNAL. A target without a signal of
