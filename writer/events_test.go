@@ -35,8 +35,8 @@ func TestCheckEvents_missing(t *testing.T) {
 	equal(t, "visible", visible(t, dir), shown(generation.Nested, mixed))
 }
 
-// TestEvents_overflow: while nobody reads the events, the kernel drops them. Then everything is compared, and a directory
-// that was replaced meanwhile is watched again.
+// TestEvents_overflow: while nobody reads the events, the kernel drops them. Then everything is compared, and a
+// directory that was replaced meanwhile is watched again.
 func TestEvents_overflow(t *testing.T) {
 	dir, repaired := testsupport.MemoryDir(t), 0
 	opts := testOptions(t, dir)

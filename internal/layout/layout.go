@@ -183,7 +183,8 @@ func (m *maker) rejectConflicts() {
 }
 
 // claim claims the paths of a Secret. A conflict can reject this Secret or a Secret that already claimed its paths. The
-// rejected Secret then claims the paths of its last good files, and nothing remains for an earlier claim of that Secret.
+// rejected Secret then claims the paths of its last good files, and nothing remains for an earlier claim of that
+// Secret.
 func (m *maker) claim(name string) {
 	m.paths[name] = slices.Sorted(maps.Keys(m.chosen[name].Values))
 	for len(m.paths[name]) > 0 {

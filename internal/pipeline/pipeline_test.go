@@ -426,8 +426,8 @@ func TestOneShot_confirmed(t *testing.T) {
 	})
 }
 
-// TestOneShot_notPublished: a one-shot run does not end while its publish fails, or while a conflict of paths prevents the
-// first generation.
+// TestOneShot_notPublished: a one-shot run does not end while its publish fails, or while a conflict of paths prevents
+// the first generation.
 func TestOneShot_notPublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -55,8 +55,8 @@ func (o *Options) Check() error {
 	return errors.Join(invalid...)
 }
 
-// Run waits for at most Timeout, and prints the result to out. It returns nil when every Pod uses the version. For text, the error lists
-// the unfinished Pods.
+// Run waits for at most Timeout, and prints the result to out. It returns nil when every Pod uses the version. For
+// text, the error lists the unfinished Pods.
 func (o *Options) Run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()

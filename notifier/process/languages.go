@@ -165,7 +165,8 @@ func (lang *language) scripts(args []string) []string {
 // option returns the option in arg whose value may follow: the last option of a cluster such as -ec, unless
 // a value is attached to the first (-Wignore). Java does not combine options.
 func (lang *language) option(arg string) string {
-	if lang.Programs[0] == "java" || len(arg) < 3 || arg[0] != '-' || arg[1] == '-' || slices.Contains(lang.Skip, arg[:2]) {
+	single := len(arg) < 3 || arg[0] != '-' || arg[1] == '-'
+	if lang.Programs[0] == "java" || single || slices.Contains(lang.Skip, arg[:2]) {
 		return arg
 	}
 	return "-" + arg[len(arg)-1:]
