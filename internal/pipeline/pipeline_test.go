@@ -1,15 +1,9 @@
 package pipeline_test
 
 import (
-	"bytes"
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,125 +12,9 @@ import (
 	"github.com/secret-sync/secret-sync/internal/notification"
 	"github.com/secret-sync/secret-sync/internal/pipeline"
 	"github.com/secret-sync/secret-sync/internal/secret"
-	"github.com/secret-sync/secret-sync/watcher"
 	"github.com/secret-sync/secret-sync/writer/generation"
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
-
-// world is the API, the volume and the app around a pipeline, in memory: only the pipeline
-// itself takes time.
-type world struct {
-	mu       sync.Mutex
-	snapshot watcher.Snapshot
-	version  int
-	uid      string         // UID of the next Secret, "" for the default
-	history  watcher.Secret // history of the next Secret
-	changed  chan struct{}
-
-	number   uint64
-	content  generation.Content
-	latest   []string // Secrets that the last Publish changed
-	fail     error
-	before   func() // called by Publish; nil: nothing
-	tries    int
-	notified int
-	rejected []layout.Rejection              // each report
-	seen     map[string]pipeline.SecretState // the last report
-	log      bytes.Buffer
-}
-
-func newWorld() *world {
-	return &world{changed: make(chan struct{}, 1), snapshot: watcher.Snapshot{
-		Secrets: map[string]watcher.Secret{}, Unsynced: map[string]bool{"secret/db": true},
-	}}
-}
-
-// answer changes a Secret in the API: to a value of its only key, "-" for the empty value, ""
-// for a deleted Secret.
-func (w *world) answer(name, value string) {
-	if value == "" {
-		w.answerData(name, nil)
-		return
-	}
-	w.answerData(name, map[string]secret.Value{"key": secret.Value(strings.TrimPrefix(value, "-"))})
-}
-
-// answerData changes the data of a Secret in the API; nil for a deleted Secret.
-func (w *world) answerData(name string, data map[string]secret.Value) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	next := watcher.Snapshot{Secrets: map[string]watcher.Secret{}, Unsynced: map[string]bool{}}
-	for n, s := range w.snapshot.Secrets {
-		next.Secrets[n] = s
-	}
-	for n := range w.snapshot.Unsynced {
-		next.Unsynced[n] = true
-	}
-	w.version++
-	delete(next.Unsynced, watcher.WatchName(name))
-	delete(next.Secrets, name)
-	if data != nil {
-		s := w.history
-		s.UID, s.ResourceVersion, s.Data = cmp.Or(w.uid, "uid"), strconv.Itoa(w.version), data
-		next.Secrets[name] = s
-	}
-	w.snapshot = next
-	select {
-	case w.changed <- struct{}{}:
-	default:
-	}
-}
-
-// answered marks a watch as synced.
-func (w *world) answered(watch string) {
-	w.mu.Lock()
-	delete(w.snapshot.Unsynced, watch)
-	w.mu.Unlock()
-	w.changed <- struct{}{}
-}
-
-// quietly is answer without waking the pipeline.
-func (w *world) quietly(name, value string) {
-	changed := w.changed
-	w.changed = make(chan struct{}, 1)
-	w.answer(name, value)
-	w.changed = changed
-}
-
-func (w *world) Changed() <-chan struct{} { return w.changed }
-func (w *world) Snapshot() watcher.Snapshot {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.snapshot
-}
-func (w *world) Current() (uint64, generation.Content) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.number, w.content
-}
-func (w *world) Publish(_ context.Context, content generation.Content) (uint64, error) {
-	if w.before != nil {
-		w.before()
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.tries++
-	if w.fail != nil {
-		return 0, w.fail
-	}
-	content.Complete = content.Complete || w.content.Complete
-	w.latest = nil
-	for name, files := range content.Secrets {
-		if !files.Equal(w.content.Secrets[name]) {
-			w.latest = append(w.latest, name)
-		}
-	}
-	if w.number == 0 || len(w.latest) > 0 || len(content.Secrets) != len(w.content.Secrets) {
-		w.number++
-	}
-	w.content = content
-	return w.number, nil
-}
 
 // oldFiles are the files of a Secret in a volume, and oldContent is a volume with only these.
 var (
@@ -144,58 +22,8 @@ var (
 	oldContent = generation.Content{Complete: true, Secrets: map[string]generation.Files{"db": oldFiles}}
 )
 
-func show(content generation.Content) map[string]string {
-	out := map[string]string{}
-	for name, files := range content.Secrets {
-		out[name] = string(files.Values["key"])
-	}
-	return out
-}
-
 func (w *world) ChangesSince(uint64) notification.Changes {
 	return notification.Changes{Secrets: w.latest}
-}
-func (w *world) Published(uint64, []string, time.Duration)   { w.notified++ }
-func (w *world) PublishFailed(string)                        {}
-func (w *world) Rejected(r layout.Rejection)                 { w.rejected = append(w.rejected, r) }
-func (w *world) Secrets(all map[string]pipeline.SecretState) { w.seen = all }
-func (w *world) options(o pipeline.Options) pipeline.Options {
-	if o.Rules.Required == nil && o.Rules.Optional == nil {
-		o.Rules.Required = []string{"db"}
-	}
-	if o.PublishAfter == nil {
-		o.PublishAfter = func() time.Time { return time.Time{} }
-	}
-	o.Source, o.Observer = w, w
-	if o.Publisher == nil {
-		o.Publisher = w
-	}
-	o.Logger = slog.New(slog.NewTextHandler(&w.log, nil))
-	return o
-}
-
-// start runs a pipeline in a bubble of fake time. result receives the error of Run.
-func (w *world) start(t *testing.T, o pipeline.Options) (result chan error) {
-	ctx, cancel := context.WithCancel(t.Context())
-	result = make(chan error, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		result <- pipeline.New(w.options(o)).Run(ctx)
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	synctest.Wait()
-	return result
-}
-
-func (w *world) want(t *testing.T, number uint64, files string) {
-	t.Helper()
-	synctest.Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if got := fmt.Sprint(show(w.content)); w.number != number || got != files {
-		t.Errorf("got generation %d of %s, want %d of %s", w.number, got, number, files)
-	}
 }
 
 func TestRun_publishesAfterTheAnswer(t *testing.T) {
@@ -340,46 +168,6 @@ func TestRun_unusableVolume(t *testing.T) {
 	})
 }
 
-func TestSyncTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		began := time.Now()
-		err := <-w.start(t, pipeline.Options{SyncTimeout: 300 * time.Millisecond})
-		if !errors.Is(err, pipeline.ErrTimeout) || !strings.Contains(err.Error(), "secret/db") {
-			t.Errorf("got %v, want ErrTimeout that names secret/db", err)
-		}
-		if took := time.Since(began); took != 300*time.Millisecond {
-			t.Errorf("after %s, want 300ms", took)
-		}
-	})
-}
-
-// TestSyncTimeout_failedPublish: the error says so.
-func TestSyncTimeout_failedPublish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.fail = errors.New("disk full")
-		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
-		w.answer("db", "a")
-		if err := <-result; !errors.Is(err, pipeline.ErrTimeout) ||
-			!strings.Contains(err.Error(), "the publish fails") {
-			t.Errorf("got %v, want ErrTimeout since publishing fails", err)
-		}
-	})
-}
-
-// TestSyncTimeout_oneShot: a publish by an earlier process is not enough.
-func TestSyncTimeout_oneShot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.number, w.content = 7, oldContent
-		err := <-w.start(t, pipeline.Options{OneShot: true, SyncTimeout: time.Minute})
-		if !errors.Is(err, pipeline.ErrTimeout) {
-			t.Errorf("got %v, want ErrTimeout", err)
-		}
-	})
-}
-
 // TestRun_quietStart: answers arrive one after the other. If all arrive soon, the start logs nothing.
 func TestRun_quietStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -395,81 +183,6 @@ func TestRun_quietStart(t *testing.T) {
 			t.Errorf("got\n%s", w.log.String())
 		}
 	})
-}
-
-func TestSyncTimeout_firstGenerationOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		result := w.start(t, pipeline.Options{SyncTimeout: time.Second})
-		w.answer("db", "a")
-		time.Sleep(time.Hour)
-		select {
-		case err := <-result:
-			t.Errorf("it ended: %v", err)
-		default:
-		}
-	})
-}
-
-func TestOneShot_confirmed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.number, w.content = 7, oldContent
-		result := w.start(t, pipeline.Options{OneShot: true})
-		time.Sleep(time.Minute) // this process did not confirm the files in the volume
-		wantRunning(t, result)
-		w.answer("db", "old")
-		if err := <-result; err != nil {
-			t.Errorf("got %v, want nil", err)
-		}
-		w.want(t, 7, "map[db:old]")
-	})
-}
-
-// TestOneShot_notPublished: a one-shot run does not end while its publish fails, or while a conflict of paths prevents
-// the first generation.
-func TestOneShot_notPublished(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.number, w.content, w.fail = 7, oldContent, errors.New("full")
-		result := w.start(t, pipeline.Options{OneShot: true})
-		w.answer("db", "new")
-		time.Sleep(time.Minute)
-		wantRunning(t, result)
-		w.mu.Lock()
-		w.fail = nil
-		w.mu.Unlock()
-		if err := <-result; err != nil {
-			t.Errorf("got %v, want nil", err)
-		}
-		w.want(t, 8, "map[db:new]")
-	})
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.snapshot.Unsynced["secret/tls"] = true
-		rules := layout.Rules{Layout: generation.Flat, Required: []string{"db"}, Optional: []string{"tls"}}
-		result := w.start(t, pipeline.Options{OneShot: true, Rules: rules})
-		w.answer("db", "a")
-		w.answer("tls", "b")
-		for range 5 {
-			time.Sleep(time.Second)
-			w.answer("tls", "c")
-		}
-		wantRunning(t, result)
-		if got := strings.Count(w.log.String(), "nothing is published yet"); got != 1 {
-			t.Errorf("logged %d times that nothing is published, want once:\n%s", got, w.log.String())
-		}
-		w.want(t, 0, "map[]")
-	})
-}
-
-func wantRunning(t *testing.T, result chan error) {
-	t.Helper()
-	select {
-	case err := <-result:
-		t.Fatalf("it ended: %v", err)
-	default:
-	}
 }
 
 // TestRejected_reportedOncePerChange: a Secret is rejected again and again, then for another

@@ -2,13 +2,9 @@ package rollout
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"testing"
 	"time"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/secret-sync/secret-sync/internal/status"
 )
@@ -130,104 +126,6 @@ func TestTally_answer(t *testing.T) {
 	}
 }
 
-// TestTally_selectAll: without a selector the users of the Secret count, and no other Pod.
-func TestTally_selectAll(t *testing.T) {
-	reader := runningPod("reader")
-	reader.uses = []use{{text: "container job reads it into PASSWORD at start", atStart: true}}
-	tally := newTestTally(t, Rules{}, runningPod("a", "s"), runningPod("none"), runningPod("b", "s"), reader)
-	if n := len(tally.pods); n != 3 {
-		t.Fatalf("got %d Pods, want those with a sidecar that may watch the Secret, and the reader", n)
-	}
-	queries := tally.due(start, 9)
-	if len(queries) != 2 {
-		t.Fatalf("got %d queries, want 2", len(queries))
-	}
-	notWatching := done("b", "s")
-	notWatching.Secrets, notWatching.Watches = nil, nil
-	tally.answer(queries[0], done("a", "s"), nil, start, 0)
-	tally.answer(queries[1], notWatching, nil, start, 0)
-	states := tally.states(start)
-	if len(states) != 2 || !states[0].Done || states[1].Done || !states[1].Final ||
-		states[1].Reason != reader.uses[0].text {
-		t.Fatalf("got %+v, want Pod a done, and the reader not", states)
-	}
-	reader.Created = start
-	if tally.store(fresh(reader), start); !tally.complete(start) {
-		t.Errorf("the reader was created after the change: got %+v", tally.states(start))
-	}
-}
-
-// TestTally_ignoreOthers: Pods without the sidecar count unless they are ignored.
-func TestTally_ignoreOthers(t *testing.T) {
-	for _, ignore := range []bool{false, true} {
-		rules := bySelector
-		rules.IgnoreOthers = ignore
-		mixed := runningPod("a", "s")
-		mixed.uses = []use{{text: "volume v"}}
-		tally := newTestTally(t, rules, mixed, runningPod("other"))
-		tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
-		if tally.complete(start) != ignore || tally.final(start) == ignore {
-			t.Errorf("ignore is %v: got %+v", ignore, tally.states(start))
-		}
-	}
-	deleted := runningPod("other")
-	deleted.deleting = true // it will be gone
-	if tally := newTestTally(t, bySelector, deleted); tally.final(start) || tally.complete(start) {
-		t.Error("a Pod that is being deleted: want to wait for its end")
-	}
-}
-
-// TestTally_noSidecar: with a selector, a Pod without a sidecar that may watch the Secret
-// prevents success, and it cannot become done.
-func TestTally_noSidecar(t *testing.T) {
-	tally := newTestTally(t, bySelector, runningPod("a", "s"), runningPod("other"))
-	tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
-	states := tally.states(start)
-	if len(states) != 2 || states[1].Done || !states[1].Final || states[1].Reason != "no sidecar watches the Secret" ||
-		tally.complete(start) || !tally.final(start) {
-		t.Errorf("got %+v, want the second Pod to prevent success", states)
-	}
-}
-
-// unstartedPod returns a Pod without a started container.
-func unstartedPod(uid string) pod {
-	p := runningPod(uid, "s")
-	p.unstarted, p.appUnstarted = true, true
-	return p
-}
-
-// TestTally_startGrace: a Pod without a started container counts for a grace after the wait first saw
-// it. A later event does not begin the grace again.
-func TestTally_startGrace(t *testing.T) {
-	tally := newTestTally(t, bySelector, unstartedPod("a"))
-	tally.store(fresh(unstartedPod("a")), start.Add(bySelector.StartGrace/2))
-	for after, want := range map[time.Duration]int{0: 1, bySelector.StartGrace - 1: 1, bySelector.StartGrace: 0} {
-		if got := len(tally.states(start.Add(after))); got != want {
-			t.Errorf("after %v: got %d Pods, want %d", after, got, want)
-		}
-	}
-}
-
-// TestTally_appUnstarted: an app that never started needs the files and no notification. The Pod is
-// done a grace after its files are in place. If the files are missing again, the grace begins again.
-func TestTally_appUnstarted(t *testing.T) {
-	p := runningPod("a", "s")
-	p.appUnstarted = true
-	tally := newTestTally(t, bySelector, p)
-	q := tally.due(start, 1)[0]
-	inPlace, missing := done("a", "s", target("webhook", 2)), done("a", "s")
-	missing.Complete = false
-	for at, d := range []*status.Document{missing, inPlace, missing, inPlace} {
-		now := start.Add(time.Duration(at) * 2 * bySelector.StartGrace)
-		tally.answer(q, d, nil, now, 0)
-		end := now.Add(bySelector.StartGrace)
-		if tally.complete(now) || tally.complete(end.Add(-1)) || tally.complete(end) != (d == inPlace) {
-			t.Errorf("answer %d: got complete %v, %v, %v", at, tally.complete(now), tally.complete(end.Add(-1)),
-				tally.complete(end))
-		}
-	}
-}
-
 // TestTally_confirm: the last list confirms the result only if each grace ended before the list began,
 // and if it contains no other Pod.
 func TestTally_confirm(t *testing.T) {
@@ -247,14 +145,6 @@ func TestTally_confirm(t *testing.T) {
 		if !tally.complete(end) || tally.confirm(toPointers(c.pods), c.began) != c.want {
 			t.Errorf("%s: got %v", c.name, !c.want)
 		}
-	}
-}
-
-// TestTally_noPod: without a Pod that counts there is no success.
-func TestTally_noPod(t *testing.T) {
-	if newTestTally(t, bySelector).complete(start) || newTestTally(t, bySelector,
-		unstartedPod("a")).complete(start.Add(time.Hour)) {
-		t.Error("complete without a Pod that counts")
 	}
 }
 
@@ -279,49 +169,6 @@ func TestTally_twoSidecars(t *testing.T) {
 	}
 }
 
-// TestTally_signalGrace: after a signal the sidecar is asked again, a grace later, and after
-// a further signal the grace begins again.
-func TestTally_signalGrace(t *testing.T) {
-	for name, want := range map[string]time.Duration{
-		"process": 5 * time.Second, "process/nginx": 5 * time.Second, "pidfile/1": 5 * time.Second,
-		"webhook": 0, "exec": 0,
-	} {
-		tally := newTestTally(t, bySelector, runningPod("a", "s"))
-		q := tally.due(start, 1)[0]
-		d := done("a", "s", target(name, 3))
-		tally.answer(q, d, nil, start, 0)
-		if tally.complete(start) != (want == 0) {
-			t.Errorf("%s: got complete %v", name, want != 0)
-		}
-		if want == 0 {
-			continue
-		}
-		if len(tally.due(start.Add(want-1), 1)) != 0 || tally.complete(start.Add(time.Hour)) {
-			t.Errorf("%s: done without a second answer", name)
-		}
-		d.Targets[0].Successes++
-		tally.answer(q, d, nil, start.Add(want), 0)
-		if tally.complete(start.Add(want)) {
-			t.Errorf("%s: done right after another signal", name)
-		}
-		if tally.answer(q, d, nil, start.Add(2*want), 0); !tally.complete(start.Add(2 * want)) {
-			t.Errorf("%s: got %+v, want done", name, tally.states(start))
-		}
-	}
-}
-
-// TestTally_observing: without a grace, the process must still survive its signal.
-func TestTally_observing(t *testing.T) {
-	tally := newTestTally(t, Rules{Selector: "app=shop"}, runningPod("a", "s"))
-	q := tally.due(start, 1)[0]
-	d := done("a", "s", target("process", 3))
-	for _, d.Targets[0].Observing = range []bool{true, false} {
-		if tally.answer(q, d, nil, start, 0); tally.complete(start) == d.Targets[0].Observing {
-			t.Errorf("observing = %v: got %+v", d.Targets[0].Observing, tally.states(start))
-		}
-	}
-}
-
 // TestTally_metadata: after a change of the metadata, a sidecar that is done is asked again,
 // until it proves that the data did not change.
 func TestTally_metadata(t *testing.T) {
@@ -337,15 +184,6 @@ func TestTally_metadata(t *testing.T) {
 	later.Secrets["db"] = s
 	if tally.answer(q, later, nil, start, 0); !tally.complete(start) || len(tally.due(start, 1)) != 0 {
 		t.Errorf("got %+v, want done", tally.states(start))
-	}
-}
-
-// TestTally_startedStays: a Pod that has started counts, even if the kubelet forgets it.
-func TestTally_startedStays(t *testing.T) {
-	tally := newTestTally(t, bySelector, runningPod("a", "s"))
-	tally.store(fresh(unstartedPod("a")), start) // the kubelet has forgotten it
-	if n := len(tally.states(start.Add(time.Hour))); n != 1 {
-		t.Errorf("got %d Pods, want 1", n)
 	}
 }
 
@@ -409,32 +247,6 @@ func TestTally_due(t *testing.T) {
 	}
 }
 
-// TestTally_pods: a Pod that has ended or is gone does not count.
-func TestTally_pods(t *testing.T) {
-	tally := newTestTally(t, bySelector, runningPod("a", "s"))
-	tally.answer(tally.due(start, 1)[0], done("a", "s"), nil, start, 0)
-	b := runningPod("b", "s")
-	ended := b
-	ended.bound = false
-	for _, step := range []struct {
-		name   string
-		change func()
-		count  int
-	}{
-		{"appeared", func() { tally.store(fresh(b), start) }, 2},
-		{"ended", func() { tally.store(fresh(ended), start) }, 1},
-		{"appeared", func() { tally.store(fresh(b), start) }, 2},
-		{"gone", func() { delete(tally.pods, "b") }, 1},
-		{"appeared", func() { tally.store(fresh(b), start) }, 2},
-		{"not in a list", func() { tally.replace(toPointers([]pod{runningPod("a", "s")}), start) }, 1},
-	} {
-		step.change()
-		if got := len(tally.states(start)); got != step.count || tally.complete(start) != (got == 1) {
-			t.Errorf("%s: got %d Pods, complete is %v, want %d Pods", step.name, got, tally.complete(start), step.count)
-		}
-	}
-}
-
 // TestWaiter_pause: queries through the API server are limited to 500 per second, and
 // queries of the Pods are not.
 func TestWaiter_pause(t *testing.T) {
@@ -451,42 +263,6 @@ func TestWaiter_pause(t *testing.T) {
 		}
 		if got := w.pause(); got != c.want {
 			t.Errorf("direct is %v, %d Pods: got %v, want %v", c.direct, c.pods, got, c.want)
-		}
-	}
-}
-
-// TestHealth: a denial ends a wait only after a time, and a response that cannot change ends
-// it at once.
-func TestHealth(t *testing.T) {
-	resource := schema.GroupResource{Resource: "secrets"}
-	denied, gone := apierrors.NewForbidden(resource, "db", nil), apierrors.NewNotFound(resource, "db")
-	other := func(code int) error {
-		return apierrors.NewGenericServerResponse(code, "get", resource, "db", "", 0, true)
-	}
-	for _, c := range []struct {
-		name   string
-		errors []error // one every 10 s
-		final  bool
-	}{
-		{"denied for 20 s", []error{denied, denied, denied}, false},
-		{"denied for 30 s", []error{denied, denied, denied, denied}, true},
-		{"not denied in between", []error{denied, denied, nil, denied, denied}, false},
-		{"the token is rejected", []error{apierrors.NewUnauthorized("x"), denied, denied, denied}, true},
-		{"an outage", []error{errLost, errLost, errLost, errLost, errLost}, false},
-		{"overloaded", []error{apierrors.NewTooManyRequests("x", 1)}, false},
-		{"unavailable", []error{other(http.StatusServiceUnavailable)}, false},
-		{"the request timed out", []error{other(http.StatusRequestTimeout)}, false},
-		{"the next page of a list has expired", []error{apierrors.NewResourceExpired("x")}, false},
-		{"not found", []error{gone}, true},
-		{"bad request", []error{apierrors.NewBadRequest("x")}, true},
-		{"works", []error{nil}, false},
-	} {
-		var h health
-		for i, err := range c.errors {
-			h.note(t.Context(), err, start.Add(time.Duration(i)*10*time.Second))
-		}
-		if got := h.final; (got != nil) != c.final {
-			t.Errorf("%s: got %v", c.name, got)
 		}
 	}
 }
