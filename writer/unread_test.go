@@ -136,3 +136,16 @@ func TestAddUnread_onlyUnreadFiles(t *testing.T) {
 	delete(want, "db/user")
 	equal(t, "visible", visible(t, dir), want)
 }
+
+// TestAddUnread_sharedMaps: AddUnread changes no map of its argument. The readers of the current generation share them.
+func TestAddUnread_sharedMaps(t *testing.T) {
+	_, w := openedWithUnread(t)
+	_, found := w.Current()
+	added, err := w.vol.AddUnread(w.current.Load(), found)
+	if _, read := added.Secrets["db"].Values["password"]; err != nil || !read {
+		t.Errorf("the file was not read: %v", err)
+	}
+	if _, shared := found.Secrets["db"].Values["password"]; shared {
+		t.Error("the argument contains the file")
+	}
+}
