@@ -285,3 +285,23 @@ func TestForeignEntry_stays(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestForeignEntry_hidesNoWarning: warnings about any number of foreign entries leave room for other warnings.
+func TestForeignEntry_hidesNoWarning(t *testing.T) {
+	var log testsupport.Log
+	opts := testOptions(t, testsupport.MemoryDir(t))
+	opts.Logger = log.Logger(slog.LevelWarn)
+	w := opened(t, opts)
+	for i := range 2 * maxWarned {
+		put(opts.Dir, fmt.Sprint("foreign", i), "")
+	}
+	publish(t, w, mixed)
+	reconcileAll(w)
+	if n := log.Count(foreignEntry); n != maxWarned {
+		t.Errorf("got %d warnings about foreign entries, want %d", n, maxWarned)
+	}
+	w.locked(func() { w.retryLater("could not sync", ".", syscall.EIO) })
+	if log.Count("could not sync") == 0 {
+		t.Error("the warning about a failure is missing")
+	}
+}

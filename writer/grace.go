@@ -1,6 +1,7 @@
 package writer
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -61,10 +62,7 @@ func (w *Writer) removeOldest(more func() bool) bool {
 func (w *Writer) arm() { w.timer.Reset(w.due().Sub(w.now())) }
 
 func (w *Writer) due() time.Time {
-	due := w.uncertain.retryAt
-	if due.IsZero() {
-		due = w.nextSweep
-	}
+	due := cmp.Or(w.uncertain.retryAt, w.nextSweep)
 	if len(w.old) > 0 && !w.uncertain.unsynced["."] { // an old generation stays until the swap is on disk
 		if end := w.old[0].at.Add(grace); end.Before(due) {
 			return end

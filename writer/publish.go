@@ -220,6 +220,6 @@ func (w *Writer) wakeDirectories(old, next *generation.Generation) {
 func (w *Writer) wakeFiles(old *generation.Generation) {
 	w.events.forget(generation.Dirs(old.Inside)...)
 	if err := w.vol.Touch(old.Inside); err != nil {
-		w.log.Debug("could not wake the watches on replaced files", "path", old.Dir, "err", err)
+		w.opts.Logger.Debug("could not wake the watches on replaced files", "path", old.Dir, "err", err)
 	}
 }

@@ -1,7 +1,9 @@
 package writer
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/secret-sync/secret-sync/internal/testsupport"
@@ -77,5 +79,29 @@ func TestRebuild_allChanged(t *testing.T) {
 	w = opened(t, testOptions(t, dir))
 	if got := w.ChangesSince(0); len(got.Changed) != 3 || len(got.Added) != 0 {
 		t.Errorf("got %+v, want all three as changed", got)
+	}
+}
+
+// TestRebuild_modes: without its record, a private file stays private until the API server answers.
+func TestRebuild_modes(t *testing.T) {
+	for _, layout := range layouts {
+		opts := testOptions(t, testsupport.MemoryDir(t))
+		opts.Layout = layout
+		w := opened(t, opts)
+		set := one("tls", withMode(files("1", "key", "private", "crt", "public"), "key", 0o400))
+		publish(t, w, set)
+		shut(t, w)
+		must(os.Remove(current(opts.Dir) + ".json"))
+		w = opened(t, opts)
+		before := must2(os.Readlink(filepath.Join(opts.Dir, "..data")))
+		reconcileAll(w)
+		if after := must2(os.Readlink(filepath.Join(opts.Dir, "..data"))); after != before {
+			t.Errorf("%s: the rebuilt generation was published again", layout)
+		}
+		for file, want := range map[string]fs.FileMode{"key": 0o400, "crt": 0o644} {
+			if got := modeOf(t, opts.Dir, layout.Path("tls", file)); got != want {
+				t.Errorf("%s: %s has mode %o, want %o", layout, file, got, want)
+			}
+		}
 	}
 }

@@ -26,10 +26,11 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 	damaged := w.damage(cur, cur.Inside)
 	if len(damaged) > 0 { // 1
 		content, err := w.vol.AddUnread(cur, cur.Content)
-		if err == nil {
-			err = w.replace(ctx, cur.Record, content)
-		}
 		if err != nil {
+			w.reconcileOutside(ctx)
+			return nil, err
+		}
+		if err := w.replace(ctx, cur.Record, content); err != nil {
 			return nil, err
 		}
 	}
@@ -38,7 +39,7 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 	}
 	w.removeStale(ctx) // 3
 	if changed = append(damaged, changed...); len(changed) > 0 {
-		w.log.Info("repaired changes by another process", "generation", cur.Record.Generation,
+		w.opts.Logger.Info("repaired changes by another process", "generation", cur.Record.Generation,
 			"paths", len(changed), "path", changed[0].Path)
 		w.opts.Repaired()
 	}

@@ -2,7 +2,6 @@ package writer
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 )
@@ -63,14 +62,13 @@ func (w *Writer) reconcileOrRetry(ctx context.Context) {
 		w.warnOnce("another process keeps changing the files, repairing less often; "+
 			"look for a container that mounts the volume without readOnly", ".")
 	case w.uncertain.retryAt.IsZero() && tokens > repairBurst/2:
-		maps.DeleteFunc(w.warned, func(_ string, keep bool) bool { return !keep })
+		clear(w.warned)
 	}
 }
 
 // sweepInterval returns the time between two steps of the sweep, at least a second.
 func (w *Writer) sweepInterval() time.Duration {
-	cur := w.current.Load()
-	steps := len(cur.Entries)/sweepStep + 1
+	steps := len(w.current.Load().Entries)/sweepStep + 1
 	return max(w.sweepPeriod/time.Duration(steps), min(time.Second, w.sweepPeriod))
 }
 

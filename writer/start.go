@@ -39,7 +39,7 @@ func (w *Writer) start(ctx context.Context) error {
 	w.keepOld(all) // 3
 	if notifiedErr != nil && (!cur.Empty() || !errors.Is(notifiedErr, fs.ErrNotExist)) {
 		w.notified.Lost = true
-		w.log.Warn("could not read the record of notifications, notifying all targets again",
+		w.opts.Logger.Warn("could not read the record of notifications, notifying all targets again",
 			"path", generation.NotifiedFile, "err", notifiedErr)
 	}
 	w.notified.Volume = cmp.Or(w.notified.Volume, rand.Text())
@@ -123,7 +123,7 @@ func (w *Writer) findCurrent(
 	}
 	if !newest.Empty() {
 		w.uncertain.unreachable.Store(true)
-		w.log.Warn("..data points to no generation, restoring the newest one",
+		w.opts.Logger.Warn("..data points to no generation, restoring the newest one",
 			"generation", newest.Record.Generation, "path", newest.Dir)
 	}
 	return newest, nil
@@ -132,16 +132,16 @@ func (w *Writer) findCurrent(
 // rebuild creates a record for the target of ..data from its files, with a new number:
 // no target counts as notified of it. The API server must confirm its completeness.
 func (w *Writer) rebuild(ctx context.Context, dir string) (*generation.Generation, error) {
-	files, err := w.vol.Files(dir)
-	if err != nil {
-		return nil, err // its files would pass for missing
-	}
 	for _, record := range w.notified.Targets { // also 1: the volume is not empty
 		w.used(record.Notified)
 	}
 	w.last++
-	w.log.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again",
+	w.opts.Logger.Warn("could not read the record of the current generation, rebuilt it and notifying all targets again",
 		"generation", w.last)
-	rec := generation.Rebuild(files, w.opts.Layout, w.opts.FileMode, w.last)
+	rec := generation.Record{Generation: w.last, Layout: w.opts.Layout, FileMode: w.opts.FileMode}
+	rec, err := w.vol.Rebuild(dir, rec)
+	if err != nil {
+		return nil, err
+	}
 	return w.vol.LoadRecord(ctx, dir, rec, w.warnOnce)
 }

@@ -82,7 +82,7 @@ func (w *Writer) isDifferent(e generation.Entry) bool {
 
 const (
 	foreignEntry = "leaving unknown entry in the volume"
-	maxWarned    = 64 // remembered warnings
+	maxWarned    = 64 // remembered warnings, and as many about foreign entries
 )
 
 // retryLater logs a failure and schedules a comparison of everything. It ignores the end of a context.
@@ -105,13 +105,16 @@ func (w *Writer) scheduleRetry(after time.Duration) {
 // warnOnce logs a warning for path unless it has already done so. A complete repair
 // resets all warnings except those about foreign entries.
 func (w *Writer) warnOnce(msg, path string, args ...any) {
-	level := slog.LevelDebug
-	if _, done := w.warned[msg+path]; !done && len(w.warned) < maxWarned {
-		w.warned[msg+path] = msg == foreignEntry
+	level, warned := slog.LevelDebug, w.warned
+	if msg == foreignEntry {
+		warned = w.foreign
+	}
+	if !warned[msg+path] && len(warned) < maxWarned {
+		warned[msg+path] = true
 		level = slog.LevelWarn
 	}
 	if path == "." {
 		path = w.opts.Dir
 	}
-	w.log.Log(context.Background(), level, msg, append(args, "path", path)...)
+	w.opts.Logger.Log(context.Background(), level, msg, append(args, "path", path)...)
 }

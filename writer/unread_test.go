@@ -149,3 +149,20 @@ func TestAddUnread_sharedMaps(t *testing.T) {
 		t.Error("the argument contains the file")
 	}
 }
+
+// TestReconcile_linksBesideAnUnreadFile: while an unread file prevents the repair of damaged files, links are restored.
+func TestReconcile_linksBesideAnUnreadFile(t *testing.T) {
+	dir := testsupport.MemoryDir(t)
+	w := opened(t, testOptions(t, dir))
+	publish(t, w, mixed)
+	shut(t, w)
+	opts, m := withMisreads(testOptions(t, dir))
+	m.fails = func(call, name string) bool { return call == "read" && path.Base(name) == "password" }
+	w = opened(t, opts)
+	must(os.Remove(filepath.Join(dir, w.current.Load().Dir, "tls", "tls.crt")))
+	must(os.Remove(filepath.Join(dir, "..data")))
+	reconcileAll(w)
+	if _, err := os.Stat(filepath.Join(dir, "db/user")); err != nil {
+		t.Error(err)
+	}
+}

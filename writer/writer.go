@@ -40,7 +40,6 @@ type Options struct {
 // A Writer owns a volume from Open to Close. Its methods are safe for concurrent use.
 type Writer struct {
 	opts        Options
-	log         *slog.Logger
 	now         func() time.Time
 	events      *events
 	timer       *time.Timer // wakes Run at due
@@ -57,7 +56,8 @@ type Writer struct {
 	uncertain uncertain
 	swept     int             // entries compared in the current sweep
 	nextSweep time.Time       // of the next step of the sweep
-	warned    map[string]bool // logged warnings; the value reports whether a repair keeps them
+	warned    map[string]bool // logged warnings, until a complete repair
+	foreign   map[string]bool // logged warnings about foreign entries
 }
 
 // Open locks the volume, recovers from the state after an earlier process, and
@@ -87,9 +87,9 @@ func open(
 		opts.Swap = swapNow
 	}
 	w := &Writer{
-		opts: opts, log: opts.Logger, now: now, vol: vol, events: events,
+		opts: opts, now: now, vol: vol, events: events,
 		timer: time.NewTimer(time.Hour), limit: rate.NewLimiter(rate.Every(repairEvery), repairBurst),
-		sweepPeriod: sweepPeriod, warned: map[string]bool{},
+		sweepPeriod: sweepPeriod, warned: map[string]bool{}, foreign: map[string]bool{},
 		uncertain: uncertain{unconfirmed: true, unsynced: map[string]bool{}, misreads: map[string]int{}},
 	}
 	w.current.Store(&generation.Generation{})

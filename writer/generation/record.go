@@ -124,22 +124,27 @@ func (r *Record) Paths() map[string]PathRecord {
 	return out
 }
 
-// Rebuild returns a record of the files in a generation's directory whose record was lost. If the record becomes too
-// large, another process planted files: Rebuild omits files of the largest Secrets, and leaves half a record free for
-// later generations.
-func Rebuild(files []string, layout Layout, mode fs.FileMode, number uint64) Record {
-	rec := Record{Format: Format, Generation: number, Since: number, Layout: layout, FileMode: mode,
-		Secrets: map[string]SecretRecord{}, Unowned: map[string]PathRecord{}}
+// Rebuild returns a record of the files in a generation's directory whose record was lost. It has the number, the layout
+// and the mode of rec. modeOf returns the mode of a file. If the record becomes too large, another process planted files:
+// Rebuild omits files of the largest Secrets, and leaves half a record free for later generations.
+func Rebuild(rec Record, files []string, modeOf func(file string) fs.FileMode) Record {
+	number := rec.Generation
+	rec.Format, rec.Since = Format, number
+	rec.Secrets, rec.Unowned = map[string]SecretRecord{}, map[string]PathRecord{}
 	for _, file := range files {
 		name, below, _ := strings.Cut(file, "/")
+		found := PathRecord{Added: number, Changed: number}
+		if mode := modeOf(file); mode != rec.FileMode && validMode(mode) {
+			found.Mode = mode
+		}
 		switch {
-		case layout == Flat && ValidPath(file):
-			rec.Unowned[file] = PathRecord{Added: number, Changed: number}
-		case layout == Nested && validName(name) && ValidPath(below):
+		case rec.Layout == Flat && ValidPath(file):
+			rec.Unowned[file] = found
+		case rec.Layout == Nested && validName(name) && ValidPath(below):
 			if rec.Secrets[name].Files == nil {
 				rec.Secrets[name] = SecretRecord{Generation: number, Files: map[string]PathRecord{}}
 			}
-			rec.Secrets[name].Files[below] = PathRecord{Added: number, Changed: number}
+			rec.Secrets[name].Files[below] = found
 		}
 	}
 	for limit := MaxRecord; len(encode(rec)) > limit; limit = MaxRecord / 2 {

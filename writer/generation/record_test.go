@@ -32,10 +32,16 @@ func TestNotified_roundTrip(t *testing.T) {
 	}
 }
 
+// rebuilt returns the record 7 of files with the mode of the record.
+func rebuilt(files []string, layout Layout) Record {
+	rec := Record{Generation: 7, Layout: layout, FileMode: 0o644}
+	return Rebuild(rec, files, func(string) fs.FileMode { return 0o644 })
+}
+
 // TestRebuild_names: a rebuilt record contains the files with valid names, by Secret if the layout shows it.
 func TestRebuild_names(t *testing.T) {
 	files := []string{"db/a", "a", "db/..b", "..c", "../d"}
-	nested, flat := Rebuild(files, Nested, 0o644, 7), Rebuild(files, Flat, 0o644, 7)
+	nested, flat := rebuilt(files, Nested), rebuilt(files, Flat)
 	if len(nested.Secrets) != 1 || len(nested.Secrets["db"].Files) != 1 || len(nested.Unowned) != 0 {
 		t.Errorf("nested: got %v", nested)
 	}
@@ -132,8 +138,8 @@ func TestRebuild_tooLarge(t *testing.T) {
 	for i := range 70_000 {
 		single = append(single, fmt.Sprintf("planted-directory-%d/a", i))
 	}
-	nested, flat := Rebuild(files, Nested, 0o644, 7), Rebuild(files, Flat, 0o644, 7)
-	for _, rec := range []Record{nested, flat, Rebuild(single, Nested, 0o644, 7)} {
+	nested, flat := rebuilt(files, Nested), rebuilt(files, Flat)
+	for _, rec := range []Record{nested, flat, rebuilt(single, Nested)} {
 		if n := len(encode(rec)); n > MaxRecord/2 || n < MaxRecord/4 {
 			t.Errorf("%s: %d bytes, want about half of a record", rec.Layout, n)
 		}

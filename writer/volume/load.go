@@ -78,6 +78,21 @@ func (v Volume) loadFiles(
 	return files, nil
 }
 
+// Rebuild returns a record of the files in a generation's directory, see generation.Rebuild. The files keep their modes:
+// a private file must not become readable before the API server answers.
+func (v Volume) Rebuild(dir string, rec generation.Record) (generation.Record, error) {
+	files, err := v.Files(dir)
+	rec = generation.Rebuild(rec, files, func(file string) fs.FileMode {
+		info, failed := v.Lstat(path.Join(dir, file))
+		err = cmp.Or(err, failed)
+		return info.Mode
+	})
+	if Unknown(err) {
+		return rec, err // its files would pass for missing
+	}
+	return rec, nil
+}
+
 // AddUnread returns content with the files of cur that Load could not read. It returns an error if such a file may
 // still exist: its Secret may be deleted, and the file the only copy.
 func (v Volume) AddUnread(cur *generation.Generation, content generation.Content) (generation.Content, error) {
