@@ -6,7 +6,7 @@ const endsMax = 2
 // Stopped is the Error in the Status of a target that receives no more signals. After a single end it is "ended".
 const Stopped = "stopped"
 
-// isHeldBack reports whether the newest generation must not be signaled: the process ended after the signal
+// isHeldBack reports whether the process must not be signaled for the newest generation: it ended after the signal
 // for this generation, or it ended endsMax times in a row. The notification remains pending.
 func (w *worker) isHeldBack() bool {
 	r := w.record

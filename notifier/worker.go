@@ -38,7 +38,7 @@ type worker struct {
 
 	// Used by the worker's goroutine only.
 	unsaved   bool      // record is not on disk
-	lastEarly time.Time // time of the last attempt started by a newer generation, or a time ahead
+	lastEarly time.Time // of the last attempt started early by a newer generation; it may be in the future
 
 	mu     sync.Mutex // guards state, and writes to record
 	state  status.Target
@@ -171,9 +171,9 @@ func (w *worker) count(f *Failure) {
 	}
 }
 
-// restore sets the record to that of an earlier process. A target without a record is new in the configuration. It
-// starts with the lowest generation of all records, because the app may have missed the later ones, or without any
-// record with the current generation, because the app starts later.
+// restore sets the record to that of an earlier process. A target without a record is new in the configuration. If
+// other records exist, it starts with their lowest generation, because the app may have missed the later ones. If no
+// record exists, it starts with the current generation, because the app starts later.
 //
 // In an empty volume, the target counts as notified of generation 1, or of none with NotifyFirst. This is recorded in
 // advance: after a crash between the first publish and its notification, the next process could not tell whether

@@ -21,8 +21,8 @@ var (
 	// version is current.
 	errBackwards = watchError("backwards", "the watch delivered an older version after a newer version",
 		"if this repeats, check for a proxy between this Pod and the API server that mixes up answers")
-	// errEndsEarly and errEndsAtOnce are the states of a watch whose streams end before stableAfter or upAfter again
-	// and again, and errSilent of a watch whose streams miss changes that lists find. Changes then arrive with lists.
+	// The streams of a watch with errEndsEarly end before stableAfter again and again, with errEndsAtOnce before upAfter.
+	// The streams of a watch with errSilent miss changes that lists find. Changes then arrive with lists.
 	errEndsEarly  = watchError("ends early", "the watch repeatedly ends early", endsEarlyHint)
 	errEndsAtOnce = watchError("ends early", "the watch repeatedly ends right after it opened", endsEarlyHint)
 	errSilent     = watchError("silent", "the watch is open and does not deliver changes",

@@ -95,7 +95,7 @@ func (w *watch) accepts(o *object) bool {
 	return o.Namespace == w.Namespace && (w.Name == "" || w.Name == o.Name) && w.labels.Matches(labels.Set(o.Labels))
 }
 
-// replace stores the answer of a list, and reports whether the synced state lacked a version or a deletion.
+// replace stores the answer of a list. It reports whether the list contains a change that no event delivered.
 func (w *watch) replace(items []object) (missed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

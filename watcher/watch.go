@@ -55,8 +55,8 @@ var errListDue = errors.New("a list is due")
 //     Reread asks for a list.
 //  3. A pause, if the list failed or the stream ended.
 //
-// If a list finds a change that an open stream did not deliver, the change may be younger than the end of the stream.
-// The next stream therefore starts before the change. If it does not deliver the change either, the watch is silent.
+// A list may find a change that an open stream did not deliver. The change may be younger than the end of the stream,
+// so the next stream starts before the change. If this stream does not deliver the change either, the watch is silent.
 type watch struct {
 	*Watcher // to which the watch belongs
 	kube.Query
@@ -69,7 +69,7 @@ type watch struct {
 	listed    time.Time    // time of this attempt's list, or zero if it did not succeed
 	rereadAt  time.Time    // start of the last list that followed Reread
 	early     int          // number of early ends in a row
-	delivered string       // last version of the previous stream, at first its start, or ""
+	delivered string       // last version of the previous stream, from which a replay starts, or ""
 	backoff   wake.Backoff // pauses after errors
 	err       *kube.Error  // last error since the watch was up, or nil
 

@@ -23,7 +23,7 @@ type events struct {
 	dir        string
 	notify     *fsnotify.Watcher // nil without inotify
 	collectors sync.WaitGroup
-	inodes     map[string]uint64 // of the watched directories
+	inodes     map[string]uint64 // of the watched directories; guarded by Writer.mu
 	mu         sync.Mutex        // guards names
 	names      map[string]fsnotify.Op
 }
@@ -65,8 +65,8 @@ func (e *events) report(name string, op fsnotify.Op) {
 	e.ready.Poke()
 }
 
-// take returns the names since the last call. A moved or removed directory is no longer watched, or is watched under a
-// wrong name.
+// take returns the names since the last call. It forgets moved and removed directories: they are no longer watched, or
+// are watched under a wrong name.
 func (e *events) take() map[string]fsnotify.Op {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/secret-sync/secret-sync/writer/volume"
 )
 
-// Publish makes content visible to apps and returns the number of its generation. If nothing changed, it writes at
-// most repairs and the record (confirm). After an error, apps see the same files as before. If ctx ends, Publish stops
+// Publish makes content visible to apps and returns the number of its generation. If nothing changed, it may repair the
+// volume and write the record (confirm). After an error, apps see the same files as before. If ctx ends, Publish stops
 // before the next file. The next process then removes the rest, or completes a first publish.
 func (w *Writer) Publish(ctx context.Context, content generation.Content) (number uint64, err error) {
 	w.mu.Lock()
@@ -37,7 +37,7 @@ func (w *Writer) Publish(ctx context.Context, content generation.Content) (numbe
 	return rec.Generation, nil
 }
 
-// confirm stores this record and content as the current generation's. If its files
+// confirm stores the completeness and the UIDs in rec. If the files of the current generation
 // were only read from the volume, confirm first repairs differences from content.
 func (w *Writer) confirm(ctx context.Context, rec generation.Record, content generation.Content) error {
 	cur := w.current.Load()
@@ -72,16 +72,15 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 //  4. The record TIME.json beside it, with the calls of step 2.
 //     Readers: nothing points to an entry of steps 1 to 4.
 //     A crash leaves files that may be truncated, or a generation with a higher number than OLD.
-//  5. The new links, which OLD lacks: symlink under a temporary name, rename, fsync of the directory. Before the links
-//     of a new Secret, also under a temporary name: mkdir, symlink ..data, fsync, rename.
+//  5. The links that OLD lacks, and while a retry is pending also the links of OLD: symlink under a temporary name,
+//     rename, fsync of the directory. Before the links of a new Secret: mkdir, symlink ..data, fsync, rename.
 //     Readers: new links dangle until step 7; no old link changes.
 //  6. fsync DIR: everything survives a power failure before anything points to it.
 //  7. symlink ..data_tmp to TIME, rename over ..data.
 //     Readers: all files of OLD before the rename, all files of TIME after it.
 //  8. fsync DIR. OLD stays until this succeeds.
 //     A power failure leaves OLD or TIME, both complete. If it leaves OLD, the next generation gets the number of TIME
-//     again, and all targets are notified of it: the fsync after the record of a notification of TIME would have kept
-//     TIME.
+//     again. No target counts as notified of this number: the fsync after such a record would have kept TIME.
 //  9. In the nested layout, in the directory of each changed Secret: symlink ..data_tmp, rename over ..data, with the
 //     target unchanged.
 //     Readers: no difference. Watches on the directory wake. If a crash prevents this, these watches miss the change.
@@ -125,8 +124,8 @@ func (w *Writer) replace(ctx context.Context, rec generation.Record, content gen
 	return nil
 }
 
-// discard removes a generation after its swap failed. Step 3 of reconcile also removes it, but not while step 2 fails,
-// and each attempt of a publish makes another copy of all files.
+// discard removes a generation after its swap failed. Step 3 of reconcile would remove it later. But step 2 can fail
+// for a long time, and each attempt of a publish writes another copy of all files.
 func (w *Writer) discard(ctx context.Context, failed *generation.Generation) {
 	target, err := w.vol.Readlink(generation.DataLink)
 	if target == failed.Dir || err != nil && !volume.NotALink(err) {
@@ -193,7 +192,7 @@ func (w *Writer) makeRoom(operation func() error) error {
 	}
 }
 
-// syncSwap is step 8. It repeats a failed sync, and reports whether the swap is on disk.
+// syncSwap is step 8. It syncs all directories with changes, and reports whether the swap is on disk.
 func (w *Writer) syncSwap() bool {
 	w.retryLater("could not sync the volume after a publish, will retry", ".", w.syncChanged())
 	return !w.uncertain.unsynced["."]

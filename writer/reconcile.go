@@ -46,7 +46,7 @@ func (w *Writer) reconcile(ctx context.Context) (changed []generation.Entry, err
 	return changed, nil
 }
 
-// reconcileOutside makes steps 2 and 3 of reconcile, or has a later repair make them. It
+// reconcileOutside makes steps 2 and 3 of reconcile. After a failure, it schedules a reconciliation. It
 // reads no file of the generation.
 func (w *Writer) reconcileOutside(ctx context.Context) {
 	_, err := w.restoreOutside() // 2
@@ -129,7 +129,7 @@ func (w *Writer) expected(cur *generation.Generation, name string) (generation.E
 		return e, true
 	}
 	if name != generation.NotifiedFile && name != generation.DataLink && name != cur.RecordFile.Path {
-		return generation.Entry{}, false // a foreign entry or a leftover, for which records need not encode all targets
+		return generation.Entry{}, false // a foreign entry or a leftover; records would encode all targets
 	}
 	for _, e := range w.records(cur) {
 		if e.Path == name {
@@ -161,8 +161,8 @@ func (w *Writer) unexpected(cur *generation.Generation, dir string) iter.Seq[str
 	}
 }
 
-// damage compares entries of the current generation with the volume. It returns the entries that differ, and an
-// unexpected entry of each directory inside the generation's, which a partial generation may have left out itself.
+// damage compares entries of the current generation with the volume. It returns the entries that differ, and for each
+// directory inside the generation's an unexpected entry. A partial generation may contain unread files, so it has none.
 func (w *Writer) damage(cur *generation.Generation, entries []generation.Entry) (damaged []generation.Entry) {
 	for _, e := range entries {
 		switch {

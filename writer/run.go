@@ -81,8 +81,8 @@ func (w *Writer) compare(ctx context.Context) {
 }
 
 // sweep makes a step of the sweep and reports whether an entry differs. The steps spread the reads of a large volume
-// over time. The first step removes leftovers. It is repeated after a grace period: another process may have changed
-// the current generation before inotify watched it. Afterward the sweep continues at its position.
+// over time. The first step removes leftovers. A call before nextSweep, at the end of a grace period, repeats the first
+// step: another process may have changed the current generation before inotify watched it.
 func (w *Writer) sweep(ctx context.Context) bool {
 	cur, first := w.current.Load(), 0
 	if !w.now().Before(w.nextSweep) {

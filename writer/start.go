@@ -17,8 +17,8 @@ import (
 //
 //  1. It reads the record of notifications.
 //  2. It finds the current generation and reads its files. The values are trusted until a publish confirms them.
-//  3. Other generations with a number up to the current one were published before it. Within the limits of the grace
-//     period, they get a new one. The rest is superfluous, or never was published.
+//  3. Other generations with a number up to the current one may have been published before it. Within the limits of the
+//     grace period, they get a new one. The rest is superfluous, or never was published.
 //  4. It restores missing links. Run removes leftovers in the first step of its sweep: however many there are, the next
 //     publish need not wait for all of them.
 //
@@ -95,7 +95,7 @@ func (w *Writer) used(number uint64) { w.last = max(w.last, number) }
 
 // findCurrent returns the target of ..data, whose record it rebuilds if it is unreadable. Without a target, it returns
 // the newest generation with all its files, or else the newest generation: it contains some files, and the API server
-// may be unavailable. Apps may have read any generation, unless ..data points to a generation with a lower number.
+// may be unavailable.
 func (w *Writer) findCurrent(
 	ctx context.Context, at generation.Found, all []generation.Found,
 ) (*generation.Generation, error) {
@@ -105,7 +105,7 @@ func (w *Writer) findCurrent(
 			return cur, err
 		}
 	}
-	for _, f := range all {
+	for _, f := range all { // apps may have read any of them
 		w.used(f.Number)
 	}
 	if at.Dir != "" {

@@ -25,7 +25,7 @@ import (
 //	unsynced    | a change in this directory, | a sync of the directory   | removing old generations, if
 //	            | such as a rename of ..data  |                           | the directory is DIR
 //	retryAt     | a failure that a repair can | the start of the next     | comparing earlier; relying on
-//	            | undo, too many repairs, or  | repair                    | the links of the current
+//	            | undo, too many repairs, or  | reconciliation            | the links of the current
 //	            | Recheck                     |                           | generation in a publish
 //	misreads    | a comparison failed with    | a successful comparison   | replacing the entry, up to the
 //	            | EIO                         |                           | third failure in a row
@@ -85,7 +85,7 @@ const (
 	maxWarned    = 64 // remembered warnings, and as many about foreign entries
 )
 
-// retryLater logs a failure and schedules a comparison of everything. It ignores the end of a context.
+// retryLater logs a failure and schedules a comparison of everything. It ignores nil and the end of a context.
 func (w *Writer) retryLater(msg, path string, err error) {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return

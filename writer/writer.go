@@ -2,7 +2,7 @@
 // rename(2) replaces one complete generation with the next.
 //
 // A reader that opens DIR/..data once sees a single, complete generation below this handle for as long as old
-// generations stay (10 s, within limits). Everything visible to a reader is on disk. No failure, and no crash at any
+// generations stay (10 s, within limits). A file is on disk before a reader can see it. No failure, and no crash at any
 // system call, removes readable files. Two opens by path may see different generations.
 //
 // publish.go contains the algorithm of a publish, reconcile.go the comparison with the

@@ -139,7 +139,7 @@ func (t *Target) Survived() (decided bool, err error) {
 	}
 	within := "" // the exact time
 	if after > survivalTime {
-		within = "up to " // while the sidecar restarted
+		within = "up to " // a late check does not know the time of the end
 	}
 	return true, notifier.Failf("ended", "process %v ended %s%.1f s after %s; if this repeats, the app "+
 		"does not reload on this signal", t.last.process, within, after.Seconds(), signalName(t.opts.Signal))

@@ -32,7 +32,7 @@ const (
 	pidFileRetry = 500 * time.Millisecond // between two reads of a file that names no process
 )
 
-// Options configure a Target. All but one of Name and PIDFile are required.
+// Options configure a Target. Set either Name or PIDFile. All other fields are required.
 type Options struct {
 	Name      string // comm, or the base name of argv[0], of a title or of a script
 	PIDFile   string // contains a number of the PID namespace of this process
@@ -55,7 +55,7 @@ type Target struct {
 	signal func(*os.Process, os.Signal) error
 
 	started                     time.Duration // of this sidecar, since boot
-	observed                    tree          // by the last find
+	observed                    tree          // at the last read
 	last                        delivery
 	warnedPidfd, warnedLanguage bool
 }

@@ -51,8 +51,9 @@ type Generation struct {
 	Partial bool // a file of the record has no value in Content
 }
 
-// New returns the generation of a record and its content in the directory dir. A file in the record without a value in
-// content could not be read at startup. Its links are part of the generation, the file is not.
+// New returns the generation of a record and its content in the directory dir. The start did not read a file without a
+// value in content: the read failed, or the limit of bytes was reached. Its links are part of the generation, the file
+// is not.
 func New(dir string, rec Record, content Content) *Generation {
 	content.Complete = rec.Complete
 	g := &Generation{Record: rec, Content: content, Dir: dir}

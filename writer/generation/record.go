@@ -124,9 +124,9 @@ func (r *Record) Paths() map[string]PathRecord {
 	return out
 }
 
-// Rebuild returns a record of the files in a generation's directory whose record was lost. It has the number, the layout
-// and the mode of rec. modeOf returns the mode of a file. If the record becomes too large, another process planted files:
-// Rebuild omits files of the largest Secrets, and leaves half a record free for later generations.
+// Rebuild returns a record of the files in a generation's directory whose record was lost. It has the number, the
+// layout and the mode of rec. modeOf returns the mode of a file. If the record becomes too large, another process
+// planted files: Rebuild omits files of the largest Secrets, and leaves half a record free for later generations.
 func Rebuild(rec Record, files []string, modeOf func(file string) fs.FileMode) Record {
 	number := rec.Generation
 	rec.Format, rec.Since = Format, number

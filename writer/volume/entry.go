@@ -14,7 +14,7 @@ import (
 )
 
 // Differs reports whether the volume lacks an entry or contains something else in
-// its place. It returns an error if neither is known.
+// its place. It returns an error if this is unknown.
 func (v Volume) Differs(e generation.Entry) (bool, error) {
 	found := generation.Entry{Mode: fs.ModeSymlink}
 	var err error

@@ -32,8 +32,9 @@ func (v Volume) Load(ctx context.Context, f generation.Found, warn warner) (*gen
 	return &generation.Generation{}, nil
 }
 
-// LoadRecord returns the generation of a record with its files, of which it reads at most MaxLoaded or Go's memory
-// limit. It warns about files without a value. It returns an error if ctx ends or the process lacks a resource.
+// LoadRecord returns the generation of a record with its files. It reads at most MaxLoaded bytes, or less if Go's
+// memory limit is lower, and leaves out the remaining files. It warns about files without a value. It returns an error
+// if ctx ends or the process lacks a resource.
 func (v Volume) LoadRecord(
 	ctx context.Context, dir string, rec generation.Record, warn warner,
 ) (*generation.Generation, error) {
@@ -78,8 +79,8 @@ func (v Volume) loadFiles(
 	return files, nil
 }
 
-// Rebuild returns a record of the files in a generation's directory, see generation.Rebuild. The files keep their modes:
-// a private file must not become readable before the API server answers.
+// Rebuild returns a record of the files in a generation's directory, see generation.Rebuild. The files keep their
+// modes: a private file must not become readable before the API server answers.
 func (v Volume) Rebuild(dir string, rec generation.Record) (generation.Record, error) {
 	files, err := v.Files(dir)
 	rec = generation.Rebuild(rec, files, func(file string) fs.FileMode {
