@@ -103,7 +103,7 @@ func (t *Target) Remember(state string) {
 	p, stack := &t.last.process, uint64(0)
 	_, _ = fmt.Sscanf(state, stateFormat, &p.pid, &p.start, &stack, &p.ppid, &t.last.sent, &p.comm)
 	if now, running := t.proc.again(*p); running {
-		if now.matched = true; now.stack%251 != stack {
+		if now.matched, p.stack = true, now.stack; now.stack%251 != stack {
 			now.execed = t.proc.uptime()
 		}
 		t.observed = tree{p.pid: now}

@@ -94,6 +94,26 @@ func TestRemember_survived(t *testing.T) {
 	}
 }
 
+// TestRemember_worker: the process ends after a restart of the sidecar. A worker that it forked is no successor.
+func TestRemember_worker(t *testing.T) {
+	proc := newFakeProc(t)
+	proc.setProcess(process{pid: 7, comm: "app", caught: 1, stack: 1})
+	opts := Options{Signal: unix.SIGHUP, Check: true, ExitCheck: true}
+	before, after := proc.byName("app", opts, func() {}), proc.byName("app", opts, func() {})
+	if err := before.Notify(t.Context(), noChanges); err != nil {
+		t.Fatal(err)
+	}
+	after.Remember(before.State())
+	proc.remove(7)
+	proc.setProcess(process{pid: 8, ppid: 1, comm: "app", stack: 1, start: time.Hour})
+	after.proc.uptime = func() time.Duration { return time.Hour + time.Second }
+	decided, err := after.Survived()
+	testsupport.WantError(t, err, "process 7 (app) ended")
+	if !decided {
+		t.Error("not decided")
+	}
+}
+
 // TestCheck_hiddenExec: if /proc hides the stack of a process, the process may execute itself again at each signal,
 // also at the signal of an earlier sidecar. It receives the next signal at its minimum age after the signal. Puma ends
 // otherwise.
