@@ -172,10 +172,11 @@ func (c *canary) fetchAll() {
 // fetch returns the headers and the body.
 func fetch(t *testing.T, url string) string {
 	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var resp *http.Response
+	testsupport.Eventually(t, "the HTTP server", func() (err error) {
+		resp, err = http.Get(url)
+		return err
+	})
 	defer resp.Body.Close()
 	dump, err := httputil.DumpResponse(resp, true)
 	if err != nil {
