@@ -88,6 +88,7 @@ func TestStart_unknown(t *testing.T) {
 		"generation":              {"list", "GEN", syscall.EMFILE, true},
 		"generation, EIO":         {"list", "GEN", syscall.EIO, true},
 		"Secret in a generation":  {"list", "GEN/db", syscall.EMFILE, true},
+		"mode of a file":          {"lstat", "GEN/db/password", syscall.EMFILE, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := testsupport.MemoryDir(t)

@@ -73,7 +73,7 @@ func (w *Writer) confirm(ctx context.Context, rec generation.Record, content gen
 //     Readers: nothing points to an entry of steps 1 to 4.
 //     A crash leaves files that may be truncated, or a generation with a higher number than OLD.
 //  5. The links that OLD lacks, and while a retry is pending also the links of OLD: symlink under a temporary name,
-//     rename, fsync of the directory. Before the links of a new Secret: mkdir, symlink ..data, fsync, rename.
+//     rename, fsync of the directory. Before the links of a new Secret, likewise: mkdir, symlink ..data, fsync, rename.
 //     Readers: new links dangle until step 7; no old link changes.
 //  6. fsync DIR: everything survives a power failure before anything points to it.
 //  7. symlink ..data_tmp to TIME, rename over ..data.

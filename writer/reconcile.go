@@ -162,7 +162,7 @@ func (w *Writer) unexpected(cur *generation.Generation, dir string) iter.Seq[str
 }
 
 // damage compares entries of the current generation with the volume. It returns the entries that differ, and for each
-// directory inside the generation's an unexpected entry. A partial generation may contain unread files, so it has none.
+// directory inside the generation's an unexpected entry, but none if the start did not read every file.
 func (w *Writer) damage(cur *generation.Generation, entries []generation.Entry) (damaged []generation.Entry) {
 	for _, e := range entries {
 		switch {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,33 +71,51 @@ func TestWebhook_notSent(t *testing.T) {
 	}
 }
 
-// TestWebhook_notConnected: a call that cannot connect ends after a single timeout.
-func TestWebhook_notConnected(t *testing.T) {
-	const timeout = 200 * time.Millisecond
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// fullListener returns a listener whose queue has no room for a connection.
+func fullListener(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	listener, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	raw, err := listener.(*net.TCPListener).SyscallConn()
+	t.Cleanup(func() { listener.Close() })
+	raw, err := listener.(syscall.Conn).SyscallConn()
 	if err == nil {
 		err = raw.Control(func(fd uintptr) { _ = unix.Listen(int(fd), 0) }) // a queue of a single connection
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for err == nil { // fill the queue
+	for err == nil {
 		var conn net.Conn
-		if conn, err = net.DialTimeout("tcp", listener.Addr().String(), timeout); err == nil {
-			defer conn.Close()
+		if conn, err = net.DialTimeout(network, listener.Addr().String(), 200*time.Millisecond); err == nil {
+			t.Cleanup(func() { conn.Close() })
 		}
 	}
+	return listener
+}
+
+// TestWebhook_notConnected: a call that cannot connect ends after a single timeout.
+func TestWebhook_notConnected(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	listener := fullListener(t, "tcp", "127.0.0.1:0")
 	w := newWebhook(t, "http://"+listener.Addr().String(), Target{Timeout: timeout})
 	began := time.Now()
-	err = w.Notify(t.Context(), someChanges)
+	err := w.Notify(t.Context(), someChanges)
 	testsupport.WantError(t, err, "no answer within", "SECRETSYNC_WEBHOOK_TIMEOUT")
 	if took := time.Since(began); took >= lateFactor*timeout || notifier.AsFailure(err).Kind != "timeout" {
 		t.Errorf("%v after %v, want a timeout after about %v", err, took, timeout)
+	}
+}
+
+// TestWebhook_fullSocket: a Unix socket with a full queue rejects a connection at once. This is no timeout.
+func TestWebhook_fullSocket(t *testing.T) {
+	listener := fullListener(t, "unix", t.TempDir()+"/app.sock")
+	w := newWebhook(t, "unix://"+listener.Addr().String()+":/", Target{Timeout: time.Minute})
+	err := w.Notify(t.Context(), someChanges)
+	testsupport.WantError(t, err, "resource temporarily unavailable")
+	if kind := notifier.AsFailure(err).Kind; kind == "timeout" {
+		t.Errorf("%v is a timeout", err)
 	}
 }
 

@@ -68,7 +68,7 @@ func (t Target) Notify(ctx context.Context, changes notifier.Changes) error {
 		io.CopyN(io.Discard, response.Body, drainMax)
 		response.Body.Close()
 		return t.result(response)
-	case isNetErr && netErr.Timeout():
+	case isNetErr && netErr.Timeout() && !errors.Is(err, syscall.EAGAIN): // EAGAIN: the queue of a Unix socket is full
 		return notifier.Failf("timeout", "webhook %v: no answer within %v (SECRETSYNC_WEBHOOK_TIMEOUT): %w",
 			t.URL, t.Timeout, err)
 	}

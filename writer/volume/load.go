@@ -85,13 +85,12 @@ func (v Volume) Rebuild(dir string, rec generation.Record) (generation.Record, e
 	files, err := v.Files(dir)
 	rec = generation.Rebuild(rec, files, func(file string) fs.FileMode {
 		info, failed := v.Lstat(path.Join(dir, file))
-		err = cmp.Or(err, failed)
-		return info.Mode
+		if Unknown(failed) {
+			err = failed
+		}
+		return info.Mode.Perm()
 	})
-	if Unknown(err) {
-		return rec, err // its files would pass for missing
-	}
-	return rec, nil
+	return rec, err // a file without an answer would pass for missing, or for readable
 }
 
 // AddUnread returns content with the files of cur that Load could not read. It returns an error if such a file may
