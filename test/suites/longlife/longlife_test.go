@@ -185,9 +185,15 @@ func (l *longLife) figures() (f figures, err error) {
 	return f, err
 }
 
-// heap returns the KiB in use after the last garbage collection.
+// heap returns the KiB in use after a garbage collection of the idle sidecar. The last collection may have been in the
+// middle of a publish, so heap sends requests until they cause another collection.
 func (l *longLife) heap() (kib int64, err error) {
-	bytes, err := l.metric("go_gc_heap_live_bytes")
+	const metric = "go_gc_heap_live_bytes"
+	last, err := l.metric(metric)
+	bytes := last
+	for err == nil && bytes == last {
+		bytes, err = l.metric(metric)
+	}
 	return int64(bytes) >> 10, err
 }
 
